@@ -1,0 +1,28 @@
+/** The one base of every error this project throws on purpose. */
+
+/** What an error says besides its message: short, public facts, never a key, a signature or a body. */
+export type ErrorMeta = Readonly<Record<string, string | number | boolean | readonly string[] | readonly number[]>>
+
+/**
+ * An error with a code. `code` is what programs act on, `message` what a tired operator reads, `meta` the facts.
+ * Each library narrows `Code` to a closed union of its own (`CryptoError`, `ChainError`, …).
+ */
+export class CodedError<Code extends string = string> extends Error {
+  readonly code: Code
+  readonly meta: ErrorMeta
+
+  constructor(code: Code, message: string, options: { cause?: unknown; meta?: ErrorMeta } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = new.target.name
+    this.code = code
+    this.meta = options.meta ?? {}
+  }
+}
+
+/** A wrong setting, key, chain or database: the process says so and exits with code 1; a restart would not help. */
+export class BootError extends CodedError<string> {}
+
+/** The message of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,71 @@
+/** Acquire and release: whatever is acquired pushes its release at once; release runs once, in reverse order. */
+
+import type { Logger } from './logger.ts'
+
+/** A stack of releases, run in reverse order, in sequence, each bounded, also when one of them fails. */
+export class Lifetime implements AsyncDisposable {
+  readonly #releases: { name: string; release: () => unknown }[] = []
+  readonly #logger: Logger
+  readonly #timeoutMs: number
+  #released: Promise<void> | undefined
+
+  constructor(logger: Logger, timeoutMs = 10_000) {
+    this.#logger = logger
+    this.#timeoutMs = timeoutMs
+  }
+
+  /** Remembers how `name` is released. */
+  push(name: string, release: () => unknown): void {
+    this.#releases.push({ name, release })
+  }
+
+  /** Remembers an async disposable and hands it on. */
+  use<T extends AsyncDisposable>(name: string, resource: T): T {
+    this.push(name, () => resource[Symbol.asyncDispose]())
+    return resource
+  }
+
+  /** Releases everything once; all calls share the one run. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#released ??= this.#release()
+    return this.#released
+  }
+
+  async #release(): Promise<void> {
+    const deadline = performance.now() + this.#timeoutMs
+    for (const { name, release } of this.#releases.reverse()) {
+      try {
+        await withTimeout(Promise.resolve(release()), Math.max(100, deadline - performance.now()))
+      } catch (error) {
+        this.#logger.warn({ resource: name, err: error }, 'release failed')
+      }
+    }
+  }
+}
+
+/** The promise's value, or a rejection when it is not there after `timeoutMs`. The work itself goes on. */
+export async function withTimeout<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const expired = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not done within ${Math.round(timeoutMs)} ms`)), timeoutMs)
+  })
+  try {
+    return await Promise.race([promise, expired])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Waits, or ends early (without an error) when the signal aborts. */
+export function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) return resolve()
+    const done = () => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, ms)
+    signal?.addEventListener('abort', done, { once: true })
+  })
+}

@@ -1,0 +1,76 @@
+/** The typed client of the relayer. It checks every answer against the contract: a relayer may be hostile too. */
+
+import { CodedError } from '@dvt-relayer/common/errors.ts'
+import type { Static, TSchema } from 'typebox'
+import { Compile } from 'typebox/compile'
+import { routes } from './routes.ts'
+import type { ExitSignatureRequest, ExitsResponse, Info, SharesResponse } from './schemas.ts'
+
+/** Sends one request and returns the parsed JSON of a 2xx answer; throws for everything else. */
+export type Send = (request: {
+  method: 'GET' | 'POST'
+  path: string
+  query: Readonly<Record<string, string>>
+  body?: unknown
+  /** How long the answer may take beyond the usual, for long polling. */
+  extraMs: number
+  signal: AbortSignal
+}) => Promise<unknown>
+
+/** The relayer's answer does not have the shape the protocol says. */
+export class ContractError extends CodedError<'RELAYER_ANSWER_INVALID'> {}
+
+export interface RelayerClient {
+  /** `GET /info` */
+  getInfo(signal: AbortSignal): Promise<Info>
+  /** `GET /exits`; `wait` (seconds) and `after` (a revision) make it a long poll against relayers that know it. */
+  getExits(query: { wait?: number; after?: number }, signal: AbortSignal): Promise<ExitsResponse>
+  /** `POST /exit-signature` */
+  postExitSignature(body: ExitSignatureRequest, signal: AbortSignal): Promise<SharesResponse>
+}
+
+/** Creates a client on top of `send`. */
+export function createRelayerClient(send: Send): RelayerClient {
+  const info = checked('GET /info', routes.getInfo.response)
+  const exits = checked('GET /exits', routes.getExits.response)
+  return {
+    async getInfo(signal) {
+      return info(await send({ method: 'GET', path: routes.getInfo.path, query: {}, extraMs: 0, signal }))
+    },
+    async getExits({ wait, after }, signal) {
+      const query = {
+        ...(wait === undefined ? {} : { wait: String(wait) }),
+        ...(after === undefined ? {} : { after: String(after) }),
+      }
+      return exits(
+        await send({ method: 'GET', path: routes.getExits.path, query, extraMs: (wait ?? 0) * 1000, signal }),
+      )
+    },
+    async postExitSignature(body, signal) {
+      const answer = await send({
+        method: 'POST',
+        path: routes.postExitSignature.path,
+        query: {},
+        body,
+        extraMs: 0,
+        signal,
+      })
+      // Clients do not depend on this body: whatever an existing relayer answers with a 2xx is good.
+      return sharesAnswer.Check(answer) ? answer : {}
+    },
+  }
+}
+
+const sharesAnswer = Compile(routes.postExitSignature.response)
+
+function checked<S extends TSchema>(what: string, schema: S): (answer: unknown) => Static<S> {
+  const validator = Compile(schema)
+  return (answer) => {
+    if (validator.Check(answer)) return answer as Static<S>
+    const [error] = validator.Errors(answer)
+    throw new ContractError(
+      'RELAYER_ANSWER_INVALID',
+      `the answer to ${what} is not what the protocol says: ${error?.instancePath ?? ''} ${error?.message ?? ''}`.trim(),
+    )
+  }
+}

@@ -1,0 +1,99 @@
+/** Clusters and the key shares their locks name. */
+
+import { sql } from 'drizzle-orm'
+import type { Sql } from './sql.ts'
+import { bytesArray, bytesParam, numberArray, rows } from './sql.ts'
+
+/** One import of locks at a time, also between processes. Held to the end of the transaction. */
+export async function lockClusterImport(tx: Sql): Promise<void> {
+  await tx.execute(sql`select pg_advisory_xact_lock(hashtext('clusters.import'))`)
+}
+
+/** Whether a lock of this hash was imported, and the hashes of other locks that hold any of these validators. */
+export async function findClustersOf(
+  db: Sql,
+  lockHash: Uint8Array,
+  publicKeys: readonly Uint8Array[],
+): Promise<{ isImported: boolean; otherLockHashes: Buffer[] }> {
+  const found = await rows<{ lock_hash: Buffer }>(
+    db,
+    sql`select distinct c.lock_hash from clusters c join validators v on v.cluster_id = c.id
+        where c.lock_hash is not null and (c.lock_hash = ${bytesParam(lockHash)} or v.public_key = any(${bytesArray(publicKeys)}))`,
+  )
+  const others = found.map((row) => row.lock_hash).filter((hash) => !hash.equals(lockHash))
+  return { isImported: others.length < found.length, otherLockHashes: others }
+}
+
+/** Inserts a cluster, or finds it by its lock hash. */
+export async function insertCluster(
+  tx: Sql,
+  cluster: { lockHash: Uint8Array; name: string; threshold: number },
+): Promise<number> {
+  const [row] = await rows<{ id: number }>(
+    tx,
+    sql`insert into clusters (lock_hash, name, threshold)
+        values (${bytesParam(cluster.lockHash)}, ${cluster.name}, ${cluster.threshold})
+        on conflict (lock_hash) do update set imported_at = now() returning id`,
+  )
+  if (row === undefined) throw new Error('a cluster that was just inserted is not there')
+  return row.id
+}
+
+/** A validator of a cluster. */
+export interface ClusterValidator {
+  publicKey: Uint8Array
+  place: number
+  withdrawalAddress: Uint8Array | undefined
+}
+
+/** Makes these validators members of the cluster; returns their ids in the order of the keys. */
+export async function assignValidators(
+  tx: Sql,
+  clusterId: number,
+  validators: readonly ClusterValidator[],
+): Promise<number[]> {
+  const assigned = await rows<{ id: number; public_key: Buffer }>(
+    tx,
+    sql`insert into validators (public_key, cluster_id, place, withdrawal_address)
+        select c.public_key, ${clusterId}::bigint, c.place::int, nullif(c.withdrawal_address, ''::bytea)
+        from unnest(${bytesArray(validators.map(({ publicKey }) => publicKey))}, ${numberArray(validators.map(({ place }) => place))},
+                    ${bytesArray(validators.map(({ withdrawalAddress }) => withdrawalAddress ?? new Uint8Array()))})
+             as c (public_key, place, withdrawal_address) order by c.public_key
+        on conflict (public_key) do update
+          set cluster_id = excluded.cluster_id, place = excluded.place, withdrawal_address = excluded.withdrawal_address
+        returning id, public_key`,
+  )
+  const idOf = new Map(assigned.map((row) => [row.public_key.toString('hex'), row.id]))
+  return validators.map(({ publicKey }) => idOf.get(Buffer.from(publicKey).toString('hex')) ?? 0)
+}
+
+/** Replaces the trusted public key shares of these validators. */
+export async function replaceKeyShares(
+  tx: Sql,
+  validatorIds: readonly number[],
+  shares: readonly { validatorId: number; shareIndex: number; publicKeyShare: Uint8Array }[],
+): Promise<void> {
+  await tx.execute(sql`delete from key_shares where validator_id = any(${numberArray(validatorIds)})`)
+  await tx.execute(sql`
+    insert into key_shares (validator_id, share_index, public_key_share, source)
+    select s.validator_id, s.share_index, s.public_key_share, 'lock'
+    from unnest(${numberArray(shares.map(({ validatorId }) => validatorId))}, ${numberArray(shares.map(({ shareIndex }) => shareIndex))},
+                ${bytesArray(shares.map(({ publicKeyShare }) => publicKeyShare))}) as s (validator_id, share_index, public_key_share)`)
+}
+
+/** The exits still collecting of these validators, locked. */
+export async function lockCollectingExits(tx: Sql, validatorIds: readonly number[]): Promise<number[]> {
+  const found = await rows<{ id: number }>(
+    tx,
+    sql`select id from messages where validator_id = any(${numberArray(validatorIds)}) and state in ('collecting', 'expired')
+        and signature is null order by id for update`,
+  )
+  return found.map(({ id }) => id)
+}
+
+/** New key shares: the partial signatures of the old ones are void, and the cluster's threshold is the new one. */
+export async function voidPartials(tx: Sql, messageIds: readonly number[], threshold: number): Promise<void> {
+  await tx.execute(sql`delete from partial_signatures where message_id = any(${numberArray(messageIds)})`)
+  await tx.execute(sql`
+    update messages set threshold = ${threshold}, queued_at = null, failed_attempts = 0 where id = any(${numberArray(messageIds)})`)
+}

@@ -1,0 +1,139 @@
+/** Oracle sets, and the oracle shares of exits under them. */
+
+import { sql } from 'drizzle-orm'
+import type { Sql } from './sql.ts'
+import { bytesArray, bytesParam, numberArray, rows } from './sql.ts'
+
+/** The channel that tells of a new current oracle set. */
+export const ORACLE_SETS_CHANNEL = 'dvt_oracle_sets'
+
+export interface OracleSetRow {
+  id: number
+  cid: string
+  threshold: number
+  public_keys: Buffer
+  block_number: number
+}
+
+/** The oracle set in force, if any was ever adopted. */
+export async function findCurrentOracleSet(db: Sql): Promise<OracleSetRow | undefined> {
+  const [row] = await rows<OracleSetRow>(
+    db,
+    sql`select id, cid, threshold, public_keys, block_number from oracle_sets where is_current`,
+  )
+  return row
+}
+
+/** Makes an oracle set the current one, keeping it if it was known before, and announces it. Run in a transaction. */
+export async function adoptOracleSet(
+  tx: Sql,
+  set: { cid: string; threshold: number; publicKeys: Uint8Array; config: unknown; blockNumber: number },
+): Promise<void> {
+  await tx.execute(sql`select pg_advisory_xact_lock(hashtext('oracle_sets.current'))`)
+  await tx.execute(sql`update oracle_sets set is_current = false where is_current and cid <> ${set.cid}`)
+  await tx.execute(sql`
+    insert into oracle_sets (cid, threshold, public_keys, config, block_number, is_current)
+    values (${set.cid}, ${set.threshold}, ${bytesParam(set.publicKeys)}, ${JSON.stringify(set.config)}::jsonb, ${set.blockNumber}, true)
+    on conflict (cid) do update set is_current = true, block_number = excluded.block_number, adopted_at = now()`)
+  await tx.execute(sql`select pg_notify(${ORACLE_SETS_CHANNEL}, ${set.cid})`)
+}
+
+/** An exit as a worker needs it to finish it. */
+export interface FinishRow {
+  id: number
+  state: 'collecting' | 'ready'
+  public_key: Buffer
+  signing_root: Buffer
+  threshold: number
+  signature: Buffer | null
+  has_oracle_shares: boolean
+}
+
+/** The live exits among these ids, with whether the given oracle set has their shares. */
+export function findExitsToFinish(
+  db: Sql,
+  messageIds: readonly number[],
+  oracleSetId: number | null,
+): Promise<FinishRow[]> {
+  return rows<FinishRow>(
+    db,
+    sql`select m.id, m.state, v.public_key, m.signing_root, m.threshold, m.signature,
+               exists (select from oracle_shares s where s.message_id = m.id and s.oracle_set_id = ${oracleSetId}::bigint) as has_oracle_shares
+        from messages m join validators v on v.id = m.validator_id
+        where m.id = any(${numberArray(messageIds)}) and m.state in ('collecting', 'ready') order by m.id`,
+  )
+}
+
+/** The trusted public key shares of the validators of these messages. */
+export function findKeyShares(
+  db: Sql,
+  messageIds: readonly number[],
+): Promise<{ message_id: number; share_index: number; public_key_share: Buffer }[]> {
+  return rows(
+    db,
+    sql`select m.id as message_id, k.share_index, k.public_key_share
+        from messages m join key_shares k on k.validator_id = m.validator_id where m.id = any(${numberArray(messageIds)})`,
+  )
+}
+
+/** Keeps the full signatures of collecting exits, which become ready. Callers have locked the messages. */
+export async function completeExits(
+  tx: Sql,
+  exits: readonly { messageId: number; sealed: Uint8Array }[],
+): Promise<number[]> {
+  if (exits.length === 0) return []
+  const completed = await rows<{ id: number }>(
+    tx,
+    sql`update messages m set signature = e.sealed, state = 'ready', ready_at = now(), failed_attempts = 0
+        from unnest(${numberArray(exits.map(({ messageId }) => messageId))}, ${bytesArray(exits.map(({ sealed }) => sealed))}) as e (id, sealed)
+        where m.id = e.id and m.state = 'collecting' returning m.id`,
+  )
+  return completed.map(({ id }) => id)
+}
+
+/** Counts an attempt that found no signature, so that the next one waits longer. */
+export async function countFailedAttempts(db: Sql, messageIds: readonly number[]): Promise<void> {
+  if (messageIds.length === 0) return
+  await db.execute(sql`
+    update messages set failed_attempts = failed_attempts + 1, queued_at = now()
+    where id = any(${numberArray(messageIds)}) and state = 'collecting'`)
+}
+
+/** The shares of one exit, places concatenated. */
+export interface NewOracleShares {
+  messageId: number
+  publicKeyShares: Uint8Array
+  ciphertexts: Uint8Array
+}
+
+/** Stores share sets, each once: of two workers the second stores nothing. Returns the ids that were stored. */
+export async function insertOracleShares(
+  tx: Sql,
+  oracleSetId: number,
+  shares: readonly NewOracleShares[],
+): Promise<number[]> {
+  if (shares.length === 0) return []
+  const inserted = await rows<{ message_id: number }>(
+    tx,
+    sql`insert into oracle_shares (message_id, oracle_set_id, public_key_shares, ciphertexts)
+        select s.message_id, ${oracleSetId}::bigint, s.public_key_shares, s.ciphertexts
+        from unnest(${numberArray(shares.map(({ messageId }) => messageId))}, ${bytesArray(shares.map(({ publicKeyShares }) => publicKeyShares))},
+                    ${bytesArray(shares.map(({ ciphertexts }) => ciphertexts))}) as s (message_id, public_key_shares, ciphertexts)
+        order by s.message_id
+        on conflict do nothing returning message_id`,
+  )
+  return inserted.map(({ message_id }) => message_id)
+}
+
+/** The shares of these exits under the current oracle set. */
+export function findOracleShares(
+  db: Sql,
+  messageIds: readonly number[],
+): Promise<{ message_id: number; oracle_set_id: number; public_key_shares: Buffer; ciphertexts: Buffer }[]> {
+  return rows(
+    db,
+    sql`select s.message_id, s.oracle_set_id, s.public_key_shares, s.ciphertexts
+        from oracle_shares s join oracle_sets o on o.id = s.oracle_set_id and o.is_current
+        where s.message_id = any(${numberArray(messageIds)})`,
+  )
+}

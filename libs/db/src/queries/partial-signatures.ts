@@ -1,0 +1,194 @@
+/** Partial signatures: candidates, verdicts, and which exits have enough of them. */
+
+import { sql } from 'drizzle-orm'
+import type { Sql } from './sql.ts'
+import { bytesArray, numberArray, rows, textArray } from './sql.ts'
+
+const LIVE = sql.raw(`('collecting', 'ready')`)
+
+/** What is known of one posted partial signature before anything is parsed. */
+export interface MatchRow {
+  /** Place in the request, from 0. */
+  place: number
+  message_id: number
+  signing_root: Buffer
+  /** The trusted public key share at this share index, if there is one. */
+  public_key_share: Buffer | null
+  /** Whether the validator has trusted public key shares at all. */
+  has_key_shares: boolean
+  /** State of these very bytes, if they were posted before. */
+  same: 'unverified' | 'verified' | 'rejected' | null
+  /** Whether this share index has a verified signature. */
+  has_verified: boolean
+  /** Seconds since these very bytes were last seen. */
+  seen_seconds: number | null
+}
+
+/** Matches posted items to live exits by validator public key; items of unknown validators are left out. */
+export function matchPartials(
+  db: Sql,
+  shareIndex: number,
+  publicKeys: readonly Uint8Array[],
+  digests: readonly Uint8Array[],
+): Promise<MatchRow[]> {
+  return rows<MatchRow>(
+    db,
+    sql`select (i.place - 1)::int as place, m.id as message_id, m.signing_root, k.public_key_share,
+               exists (select from key_shares any_share where any_share.validator_id = v.id) as has_key_shares,
+               p.state as same, good.message_id is not null as has_verified,
+               extract(epoch from now() - p.seen_at)::float8 as seen_seconds
+        from unnest(${bytesArray(publicKeys)}, ${bytesArray(digests)}) with ordinality as i (public_key, digest, place)
+        join validators v on v.public_key = i.public_key
+        join messages m on m.validator_id = v.id and m.kind = 'exit' and m.state in ${LIVE}
+        left join partial_signatures p on p.message_id = m.id and p.share_index = ${shareIndex} and p.digest = i.digest
+        left join partial_signatures good on good.message_id = m.id and good.share_index = ${shareIndex} and good.state = 'verified'
+        left join key_shares k on k.validator_id = v.id and k.share_index = ${shareIndex}
+        where p.state is distinct from 'verified'`,
+  )
+}
+
+/** One candidate to store. */
+export interface Candidate {
+  messageId: number
+  digest: Uint8Array
+  sealed: Uint8Array
+}
+
+/** Stores candidates of one share index, each once. Callers have locked the messages. */
+export async function insertCandidates(tx: Sql, shareIndex: number, candidates: readonly Candidate[]): Promise<void> {
+  await tx.execute(sql`
+    insert into partial_signatures (message_id, share_index, digest, sealed, state)
+    select c.message_id, ${shareIndex}::bigint, c.digest, c.sealed, 'unverified'
+    from unnest(${numberArray(candidates.map(({ messageId }) => messageId))}, ${bytesArray(candidates.map(({ digest }) => digest))},
+                ${bytesArray(candidates.map(({ sealed }) => sealed))}) as c (message_id, digest, sealed)
+    join messages m on m.id = c.message_id and m.state in ${LIVE}
+    where not exists (select from partial_signatures g
+                      where g.message_id = c.message_id and g.share_index = ${shareIndex} and g.state = 'verified')
+    on conflict do nothing`)
+}
+
+/**
+ * Drops what is over the limits: of each share index all but the `perIndex` newest candidates (rejected ones go first), and of
+ * each message the unverified share indexes beyond the `indexes` most recently seen. Verified signatures stay.
+ */
+export async function trimCandidates(
+  tx: Sql,
+  messageIds: readonly number[],
+  limits: { perIndex: number; indexes: number },
+): Promise<void> {
+  await tx.execute(sql`
+    with ranked as (
+      select message_id, share_index, digest,
+             row_number() over (partition by message_id, share_index
+                                order by state = 'rejected', seen_at desc, digest) as candidate_rank,
+             max(seen_at) over (partition by message_id, share_index) as index_seen_at
+      from partial_signatures where message_id = any(${numberArray(messageIds)}) and state <> 'verified'),
+    placed as (
+      select *, dense_rank() over (partition by message_id order by index_seen_at desc, share_index) as index_rank from ranked)
+    delete from partial_signatures p using placed r
+    where p.message_id = r.message_id and p.share_index = r.share_index and p.digest = r.digest
+      and (r.candidate_rank > ${limits.perIndex} or r.index_rank > ${limits.indexes})`)
+}
+
+/** Notes that candidates were posted again. */
+export async function touchCandidates(
+  db: Sql,
+  shareIndex: number,
+  candidates: readonly { messageId: number; digest: Uint8Array }[],
+): Promise<void> {
+  if (candidates.length === 0) return
+  await db.execute(sql`
+    update partial_signatures p set seen_at = now()
+    from unnest(${numberArray(candidates.map(({ messageId }) => messageId))}, ${bytesArray(candidates.map(({ digest }) => digest))})
+         as c (message_id, digest)
+    where p.message_id = c.message_id and p.share_index = ${shareIndex} and p.digest = c.digest`)
+}
+
+/** The verdict on one candidate. */
+export interface Verdict {
+  messageId: number
+  shareIndex: number
+  digest: Uint8Array
+  isRight: boolean
+}
+
+/**
+ * Writes verdicts: a right candidate becomes verified and its rivals go; a wrong one is rejected and its bytes are forgotten.
+ * Callers have locked the messages.
+ */
+export async function writeVerdicts(tx: Sql, verdicts: readonly Verdict[]): Promise<void> {
+  if (verdicts.length === 0) return
+  const table = sql`unnest(${numberArray(verdicts.map(({ messageId }) => messageId))}, ${numberArray(verdicts.map(({ shareIndex }) => shareIndex))},
+    ${bytesArray(verdicts.map(({ digest }) => digest))}, ${textArray(verdicts.map(({ isRight }) => (isRight ? 'verified' : 'rejected')))})
+    as r (message_id, share_index, digest, state)`
+  await tx.execute(sql`
+    update partial_signatures p set state = r.state, sealed = case when r.state = 'verified' then p.sealed end
+    from ${table}
+    where p.message_id = r.message_id and p.share_index = r.share_index and p.digest = r.digest and p.state = 'unverified'`)
+  await tx.execute(sql`
+    delete from partial_signatures p using ${table}, partial_signatures good
+    where r.state = 'verified' and p.message_id = r.message_id and p.share_index = r.share_index and p.digest <> r.digest
+      and good.message_id = r.message_id and good.share_index = r.share_index and good.digest = r.digest and good.state = 'verified'`)
+}
+
+/**
+ * Of these messages (all when null), the ids that a worker should finish: collecting with enough share indexes, or ready
+ * without shares for the current oracle set; each at most once in its retry time, which doubles with every attempt that found
+ * no signature. Marks them as queued.
+ */
+export async function claimFinishable(db: Sql, messageIds: readonly number[] | null, limit: number): Promise<number[]> {
+  const scope = messageIds === null ? sql`true` : sql`m.id = any(${numberArray(messageIds)})`
+  const claimed = await rows<{ id: number }>(
+    db,
+    sql`with finishable as (
+          select m.id from messages m
+          where ${scope} and m.state in ${LIVE}
+            and (m.queued_at is null or m.queued_at < now() - make_interval(secs => least(60, 2 ^ least(m.failed_attempts, 6))
+                                                                                  + case when m.failed_attempts = 0 then 20 else 0 end))
+            and case m.state
+                  when 'collecting' then m.threshold <= (select count(distinct p.share_index) from partial_signatures p
+                       where p.message_id = m.id and (p.state = 'verified' or (p.state = 'unverified'
+                         and not exists (select from key_shares k where k.validator_id = m.validator_id))))
+                  else exists (select from oracle_sets o where o.is_current and not exists (
+                       select from oracle_shares s where s.message_id = m.id and s.oracle_set_id = o.id))
+                end
+          order by m.id limit ${limit} for update of m skip locked)
+        update messages m set queued_at = now() from finishable f where m.id = f.id returning m.id`,
+  )
+  return claimed.map(({ id }) => id).sort((a, b) => a - b)
+}
+
+/** Live messages with unverified candidates under a trusted public key share that have waited for `seconds`. */
+export async function findUnverified(db: Sql, seconds: number, limit: number): Promise<number[]> {
+  const found = await rows<{ id: number }>(
+    db,
+    sql`select distinct m.id from partial_signatures p
+        join messages m on m.id = p.message_id and m.state in ${LIVE}
+        join key_shares k on k.validator_id = m.validator_id and k.share_index = p.share_index
+        where p.state = 'unverified' and p.seen_at < now() - make_interval(secs => ${seconds}::float8) limit ${limit}`,
+  )
+  return found.map(({ id }) => id)
+}
+
+/** One candidate with everything needed to judge it. */
+export interface CandidateRow {
+  message_id: number
+  share_index: number
+  digest: Buffer
+  sealed: Buffer
+  state: 'unverified' | 'verified'
+  signing_root: Buffer
+  public_key_share: Buffer | null
+}
+
+/** The candidates of these messages that are not rejected, most recently seen first. */
+export function findCandidates(db: Sql, messageIds: readonly number[]): Promise<CandidateRow[]> {
+  return rows<CandidateRow>(
+    db,
+    sql`select p.message_id, p.share_index, p.digest, p.sealed, p.state, m.signing_root, k.public_key_share
+        from partial_signatures p join messages m on m.id = p.message_id
+        left join key_shares k on k.validator_id = m.validator_id and k.share_index = p.share_index
+        where p.message_id = any(${numberArray(messageIds)}) and p.state <> 'rejected'
+        order by p.message_id, p.seen_at desc, p.share_index`,
+  )
+}

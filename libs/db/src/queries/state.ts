@@ -1,0 +1,92 @@
+/** Small pieces of state: checkpoints of scans, and the check value of the sealing key. */
+
+import { sql } from 'drizzle-orm'
+import type { Sql } from './sql.ts'
+import { bytesParam, rows } from './sql.ts'
+
+/** A checkpoint's value, as it was stored. */
+export async function findCheckpoint(db: Sql, name: string): Promise<unknown> {
+  const [row] = await rows<{ value: unknown }>(db, sql`select value from checkpoints where name = ${name}`)
+  return row?.value
+}
+
+/** Stores a checkpoint. */
+export async function storeCheckpoint(db: Sql, name: string, value: unknown): Promise<void> {
+  await db.execute(sql`
+    insert into checkpoints (name, value) values (${name}, ${JSON.stringify(value)}::jsonb)
+    on conflict (name) do update set value = excluded.value, updated_at = now()`)
+}
+
+/** The sealed check value, put there if there was none: of two processes that start at once both get the same. */
+export async function ensureSealingCheck(db: Sql, sealed: Uint8Array): Promise<Buffer> {
+  await db.execute(
+    sql`insert into sealing_checks (id, sealed) values (1, ${bytesParam(sealed)}) on conflict do nothing`,
+  )
+  const [row] = await rows<{ sealed: Buffer }>(db, sql`select sealed from sealing_checks where id = 1`)
+  if (row === undefined) throw new Error('the sealing check is not there')
+  return row.sealed
+}
+
+/** Replaces the sealed check value, after a change of the sealing key. */
+export async function replaceSealingCheck(db: Sql, sealed: Uint8Array): Promise<void> {
+  await db.execute(sql`update sealing_checks set sealed = ${bytesParam(sealed)} where id = 1`)
+}
+
+/** Sealed full signatures, by message id after `afterId`. */
+export function findSealedSignatures(
+  db: Sql,
+  afterId: number,
+  limit: number,
+): Promise<{ id: number; kind: string; signature: Buffer }[]> {
+  return rows(
+    db,
+    sql`select id, kind, signature from messages where id > ${afterId} and signature is not null order by id limit ${limit}`,
+  )
+}
+
+/** Replaces a sealed full signature, if it is still the one that was read. */
+export async function replaceSealedSignature(db: Sql, id: number, from: Uint8Array, to: Uint8Array): Promise<void> {
+  await db.execute(
+    sql`update messages set signature = ${bytesParam(to)} where id = ${id} and signature = ${bytesParam(from)}`,
+  )
+}
+
+/** Sealed partial signatures of the messages after `afterId`, whole messages at a time. */
+export function findSealedPartials(
+  db: Sql,
+  afterId: number,
+  messages: number,
+): Promise<{ message_id: number; kind: string; share_index: number; digest: Buffer; sealed: Buffer }[]> {
+  return rows(
+    db,
+    sql`select p.message_id, m.kind, p.share_index, p.digest, p.sealed from partial_signatures p join messages m on m.id = p.message_id
+        where p.sealed is not null and p.message_id in (
+          select distinct message_id from partial_signatures where message_id > ${afterId} order by message_id limit ${messages})
+        order by p.message_id, p.share_index`,
+  )
+}
+
+/** Replaces a sealed partial signature, if it is still the one that was read. */
+export async function replaceSealedPartial(
+  db: Sql,
+  place: { messageId: number; shareIndex: number; from: Uint8Array },
+  to: Uint8Array,
+): Promise<void> {
+  await db.execute(sql`
+    update partial_signatures set sealed = ${bytesParam(to)}
+    where message_id = ${place.messageId} and share_index = ${place.shareIndex} and sealed = ${bytesParam(place.from)}`)
+}
+
+/** Forgets every sealed value: all exits are collected again. Oracle shares that were handed out stay. */
+export async function voidSealed(tx: Sql): Promise<{ messages: number; ids: number[] }> {
+  const voided = await rows<{ id: number }>(
+    tx,
+    sql`update messages set signature = null, ready_at = null, queued_at = null,
+               state = case when state = 'ready' then 'collecting' else state end
+        where kind = 'exit' and (signature is not null or state in ('collecting', 'ready')) returning id`,
+  )
+  const ids = voided.map(({ id }) => id).sort((a, b) => a - b)
+  await tx.execute(sql`delete from partial_signatures`)
+  await tx.execute(sql`delete from sealing_checks`)
+  return { messages: ids.length, ids }
+}

@@ -1,0 +1,214 @@
+/**
+ * The tables. Keys and roots are `bytea` of a fixed length; sealed values are `bytea` that only the sealing key opens. Every
+ * rule of uniqueness is a constraint, so that it also holds between processes.
+ */
+
+import { sql } from 'drizzle-orm'
+import {
+  bigint,
+  bigserial,
+  boolean,
+  check,
+  customType,
+  index,
+  integer,
+  jsonb,
+  pgSequence,
+  pgTable,
+  primaryKey,
+  text,
+  timestamp,
+  uniqueIndex,
+} from 'drizzle-orm/pg-core'
+
+const bytes = customType<{ data: Uint8Array; driverData: Buffer }>({
+  dataType: () => 'bytea',
+  toDriver: (value) => Buffer.from(value.buffer, value.byteOffset, value.byteLength),
+  fromDriver: (value) => new Uint8Array(value.buffer, value.byteOffset, value.byteLength),
+})
+const time = (name: string) => timestamp(name, { withTimezone: true })
+const id64 = (name: string) => bigint(name, { mode: 'number' })
+
+/** Orders every change of a message that a list shows; see `queries/announce.ts`. */
+export const messageRevision = pgSequence('message_revision')
+
+/** A DV cluster: who signs together, and how many are enough. */
+export const clusters = pgTable('clusters', {
+  id: bigserial('id', { mode: 'number' }).primaryKey(),
+  lockHash: bytes('lock_hash').unique(),
+  name: text('name').notNull(),
+  threshold: integer('threshold').notNull(),
+  importedAt: time('imported_at').notNull().defaultNow(),
+})
+
+/** A validator public key the relayer may use. */
+export const validators = pgTable(
+  'validators',
+  {
+    id: bigserial('id', { mode: 'number' }).primaryKey(),
+    publicKey: bytes('public_key').notNull().unique(),
+    clusterId: id64('cluster_id').references(() => clusters.id),
+    /** Order within its cluster. */
+    place: integer('place'),
+    /** The vault the cluster's lock names for it. */
+    withdrawalAddress: bytes('withdrawal_address'),
+    createdAt: time('created_at').notNull().defaultNow(),
+  },
+  (table) => [
+    check('validators_public_key_length', sql`octet_length(${table.publicKey}) = 48`),
+    check('validators_withdrawal_address_length', sql`octet_length(${table.withdrawalAddress}) = 20`),
+    index('validators_cluster').on(table.clusterId),
+  ],
+)
+
+/** The public key share of one validator at one share index, from a source the relayer trusts. */
+export const keyShares = pgTable(
+  'key_shares',
+  {
+    validatorId: id64('validator_id')
+      .notNull()
+      .references(() => validators.id),
+    shareIndex: id64('share_index').notNull(),
+    publicKeyShare: bytes('public_key_share').notNull(),
+    source: text('source', { enum: ['lock'] }).notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.validatorId, table.shareIndex] }),
+    check('key_shares_public_key_share_length', sql`octet_length(${table.publicKeyShare}) = 48`),
+    check('key_shares_share_index_positive', sql`${table.shareIndex} >= 1`),
+  ],
+)
+
+/**
+ * One thing to be signed: the exit of one validator at one validator index. `collecting → ready`, or `superseded` when its
+ * index changed, or `expired` when nobody asked for it any more; at most one live message of a kind for a validator.
+ */
+export const messages = pgTable(
+  'messages',
+  {
+    id: bigserial('id', { mode: 'number' }).primaryKey(),
+    validatorId: id64('validator_id')
+      .notNull()
+      .references(() => validators.id),
+    kind: text('kind', { enum: ['exit'] }).notNull(),
+    validatorIndex: id64('validator_index').notNull(),
+    epoch: id64('epoch').notNull(),
+    signingRoot: bytes('signing_root').notNull(),
+    threshold: integer('threshold').notNull(),
+    state: text('state', { enum: ['collecting', 'ready', 'superseded', 'expired'] }).notNull(),
+    /** Whose request made it: the name of a token; null where no tokens are set. */
+    requester: text('requester'),
+    createdAt: time('created_at').notNull().defaultNow(),
+    requestedAt: time('requested_at').notNull().defaultNow(),
+    /** When a job was last asked to finish it; a hint that keeps two workers from the same work. */
+    queuedAt: time('queued_at'),
+    /** Attempts that found no signature among the candidates; the next one waits longer. */
+    failedAttempts: integer('failed_attempts').notNull().default(0),
+    revision: id64('revision').notNull().default(0),
+    /** The full signature, sealed. */
+    signature: bytes('signature'),
+    readyAt: time('ready_at'),
+  },
+  (table) => [
+    uniqueIndex('messages_one_live')
+      .on(table.validatorId, table.kind)
+      .where(sql`${table.state} in ('collecting', 'ready')`),
+    index('messages_validator').on(table.validatorId),
+    index('messages_revision').on(table.revision),
+    index('messages_live').on(table.state).where(sql`${table.state} in ('collecting', 'ready')`),
+    check('messages_signing_root_length', sql`octet_length(${table.signingRoot}) = 32`),
+    check('messages_ready_has_signature', sql`${table.state} <> 'ready' or ${table.signature} is not null`),
+  ],
+)
+
+/**
+ * One candidate for one share index's partial signature of one message. `digest` is keyed, so that it tells nothing of the
+ * signature; `sealed` is the signature itself, and gone once the candidate is rejected.
+ */
+export const partialSignatures = pgTable(
+  'partial_signatures',
+  {
+    messageId: id64('message_id')
+      .notNull()
+      .references(() => messages.id, { onDelete: 'cascade' }),
+    shareIndex: id64('share_index').notNull(),
+    digest: bytes('digest').notNull(),
+    sealed: bytes('sealed'),
+    state: text('state', { enum: ['unverified', 'verified', 'rejected'] }).notNull(),
+    seenAt: time('seen_at').notNull().defaultNow(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.messageId, table.shareIndex, table.digest] }),
+    uniqueIndex('partial_signatures_one_verified')
+      .on(table.messageId, table.shareIndex)
+      .where(sql`${table.state} = 'verified'`),
+    index('partial_signatures_unverified').on(table.seenAt).where(sql`${table.state} = 'unverified'`),
+    check('partial_signatures_share_index_positive', sql`${table.shareIndex} >= 1`),
+    check('partial_signatures_rejected_is_gone', sql`(${table.state} = 'rejected') = (${table.sealed} is null)`),
+  ],
+)
+
+/** One oracle config: its CID, the threshold and the oracles' public keys in order. At most one is current. */
+export const oracleSets = pgTable(
+  'oracle_sets',
+  {
+    id: bigserial('id', { mode: 'number' }).primaryKey(),
+    cid: text('cid').notNull().unique(),
+    threshold: integer('threshold').notNull(),
+    /** The oracles' secp256k1 keys, 65 bytes each, concatenated in order. */
+    publicKeys: bytes('public_keys').notNull(),
+    config: jsonb('config').notNull(),
+    blockNumber: id64('block_number').notNull(),
+    isCurrent: boolean('is_current').notNull().default(false),
+    adoptedAt: time('adopted_at').notNull().defaultNow(),
+  },
+  (table) => [
+    uniqueIndex('oracle_sets_one_current').on(table.isCurrent).where(sql`${table.isCurrent}`),
+    check('oracle_sets_public_keys_length', sql`octet_length(${table.publicKeys}) % 65 = 0`),
+  ],
+)
+
+/**
+ * The oracle shares of one exit under one oracle set: one row holds the whole set, so a set is there whole or not at all, and
+ * the key makes sure it is made once. Place x (from 1) is the x-th slice of 48 and of 193 bytes.
+ */
+export const oracleShares = pgTable(
+  'oracle_shares',
+  {
+    messageId: id64('message_id')
+      .notNull()
+      .references(() => messages.id, { onDelete: 'cascade' }),
+    oracleSetId: id64('oracle_set_id')
+      .notNull()
+      .references(() => oracleSets.id),
+    publicKeyShares: bytes('public_key_shares').notNull(),
+    ciphertexts: bytes('ciphertexts').notNull(),
+    createdAt: time('created_at').notNull().defaultNow(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.messageId, table.oracleSetId] }),
+    check(
+      'oracle_shares_lengths',
+      sql`octet_length(${table.publicKeyShares}) % 48 = 0 and octet_length(${table.ciphertexts}) = octet_length(${table.publicKeyShares}) / 48 * 193`,
+    ),
+  ],
+)
+
+/** How far a scan of the chain has come. */
+export const checkpoints = pgTable('checkpoints', {
+  name: text('name').primaryKey(),
+  value: jsonb('value').notNull(),
+  updatedAt: time('updated_at').notNull().defaultNow(),
+})
+
+/**
+ * The one check value of the sealing key: a random key for digests, sealed. That it opens at boot proves that the key fits.
+ */
+export const sealingChecks = pgTable(
+  'sealing_checks',
+  {
+    id: integer('id').primaryKey(),
+    sealed: bytes('sealed').notNull(),
+  },
+  (table) => [check('sealing_checks_one', sql`${table.id} = 1`)],
+)

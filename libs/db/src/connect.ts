@@ -1,0 +1,181 @@
+/** The connection to PostgreSQL: a pool behind drizzle, and a listener for notifications. */
+
+import { pause } from '@dvt-relayer/common/lifetime.ts'
+import type { Logger } from '@dvt-relayer/common/logger.ts'
+import { sql } from 'drizzle-orm'
+import { NodePgDatabase } from 'drizzle-orm/node-postgres'
+import { PgDialect } from 'drizzle-orm/pg-core'
+import pg from 'pg'
+import { DatabaseError, isUnreachable, translateDatabaseError } from './errors.ts'
+import { GuardedSession } from './guarded-session.ts'
+
+/** Drizzle's database, ended by `await using`. `bigint` columns are numbers; every query throws `DatabaseError` only. */
+export interface Database extends NodePgDatabase, AsyncDisposable {
+  /** Where it is: host, port and database, without credentials. */
+  readonly host: string
+  /** Runs `work` on a connection of its own, where session-wide locks and settings hold and no timeout does. */
+  onOneConnection<T>(work: (db: NodePgDatabase) => Promise<T>): Promise<T>
+}
+
+export interface ConnectOptions {
+  url: string
+  logger: Logger
+  applicationName?: string
+  maxConnections?: number
+  /** How long a database that is away is waited for. */
+  waitMs?: number
+  statementTimeoutMs?: number
+  signal?: AbortSignal
+}
+
+/** Host, port and database of a URL, without credentials. */
+export function hostOf(url: string): string {
+  try {
+    const { host, pathname } = new URL(url)
+    return `${host}${pathname}`
+  } catch {
+    return 'unreadable URL'
+  }
+}
+
+function createOrm(client: pg.Pool | pg.Client, host: string): NodePgDatabase {
+  const dialect = new PgDialect()
+  return new NodePgDatabase(dialect, new GuardedSession(client, dialect, host), undefined)
+}
+
+/**
+ * Connects, waiting for a database that is away.
+ *
+ * @throws {DatabaseError} DATABASE_UNREACHABLE after `waitMs` (60 s), DATABASE_ACCESS_DENIED at once
+ */
+export async function connectDatabase(options: ConnectOptions): Promise<Database> {
+  const { url, logger, applicationName = 'dvt-relayer', maxConnections = 10, statementTimeoutMs = 30_000 } = options
+  const host = hostOf(url)
+  const pool = new pg.Pool({
+    connectionString: url,
+    application_name: applicationName,
+    max: maxConnections,
+    statement_timeout: statementTimeoutMs,
+    // A connection that died without a word would otherwise hold its caller for ever.
+    query_timeout: statementTimeoutMs + 5_000,
+    idle_in_transaction_session_timeout: 60_000,
+    connectionTimeoutMillis: 5_000,
+    idleTimeoutMillis: 30_000,
+    keepAlive: true,
+  })
+  pool.on('error', (error) => logger.debug({ err: translateDatabaseError(error, host) }, 'database connection lost'))
+  const orm = createOrm(pool, host)
+  try {
+    await waitForDatabase(orm, host, options)
+  } catch (error) {
+    await pool.end()
+    throw error
+  }
+  return Object.assign(orm, {
+    host,
+    onOneConnection: async <T>(work: (db: NodePgDatabase) => Promise<T>): Promise<T> => {
+      const client = new pg.Client({ connectionString: url, application_name: applicationName, keepAlive: true })
+      client.on('error', () => undefined)
+      try {
+        await client.connect()
+      } catch (error) {
+        throw translateDatabaseError(error, host)
+      }
+      try {
+        return await work(createOrm(client, host))
+      } finally {
+        await client.end().catch(() => undefined)
+      }
+    },
+    [Symbol.asyncDispose]: () => (pool.ended ? Promise.resolve() : pool.end()),
+  })
+}
+
+async function waitForDatabase(orm: NodePgDatabase, host: string, options: ConnectOptions): Promise<void> {
+  const deadline = performance.now() + (options.waitMs ?? 60_000)
+  for (let attempt = 0; ; attempt++) {
+    try {
+      await orm.execute(sql`select 1`)
+      return
+    } catch (error) {
+      options.signal?.throwIfAborted()
+      const waitable = isUnreachable(error) || (error instanceof DatabaseError && error.code === 'DATABASE_OVERLOADED')
+      if (!waitable || performance.now() >= deadline) throw error
+      if (attempt === 0) options.logger.warn({ host, err: error }, 'waiting for the database')
+      await pause(Math.min(100 * 2 ** attempt, 2_000, deadline - performance.now()), options.signal)
+    }
+  }
+}
+
+/**
+ * Listens on channels over a connection of its own, which is made anew whenever it is lost. Notifications sent in between are
+ * lost too: `onReconnect` tells how long it was away, so that the caller looks for itself what it missed. It is called after
+ * the first connection as well (with 0).
+ */
+export function createListener(options: {
+  url: string
+  channels: readonly string[]
+  onNotify: (channel: string, payload: string) => void
+  onReconnect: (awayMs: number) => void
+  logger: Logger
+}): AsyncDisposable {
+  const { url, channels, logger } = options
+  const host = hostOf(url)
+  const stop = new AbortController()
+  let current: pg.Client | undefined
+
+  const listenOnce = async (onReady: () => void): Promise<void> => {
+    const client = new pg.Client({
+      connectionString: url,
+      application_name: 'dvt-relayer-listener',
+      connectionTimeoutMillis: 5_000,
+      query_timeout: 5_000,
+      keepAlive: true,
+      keepAliveInitialDelayMillis: 10_000,
+    })
+    current = client
+    const ended = new Promise<void>((resolve, reject) => {
+      client.on('end', resolve)
+      client.on('error', reject)
+    })
+    ended.catch(() => undefined)
+    client.on('notification', ({ channel, payload }) => options.onNotify(channel, payload ?? ''))
+    try {
+      await client.connect()
+      for (const channel of channels) await client.query(`listen ${client.escapeIdentifier(channel)}`)
+      onReady()
+      await ended
+    } finally {
+      await client.end().catch(() => undefined)
+    }
+  }
+
+  const run = async (): Promise<void> => {
+    let awaySince: number | undefined
+    let attempt = 0
+    while (!stop.signal.aborted) {
+      try {
+        await listenOnce(() => {
+          const awayMs = awaySince === undefined ? 0 : performance.now() - awaySince
+          if (attempt > 0) logger.info({ host, away_ms: Math.round(awayMs) }, 'listening to the database again')
+          attempt = 0
+          options.onReconnect(awayMs)
+        })
+      } catch (error) {
+        if (attempt === 0 && !stop.signal.aborted) {
+          logger.warn({ err: translateDatabaseError(error, host) }, 'not listening to the database')
+        }
+      }
+      if (attempt === 0) awaySince = performance.now()
+      await pause(Math.min(50 * 2 ** attempt++, 2_000) * (0.75 + Math.random() / 2), stop.signal)
+    }
+  }
+  const running = run()
+  return {
+    [Symbol.asyncDispose]: async () => {
+      stop.abort()
+      await current?.end().catch(() => undefined)
+      await running
+    },
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * Errors of the database. Whatever pg and drizzle throw is rebuilt from SQLSTATE, constraint and host: drizzle's message prints
+ * every parameter and pg's `detail` prints rows, so neither error is kept, not even as a cause.
+ */
+
+import { CodedError } from '@dvt-relayer/common/errors.ts'
+
+export type DatabaseErrorCode =
+  | 'DATABASE_UNIQUE_VIOLATION'
+  | 'DATABASE_FOREIGN_KEY_VIOLATION'
+  | 'DATABASE_NOT_NULL_VIOLATION'
+  | 'DATABASE_CHECK_VIOLATION'
+  | 'DATABASE_VALUE_INVALID'
+  | 'DATABASE_NUMBER_UNSAFE'
+  | 'DATABASE_CONFLICT'
+  | 'DATABASE_TIMEOUT'
+  | 'DATABASE_UNREACHABLE'
+  | 'DATABASE_ACCESS_DENIED'
+  | 'DATABASE_OVERLOADED'
+  | 'DATABASE_QUERY_INVALID'
+  | 'DATABASE_FROM_THE_FUTURE'
+  | 'DATABASE_FAILED'
+  | 'DATA_DIR_IN_USE'
+  | 'DATA_DIR_UNUSABLE'
+  | 'DATA_DIR_VERSION'
+  | 'EMBEDDED_POSTGRES_MISSING'
+  | 'EMBEDDED_POSTGRES_AS_ROOT'
+  | 'EMBEDDED_POSTGRES_FAILED'
+
+/** An error of the database, the embedded PostgreSQL or its folder. */
+export class DatabaseError extends CodedError<DatabaseErrorCode> {}
+
+const MESSAGES = {
+  DATABASE_UNIQUE_VIOLATION: 'the database has such a row already',
+  DATABASE_FOREIGN_KEY_VIOLATION: 'the row refers to one that the database does not have',
+  DATABASE_NOT_NULL_VIOLATION: 'a value is missing that the database needs',
+  DATABASE_CHECK_VIOLATION: 'a value breaks a rule of the database',
+  DATABASE_VALUE_INVALID: 'the database cannot represent a value',
+  DATABASE_NUMBER_UNSAFE: 'the database holds a number above 2^53 − 1',
+  DATABASE_CONFLICT: 'another transaction was in the way',
+  DATABASE_TIMEOUT: 'the database took too long',
+  DATABASE_UNREACHABLE: 'the database cannot be reached',
+  DATABASE_ACCESS_DENIED: 'the database refuses the user, the password or a right',
+  DATABASE_OVERLOADED: 'the database lacks connections, memory or disk',
+  DATABASE_QUERY_INVALID: 'the database does not understand a query',
+  DATABASE_FAILED: 'the database failed',
+} as const
+type QueryErrorCode = keyof typeof MESSAGES
+
+/** By whole SQLSTATE, then by its class (the first two characters). */
+const BY_SQLSTATE: Readonly<Record<string, QueryErrorCode>> = {
+  '23505': 'DATABASE_UNIQUE_VIOLATION',
+  '23503': 'DATABASE_FOREIGN_KEY_VIOLATION',
+  '23502': 'DATABASE_NOT_NULL_VIOLATION',
+  '23514': 'DATABASE_CHECK_VIOLATION',
+  '42501': 'DATABASE_ACCESS_DENIED',
+  '55P03': 'DATABASE_TIMEOUT',
+  '57014': 'DATABASE_TIMEOUT',
+  '25P03': 'DATABASE_TIMEOUT',
+  '25P04': 'DATABASE_TIMEOUT',
+  '57P01': 'DATABASE_UNREACHABLE',
+  '57P02': 'DATABASE_UNREACHABLE',
+  '57P03': 'DATABASE_UNREACHABLE',
+  '57P05': 'DATABASE_UNREACHABLE',
+  '3D000': 'DATABASE_ACCESS_DENIED',
+  '08': 'DATABASE_UNREACHABLE',
+  '22': 'DATABASE_VALUE_INVALID',
+  '28': 'DATABASE_ACCESS_DENIED',
+  '40': 'DATABASE_CONFLICT',
+  '42': 'DATABASE_QUERY_INVALID',
+  '53': 'DATABASE_OVERLOADED',
+}
+
+/** What pg says without a SQLSTATE when a connection cannot be had or is lost. */
+const CONNECTION_LOST =
+  /connection terminated|connection ended|not queryable|client was closed|connection timeout|timeout exceeded when trying to connect|read timeout|cannot use a pool after/i
+
+const field = (error: object, name: string): string | undefined => {
+  const value = (error as Record<string, unknown>)[name]
+  return typeof value === 'string' ? value : undefined
+}
+
+/** The error and its causes, nearest first. */
+function chain(error: unknown): object[] {
+  const found: object[] = []
+  for (let next = error; typeof next === 'object' && next !== null && found.length < 8; ) {
+    found.push(next)
+    next = (next as { cause?: unknown }).cause
+  }
+  return found
+}
+
+/** The `DatabaseError` for whatever a query, a connection or drizzle threw. `host` is where the database is, without credentials. */
+export function translateDatabaseError(error: unknown, host?: string): DatabaseError {
+  const causes = chain(error)
+  for (const cause of causes) if (cause instanceof DatabaseError) return cause
+  const at = host === undefined ? {} : { host }
+  for (const cause of causes) {
+    const code = field(cause, 'code')
+    if (code === undefined) continue
+    if (/^[0-9A-Z]{5}$/.test(code) && field(cause, 'severity') !== undefined) {
+      const known = BY_SQLSTATE[code] ?? BY_SQLSTATE[code.slice(0, 2)] ?? 'DATABASE_FAILED'
+      const constraint = field(cause, 'constraint')
+      const meta = { sqlstate: code, ...(constraint === undefined ? {} : { constraint }), ...at }
+      return new DatabaseError(known, `${MESSAGES[known]} (SQLSTATE ${code})`, { meta })
+    }
+    if (/^E[A-Z_]{3,}$/.test(code) && field(cause, 'syscall') !== undefined) return unreachable(code, at)
+    if (code === 'ECONNREFUSED' || code === 'ECONNRESET' || code === 'EPIPE') return unreachable(code, at)
+  }
+  for (const cause of causes) {
+    if (CONNECTION_LOST.test(field(cause, 'message') ?? '')) return unreachable('connection lost', at)
+  }
+  const type = causes.at(-1)?.constructor.name ?? typeof error
+  return new DatabaseError('DATABASE_FAILED', MESSAGES.DATABASE_FAILED, { meta: { type, ...at } })
+}
+
+function unreachable(reason: string, at: { host?: string }): DatabaseError {
+  const meta = { reason, ...at }
+  return new DatabaseError('DATABASE_UNREACHABLE', `${MESSAGES.DATABASE_UNREACHABLE} (${reason})`, { meta })
+}
+
+const isCode =
+  (code: DatabaseErrorCode) =>
+  (error: unknown): error is DatabaseError =>
+    error instanceof DatabaseError && error.code === code
+
+/** Whether a row with the same unique values exists; `constraint` narrows it to one rule. */
+export function isUniqueViolation(error: unknown, constraint?: string): error is DatabaseError {
+  if (!isCode('DATABASE_UNIQUE_VIOLATION')(error)) return false
+  return constraint === undefined || error.meta['constraint'] === constraint
+}
+
+/** Whether the same transaction may succeed when run again (deadlock, serialization failure). */
+export const isConflict: (error: unknown) => error is DatabaseError = isCode('DATABASE_CONFLICT')
+
+/** Whether the database was away. */
+export const isUnreachable: (error: unknown) => error is DatabaseError = isCode('DATABASE_UNREACHABLE')

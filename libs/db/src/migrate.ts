@@ -1,0 +1,46 @@
+/** Brings a database to the schema this program knows; refuses one that is ahead of it. */
+
+import { sql } from 'drizzle-orm'
+import { readMigrationFiles } from 'drizzle-orm/migrator'
+import { migrate } from 'drizzle-orm/node-postgres/migrator'
+import type { Database } from './connect.ts'
+import { DatabaseError, translateDatabaseError } from './errors.ts'
+
+/** The key of the advisory lock that one migrating process holds. */
+const LOCK_KEY = 0x6476_7472
+
+/**
+ * Runs the migrations of `folder` that the database lacks. Processes that start together take turns.
+ *
+ * @throws {DatabaseError} DATABASE_FROM_THE_FUTURE when the database has a migration that is not in `folder`; nothing was changed
+ */
+export async function migrateDatabase(db: Database, folder: string): Promise<void> {
+  const known = new Set(readMigrationFiles({ migrationsFolder: folder }).map(({ hash }) => hash))
+  await db.onOneConnection(async (connection) => {
+    await connection.execute(sql`set lock_timeout = '60s'`)
+    await connection.execute(sql`select pg_advisory_lock(${LOCK_KEY})`)
+    const done = await appliedMigrations(connection)
+    const unknown = done.filter((hash) => !known.has(hash))
+    if (unknown.length > 0) {
+      throw new DatabaseError(
+        'DATABASE_FROM_THE_FUTURE',
+        `the database at ${db.host} has ${unknown.length} migrations that this version does not know: run the version that made them, or a newer one`,
+        { meta: { host: db.host, unknown: unknown.length } },
+      )
+    }
+    try {
+      await migrate(connection, { migrationsFolder: folder })
+    } catch (error) {
+      throw translateDatabaseError(error, db.host)
+    }
+  })
+}
+
+async function appliedMigrations(db: Pick<Database, 'execute'>): Promise<string[]> {
+  const table = await db.execute<{ exists: boolean }>(
+    sql`select to_regclass('drizzle.__drizzle_migrations') is not null as exists`,
+  )
+  if (table.rows[0]?.exists !== true) return []
+  const { rows } = await db.execute<{ hash: string }>(sql`select hash from drizzle.__drizzle_migrations`)
+  return rows.map(({ hash }) => hash)
+}

@@ -1,13 +1,19 @@
 /** The fixtures of `test/fixtures`, by name. */
 
 import { readdirSync, readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('../fixtures/', import.meta.url))
 
-/** The text of a file of `test/fixtures`. */
+/** The text of a file of `test/fixtures`, by its path in there or its absolute path. */
 export function readFixture(path: string): string {
-  return readFileSync(ROOT + path, 'utf8')
+  return readFileSync(resolve(ROOT, path), 'utf8')
+}
+
+/** The JSON value of a file of `test/fixtures`, likewise. */
+export function readFixtureJson(path: string): unknown {
+  return JSON.parse(readFixture(path))
 }
 
 /** The folder of one node of a cluster, as charon leaves it. */

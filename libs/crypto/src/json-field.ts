@@ -43,7 +43,8 @@ export class JsonField {
     const { value } = this
     if (!Array.isArray(value)) throw this.fault(this.value === undefined ? 'is missing' : 'must be a list')
     if (value.length > max) throw this.fault(`has ${value.length} items, at most ${max} are allowed`)
-    return value.map((item: unknown, place) => new JsonField(item, `${this.path}[${place}]`, this.#fault))
+    // A list that was not read from JSON may have holes, which `map` would pass over.
+    return Array.from(value, (item: unknown, place) => new JsonField(item, `${this.path}[${place}]`, this.#fault))
   }
 
   /** This text, of at most `maxBytes` UTF-8 bytes. */

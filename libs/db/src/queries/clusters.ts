@@ -91,9 +91,16 @@ export async function lockCollectingExits(tx: Sql, validatorIds: readonly number
   return found.map(({ id }) => id)
 }
 
-/** New key shares: the partial signatures of the old ones are void, and the cluster's threshold is the new one. */
-export async function voidPartials(tx: Sql, messageIds: readonly number[], threshold: number): Promise<void> {
-  await tx.execute(sql`delete from partial_signatures where message_id = any(${numberArray(messageIds)})`)
+/**
+ * New key shares: what was judged under the old ones is judged anew, under the cluster's threshold. Signatures of old key shares
+ * do not verify any more; those of shares that stayed the same are not lost.
+ */
+export async function rejudgePartials(tx: Sql, messageIds: readonly number[], threshold: number): Promise<void> {
+  await tx.execute(
+    sql`delete from partial_signatures where message_id = any(${numberArray(messageIds)}) and state = 'rejected'`,
+  )
+  await tx.execute(sql`
+    update partial_signatures set state = 'unverified', seen_at = 'epoch' where message_id = any(${numberArray(messageIds)})`)
   await tx.execute(sql`
     update messages set threshold = ${threshold}, queued_at = null, failed_attempts = 0 where id = any(${numberArray(messageIds)})`)
 }

@@ -50,17 +50,14 @@ export interface ExitRow {
   requester: string | null
   /** Seconds since an operator last asked. */
   idle_seconds: number
-  has_oracle_shares: boolean
 }
 
-/** The exits of these validators that are live or may come back, with whether the current oracle set has its shares. */
+/** The exits of these validators that are live or may come back. */
 export function findExits(db: Sql, publicKeys: readonly Uint8Array[]): Promise<ExitRow[]> {
   return rows<ExitRow>(
     db,
     sql`select distinct on (v.id) m.id, v.public_key, m.validator_index, m.state, m.requester,
-               extract(epoch from now() - m.requested_at)::float8 as idle_seconds,
-               exists (select from oracle_shares s join oracle_sets o on o.id = s.oracle_set_id
-                       where s.message_id = m.id and o.is_current) as has_oracle_shares
+               extract(epoch from now() - m.requested_at)::float8 as idle_seconds
         from validators v join messages m on m.validator_id = v.id and m.kind = 'exit'
         where v.public_key = any(${bytesArray(publicKeys)}) and m.state in ('collecting', 'ready', 'expired')
         order by v.id, m.state = 'expired', m.id desc`,
@@ -112,7 +109,8 @@ export async function reviveExits(tx: Sql, messageIds: readonly number[], reques
 export async function touchExits(db: Sql, messageIds: readonly number[], requester: string | null): Promise<void> {
   if (messageIds.length === 0) return
   await db.execute(sql`
-    update messages set requested_at = now(), requester = ${requester}::text where id = any(${numberArray(messageIds)})`)
+    with touched as (select id from messages where id = any(${numberArray(messageIds)}) order by id for update)
+    update messages m set requested_at = now(), requester = ${requester}::text from touched t where m.id = t.id`)
 }
 
 /** Ends the life of exits nobody has asked for within `lifetimeSeconds`, at most `limit` at once; returns their ids. */

@@ -47,6 +47,16 @@ export function matchPartials(
   )
 }
 
+/** How many of these keys have a live exit. */
+export async function countLiveKeys(db: Sql, publicKeys: readonly Uint8Array[]): Promise<number> {
+  const [row] = await rows<{ count: number }>(
+    db,
+    sql`select count(*) as count from validators v join messages m on m.validator_id = v.id and m.kind = 'exit' and m.state in ${LIVE}
+        where v.public_key = any(${bytesArray(publicKeys)})`,
+  )
+  return row?.count ?? 0
+}
+
 /** One candidate to store. */
 export interface Candidate {
   messageId: number
@@ -132,8 +142,8 @@ export async function writeVerdicts(tx: Sql, verdicts: readonly Verdict[]): Prom
 }
 
 /**
- * Of these messages (all when null), the ids that a worker should finish: collecting with enough share indexes, or ready
- * without shares for the current oracle set; each at most once in its retry time, which doubles with every attempt that found
+ * Of these messages (all when null), the ids that a worker should finish: collecting with enough share indexes, ready
+ * without shares for the current oracle set, or ready with candidates that only the signature can judge; each at most once in its retry time, which doubles with every attempt that found
  * no signature. Marks them as queued.
  */
 export async function claimFinishable(db: Sql, messageIds: readonly number[] | null, limit: number): Promise<number[]> {
@@ -150,7 +160,9 @@ export async function claimFinishable(db: Sql, messageIds: readonly number[] | n
                        where p.message_id = m.id and (p.state = 'verified' or (p.state = 'unverified'
                          and not exists (select from key_shares k where k.validator_id = m.validator_id))))
                   else exists (select from oracle_sets o where o.is_current and not exists (
-                       select from oracle_shares s where s.message_id = m.id and s.oracle_set_id = o.id))
+                         select from oracle_shares s where s.message_id = m.id and s.oracle_set_id = o.id))
+                       or exists (select from partial_signatures p where p.message_id = m.id and p.state = 'unverified'
+                         and not exists (select from key_shares k where k.validator_id = m.validator_id))
                 end
           order by m.id limit ${limit} for update of m skip locked)
         update messages m set queued_at = now() from finishable f where m.id = f.id returning m.id`,

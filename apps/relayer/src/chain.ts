@@ -1,0 +1,56 @@
+/** The outside world as the services see it, made of the clients of `libs/chain`. */
+
+import { createConsensusClient } from '@dvt-relayer/chain/consensus.ts'
+import { createExecutionClient } from '@dvt-relayer/chain/execution.ts'
+import { createIpfsClient } from '@dvt-relayer/chain/ipfs.ts'
+import { findNewestConfig } from '@dvt-relayer/chain/keeper.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
+import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
+import type { Logger } from '@dvt-relayer/common/logger.ts'
+import type { RelayerConfig } from './config.ts'
+import type { Context, ValidatorRegistry } from './context.ts'
+import type { CryptoPool } from './crypto-pool.ts'
+import type { Events } from './events.ts'
+
+/** Nobody who waits for an answer waits longer than this for a node. Operators give up after 10 s. */
+const REQUEST_PATIENCE_MS = 5000
+
+/** The clients, and what services may ask of them. */
+export function createChain(config: RelayerConfig, crypto: CryptoPool, events: Events, logger: Logger) {
+  const { network } = config
+  const count = (target: 'consensus' | 'execution' | 'ipfs') => ({
+    onResult: ({ outcome }: { outcome: string }) => events.outboundAnswered(target, outcome === 'ok'),
+  })
+  const consensus = createConsensusClient({
+    ...config.consensus,
+    network,
+    verifyBatch: (triples) => crypto.verify(triples),
+    ...count('consensus'),
+  })
+  const execution = createExecutionClient({ ...config.execution, network, ...count('execution') })
+  const ipfs = createIpfsClient({ ...config.ipfs, ...count('ipfs') })
+  const registry: ValidatorRegistry = {
+    nextIndex: async () => (await withTimeout(consensus.nextValidatorIndex(), REQUEST_PATIENCE_MS)).nextIndex,
+    async knownKeys(publicKeys) {
+      const known = await withTimeout(consensus.findKnown(publicKeys), REQUEST_PATIENCE_MS)
+      return publicKeys.map((key) => known.has(toHex(key)))
+    },
+  }
+  const oracleSets: Context['chain']['oracleSets'] = {
+    newest: (from) => findNewestConfig(execution, network, from),
+    async fetch(cid) {
+      const { config: set, verification } = await ipfs.fetchOracleConfig(cid)
+      if (verification === 'unverified')
+        logger.warn({ cid }, 'oracle config could not be checked against its CID and only one gateway is set')
+      const { oracles, ...rest } = set
+      const publicKeys = oracles.map(({ publicKey }) => publicKey)
+      return {
+        threshold: set.threshold,
+        publicKeys,
+        config: { ...rest, oracles: oracles.map(({ address, endpoints }) => ({ address, endpoints })) },
+      }
+    },
+  }
+  return { consensus, execution, registry, oracleSets }
+}
+export type Chain = ReturnType<typeof createChain>

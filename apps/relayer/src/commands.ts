@@ -1,0 +1,93 @@
+/** What `npm run relayer` can do: serve (no argument), make a token, forget sealed values. Each returns an exit code. */
+
+import { parseArgs } from 'node:util'
+import { ROLES } from '@dvt-relayer/api/routes.ts'
+import { ChainError } from '@dvt-relayer/chain/errors.ts'
+import { BootError, CodedError } from '@dvt-relayer/common/errors.ts'
+import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
+import { createLogger, describeError } from '@dvt-relayer/common/logger.ts'
+import type { Environment } from '@dvt-relayer/common/settings.ts'
+import { readConfig } from './config.ts'
+import { createToken } from './http/auth.ts'
+import { openDatabase, startRelayer } from './relayer.ts'
+import { forgetSealed } from './services/vault.ts'
+
+const USAGE = `usage:
+  npm run relayer                                          serve
+  npm run relayer -- token --name N --role R [--for B]     make a token and its line for AUTH_TOKENS_FILE
+                                                           R: ${ROLES.join(', ')}
+                                                           B: vaults, share indexes or an oracle, comma separated; all when left out
+  npm run relayer -- void-sealed --yes                     forget every stored signature, when SEALING_KEY is lost for good`
+
+/** The database could not be reached: a supervisor may try again. */
+const TRY_AGAIN = 75
+
+/** Runs one command. `onSignal` is told what to call when the process is asked to stop. */
+export async function runCommand(
+  args: readonly string[],
+  environment: Environment,
+  onSignal: (stop: () => void) => void,
+): Promise<number> {
+  try {
+    const [command, ...rest] = args
+    if (command === undefined) return await serve(environment, onSignal)
+    if (command === 'token') return token(rest)
+    if (command === 'void-sealed') return await voidAll(rest, environment)
+    throw new BootError('USAGE', USAGE)
+  } catch (error) {
+    return explain(error)
+  }
+}
+
+async function serve(environment: Environment, onSignal: (stop: () => void) => void): Promise<number> {
+  const { config, warnings } = readConfig(environment)
+  const logger = createLogger(config.log)
+  for (const warning of warnings) logger.warn(warning)
+  const stopped = Promise.withResolvers<void>()
+  // A signal during boot is honoured as soon as boot is through.
+  onSignal(stopped.resolve)
+  const relayer = await startRelayer(config, { logger })
+  await stopped.promise
+  logger.info('stopping')
+  await relayer[Symbol.asyncDispose]()
+  logger.info('stopped')
+  return 0
+}
+
+function token(args: readonly string[]): number {
+  const { values } = parseArgs({
+    args: [...args],
+    options: { name: { type: 'string' }, role: { type: 'string' }, for: { type: 'string', default: '*' } },
+  })
+  const role = ROLES.find((candidate) => candidate === values.role)
+  if (values.name === undefined || !/^[A-Za-z0-9._-]{1,64}$/.test(values.name) || role === undefined)
+    throw new BootError('USAGE', USAGE)
+  const made = createToken(values.name, role, values.for)
+  console.log(`token (shown once, give it to its user):\n${made.token}\n\nline for AUTH_TOKENS_FILE:\n${made.line}`)
+  return 0
+}
+
+async function voidAll(args: readonly string[], environment: Environment): Promise<number> {
+  const { values } = parseArgs({ args: [...args], options: { yes: { type: 'boolean', default: false } } })
+  if (!values.yes)
+    throw new BootError(
+      'USAGE',
+      `this forgets every stored exit signature and partial signature; sidecars sign again. Add --yes to do it\n\n${USAGE}`,
+    )
+  const { config } = readConfig(environment)
+  const logger = createLogger(config.log)
+  await using lifetime = new Lifetime(logger)
+  const { db } = await openDatabase(config, logger, lifetime)
+  const count = await forgetSealed(db)
+  console.log(`${count} exits are collected again; the next start takes the sealing key that is set then`)
+  return 0
+}
+
+/** Says what is wrong in plain words, and whether trying again may help. */
+function explain(error: unknown): number {
+  const isWrong = error instanceof CodedError || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS')
+  if (isWrong) console.error((error as Error).message)
+  else console.error(JSON.stringify(describeError(error)))
+  if (error instanceof ChainError || error instanceof BootError) return 1
+  return error instanceof CodedError && error.code === 'DATABASE_UNREACHABLE' ? TRY_AGAIN : 1
+}

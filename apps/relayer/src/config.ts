@@ -1,0 +1,314 @@
+/** The relayer's settings: one schema, read into one frozen, grouped config. */
+
+import { resolve, sep } from 'node:path'
+import type { Network } from '@dvt-relayer/chain/networks.ts'
+import { parseNetwork } from '@dvt-relayer/chain/networks.ts'
+import { BootError } from '@dvt-relayer/common/errors.ts'
+import { parseHex } from '@dvt-relayer/common/hex.ts'
+import { LOG_FORMATS, LOG_LEVELS } from '@dvt-relayer/common/logger.ts'
+import type { Environment, SettingsOf } from '@dvt-relayer/common/settings.ts'
+import {
+  custom,
+  integer,
+  list,
+  oneOf,
+  optional,
+  readSettings,
+  secret,
+  text,
+  url,
+  withDefault,
+} from '@dvt-relayer/common/settings.ts'
+
+const seconds = (description: string, example: string) => integer(1, 86_400, { description, example })
+
+/** Bytes of a 32-byte key, as 64 hex digits or as base64. */
+function parseSealingKey(value: string): Uint8Array {
+  const bytes = parseHex(value, 32) ?? new Uint8Array(Buffer.from(value, 'base64'))
+  if (bytes.length !== 32) throw new Error('must be 32 bytes as 64 hex digits or as base64')
+  return bytes
+}
+
+function parseHash(value: string): Uint8Array {
+  const bytes = parseHex(value, 32)
+  if (bytes === undefined) throw new Error('must be a lock_hash: hex of 32 bytes')
+  return bytes
+}
+
+export const RELAYER_SETTINGS = {
+  NETWORK: custom(parseNetwork, {
+    description: 'mainnet, hoodi, gnosis, or the path of a JSON file that describes another network',
+    example: 'hoodi',
+  }),
+  RELAYER_HOST: withDefault(text({ description: 'address to listen on', example: '0.0.0.0' }), '127.0.0.1'),
+  RELAYER_PORT: withDefault(integer(0, 65_535, { description: 'port to listen on', example: '8000' }), 8000),
+  ROLE: withDefault(
+    oneOf(['all', 'api', 'worker'], {
+      description: 'what this process does: answer requests, finish exits, or both',
+      example: 'all',
+    }),
+    'all' as const,
+  ),
+  EXECUTION_ENDPOINT: list(
+    url({ description: 'execution node URLs, comma separated, tried in turn', example: 'http://127.0.0.1:8545' }),
+  ),
+  EXECUTION_TIMEOUT: withDefault(seconds('seconds one request to the execution node may take', '60'), 60),
+  EXECUTION_RETRY_TIMEOUT: withDefault(seconds('seconds to go on trying', '60'), 60),
+  CONSENSUS_ENDPOINT: list(
+    url({ description: 'consensus node URLs, comma separated, tried in turn', example: 'http://127.0.0.1:5052' }),
+  ),
+  CONSENSUS_TIMEOUT: withDefault(seconds('seconds one request to the consensus node may take', '60'), 60),
+  CONSENSUS_RETRY_TIMEOUT: withDefault(seconds('seconds to go on trying', '60'), 60),
+  IPFS_FETCH_ENDPOINTS: withDefault(
+    list(url({ description: 'IPFS gateways, comma separated, tried in turn', example: 'https://gateway.example' })),
+    ['https://stakewise-v3.infura-ipfs.io', 'https://gateway.pinata.cloud', 'https://ipfs.io'].map(
+      (item) => new URL(item),
+    ),
+    'https://stakewise-v3.infura-ipfs.io,https://gateway.pinata.cloud,https://ipfs.io',
+  ),
+  IPFS_TIMEOUT: withDefault(seconds('seconds one request to a gateway may take', '60'), 60),
+  IPFS_RETRY_TIMEOUT: withDefault(seconds('seconds to go on trying', '120'), 120),
+  DATA_DIR: withDefault(
+    text({ description: 'folder of the embedded PostgreSQL and of the key it makes', example: './data' }),
+    './data',
+  ),
+  DATABASE_URL: optional(
+    secret(
+      url(
+        {
+          description: 'PostgreSQL to use instead of the embedded one',
+          example: 'postgres://relayer:password@127.0.0.1:5432/relayer',
+        },
+        ['postgres:', 'postgresql:'],
+      ),
+    ),
+    'embedded PostgreSQL',
+  ),
+  REDIS_URL: optional(
+    secret(url({ description: 'Redis for the job queue', example: 'redis://127.0.0.1:6379' }, ['redis:', 'rediss:'])),
+    'queue on PostgreSQL',
+  ),
+  SEALING_KEY: optional(
+    secret(
+      custom(parseSealingKey, {
+        description: 'key that seals exit signatures at rest: 32 bytes as hex or base64',
+        example: 'output of: openssl rand -hex 32',
+      }),
+    ),
+    'made in DATA_DIR',
+  ),
+  SEALING_KEY_PREVIOUS: optional(
+    secret(
+      custom(parseSealingKey, {
+        description: 'the key before this one, while values are sealed anew',
+        example: 'the old SEALING_KEY',
+      }),
+    ),
+  ),
+  SIGNATURE_THRESHOLD: optional(
+    integer(1, 256, {
+      description: 'how many partial signatures make a full one, for keys no cluster lock covers',
+      example: '3',
+    }),
+  ),
+  CLUSTER_LOCK_FILES: withDefault(
+    list(
+      text({
+        description: 'cluster-lock.json files to import at boot, comma separated',
+        example: './cluster-lock.json',
+      }),
+    ),
+    [],
+    '',
+  ),
+  CLUSTER_LOCK_HASHES: withDefault(
+    list(
+      custom(parseHash, {
+        description: 'the lock_hash values that may be imported, comma separated',
+        example: '0x8e37c13116c0e51f807696a3ee0bb7845acc1290ea7ae81ba9f1dee568935349',
+      }),
+    ),
+    [],
+    '',
+  ),
+  CLUSTER_LOCK_REPLACES: withDefault(
+    list(
+      custom(parseHash, {
+        description: 'lock_hash of imported locks that a new lock of the same validators may replace',
+        example: '0x8e37c13116c0e51f807696a3ee0bb7845acc1290ea7ae81ba9f1dee568935349',
+      }),
+    ),
+    [],
+    '',
+  ),
+  AUTH_TOKENS_FILE: optional(
+    text({ description: 'file of tokens; unset, everybody who reaches the port may call', example: './tokens' }),
+    'open to everybody',
+  ),
+  VALIDATOR_LIFETIME: withDefault(
+    integer(1, 31_536_000, {
+      description: 'seconds after which an exit nobody asked for leaves the lists',
+      example: '3600',
+    }),
+    3600,
+  ),
+  MAX_KEYS_PER_REQUEST: withDefault(
+    integer(1, 100_000, { description: 'public keys one request may ask for', example: '1000' }),
+    1000,
+  ),
+  MAX_SHARES_PER_REQUEST: withDefault(
+    integer(1, 1_000_000, { description: 'partial signatures one request may bring', example: '20000' }),
+    20_000,
+  ),
+  MAX_BODY_BYTES: withDefault(
+    integer(1024, 268_435_456, { description: 'size of a request body in bytes', example: '16777216' }),
+    16_777_216,
+  ),
+  MAX_OPEN_EXITS: withDefault(
+    integer(1, 1_000_000, { description: 'live exits one requester may have', example: '20000' }),
+    20_000,
+  ),
+  MAX_LARGE_BODIES: withDefault(
+    integer(1, 64, { description: 'bodies over 1 MiB that are read at the same time', example: '4' }),
+    4,
+  ),
+  LOG_LEVEL: withDefault(
+    oneOf(LOG_LEVELS, { description: 'debug, info, warn, error or silent', example: 'info' }),
+    'info' as const,
+  ),
+  LOG_FORMAT: withDefault(oneOf(LOG_FORMATS, { description: 'plain or json', example: 'json' }), 'plain' as const),
+}
+
+/** Names of the existing relayer, or of later versions, that mean nothing here. */
+export const RELAYER_IGNORED = [
+  'DATABASE',
+  'SENTRY_DSN',
+  'SENTRY_ENVIRONMENT',
+  'VERBOSE',
+  'GENESIS_VALIDATORS_IPFS_TIMEOUT',
+  'GENESIS_VALIDATORS_IPFS_RETRY_TIMEOUT',
+  'VALIDATORS_MANAGER_KEY_FILE',
+  'VALIDATORS_MANAGER_PASSWORD_FILE',
+  'PUBLIC_KEYS_FILE',
+] as const
+
+export interface RelayerConfig {
+  readonly network: Network
+  readonly http: {
+    host: string
+    port: number
+    maxBodyBytes: number
+    maxLargeBodies: number
+    authTokensFile: string | undefined
+  }
+  readonly role: 'all' | 'api' | 'worker'
+  readonly execution: { endpoints: readonly URL[]; timeoutMs: number; retryTimeoutMs: number }
+  readonly consensus: { endpoints: readonly URL[]; timeoutMs: number; retryTimeoutMs: number }
+  readonly ipfs: { endpoints: readonly URL[]; timeoutMs: number; retryTimeoutMs: number }
+  readonly storage: {
+    dataDir: string
+    databaseUrl: string | undefined
+    redisUrl: string | undefined
+    sealingKey: Uint8Array | undefined
+    sealingKeyPrevious: Uint8Array | undefined
+  }
+  readonly clusters: {
+    signatureThreshold: number | undefined
+    lockFiles: readonly string[]
+    lockHashes: readonly Uint8Array[]
+    replaces: readonly Uint8Array[]
+  }
+  readonly limits: { keys: number; shares: number; openExits: number }
+  readonly validatorLifetimeSeconds: number
+  readonly log: { level: (typeof LOG_LEVELS)[number]; format: (typeof LOG_FORMATS)[number] }
+}
+
+/** Networks where real money is at stake: the sealing key must not lie beside the data it seals. */
+const REAL_MONEY = ['mainnet', 'gnosis']
+
+/**
+ * Reads the environment.
+ *
+ * @returns the config, and warnings to log
+ * @throws {BootError} SETTINGS_INVALID with every problem at once
+ */
+export function readConfig(environment: Environment): { config: RelayerConfig; warnings: string[] } {
+  const { values, warnings } = readSettings(RELAYER_SETTINGS, environment, RELAYER_IGNORED)
+  const dataDir = resolve(values.DATA_DIR)
+  const problems = contradictions(values, dataDir, environment['SEALING_KEY_FILE']?.trim())
+  if (problems.length > 0)
+    throw new BootError(
+      'SETTINGS_INVALID',
+      `these settings do not fit together:\n${problems.map((line) => `  - ${line}`).join('\n')}`,
+    )
+  const endpoint = (name: 'EXECUTION' | 'CONSENSUS') => ({
+    endpoints: values[`${name}_ENDPOINT`],
+    timeoutMs: values[`${name}_TIMEOUT`] * 1000,
+    retryTimeoutMs: values[`${name}_RETRY_TIMEOUT`] * 1000,
+  })
+  const config: RelayerConfig = {
+    network: values.NETWORK,
+    http: {
+      host: values.RELAYER_HOST,
+      port: values.RELAYER_PORT,
+      maxBodyBytes: values.MAX_BODY_BYTES,
+      maxLargeBodies: values.MAX_LARGE_BODIES,
+      authTokensFile: values.AUTH_TOKENS_FILE,
+    },
+    role: values.ROLE,
+    execution: endpoint('EXECUTION'),
+    consensus: endpoint('CONSENSUS'),
+    ipfs: {
+      endpoints: values.IPFS_FETCH_ENDPOINTS,
+      timeoutMs: values.IPFS_TIMEOUT * 1000,
+      retryTimeoutMs: values.IPFS_RETRY_TIMEOUT * 1000,
+    },
+    storage: {
+      dataDir,
+      databaseUrl: values.DATABASE_URL?.href,
+      redisUrl: values.REDIS_URL?.href,
+      sealingKey: values.SEALING_KEY,
+      sealingKeyPrevious: values.SEALING_KEY_PREVIOUS,
+    },
+    clusters: {
+      signatureThreshold: values.SIGNATURE_THRESHOLD,
+      lockFiles: values.CLUSTER_LOCK_FILES,
+      lockHashes: values.CLUSTER_LOCK_HASHES,
+      replaces: values.CLUSTER_LOCK_REPLACES,
+    },
+    limits: {
+      keys: values.MAX_KEYS_PER_REQUEST,
+      shares: values.MAX_SHARES_PER_REQUEST,
+      openExits: values.MAX_OPEN_EXITS,
+    },
+    validatorLifetimeSeconds: values.VALIDATOR_LIFETIME,
+    log: { level: values.LOG_LEVEL, format: values.LOG_FORMAT },
+  }
+  return { config: Object.freeze(config), warnings }
+}
+
+/** What is wrong between settings that are each fine alone. */
+function contradictions(
+  values: SettingsOf<typeof RELAYER_SETTINGS>,
+  dataDir: string,
+  sealingKeyFile: string | undefined,
+): string[] {
+  const problems: string[] = []
+  const { name } = values.NETWORK
+  const make = 'make one with: openssl rand -hex 32'
+  if (values.SEALING_KEY === undefined) {
+    if (REAL_MONEY.includes(name))
+      problems.push(`SEALING_KEY or SEALING_KEY_FILE is required on ${name}, kept outside DATA_DIR; ${make}`)
+    else if (values.DATABASE_URL !== undefined)
+      problems.push(`SEALING_KEY or SEALING_KEY_FILE is required with DATABASE_URL; ${make}`)
+  } else if (REAL_MONEY.includes(name) && sealingKeyFile && resolve(sealingKeyFile).startsWith(`${dataDir}${sep}`)) {
+    problems.push(
+      `SEALING_KEY_FILE must lie outside DATA_DIR on ${name}: a copy of that folder would hold the data and its key`,
+    )
+  }
+  if (values.CLUSTER_LOCK_FILES.length === 0 && values.SIGNATURE_THRESHOLD === undefined)
+    problems.push(
+      'CLUSTER_LOCK_FILES or SIGNATURE_THRESHOLD is required: how many partial signatures make a full one? for example CLUSTER_LOCK_FILES=./cluster-lock.json',
+    )
+  return problems
+}

@@ -1,0 +1,24 @@
+/** A worker thread: runs one task at a time and answers. */
+
+import { parentPort } from 'node:worker_threads'
+import { createBlstEngine } from '@dvt-relayer/crypto/bls-blst.ts'
+import { createFastEcies } from '@dvt-relayer/crypto/ecies.ts'
+import type { WorkerAnswer, WorkerRequest } from './crypto-pool.ts'
+import { createTasks } from './crypto-tasks.ts'
+
+const port = parentPort
+if (port === null) throw new Error('crypto-worker.ts runs as a worker thread only')
+const tasks = createTasks(createBlstEngine(), await createFastEcies())
+
+port.on('message', ({ id, task, args }: WorkerRequest) => {
+  const run = tasks[task] as (...args: unknown[]) => unknown
+  let answer: WorkerAnswer
+  try {
+    answer = { id, value: run(...args) }
+  } catch (error) {
+    // An error crosses by name and text; what our code and the libraries say of points never holds their bytes.
+    const { name, message } = error as Error
+    answer = { id, error: { name, message } }
+  }
+  port.postMessage(answer)
+})

@@ -1,0 +1,66 @@
+/** Every error a client can get, and every failure of an item: the tables that code, README and OpenAPI document share. */
+
+import type { Failure } from '@dvt-relayer/api/schemas.ts'
+import { CodedError } from '@dvt-relayer/common/errors.ts'
+
+/** `retry` says whether the same request may succeed later without a change on the client's side. */
+export const ERRORS = {
+  BODY_INVALID: { status: 422, retry: false, meaning: 'the body is not JSON or not of the documented shape' },
+  QUERY_INVALID: { status: 422, retry: false, meaning: 'a query parameter is not of the documented shape' },
+  BODY_TOO_LARGE: { status: 413, retry: false, meaning: 'the body is larger than MAX_BODY_BYTES' },
+  MEDIA_TYPE: { status: 415, retry: false, meaning: 'the body is not sent as application/json' },
+  PUBLIC_KEY_INVALID: { status: 422, retry: false, meaning: 'a public key is not a point of the group' },
+  PUBLIC_KEY_DUPLICATE: { status: 422, retry: false, meaning: 'the same public key stands twice in one request' },
+  TOO_MANY_KEYS: { status: 422, retry: false, meaning: 'more public keys than MAX_KEYS_PER_REQUEST' },
+  TOO_MANY_SHARES: { status: 422, retry: false, meaning: 'more partial signatures than MAX_SHARES_PER_REQUEST' },
+  TOO_MANY_EXITS: { status: 429, retry: true, meaning: 'more live exits than MAX_OPEN_EXITS for this requester' },
+  THRESHOLD_UNKNOWN: {
+    status: 422,
+    retry: false,
+    meaning: 'no cluster lock covers the key and SIGNATURE_THRESHOLD is not set',
+  },
+  VALIDATOR_KNOWN: { status: 422, retry: false, meaning: 'the beacon chain knows the public key already' },
+  EXIT_TAKEN: { status: 409, retry: true, meaning: 'the live exit of a key belongs to another requester' },
+  SHARES_WRONG: { status: 422, retry: false, meaning: 'every partial signature of a known validator is wrong' },
+  TOKEN_MISSING: { status: 401, retry: false, meaning: 'tokens are set and the request shows none' },
+  TOKEN_UNKNOWN: { status: 401, retry: false, meaning: 'the token is not in AUTH_TOKENS_FILE' },
+  TOKEN_ROLE: { status: 403, retry: false, meaning: 'the role of the token may not call this route' },
+  TOKEN_BINDING: { status: 403, retry: false, meaning: 'the token is bound to other vaults or share indexes' },
+  NOT_FOUND: { status: 404, retry: false, meaning: 'there is no such path' },
+  METHOD_NOT_ALLOWED: { status: 405, retry: false, meaning: 'the path exists, the method does not' },
+  REQUEST_INVALID: { status: 400, retry: false, meaning: 'the request is not HTTP the server understands' },
+  TOO_BUSY: { status: 503, retry: true, meaning: 'too many large bodies at once, or the process is stopping' },
+  DEPENDENCY_AWAY: { status: 503, retry: true, meaning: 'the database or a node that this request needs is away' },
+  INTERNAL: { status: 500, retry: true, meaning: 'a fault of the relayer; the log has it under the request id' },
+} as const satisfies Record<string, { status: number; retry: boolean; meaning: string }>
+
+export type ErrorCode = keyof typeof ERRORS
+
+/** What may stand in `failures`. */
+export const FAILURES = {
+  PUBLIC_KEY_INVALID: 'the public key is not hex of 48 bytes, or not a point of the group',
+  PUBLIC_KEY_DUPLICATE: 'the same key stands earlier in the request',
+  VALIDATOR_KNOWN: 'the beacon chain knows this key already',
+  EXIT_TAKEN: 'the live exit of this key belongs to another requester',
+  THRESHOLD_UNKNOWN: 'no threshold is known for this key',
+  TOKEN_BINDING: 'this key belongs to a vault the token is not bound to',
+  SIGNATURE_MALFORMED: 'the signature is not hex of 96 bytes that encode a point of the group',
+  SIGNATURE_WRONG: 'the signature is not what this share index has to sign',
+  SHARE_INDEX_UNKNOWN: 'the cluster of this validator has no such share index',
+} as const
+export type FailureCode = keyof typeof FAILURES
+
+/** An error a client is told. Its message is public. */
+export class ApiError extends CodedError<ErrorCode> {
+  readonly failures: readonly Failure[]
+
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; failures?: readonly Failure[] } = {}) {
+    super(code, message, options.cause === undefined ? {} : { cause: options.cause })
+    this.failures = options.failures ?? []
+  }
+}
+
+/** The failure of one item of a batch. */
+export function failure(index: number, code: FailureCode): Failure {
+  return { index, code, message: FAILURES[code] }
+}

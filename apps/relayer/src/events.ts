@@ -1,0 +1,151 @@
+/** What happens in the business, one function an event: a log line and a metric together. No event carries a key, a share or a signature. */
+
+import type { Logger } from '@dvt-relayer/common/logger.ts'
+import { createMetrics } from '@dvt-relayer/common/metrics.ts'
+
+/** The services outside this process that the relayer leans on. */
+export const DEPENDENCIES = ['database', 'queue', 'execution', 'consensus', 'oracle_set'] as const
+export type Dependency = (typeof DEPENDENCIES)[number]
+
+const ROUTES = [
+  '/info',
+  '/validators',
+  '/exits',
+  '/exit-signature',
+  '/health',
+  '/ready',
+  '/metrics',
+  '/openapi.json',
+  'other',
+] as const
+
+export const RELAYER_METRICS = {
+  dvt_relayer_http_requests_total: {
+    type: 'counter',
+    help: 'requests answered, by route and class of status',
+    labels: { route: ROUTES, status: ['2xx', '3xx', '4xx', '5xx'] },
+  },
+  dvt_relayer_http_request_seconds: {
+    type: 'histogram',
+    help: 'time to answer a request that does not wait for a change',
+    labels: { route: ROUTES },
+    buckets: [0.002, 0.01, 0.05, 0.2, 1, 5, 20],
+  },
+  dvt_relayer_auth_refused_total: {
+    type: 'counter',
+    help: 'requests refused for their token',
+    labels: { reason: ['missing', 'unknown', 'role', 'binding'] },
+  },
+  dvt_relayer_exits_requested_total: { type: 'counter', help: 'exits made for operators' },
+  dvt_relayer_exits_superseded_total: { type: 'counter', help: 'exits whose validator index changed' },
+  dvt_relayer_exits_revived_total: { type: 'counter', help: 'expired exits asked for again' },
+  dvt_relayer_exits_expired_total: { type: 'counter', help: 'exits nobody asked for within VALIDATOR_LIFETIME' },
+  dvt_relayer_exits_ready_total: { type: 'counter', help: 'exits whose full signature was recovered' },
+  dvt_relayer_exits: { type: 'gauge', help: 'live exits, by state', labels: { state: ['collecting', 'ready'] } },
+  dvt_relayer_partial_signatures_total: {
+    type: 'counter',
+    help: 'partial signatures, by what became of them; malformed ones never reach the database',
+    labels: { outcome: ['received', 'verified', 'rejected', 'malformed'] },
+  },
+  dvt_relayer_recoveries_failed_total: {
+    type: 'counter',
+    help: 'attempts to find a full signature among unverified candidates that found none',
+  },
+  dvt_relayer_oracle_share_sets_total: { type: 'counter', help: 'exits split and encrypted for the oracles' },
+  dvt_relayer_oracle_sets_total: {
+    type: 'counter',
+    help: 'oracle configs seen on a change, by what became of them',
+    labels: { outcome: ['adopted', 'refused'] },
+  },
+  dvt_relayer_finish_seconds: {
+    type: 'histogram',
+    help: 'time to recover, split, encrypt and store one batch of exits',
+    buckets: [0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 30],
+  },
+  dvt_relayer_dependency_up: {
+    type: 'gauge',
+    help: '1 while the dependency was last seen working',
+    labels: { dependency: DEPENDENCIES },
+  },
+  dvt_relayer_outbound_requests_total: {
+    type: 'counter',
+    help: 'requests to nodes and gateways',
+    labels: { target: ['consensus', 'execution', 'ipfs'], outcome: ['ok', 'failed'] },
+  },
+} as const
+
+/** The events of one relayer process, and the metrics they write. */
+export function createEvents(logger: Logger) {
+  const metrics = createMetrics(RELAYER_METRICS)
+  const up = new Map<Dependency, boolean>()
+  return {
+    metrics,
+    httpAnswered(route: string, status: number, seconds: number | undefined) {
+      const label = (ROUTES as readonly string[]).includes(route) ? route : 'other'
+      metrics.count('dvt_relayer_http_requests_total', { route: label, status: `${Math.floor(status / 100)}xx` })
+      if (seconds !== undefined) metrics.observe('dvt_relayer_http_request_seconds', seconds, { route: label })
+    },
+    authRefused(reason: 'missing' | 'unknown' | 'role' | 'binding', route: string, name: string | undefined) {
+      metrics.count('dvt_relayer_auth_refused_total', { reason })
+      logger.warn({ reason, route, ...(name === undefined ? {} : { token_name: name }) }, 'request refused')
+    },
+    exitsRequested(counts: { created: number; superseded: number; revived: number }, requester: string | null) {
+      metrics.count('dvt_relayer_exits_requested_total', {}, counts.created)
+      metrics.count('dvt_relayer_exits_superseded_total', {}, counts.superseded)
+      metrics.count('dvt_relayer_exits_revived_total', {}, counts.revived)
+      logger.info({ ...counts, requester }, 'exits requested')
+    },
+    exitsExpired(count: number) {
+      metrics.count('dvt_relayer_exits_expired_total', {}, count)
+      logger.info({ count }, 'exits expired')
+    },
+    exitsCounted(collecting: number, ready: number) {
+      metrics.set('dvt_relayer_exits', collecting, { state: 'collecting' })
+      metrics.set('dvt_relayer_exits', ready, { state: 'ready' })
+    },
+    partialsReceived(shareIndex: number, received: number, malformed: number) {
+      metrics.count('dvt_relayer_partial_signatures_total', { outcome: 'received' }, received)
+      metrics.count('dvt_relayer_partial_signatures_total', { outcome: 'malformed' }, malformed)
+      if (malformed > 0) logger.warn({ share_index: shareIndex, count: malformed }, 'malformed partial signatures')
+      if (received > 0) logger.debug({ share_index: shareIndex, count: received }, 'partial signatures received')
+    },
+    partialsVerified(shareIndex: number, count: number) {
+      metrics.count('dvt_relayer_partial_signatures_total', { outcome: 'verified' }, count)
+      logger.debug({ share_index: shareIndex, count }, 'partial signatures verified')
+    },
+    partialsRejected(shareIndex: number, count: number) {
+      metrics.count('dvt_relayer_partial_signatures_total', { outcome: 'rejected' }, count)
+      logger.warn({ share_index: shareIndex, count }, 'wrong partial signatures')
+    },
+    exitsReady(count: number, shareSets: number, seconds: number) {
+      metrics.count('dvt_relayer_exits_ready_total', {}, count)
+      metrics.count('dvt_relayer_oracle_share_sets_total', {}, shareSets)
+      metrics.observe('dvt_relayer_finish_seconds', seconds)
+      logger.info({ count, oracle_share_sets: shareSets, seconds: Number(seconds.toFixed(3)) }, 'exits finished')
+    },
+    recoveryFailed(count: number) {
+      metrics.count('dvt_relayer_recoveries_failed_total', {}, count)
+      logger.warn({ count }, 'no full signature among the candidates yet')
+    },
+    oracleSetAdopted(cid: string, oracles: number, threshold: number, blockNumber: number) {
+      metrics.count('dvt_relayer_oracle_sets_total', { outcome: 'adopted' })
+      logger.info({ cid, oracles, threshold, block_number: blockNumber }, 'oracle set adopted')
+    },
+    oracleSetRefused(cid: string, error: unknown) {
+      metrics.count('dvt_relayer_oracle_sets_total', { outcome: 'refused' })
+      logger.error({ cid, err: error }, 'oracle set refused, the last good one stays')
+    },
+    outboundAnswered(target: 'consensus' | 'execution' | 'ipfs', ok: boolean) {
+      metrics.count('dvt_relayer_outbound_requests_total', { target, outcome: ok ? 'ok' : 'failed' })
+    },
+    /** Says once when a dependency goes and once when it comes back. */
+    dependencySeen(dependency: Dependency, ok: boolean, error?: unknown) {
+      metrics.set('dvt_relayer_dependency_up', ok ? 1 : 0, { dependency })
+      if (up.get(dependency) === ok) return
+      if (ok && up.has(dependency)) logger.info({ dependency }, 'dependency is back')
+      if (!ok) logger.warn({ dependency, ...(error === undefined ? {} : { err: error }) }, 'dependency is away')
+      up.set(dependency, ok)
+    },
+  }
+}
+export type Events = ReturnType<typeof createEvents>

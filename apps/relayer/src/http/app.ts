@@ -1,0 +1,131 @@
+/**
+ * The HTTP application, apart from the server: it does not listen, so tests inject requests into it. Everything every route
+ * shares stands here: limits, tokens, checks, errors, metrics.
+ */
+
+import type { RouteContract } from '@dvt-relayer/api/routes.ts'
+import { ErrorResponse } from '@dvt-relayer/api/schemas.ts'
+import type { Logger } from '@dvt-relayer/common/logger.ts'
+import swagger from '@fastify/swagger'
+import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { fastify } from 'fastify'
+import type { RelayerConfig } from '../config.ts'
+import { ApiError } from '../errors.ts'
+import type { Events } from '../events.ts'
+import type { ExitList } from '../services/exit-list.ts'
+import type { Exits } from '../services/exits.ts'
+import type { Health } from '../services/health.ts'
+import type { OracleShares } from '../services/oracle-shares.ts'
+import type { Signatures } from '../services/signatures.ts'
+import type { Auth, Caller } from './auth.ts'
+import { createBodyGate } from './body-gate.ts'
+import { answerError } from './error-answer.ts'
+import { exitRoutes } from './routes/exits.ts'
+import { operationsRoutes } from './routes/operations.ts'
+import { validatorRoutes } from './routes/validators.ts'
+
+/** What the routes ask for. */
+export interface HttpContext {
+  config: RelayerConfig
+  auth: Auth
+  events: Events
+  logger: Logger
+  services: { exits: Exits; signatures: Signatures; oracleShares: OracleShares; exitList: ExitList; health: Health }
+  /** Aborted when the process stops: long polls end. */
+  stopping: AbortSignal
+}
+
+export type App = FastifyInstance
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Who calls; set before any handler runs. */
+    caller: Caller
+    /** Whether the answer may wait for a change, so that its time says nothing. */
+    isLongPoll: boolean
+  }
+}
+
+/** Options of a fastify route from its contract. */
+export function routeOptions(contract: RouteContract, auth: Auth) {
+  return {
+    method: contract.method,
+    url: contract.path,
+    schema: {
+      summary: contract.summary,
+      ...(contract.query === undefined ? {} : { querystring: contract.query }),
+      ...(contract.body === undefined ? {} : { body: contract.body }),
+      response: { '2xx': contract.response, '4xx': ErrorResponse, '5xx': ErrorResponse } as Record<string, unknown>,
+    },
+    // Before the body is read: who may not call costs no memory.
+    onRequest: async (request: FastifyRequest) => {
+      request.caller = auth.authenticate(request, contract.access, contract.path)
+    },
+    // Answers are built by our own code from checked values and compared with the contract in tests; no second pass over megabytes.
+    serializerCompiler: () => (answer: unknown) => JSON.stringify(answer),
+  }
+}
+
+/** Builds the application. */
+export async function createApp(context: HttpContext): Promise<App> {
+  const { config, events, stopping } = context
+  const app: App = fastify({
+    logger: false,
+    bodyLimit: config.http.maxBodyBytes,
+    requestTimeout: 60_000,
+    connectionTimeout: 0,
+    keepAliveTimeout: 75_000,
+    forceCloseConnections: 'idle',
+    routerOptions: { ignoreTrailingSlash: false, maxParamLength: 200 },
+    genReqId: () => crypto.randomUUID(),
+    return503OnClosing: true,
+  })
+  app.setValidatorCompiler(TypeBoxValidatorCompiler)
+  app.decorateRequest('isLongPoll', false)
+  app.decorateRequest('caller')
+  createBodyGate(app, config.http)
+  app.addHook('onResponse', async (request, reply) => {
+    const route = request.routeOptions.url ?? 'other'
+    events.httpAnswered(route, reply.statusCode, request.isLongPoll ? undefined : reply.elapsedTime / 1000)
+  })
+  app.addHook('onSend', async (request, reply) => {
+    reply.header('x-request-id', request.id)
+    if (stopping.aborted) reply.header('connection', 'close')
+  })
+  app.setErrorHandler((error, request, reply) => answerError(error, request, reply, context.logger))
+  app.setNotFoundHandler((request, reply) => notFound(app, request, reply))
+  await app.register(swagger, {
+    openapi: {
+      info: {
+        title: 'dvt-relayer',
+        version: '3',
+        description: 'Gathers exit signatures of distributed validators for StakeWise vaults.',
+      },
+    },
+  })
+  await app.register(async (scope) => {
+    operationsRoutes(scope, context)
+    validatorRoutes(scope, context)
+    exitRoutes(scope, context)
+  })
+  await app.ready()
+  return app
+}
+
+/** A trailing slash is a redirect, a known path with another method a 405, everything else a 404, as clients of today know it. */
+function notFound(app: App, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const [path = '/', query] = request.url.split('?', 2)
+  const bare = path.replace(/\/+$/, '')
+  const methods = (['GET', 'POST'] as const).filter((method) => app.hasRoute({ method, url: bare === '' ? '/' : bare }))
+  if (bare !== path && bare !== '' && methods.length > 0)
+    return reply
+      .code(307)
+      .header('location', query === undefined ? bare : `${bare}?${query}`)
+      .send()
+  if (methods.length > 0) {
+    reply.header('allow', methods.join(', '))
+    throw new ApiError('METHOD_NOT_ALLOWED', `${path} takes ${methods.join(' and ')} only`)
+  }
+  throw new ApiError('NOT_FOUND', 'there is no such path; /openapi.json lists all')
+}

@@ -1,0 +1,66 @@
+/** The one place where an error becomes an answer. A 5xx body carries no detail; the log has it under the request id. */
+
+import type { ErrorResponse } from '@dvt-relayer/api/schemas.ts'
+import { CodedError } from '@dvt-relayer/common/errors.ts'
+import type { Logger } from '@dvt-relayer/common/logger.ts'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { ErrorCode } from '../errors.ts'
+import { ApiError, ERRORS } from '../errors.ts'
+
+/** Errors fastify itself makes before a handler runs. */
+const BY_FASTIFY_CODE: Readonly<Record<string, ErrorCode>> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: 'BODY_TOO_LARGE',
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'MEDIA_TYPE',
+  FST_ERR_CTP_EMPTY_JSON_BODY: 'BODY_INVALID',
+  FST_ERR_CTP_INVALID_JSON_BODY: 'BODY_INVALID',
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'REQUEST_INVALID',
+  FST_ERR_BAD_URL: 'REQUEST_INVALID',
+  FST_ERR_ASYNC_CONSTRAINT: 'REQUEST_INVALID',
+}
+
+interface FastifyProblem {
+  code?: string
+  validation?: readonly { instancePath?: string; message?: string }[]
+  validationContext?: string
+}
+
+/** What a client is told of an error. */
+export function toApiError(error: unknown): ApiError {
+  if (error instanceof ApiError) return error
+  const { code, validation, validationContext } = error as FastifyProblem
+  if (validation !== undefined) {
+    const [first] = validation
+    const where = `${validationContext ?? 'body'}${first?.instancePath ?? ''}`
+    return new ApiError(
+      validationContext === 'querystring' ? 'QUERY_INVALID' : 'BODY_INVALID',
+      `${where} ${first?.message ?? 'is not valid'}`,
+    )
+  }
+  const known = code === undefined ? undefined : BY_FASTIFY_CODE[code]
+  if (known !== undefined) return new ApiError(known, ERRORS[known].meaning)
+  if (error instanceof CodedError && /^(DATABASE_(UNREACHABLE|TIMEOUT|OVERLOADED|CONFLICT)|HTTP_)/.test(error.code))
+    return new ApiError('DEPENDENCY_AWAY', ERRORS.DEPENDENCY_AWAY.meaning, { cause: error })
+  return new ApiError('INTERNAL', ERRORS.INTERNAL.meaning, { cause: error })
+}
+
+/** Answers an error and logs it: what the relayer is to blame for with its cause, what the client is as a line for debugging. */
+export function answerError(
+  error: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  logger: Logger,
+): FastifyReply {
+  const told = toApiError(error)
+  const { status } = ERRORS[told.code]
+  const line = { request_id: request.id, route: request.routeOptions.url ?? 'other', code: told.code }
+  if (status >= 500) logger.error({ ...line, err: told.cause ?? told }, 'request failed')
+  else logger.debug({ ...line, reason: told.message }, 'request refused')
+  if (status === 401) reply.header('www-authenticate', 'Basic realm="dvt-relayer"')
+  const body: ErrorResponse = {
+    code: told.code,
+    message: status === 500 ? ERRORS[told.code].meaning : told.message,
+    request_id: request.id,
+    ...(told.failures.length > 0 ? { failures: [...told.failures] } : {}),
+  }
+  return reply.code(status).type('application/json').send(JSON.stringify(body))
+}

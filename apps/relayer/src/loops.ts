@@ -1,0 +1,31 @@
+/** Work that repeats: one round after the other, never two at once, ended by dispose. */
+
+import { pause } from '@dvt-relayer/common/lifetime.ts'
+
+/** Runs `round` now and then every `intervalMs` (some jitter), until disposed. A round that throws is told and the next one comes. */
+export function startLoop(
+  round: (signal: AbortSignal) => Promise<void>,
+  options: { intervalMs: number; onError: (error: unknown) => void },
+): AsyncDisposable & { soon(): void } {
+  const stop = new AbortController()
+  let wake = new AbortController()
+  const run = async () => {
+    while (!stop.signal.aborted) {
+      wake = new AbortController()
+      try {
+        await round(stop.signal)
+      } catch (error) {
+        if (!stop.signal.aborted) options.onError(error)
+      }
+      await pause(options.intervalMs * (0.9 + Math.random() / 5), AbortSignal.any([stop.signal, wake.signal]))
+    }
+  }
+  const running = run()
+  return {
+    soon: () => wake.abort(),
+    async [Symbol.asyncDispose]() {
+      stop.abort()
+      await running
+    },
+  }
+}

@@ -1,0 +1,233 @@
+/** The composition root: acquires everything in order, pushes each release at once, and hands out one async disposable. */
+
+import type { AddressInfo } from 'node:net'
+import { ChainError } from '@dvt-relayer/chain/errors.ts'
+import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
+import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
+import type { Logger } from '@dvt-relayer/common/logger.ts'
+import { createLogger } from '@dvt-relayer/common/logger.ts'
+import { createBlstEngine } from '@dvt-relayer/crypto/bls-blst.ts'
+import type { Database } from '@dvt-relayer/db/connect.ts'
+import { connectDatabase, createListener } from '@dvt-relayer/db/connect.ts'
+import { startEmbeddedPostgres } from '@dvt-relayer/db/embedded-postgres.ts'
+import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
+import { MESSAGES_CHANNEL } from '@dvt-relayer/db/queries/announce.ts'
+import { ORACLE_SETS_CHANNEL } from '@dvt-relayer/db/queries/oracle-shares.ts'
+import { connectQueue } from '@dvt-relayer/queue/queue.ts'
+import type { Chain } from './chain.ts'
+import { createChain } from './chain.ts'
+import type { RelayerConfig } from './config.ts'
+import type { Context } from './context.ts'
+import { startCryptoPool } from './crypto-pool.ts'
+import { createEvents } from './events.ts'
+import type { App } from './http/app.ts'
+import { createApp } from './http/app.ts'
+import { createAuth, readTokens } from './http/auth.ts'
+import { startWorker } from './jobs/worker.ts'
+import { startLoop } from './loops.ts'
+import { createClusters } from './services/clusters.ts'
+import { createExitList } from './services/exit-list.ts'
+import { createExits } from './services/exits.ts'
+import type { Health } from './services/health.ts'
+import { createHealth } from './services/health.ts'
+import { createOracleSets } from './services/oracle-sets.ts'
+import { createOracleShares } from './services/oracle-shares.ts'
+import { createSignatures } from './services/signatures.ts'
+import { createSweep } from './services/sweep.ts'
+import { openVault } from './services/vault.ts'
+
+const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
+const SWEEP_MS = 3000
+const ORACLE_SET_MS = 12_000
+const CHECK_MS = 3000
+
+/** A running relayer. */
+export interface Relayer extends AsyncDisposable {
+  /** Base URL it listens on; undefined for a worker. */
+  readonly url: string | undefined
+  /** The application, for tests that inject; undefined for a worker. */
+  readonly app: App | undefined
+}
+
+/** What tests put in place of the real thing. */
+export interface Overrides {
+  logger?: Logger
+  /** Threads of signature work. */
+  threads?: number
+}
+
+/** Opens the database: the given one, or the embedded one, migrated. */
+export async function openDatabase(
+  config: RelayerConfig,
+  logger: Logger,
+  lifetime: Lifetime,
+): Promise<{ db: Database; url: string }> {
+  const { databaseUrl, dataDir } = config.storage
+  const url = databaseUrl ?? lifetime.use('embedded postgresql', await startEmbeddedPostgres({ dataDir, logger })).url
+  const db = lifetime.use('database', await connectDatabase({ url, logger }))
+  await migrateDatabase(db, MIGRATIONS)
+  return { db, url }
+}
+
+/**
+ * Starts a relayer.
+ *
+ * @throws {BootError} a wrong setting, key, lock or chain: a restart would not help
+ * @throws {DatabaseError} DATABASE_UNREACHABLE: a restart may help
+ */
+export async function startRelayer(config: RelayerConfig, overrides: Overrides = {}): Promise<Relayer> {
+  const logger = overrides.logger ?? createLogger(config.log)
+  const lifetime = new Lifetime(logger)
+  try {
+    return await compose(config, overrides, logger, lifetime)
+  } catch (error) {
+    await lifetime[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+async function compose(
+  config: RelayerConfig,
+  overrides: Overrides,
+  logger: Logger,
+  lifetime: Lifetime,
+): Promise<Relayer> {
+  const stopping = new AbortController()
+  const events = createEvents(logger)
+  const health = createHealth(events)
+  const engine = createBlstEngine()
+  const tokens = config.http.authTokensFile === undefined ? undefined : readTokens(config.http.authTokensFile)
+  if (tokens === undefined) logger.warn('AUTH_TOKENS_FILE is not set: everybody who reaches the port may call')
+
+  const { db, url } = await openDatabase(config, logger, lifetime)
+  const queue = lifetime.use(
+    'queue',
+    await connectQueue({ redisUrl: config.storage.redisUrl, databaseUrl: url, logger }),
+  )
+  const crypto = lifetime.use('signature workers', startCryptoPool(overrides.threads))
+  const chain = createChain(config, crypto, events, logger)
+  const vault = await openVault(config, db, logger)
+  const context: Context = { config, db, queue, chain, crypto, vault, events, logger }
+  await createClusters(context, engine).importLocks()
+  await refuseOtherChains(chain, health)
+
+  const exitList = createExitList(context)
+  const signatures = createSignatures(context)
+  const oracleShares = createOracleShares(context)
+  const sweep = createSweep(context)
+  const oracleSets = createOracleSets(context)
+  lifetime.push('verification', () => signatures.drain())
+
+  const follow = startLoop(async () => health.report('oracle_set', await oracleSets.follow()), {
+    intervalMs: ORACLE_SET_MS,
+    onError: async (error) => {
+      const has = await oracleSets.hasCurrent().catch(() => false)
+      health.report('oracle_set', has ? undefined : `no oracle config yet: ${messageOf(error)}`)
+    },
+  })
+  lifetime.use('oracle set', follow)
+  lifetime.use('checks', startChecks(context, chain, queue, health))
+  lifetime.use(
+    'listener',
+    createListener({
+      url,
+      channels: [MESSAGES_CHANNEL, ORACLE_SETS_CHANNEL],
+      onNotify: (channel, payload) => {
+        if (channel === MESSAGES_CHANNEL) exitList.notified(Number(payload))
+        else repair?.soon()
+      },
+      onReconnect: () => exitList.reconnected(),
+      logger,
+    }),
+  )
+  const repair =
+    config.role === 'api'
+      ? undefined
+      : lifetime.use(
+          'sweep',
+          startLoop(() => sweep.run(), {
+            intervalMs: SWEEP_MS,
+            onError: (error) => logger.debug({ err: error }, 'sweep failed, the next one comes'),
+          }),
+        )
+  if (config.role !== 'api') lifetime.use('worker', startWorker(queue, { oracleShares, signatures }))
+  if (config.role === 'worker') {
+    logger.info({ role: config.role, queue: queue.name }, 'relayer started')
+    return { url: undefined, app: undefined, [Symbol.asyncDispose]: () => lifetime[Symbol.asyncDispose]() }
+  }
+
+  const services = { exits: createExits(context), signatures, oracleShares, exitList, health }
+  const app = await createApp({
+    config,
+    auth: createAuth(tokens, events),
+    events,
+    logger,
+    services,
+    stopping: stopping.signal,
+  })
+  lifetime.push('http', () => app.close())
+  lifetime.push('new work', () => {
+    stopping.abort()
+    exitList.close()
+  })
+  const { host, port } = config.http
+  try {
+    await app.listen({ host, port })
+  } catch (error) {
+    throw new BootError(
+      'LISTEN_FAILED',
+      `cannot listen on ${host}:${port} (RELAYER_HOST, RELAYER_PORT): ${messageOf(error)}`,
+      { cause: error },
+    )
+  }
+  const bound = app.server.address() as AddressInfo
+  const address = `http://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`
+  logger.info({ url: address, network: config.network.name, role: config.role, queue: queue.name }, 'relayer started')
+  return { url: address, app, [Symbol.asyncDispose]: () => lifetime[Symbol.asyncDispose]() }
+}
+
+/** A node of another chain is refused at boot; one that is away is reported, and asked again before it is believed. */
+async function refuseOtherChains(chain: Chain, health: Health): Promise<void> {
+  await Promise.all(
+    (['execution', 'consensus'] as const).map(async (name) => {
+      try {
+        await chain[name].checkChain()
+        health.report(name)
+      } catch (error) {
+        if (error instanceof ChainError && error.code === 'CHAIN_MISMATCH') throw error
+        health.report(name, messageOf(error))
+      }
+    }),
+  )
+}
+
+/** Looks at every dependency again and again, for `/ready`. */
+function startChecks(
+  { db, logger }: Context,
+  chain: Chain,
+  queue: { isHealthy(): Promise<boolean> },
+  health: Health,
+): AsyncDisposable {
+  const check = async (name: 'database' | 'queue' | 'execution' | 'consensus', look: () => Promise<unknown>) => {
+    try {
+      await look()
+      health.report(name)
+    } catch (error) {
+      health.report(name, messageOf(error))
+    }
+  }
+  return startLoop(
+    async () => {
+      await Promise.all([
+        check('database', () => db.execute('select 1')),
+        check('queue', async () => {
+          if (!(await queue.isHealthy()))
+            throw new Error('the queue does not answer; PostgreSQL keeps what is to be done')
+        }),
+        check('execution', () => chain.execution.blockNumber()),
+        check('consensus', () => chain.registry.nextIndex()),
+      ])
+    },
+    { intervalMs: CHECK_MS, onError: (error) => logger.debug({ err: error }, 'check failed') },
+  )
+}

@@ -1,0 +1,239 @@
+/**
+ * Exits: from an operator's request to the live message of each key (generation 3, `POST /validators`).
+ *
+ * The same request again is a poll. A key's live exit changes only inside a transaction that holds the key's row, in one order
+ * for everybody, so neither two operators nor two processes ever make two live exits for one key.
+ */
+
+import type { Failure } from '@dvt-relayer/api/schemas.ts'
+import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
+import { exitSigningRoot } from '@dvt-relayer/crypto/messages.ts'
+import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/announce.ts'
+import type { ExitRow, ValidatorRow } from '@dvt-relayer/db/queries/exits.ts'
+import {
+  countLiveExits,
+  findExits,
+  findValidators,
+  insertExits,
+  insertValidators,
+  lockValidators,
+  reviveExits,
+  supersedeExits,
+  touchExits,
+} from '@dvt-relayer/db/queries/exits.ts'
+import type { Context } from '../context.ts'
+import type { FailureCode } from '../errors.ts'
+import { ApiError, failure } from '../errors.ts'
+
+/** Who asks: the name of its token and the vaults the token is bound to; both absent where no tokens are set. */
+export interface Requester {
+  name: string | null
+  /** 20-byte addresses; undefined means any vault. */
+  vaults: readonly Uint8Array[] | undefined
+}
+
+/** The exit of one key asked for. */
+export interface RequestedExit {
+  publicKey: Uint8Array
+  messageId: number
+}
+
+/** Polls touch an exit's time at most this often, a fraction of the lifetime, so that polling every second writes little. */
+const TOUCH_FRACTION = 20
+
+/** Creates the service. */
+export function createExits({
+  config,
+  db,
+  chain,
+  crypto,
+  events,
+}: Pick<Context, 'config' | 'db' | 'chain' | 'crypto' | 'events'>) {
+  const { network, clusters, limits, validatorLifetimeSeconds } = config
+  const epoch = network.capellaEpoch
+  const isLapsed = (exit: ExitRow) => exit.state === 'expired' || exit.idle_seconds > validatorLifetimeSeconds
+
+  /** The poll: nothing to decide, because every key has its live exit at its index. */
+  async function findAll(publicKeys: readonly Uint8Array[], start: number | undefined, requester: Requester) {
+    const exits = byKey(await findExits(db, publicKeys))
+    const found = publicKeys.map((key) => exits.get(toHex(key)))
+    const first = start ?? found[0]?.validator_index
+    const isPoll = found.every(
+      (exit, place) =>
+        exit !== undefined &&
+        !isLapsed(exit) &&
+        exit.validator_index === (first ?? 0) + place &&
+        (exit.requester === requester.name || requester.name === null),
+    )
+    return isPoll ? (found as ExitRow[]) : undefined
+  }
+
+  /** Keys that must not get an exit at all, told apart before anything is written. */
+  async function refuseUnusable(publicKeys: readonly Uint8Array[], requester: Requester): Promise<void> {
+    const known = new Map((await findValidators(db, publicKeys)).map((row) => [toHex(row.public_key), row]))
+    const fresh = publicKeys.filter((key) => !known.has(toHex(key)))
+    const valid = new Map(
+      (await crypto.arePublicKeys(fresh)).map((isKey, place) => [toHex(fresh[place] ?? new Uint8Array()), isKey]),
+    )
+    refuse('PUBLIC_KEY_INVALID', 'some public keys are not points of the group', publicKeys, (key) =>
+      valid.get(toHex(key)) === false ? 'PUBLIC_KEY_INVALID' : undefined,
+    )
+    refuse(
+      'THRESHOLD_UNKNOWN',
+      'no imported cluster lock covers some keys and SIGNATURE_THRESHOLD is not set',
+      publicKeys,
+      (key) => (thresholdOf(known.get(toHex(key))) === undefined ? 'THRESHOLD_UNKNOWN' : undefined),
+    )
+    refuse('TOKEN_BINDING', 'some keys belong to vaults this token is not bound to', publicKeys, (key) =>
+      isForeign(known.get(toHex(key)), requester) ? 'TOKEN_BINDING' : undefined,
+    )
+    const onChain = await chain.registry.knownKeys(publicKeys)
+    refuse('VALIDATOR_KNOWN', 'the beacon chain knows some of these public keys already', publicKeys, (_, place) =>
+      onChain[place] === true ? 'VALIDATOR_KNOWN' : undefined,
+    )
+  }
+
+  const thresholdOf = (validator: ValidatorRow | undefined) => validator?.threshold ?? clusters.signatureThreshold
+
+  /** Decides about every key in one transaction: keep, touch, revive, supersede, make. */
+  async function assign(publicKeys: readonly Uint8Array[], start: number, requester: Requester): Promise<void> {
+    await insertValidators(db, publicKeys)
+    const counts = await db.transaction(async (tx) => {
+      const validators = byKey(await lockValidators(tx, publicKeys))
+      const exits = byKey(await findExits(tx, publicKeys))
+      refuse('EXIT_TAKEN', 'some keys have a live exit that another requester asked for', publicKeys, (key) => {
+        const exit = exits.get(toHex(key))
+        return exit !== undefined && isTaken(exit, start, requester) ? 'EXIT_TAKEN' : undefined
+      })
+      const plan = publicKeys.map((key, place) => {
+        const validatorIndex = start + place
+        const exit = exits.get(toHex(key))
+        if (exit === undefined) return { action: 'create' as const, key, validatorIndex, exit }
+        if (exit.validator_index !== validatorIndex) return { action: 'replace' as const, key, validatorIndex, exit }
+        return { action: exit.state === 'expired' ? ('revive' as const) : ('keep' as const), key, validatorIndex, exit }
+      })
+      const idsOf = (...actions: (typeof plan)[number]['action'][]) =>
+        plan.flatMap(({ action, exit }) => (actions.includes(action) && exit !== undefined ? [exit.id] : []))
+      const fresh = plan.filter(({ action }) => action === 'create' || action === 'replace')
+      if (
+        fresh.length > 0 &&
+        (await countLiveExits(tx, requester.name)) + fresh.length - idsOf('replace').length > limits.openExits
+      )
+        throw new ApiError(
+          'TOO_MANY_EXITS',
+          `at most ${limits.openExits} live exits for one requester; wait until some are registered or expire`,
+        )
+      await lockMessages(tx, idsOf('keep', 'revive', 'replace'))
+      await supersedeExits(tx, idsOf('replace'))
+      await touchExits(tx, idsOf('keep'), requester.name)
+      await reviveExits(tx, idsOf('revive'), requester.name)
+      const created = await insertExits(
+        tx,
+        fresh.map(({ key, validatorIndex }) => {
+          const validator = validators.get(toHex(key))
+          const threshold = thresholdOf(validator)
+          if (validator === undefined || threshold === undefined)
+            throw new Error('a validator that was just locked is not there')
+          const signingRoot = exitSigningRoot(network, { epoch, validatorIndex })
+          return { validatorId: validator.id, validatorIndex, epoch, signingRoot, threshold }
+        }),
+        requester.name,
+      )
+      await announceMessages(tx, [...created, ...idsOf('replace', 'revive')])
+      return { created: created.length, superseded: idsOf('replace').length, revived: idsOf('revive').length }
+    })
+    if (counts.created + counts.revived > 0) events.exitsRequested(counts, requester.name)
+  }
+
+  /** A live exit belongs to its requester until it has lapsed, or its index is used up. Without tokens nobody can be told apart. */
+  function isTaken(exit: ExitRow, start: number, requester: Requester): boolean {
+    if (requester.name === null || exit.requester === null || exit.requester === requester.name) return false
+    return !isLapsed(exit) && exit.validator_index >= start
+  }
+
+  return {
+    /**
+     * The live exits of these keys at consecutive indexes from the network's next free one, in the order of the request.
+     *
+     * @throws {ApiError} for keys that cannot get one; nothing is changed then
+     */
+    async request(publicKeys: readonly Uint8Array[], requester: Requester): Promise<RequestedExit[]> {
+      if (publicKeys.length > limits.keys)
+        throw new ApiError(
+          'TOO_MANY_KEYS',
+          `at most ${limits.keys} public keys in one request, this one has ${publicKeys.length}`,
+        )
+      refuseDuplicates(publicKeys)
+      const start = await chain.registry.nextIndex().catch(async (error: unknown) => {
+        // The consensus node is away: what is asked for may still be answered if it is all there, in one row.
+        if ((await findAll(publicKeys, undefined, requester)) === undefined)
+          throw new ApiError('DEPENDENCY_AWAY', 'the consensus node is away, so no validator index can be assigned', {
+            cause: error,
+          })
+        return undefined
+      })
+      let exits = await findAll(publicKeys, start, requester)
+      if (exits === undefined && start !== undefined) {
+        await refuseUnusable(publicKeys, requester)
+        await assign(publicKeys, start, requester)
+        exits = await findAll(publicKeys, start, requester)
+      } else if (exits !== undefined) {
+        const old = exits.filter((exit) => exit.idle_seconds > validatorLifetimeSeconds / TOUCH_FRACTION)
+        await touchExits(
+          db,
+          old.map(({ id }) => id),
+          requester.name,
+        )
+      }
+      if (exits === undefined)
+        throw new ApiError('EXIT_TAKEN', 'another request for the same keys came in between; ask again')
+      return exits.map((exit, place) => ({
+        publicKey: publicKeys[place] ?? new Uint8Array(),
+        messageId: exit.id,
+      }))
+    },
+  }
+}
+export type Exits = ReturnType<typeof createExits>
+
+function byKey<T extends { public_key: Uint8Array }>(rows: readonly T[]): Map<string, T> {
+  return new Map(rows.map((row) => [toHex(row.public_key), row]))
+}
+
+/** Whether a validator's vault is known and not one the token is bound to. */
+function isForeign(validator: ValidatorRow | undefined, { vaults }: Requester): boolean {
+  const vault = validator?.withdrawal_address
+  return (
+    vault !== null && vault !== undefined && vaults !== undefined && !vaults.some((bound) => equalBytes(bound, vault))
+  )
+}
+
+/** Throws `code` with a failure for every key that `judge` finds one for. */
+function refuse(
+  code:
+    | 'PUBLIC_KEY_INVALID'
+    | 'THRESHOLD_UNKNOWN'
+    | 'TOKEN_BINDING'
+    | 'VALIDATOR_KNOWN'
+    | 'EXIT_TAKEN'
+    | 'PUBLIC_KEY_DUPLICATE',
+  message: string,
+  publicKeys: readonly Uint8Array[],
+  judge: (key: Uint8Array, place: number) => FailureCode | undefined,
+): void {
+  const failures: Failure[] = publicKeys.flatMap((key, place) => {
+    const verdict = judge(key, place)
+    return verdict === undefined ? [] : [failure(place, verdict)]
+  })
+  if (failures.length > 0) throw new ApiError(code, message, { failures })
+}
+
+function refuseDuplicates(publicKeys: readonly Uint8Array[]): void {
+  const seen = new Set<string>()
+  refuse('PUBLIC_KEY_DUPLICATE', 'the same public key stands twice in the request', publicKeys, (key) => {
+    const hex = toHex(key)
+    if (seen.has(hex)) return 'PUBLIC_KEY_DUPLICATE'
+    seen.add(hex)
+    return undefined
+  })
+}

@@ -1,0 +1,303 @@
+/**
+ * Partial signatures: stored first, verified next, each verdict for good (`POST /exit-signature`).
+ *
+ * Bytes seen before are recognised by a keyed digest before any point is parsed. A signature under a trusted public key share
+ * is verified in a batch on a worker thread; one without waits as a candidate until a full signature shows who was right. Wrong
+ * ones never replace right ones, and a crash anywhere leaves candidates that the sweep verifies later.
+ */
+
+import type { Failure } from '@dvt-relayer/api/schemas.ts'
+import { parseHex } from '@dvt-relayer/common/hex.ts'
+import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/announce.ts'
+import type { MatchRow, Verdict } from '@dvt-relayer/db/queries/partial-signatures.ts'
+import {
+  claimFinishable,
+  countLiveKeys,
+  findCandidates,
+  insertCandidates,
+  matchPartials,
+  touchCandidates,
+  trimCandidates,
+  writeVerdicts,
+} from '@dvt-relayer/db/queries/partial-signatures.ts'
+import type { Context } from '../context.ts'
+import { ApiError, failure } from '../errors.ts'
+
+/** One posted item, as it came. */
+export interface PostedShare {
+  public_key: string
+  exit_signature: string
+}
+
+/** How many candidates one share index may have while none is verified, and how many unverified share indexes one exit. */
+export const CANDIDATE_LIMITS = { perIndex: 4, indexes: 64 } as const
+/** How long a post waits for its verdicts. What is not known by then is found out after the answer. */
+const VERIFY_WAIT_MS = 5000
+/** Candidates posted again are noted at most this often. */
+const TOUCH_SECONDS = 10
+const SLICE = 1000
+
+interface Item {
+  place: number
+  publicKey: Uint8Array
+  signature: Uint8Array
+  digest: Uint8Array
+}
+interface Fresh {
+  match: MatchRow
+  item: Item
+}
+interface Unverified {
+  place: number
+  messageId: number
+  shareIndex: number
+  digest: Uint8Array
+  triple: { publicKey: Uint8Array; message: Uint8Array; signature: Uint8Array }
+}
+
+/** Place a candidate is sealed for. */
+export const partialPlace = (messageId: number, shareIndex: number): string =>
+  `partial_signatures:${messageId}:${shareIndex}:exit`
+
+/** Creates the service. */
+export function createSignatures({
+  config,
+  db,
+  queue,
+  crypto,
+  vault,
+  events,
+  logger,
+}: Pick<Context, 'config' | 'db' | 'queue' | 'crypto' | 'vault' | 'events' | 'logger'>) {
+  const background = new Set<Promise<unknown>>()
+
+  /** Reads the texts of the items. Those that are no hex of the right length fail at once; unknown keys are told apart later. */
+  function parse(shareIndex: number, shares: readonly PostedShare[]): { items: Item[]; failures: Failure[] } {
+    const items: Item[] = []
+    const failures: Failure[] = []
+    shares.forEach((share, place) => {
+      const publicKey = parseHex(share.public_key, 48)
+      const signature = parseHex(share.exit_signature, 96)
+      if (publicKey === undefined) failures.push(failure(place, 'PUBLIC_KEY_INVALID'))
+      else if (signature === undefined) failures.push(failure(place, 'SIGNATURE_MALFORMED'))
+      else items.push({ place, publicKey, signature, digest: vault.digest(shareIndex, signature) })
+    })
+    return { items, failures }
+  }
+
+  /** Candidates nobody can verify yet must at least be points of the group. */
+  async function dropMalformed(fresh: readonly Fresh[]): Promise<{ kept: Fresh[]; failures: Failure[] }> {
+    const unknown = fresh.filter(({ match }) => match.public_key_share === null)
+    const isPoint = await crypto.areSignatures(unknown.map(({ item }) => item.signature))
+    const malformed = new Set(unknown.filter((_, place) => isPoint[place] !== true))
+    return {
+      kept: fresh.filter((entry) => !malformed.has(entry)),
+      failures: [...malformed].map(({ item }) => failure(item.place, 'SIGNATURE_MALFORMED')),
+    }
+  }
+
+  /** Stores what is new; returns what is to be verified now and what is wrong without looking at it. */
+  async function store(
+    shareIndex: number,
+    items: readonly Item[],
+  ): Promise<{ unverified: Unverified[]; failures: Failure[]; waiting: number[] }> {
+    const matches = await matchPartials(
+      db,
+      shareIndex,
+      items.map((item) => item.publicKey),
+      items.map((item) => item.digest),
+    )
+    const failures: Failure[] = []
+    const candidates: Fresh[] = []
+    const again: { messageId: number; digest: Uint8Array }[] = []
+    for (const match of matches) {
+      const item = items[match.place]
+      if (item === undefined) continue
+      if (match.same === 'rejected' || match.has_verified) failures.push(failure(item.place, 'SIGNATURE_WRONG'))
+      else if (match.has_key_shares && match.public_key_share === null)
+        failures.push(failure(item.place, 'SHARE_INDEX_UNKNOWN'))
+      else if (match.same === null) candidates.push({ match, item })
+      else if ((match.seen_seconds ?? 0) > TOUCH_SECONDS)
+        again.push({ messageId: match.message_id, digest: item.digest })
+    }
+    await touchCandidates(db, shareIndex, again)
+    const { kept: fresh, failures: malformed } = await dropMalformed(candidates)
+    failures.push(...malformed)
+    if (fresh.length > 0) {
+      const ids = [...new Set(fresh.map(({ match }) => match.message_id))]
+      await db.transaction(async (tx) => {
+        await lockMessages(tx, ids)
+        await insertCandidates(
+          tx,
+          shareIndex,
+          fresh.map(({ match, item }) => ({
+            messageId: match.message_id,
+            digest: item.digest,
+            sealed: vault.sealer.seal(item.signature, partialPlace(match.message_id, shareIndex)),
+          })),
+        )
+        await trimCandidates(tx, ids, CANDIDATE_LIMITS)
+        await announceMessages(tx, ids)
+      })
+    }
+    const unverified = fresh.flatMap(({ match, item }): Unverified[] =>
+      match.public_key_share === null
+        ? []
+        : [
+            {
+              place: item.place,
+              messageId: match.message_id,
+              shareIndex,
+              digest: item.digest,
+              triple: { publicKey: match.public_key_share, message: match.signing_root, signature: item.signature },
+            },
+          ],
+    )
+    const waiting = fresh.flatMap(({ match }) => (match.public_key_share === null ? [match.message_id] : []))
+    return { unverified, failures, waiting }
+  }
+
+  /** Verifies candidates and writes the verdicts, slice by slice, so that early ones count early. Returns the wrong ones. */
+  async function verify(unverified: readonly Unverified[], onWrong: (wrong: Unverified[]) => void): Promise<void> {
+    const slices: Unverified[][] = []
+    for (let from = 0; from < unverified.length; from += VERIFY_SLICE)
+      slices.push(unverified.slice(from, from + VERIFY_SLICE))
+    await Promise.all(
+      slices.map(async (slice) => {
+        const isRight = await crypto.verify(slice.map(({ triple }) => triple))
+        onWrong(slice.filter((_, place) => isRight[place] !== true))
+        await decide(
+          slice.map(({ messageId, shareIndex, digest }, place) => ({
+            messageId,
+            shareIndex,
+            digest,
+            isRight: isRight[place] === true,
+          })),
+        )
+      }),
+    )
+  }
+
+  /** Writes verdicts, announces the exits, and has those finished that now have enough. */
+  async function decide(verdicts: readonly Verdict[]): Promise<void> {
+    const ids = [...new Set(verdicts.map(({ messageId }) => messageId))]
+    await db.transaction(async (tx) => {
+      await lockMessages(tx, ids)
+      await writeVerdicts(tx, verdicts)
+      await announceMessages(tx, ids)
+    })
+    for (const shareIndex of new Set(verdicts.map((verdict) => verdict.shareIndex))) {
+      const right = verdicts.filter((verdict) => verdict.shareIndex === shareIndex && verdict.isRight).length
+      const wrong = verdicts.filter((verdict) => verdict.shareIndex === shareIndex && !verdict.isRight).length
+      if (right > 0) events.partialsVerified(shareIndex, right)
+      if (wrong > 0) events.partialsRejected(shareIndex, wrong)
+    }
+    await finishLater(ids)
+  }
+
+  /** Asks a worker to finish those of these exits that have enough. The queue is a hint; the sweep repairs what it loses. */
+  async function finishLater(messageIds: readonly number[]): Promise<void> {
+    const ready = await claimFinishable(db, messageIds, messageIds.length)
+    for (let from = 0; from < ready.length; from += FINISH_SLICE)
+      void track(queue.add('finish_exits', { message_ids: ready.slice(from, from + FINISH_SLICE) }))
+  }
+
+  /** Whether any item of a known validator did not fail. */
+  async function hasAccepted(items: readonly Item[], failures: readonly Failure[]): Promise<boolean> {
+    const failed = new Set(failures.map(({ index }) => index))
+    const others = items.filter(({ place }) => !failed.has(place))
+    return (
+      others.length > 0 &&
+      (await countLiveKeys(
+        db,
+        others.map(({ publicKey }) => publicKey),
+      )) > 0
+    )
+  }
+
+  /** Keeps background work until it is done, so that a stop can wait for it. */
+  function track<T>(work: Promise<T>): Promise<T> {
+    const kept = work.catch((error: unknown) =>
+      logger.warn({ err: error }, 'verification interrupted, the sweep goes on with it'),
+    )
+    background.add(kept)
+    void kept.finally(() => background.delete(kept))
+    return work
+  }
+
+  return {
+    /**
+     * Takes partial signatures of one share index. Commits what came, verifies for at most 5 s, and returns what failed and is
+     * known by then. Items of unknown validators are skipped.
+     *
+     * @throws {ApiError} TOO_MANY_SHARES; SHARES_WRONG when every item of a known validator was verified and is wrong
+     */
+    async submit(shareIndex: number, shares: readonly PostedShare[]): Promise<Failure[]> {
+      if (shares.length > config.limits.shares)
+        throw new ApiError(
+          'TOO_MANY_SHARES',
+          `at most ${config.limits.shares} partial signatures in one request, this one has ${shares.length}`,
+        )
+      const { items, failures } = parse(shareIndex, shares)
+      const malformed = failures.length
+      const unverified: Unverified[] = []
+      const waiting: number[] = []
+      for (let from = 0; from < items.length; from += SLICE) {
+        const stored = await store(shareIndex, items.slice(from, from + SLICE))
+        failures.push(...stored.failures)
+        unverified.push(...stored.unverified)
+        waiting.push(...stored.waiting)
+      }
+      events.partialsReceived(shareIndex, unverified.length + waiting.length, malformed)
+      if (waiting.length > 0) await finishLater([...new Set(waiting)])
+      if (unverified.length > 0) {
+        const done = track(
+          verify(unverified, (wrong) => failures.push(...wrong.map(({ place }) => failure(place, 'SIGNATURE_WRONG')))),
+        )
+        const timer = new AbortController()
+        await Promise.race([done, pause(VERIFY_WAIT_MS, timer.signal)])
+        timer.abort()
+      }
+      if (failures.length > 0 && !(await hasAccepted(items, failures)))
+        throw new ApiError('SHARES_WRONG', 'every partial signature of a known validator is wrong', { failures })
+      return failures.sort((a, b) => a.index - b.index)
+    },
+
+    /** Verifies the stored candidates of these exits that are under trusted public key shares; for the sweep. */
+    async verifyStored(messageIds: readonly number[]): Promise<void> {
+      const candidates = await findCandidates(db, messageIds)
+      const unverified = candidates.flatMap((row): Unverified[] =>
+        row.state !== 'unverified' || row.public_key_share === null
+          ? []
+          : [
+              {
+                place: 0,
+                messageId: row.message_id,
+                shareIndex: row.share_index,
+                digest: row.digest,
+                triple: {
+                  publicKey: row.public_key_share,
+                  message: row.signing_root,
+                  signature: vault.sealer.open(row.sealed, partialPlace(row.message_id, row.share_index)),
+                },
+              },
+            ],
+      )
+      await verify(unverified, () => {})
+    },
+
+    finishLater,
+
+    /** Waits for verification that outlived its request. */
+    async drain(): Promise<void> {
+      await Promise.allSettled(background)
+    },
+  }
+}
+export type Signatures = ReturnType<typeof createSignatures>
+
+/** Verdicts written in one transaction. */
+const VERIFY_SLICE = 64
+/** Exits handed to a worker in one job. */
+const FINISH_SLICE = 16

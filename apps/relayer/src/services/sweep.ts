@@ -1,0 +1,39 @@
+/**
+ * The sweep: what a lost job, a killed process or the passing of time leaves to do, found in the database alone. Running it
+ * twice, or in two processes, does nothing the second time.
+ */
+
+import { announceMessages } from '@dvt-relayer/db/queries/announce.ts'
+import { countExitsByState, expireExits } from '@dvt-relayer/db/queries/exits.ts'
+import { claimFinishable, findUnverified } from '@dvt-relayer/db/queries/partial-signatures.ts'
+import type { Context } from '../context.ts'
+
+const BATCH = 500
+const JOB = 16
+/** A post verifies its own candidates; after this time it is taken for dead. */
+const ABANDONED_SECONDS = 8
+
+/** Creates the service. */
+export function createSweep({ config, db, queue, events }: Pick<Context, 'config' | 'db' | 'queue' | 'events'>) {
+  async function addJobs(name: 'finish_exits' | 'verify_partials', messageIds: readonly number[]): Promise<void> {
+    for (let from = 0; from < messageIds.length; from += JOB)
+      if ((await queue.add(name, { message_ids: messageIds.slice(from, from + JOB) })) !== 'added') return
+  }
+
+  return {
+    /** One round. */
+    async run(): Promise<void> {
+      const expired = await db.transaction(async (tx) => {
+        const ids = await expireExits(tx, config.validatorLifetimeSeconds, BATCH)
+        await announceMessages(tx, ids)
+        return ids
+      })
+      if (expired.length > 0) events.exitsExpired(expired.length)
+      await addJobs('verify_partials', await findUnverified(db, ABANDONED_SECONDS, BATCH))
+      await addJobs('finish_exits', await claimFinishable(db, null, BATCH))
+      const counts = new Map((await countExitsByState(db)).map(({ state, count }) => [state, count]))
+      events.exitsCounted(counts.get('collecting') ?? 0, counts.get('ready') ?? 0)
+    },
+  }
+}
+export type Sweep = ReturnType<typeof createSweep>

@@ -1,0 +1,133 @@
+/**
+ * The sealing key at work: proved at boot by a check value in the database, used for every exit signature at rest, rotated by
+ * sealing anew what the previous key sealed.
+ */
+
+import { createHmac, randomBytes } from 'node:crypto'
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { BootError } from '@dvt-relayer/common/errors.ts'
+import { parseHex } from '@dvt-relayer/common/hex.ts'
+import type { Logger } from '@dvt-relayer/common/logger.ts'
+import { createSealer, SealingError } from '@dvt-relayer/crypto/sealing.ts'
+import type { Database } from '@dvt-relayer/db/connect.ts'
+import { announceMessages } from '@dvt-relayer/db/queries/announce.ts'
+import {
+  ensureSealingCheck,
+  findSealedPartials,
+  findSealedSignatures,
+  replaceSealedPartial,
+  replaceSealedSignature,
+  replaceSealingCheck,
+  voidSealed,
+} from '@dvt-relayer/db/queries/state.ts'
+import type { RelayerConfig } from '../config.ts'
+import type { Vault } from '../context.ts'
+import { signaturePlace } from './oracle-shares.ts'
+import { partialPlace } from './signatures.ts'
+
+const CHECK_PLACE = 'sealing_checks:1:digest-key'
+const PAGE = 500
+
+/** The key from the settings, or the one in the data folder, which is made at the first start. */
+function sealingKey({ storage }: RelayerConfig, logger: Logger): Uint8Array {
+  if (storage.sealingKey !== undefined) return storage.sealingKey
+  const file = join(storage.dataDir, 'sealing.key')
+  if (!existsSync(file)) {
+    mkdirSync(storage.dataDir, { recursive: true })
+    // Written aside and renamed: a process killed here leaves no half key.
+    const fresh = `${file}.${process.pid}`
+    writeFileSync(fresh, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600, flush: true })
+    renameSync(fresh, file)
+    logger.warn({ file }, 'sealing key made; keep a copy elsewhere: without it stored exits cannot be read')
+  }
+  chmodSync(file, 0o600)
+  const key = parseHex(readFileSync(file, 'utf8').trim(), 32)
+  if (key === undefined)
+    throw new BootError(
+      'SEALING_KEY_INVALID',
+      `${file} does not hold a key of 64 hex digits; put the right one back or set SEALING_KEY`,
+    )
+  return key
+}
+
+/**
+ * Opens the vault: proves that the key fits the database, and seals anew what the previous key sealed.
+ *
+ * @throws {BootError} SEALING_KEY_WRONG: nothing is changed then
+ */
+export async function openVault(config: RelayerConfig, db: Database, logger: Logger): Promise<Vault> {
+  const key = sealingKey(config, logger)
+  const sealer = createSealer(key, config.storage.sealingKeyPrevious)
+  const check = await ensureSealingCheck(db, sealer.seal(randomBytes(32), CHECK_PLACE))
+  let digestKey: Uint8Array
+  try {
+    digestKey = sealer.open(check, CHECK_PLACE)
+  } catch (error) {
+    if (!(error instanceof SealingError)) throw error
+    throw new BootError(
+      'SEALING_KEY_WRONG',
+      'the sealing key does not fit the database: its values were sealed with another key. Set SEALING_KEY to the right one; after a change of keys set SEALING_KEY_PREVIOUS to the old one. If the key is lost for good, "npm run relayer -- void-sealed" forgets all sealed signatures, and sidecars sign again',
+      { cause: error },
+    )
+  }
+  if (!sealer.isCurrent(check)) {
+    await resealAll(db, sealer, logger)
+    await replaceSealingCheck(db, sealer.seal(digestKey, CHECK_PLACE))
+  }
+  return {
+    sealer,
+    digest(shareIndex, signature) {
+      return new Uint8Array(
+        createHmac('sha256', digestKey).update(String(shareIndex)).update(':').update(signature).digest(),
+      )
+    },
+  }
+}
+
+/** Seals every value anew under the current key. Interrupted anywhere, the next boot does the rest: the check value goes last. */
+async function resealAll(db: Database, sealer: Vault['sealer'], logger: Logger): Promise<void> {
+  let count = 0
+  for (let after = 0; ; ) {
+    const page = await findSealedSignatures(db, after, PAGE)
+    for (const { id, signature } of page) {
+      if (!sealer.isCurrent(signature)) {
+        await replaceSealedSignature(
+          db,
+          id,
+          signature,
+          sealer.seal(sealer.open(signature, signaturePlace(id)), signaturePlace(id)),
+        )
+        count++
+      }
+      after = id
+    }
+    if (page.length < PAGE) break
+  }
+  for (let after = 0; ; ) {
+    const page = await findSealedPartials(db, after, PAGE)
+    if (page.length === 0) break
+    for (const { message_id: messageId, share_index: shareIndex, sealed } of page) {
+      const place = partialPlace(messageId, shareIndex)
+      if (!sealer.isCurrent(sealed)) {
+        await replaceSealedPartial(
+          db,
+          { messageId, shareIndex, from: sealed },
+          sealer.seal(sealer.open(sealed, place), place),
+        )
+        count++
+      }
+      after = messageId
+    }
+  }
+  logger.info({ count }, 'stored values sealed anew; SEALING_KEY_PREVIOUS is needed no more')
+}
+
+/** Forgets every sealed value, for when the key is lost: exits are collected again. Oracle shares stay as handed out. */
+export async function forgetSealed(db: Database): Promise<number> {
+  return db.transaction(async (tx) => {
+    const { ids } = await voidSealed(tx)
+    await announceMessages(tx, ids)
+    return ids.length
+  })
+}

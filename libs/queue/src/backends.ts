@@ -1,0 +1,108 @@
+/** Where the queue lives: Redis, or PostgreSQL through BullMQ's own backend, in a schema of its own. */
+
+import { createPostgresBackend, Queue, Worker } from 'bullmq'
+import { Redis } from 'ioredis'
+
+/** What of BullMQ's `Queue` is used. */
+export interface OpenQueue {
+  add(name: string, data: unknown, options?: { jobId?: string }): Promise<unknown>
+  counts(): Promise<Record<string, number>>
+  /** Whether it makes sense to ask; false while a lost connection is being made again. */
+  isConnected(): boolean
+  waitUntilReady(): Promise<unknown>
+  onError(listener: (error: Error) => void): unknown
+  close(): Promise<void>
+}
+
+/** What of BullMQ's `Worker` is used. */
+export interface BullWorker {
+  waitUntilReady(): Promise<unknown>
+  on(event: 'error', listener: (error: Error) => void): unknown
+  on(event: 'active' | 'drained' | 'ready', listener: () => void): unknown
+  close(force?: boolean): Promise<void>
+  disconnect(): Promise<unknown>
+}
+
+/** A job as BullMQ hands it over. The third parameter makes BullMQ pass a signal. */
+export type Process = (job: { name: string; data: unknown }, token?: string, signal?: AbortSignal) => Promise<void>
+
+export interface Backend {
+  name: 'redis' | 'postgres'
+  openQueue(): OpenQueue
+  openWorker(process: Process, concurrency: number): BullWorker
+}
+
+const QUEUE = 'dvt-relayer'
+const POSTGRES_SCHEMA = 'bullmq'
+
+/** A job that ended is removed at once: the id of one that failed could not be added again otherwise. */
+const defaultJobOptions = { attempts: 1, removeOnComplete: true, removeOnFail: true }
+const queueOptions = { defaultJobOptions, streams: { events: { maxLen: 100 } } }
+/** After an error the worker asks again soon; a job whose worker was killed is given to another one, once. */
+const workerOptions = { runRetryDelay: 1_000, lockDuration: 30_000, stalledInterval: 15_000, maxStalledCount: 1 }
+
+/** The queue on Redis. The connection for adding is ours, so that nothing is asked of one that is away; workers wait for ever. */
+export function redisBackend(url: string, prefix: string): Backend {
+  const options = {
+    retryStrategy: (times: number) => Math.min(100 * times, 2_000),
+    maxRetriesPerRequest: null,
+    connectTimeout: 5_000,
+    keepAlive: 10_000,
+  }
+  return {
+    name: 'redis',
+    openQueue: () => {
+      // A connection that died without a word is noticed by an answer that does not come.
+      const client = new Redis(url, { ...options, socketTimeout: 5_000 })
+      const queue = new Queue(QUEUE, { ...queueOptions, prefix, connection: client })
+      return {
+        add: (name, data, jobOptions) => queue.add(name, data, jobOptions),
+        counts: () => queue.getJobCounts('waiting', 'active'),
+        isConnected: () => client.status === 'ready',
+        waitUntilReady: () => queue.waitUntilReady(),
+        onError: (listener) => queue.on('error', listener),
+        close: async () => {
+          client.disconnect()
+          await queue.close()
+        },
+      }
+    },
+    openWorker: (process, concurrency) =>
+      new Worker(QUEUE, process, { ...workerOptions, prefix, concurrency, connection: { url, ...options } }),
+  }
+}
+
+/** The queue in the schema `bullmq` of a PostgreSQL database. */
+export function postgresBackend(connectionString: string): Backend {
+  const connection = (max: number) => ({
+    connectionString,
+    schema: POSTGRES_SCHEMA,
+    migrate: true,
+    max,
+    application_name: 'dvt-relayer-queue',
+    connectionTimeoutMillis: 5_000,
+    query_timeout: 10_000,
+    keepAlive: true,
+  })
+  return {
+    name: 'postgres',
+    openQueue: () => {
+      const queue = new Queue(QUEUE, { ...queueOptions, connection: connection(3) }, createPostgresBackend)
+      return {
+        add: (name, data, jobOptions) => queue.add(name, data, jobOptions),
+        counts: () => queue.getJobCounts('waiting', 'active'),
+        isConnected: () => true,
+        waitUntilReady: () => queue.waitUntilReady(),
+        onError: (listener) => queue.on('error', listener),
+        close: () => queue.close(),
+      }
+    },
+    openWorker: (process, concurrency) =>
+      new Worker(
+        QUEUE,
+        process,
+        { ...workerOptions, concurrency, connection: connection(concurrency + 1) },
+        createPostgresBackend,
+      ),
+  }
+}

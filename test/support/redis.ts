@@ -1,0 +1,71 @@
+/** Redis for tests: a `redis-server` of this machine on a free port, nothing on disk. */
+
+import type { ChildProcess } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { createInterface } from 'node:readline'
+
+/** A Redis on a port of its own. */
+export interface TestRedis extends AsyncDisposable {
+  url: string
+  /** Ends it by SIGKILL; what it held is lost. */
+  kill(): Promise<void>
+  /** Starts it again, empty, on the same port. */
+  restart(): Promise<void>
+}
+
+/**
+ * Whether Redis is here. Without it tests are skipped on a laptop; on CI it must be here.
+ *
+ *     describe.skipIf(!hasRedis())('queue on redis', …)
+ */
+export function hasRedis(): boolean {
+  const found = spawnSync('redis-server', ['--version']).status === 0
+  if (!found && process.env['CI'] === 'true') throw new Error('redis-server is missing: CI installs it')
+  return found
+}
+
+async function findFreePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  await once(server, 'close')
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return address.port
+}
+
+async function spawnRedis(port: number): Promise<ChildProcess> {
+  const args = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', '/tmp']
+  const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'ignore'] })
+  const lines = createInterface({ input: child.stdout })
+  for await (const line of lines) {
+    if (line.includes('Ready to accept connections')) {
+      child.stdout.resume()
+      return child
+    }
+  }
+  throw new Error('redis-server did not start')
+}
+
+/** Starts Redis. */
+export async function startRedis(): Promise<TestRedis> {
+  const port = await findFreePort()
+  let child = await spawnRedis(port)
+  const kill = async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return
+    const exited = once(child, 'exit')
+    child.kill('SIGKILL')
+    await exited
+  }
+  return {
+    url: `redis://127.0.0.1:${port}/0`,
+    kill,
+    restart: async () => {
+      await kill()
+      child = await spawnRedis(port)
+    },
+    [Symbol.asyncDispose]: kill,
+  }
+}

@@ -1,0 +1,47 @@
+import { randomBytes } from 'node:crypto'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { createSealer, SealingError } from './sealing.ts'
+
+const key = randomBytes(32)
+const sealer = createSealer(key)
+
+describe('sealing', () => {
+  it('opens what it sealed, in its place only', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), fc.string(), fc.string(), (data, place, other) => {
+        const sealed = sealer.seal(data, place)
+        expect(sealer.open(sealed, place)).toEqual(data)
+        if (other !== place) expect(() => sealer.open(sealed, other)).toThrow(SealingError)
+      }),
+    )
+  })
+
+  it('never gives the same bytes twice', () => {
+    expect(sealer.seal(key, 'a')).not.toEqual(sealer.seal(key, 'a'))
+  })
+
+  it('refuses every damaged byte', () => {
+    const sealed = sealer.seal(new Uint8Array(96).fill(7), 'a')
+    for (let place = 0; place < sealed.length; place++) {
+      const damaged = Uint8Array.from(sealed)
+      damaged[place] = (damaged[place] ?? 0) ^ 1
+      expect(() => sealer.open(damaged, 'a')).toThrow(SealingError)
+    }
+    expect(() => sealer.open(sealed.subarray(0, 20), 'a')).toThrow(SealingError)
+    expect(() => sealer.open(new Uint8Array(), 'a')).toThrow(SealingError)
+  })
+
+  it('reads the previous key and writes the current one', () => {
+    const rotated = createSealer(randomBytes(32), key)
+    const old = sealer.seal(new Uint8Array([1]), 'a')
+    expect(rotated.open(old, 'a')).toEqual(new Uint8Array([1]))
+    expect(rotated.isCurrent(old)).toBe(false)
+    expect(rotated.isCurrent(rotated.seal(new Uint8Array([1]), 'a'))).toBe(true)
+    expect(() => createSealer(randomBytes(32)).open(old, 'a')).toThrow('another key')
+  })
+
+  it('wants 32 bytes', () => {
+    expect(() => createSealer(randomBytes(31))).toThrow(TypeError)
+  })
+})

@@ -5,6 +5,7 @@ export default defineConfig({
     include: ['libs/**/*.test.ts', 'apps/**/*.test.ts', 'test/**/*.test.ts'],
     environment: 'node',
     pool: 'forks',
+    reporters: ['default', './test/support/summary.ts'],
     globalSetup: ['test/support/global-setup.ts'],
     maxWorkers: 2,
     testTimeout: 60_000,

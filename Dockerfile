@@ -1,0 +1,38 @@
+# One file, two images: docker build --target relayer . and docker build --target sidecar .
+# TypeScript runs as it is on Node 24, so an image is the sources and their production dependencies, no build step.
+
+FROM node:24.21.0-bookworm-slim AS sources
+WORKDIR /app
+COPY package.json package-lock.json ./
+COPY libs ./libs
+COPY migrations ./migrations
+
+FROM sources AS relayer-install
+COPY apps/relayer ./apps/relayer
+RUN npm ci --omit=dev --workspace apps/relayer --no-audit --no-fund
+
+FROM sources AS sidecar-install
+COPY apps/sidecar ./apps/sidecar
+RUN npm ci --omit=dev --workspace apps/sidecar --no-audit --no-fund
+
+FROM node:24.21.0-bookworm-slim AS relayer
+WORKDIR /app
+COPY --from=relayer-install /app ./
+RUN mkdir /data && chown node:node /data
+USER node
+ENV RELAYER_HOST=0.0.0.0 DATA_DIR=/data LOG_FORMAT=json NODE_ENV=production
+EXPOSE 8000
+VOLUME /data
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.RELAYER_PORT ?? 8000}/health`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+CMD ["node", "apps/relayer/src/main.ts"]
+
+FROM node:24.21.0-bookworm-slim AS sidecar
+WORKDIR /app
+COPY --from=sidecar-install /app ./
+USER node
+ENV SIDECAR_HOST=0.0.0.0 SIDECAR_PORT=8001 LOG_FORMAT=json NODE_ENV=production
+EXPOSE 8001
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.SIDECAR_PORT}/health`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+CMD ["node", "apps/sidecar/src/main.ts"]

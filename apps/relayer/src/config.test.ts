@@ -1,0 +1,61 @@
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { readConfig } from './config.ts'
+
+const KEY = '11'.repeat(32)
+const minimal = {
+  NETWORK: 'hoodi',
+  EXECUTION_ENDPOINT: 'http://127.0.0.1:8545',
+  CONSENSUS_ENDPOINT: 'http://127.0.0.1:5052',
+  SIGNATURE_THRESHOLD: '3',
+}
+
+describe('readConfig', () => {
+  it('groups and freezes what it reads', () => {
+    const { config, warnings } = readConfig({ ...minimal, RELAYER_PORT: '0', CLUSTER_LOCK_FILES: 'a.json, b.json' })
+    expect(config.network.name).toBe('hoodi')
+    expect(config.http).toMatchObject({ host: '127.0.0.1', port: 0, maxBodyBytes: 16_777_216 })
+    expect(config.clusters).toMatchObject({ signatureThreshold: 3, lockFiles: ['a.json', 'b.json'] })
+    expect(config.limits).toEqual({ keys: 1000, shares: 20_000, openExits: 20_000 })
+    expect(Object.isFrozen(config)).toBe(true)
+    expect(warnings).toEqual([])
+  })
+
+  it('lists all problems at once', () => {
+    expect(() => readConfig({ RELAYER_PORT: 'x', NETWORK: 'nowhere', REDIS_URL: 'http://a' })).toThrow(
+      /NETWORK [\s\S]*RELAYER_PORT [\s\S]*EXECUTION_ENDPOINT is required[\s\S]*CONSENSUS_ENDPOINT is required[\s\S]*REDIS_URL must/,
+    )
+  })
+
+  it('wants a threshold from somewhere', () => {
+    expect(() => readConfig({ ...minimal, SIGNATURE_THRESHOLD: '' })).toThrow(
+      'CLUSTER_LOCK_FILES or SIGNATURE_THRESHOLD is required',
+    )
+  })
+
+  it('wants the sealing key from outside where real money is at stake', () => {
+    const mainnet = { ...minimal, NETWORK: 'mainnet' }
+    expect(() => readConfig(mainnet)).toThrow('SEALING_KEY or SEALING_KEY_FILE is required on mainnet')
+    expect(readConfig({ ...mainnet, SEALING_KEY: KEY }).config.storage.sealingKey).toHaveLength(32)
+    const inside = { ...mainnet, DATA_DIR: '/tmp', SEALING_KEY_FILE: join('/tmp', 'key') }
+    expect(() => readConfig(inside)).toThrow('SEALING_KEY')
+    expect(() => readConfig({ ...minimal, DATABASE_URL: 'postgres://a/b' })).toThrow('required with DATABASE_URL')
+  })
+
+  it('reads a sealing key as hex and as base64, and never shows it', () => {
+    const base64 = Buffer.alloc(32, 1).toString('base64')
+    expect(readConfig({ ...minimal, SEALING_KEY: base64 }).config.storage.sealingKey).toEqual(
+      new Uint8Array(32).fill(1),
+    )
+    expect(() => readConfig({ ...minimal, SEALING_KEY: 'canary' })).toThrow(
+      /^(?![\s\S]*canary)[\s\S]*SEALING_KEY must be 32 bytes/,
+    )
+  })
+
+  it('accepts names of the existing relayer with a note', () => {
+    expect(readConfig({ ...minimal, DATABASE: 'x.db', SENTRY_DSN: 'y' }).warnings).toEqual([
+      'DATABASE is accepted and ignored',
+      'SENTRY_DSN is accepted and ignored',
+    ])
+  })
+})

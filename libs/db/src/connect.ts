@@ -63,6 +63,8 @@ export async function connectDatabase(options: ConnectOptions): Promise<Database
     idleTimeoutMillis: 30_000,
     keepAlive: true,
   })
+  // The pool listens to idle connections only; one that is lost within a transaction would end the process.
+  pool.on('connect', (client) => client.on('error', () => undefined))
   pool.on('error', (error) => logger.debug({ err: translateDatabaseError(error, host) }, 'database connection lost'))
   const orm = createOrm(pool, host)
   try {

@@ -150,7 +150,14 @@ function startWorker(
   outage: ReturnType<typeof createOutageLog>,
 ): AsyncDisposable {
   const stopping = new AbortController()
-  const process = createProcess(handlers, logger, stopping.signal)
+  const work = createProcess(handlers, logger, stopping.signal)
+  let running = 0
+  const process: Process = async (job, token, signal) => {
+    running++
+    await work(job, token, signal).finally(() => {
+      running--
+    })
+  }
   let current: BullWorker | undefined
 
   const open = async (): Promise<void> => {
@@ -165,7 +172,7 @@ function startWorker(
       } catch (error) {
         // BullMQ remembers for ever that PostgreSQL was away when the worker was made.
         outage.failed(error)
-        await closeWorker(worker)
+        await closeWorker(worker, ANSWER_MS)
         await pause(ANSWER_MS, stopping.signal)
       }
     }
@@ -174,16 +181,16 @@ function startWorker(
   return {
     [Symbol.asyncDispose]: async () => {
       stopping.abort()
-      if (current !== undefined) await closeWorker(current)
+      if (current !== undefined) await closeWorker(current, running > 0 ? DRAIN_MS : ANSWER_MS)
       await withTimeout(opening, ANSWER_MS).catch(() => undefined)
     },
   }
 }
 
 /** Waits for running jobs, then for nothing: with the queue away BullMQ would wait for ever. */
-async function closeWorker(worker: BullWorker): Promise<void> {
+async function closeWorker(worker: BullWorker, timeoutMs: number): Promise<void> {
   try {
-    await withTimeout(worker.close(), DRAIN_MS)
+    await withTimeout(worker.close(), timeoutMs)
   } catch {
     await withTimeout(worker.disconnect(), ANSWER_MS).catch(() => undefined)
   }

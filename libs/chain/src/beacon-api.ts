@@ -1,0 +1,169 @@
+/** The beacon API calls the consensus client makes, each checked against its schema. Numbers are decimal strings there. */
+
+import { type HttpAsk, HttpError } from '@dvt-relayer/common/http-client.ts'
+import { type Static, Type } from 'typebox'
+import { ChainError } from './errors.ts'
+
+const hex = (bytes: number) => Type.String({ pattern: `^0x[0-9a-fA-F]{${bytes * 2}}$` })
+const decimal = Type.String({ pattern: '^(0|[1-9][0-9]{0,19})$' })
+
+const Genesis = Type.Object({
+  data: Type.Object({ genesis_validators_root: hex(32), genesis_fork_version: hex(4) }),
+})
+const Header = Type.Object({
+  data: Type.Object({
+    root: hex(32),
+    header: Type.Object({ message: Type.Object({ slot: decimal, state_root: hex(32) }) }),
+  }),
+})
+const Root = Type.Object({ data: Type.Object({ root: hex(32) }) })
+const ValidatorItem = Type.Object({
+  index: decimal,
+  status: Type.String({ pattern: '^[a-z_]{1,40}$' }),
+  validator: Type.Object({ pubkey: hex(48) }),
+})
+const OneValidator = Type.Object({ data: ValidatorItem })
+const ManyValidators = Type.Object({ data: Type.Array(ValidatorItem) })
+const PendingDeposits = Type.Object({
+  data: Type.Array(
+    Type.Object({
+      pubkey: hex(48),
+      withdrawal_credentials: hex(32),
+      amount: decimal,
+      signature: hex(96),
+    }),
+  ),
+})
+const Syncing = Type.Object({
+  data: Type.Object({ is_syncing: Type.Boolean(), head_slot: decimal, sync_distance: decimal }),
+})
+
+/** The head of the chain; roots are lower-case hex. */
+export interface Head {
+  root: string
+  slot: number
+  stateRoot: string
+}
+
+/** A validator the state knows; the public key is lower-case hex. */
+export interface ChainValidator {
+  index: number
+  publicKey: string
+  status: string
+}
+
+/** Bytes of an answer; a mainnet queue of 100,000 pending deposits is about 45 MB of JSON. */
+const SMALL = 1024 * 1024
+const LARGE = 256 * 1024 * 1024
+const POST_IDS = 1_000
+/** 30 keys are 3 kB of URL, which servers still take. */
+const GET_IDS = 30
+
+/**
+ * A decimal string as a number.
+ *
+ * @throws {ChainError} CONSENSUS_INVALID above 2^53 − 1: never rounded
+ */
+export function parseDecimal(text: string, what: string): number {
+  const value = Number(text)
+  if (!/^(0|[1-9]\d*)$/.test(text) || !Number.isSafeInteger(value))
+    throw new ChainError('CONSENSUS_INVALID', `${what} is not a whole number up to 2^53 - 1`)
+  return value
+}
+
+function toValidator({ index, status, validator }: Static<typeof ValidatorItem>): ChainValidator {
+  return { index: parseDecimal(index, 'validator index'), status, publicKey: validator.pubkey.toLowerCase() }
+}
+
+/** The calls, over one endpoint or all. `state` is a state root, a slot or `head`. */
+export function createBeaconApi(http: HttpAsk, signal?: AbortSignal) {
+  const common = { maxBytes: SMALL, ...(signal === undefined ? {} : { signal }) }
+  const statePath = (state: string) => `/eth/v1/beacon/states/${state}`
+  let postRefused = false
+
+  async function byGet(state: string, ids: readonly string[]): Promise<ChainValidator[]> {
+    const found: ChainValidator[] = []
+    for (let from = 0; from < ids.length; from += GET_IDS) {
+      const query = { id: ids.slice(from, from + GET_IDS).join(',') }
+      const path = `${statePath(state)}/validators`
+      found.push(...(await http.json({ ...common, path, query }, ManyValidators)).data.map(toValidator))
+    }
+    return found
+  }
+
+  return {
+    /** `GET /eth/v1/beacon/genesis` */
+    async genesis() {
+      const { data } = await http.json({ ...common, path: '/eth/v1/beacon/genesis' }, Genesis)
+      return { validatorsRoot: data.genesis_validators_root.toLowerCase(), forkVersion: data.genesis_fork_version }
+    },
+    /** `GET /eth/v1/beacon/headers/head` */
+    async head(): Promise<Head> {
+      const { data } = await http.json({ ...common, path: '/eth/v1/beacon/headers/head' }, Header)
+      const { slot, state_root } = data.header.message
+      return { root: data.root.toLowerCase(), slot: parseDecimal(slot, 'slot'), stateRoot: state_root.toLowerCase() }
+    },
+    /** `GET /eth/v1/node/syncing` */
+    async syncing() {
+      const { data } = await http.json({ ...common, path: '/eth/v1/node/syncing' }, Syncing)
+      return { isSyncing: data.is_syncing, distance: parseDecimal(data.sync_distance, 'sync distance') }
+    },
+    /** `GET …/states/{state}/root`; undefined when the node does not know the state by this name. */
+    async stateRoot(state: string): Promise<string | undefined> {
+      try {
+        return (await http.json({ ...common, path: `${statePath(state)}/root` }, Root)).data.root.toLowerCase()
+      } catch (error) {
+        if (isStatus(error, 400, 404)) return undefined
+        throw error
+      }
+    },
+    /** `GET …/states/{state}/validators/{id}`, id an index or a key; undefined when there is none. */
+    async validator(state: string, id: number | string): Promise<ChainValidator | undefined> {
+      try {
+        const path = `${statePath(state)}/validators/${id}`
+        const found = toValidator((await http.json({ ...common, path }, OneValidator)).data)
+        if (found.index === id || found.publicKey === id) return found
+      } catch (error) {
+        if (isStatus(error, 404)) return undefined
+        throw error
+      }
+      throw new ChainError('CONSENSUS_INVALID', 'the consensus node answers with another validator than was asked for')
+    },
+    /** `POST …/states/{state}/validators` in chunks; with `GET` at nodes that know no POST. */
+    async validators(state: string, ids: readonly string[]): Promise<ChainValidator[]> {
+      const found: ChainValidator[] = []
+      for (let from = 0; from < ids.length; from += POST_IDS) {
+        const chunk = ids.slice(from, from + POST_IDS)
+        if (postRefused) {
+          found.push(...(await byGet(state, chunk)))
+          continue
+        }
+        const path = `${statePath(state)}/validators`
+        try {
+          const request = { ...common, method: 'POST' as const, path, body: { ids: chunk }, idempotent: true }
+          found.push(...(await http.json({ ...request, maxBytes: LARGE }, ManyValidators)).data.map(toValidator))
+        } catch (error) {
+          if (!isStatus(error, 404, 405)) throw error
+          found.push(...(await byGet(state, chunk)))
+          postRefused = true
+        }
+      }
+      return found
+    },
+    /** `GET …/states/{state}/pending_deposits`, in the order of the queue. */
+    async pendingDeposits(state: string) {
+      const path = `${statePath(state)}/pending_deposits`
+      const { data } = await http.json({ ...common, path, maxBytes: LARGE }, PendingDeposits)
+      return data.map((item) => ({
+        publicKey: item.pubkey.toLowerCase(),
+        withdrawalCredentials: item.withdrawal_credentials.toLowerCase(),
+        amountGwei: BigInt(item.amount),
+        signature: item.signature.toLowerCase(),
+      }))
+    },
+  }
+}
+
+function isStatus(error: unknown, ...statuses: number[]): boolean {
+  return error instanceof HttpError && error.code === 'HTTP_STATUS' && statuses.includes(error.status ?? 0)
+}

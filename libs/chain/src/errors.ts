@@ -1,0 +1,26 @@
+/** Errors of what reads the outside world. */
+
+import { CodedError } from '@dvt-relayer/common/errors.ts'
+
+export type ChainErrorCode =
+  /** A node is on another chain than the setting says: boot is refused. */
+  | 'CHAIN_MISMATCH'
+  /** The network setting or its file is wrong. */
+  | 'NETWORK_INVALID'
+  /** A consensus node's answer contradicts itself or the protocol. */
+  | 'CONSENSUS_INVALID'
+  /** An execution node answered with a JSON-RPC error. */
+  | 'EXECUTION_REFUSED'
+  /** An execution node's answer contradicts itself or the protocol. */
+  | 'EXECUTION_INVALID'
+  /** The CID of the chain's event is not one. */
+  | 'IPFS_CID_INVALID'
+  /** No gateway gave the content. */
+  | 'IPFS_UNAVAILABLE'
+  /** Gateways gave content that could not be checked against its CID, and did not agree on it. */
+  | 'IPFS_UNVERIFIED'
+  /** The oracle config is refused; the last good one stays. */
+  | 'ORACLE_CONFIG_INVALID'
+
+/** An error of `libs/chain`. Endpoints are named by host only. */
+export class ChainError extends CodedError<ChainErrorCode> {}

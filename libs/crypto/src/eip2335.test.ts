@@ -35,8 +35,7 @@ async function rejection(promise: Promise<unknown>): Promise<KeystoreError> {
 }
 
 describe('vectors of other implementations', () => {
-  it.each(vectors.cases)('$name', async ({ keystore, password, password_file_text, secret_key, public_key }) => {
-    expect(toHex(await decryptKeystore(keystore, password))).toBe(secret_key)
+  it.each(vectors.cases)('$name', async ({ keystore, password_file_text, secret_key, public_key }) => {
     expect(toHex(await decryptKeystore(JSON.stringify(keystore), Buffer.from(password_file_text)))).toBe(secret_key)
     const stated = parseKeystore(keystore).publicKey
     expect(stated === undefined ? undefined : toHex(stated)).toBe(public_key)
@@ -178,5 +177,15 @@ describe('hostile files', () => {
       holder[path.at(-1) ?? ''] = true
       expect(() => parseKeystoreCrypto(copy), path.join('.')).toThrow(KeystoreError)
     }
+  })
+
+  it('anything in place of the file is an error of ours', () => {
+    fc.assert(
+      fc.property(fc.anything({ key: fc.constantFrom('crypto', 'kdf', 'params', 'function', 'version') }), (value) => {
+        expect(() => parseKeystore(value)).toThrow(KeystoreError)
+        expect(() => parseKeystore({ ...good, crypto: value })).toThrow(KeystoreError)
+        expect(() => parseKeystore(withCrypto({ kdf: value }))).toThrow(KeystoreError)
+      }),
+    )
   })
 })

@@ -27,9 +27,7 @@ import {
   parseKeystore,
   STRONG_ROUNDS,
 } from './eip2335-format.ts'
-
-/** Order of the BLS12-381 groups. */
-const GROUP_ORDER = 0x73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001n
+import { bytesToNumber, GROUP_ORDER } from './scalar.ts'
 
 const pbkdf2Async = promisify(pbkdf2)
 const scryptAsync = promisify<
@@ -107,7 +105,7 @@ export async function decryptKeystoreCrypto(
 /** Whether 32 big-endian bytes are a BLS secret key: 1 … r − 1. */
 function isSecretKey(secret: Uint8Array): boolean {
   if (secret.length !== 32) return false
-  const scalar = BigInt(`0x${Buffer.from(secret).toString('hex')}`)
+  const scalar = bytesToNumber(secret)
   return scalar > 0n && scalar < GROUP_ORDER
 }
 

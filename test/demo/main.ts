@@ -1,0 +1,20 @@
+/** `npm run demo`: the process only. Signals in, exit code out. */
+
+import { parseArgs } from 'node:util'
+import { runDemo } from './demo.ts'
+
+const { values } = parseArgs({ options: { keep: { type: 'boolean', default: false } } })
+const interrupted = new AbortController()
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+  process.on(name, () => {
+    // The second one does not wait for a clean end; what runs at exit still leaves nothing behind.
+    if (interrupted.signal.aborted) process.exit(130)
+    interrupted.abort()
+  })
+// A pipe that is closed at the other end must not keep the demo from cleaning up.
+process.stdout.on('error', () => interrupted.abort())
+process.exitCode = await runDemo({
+  keep: values.keep,
+  print: (line) => console.log(line),
+  interrupted: interrupted.signal,
+})

@@ -1,0 +1,86 @@
+/**
+ * The oracles: each decrypts its shares and checks them, and enough of them rebuild an exit. With `eciesjs` and
+ * `@noble/curves`, not with the project's own cryptography.
+ */
+
+import { randomInt } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
+import { bls12_381 } from '@noble/curves/bls12-381.js'
+import { decrypt } from 'eciesjs'
+import { DemoError } from './errors.ts'
+import type { EncryptedShares } from './operator.ts'
+
+const DST = 'BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_'
+const { longSignatures: bls, G2, fields } = bls12_381
+
+/** A share in the hands of its oracle. */
+export interface OpenedShare {
+  /** The oracle's place in the config, from 1. */
+  x: number
+  /** 96 bytes. */
+  signature: Uint8Array
+}
+
+const bytesOf = (hex: string) => Uint8Array.from(Buffer.from(hex.slice(2), 'hex'))
+
+/** Signs a signing root with a secret key of 32 bytes. */
+export function signRoot(root: Uint8Array, secretKey: Uint8Array): Uint8Array {
+  return bls.Signature.toBytes(bls.sign(bls.hash(root, DST), secretKey))
+}
+
+/**
+ * Every oracle decrypts its share of one exit and verifies it under its public key share.
+ *
+ * @param root the exit's signing root
+ * @throws {DemoError} naming the oracle whose share is wrong
+ */
+export async function openShares(
+  oracles: readonly { secretKey: Uint8Array }[],
+  shares: EncryptedShares,
+  root: Uint8Array,
+): Promise<OpenedShare[]> {
+  if (shares.public_keys.length !== oracles.length || shares.encrypted_exit_signatures.length !== oracles.length)
+    throw new DemoError(`there are ${shares.public_keys.length} shares for ${oracles.length} oracles`)
+  const message = bls.hash(root, DST)
+  const opened: OpenedShare[] = []
+  for (const [place, { secretKey }] of oracles.entries()) {
+    // Signals are heard between two shares.
+    await setImmediate()
+    const publicKeyShare = bytesOf(shares.public_keys[place] ?? '')
+    let signature: Uint8Array
+    try {
+      signature = Uint8Array.from(decrypt(secretKey, bytesOf(shares.encrypted_exit_signatures[place] ?? '')))
+    } catch {
+      throw new DemoError(`oracle ${place + 1} cannot decrypt its share`)
+    }
+    if (!bls.verify(signature, message, publicKeyShare))
+      throw new DemoError(`the share of oracle ${place + 1} is not valid under its public key share`)
+    opened.push({ x: place + 1, signature })
+  }
+  return opened
+}
+
+/** Takes `count` shares by chance. */
+export function drawShares(shares: readonly OpenedShare[], count: number): OpenedShare[] {
+  const left = [...shares]
+  return Array.from({ length: count }, () => left.splice(randomInt(left.length), 1)).flat()
+}
+
+/**
+ * Rebuilds the exit signature: `S = Σ λ_i S_i`, `λ_i = Π_{j ≠ i} x_j / (x_j − x_i)`.
+ *
+ * @throws {DemoError} when it is not the validator's signature of this signing root
+ */
+export function rebuildExit(shares: readonly OpenedShare[], root: Uint8Array, publicKey: Uint8Array): Uint8Array {
+  const { Fr } = fields
+  const sum = shares.reduce((point, { x, signature }) => {
+    const lambda = shares
+      .filter((other) => other.x !== x)
+      .reduce((product, other) => Fr.mul(product, Fr.div(BigInt(other.x), Fr.create(BigInt(other.x - x)))), Fr.ONE)
+    return point.add(G2.Point.fromBytes(signature).multiply(lambda))
+  }, G2.Point.ZERO)
+  const rebuilt = sum.toBytes()
+  if (!bls.verify(rebuilt, bls.hash(root, DST), publicKey))
+    throw new DemoError('an exit that the oracles rebuilt is not valid for its validator, index and epoch')
+  return rebuilt
+}

@@ -1,0 +1,100 @@
+/** Every secret of one run of the demo, gathered where it lies, and everything that was printed. */
+
+import { readdir, readFile } from 'node:fs/promises'
+import { join, relative } from 'node:path'
+import { fromHex } from '@dvt-relayer/common/hex.ts'
+import type { TestOracle } from '../support/chain/oracles.ts'
+import type { MadeCluster } from '../support/make-cluster.ts'
+import { DemoError } from './errors.ts'
+import type { Home } from './home.ts'
+import { signRoot } from './oracles.ts'
+import type { Secret } from './secrets.ts'
+import { isSearched } from './stage.ts'
+
+/** An exit that the oracles rebuilt. */
+export interface RebuiltExit {
+  publicKey: string
+  root: Uint8Array
+  signature: Uint8Array
+  /** What the oracles decrypted. */
+  oracleShares: readonly Uint8Array[]
+}
+
+interface Run {
+  home: Home
+  cluster: MadeCluster
+  oracles: readonly TestOracle[]
+  exits: readonly RebuiltExit[]
+  /** What the hostile process printed: its signatures, one a line. */
+  hostileLog: string
+}
+
+async function readPasswords({ nodes }: MadeCluster): Promise<string[]> {
+  const files = await Promise.all(
+    nodes.map(async ({ keystoresDir }) =>
+      (await readdir(keystoresDir)).filter((name) => name.endsWith('.txt')).map((name) => join(keystoresDir, name)),
+    ),
+  )
+  return Promise.all(files.flat().map(async (file) => (await readFile(file, 'utf8')).trim()))
+}
+
+/** All partial signatures that the nodes can have made of these exits. */
+function partialSignatures({ cluster, exits }: Run, hexOf: (bytes: Uint8Array) => string): Uint8Array[] {
+  return exits.flatMap(({ publicKey, root }) => {
+    const validator = cluster.validators.find((candidate) => hexOf(candidate.publicKey) === publicKey)
+    return (validator?.shares ?? []).map(({ secretKey }) => signRoot(root, secretKey))
+  })
+}
+
+/**
+ * Gathers the secrets.
+ *
+ * @throws {DemoError} when a kind has none: a search for nothing would always end well
+ */
+export async function gatherSecrets(run: Run): Promise<Secret[]> {
+  const { home, cluster, oracles, exits } = run
+  const hexOf = (bytes: Uint8Array) => `0x${Buffer.from(bytes).toString('hex')}`
+  const lines = (await readFile(run.hostileLog, 'utf8')).split('\n').filter((line) => line.startsWith('0x'))
+  const connection = JSON.parse(await readFile(join(home.data, 'postgres', 'connection.json'), 'utf8'))
+  const sealingKey = (await readFile(join(home.data, 'sealing.key'), 'utf8')).trim()
+  const enrKeys = await Promise.all(
+    cluster.nodes.map(async ({ enrKeyFile }) => (await readFile(enrKeyFile, 'utf8')).trim()),
+  )
+  const kinds: Record<string, readonly (Uint8Array | string)[]> = {
+    'validator secret key': cluster.validators.map(({ secretKey }) => secretKey),
+    'key share': cluster.validators.flatMap(({ shares }) => shares.map(({ secretKey }) => secretKey)),
+    'keystore password': await readPasswords(cluster),
+    'node identity key': enrKeys.map((key) => fromHex(key, 32)),
+    'partial signature': partialSignatures(run, hexOf),
+    'wrong partial signature': lines.map((line) => fromHex(line, 96)),
+    'exit signature': exits.map(({ signature }) => signature),
+    'oracle secret key': oracles.map(({ secretKey }) => secretKey),
+    'decrypted oracle share': exits.flatMap(({ oracleShares }) => oracleShares),
+    'sealing key': [fromHex(sealingKey, 32)],
+    'database password': [String(connection.password)],
+  }
+  return Object.entries(kinds).flatMap(([kind, values]) => {
+    if (values.length === 0 || values.some((value) => value.length < 16))
+      throw new DemoError(`no ${kind} to search for`)
+    return values.map((value) => ({ kind, value }))
+  })
+}
+
+/**
+ * What relayer, sidecars and PostgreSQL printed, by file.
+ *
+ * @throws {DemoError} when a program printed nothing at debug level: then there is nothing to search
+ */
+export async function readLogs(home: Home): Promise<Map<string, string>> {
+  const own = (await readdir(home.logs)).filter(isSearched).map((name) => join(home.logs, name))
+  const postgres = join(home.data, 'postgres')
+  const theirs = (await readdir(postgres))
+    .filter((name) => /^log(\.\d)?$/.test(name))
+    .map((name) => join(postgres, name))
+  const logs = new Map<string, string>()
+  for (const file of [...own, ...theirs]) logs.set(relative(home.path, file), await readFile(file, 'utf8'))
+  for (const file of own)
+    if (!/ DEBUG /.test(logs.get(relative(home.path, file)) ?? ''))
+      throw new DemoError('a program printed nothing at debug level', file)
+  return logs
+}

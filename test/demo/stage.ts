@@ -1,0 +1,112 @@
+/** Relayer and sidecars, started as a user starts them: a process and environment variables, nothing else. */
+
+import { existsSync } from 'node:fs'
+import type { MadeCluster } from '../support/make-cluster.ts'
+import { DemoError } from './errors.ts'
+import type { Home } from './home.ts'
+import type { Child, Children } from './processes.ts'
+import { findFreePorts, getJson, waitFor } from './wait.ts'
+import { type Chain, NODES } from './world.ts'
+
+/** Whether a log file is of a program that must keep secrets; the liar's is not. */
+export const isSearched = (logFile: string): boolean => /^(relayer|sidecar)/.test(logFile)
+
+export interface Stage {
+  readonly relayerUrl: string
+  /** Starts the relayer, or starts it again on the same data folder; returns when it is ready. */
+  startRelayer(): Promise<void>
+  /** SIGKILL. */
+  killRelayer(): Promise<void>
+  /** Starts the sidecar of a node (from 1); returns when it is ready. */
+  startSidecar(node: number): Promise<void>
+  sidecarOf(node: number): Child
+  /** A process that posts wrong signatures in the name of a node. */
+  startLiar(node: number): Child
+  /** Ends everything as a user would, and expects exit code 0 of each. */
+  stopAll(): Promise<void>
+  /** What to try while it runs. `spare` are keys that nobody has asked for yet. */
+  hints(spare: readonly string[]): string[]
+}
+
+/** Prepares the stage; nothing is started yet. */
+export async function createStage(options: {
+  home: Home
+  cluster: MadeCluster
+  chain: Chain
+  network: string
+  children: Children
+  signal: AbortSignal
+}): Promise<Stage> {
+  const { home, cluster, chain, network, children, signal } = options
+  const [relayerPort = 0, ...sidecarPorts] = await findFreePorts(1 + NODES)
+  const relayerUrl = `http://127.0.0.1:${relayerPort}`
+  const sidecarUrl = (node: number) => `http://127.0.0.1:${sidecarPorts[node - 1]}`
+  const running = new Map<string, Child>()
+
+  const start = (name: string, file: string, env: Record<string, string>): Child => {
+    const child = children.start(name, { file, env })
+    running.set(name, child)
+    return child
+  }
+  const get = (name: string): Child => {
+    const child = running.get(name)
+    if (child === undefined) throw new DemoError(`${name} does not run`)
+    return child
+  }
+  const isReady = (child: Child, url: string) =>
+    waitFor(`${child.name} is ready`, () => getJson(`${url}/ready`, signal), { signal, logFile: child.logFile })
+
+  return {
+    relayerUrl,
+    async startRelayer() {
+      const child = start('relayer', 'apps/relayer/src/main.ts', {
+        NETWORK: network,
+        RELAYER_PORT: String(relayerPort),
+        EXECUTION_ENDPOINT: chain.evm.url,
+        CONSENSUS_ENDPOINT: chain.beacon.url,
+        IPFS_FETCH_ENDPOINTS: chain.ipfs.url,
+        CLUSTER_LOCK_FILES: cluster.lockFile,
+        DATA_DIR: home.data,
+        LOG_LEVEL: 'debug',
+      })
+      await isReady(child, relayerUrl)
+    },
+    async killRelayer() {
+      await get('relayer').kill()
+      running.delete('relayer')
+    },
+    async startSidecar(node) {
+      const files = cluster.nodes[node - 1]
+      if (files === undefined || !existsSync(files.lockFile)) throw new DemoError(`node ${node} has no files`)
+      const child = start(`sidecar ${node}`, 'apps/sidecar/src/main.ts', {
+        NETWORK: network,
+        RELAYER_ENDPOINT: relayerUrl,
+        CLUSTER_TYPE: 'OBOL',
+        OBOL_KEYSTORES_DIR: files.keystoresDir,
+        OBOL_CLUSTER_LOCK_FILE: files.lockFile,
+        CONSENSUS_ENDPOINT: chain.beacon.url,
+        SIDECAR_PORT: String(sidecarPorts[node - 1]),
+        LOG_LEVEL: 'debug',
+      })
+      await isReady(child, sidecarUrl(node))
+    },
+    sidecarOf: (node) => get(`sidecar ${node}`),
+    startLiar: (node) =>
+      start('liar', 'test/demo/hostile-sidecar.ts', { RELAYER_ENDPOINT: relayerUrl, SHARE_INDEX: String(node) }),
+    async stopAll() {
+      const relayer = running.get('relayer')
+      await Promise.all([...running.values()].filter((child) => child !== relayer).map((child) => child.stop()))
+      await relayer?.stop()
+      running.clear()
+    },
+    hints: (spare) => [
+      '',
+      'Everything goes on running until Ctrl-C. Things to try:',
+      ...['info', 'exits', 'ready', 'metrics', 'openapi.json'].map((path) => `  curl -s ${relayerUrl}/${path}`),
+      `  curl -s '${relayerUrl}/exits?wait=30&after=N'   # N: the revision in the answer before; waits for a change`,
+      `  curl -s ${relayerUrl}/validators -H 'content-type: application/json' -d '${JSON.stringify({ public_keys: spare })}'   # twice`,
+      ...cluster.nodes.map((_, place) => `  curl -s ${sidecarUrl(place + 1)}/ready   # sidecar of node ${place + 1}`),
+      `Logs: ${home.logs}   Key material: ${home.cluster}`,
+    ],
+  }
+}

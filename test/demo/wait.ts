@@ -1,0 +1,59 @@
+/** Waiting, always with a way out. */
+
+import type { AddressInfo, Server } from 'node:net'
+import { createServer } from 'node:net'
+import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { DemoError } from './errors.ts'
+
+const LOOK_MS = 25
+const STEP_MS = 60_000
+
+/**
+ * Looks again and again until there is something, and returns it. A look that throws found nothing, unless it is a `DemoError`.
+ *
+ * @throws {DemoError} after a minute, with the last reason; the signal's reason when it aborts
+ */
+export async function waitFor<T>(
+  what: string,
+  look: () => Promise<T | undefined>,
+  options: { signal: AbortSignal; logFile?: string },
+): Promise<T> {
+  const deadline = performance.now() + STEP_MS
+  for (let reason = 'nothing was seen of it'; ; ) {
+    options.signal.throwIfAborted()
+    try {
+      const found = await look()
+      if (found !== undefined) return found
+    } catch (error) {
+      if (error instanceof DemoError) throw error
+      reason = (error as Error).message
+    }
+    if (performance.now() > deadline)
+      throw new DemoError(`${what}: not within ${STEP_MS / 1000} s (${reason})`, options.logFile)
+    await pause(LOOK_MS, options.signal)
+  }
+}
+
+/** The JSON of a GET that answers 200. */
+export async function getJson<T>(url: string, signal: AbortSignal): Promise<T> {
+  const response = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(10_000)]) })
+  const text = await response.text()
+  if (response.status !== 200) throw new Error(`${new URL(url).pathname} answers ${response.status} ${text}`)
+  return JSON.parse(text) as T
+}
+
+/** Ports of 127.0.0.1 that are free now, all different. */
+export async function findFreePorts(count: number): Promise<number[]> {
+  const servers: Server[] = []
+  for (let place = 0; place < count; place++) {
+    const server = createServer()
+    servers.push(server)
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen(0, '127.0.0.1', resolve)
+    })
+  }
+  const ports = servers.map((server) => (server.address() as AddressInfo).port)
+  await Promise.all(servers.map((server) => new Promise((closed) => server.close(closed))))
+  return ports
+}

@@ -1,0 +1,115 @@
+/** The demo as a user runs it: a process, its output, its exit code, and nothing left behind. */
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { findProcessesOf } from '../demo/processes.ts'
+
+const ROOT = new URL('../..', import.meta.url).pathname
+const DEMO_MS = 240_000
+
+let folder: string
+beforeEach(() => {
+  folder = mkdtempSync(join(realpathSync(tmpdir()), 'dvt-relayer-e2e-'))
+})
+afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+/** Starts the demo with a folder for temporary files that is ours alone. */
+function startDemo(...args: string[]) {
+  const child = spawn(process.execPath, ['test/demo/main.ts', ...args], {
+    cwd: ROOT,
+    env: { ...process.env, TMPDIR: folder },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  let output = ''
+  const looks = new Set<() => void>()
+  child.stdout.on('data', (chunk: Buffer) => {
+    output += chunk.toString()
+    for (const look of looks) look()
+  })
+  const closed = once(child, 'close').then(([code]) => code as number | null)
+  return {
+    child,
+    /** Waits for a text in the output. */
+    async says(text: string): Promise<void> {
+      const said = Promise.withResolvers<void>()
+      const look = () => output.includes(text) && said.resolve()
+      looks.add(look)
+      look()
+      const ended = closed.then(() => Promise.reject(new Error(`the demo ended before it said "${text}":\n${output}`)))
+      await Promise.race([said.promise, ended])
+      looks.delete(look)
+    },
+    async ends(): Promise<{ code: number | null; output: string }> {
+      return { code: await closed, output }
+    },
+    /** GET and POST of the lines that the demo offers. */
+    offers: () =>
+      [...output.matchAll(/^ {2}curl -s '?(http[^\s']+)'?(?:.*-d '(.*)')?/gm)].map(([, url, body]) => ({
+        url: url ?? '',
+        body,
+      })),
+  }
+}
+
+/** The demo's temporary folder is gone, and so is every process that had to do with it. */
+function expectNothingLeft(): void {
+  expect(readdirSync(folder)).toEqual([])
+  expect(findProcessesOf(folder)).toEqual([])
+}
+
+test('the whole story ends well, with every exit rebuilt and no secret in a log', { timeout: DEMO_MS }, async () => {
+  const { code, output } = await startDemo().ends()
+  expect(output).toContain('11 oracles decrypted and checked 110 shares.')
+  expect(output).toContain('Any 7 of them rebuilt 10 exits, valid for validators 100 to 109 at epoch 0.')
+  expect(output).toMatch(/None of \d{3,} secrets of this run stands in the \d{3,} lines/)
+  expect(output).toMatch(/whole demo +\d+\.\d s/)
+  expect(code).toBe(0)
+  expectNothingLeft()
+})
+
+test('Ctrl-C while the relayer is dead leaves no PostgreSQL behind', { timeout: DEMO_MS }, async () => {
+  const demo = startDemo()
+  await demo.says('The relayer is killed')
+  demo.child.kill('SIGINT')
+  const { code, output } = await demo.ends()
+  expect(output).toContain('Interrupted: everything is stopped and removed.')
+  expect(code).toBe(130)
+  expectNothingLeft()
+})
+
+test.skipIf(process.platform !== 'linux')(
+  'a process that dies ends the demo with the reason and the last lines of its log',
+  { timeout: DEMO_MS },
+  async () => {
+    const demo = startDemo()
+    await demo.says('The relayer is ready')
+    const isRelayer = (pid: number) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('apps/relayer/src/main.ts')
+    const [relayer] = findProcessesOf(folder).filter(isRelayer)
+    if (relayer === undefined) throw new Error('the relayer was not found')
+    process.kill(relayer, 'SIGKILL')
+    const { code, output } = await demo.ends()
+    expect(output).toContain('The demo failed: relayer ended by itself (SIGKILL)')
+    expect(output).toMatch(/The last lines of its log:\n {2}.*relayer started/s)
+    expect(code).toBe(1)
+    expectNothingLeft()
+  },
+)
+
+test('--keep leaves it running with things to try, until Ctrl-C', { timeout: DEMO_MS }, async () => {
+  const demo = startDemo('--keep')
+  await demo.says('Logs: ')
+  const offers = demo.offers().filter(({ url }) => !url.includes('after=N'))
+  expect(offers.length).toBeGreaterThanOrEqual(10)
+  for (const { url, body } of offers) {
+    const headers = { 'content-type': 'application/json' }
+    const response = await fetch(url, body === undefined ? {} : { method: 'POST', headers, body })
+    expect([url, response.status]).toEqual([url, 200])
+  }
+  demo.child.kill('SIGINT')
+  expect((await demo.ends()).code).toBe(0)
+  expectNothingLeft()
+})

@@ -71,6 +71,13 @@ export function parseDecimal(text: string, what: string): number {
   return value
 }
 
+/** A decimal string as a uint64. @throws {ChainError} CONSENSUS_INVALID above 2^64 − 1 */
+function parseUint64(text: string, what: string): bigint {
+  const value = BigInt(text)
+  if (value >= 2n ** 64n) throw new ChainError('CONSENSUS_INVALID', `${what} is above 2^64 - 1`)
+  return value
+}
+
 function toValidator({ index, status, validator }: Static<typeof ValidatorItem>): ChainValidator {
   return { index: parseDecimal(index, 'validator index'), status, publicKey: validator.pubkey.toLowerCase() }
 }
@@ -157,7 +164,7 @@ export function createBeaconApi(http: HttpAsk, signal?: AbortSignal) {
       return data.map((item) => ({
         publicKey: item.pubkey.toLowerCase(),
         withdrawalCredentials: item.withdrawal_credentials.toLowerCase(),
-        amountGwei: BigInt(item.amount),
+        amountGwei: parseUint64(item.amount, 'deposit amount'),
         signature: item.signature.toLowerCase(),
       }))
     },

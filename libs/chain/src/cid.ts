@@ -101,7 +101,7 @@ function decodeBase58(text: string): Uint8Array | undefined {
     value = value * 58n + BigInt(digit)
   }
   const hex = value.toString(16)
-  return Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, 'hex')
+  return new Uint8Array(Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, 'hex'))
 }
 
 function encodeBase58(bytes: Uint8Array): string {

@@ -9,7 +9,7 @@ import { createDepositFilter, type VerifyBatch } from './pending-deposits.ts'
 import { countValidators } from './validator-count.ts'
 
 export type { ChainValidator, Head } from './beacon-api.ts'
-export type { SignatureTriple, VerifyBatch } from './pending-deposits.ts'
+export type { VerifyBatch } from './pending-deposits.ts'
 
 export interface ConsensusOptions {
   endpoints: readonly (string | URL)[]

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
+import type { SignedMessage } from '@dvt-relayer/crypto/bls.ts'
 import { depositSigningRoot } from '@dvt-relayer/crypto/messages.ts'
 
 /** One entry of the beacon state's `pending_deposits`. Hex is lower case with `0x`. */
@@ -13,15 +14,8 @@ export interface PendingDeposit {
   signature: string
 }
 
-/** A signature to check. */
-export interface SignatureTriple {
-  message: Uint8Array
-  publicKey: Uint8Array
-  signature: Uint8Array
-}
-
 /** Checks signatures, one answer for each, away from the event loop. Malformed points are `false`, never an exception. */
-export type VerifyBatch = (triples: readonly SignatureTriple[]) => Promise<readonly boolean[]>
+export type VerifyBatch = (triples: readonly SignedMessage[]) => Promise<readonly boolean[]>
 
 /** Signatures handed over at once: with a worker about 0.1 s of its time, so that other work gets between. */
 const CHUNK = 256
@@ -77,7 +71,7 @@ function identify({ publicKey, withdrawalCredentials, amountGwei, signature }: P
   return createHash('sha256').update(`${publicKey}${withdrawalCredentials}${amountGwei}${signature}`).digest('base64')
 }
 
-function tripleOf(genesisForkVersion: Uint8Array, deposit: PendingDeposit): SignatureTriple {
+function tripleOf(genesisForkVersion: Uint8Array, deposit: PendingDeposit): SignedMessage {
   const publicKey = fromHex(deposit.publicKey, 48)
   const withdrawalCredentials = fromHex(deposit.withdrawalCredentials, 32)
   const message = { publicKey, withdrawalCredentials, amountGwei: deposit.amountGwei }

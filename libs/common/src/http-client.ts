@@ -141,7 +141,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   const endpoints = options.endpoints.map((endpoint, place) => parseEndpoint(endpoint, place))
   if (endpoints.length === 0) throw new TypeError('an HTTP client needs at least one endpoint')
   const each = endpoints.map((endpoint) => askOf([endpoint], { ...options, retryTimeoutMs: 0 }, undefined))
-  return { ...askOf(endpoints, options, each), each }
+  return Object.assign(askOf(endpoints, options, each), { each })
 }
 
 interface Endpoint {

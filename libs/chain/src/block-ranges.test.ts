@@ -1,0 +1,43 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { createRangeSize } from './block-ranges.ts'
+
+/** Scans `blocks` at a node with a limit; returns how many calls it took. */
+function scan(blocks: number, limit: number): { calls: number; refused: number } {
+  const size = createRangeSize(50_000)
+  let calls = 0
+  let refused = 0
+  for (let done = 0; done < blocks; calls++) {
+    if (size.blocks > limit) {
+      size.refused()
+      refused++
+    } else {
+      done += size.blocks
+      size.succeeded()
+    }
+  }
+  return { calls, refused }
+}
+
+describe('the size of a range', () => {
+  it('needs few calls at a generous node', () =>
+    expect(scan(5_000_000, Number.POSITIVE_INFINITY).calls).toBeLessThan(10))
+
+  it('loses little at a node that limits it', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 100, max: 100_000 }), (limit) => {
+        const { calls, refused } = scan(1_000_000, limit)
+        expect(calls).toBeLessThan((1_000_000 / limit) * 1.35 + 30)
+        expect(refused).toBeLessThan(25 + calls / 10)
+      }),
+    )
+  })
+
+  it('never falls below one block', () => {
+    const size = createRangeSize(2)
+    for (let i = 0; i < 5; i++) size.refused()
+    expect(size.blocks).toBe(1)
+    size.succeeded()
+    expect(size.blocks).toBeGreaterThanOrEqual(1)
+  })
+})

@@ -1,0 +1,254 @@
+import { createServer } from 'node:net'
+import {
+  createHttpClient,
+  type HttpClientOptions,
+  HttpError,
+  type HttpResult,
+} from '@dvt-relayer/common/http-client.ts'
+import { Type } from 'typebox'
+import { describe, expect, it } from 'vitest'
+import { type HttpStandIn, type StandInRequest, startHttpStandIn } from '../../support/chain/http-stand-in.ts'
+
+const quick = { timeoutMs: 5_000, backoffMs: { first: 1, most: 5 } }
+const Answer = Type.Object({ value: Type.Integer() })
+
+function client(endpoints: string[], options: Partial<HttpClientOptions> = {}) {
+  return createHttpClient({ ...quick, endpoints, ...options })
+}
+
+async function failure(promise: Promise<unknown>): Promise<HttpError> {
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  if (!(error instanceof HttpError)) throw new Error(`not an HttpError: ${String(error)}`)
+  return error
+}
+
+const startEcho = (seen: StandInRequest[] = []): Promise<HttpStandIn> =>
+  startHttpStandIn((request) => {
+    seen.push(request)
+    return { status: 200, body: { value: seen.length } }
+  })
+
+/** A port on which nothing listens. */
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  return typeof address === 'object' && address !== null ? address.port : 0
+}
+
+describe('a request', () => {
+  it('carries path, query, body and the credentials of the URL as Basic', async () => {
+    const seen: StandInRequest[] = []
+    await using server = await startEcho(seen)
+    const { host } = new URL(server.url)
+    const http = client([`http://na%3Ame:to%2Fken@${host}/base/?key=abc`])
+    const request = { method: 'POST' as const, path: '/thing', query: { a: 'b c' }, body: { x: [1] } }
+    expect(await http.json(request, Answer)).toEqual({ value: 1 })
+    expect(seen[0]).toMatchObject({ method: 'POST', path: '/base/thing', body: { x: [1] } })
+    expect(Object.fromEntries(seen[0]?.query ?? [])).toEqual({ key: 'abc', a: 'b c' })
+    expect(seen[0]?.headers['authorization']).toBe(`Basic ${Buffer.from('na:me:to/ken').toString('base64')}`)
+    expect(seen[0]?.headers['content-type']).toBe('application/json')
+    expect(http.host).toBe(host)
+  })
+
+  it('never names more of the URL than its host, whatever goes wrong', async () => {
+    await using server = await startEcho()
+    const { host } = new URL(server.url)
+    const secretUrl = (of: string) => `http://name:s3cret@${of}/k3y/?token=t0ken`
+    const dead = `127.0.0.1:${await freePort()}`
+    const errors = [await failure(client([secretUrl(dead)]).send({ path: '/x' }))]
+    for (const how of [
+      'down',
+      'garbage',
+      { status: 503 },
+      { status: 302, headers: { location: 'http://x/k3y' } },
+    ] as const) {
+      server.fail(how)
+      errors.push(await failure(client([secretUrl(host)]).json({ path: '/x' }, Answer)))
+    }
+    expect(errors.map(({ code }) => code)).toEqual([
+      'HTTP_UNREACHABLE',
+      'HTTP_UNREACHABLE',
+      'HTTP_INVALID',
+      'HTTP_STATUS',
+      'HTTP_REDIRECT',
+    ])
+    for (const error of errors) {
+      const everything = `${error.message} ${error.stack} ${JSON.stringify(error.meta)} ${String(error.cause)}`
+      expect(everything).not.toMatch(/s3cret|k3y|t0ken|name:/)
+      expect(error.message).toMatch(/127\.0\.0\.1:\d+/)
+    }
+    expect(() => client(['http://name:s3cret@ho st/'])).toThrow(/^endpoint 1 is not a URL$/)
+    expect(() => client(['ftp://name:s3cret@host/'])).toThrow(/^endpoint 1 must start with/)
+    expect(() => client([])).toThrow('at least one')
+  })
+
+  it('ends at its timeout and at its signal, also while the body is read', async () => {
+    await using server = await startEcho()
+    server.fail('slow')
+    expect((await failure(client([server.url], { timeoutMs: 30 }).send({ path: '/' }))).code).toBe('HTTP_TIMEOUT')
+    const abort = new AbortController()
+    const pending = failure(client([server.url], { retryTimeoutMs: 60_000 }).send({ path: '/', signal: abort.signal }))
+    abort.abort()
+    expect((await pending).code).toBe('HTTP_ABORTED')
+    expect((await failure(client([server.url]).send({ path: '/', signal: AbortSignal.abort() }))).code).toBe(
+      'HTTP_ABORTED',
+    )
+  })
+
+  it('is told of as it ended', async () => {
+    await using server = await startEcho()
+    const results: HttpResult[] = []
+    const http = client([server.url], { onResult: (result) => results.push(result), timeoutMs: 30 })
+    await http.json({ path: '/' }, Answer)
+    await failure(http.json({ path: '/' }, Type.Object({ other: Type.String() })))
+    server.fail({ status: 404 })
+    await failure(http.json({ path: '/' }, Answer))
+    server.fail('slow')
+    await failure(http.json({ path: '/' }, Answer))
+    expect(results.map(({ outcome }) => outcome)).toEqual(['ok', 'invalid', 'status', 'timeout'])
+    expect(results.every(({ host, seconds }) => host === new URL(server.url).host && seconds >= 0)).toBe(true)
+  })
+})
+
+describe('an answer', () => {
+  it('is limited in size, with and without a stated length', async () => {
+    const body = new Uint8Array(5_000).fill(0x20)
+    await using server = await startHttpStandIn(({ path }) => ({
+      status: 200,
+      body,
+      ...(path === '/stated' ? { headers: { 'content-length': '5000' } } : {}),
+    }))
+    for (const path of ['/stated', '/chunked']) {
+      expect((await failure(client([server.url], { maxBytes: 4_999 }).send({ path }))).code).toBe('HTTP_TOO_LARGE')
+      expect((await client([server.url], { maxBytes: 5_000 }).send({ path })).bytes).toHaveLength(5_000)
+      expect((await client([server.url], { maxBytes: 10 }).send({ path, maxBytes: 5_000 })).bytes).toHaveLength(5_000)
+    }
+  })
+
+  it('must be JSON in UTF-8 of the right shape', async () => {
+    let body: unknown
+    await using server = await startHttpStandIn(() => ({ status: 200, body }))
+    const http = client([server.url])
+    for (body of [Uint8Array.of(0xff, 0xfe), new Uint8Array(), { value: 1.5 }, { value: '1' }, null, [1]])
+      expect((await failure(http.json({ path: '/' }, Answer))).code).toBe('HTTP_INVALID')
+    body = { value: 7, more: true }
+    expect(await http.json({ path: '/' }, Answer)).toEqual(body)
+  })
+
+  it('may have another status where the caller says so', async () => {
+    await using server = await startHttpStandIn(() => ({ status: 422, body: { value: 1 } }))
+    const accepts = (status: number) => status === 422
+    expect((await client([server.url]).send({ path: '/', accepts })).status).toBe(422)
+    expect((await failure(client([server.url]).send({ path: '/' }))).status).toBe(422)
+  })
+
+  it('may be a redirect only where redirects are followed', async () => {
+    await using target = await startEcho()
+    const answer = { status: 302, body: {}, headers: { location: `${target.url}/there` } }
+    await using server = await startHttpStandIn(() => answer)
+    expect((await failure(client([server.url]).send({ path: '/' }))).code).toBe('HTTP_REDIRECT')
+    expect(target.requests).toEqual([])
+    expect((await client([server.url], { redirects: 'follow' }).send({ path: '/' })).status).toBe(200)
+    expect(target.requests).toEqual(['GET /there'])
+  })
+})
+
+describe('repetition', () => {
+  it('goes on until the server is back, within its time', async () => {
+    let answers = 0
+    await using server = await startHttpStandIn(() => ({ status: ++answers < 4 ? 503 : 200, body: { value: answers } }))
+    expect(await client([server.url], { retryTimeoutMs: 60_000 }).json({ path: '/' }, Answer)).toEqual({ value: 4 })
+    answers = -1_000_000
+    const error = await failure(client([server.url], { retryTimeoutMs: 20 }).send({ path: '/' }))
+    expect([error.code, error.status]).toEqual(['HTTP_STATUS', 503])
+  })
+
+  it('is not tried for what will not change', async () => {
+    await using server = await startHttpStandIn(({ path }) => ({ status: Number(path.slice(1)), body: {} }))
+    const http = client([server.url], { retryTimeoutMs: 60_000 })
+    for (const status of [400, 401, 404, 405, 422]) {
+      expect((await failure(http.send({ path: `/${status}` }))).status).toBe(status)
+      expect(server.requests.splice(0)).toHaveLength(1)
+    }
+  })
+
+  it('never repeats a POST that may have arrived, and repeats one that says it may be', async () => {
+    await using server = await startEcho()
+    await using other = await startEcho()
+    server.fail('down')
+    const http = client([server.url, other.url], { retryTimeoutMs: 60_000 })
+    expect((await failure(http.send({ method: 'POST', path: '/', body: {} }))).code).toBe('HTTP_UNREACHABLE')
+    expect([server.requests.length, other.requests.length]).toEqual([1, 0])
+    await http.send({ method: 'POST', path: '/', body: {}, idempotent: true })
+    expect(other.requests).toHaveLength(1)
+  })
+
+  it('hands a POST that was never sent to the next endpoint', async () => {
+    await using server = await startEcho()
+    const http = client([`http://127.0.0.1:${await freePort()}`, server.url])
+    expect((await http.send({ method: 'POST', path: '/', body: {} })).host).toBe(new URL(server.url).host)
+  })
+
+  it.each(['down', 'garbage', { status: 500 }, { status: 401 }, { status: 429 }] as const)(
+    'asks the next endpoint when the first is %j, and stays with it',
+    async (how) => {
+      await using first = await startEcho()
+      await using second = await startEcho()
+      first.fail(how)
+      const http = client([first.url, second.url])
+      await http.json({ path: '/' }, Answer)
+      await http.json({ path: '/' }, Answer)
+      expect([first.requests.length, second.requests.length]).toEqual([1, 2])
+      expect(http.host).toBe(new URL(second.url).host)
+    },
+  )
+
+  it('takes a 404 for an answer, not for a reason to ask elsewhere', async () => {
+    await using first = await startEcho()
+    await using second = await startEcho()
+    first.fail({ status: 404 })
+    await failure(client([first.url, second.url]).send({ path: '/' }))
+    expect(second.requests).toEqual([])
+  })
+
+  it('waits as long as Retry-After says, or gives up when that is too long', async () => {
+    await using server = await startEcho()
+    server.fail({ status: 429, headers: { 'retry-after': '600' } })
+    const error = await failure(client([server.url], { retryTimeoutMs: 5_000 }).send({ path: '/' }))
+    expect([error.status, error.retryAfterMs]).toEqual([429, 600_000])
+    expect(server.requests).toHaveLength(1)
+  })
+})
+
+describe('admission', () => {
+  it('is checked once per endpoint, before its first request', async () => {
+    await using server = await startEcho()
+    let checks = 0
+    const http = client([server.url], {
+      admit: async (ask) => {
+        checks++
+        await ask.send({ path: '/check' })
+      },
+    })
+    await http.send({ path: '/a' })
+    await http.send({ path: '/b' })
+    expect([checks, server.requests]).toEqual([1, ['GET /check', 'GET /a', 'GET /b']])
+  })
+
+  it('keeps an endpoint that fails it from ever being asked', async () => {
+    await using wrong = await startEcho()
+    await using right = await startEcho()
+    const admit = async ({ host }: { host: string }) => {
+      if (host === new URL(wrong.url).host) throw new Error('wrong chain')
+    }
+    const http = client([wrong.url, right.url], { admit })
+    await http.send({ path: '/' })
+    expect([wrong.requests.length, right.requests.length]).toEqual([0, 1])
+    await expect(client([wrong.url], { admit }).send({ path: '/' })).rejects.toThrow('wrong chain')
+  })
+})

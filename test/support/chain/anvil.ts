@@ -1,0 +1,149 @@
+/** A real EVM node (anvil) and our Keeper on it. */
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import type { Network } from '@dvt-relayer/chain/networks.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
+import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { encodeFunctionData } from 'viem/utils'
+import { compileContract } from '../contracts/compile.ts'
+
+export interface Anvil extends AsyncDisposable {
+  readonly url: string
+  /** The process, for a test that kills or stops it. */
+  readonly pid: number
+  /** Calls a JSON-RPC method; throws on an error. */
+  rpc(method: string, ...params: unknown[]): Promise<unknown>
+  /** Mines empty blocks at once. */
+  mine(blocks: number): Promise<void>
+}
+
+export interface Keeper {
+  readonly address: `0x${string}`
+  /** Announces an oracle config, mined at once. Returns the block. */
+  setConfig(cid: string): Promise<number>
+}
+
+/** The binary of the platform's package, undefined where there is none. */
+export function findAnvil(): string | undefined {
+  try {
+    const manifest = createRequire(import.meta.url).resolve('@foundry-rs/anvil-linux-amd64/package.json')
+    const binary = join(dirname(manifest), 'bin', 'anvil')
+    return existsSync(binary) ? binary : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Whether a test without anvil is skipped (with CI=true a missing anvil fails instead). */
+export const skipWithoutAnvil = findAnvil() === undefined && process.env['CI'] !== 'true'
+
+const START_MS = 30_000
+
+/**
+ * Starts anvil on a free port.
+ *
+ * @param options.firstBlock number of its genesis block: at a network's own Keeper address, at least `network.keeperBlock`,
+ * because nobody looks for its events before that
+ */
+export async function startAnvil(options: { chainId: number; firstBlock?: number }): Promise<Anvil> {
+  const binary = findAnvil()
+  if (binary === undefined) throw new Error('anvil is not installed for this platform')
+  const chain = ['--chain-id', String(options.chainId), '--number', String(options.firstBlock ?? 0)]
+  const args = ['--port', '0', '--accounts', '1', '--no-priority-fee', ...chain]
+  const child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  // Nothing of ours may outlive us, even when no dispose runs.
+  const killAtExit = () => child.kill('SIGKILL')
+  process.once('exit', killAtExit)
+  const stop = async () => {
+    process.off('exit', killAtExit)
+    if (child.exitCode !== null || child.signalCode !== null) return
+    const exited = once(child, 'exit')
+    child.kill('SIGKILL')
+    await exited
+  }
+  let url: string
+  try {
+    url = `http://127.0.0.1:${await listeningPort(child)}`
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  const rpc = async (method: string, ...params: unknown[]): Promise<unknown> => {
+    const response = await fetch(url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }),
+      signal: AbortSignal.timeout(30_000),
+    })
+    const answer = (await response.json()) as { result?: unknown; error?: { message: string } }
+    if (answer.error !== undefined) throw new Error(`${method}: ${answer.error.message}`)
+    return answer.result
+  }
+  return {
+    url,
+    pid: child.pid ?? 0,
+    rpc,
+    async mine(blocks) {
+      await rpc('anvil_mine', `0x${blocks.toString(16)}`)
+    },
+    [Symbol.asyncDispose]: stop,
+  }
+}
+
+/** The port that anvil prints once it listens. */
+function listeningPort(child: ChildProcess): Promise<number> {
+  return new Promise((resolve, reject) => {
+    let text = ''
+    const timer = setTimeout(() => reject(new Error('anvil does not start')), START_MS)
+    child.once('error', reject)
+    child.once('exit', () => reject(new Error(`anvil ended at its start: ${text.slice(-500)}`)))
+    const read = (chunk: Buffer) => {
+      text = (text + chunk.toString()).slice(-10_000)
+      const port = /Listening on [^\s]*:(\d+)/.exec(text)?.[1]
+      if (port === undefined) return
+      clearTimeout(timer)
+      resolve(Number(port))
+    }
+    // Kept flowing after the start as well: a full pipe would stop the node.
+    child.stdout?.on('data', read)
+    child.stderr?.on('data', read)
+  })
+}
+
+const updateConfig = {
+  type: 'function',
+  name: 'updateConfig',
+  stateMutability: 'nonpayable',
+  inputs: [{ name: 'configIpfsHash', type: 'string' }],
+  outputs: [],
+} as const
+
+/** Puts our Keeper at the network's Keeper address. */
+export async function deployKeeper(anvil: Anvil, network: Pick<Network, 'keeper'>): Promise<Keeper> {
+  const address = toHex(network.keeper)
+  await anvil.rpc('anvil_setCode', address, compileContract('Keeper').runtimeCode)
+  const [account] = (await anvil.rpc('eth_accounts')) as string[]
+  return {
+    address,
+    async setConfig(cid) {
+      const data = encodeFunctionData({ abi: [updateConfig], args: [cid] })
+      const hash = await anvil.rpc('eth_sendTransaction', { from: account, to: address, data, gas: '0x186a0' })
+      const receipt = await receiptOf(anvil, hash)
+      if (receipt.status !== '0x1') throw new Error('updateConfig failed')
+      return Number(receipt.blockNumber)
+    },
+  }
+}
+
+/** The receipt of a transaction; it is mined at once, but a moment after it was sent. */
+async function receiptOf(anvil: Anvil, hash: unknown): Promise<{ status: string; blockNumber: string }> {
+  for (const deadline = performance.now() + START_MS; performance.now() < deadline; await pause(5)) {
+    const receipt = await anvil.rpc('eth_getTransactionReceipt', hash)
+    if (receipt !== null) return receipt as { status: string; blockNumber: string }
+  }
+  throw new Error('the transaction was not mined')
+}

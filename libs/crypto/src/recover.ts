@@ -1,0 +1,356 @@
+/**
+ * From partial signatures to the full one, whatever part of them is wrong (protocol, section 4; design, "Signatures, and what a bad one
+ * may do"). A wrong candidate never blocks `threshold` right ones that are found, and is named once the signature is known.
+ */
+
+import { equalBytes } from '@dvt-relayer/common/hex.ts'
+import type { BlsEngine, IndexedPoint, SignedMessage } from './bls.ts'
+import { bitLength, type RandomBytes, signedOrder } from './scalar.ts'
+import { subsetsToTry } from './subsets.ts'
+import { lagrangeFactors, scaledLagrangeFactors } from './threshold.ts'
+
+/**
+ * Attempts that find every recoverable 9 of 13, the largest usual cluster, with all four spare nodes hostile: C(13, 9) subsets, one of
+ * which is right. An attempt takes about 2.5 ms with blst.
+ */
+export const ATTEMPTS_9_OF_13 = 715
+
+/** Indexes that are looked at, lowest first; no cluster has more nodes. Candidates beyond are neither right nor wrong: `unjudged`. */
+export const LOOKED_AT_INDEXES = 256
+
+/** Sets of public key shares that nobody vouches for and that are tried as hints, at most. */
+const LOOKED_AT_HINTS = 16
+
+export interface RecoverRequest {
+  message: Uint8Array
+  publicKey: Uint8Array
+  threshold: number
+  /** Partial signatures by share index, oldest first; several where it is not known which is right. */
+  candidates: ReadonlyMap<bigint, readonly Uint8Array[]>
+  /** Public key shares that are trusted *and fit the public key* (`publicKeySharesFit`). */
+  knownShares?: ReadonlyMap<bigint, Uint8Array>
+  /** Sets of public key shares of unknown origin: tried first, never a reason to refuse. */
+  hints?: readonly ReadonlyMap<bigint, Uint8Array>[]
+  maxAttempts: number
+  random?: RandomBytes
+}
+
+export interface Candidate {
+  index: bigint
+  signature: Uint8Array
+}
+
+export type RecoverResult =
+  | {
+      status: 'recovered'
+      signature: Uint8Array
+      right: Map<bigint, Uint8Array>
+      wrong: Candidate[]
+      unjudged: Candidate[]
+      attempts: number
+    }
+  | { status: 'not_enough'; right: Map<bigint, Uint8Array>; wrong: Candidate[] }
+  | { status: 'not_found'; wrong: Candidate[]; attempts: number }
+
+/** Factors by indexes and place: the validators of a batch have the same clusters. */
+type FactorsOf = (indexes: readonly bigint[], at: bigint) => bigint[]
+
+const ascending = (a: bigint, b: bigint): number => (a < b ? -1 : a > b ? 1 : 0)
+
+function rememberingFactors(): FactorsOf {
+  const known = new Map<string, bigint[]>()
+  return (indexes, at) => {
+    const key = `${indexes.join()}@${at}`
+    let factors = known.get(key)
+    if (factors === undefined) {
+      factors = lagrangeFactors(indexes, at)
+      // Indexes come from outside: what is remembered stays small.
+      if (known.size < 1024) known.set(key, factors)
+    }
+    return factors
+  }
+}
+
+/** Of right shares, the neighbours whose interpolation needs the fewest steps: consecutive indexes have small factors. */
+function cheapestBase(shares: readonly IndexedPoint[], threshold: number, factorsOf: FactorsOf): IndexedPoint[] {
+  const sorted = [...shares].sort((a, b) => ascending(a.index, b.index))
+  let best = { bits: Number.POSITIVE_INFINITY, base: sorted.slice(0, threshold) }
+  for (let start = 0; start + threshold <= sorted.length; start++) {
+    const base = sorted.slice(start, start + threshold)
+    const factors = factorsOf(
+      base.map(({ index }) => index),
+      0n,
+    )
+    const bits = Math.max(...factors.map((factor) => bitLength(signedOrder(factor))))
+    if (bits < best.bits) best = { bits, base }
+  }
+  return best.base
+}
+
+interface Judged {
+  /** The value at 0, undefined for infinity. */
+  signature: Uint8Array | undefined
+  right: Map<bigint, Uint8Array>
+  wrong: Candidate[]
+  unjudged: Candidate[]
+}
+
+/**
+ * Interpolates `base` at 0 and at every candidate's index: a candidate that is not the value there is wrong. True as far as the base is.
+ * Points are not checked for the subgroup.
+ */
+function judge(
+  engine: BlsEngine,
+  { candidates }: RecoverRequest,
+  base: readonly IndexedPoint[],
+  factorsOf: FactorsOf,
+): Judged {
+  const inBase = new Map(base.map(({ index, point }) => [index, point]))
+  const sorted = [...candidates.keys()].sort(ascending)
+  const others = sorted.filter((index) => !inBase.has(index)).slice(0, LOOKED_AT_INDEXES)
+  const indexes = [...inBase.keys()]
+  const [signature, ...values] = engine.combineSignatures(
+    [...inBase.values()],
+    [0n, ...others].map((at) => factorsOf(indexes, at)),
+  )
+  const valueAt = new Map([...inBase, ...others.map((index, i) => [index, values[i]] as const)])
+  const judged: Judged = { signature, right: new Map(), wrong: [], unjudged: [] }
+  for (const [index, listed] of candidates) {
+    const value = valueAt.get(index)
+    for (const candidate of listed) {
+      if (!valueAt.has(index)) judged.unjudged.push({ index, signature: candidate })
+      else if (value !== undefined && equalBytes(candidate, value)) judged.right.set(index, candidate)
+      else judged.wrong.push({ index, signature: candidate })
+    }
+  }
+  return judged
+}
+
+/** The result of a judgement whose signature has been verified. */
+function recovered({ signature, right, wrong, unjudged }: Judged, attempts: number): RecoverResult {
+  if (signature === undefined) return { status: 'not_found', wrong: [], attempts }
+  return { status: 'recovered', signature, right, wrong, unjudged, attempts }
+}
+
+/** Candidates at indexes whose public key share is known, lowest index first. */
+function knownCandidates({ candidates, knownShares }: RecoverRequest): (Candidate & { publicKey: Uint8Array })[] {
+  return [...(knownShares ?? [])]
+    .sort(([a], [b]) => ascending(a, b))
+    .flatMap(([index, publicKey]) =>
+      (candidates.get(index) ?? []).map((signature) => ({ index, publicKey, signature })),
+    )
+}
+
+interface Guess {
+  judged: Judged
+  triples: SignedMessage[]
+}
+
+/**
+ * What is so if every first candidate of a base is right, and the triples that prove it. With the full signature right under the key, and
+ * all but one of the base right under their public key shares, the last one is right too; the others are compared with the polynomial.
+ * That is `threshold` signatures in one check instead of all candidates, then the full one.
+ */
+function guess(engine: BlsEngine, request: RecoverRequest, factorsOf: FactorsOf): Guess | undefined {
+  const { message, publicKey, threshold, candidates, knownShares = new Map<bigint, Uint8Array>() } = request
+  const firsts = [...knownShares.keys()].flatMap((index) => {
+    const [point] = candidates.get(index) ?? []
+    return point === undefined ? [] : [{ index, point }]
+  })
+  if (threshold < 1 || firsts.length < threshold) return undefined
+  const base = cheapestBase(firsts, threshold, factorsOf)
+  try {
+    const last = base.at(-1)
+    // A part of small order in the last point could vanish in the sum: its subgroup is checked by itself.
+    if (last === undefined || !engine.isSignature(last.point)) return undefined
+    const judged = judge(engine, request, base, factorsOf)
+    if (judged.signature === undefined) return undefined
+    const shares = base.slice(0, -1).flatMap(({ index, point }) => {
+      const key = knownShares.get(index)
+      return key === undefined ? [] : [{ publicKey: key, message, signature: point }]
+    })
+    return { judged, triples: [{ publicKey, message, signature: judged.signature }, ...shares] }
+  } catch {
+    return undefined
+  }
+}
+
+/** Slices of a flat list of verdicts, one for each list of triples. */
+function verifyLists(engine: BlsEngine, lists: readonly (readonly SignedMessage[])[]): boolean[][] {
+  const verdicts = engine.verifyBatch(lists.flat())
+  let start = 0
+  return lists.map((list) => {
+    const slice = verdicts.slice(start, start + list.length)
+    start += list.length
+    return slice
+  })
+}
+
+interface Checked {
+  right: Map<bigint, Uint8Array>
+  wrong: Candidate[]
+}
+
+/** Checks every candidate whose public key share is known, for all requests in one batch. */
+function checkKnown(engine: BlsEngine, requests: readonly RecoverRequest[]): Checked[] {
+  const listed = requests.flatMap((request, place) =>
+    knownCandidates(request).map((candidate) => ({ ...candidate, place, message: request.message })),
+  )
+  // One hostile node is wrong for every validator: side by side its candidates are found in few checks.
+  listed.sort((a, b) => ascending(a.index, b.index))
+  const verdicts = engine.verifyBatch(listed)
+  const results = requests.map((): Checked => ({ right: new Map(), wrong: [] }))
+  listed.forEach(({ place, index, signature }, i) => {
+    const result = results[place]
+    if (verdicts[i] === true) result?.right.set(index, signature)
+    else result?.wrong.push({ index, signature })
+  })
+  return results
+}
+
+/** Recovery from candidates that have each been checked under a known public key share. */
+function recoverChecked(
+  engine: BlsEngine,
+  request: RecoverRequest,
+  { right, wrong }: Checked,
+  factorsOf: FactorsOf,
+): RecoverResult {
+  if (right.size < request.threshold) return { status: 'not_enough', right, wrong }
+  const shares = [...right].map(([index, point]) => ({ index, point }))
+  const judged = judge(engine, request, cheapestBase(shares, request.threshold, factorsOf), factorsOf)
+  if (judged.signature === undefined || !engine.verify(request.publicKey, request.message, judged.signature)) {
+    return { status: 'not_found', wrong, attempts: 1 }
+  }
+  return recovered(judged, 1)
+}
+
+/** Well-formed candidates at the lowest indexes; where one has been checked, that one alone, and in front. */
+function searchPlaces(
+  engine: BlsEngine,
+  { candidates }: RecoverRequest,
+  { right, wrong }: Checked,
+): { places: { index: bigint; listed: Uint8Array[] }[]; malformed: Candidate[] } {
+  const malformed: Candidate[] = []
+  const refused = new Set(wrong.map(({ signature }) => signature))
+  const places = [...right].map(([index, signature]) => ({ index, listed: [signature] }))
+  const indexes = [...candidates.keys()].filter((index) => !right.has(index)).sort(ascending)
+  for (const index of indexes.slice(0, LOOKED_AT_INDEXES)) {
+    const listed = (candidates.get(index) ?? []).filter((signature) => {
+      if (refused.has(signature)) return false
+      if (engine.isSignature(signature)) return true
+      malformed.push({ index, signature })
+      return false
+    })
+    if (listed.length > 0) places.push({ index, listed })
+  }
+  return { places, malformed }
+}
+
+/** For each hint under which enough candidates verify: those candidates. */
+function* hinted(engine: BlsEngine, { message, threshold, candidates, hints = [] }: RecoverRequest) {
+  for (const hint of hints.slice(0, LOOKED_AT_HINTS)) {
+    if (hint.size > LOOKED_AT_INDEXES) continue
+    const listed = [...hint].flatMap(([index, publicKey]) =>
+      (candidates.get(index) ?? []).map((signature) => ({ index, publicKey, message, signature })),
+    )
+    const verdicts = engine.verifyBatch(listed)
+    const right = new Map(listed.flatMap(({ index, signature }, i) => (verdicts[i] ? [[index, signature]] : [])))
+    if (right.size >= threshold) yield [...right].slice(0, threshold).map(([index, point]) => ({ index, point }))
+  }
+}
+
+/** Whether the shares give a signature of the key: a whole multiple of it, under the same multiple of the key. */
+function givesSignature(
+  engine: BlsEngine,
+  { publicKey, message }: RecoverRequest,
+  shares: readonly IndexedPoint[],
+): boolean {
+  const { factors, denominator } = scaledLagrangeFactors(shares.map(({ index }) => index))
+  const [multiple] = engine.combineSignatures(
+    shares.map(({ point }) => point),
+    [factors],
+  )
+  if (multiple === undefined) return false
+  const [key] = denominator === 1n ? [publicKey] : engine.combinePublicKeys([publicKey], [[denominator]])
+  return key !== undefined && engine.verify(key, message, multiple)
+}
+
+/** Recovery without enough known public key shares: subsets are tried until one gives a signature of the key. */
+function recoverBySearch(
+  engine: BlsEngine,
+  request: RecoverRequest,
+  checked: Checked,
+  factorsOf: FactorsOf,
+): RecoverResult {
+  const { threshold, maxAttempts, publicKey, message, random } = request
+  const { places, malformed } = searchPlaces(engine, request, checked)
+  const wrong = [...checked.wrong, ...malformed]
+  if (places.length < threshold || !engine.isPublicKey(publicKey)) {
+    return { status: 'not_enough', right: checked.right, wrong }
+  }
+  let attempts = 0
+  const attempt = (shares: readonly IndexedPoint[]): RecoverResult | undefined => {
+    attempts++
+    if (!givesSignature(engine, request, shares)) return undefined
+    const judged = judge(engine, request, shares, factorsOf)
+    if (judged.signature === undefined || !engine.verify(publicKey, message, judged.signature)) return undefined
+    return recovered(judged, attempts)
+  }
+  for (const shares of hinted(engine, request)) {
+    if (attempts >= maxAttempts) break
+    const result = attempt(shares)
+    if (result !== undefined) return result
+  }
+  const counts = places.map(({ listed }) => listed.length)
+  for (const picks of subsetsToTry(counts, threshold, maxAttempts - attempts, random)) {
+    const shares = picks.flatMap(({ place, candidate }) => {
+      const { index = 0n, listed = [] } = places[place] ?? {}
+      const point = listed[candidate]
+      return point === undefined ? [] : [{ index, point }]
+    })
+    const result = attempt(shares)
+    if (result !== undefined) return result
+  }
+  return { status: 'not_found', wrong, attempts }
+}
+
+/**
+ * Recovers the full signatures of many messages at once; what can be checked together is.
+ *
+ * - `threshold` or more public key shares known: candidates are checked under them and only right ones are interpolated. Candidates at
+ *   other indexes do not take part and are judged by the polynomial afterwards.
+ * - Fewer known: subsets of candidates are tried, those that verify under a hint first, then `subsetsToTry`, at most `maxAttempts`.
+ *
+ * `recovered` means that the signature verifies under the public key. Then every candidate is right (equal to the polynomial at its
+ * index) or wrong. `not_enough`: fewer than `threshold` indexes have a candidate that may count. `not_found`: no attempt succeeded.
+ *
+ * @throws {CryptoError} SHARE_INDEX_ZERO, SHARE_INDEX_DUPLICATE for indexes that are 0 or equal modulo the group order
+ */
+export function recoverSignatures(engine: BlsEngine, requests: readonly RecoverRequest[]): RecoverResult[] {
+  const factorsOf = rememberingFactors()
+  const guesses = requests.map((request) => guess(engine, request, factorsOf))
+  const guessed = verifyLists(
+    engine,
+    guesses.map((made) => made?.triples ?? []),
+  )
+  const results = guesses.map((made, i) =>
+    made !== undefined && guessed[i]?.every((verdict) => verdict) ? recovered(made.judged, 1) : undefined,
+  )
+  const open = requests.flatMap((request, i) => (results[i] === undefined ? [request] : []))
+  const checked = new Map(checkKnown(engine, open).map((result, i) => [open[i], result]))
+  return requests.map((request, i) => {
+    const result = results[i]
+    if (result !== undefined) return result
+    const known = checked.get(request) ?? { right: new Map<bigint, Uint8Array>(), wrong: [] }
+    return (request.knownShares?.size ?? 0) >= request.threshold
+      ? recoverChecked(engine, request, known, factorsOf)
+      : recoverBySearch(engine, request, known, factorsOf)
+  })
+}
+
+/** Recovers the full signature of one message: {@link recoverSignatures} of one. */
+export function recoverSignature(engine: BlsEngine, request: RecoverRequest): RecoverResult {
+  const [result] = recoverSignatures(engine, [request])
+  if (result === undefined) throw new TypeError('no result for a request')
+  return result
+}

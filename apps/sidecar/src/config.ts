@@ -1,0 +1,227 @@
+/** The sidecar's settings: one schema, read into one frozen, grouped config. */
+
+import { resolve } from 'node:path'
+import type { Network } from '@dvt-relayer/chain/networks.ts'
+import { parseNetwork } from '@dvt-relayer/chain/networks.ts'
+import { BootError } from '@dvt-relayer/common/errors.ts'
+import { parseHex } from '@dvt-relayer/common/hex.ts'
+import type { LogFormat, LogLevel } from '@dvt-relayer/common/logger.ts'
+import { LOG_FORMATS, LOG_LEVELS } from '@dvt-relayer/common/logger.ts'
+import type { Environment, SettingsOf } from '@dvt-relayer/common/settings.ts'
+import {
+  custom,
+  integer,
+  list,
+  oneOf,
+  optional,
+  readSettings,
+  secret,
+  text,
+  url,
+  withDefault,
+} from '@dvt-relayer/common/settings.ts'
+
+const seconds = (description: string, example: string) => integer(1, 3600, { description, example })
+
+function parseClusterType(value: string): 'OBOL' {
+  if (value.toUpperCase() === 'OBOL') return 'OBOL'
+  if (value.toUpperCase() === 'SSV') throw new Error('cannot be SSV yet: this sidecar works for Obol clusters only')
+  throw new Error('must be OBOL')
+}
+
+function parseHash(value: string): Uint8Array {
+  const bytes = parseHex(value, 32)
+  if (bytes === undefined) throw new Error('must be a lock_hash: hex of 32 bytes')
+  return bytes
+}
+
+/** Operators of a cluster lock, at most (protocol section 11). */
+const nodeIndex = (description: string, example: string) => integer(0, 255, { description, example })
+
+export const SIDECAR_SETTINGS = {
+  NETWORK: custom(parseNetwork, {
+    description: 'mainnet, hoodi, gnosis, or the path of a JSON file that describes another network',
+    example: 'hoodi',
+  }),
+  RELAYER_ENDPOINT: secret(
+    url({
+      description: 'URL of the relayer; credentials in it are sent as HTTP Basic authentication',
+      example: 'https://node-1:token@relayer.example',
+    }),
+  ),
+  RELAYER_TIMEOUT: withDefault(seconds('seconds one request to the relayer may take', '10'), 10),
+  POLL_INTERVAL: withDefault(
+    seconds('seconds between two polls of a relayer without long polling, and between two posts of one signature', '2'),
+    2,
+  ),
+  CLUSTER_TYPE: withDefault(
+    custom(parseClusterType, { description: 'kind of cluster this node is part of; OBOL', example: 'OBOL' }),
+    'OBOL' as const,
+  ),
+  OBOL_KEYSTORES_DIR: text({
+    description: "folder of the node's keystores and their passwords, as charon leaves it",
+    example: './.charon/validator_keys',
+  }),
+  OBOL_KEYSTORES_DIR_TEMPLATE: optional(
+    text({
+      description: "path of one node's keystores below OBOL_KEYSTORES_DIR, with {node_index} in it",
+      example: 'node{node_index}/validator_keys',
+    }),
+  ),
+  OBOL_CLUSTER_LOCK_FILE: optional(
+    text({ description: "the cluster's lock", example: './.charon/cluster-lock.json' }),
+    'cluster-lock.json in the keystores folder or the one above',
+  ),
+  OBOL_NODE_INDEX: optional(
+    nodeIndex("the node's place in the cluster, from 0; found from its keys, an error where they say otherwise", '0'),
+    'found from the keys',
+  ),
+  OBOL_NODE_INDEXES: withDefault(
+    list(nodeIndex('several nodes in one process, comma separated, for tests', '0,1,2,3')),
+    [],
+    '',
+  ),
+  CLUSTER_LOCK_HASHES: withDefault(
+    list(
+      custom(parseHash, {
+        description: 'the lock_hash values this sidecar may work with, comma separated',
+        example: '0x8e37c13116c0e51f807696a3ee0bb7845acc1290ea7ae81ba9f1dee568935349',
+      }),
+    ),
+    [],
+    '',
+  ),
+  CONSENSUS_ENDPOINT: withDefault(
+    list(
+      url({
+        description:
+          'consensus node URLs, comma separated; set, no exit is signed for an index that belongs to another key',
+        example: 'http://127.0.0.1:5052',
+      }),
+    ),
+    [],
+    '',
+  ),
+  CONSENSUS_TIMEOUT: withDefault(seconds('seconds one request to the consensus node may take', '30'), 30),
+  CONSENSUS_RETRY_TIMEOUT: withDefault(seconds('seconds to go on trying', '60'), 60),
+  SIDECAR_HOST: withDefault(
+    text({ description: 'address /health, /ready and /metrics listen on', example: '0.0.0.0' }),
+    '127.0.0.1',
+  ),
+  SIDECAR_PORT: optional(
+    integer(0, 65_535, { description: 'port of /health, /ready and /metrics', example: '8001' }),
+    'off',
+  ),
+  LOG_LEVEL: withDefault(
+    oneOf(LOG_LEVELS, { description: 'debug, info, warn, error or silent', example: 'info' }),
+    'info' as const,
+  ),
+  LOG_FORMAT: withDefault(oneOf(LOG_FORMATS, { description: 'plain or json', example: 'json' }), 'plain' as const),
+}
+
+/** Names of the existing sidecar that mean nothing here. */
+export const SIDECAR_IGNORED = [
+  'DATABASE',
+  'VERBOSE',
+  'SENTRY_DSN',
+  'SENTRY_ENVIRONMENT',
+  'REMOTE_SIGNER_URL',
+  'REMOTE_SIGNER_TIMEOUT',
+  'EXECUTION_ENDPOINT',
+  'EXECUTION_TIMEOUT',
+  'EXECUTION_RETRY_TIMEOUT',
+  'SSV_OPERATOR_KEY_FILE',
+  'SSV_OPERATOR_PASSWORD_FILE',
+  'SSV_OPERATOR_KEY_FILE_TEMPLATE',
+  'SSV_OPERATOR_PASSWORD_FILE_TEMPLATE',
+  'SSV_OPERATOR_ID',
+  'SSV_OPERATOR_IDS',
+] as const
+
+/** Where one Obol node's keys are. */
+export interface ObolNodeSource {
+  readonly keystoresDir: string
+  /** Beside the keystores when undefined. */
+  readonly lockFile: string | undefined
+  /** From 0; what the keys must agree with, when set. */
+  readonly nodeIndex: number | undefined
+}
+
+export interface SidecarConfig {
+  readonly network: Network
+  readonly relayer: { endpoint: URL; timeoutMs: number; pollIntervalMs: number }
+  readonly obol: { nodes: readonly ObolNodeSource[]; lockHashes: readonly Uint8Array[] }
+  /** Undefined: the chain is not asked. */
+  readonly consensus: { endpoints: readonly URL[]; timeoutMs: number; retryTimeoutMs: number } | undefined
+  /** Undefined: nothing listens. */
+  readonly http: { host: string; port: number } | undefined
+  readonly log: { level: LogLevel; format: LogFormat }
+}
+
+/**
+ * Reads the environment.
+ *
+ * @returns the config, and warnings to log
+ * @throws {BootError} SETTINGS_INVALID with every problem at once
+ */
+export function readConfig(environment: Environment): { config: SidecarConfig; warnings: string[] } {
+  const { values, warnings } = readSettings(SIDECAR_SETTINGS, environment, SIDECAR_IGNORED)
+  const problems = contradictions(values)
+  if (problems.length > 0)
+    throw new BootError(
+      'SETTINGS_INVALID',
+      `these settings do not fit together:\n${problems.map((line) => `  - ${line}`).join('\n')}`,
+    )
+  const config: SidecarConfig = {
+    network: values.NETWORK,
+    relayer: {
+      endpoint: values.RELAYER_ENDPOINT,
+      timeoutMs: values.RELAYER_TIMEOUT * 1000,
+      pollIntervalMs: values.POLL_INTERVAL * 1000,
+    },
+    obol: { nodes: nodeSources(values), lockHashes: values.CLUSTER_LOCK_HASHES },
+    consensus:
+      values.CONSENSUS_ENDPOINT.length === 0
+        ? undefined
+        : {
+            endpoints: values.CONSENSUS_ENDPOINT,
+            timeoutMs: values.CONSENSUS_TIMEOUT * 1000,
+            retryTimeoutMs: values.CONSENSUS_RETRY_TIMEOUT * 1000,
+          },
+    http: values.SIDECAR_PORT === undefined ? undefined : { host: values.SIDECAR_HOST, port: values.SIDECAR_PORT },
+    log: { level: values.LOG_LEVEL, format: values.LOG_FORMAT },
+  }
+  return { config: Object.freeze(config), warnings }
+}
+
+type Values = SettingsOf<typeof SIDECAR_SETTINGS>
+
+/** What is wrong between settings that are each fine alone. */
+function contradictions(values: Values): string[] {
+  const problems: string[] = []
+  const template = values.OBOL_KEYSTORES_DIR_TEMPLATE
+  const indexes = values.OBOL_NODE_INDEXES
+  if (values.OBOL_NODE_INDEX !== undefined && indexes.length > 0)
+    problems.push('OBOL_NODE_INDEX and OBOL_NODE_INDEXES are both set: keep one')
+  if (new Set(indexes).size !== indexes.length) problems.push('OBOL_NODE_INDEXES names a node twice')
+  if (template !== undefined && !template.includes('{node_index}'))
+    problems.push('OBOL_KEYSTORES_DIR_TEMPLATE must contain {node_index}')
+  if (template !== undefined && values.OBOL_NODE_INDEX === undefined && indexes.length === 0)
+    problems.push('OBOL_KEYSTORES_DIR_TEMPLATE needs OBOL_NODE_INDEX or OBOL_NODE_INDEXES')
+  if (template === undefined && indexes.length > 1)
+    problems.push(
+      'OBOL_NODE_INDEXES needs OBOL_KEYSTORES_DIR_TEMPLATE, for example OBOL_KEYSTORES_DIR_TEMPLATE=node{node_index}/validator_keys',
+    )
+  return problems
+}
+
+function nodeSources(values: Values): ObolNodeSource[] {
+  const { OBOL_KEYSTORES_DIR: dir, OBOL_KEYSTORES_DIR_TEMPLATE: template, OBOL_CLUSTER_LOCK_FILE: lock } = values
+  const indexes = values.OBOL_NODE_INDEXES.length > 0 ? values.OBOL_NODE_INDEXES : [values.OBOL_NODE_INDEX]
+  return indexes.map((index) => ({
+    keystoresDir:
+      template === undefined ? resolve(dir) : resolve(dir, template.replaceAll('{node_index}', String(index))),
+    lockFile: lock === undefined ? undefined : resolve(lock),
+    nodeIndex: index,
+  }))
+}

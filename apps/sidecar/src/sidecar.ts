@@ -1,0 +1,156 @@
+/** The composition root: acquires everything in order, pushes each release at once, and hands out one async disposable. */
+
+import type { Ready } from '@dvt-relayer/api/schemas.ts'
+import { createConsensusClient } from '@dvt-relayer/chain/consensus.ts'
+import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
+import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
+import { createLogger, type Logger } from '@dvt-relayer/common/logger.ts'
+import { createBlstEngine } from '@dvt-relayer/crypto/bls-blst.ts'
+import type { SidecarConfig } from './config.ts'
+import type { Context } from './context.ts'
+import { createEvents, type Events } from './events.ts'
+import { createExitBook } from './exit-book.ts'
+import { checkRelayerNetwork, startFollowing } from './follow-exits.ts'
+import { createHealth, type Health } from './health.ts'
+import { startHttp } from './http.ts'
+import { openObolKeystore } from './keystores/obol.ts'
+import { createPolicy } from './policy.ts'
+import { createRelayer } from './relayer.ts'
+import { startSigning } from './sign-loop.ts'
+import { checkConsensus, startWatchingConsensus } from './watch-consensus.ts'
+
+/** A running sidecar. */
+export interface Sidecar extends AsyncDisposable {
+  /** Base URL of its own pages; undefined when they are off. */
+  readonly url: string | undefined
+  /** What `/ready` says. */
+  ready(): Ready
+  /** What `/metrics` says. */
+  metrics(): Promise<string>
+}
+
+/** What a caller puts in place of the real thing. */
+export interface Overrides {
+  logger?: Logger
+  /** Warnings of the settings, to be logged first. */
+  warnings?: readonly string[]
+  /** Ends a boot that is still under way. */
+  signal?: AbortSignal
+}
+
+/**
+ * Starts a sidecar: opens the keys, compares the networks, and goes to work. A relayer or consensus node that is away does not stop
+ * it: `/ready` is 503 until they are there, and nothing is signed before both have shown that they are on our network.
+ *
+ * @throws {BootError} a wrong setting, key, lock, network or chain: a restart would not help
+ */
+export async function startSidecar(config: SidecarConfig, overrides: Overrides = {}): Promise<Sidecar> {
+  const logger = overrides.logger ?? createLogger(config.log)
+  const lifetime = new Lifetime(logger)
+  try {
+    return await compose(config, overrides, logger, lifetime)
+  } catch (error) {
+    await lifetime[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+async function compose(
+  config: SidecarConfig,
+  { warnings = [], signal = new AbortController().signal }: Overrides,
+  logger: Logger,
+  lifetime: Lifetime,
+): Promise<Sidecar> {
+  for (const warning of warnings) logger.warn({ warning }, 'check the settings')
+  const events = createEvents(logger)
+  const health = createHealth(
+    ['keys', 'relayer', 'network', ...(config.consensus ? (['consensus'] as const) : [])],
+    events,
+  )
+  const http = config.http && lifetime.use('http', await startHttp(config.http, { health, metrics: events.metrics }))
+
+  const relayer = createRelayer(config.relayer, events)
+  const consensus = openConsensus(config)
+  const keystore = await openKeys(config, { events, health, relayer, consensus, signal })
+  const context: Context = {
+    config,
+    keystore,
+    relayer,
+    policy: createPolicy(config.network, consensus?.client),
+    book: createExitBook(keystore.keyShares, config.relayer.pollIntervalMs),
+    events,
+    health,
+  }
+  if (consensus !== undefined) lifetime.use('consensus', startWatchingConsensus(consensus.watched, health))
+  const signing = lifetime.use('signing', startSigning(context))
+  lifetime.use(
+    'following',
+    startFollowing(context, () => signing.wake()),
+  )
+  lifetime.push('new work', events.stopping)
+  events.started(config.network.name, config.relayer.endpoint.host, http?.url)
+  return {
+    url: http?.url,
+    ready: health.state,
+    metrics: events.metrics.text,
+    [Symbol.asyncDispose]: () => lifetime[Symbol.asyncDispose](),
+  }
+}
+
+/** Two clients of the same nodes: one that tries long for the policy, one that says at once what is wrong. */
+function openConsensus({ consensus, network }: SidecarConfig) {
+  if (consensus === undefined) return undefined
+  return {
+    client: createConsensusClient({ ...consensus, network }),
+    watched: createConsensusClient({ ...consensus, network, retryTimeoutMs: 0 }),
+  }
+}
+
+/** Opens the keys while relayer and consensus node are asked for their networks; the first thing that is wrong stops the boot. */
+async function openKeys(
+  config: SidecarConfig,
+  parts: {
+    events: Events
+    health: Health
+    relayer: Context['relayer']
+    consensus: ReturnType<typeof openConsensus>
+    signal: AbortSignal
+  },
+) {
+  const { events, health, relayer, consensus } = parts
+  const failed = new AbortController()
+  const signal = AbortSignal.any([parts.signal, failed.signal])
+  const { nodes, lockHashes } = config.obol
+  const tasks = [
+    openObolKeystore({ nodes, lockHashes, network: config.network, engine: createBlstEngine(), events, signal }),
+    refuseOtherNetwork({ config, relayer, health }, signal),
+    consensus && checkConsensus(consensus.watched, health, signal),
+  ] as const
+  try {
+    const [keystore] = await Promise.all(tasks)
+    health.report('keys')
+    return keystore
+  } catch (error) {
+    failed.abort()
+    await Promise.allSettled(tasks)
+    throw error
+  }
+}
+
+/** A relayer of another network is refused at boot; one that is away is asked again later. */
+async function refuseOtherNetwork(
+  context: Pick<Context, 'config' | 'relayer' | 'health'>,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    if (await checkRelayerNetwork(context, signal)) return
+  } catch (error) {
+    if (!signal.aborted) context.health.report('relayer', messageOf(error))
+    return
+  }
+  const { name } = context.config.network
+  throw new BootError(
+    'NETWORK_MISMATCH',
+    `the relayer at ${context.config.relayer.endpoint.host} is of another network than NETWORK=${name}`,
+  )
+}

@@ -39,6 +39,7 @@ export async function runDemo({ keep, print, interrupted }: DemoOptions): Promis
     for (const line of hints) print(line)
     await aborted(signal)
     failed.signal.throwIfAborted()
+    print('\nEverything is stopped and removed.')
     return 0
   } catch (error) {
     // What went wrong first is the reason; what followed from it is not.

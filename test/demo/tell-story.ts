@@ -172,10 +172,21 @@ async function registerThroughTrouble(scene: Scene): Promise<{ registered: Regis
   await waitForHalf(scene, keys)
   stage.sidecarOf(STUCK).resume()
   const shares = await asked
+  await assertNobodySignedTwice(scene)
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1)
   story.note(`${HALF} validators, node ${LIAR} hostile, relayer killed`, `${seconds} s`)
-  story.say(`Node ${STUCK} goes on, its signature makes ${THRESHOLD}: the operator has all shares, and registers.`)
+  story.say(
+    `Node ${STUCK} goes on, its signature makes ${THRESHOLD} and nobody signed twice: the operator has all shares, and registers.`,
+  )
   return { registered: registerOnChain(chain, keys, shares), liar }
+}
+
+/** After the kill the relayer verified the signatures of the one node that was missing, and of no other. */
+async function assertNobodySignedTwice({ stage, signal }: Scene): Promise<void> {
+  const metrics = await (await fetch(`${stage.relayerUrl}/metrics`, { signal })).text()
+  const verified = /^dvt_relayer_partial_signatures_total\{outcome="verified"\} (\d+)$/m.exec(metrics)?.[1]
+  if (verified !== String(HALF))
+    throw new DemoError(`the relayer verified ${verified} signatures after its restart, ${HALF} were missing`)
 }
 
 /** Waits until two nodes' signatures of each of these exits count and the liar's are refused. */

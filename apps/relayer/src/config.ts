@@ -223,8 +223,8 @@ export interface RelayerConfig {
   readonly log: { level: (typeof LOG_LEVELS)[number]; format: (typeof LOG_FORMATS)[number] }
 }
 
-/** Networks where real money is at stake: the sealing key must not lie beside the data it seals. */
-const REAL_MONEY = ['mainnet', 'gnosis']
+/** Whether real money is at stake on a network: then what is a warning elsewhere is refused. */
+export const isRealMoney = (network: string): boolean => ['mainnet', 'gnosis'].includes(network)
 
 /**
  * Reads the environment.
@@ -297,11 +297,11 @@ function contradictions(
   const { name } = values.NETWORK
   const make = 'make one with: openssl rand -hex 32'
   if (values.SEALING_KEY === undefined) {
-    if (REAL_MONEY.includes(name))
+    if (isRealMoney(name))
       problems.push(`SEALING_KEY or SEALING_KEY_FILE is required on ${name}, kept outside DATA_DIR; ${make}`)
     else if (values.DATABASE_URL !== undefined)
       problems.push(`SEALING_KEY or SEALING_KEY_FILE is required with DATABASE_URL; ${make}`)
-  } else if (REAL_MONEY.includes(name) && sealingKeyFile && resolve(sealingKeyFile).startsWith(`${dataDir}${sep}`)) {
+  } else if (isRealMoney(name) && sealingKeyFile && resolve(sealingKeyFile).startsWith(`${dataDir}${sep}`)) {
     problems.push(
       `SEALING_KEY_FILE must lie outside DATA_DIR on ${name}: a copy of that folder would hold the data and its key`,
     )

@@ -35,7 +35,7 @@ export interface CryptoPool extends AsyncDisposable {
 /** Tasks by urgency: what a request waits for comes first. */
 const URGENCY: Record<keyof Tasks, number> = { arePublicKeys: 0, areSignatures: 0, verify: 1, finish: 2 }
 /** How many items one slice of a task holds: some tens of milliseconds of work. */
-const SLICE: Record<keyof Tasks, number> = { arePublicKeys: 256, areSignatures: 256, verify: 64, finish: 4 }
+const SLICE: Record<keyof Tasks, number> = { arePublicKeys: 256, areSignatures: 256, verify: 64, finish: 8 }
 
 /** Starts the pool. One thread less than there are cores, so that the event loop keeps one, but at least one. */
 export function startCryptoPool(threads = Math.max(1, Math.min(8, availableParallelism() - 1))): CryptoPool {

@@ -5,8 +5,9 @@
 
 import type { BlsEngine } from '@dvt-relayer/crypto/bls.ts'
 import type { Ecies } from '@dvt-relayer/crypto/ecies.ts'
-import { splitExitSignature, verifyShareSet } from '@dvt-relayer/crypto/oracle-split.ts'
-import { recoverSignature } from '@dvt-relayer/crypto/recover.ts'
+import { splitExitSignature, verifyShareSets } from '@dvt-relayer/crypto/oracle-split.ts'
+import type { RecoverRequest } from '@dvt-relayer/crypto/recover.ts'
+import { recoverSignatures } from '@dvt-relayer/crypto/recover.ts'
 
 /** (public key, message, signature) to verify. */
 export interface Triple {
@@ -68,81 +69,78 @@ export function createTasks(engine: BlsEngine, ecies: Ecies): Tasks {
     arePublicKeys: (keys) => keys.map((key) => engine.isPublicKey(key)),
     areSignatures: (signatures) => signatures.map((signature) => engine.isSignature(signature)),
     verify: (triples) => engine.verifyBatch(triples),
-    finish: (exits, oracleSet) =>
-      exits.map((exit) => {
-        try {
-          return finishExit(engine, ecies, exit, oracleSet)
-        } catch (error) {
-          return { status: 'failed', reason: (error as Error).message }
-        }
-      }),
+    finish: (exits, oracleSet) => finish(engine, ecies, exits, oracleSet),
   }
 }
 
-function finishExit(
+/** Recovers, splits and checks a batch together; each exit has an outcome of its own. */
+function finish(
   engine: BlsEngine,
   ecies: Ecies,
-  exit: ExitToFinish,
+  exits: readonly ExitToFinish[],
   oracleSet: OracleSetToSplit | undefined,
-): FinishedExit {
-  // With a signature at hand candidates are only judged: one that came after it, or the signature of another attempt.
-  const recovered = exit.candidates.length > 0 || exit.signature === undefined ? recover(engine, exit) : undefined
-  const signature =
-    exit.signature ?? (recovered !== undefined && 'signature' in recovered ? recovered.signature : undefined)
-  if (signature === undefined) return { status: 'not_found', wrong: recovered?.wrong ?? [] }
-  const right = recovered !== undefined && 'right' in recovered ? recovered.right : []
-  const shares = oracleSet === undefined ? undefined : split(engine, ecies, exit, signature, oracleSet)
-  return { status: 'finished', signature, right, wrong: recovered?.wrong ?? [], shares }
-}
-
-function recover(
-  engine: BlsEngine,
-  exit: ExitToFinish,
-):
-  | Omit<Extract<FinishedExit, { status: 'finished' }>, 'status' | 'shares'>
-  | Extract<FinishedExit, { status: 'not_found' }> {
-  const result = recoverSignature(engine, {
-    message: exit.message,
-    publicKey: exit.publicKey,
-    threshold: exit.threshold,
-    candidates: new Map(exit.candidates.map(({ shareIndex, signatures }) => [BigInt(shareIndex), signatures])),
-    maxAttempts: MAX_RECOVERY_ATTEMPTS,
+): FinishedExit[] {
+  // With a signature at hand candidates are only judged: those that came after it.
+  const open = exits.filter(({ candidates, signature }) => candidates.length > 0 || signature === undefined)
+  const results = new Map(
+    recoverSignatures(engine, open.map(recoverRequest)).map((result, place) => [open[place], result]),
+  )
+  const finished = exits.map((exit): FinishedExit => {
+    const result = results.get(exit)
+    const wrong = (result?.wrong ?? []).map(({ index, signature }) => ({ shareIndex: Number(index), signature }))
+    const signature = exit.signature ?? (result?.status === 'recovered' ? result.signature : undefined)
+    if (signature === undefined) return { status: 'not_found', wrong }
+    const right = result?.status === 'recovered' ? [...result.right] : []
+    return {
+      status: 'finished',
+      signature,
+      right: right.map(([index, point]) => ({ shareIndex: Number(index), signature: point })),
+      wrong,
+      shares: undefined,
+    }
   })
-  const wrong = ('wrong' in result ? result.wrong : []).map(({ index, signature }) => ({
-    shareIndex: Number(index),
-    signature,
-  }))
-  if (result.status !== 'recovered') return { status: 'not_found', wrong }
-  const right = [...result.right].map(([index, signature]) => ({ shareIndex: Number(index), signature }))
-  return { signature: result.signature, right, wrong }
+  return oracleSet === undefined ? finished : split(engine, ecies, exits, finished, oracleSet)
 }
 
-/** Splits, encrypts, and checks the own output before anything is stored. */
+function recoverRequest({ message, publicKey, threshold, candidates }: ExitToFinish): RecoverRequest {
+  return {
+    message,
+    publicKey,
+    threshold,
+    candidates: new Map(candidates.map(({ shareIndex, signatures }) => [BigInt(shareIndex), signatures])),
+    maxAttempts: MAX_RECOVERY_ATTEMPTS,
+  }
+}
+
+/** Splits what is finished, checks the own output of the whole batch, and encrypts what passed. */
 function split(
   engine: BlsEngine,
   ecies: Ecies,
-  { message, publicKey }: ExitToFinish,
-  signature: Uint8Array,
-  oracleSet: OracleSetToSplit,
-): { publicKeyShares: Uint8Array; ciphertexts: Uint8Array } {
-  const { publicKeyShares, signatureShares } = splitExitSignature(engine, {
-    message,
-    signature,
-    publicKey,
-    threshold: oracleSet.threshold,
-    oracles: oracleSet.publicKeys.length,
+  exits: readonly ExitToFinish[],
+  finished: readonly FinishedExit[],
+  { threshold, publicKeys: oracleKeys }: OracleSetToSplit,
+): FinishedExit[] {
+  const sets = exits.flatMap(({ message, publicKey }, place) => {
+    const exit = finished[place]
+    if (exit?.status !== 'finished') return []
+    const request = { message, publicKey, signature: exit.signature, threshold, oracles: oracleKeys.length }
+    return [{ place, message, publicKey, threshold, ...splitExitSignature(engine, request) }]
   })
-  const fits = verifyShareSet(engine, {
-    message,
-    publicKey,
-    threshold: oracleSet.threshold,
-    publicKeyShares,
-    signatureShares,
-    signature,
-  })
-  if (!fits) throw new Error('the split of an exit signature failed its own check')
-  const ciphertexts = oracleSet.publicKeys.map((key, place) =>
-    ecies.encrypt(key, signatureShares[place] ?? new Uint8Array()),
+  const fits = verifyShareSets(engine, sets)
+  const shares = new Map(
+    sets.map((set, i) => [
+      set.place,
+      fits[i] === true && {
+        publicKeyShares: Buffer.concat(set.publicKeyShares),
+        ciphertexts: Buffer.concat(
+          set.signatureShares.map((share, oracle) => ecies.encrypt(oracleKeys[oracle] ?? new Uint8Array(), share)),
+        ),
+      },
+    ]),
   )
-  return { publicKeyShares: Buffer.concat(publicKeyShares), ciphertexts: Buffer.concat(ciphertexts) }
+  return finished.map((exit, place) => {
+    const made = shares.get(place)
+    if (exit.status !== 'finished' || made === undefined) return exit
+    return made === false ? { status: 'failed', reason: 'a split failed its own check' } : { ...exit, shares: made }
+  })
 }

@@ -8,7 +8,7 @@ import { createTasks } from './crypto-tasks.ts'
 
 const port = parentPort
 if (port === null) throw new Error('crypto-worker.ts runs as a worker thread only')
-const tasks = createTasks(createBlstEngine(), await createFastEcies())
+const tasks = createTasks(createBlstEngine(), createFastEcies())
 
 port.on('message', ({ id, task, args }: WorkerRequest) => {
   const run = tasks[task] as (...args: unknown[]) => unknown

@@ -78,7 +78,11 @@ export function createExitList({ db }: Pick<Context, 'db'>) {
 
   /** Brings the list up to date. Calls at the same time share one look; what was announced during it is looked at once more. */
   async function refresh(): Promise<void> {
-    for (let looks = 0; looks < 2 && (isStale || performance.now() - loadedAt > MAX_AGE_MS); looks++) {
+    for (
+      let looks = 0;
+      looks < 2 && (isStale || loading !== undefined || performance.now() - loadedAt > MAX_AGE_MS);
+      looks++
+    ) {
       loading ??= load().finally(() => {
         loading = undefined
       })
@@ -126,6 +130,11 @@ export function createExitList({ db }: Pick<Context, 'db'>) {
       if (revision <= seen.revision) return
       isStale = true
       for (const wake of [...waiters]) wake()
+    },
+
+    /** This process changed something: who asks it next sees that, before any notification comes round. */
+    changedHere(): void {
+      isStale = true
     },
 
     /** Notifications are there (again): what was missed is looked for. */

@@ -16,6 +16,7 @@ import {
   findKeyShares,
   findOracleShares,
   insertOracleShares,
+  releaseExits,
 } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import type { CandidateRow } from '@dvt-relayer/db/queries/partial-signatures.ts'
 import { findCandidates, writeVerdicts } from '@dvt-relayer/db/queries/partial-signatures.ts'
@@ -139,6 +140,10 @@ export function createOracleShares({
                 result.shares === undefined ? [] : [{ messageId: exit.id, ...result.shares }],
               ),
             )
+      await releaseExits(
+        tx,
+        finished.map(({ exit }) => exit.id),
+      )
       const failed = batch.filter(({ result }) => result.status !== 'finished').map(({ exit }) => exit.id)
       await countFailedAttempts(tx, failed)
       await announceMessages(

@@ -91,6 +91,12 @@ export async function completeExits(
   return completed.map(({ id }) => id)
 }
 
+/** Ends a worker's claim on exits, so that what comes later is not kept waiting for it. */
+export async function releaseExits(tx: Sql, messageIds: readonly number[]): Promise<void> {
+  if (messageIds.length === 0) return
+  await tx.execute(sql`update messages set queued_at = null where id = any(${numberArray(messageIds)})`)
+}
+
 /** Counts an attempt that found no signature, so that the next one waits longer. */
 export async function countFailedAttempts(db: Sql, messageIds: readonly number[]): Promise<void> {
   if (messageIds.length === 0) return

@@ -30,7 +30,7 @@ export function exitRoutes(app: FastifyInstance, { auth, services, stopping }: H
     handler: async (request, reply) => {
       const { share_index: shareIndex, shares } = request.body
       auth.assertShareIndex(request.caller, shareIndex, routes.postExitSignature.path)
-      const failures = await signatures.submit(shareIndex, shares)
+      const failures = await signatures.submit(shareIndex, shares).finally(() => exitList.changedHere())
       return reply.send(failures.length === 0 ? {} : { failures })
     },
   })

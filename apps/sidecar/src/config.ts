@@ -46,7 +46,7 @@ export const SIDECAR_SETTINGS = {
   RELAYER_ENDPOINT: secret(
     url({
       description: 'URL of the relayer; credentials in it are sent as HTTP Basic authentication',
-      example: 'https://node-1:token@relayer.example',
+      example: 'https://relayer.example',
     }),
   ),
   RELAYER_TIMEOUT: withDefault(seconds('seconds one request to the relayer may take', '10'), 10),
@@ -138,6 +138,8 @@ export const SIDECAR_IGNORED = [
   'SSV_OPERATOR_IDS',
 ] as const
 
+const HEAL_INTERVAL_MS = 15_000
+
 /** Where one Obol node's keys are. */
 export interface ObolNodeSource {
   readonly keystoresDir: string
@@ -149,7 +151,13 @@ export interface ObolNodeSource {
 
 export interface SidecarConfig {
   readonly network: Network
-  readonly relayer: { endpoint: URL; timeoutMs: number; pollIntervalMs: number }
+  readonly relayer: {
+    endpoint: URL
+    timeoutMs: number
+    pollIntervalMs: number
+    /** A full list, and a look at the relayer's network, at least this often. */
+    healIntervalMs: number
+  }
   readonly obol: { nodes: readonly ObolNodeSource[]; lockHashes: readonly Uint8Array[] }
   /** Undefined: the chain is not asked. */
   readonly consensus: { endpoints: readonly URL[]; timeoutMs: number; retryTimeoutMs: number } | undefined
@@ -178,6 +186,7 @@ export function readConfig(environment: Environment): { config: SidecarConfig; w
       endpoint: values.RELAYER_ENDPOINT,
       timeoutMs: values.RELAYER_TIMEOUT * 1000,
       pollIntervalMs: values.POLL_INTERVAL * 1000,
+      healIntervalMs: HEAL_INTERVAL_MS,
     },
     obol: { nodes: nodeSources(values), lockHashes: values.CLUSTER_LOCK_HASHES },
     consensus:

@@ -17,8 +17,6 @@ import { createPace } from './request-pace.ts'
 
 /** The longest a relayer may hold a question. */
 const WAIT_SECONDS = 25
-/** A full list, and a look at the relayer's network, at least this often. */
-const HEAL_MS = 15_000
 const MOST_BACKOFF_MS = 30_000
 /** Questions at once, and each second, to a relayer that answers every long poll at once. */
 const PACE = { burst: 20, perSecond: 5 }
@@ -41,7 +39,7 @@ export function startFollowing(
   onChange: () => void,
 ): AsyncDisposable {
   const { config, relayer, book, events, health } = context
-  const { pollIntervalMs } = config.relayer
+  const { pollIntervalMs, healIntervalMs } = config.relayer
   const stop = new AbortController()
   const { signal } = stop
   const backoff = createBackoff({ firstMs: Math.min(1000, pollIntervalMs), mostMs: MOST_BACKOFF_MS })
@@ -57,7 +55,7 @@ export function startFollowing(
   async function ask(): Promise<number> {
     if (performance.now() >= networkAt) {
       if (!(await checkRelayerNetwork(context, signal))) return backoff.fail()
-      networkAt = performance.now() + HEAL_MS
+      networkAt = performance.now() + healIntervalMs
     }
     const untilFull = fullAt - performance.now()
     const isFull = revision === undefined || untilFull <= 0
@@ -67,7 +65,7 @@ export function startFollowing(
     // A revision that went back: the relayer's database is another one, and what it lists now is all there is.
     const isReset = !isFull && answer.revision !== undefined && revision !== undefined && answer.revision < revision
     const repeated = isFull || isReset ? book.applyList(answer.exits) : book.applyChanges(answer.exits)
-    if (isFull) fullAt = performance.now() + HEAL_MS
+    if (isFull) fullAt = performance.now() + healIntervalMs
     if (repeated > 0) events.itemsDropped(repeated)
     revision = answer.revision
     if (isLongPolling !== (revision !== undefined)) {

@@ -8,9 +8,7 @@ import { startSidecar } from './sidecar.ts'
 /** A stop that takes longer is cut off. */
 const STOP_MS = 10_000
 const stop = new AbortController()
-const stopped = new Promise<void>((resolve) => {
-  stop.signal.addEventListener('abort', () => resolve(), { once: true })
-})
+const stopped = new Promise((resolve) => stop.signal.addEventListener('abort', resolve))
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort())
 
 try {

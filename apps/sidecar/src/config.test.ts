@@ -1,0 +1,65 @@
+import { resolve } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { readConfig } from './config.ts'
+
+const good = { NETWORK: 'hoodi', RELAYER_ENDPOINT: 'https://relayer.example', OBOL_KEYSTORES_DIR: '/keys' }
+
+describe('readConfig', () => {
+  it('takes the defaults of protocol section 15', () => {
+    const { config, warnings } = readConfig(good)
+    expect(warnings).toEqual([])
+    expect(config.network.name).toBe('hoodi')
+    expect(config.relayer).toMatchObject({ timeoutMs: 10_000, pollIntervalMs: 2000 })
+    expect(config.obol).toEqual({
+      nodes: [{ keystoresDir: '/keys', lockFile: undefined, nodeIndex: undefined }],
+      lockHashes: [],
+    })
+    expect([config.consensus, config.http]).toEqual([undefined, undefined])
+    expect(config.log).toEqual({ level: 'info', format: 'plain' })
+  })
+
+  it('names every problem at once', () => {
+    const read = () => readConfig({ RELAYER_ENDPOINT: 'ftp://name:secret@x', POLL_INTERVAL: '0', CLUSTER_TYPE: 'SSV' })
+    expect(read).toThrow(/5 problems/)
+    for (const name of ['NETWORK', 'RELAYER_ENDPOINT', 'POLL_INTERVAL', 'CLUSTER_TYPE', 'OBOL_KEYSTORES_DIR'])
+      expect(read).toThrow(new RegExp(`- ${name} `))
+    expect(read).toThrow(/SSV yet/)
+    expect(read).not.toThrow(/secret/)
+  })
+
+  it('puts several nodes into one process by the template', () => {
+    const { config } = readConfig({
+      ...good,
+      OBOL_KEYSTORES_DIR: 'cluster',
+      OBOL_KEYSTORES_DIR_TEMPLATE: 'node{node_index}/validator_keys',
+      OBOL_NODE_INDEXES: '0, 3',
+      OBOL_CLUSTER_LOCK_FILE: 'lock.json',
+    })
+    expect(config.obol.nodes).toEqual([
+      { keystoresDir: resolve('cluster/node0/validator_keys'), lockFile: resolve('lock.json'), nodeIndex: 0 },
+      { keystoresDir: resolve('cluster/node3/validator_keys'), lockFile: resolve('lock.json'), nodeIndex: 3 },
+    ])
+  })
+
+  it.each([
+    [{ OBOL_NODE_INDEX: '0', OBOL_NODE_INDEXES: '0' }, /keep one/],
+    [{ OBOL_NODE_INDEXES: '0,1' }, /needs OBOL_KEYSTORES_DIR_TEMPLATE/],
+    [{ OBOL_NODE_INDEXES: '1,1', OBOL_KEYSTORES_DIR_TEMPLATE: 'n{node_index}' }, /twice/],
+    [{ OBOL_KEYSTORES_DIR_TEMPLATE: 'n{node_index}' }, /needs OBOL_NODE_INDEX/],
+    [{ OBOL_KEYSTORES_DIR_TEMPLATE: 'n', OBOL_NODE_INDEX: '1' }, /must contain \{node_index\}/],
+    [{ CLUSTER_LOCK_HASHES: '0x12' }, /CLUSTER_LOCK_HASHES must be a lock_hash/],
+    [{ OBOL_NODE_INDEX: '256' }, /OBOL_NODE_INDEX must be a whole number/],
+    [{ SIDECAR_PORT: '65536' }, /SIDECAR_PORT/],
+  ])('refuses %o', (more, message) => {
+    expect(() => readConfig({ ...good, ...more })).toThrow(message)
+  })
+
+  it('notes what it ignores, and names that are one letter off', () => {
+    const { warnings } = readConfig({ ...good, DATABASE: 'x', REMOTE_SIGNER_URL: 'http://x', POLL_INTERVALS: '3' })
+    expect(warnings.sort()).toEqual([
+      'DATABASE is accepted and ignored',
+      'POLL_INTERVALS is not a setting: did you mean POLL_INTERVAL?',
+      'REMOTE_SIGNER_URL is accepted and ignored',
+    ])
+  })
+})

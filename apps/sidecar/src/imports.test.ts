@@ -1,0 +1,57 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { createRequire, isBuiltin } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import { expect, it } from 'vitest'
+
+const MAIN = fileURLToPath(new URL('./main.ts', import.meta.url))
+/** What a program that stands next to keys may load. */
+const ALLOWED = ['@chainsafe/blst', '@noble/curves', '@noble/hashes', 'pino', 'prom-client', 'typebox']
+
+/** The packages that the files reachable from `entry` import, and those files. `import type` loads nothing. */
+function walk(entry: string): { packages: Set<string>; files: Set<string> } {
+  const packages = new Set<string>()
+  const files = new Set<string>()
+  const open = [entry]
+  for (let file = open.pop(); file !== undefined; file = open.pop()) {
+    if (files.has(file)) continue
+    files.add(file)
+    const source = readFileSync(file, 'utf8')
+    const imports = source.matchAll(
+      /^(?:import|export)(?!\s+type\b)(?:[^'"`;]*?\sfrom)?\s*'([^']+)'|\b(?:import|require)\(\s*'([^']+)'/gm,
+    )
+    for (const [, fixed, dynamic] of imports) {
+      const name = fixed ?? dynamic ?? ''
+      if (isBuiltin(name)) continue
+      if (name.startsWith('.') || name.startsWith('@dvt-relayer/')) open.push(resolveFrom(file, name))
+      else packages.add(name.split('/', name.startsWith('@') ? 2 : 1).join('/'))
+    }
+  }
+  return { packages, files }
+}
+
+function resolveFrom(file: string, name: string): string {
+  if (name.startsWith('.')) return fileURLToPath(new URL(name, `file://${file}`))
+  return createRequire(file).resolve(name)
+}
+
+it('reaches a few packages only: no relayer, database, queue, web framework or chain library', () => {
+  const { packages, files } = walk(MAIN)
+  expect([...packages].filter((name) => !ALLOWED.includes(name))).toEqual([])
+  expect([...packages]).toContain('@chainsafe/blst')
+  expect([...files].filter((file) => /apps\/relayer|libs\/(db|queue)\//.test(file))).toEqual([])
+  // The walk has seen the program, not a corner of it.
+  const own = readdirSync(fileURLToPath(new URL('.', import.meta.url))).filter((name) => /(?<!\.test)\.ts$/.test(name))
+  const reached = [...files].map((file) => file.split('/').at(-1))
+  expect(own.filter((name) => !reached.includes(name) && name !== 'context.ts')).toEqual([])
+})
+
+it('reads process.env in main.ts only', () => {
+  const { files } = walk(MAIN)
+  const code = (file: string) => readFileSync(file, 'utf8').replaceAll(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '')
+  const readers = [...files].filter((file) => code(file).includes('process.env'))
+  expect(readers).toEqual([MAIN])
+})
+
+it('keeps main.ts to 30 lines', () => {
+  expect(readFileSync(MAIN, 'utf8').split('\n').length).toBeLessThanOrEqual(31)
+})

@@ -2,10 +2,10 @@
 
 import { randomBytes } from 'node:crypto'
 import { bls12_381 } from '@noble/curves/bls12-381.js'
-import { BLS_DST, type BlsEngine, type FactorRow, PUBLIC_KEY_BYTES, SIGNATURE_BYTES } from './bls.ts'
+import { BLS_DST, type BlsEngine, type FactorRow, PUBLIC_KEY_BYTES, SECRET_KEY_BYTES, SIGNATURE_BYTES } from './bls.ts'
 import { createPointOperations, type PointGroup, pointInvalid } from './bls-points.ts'
 import { CryptoError } from './errors.ts'
-import { signedOrder } from './scalar.ts'
+import { bytesToNumber, GROUP_ORDER, signedOrder } from './scalar.ts'
 
 const { G1, G2, longSignatures } = bls12_381
 
@@ -66,12 +66,11 @@ export function createNobleEngine(): BlsEngine {
   const signatureOperations = createPointOperations(signatures)
   const hashed = (message: Uint8Array) => longSignatures.hash(message, BLS_DST)
 
-  const withSecretKey = <T>(secretKey: Uint8Array, use: (secretKey: Uint8Array) => T): T => {
-    try {
-      return use(secretKey)
-    } catch {
-      throw new CryptoError('SCALAR_INVALID', 'a secret key must be 32 bytes, above zero and below the group order')
-    }
+  /** noble reduces a secret key that is not below the group order: refused here. */
+  const checkedSecretKey = (secretKey: Uint8Array): Uint8Array => {
+    const number = bytesToNumber(secretKey)
+    if (secretKey.length === SECRET_KEY_BYTES && number > 0n && number < GROUP_ORDER) return secretKey
+    throw new CryptoError('SCALAR_INVALID', 'a secret key must be 32 bytes, above zero and below the group order')
   }
   const verify: BlsEngine['verify'] = (publicKey, message, signature) => {
     try {
@@ -83,9 +82,8 @@ export function createNobleEngine(): BlsEngine {
 
   return {
     name: 'noble',
-    publicKeyOf: (secretKey) => withSecretKey(secretKey, (key) => longSignatures.getPublicKey(key).toBytes(true)),
-    sign: (secretKey, message) =>
-      withSecretKey(secretKey, (key) => longSignatures.sign(hashed(message), key).toBytes(true)),
+    publicKeyOf: (secretKey) => longSignatures.getPublicKey(checkedSecretKey(secretKey)).toBytes(true),
+    sign: (secretKey, message) => longSignatures.sign(hashed(message), checkedSecretKey(secretKey)).toBytes(true),
     verify,
     verifyBatch: (triples) => triples.map(({ publicKey, message, signature }) => verify(publicKey, message, signature)),
     verifyAggregate(publicKeys, message, signature) {

@@ -64,21 +64,13 @@ function* prefixOrder(ways: readonly bigint[][], counts: readonly number[], k: n
   }
 }
 
-function* take<T>(items: Iterable<T>, limit: number): Generator<T> {
-  let taken = 0
-  if (limit <= 0) return
-  for (const item of items) {
-    yield item
-    if (++taken >= limit) return
-  }
-}
-
 /** At most `limit` items, and how many were taken. */
 function* counted<T>(items: Iterable<T>, limit: number): Generator<T, number> {
   let taken = 0
-  for (const item of take(items, limit)) {
-    taken++
+  if (limit <= 0) return taken
+  for (const item of items) {
     yield item
+    if (++taken >= limit) break
   }
   return taken
 }
@@ -103,7 +95,7 @@ export function* subsetsToTry(
   const exhaustive = total <= BigInt(limit)
 
   const quarter = Math.ceil(limit / 4)
-  const firstLimit = exhaustive ? limit : several ? 2 * quarter : 3 * quarter
+  const firstLimit = exhaustive ? limit : Math.min(limit, several ? 2 * quarter : 3 * quarter)
   let tried = yield* counted(prefixOrder(firstWays, ones, k), firstLimit)
   if (several) {
     const others = filtered(
@@ -111,7 +103,7 @@ export function* subsetsToTry(
       (picks) => picks.some(({ candidate }) => candidate > 0),
       limit,
     )
-    tried += yield* counted(others, exhaustive ? limit : 3 * quarter - tried)
+    tried += yield* counted(others, (exhaustive ? limit : Math.min(limit, 3 * quarter)) - tried)
   }
   if (exhaustive) return
   const bytes = Math.ceil(total.toString(16).length / 2) + 8

@@ -70,7 +70,8 @@ export function lagrangeFactors(indexes: readonly bigint[], at = 0n): bigint[] {
   return factors
 }
 
-const gcd = (a: bigint, b: bigint): bigint => (b === 0n ? (a < 0n ? -a : a) : gcd(b, a % b))
+const absolute = (value: bigint): bigint => (value < 0n ? -value : value)
+const gcd = (a: bigint, b: bigint): bigint => (b === 0n ? absolute(a) : gcd(b, a % b))
 
 /**
  * Whole numbers proportional to the Lagrange factors at 0: `denominator · S = Σ factors_i · S_i`. A multiple of the signature is as
@@ -85,7 +86,7 @@ export function scaledLagrangeFactors(indexes: readonly bigint[]): { factors: bi
   if (bits * (indexes.length - 1) > 120) return { factors: lagrangeFactors(indexes), denominator: 1n }
   const fractions = lagrangeFractions(indexes, 0n)
   const denominator = fractions.reduce((lcm, fraction) => {
-    const lowest = fraction.denominator / gcd(fraction.numerator, fraction.denominator)
+    const lowest = absolute(fraction.denominator) / gcd(fraction.numerator, fraction.denominator)
     return (lcm * lowest) / gcd(lcm, lowest)
   }, 1n)
   const factors = fractions.map((fraction) => (denominator * fraction.numerator) / fraction.denominator)

@@ -1,0 +1,70 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { type Picks, subsetsToTry } from './subsets.ts'
+
+const keyOf = (picks: Picks) =>
+  picks
+    .map(({ place, candidate }) => `${place}:${candidate}`)
+    .sort()
+    .join(' ')
+
+/** Every choice of k places with one of counts[p] candidates each, by recursion. */
+function allChoices(counts: readonly number[], k: number): string[] {
+  const choose = (place: number, left: number): Picks[] => {
+    if (left === 0) return [[]]
+    if (place === counts.length) return []
+    const here = Array.from({ length: counts[place] ?? 0 }, (_, candidate) =>
+      choose(place + 1, left - 1).map((rest) => [{ place, candidate }, ...rest]),
+    )
+    return [...here.flat(), ...choose(place + 1, left)]
+  }
+  return choose(0, k).map(keyOf)
+}
+
+describe('subsets', () => {
+  it('come each once and all of them where there is room', () => {
+    const counts = fc.array(fc.integer({ min: 1, max: 4 }), { maxLength: 6 })
+    fc.assert(
+      fc.property(counts, fc.integer({ min: 1, max: 6 }), (listed, k) => {
+        const expected = allChoices(listed, k)
+        const tried = [...subsetsToTry(listed, k, expected.length)].map(keyOf)
+        expect(tried.sort()).toEqual(expected.sort())
+      }),
+    )
+  })
+
+  it('take first candidates first, and early places first', () => {
+    const tried = [...subsetsToTry([1, 2, 1, 1], 2, 100)]
+    const firsts = tried.findIndex((picks) => picks.some(({ candidate }) => candidate > 0))
+    expect(firsts).toBe(6)
+    const furthest = tried.slice(0, firsts).map((picks) => Math.max(...picks.map(({ place }) => place)))
+    expect(furthest).toEqual([...furthest].sort())
+  })
+
+  it('are not held up by thousands of invented places', () => {
+    const tried = [...subsetsToTry(Array<number>(2000).fill(1), 9, 1000)].map(keyOf)
+    const first13 = new Set(allChoices(Array<number>(13).fill(1), 9))
+    expect(tried.slice(0, 715).filter((key) => first13.has(key))).toHaveLength(715)
+    expect(tried).toHaveLength(1000)
+  })
+
+  it('never exceed the limit and are well formed, however many there are', () => {
+    const counts = fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1, maxLength: 40 })
+    fc.assert(
+      fc.property(counts, fc.integer({ min: 1, max: 12 }), fc.nat(60), (listed, k, limit) => {
+        const tried = [...subsetsToTry(listed, k, limit)]
+        expect(tried.length).toBeLessThanOrEqual(limit)
+        for (const picks of tried) {
+          expect(new Set(picks.map(({ place }) => place)).size).toBe(k)
+          for (const { place, candidate } of picks) expect(candidate).toBeLessThan(listed[place] ?? 0)
+        }
+      }),
+    )
+  })
+
+  it('are none where there are too few places, or no attempts', () => {
+    expect([...subsetsToTry([1, 1], 3, 10)]).toEqual([])
+    expect([...subsetsToTry([], 1, 10)]).toEqual([])
+    expect([...subsetsToTry([1, 1, 1], 2, 0)]).toEqual([])
+  })
+})

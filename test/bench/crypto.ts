@@ -1,0 +1,206 @@
+/**
+ * Relayer CPU for one validator's exit: check 4 shares, interpolate, verify, split, encrypt for 11 oracles (threshold 7 of 11, cluster 3 of 4).
+ *
+ * Three programs side by side in one process, since absolute times swing; the ratios are what counts:
+ *
+ * - ours: what a worker does for a batch of 32 validators, its check of its own output included;
+ * - native sum: one straightforward call of blst, secp256k1 and node:crypto for every step, no check of the output;
+ * - plain: @noble/curves and eciesjs used straightforwardly.
+ */
+
+import { createCipheriv, hkdfSync, randomBytes } from 'node:crypto'
+import { createRequire } from 'node:module'
+import type { PublicKey, Signature } from '@chainsafe/blst'
+import { createBlstEngine } from '@dvt-relayer/crypto/bls-blst.ts'
+import { createNobleEngine } from '@dvt-relayer/crypto/bls-noble.ts'
+import { createFastEcies, createPlainEcies } from '@dvt-relayer/crypto/ecies.ts'
+import { splitExitSignature, splitWithCoefficients, verifyShareSets } from '@dvt-relayer/crypto/oracle-split.ts'
+import { type RecoverRequest, recoverSignatures } from '@dvt-relayer/crypto/recover.ts'
+import { bytesToNumber, GROUP_ORDER, modOrder, randomScalarBytes, scalarBytes } from '@dvt-relayer/crypto/scalar.ts'
+import { lagrangeFactors } from '@dvt-relayer/crypto/threshold.ts'
+
+/** CPU milliseconds for one validator. */
+export interface Row {
+  name: string
+  ours_ms: number
+  native_sum_ms: number
+  plain_ms?: number
+}
+
+const [NODES, THRESHOLD, ORACLES, ORACLE_THRESHOLD, BATCH] = [4, 3, 11, 7, 32]
+const INDEXES = Array.from({ length: NODES }, (_, i) => BigInt(i + 1))
+
+interface Validator {
+  message: Uint8Array
+  publicKey: Uint8Array
+  keyShares: Uint8Array[]
+  partials: Uint8Array[]
+}
+
+const blst = createRequire(import.meta.url)('@chainsafe/blst') as typeof import('@chainsafe/blst')
+const secp256k1 = createRequire(import.meta.url)('secp256k1/bindings.js') as {
+  publicKeyCreate(secret: Uint8Array, compressed: boolean): Uint8Array
+  ecdh(key: Uint8Array, secret: Uint8Array, options: object, output: Uint8Array): Uint8Array
+}
+
+function polynomialAt(coefficients: readonly bigint[], x: bigint): bigint {
+  return coefficients.reduceRight((sum, coefficient) => modOrder(sum * x + coefficient), 0n)
+}
+
+function makeValidator(): Validator {
+  const coefficients = Array.from({ length: THRESHOLD }, () => bytesToNumber(randomScalarBytes()))
+  const secretAt = (x: bigint) => blst.SecretKey.fromBytes(scalarBytes(polynomialAt(coefficients, x)))
+  const message = randomBytes(32)
+  return {
+    message,
+    publicKey: secretAt(0n).toPublicKey().toBytes(),
+    keyShares: INDEXES.map((x) => secretAt(x).toPublicKey().toBytes()),
+    partials: INDEXES.map((x) => secretAt(x).sign(message).toBytes()),
+  }
+}
+
+/** CPU milliseconds of a call, all threads of the process. */
+function cpuMs(run: () => void): number {
+  const start = process.cpuUsage()
+  run()
+  const { user, system } = process.cpuUsage(start)
+  return (user + system) / 1000
+}
+
+function assertDone(ok: boolean): void {
+  if (!ok) throw new Error('a step of the benchmark gave a wrong result')
+}
+
+function runOurs(engine: ReturnType<typeof createBlstEngine>, oracles: readonly Uint8Array[]) {
+  const ecies = createFastEcies()
+  return (validators: readonly Validator[]): void => {
+    const requests = validators.map(
+      ({ message, publicKey, keyShares, partials }): RecoverRequest => ({
+        message,
+        publicKey,
+        threshold: THRESHOLD,
+        candidates: new Map(INDEXES.map((index, i) => [index, partials.slice(i, i + 1)])),
+        knownShares: new Map(keyShares.map((share, i) => [BigInt(i + 1), share])),
+        maxAttempts: 100,
+      }),
+    )
+    const sets = recoverSignatures(engine, requests).flatMap((result, i) => {
+      const validator = validators[i]
+      if (result.status !== 'recovered' || validator === undefined) return []
+      const { message, publicKey } = validator
+      const request = { message, publicKey, signature: result.signature, threshold: ORACLE_THRESHOLD, oracles: ORACLES }
+      return [{ ...request, ...splitExitSignature(engine, request) }]
+    })
+    assertDone(sets.length === validators.length && verifyShareSets(engine, sets).every((fits) => fits))
+    for (const { signatureShares } of sets) {
+      oracles.forEach((oracle, i) => {
+        ecies.encrypt(oracle, signatureShares[i] ?? new Uint8Array())
+      })
+    }
+  }
+}
+
+/** A point times a public factor, with the additions that the binding offers. */
+function times<P>(point: P, factor: number, add: (points: P[]) => P): P {
+  return add(Array.from({ length: factor }, () => point))
+}
+
+function nativeOne(validator: Validator, oracles: readonly Uint8Array[]): void {
+  const { message } = validator
+  const sumSignatures = (points: Signature[]) => blst.aggregateSignatures(points)
+  const sumKeys = (points: PublicKey[]) => blst.aggregatePublicKeys(points)
+  const key = blst.PublicKey.fromBytes(validator.publicKey, true)
+  const partials = validator.partials.map((bytes, i) => {
+    const share = blst.PublicKey.fromBytes(validator.keyShares[i] ?? bytes, true)
+    const partial = blst.Signature.fromBytes(bytes, true, true)
+    assertDone(blst.verify(message, share, partial))
+    return partial
+  })
+  const [first, second, third] = partials
+  if (first === undefined || second === undefined || third === undefined) return
+  const negated = Uint8Array.from(times(second, 3, sumSignatures).toBytes())
+  negated[0] = (negated[0] ?? 0) ^ 0x20
+  const signature = sumSignatures([times(first, 3, sumSignatures), blst.Signature.fromBytes(negated), third])
+  assertDone(blst.verify(message, key, signature))
+  const coefficients = Array.from({ length: ORACLE_THRESHOLD - 1 }, () => bytesToNumber(randomScalarBytes()))
+  oracles.forEach((oracle, i) => {
+    const blind = blst.SecretKey.fromBytes(scalarBytes(polynomialAt([0n, ...coefficients], BigInt(i + 1))))
+    const share = sumSignatures([signature, blind.sign(message)]).toBytes()
+    sumKeys([key, blind.toPublicKey()]).toBytes()
+    nativeEncrypt(oracle, share)
+  })
+}
+
+function nativeEncrypt(oracle: Uint8Array, data: Uint8Array): Uint8Array {
+  const secret = randomBytes(32)
+  const ephemeral = secp256k1.publicKeyCreate(secret, false)
+  const hashfn = (x: Uint8Array, y: Uint8Array) => Uint8Array.from([4, ...x, ...y])
+  const shared = secp256k1.ecdh(oracle, secret, { hashfn }, new Uint8Array(65))
+  const key = hkdfSync('sha256', Buffer.concat([ephemeral, shared]), new Uint8Array(), new Uint8Array(), 32)
+  const nonce = randomBytes(16)
+  const cipher = createCipheriv('aes-256-gcm', new Uint8Array(key), nonce)
+  const encrypted = Buffer.concat([cipher.update(data), cipher.final()])
+  return Buffer.concat([ephemeral, nonce, cipher.getAuthTag(), encrypted])
+}
+
+function plainOne(validator: Validator, oracles: readonly Uint8Array[]): void {
+  const engine = createNobleEngine()
+  const ecies = createPlainEcies()
+  const { message, publicKey, keyShares, partials } = validator
+  partials.forEach((partial, i) => {
+    assertDone(engine.verify(keyShares[i] ?? publicKey, message, partial))
+  })
+  const base = INDEXES.slice(0, THRESHOLD)
+  const [signature = new Uint8Array()] = engine.combineSignatures(partials.slice(0, THRESHOLD), [lagrangeFactors(base)])
+  assertDone(engine.verify(publicKey, message, signature))
+  const coefficients = Array.from({ length: ORACLE_THRESHOLD - 1 }, () => bytesToNumber(randomBytes(32)) % GROUP_ORDER)
+  const { signatureShares } = splitWithCoefficients(engine, {
+    message,
+    publicKey,
+    signature,
+    threshold: ORACLE_THRESHOLD,
+    oracles: ORACLES,
+    coefficients,
+    path: 'plain',
+  })
+  oracles.forEach((oracle, i) => {
+    ecies.encrypt(oracle, signatureShares[i] ?? new Uint8Array())
+  })
+}
+
+/** The median of CPU milliseconds for one validator, after one round to warm up. */
+function median(times: readonly number[]): number {
+  return [...times.slice(1)].sort((a, b) => a - b)[(times.length - 1) >> 1] ?? Number.NaN
+}
+
+/** Runs the three programs in turn and gives their CPU times for one validator. */
+export async function benchCrypto(rounds = 6): Promise<Row[]> {
+  const oracles = Array.from({ length: ORACLES }, () => secp256k1.publicKeyCreate(randomBytes(32), false))
+  const ours = runOurs(createBlstEngine(), oracles)
+  const samples = { ours: [] as number[], native: [] as number[] }
+  for (let round = 0; round <= rounds; round++) {
+    const [one, two] = [0, 1].map(() => Array.from({ length: BATCH }, makeValidator))
+    samples.ours.push(cpuMs(() => ours(one ?? [])) / BATCH)
+    samples.native.push(cpuMs(() => two?.forEach((validator) => void nativeOne(validator, oracles))) / BATCH)
+  }
+  plainOne(makeValidator(), oracles)
+  const validator = makeValidator()
+  const plain = cpuMs(() => plainOne(validator, oracles))
+  return [
+    {
+      name: `one validator's exit, ${THRESHOLD} of ${NODES} nodes, ${ORACLE_THRESHOLD} of ${ORACLES} oracles`,
+      ours_ms: median(samples.ours),
+      native_sum_ms: median(samples.native),
+      plain_ms: plain,
+    },
+  ]
+}
+
+if (import.meta.main) {
+  for (const { name, ours_ms, native_sum_ms, plain_ms = Number.NaN } of await benchCrypto()) {
+    console.log(
+      `${name}: ours ${ours_ms.toFixed(2)} ms, native sum ${native_sum_ms.toFixed(2)} ms (${(ours_ms / native_sum_ms).toFixed(2)}), ` +
+        `plain ${plain_ms.toFixed(0)} ms (${(plain_ms / ours_ms).toFixed(0)} times ours)`,
+    )
+  }
+}

@@ -1,6 +1,9 @@
 /** Work that repeats: one round after the other, never two at once, ended by dispose. */
 
-import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { pause, withTimeout } from '@dvt-relayer/common/lifetime.ts'
+
+/** How long a stop waits for the round under way. */
+const LAST_ROUND_MS = 1500
 
 /** Runs `round` now and then every `intervalMs` (some jitter), until disposed. A round that throws is told and the next one comes. */
 export function startLoop(
@@ -25,7 +28,8 @@ export function startLoop(
     soon: () => wake.abort(),
     async [Symbol.asyncDispose]() {
       stop.abort()
-      await running
+      // A round that waits for a node that is away may take a minute; what is released next needs its part of the ten seconds.
+      await withTimeout(running, LAST_ROUND_MS).catch(() => {})
     },
   }
 }

@@ -1,0 +1,20 @@
+import { expect, test } from 'vitest'
+import { startLoop } from './loops.ts'
+
+test('a stop does not wait for a round that waits for a node that is away', async () => {
+  const errors: unknown[] = []
+  const loop = startLoop(() => new Promise<void>(() => {}), { intervalMs: 10, onError: (error) => errors.push(error) })
+  await loop[Symbol.asyncDispose]()
+  expect(errors).toEqual([])
+}, 5000)
+
+test('a stop lets a round that ends soon end', async () => {
+  let ended = false
+  const round = async (signal: AbortSignal) => {
+    await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+    ended = true
+  }
+  const loop = startLoop(round, { intervalMs: 10, onError: () => {} })
+  await loop[Symbol.asyncDispose]()
+  expect(ended).toBe(true)
+})

@@ -5,7 +5,7 @@ import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls.ts'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls-blst.ts'
-import { createPlainEcies } from '@dvt-relayer/crypto/ecies.ts'
+import { createFastEcies, createPlainEcies } from '@dvt-relayer/crypto/ecies.ts'
 import { exitSigningRoot } from '@dvt-relayer/crypto/messages.ts'
 import type { TestOracle } from './chain/oracles.ts'
 import type { MadeValidator } from './make-cluster.ts'
@@ -104,11 +104,15 @@ export async function assertOraclesCanExit(
   shares: ValidatorsResponse['validators'][number]['oracles_exit_signature_shares'],
 ): Promise<void> {
   if (shares === null) throw new Error('no shares')
-  const ecies = createPlainEcies()
+  const [fast, plain] = [createFastEcies(), createPlainEcies()]
   const message = exitSigningRoot(network, { epoch: network.capellaEpoch, validatorIndex })
   if (shares.public_keys.length !== oracles.length) throw new Error('not one share for each oracle')
   const decrypted = oracles.map(({ secretKey }, place) => {
-    const signature = ecies.decrypt(secretKey, fromHex(shares.encrypted_exit_signatures[place] ?? '', 193))
+    // The first with the library that oracles use; it takes a hundred times as long.
+    const signature = (place === 0 ? plain : fast).decrypt(
+      secretKey,
+      fromHex(shares.encrypted_exit_signatures[place] ?? '', 193),
+    )
     if (!engine.verify(fromHex(shares.public_keys[place] ?? '', 48), message, signature))
       throw new Error(`oracle ${place + 1} got a wrong share`)
     return { index: BigInt(place + 1), point: signature }

@@ -313,6 +313,17 @@ describe('shares unknown', () => {
     expect(recoverSignature(blst, { ...cluster.request, hints: [liar] }).status).toBe('recovered')
   })
 
+  it('spends nothing on hints with more candidates than a cluster has', () => {
+    const cluster = makeCluster(2, upTo(54))
+    const { engine, counts } = counting(blst)
+    const hints = Array.from({ length: 9 }, () => cluster.keys)
+    expect(recoverSignature(engine, { ...cluster.request, hints }).status).toBe('recovered')
+    expect(counts.triples).toBe(0)
+    const few = new Map([...cluster.keys].slice(0, 1))
+    recoverSignature(engine, { ...cluster.request, hints: hints.map(() => few) })
+    expect(counts.triples).toBe(8)
+  })
+
   it('fewer known shares than the threshold still narrow the search', () => {
     const cluster = makeCluster(3, upTo(4))
     const candidates = new Map(cluster.request.candidates).set(1n, [noise(1), cluster.right.get(1n) ?? noise(0)])

@@ -5,6 +5,7 @@ import { CryptoError } from './errors.ts'
 
 /** r: the order of G1 and G2. */
 export const GROUP_ORDER = 0x73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001n
+const HALF_ORDER = GROUP_ORDER >> 1n
 
 /** The remainder of 0 … r − 1. */
 export function modOrder(value: bigint): bigint {
@@ -14,8 +15,9 @@ export function modOrder(value: bigint): bigint {
 
 /** The representative with the smallest absolute value: −r/2 … r/2. Lagrange factors of small indexes become small again. */
 export function signedOrder(value: bigint): bigint {
+  if (value <= HALF_ORDER && value >= -HALF_ORDER) return value
   const remainder = modOrder(value)
-  return remainder > GROUP_ORDER >> 1n ? remainder - GROUP_ORDER : remainder
+  return remainder > HALF_ORDER ? remainder - GROUP_ORDER : remainder
 }
 
 /** 1 / value (mod r), by the extended Euclidean algorithm; for public numbers. @throws {CryptoError} SCALAR_INVALID for 0 */

@@ -1,0 +1,80 @@
+/**
+ * `npm run bench`: every row of the numbers to reach, each with its baseline at its side.
+ *
+ *     npm run bench -- --only list,busy     some rows
+ *     npm run bench -- --json bench.json    the numbers for programs, into a file or, without a name, instead of the table
+ *     npm run bench -- --full               nothing extrapolated
+ *     npm run bench -- --profile <folder>   CPU profiles of the relayers
+ */
+
+import { writeFile } from 'node:fs/promises'
+import { availableParallelism, cpus, loadavg } from 'node:os'
+import { parseArgs } from 'node:util'
+import type { BenchRow } from './report.ts'
+import { markdownTable } from './report.ts'
+import { benchCryptoRow } from './rows/crypto.ts'
+import { benchEndToEnd } from './rows/end-to-end.ts'
+import { benchList } from './rows/list.ts'
+import { benchKeystores, benchSigning } from './rows/sidecar.ts'
+import { benchStart } from './rows/start.ts'
+import { benchWork } from './rows/work.ts'
+import type { Stage } from './stage.ts'
+import { createStage } from './stage.ts'
+
+/** What is run together, and the rows it gives. */
+const GROUPS: { rows: string[]; run(stage: Stage, isFull: boolean): Promise<BenchRow[]> }[] = [
+  { rows: ['crypto'], run: benchCryptoRow },
+  { rows: ['whole', 'busy'], run: benchWork },
+  { rows: ['one', 'hundred', 'thousand'], run: benchEndToEnd },
+  { rows: ['list', 'memory'], run: benchList },
+  { rows: ['start'], run: benchStart },
+  { rows: ['sidecar-sign'], run: benchSigning },
+  { rows: ['sidecar-keys'], run: benchKeystores },
+]
+const ROWS = GROUPS.flatMap(({ rows }) => rows)
+
+const args = process.argv.slice(2)
+const { values: options } = parseArgs({
+  // `--json` without a file means standard output.
+  args: args.flatMap((arg, place) => {
+    const next = args[place + 1]
+    return arg === '--json' && (next === undefined || next.startsWith('--')) ? ['--json=-'] : [arg]
+  }),
+  options: {
+    only: { type: 'string' },
+    json: { type: 'string' },
+    full: { type: 'boolean', default: false },
+    profile: { type: 'string' },
+  },
+})
+const wanted = options.only?.split(',') ?? ROWS
+const unknown = wanted.filter((id) => !ROWS.includes(id))
+if (unknown.length > 0) throw new Error(`there is no row ${unknown.join(', ')}; the rows are ${ROWS.join(', ')}`)
+
+const machine = { cpu: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), node: process.version }
+const load = loadavg()[0] ?? Number.NaN
+const started = performance.now()
+const say = (line: string) =>
+  process.stderr.write(`${((performance.now() - started) / 1000).toFixed(0).padStart(4)} s  ${line}\n`)
+const rows: BenchRow[] = []
+{
+  await using stage = await createStage({ profileDir: options.profile, say })
+  for (const group of GROUPS.filter((one) => one.rows.some((id) => wanted.includes(id)))) {
+    say(`measuring ${group.rows.join(', ')}`)
+    rows.push(...(await group.run(stage, options.full)).filter(({ id }) => wanted.includes(id)))
+  }
+}
+const seconds = (performance.now() - started) / 1000
+const json = JSON.stringify(
+  { at: new Date().toISOString(), machine, load_at_start: load, seconds: Math.round(seconds), rows },
+  null,
+  1,
+)
+if (options.json === '-') console.log(json)
+else {
+  if (options.json !== undefined) await writeFile(options.json, `${json}\n`)
+  console.log(markdownTable(rows))
+  console.log(
+    `\n${machine.cores} cores of ${machine.cpu}, Node ${machine.node}, load before the run ${load.toFixed(1)}; ${seconds.toFixed(0)} s`,
+  )
+}

@@ -1,0 +1,134 @@
+/** Rows: what a sidecar needs to sign and post, and to decrypt its keystores. */
+
+import { createCipheriv, createHash, pbkdf2, pbkdf2Sync, randomBytes, randomUUID } from 'node:crypto'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { toHex } from '@dvt-relayer/common/hex.ts'
+import { createBlstEngine } from '@dvt-relayer/crypto/bls-blst.ts'
+import { exitSigningRoot } from '@dvt-relayer/crypto/messages.ts'
+import { startStandInRelayer } from '../../integration/sidecar-stand-in.ts'
+import type { KeyedValidator } from '../../support/nodes.ts'
+import { median, timed } from '../measure.ts'
+import type { BenchRow } from '../report.ts'
+import { formatMs } from '../report.ts'
+import type { Stage } from '../stage.ts'
+
+const EXITS = 1000
+const ROUNDS = 3
+/** More than the poll interval: a sidecar signs one key for one index after the other no faster. */
+const PAUSE_MS = 2200
+const KEYSTORES = 1000
+const ROUNDS_OF_KDF = 262_144
+
+/** Signs and posts against a relayer stand-in. */
+export async function benchSigning(stage: Stage): Promise<BenchRow[]> {
+  const validators = (await stage.cluster()).validators.slice(0, EXITS)
+  const { network } = await stage.world()
+  await using relayer = await startStandInRelayer({ generation: 'ours', network: network.name })
+  await using _sidecar = await stage.startSidecar(0, relayer.url)
+  const keys = validators.map(({ publicKey }) => toHex(publicKey))
+  const times: number[] = []
+  for (let round = 0; round < ROUNDS; round++) {
+    await sleep(round === 0 ? 200 : PAUSE_MS)
+    const before = relayer.posts.length
+    times.push(
+      await timed(() => {
+        keys.forEach((key, place) => {
+          relayer.addExit(key, 1000 * (round + 1) + place)
+        })
+        return relayer.until(() => relayer.posts.length >= before + EXITS)
+      }),
+    )
+  }
+  const engine = createBlstEngine()
+  const signing = await timed(() =>
+    validators.forEach(({ secretKey }, place) => {
+      engine.sign(secretKey, exitSigningRoot(network, { epoch: network.capellaEpoch, validatorIndex: place }))
+    }),
+  )
+  const best = median(times)
+  return [
+    {
+      id: 'sidecar-sign',
+      name: `sidecar: ${EXITS} exits signed and posted, from the change of the list to the last post, median of ${ROUNDS}`,
+      measured: formatMs(best),
+      target: '≤ 1 s',
+      isMet: best <= 1000,
+      baseline: `${EXITS} signatures by blst in a loop: ${formatMs(signing)}`,
+      ratio: best / signing,
+      limit: 'signing on one thread',
+      values: { ms: best, first_ms: times[0] ?? Number.NaN, signing_ms: signing },
+    },
+  ]
+}
+
+/** Decrypts keystores of full strength; a part of them, multiplied, unless all are asked for. */
+export async function benchKeystores(stage: Stage, isFull: boolean): Promise<BenchRow[]> {
+  const count = isFull ? KEYSTORES : KEYSTORES / 5
+  const { validators } = await stage.cluster()
+  const dir = join(stage.dir, 'strong')
+  await writeStrongKeystores(dir, validators.slice(0, count))
+  await using relayer = await startStandInRelayer({ generation: 'ours', network: (await stage.world()).network.name })
+  await using sidecar = await stage.startSidecar(0, relayer.url, { OBOL_KEYSTORES_DIR: dir })
+  const { seconds } = await sidecar.logged('keys loaded')
+  const isProgressShown = sidecar.output().includes('"msg":"decrypting keystores"')
+  const ms = Number(seconds) * 1000 * (KEYSTORES / count)
+  const cores = availableParallelism()
+  const sample = 8 * cores
+  const derive = promisify(pbkdf2)
+  const derivation = await timed(() =>
+    Promise.all(
+      Array.from({ length: cores }, async () => {
+        for (let i = 0; i < sample / cores; i++) await derive('password', randomBytes(32), ROUNDS_OF_KDF, 32, 'sha256')
+      }),
+    ),
+  )
+  const bare = (derivation / sample) * KEYSTORES
+  return [
+    {
+      id: 'sidecar-keys',
+      name: `sidecar: ${KEYSTORES} keystores of ${ROUNDS_OF_KDF} rounds decrypted on ${cores} cores`,
+      measured: `${formatMs(ms)}${isFull ? '' : ` (${count} measured, times ${KEYSTORES / count})`}, progress ${isProgressShown ? 'shown' : 'not shown'}`,
+      target: '≤ 60 s',
+      isMet: ms <= 60_000 && isProgressShown,
+      baseline: `node:crypto pbkdf2 alone on all cores: ${formatMs(bare)}`,
+      ratio: ms / bare,
+      limit: 'PBKDF2 itself: the rounds, on every core',
+      values: { ms, measured_keystores: count, pbkdf2_ms: bare },
+    },
+  ]
+}
+
+/** Keystores of node 0 as charon writes them. One derivation serves all of them here; who opens them has to derive each. */
+async function writeStrongKeystores(dir: string, validators: readonly KeyedValidator[]): Promise<void> {
+  const [password, salt] = [randomBytes(16).toString('hex'), randomBytes(32)]
+  const key = pbkdf2Sync(password, salt, ROUNDS_OF_KDF, 32, 'sha256')
+  await mkdir(dir, { recursive: true })
+  for (const [place, { shares }] of validators.entries()) {
+    const [share] = shares
+    if (share === undefined) throw new Error('a validator without shares')
+    const iv = randomBytes(16)
+    const ciphertext = createCipheriv('aes-128-ctr', key.subarray(0, 16), iv).update(share.secretKey)
+    const checksum = createHash('sha256').update(key.subarray(16)).update(ciphertext).digest('hex')
+    const keystore = {
+      crypto: {
+        kdf: {
+          function: 'pbkdf2',
+          params: { dklen: 32, c: ROUNDS_OF_KDF, prf: 'hmac-sha256', salt: salt.toString('hex') },
+          message: '',
+        },
+        checksum: { function: 'sha256', params: {}, message: checksum },
+        cipher: { function: 'aes-128-ctr', params: { iv: iv.toString('hex') }, message: ciphertext.toString('hex') },
+      },
+      pubkey: toHex(share.publicKey).slice(2),
+      path: 'm/12381/3600/0/0/0',
+      uuid: randomUUID(),
+      version: 4,
+    }
+    await writeFile(join(dir, `keystore-${place}.json`), JSON.stringify(keystore))
+    await writeFile(join(dir, `keystore-${place}.txt`), password, { mode: 0o400 })
+  }
+}

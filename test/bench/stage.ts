@@ -1,0 +1,226 @@
+/** What the rows run on: one PostgreSQL, one chain, one big cluster, and relayers and sidecars as processes. */
+
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ExitsResponse, ValidatorsResponse } from '@dvt-relayer/api/schemas.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
+import type { Environment } from '@dvt-relayer/common/settings.ts'
+import type { MadeCluster } from '../support/make-cluster.ts'
+import { makeCluster } from '../support/make-cluster.ts'
+import type { KeyedValidator } from '../support/nodes.ts'
+import { partialExit } from '../support/nodes.ts'
+import { createTestDatabase, startTestPostgres, TEST_DATABASE_URL } from '../support/postgres.ts'
+import type { AppProcess } from '../support/process.ts'
+import { startProcess } from '../support/process.ts'
+import type { World } from '../support/world.ts'
+import { startWorld } from '../support/world.ts'
+import { benchCrypto } from './crypto.ts'
+import { send, sendJson } from './measure.ts'
+
+export const NODES = 4
+export const THRESHOLD = 3
+/** Validators of the one cluster all rows share: enough for the row that needs most. */
+export const VALIDATORS = 1300
+
+/** A relayer process that is ready. */
+export interface RunningRelayer extends AsyncDisposable {
+  readonly url: string
+  readonly pid: number
+  readonly databaseUrl: string
+  readonly process: AppProcess
+  /** From the start of the process to the first 200 of `/health` and of `/ready`. */
+  readonly startMs: { health: number; ready: number }
+}
+
+export interface Stage extends AsyncDisposable {
+  readonly dir: string
+  /** URL of the PostgreSQL server. */
+  readonly serverUrl: string
+  world(): Promise<World>
+  cluster(): Promise<MadeCluster>
+  /** CPU of the native sum for one validator's exit, measured in this process. */
+  nativeSumMs(): Promise<number>
+  /** Starts a relayer on a database of its own, without locks unless told. */
+  startRelayer(more?: Environment): Promise<RunningRelayer>
+  /** The same with the cluster's lock. */
+  startClusterRelayer(): Promise<RunningRelayer>
+  /** Starts the sidecar of a node (from 0) and waits until it knows the relayer's list. */
+  startSidecar(node: number, relayerUrl: string, more?: Environment): Promise<AppProcess>
+}
+
+/** Makes each part when it is first asked for. */
+const lazily = <T>(make: () => Promise<T>): (() => Promise<T>) => {
+  let made: Promise<T> | undefined
+  return () => {
+    made ??= make()
+    return made
+  }
+}
+
+/**
+ * Prepares the stage; only PostgreSQL is started at once.
+ *
+ * @param options `profileDir`: every relayer writes CPU profiles of its threads there when it ends
+ */
+export async function createStage(options: {
+  profileDir: string | undefined
+  say(line: string): void
+}): Promise<Stage> {
+  await using stack = new AsyncDisposableStack()
+  const dir = await mkdtemp(join(tmpdir(), 'dvt-bench-'))
+  stack.defer(() => rm(dir, { recursive: true, force: true }))
+  const server = stack.use(await startTestPostgres())
+  process.env[TEST_DATABASE_URL] = server.url
+  const resources = stack.move()
+  const profiled: Environment =
+    options.profileDir === undefined ? {} : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${options.profileDir}` }
+
+  const world = lazily(async () => resources.use(await startWorld()))
+  const cluster = lazily(async () => {
+    options.say(`making a cluster of ${VALIDATORS} validators`)
+    const { network } = await world()
+    return makeCluster({
+      dir: join(dir, 'cluster'),
+      nodes: NODES,
+      threshold: THRESHOLD,
+      validators: VALIDATORS,
+      network,
+      withdrawalAddress: randomBytes(20),
+      feeRecipient: randomBytes(20),
+      name: 'bench',
+    })
+  })
+
+  async function startRelayer(more: Environment = {}): Promise<RunningRelayer> {
+    await using owned = new AsyncDisposableStack()
+    const database = owned.use(await createTestDatabase())
+    const environment = (await world()).environment({
+      DATABASE_URL: database.url,
+      SIGNATURE_THRESHOLD: String(THRESHOLD),
+      ...profiled,
+      ...more,
+    })
+    const started = performance.now()
+    const app = startProcess('relayer', environment)
+    owned.defer(async () => {
+      await app.end('SIGTERM')
+    })
+    const { url } = await app.logged('relayer started')
+    if (typeof url !== 'string') throw new Error('the relayer does not say where it listens')
+    const health = await untilOk(url, '/health', started)
+    const ready = await untilOk(url, '/ready', started)
+    const kept = owned.move()
+    return {
+      url,
+      pid: app.child.pid ?? 0,
+      databaseUrl: database.url,
+      process: app,
+      startMs: { health, ready },
+      [Symbol.asyncDispose]: () => kept.disposeAsync(),
+    }
+  }
+
+  return {
+    dir,
+    serverUrl: server.url,
+    world,
+    cluster,
+    nativeSumMs: lazily(async () => (await benchCrypto(2))[0]?.native_sum_ms ?? Number.NaN),
+    startRelayer,
+    startClusterRelayer: async () => startRelayer({ CLUSTER_LOCK_FILES: (await cluster()).lockFile }),
+    async startSidecar(node, relayerUrl, more = {}) {
+      const files = (await cluster()).nodes[node]
+      if (files === undefined) throw new Error(`there is no node ${node}`)
+      const app = startProcess('sidecar', {
+        NETWORK: (await world()).network.name,
+        RELAYER_ENDPOINT: relayerUrl,
+        OBOL_KEYSTORES_DIR: files.keystoresDir,
+        OBOL_CLUSTER_LOCK_FILE: files.lockFile,
+        ...more,
+      })
+      try {
+        await app.logged('relayer knows long polling')
+      } catch (error) {
+        await app[Symbol.asyncDispose]()
+        throw error
+      }
+      return app
+    },
+    [Symbol.asyncDispose]: () => resources.disposeAsync(),
+  }
+}
+
+/** Milliseconds since `started` until a path answers 200; at most a minute. */
+async function untilOk(url: string, path: string, started: number): Promise<number> {
+  while (performance.now() - started < 60_000) {
+    if ((await send(url, path)).status === 200) return performance.now() - started
+    await sleep(5)
+  }
+  throw new Error(`${path} does not answer 200 within a minute`)
+}
+
+/** Public keys as requests have them. */
+export const keysOf = (validators: readonly KeyedValidator[]): string[] =>
+  validators.map(({ publicKey }) => toHex(publicKey))
+
+/** Asks for exits as an operator does; returns them as the list shows them. */
+export async function requestExits(
+  url: string,
+  validators: readonly KeyedValidator[],
+): Promise<Map<string, { validatorIndex: number }>> {
+  const keys = keysOf(validators)
+  await sendJson(url, '/validators', { public_keys: keys })
+  const wanted = new Set(keys)
+  const { exits } = await sendJson<ExitsResponse>(url, '/exits')
+  return new Map(
+    exits
+      .filter(({ public_key: key }) => wanted.has(key))
+      .map((exit) => [exit.public_key, { validatorIndex: exit.validator_index }]),
+  )
+}
+
+/** The body of one node's post for these validators. */
+export function signedBody(
+  network: World['network'],
+  validators: readonly KeyedValidator[],
+  exits: ReadonlyMap<string, { validatorIndex: number }>,
+  shareIndex: number,
+): string {
+  const shares = validators.map((validator) => {
+    const publicKey = toHex(validator.publicKey)
+    const validatorIndex = exits.get(publicKey)?.validatorIndex
+    if (validatorIndex === undefined) throw new Error('an exit that was asked for is not listed')
+    return { public_key: publicKey, exit_signature: partialExit(network, validator, shareIndex, validatorIndex) }
+  })
+  return JSON.stringify({ share_index: shareIndex, shares })
+}
+
+/**
+ * Follows the list by long polling until all these exits are ready, then fetches their oracle shares as the operator does.
+ *
+ * @returns when how many became ready, milliseconds of `performance.now`, and when the shares were there
+ */
+export async function untilReady(
+  url: string,
+  validators: readonly KeyedValidator[],
+): Promise<{ steps: { at: number; count: number }[]; doneAt: number }> {
+  const keys = keysOf(validators)
+  const open = new Set(keys)
+  const steps: { at: number; count: number }[] = []
+  let after: number | undefined
+  const deadline = performance.now() + 120_000
+  while (open.size > 0) {
+    if (performance.now() > deadline) throw new Error(`${open.size} exits are not ready within two minutes`)
+    const list = await sendJson<ExitsResponse>(url, after === undefined ? '/exits' : `/exits?wait=20&after=${after}`)
+    const before = open.size
+    for (const exit of list.exits) if (exit.is_exit_signature_ready) open.delete(exit.public_key)
+    if (open.size < before) steps.push({ at: performance.now(), count: before - open.size })
+    after = list.revision
+  }
+  const answer = await sendJson<ValidatorsResponse>(url, '/validators', { public_keys: keys })
+  if (!answer.ready) throw new Error('exits are ready without oracle shares')
+  return { steps, doneAt: performance.now() }
+}

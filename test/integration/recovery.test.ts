@@ -72,14 +72,9 @@ describe('several processes', () => {
     await postValidators(api.url, keys)
     for (const share of [1, 2, 3]) await sidecarRound(api.url, world.network, validators, share)
     expect((await exitOf(api.url, keys[0] ?? ''))?.is_exit_signature_ready).toBe(false)
-    const { readConfig } = await import('../../apps/relayer/src/config.ts')
-    const { startRelayer } = await import('../../apps/relayer/src/relayer.ts')
-    const { silentLogger } = await import('@dvt-relayer/common/logger.ts')
-    await using worker = await startRelayer(readConfig(world.environment({ ...threshold, ROLE: 'worker' })).config, {
-      logger: silentLogger,
-      threads: 1,
-    })
-    expect(worker.url).toBeUndefined()
+    await using worker = await world.startRelayer({ ...threshold, ROLE: 'worker' })
+    expect((await ask(worker.url, '/health')).status).toBe(200)
+    expect((await ask(worker.url, '/exits')).status).toBe(404)
     await untilShares(api.url, keys)
   })
 })

@@ -41,10 +41,7 @@ export interface World extends AsyncDisposable {
   /** The environment a relayer of this world runs with. */
   environment(more?: Environment): Environment
   /** Starts a relayer in this process; disposed by the caller. */
-  startRelayer(
-    more?: Environment,
-    overrides?: { logger?: Logger; threads?: number },
-  ): Promise<Relayer & { url: string }>
+  startRelayer(more?: Environment, overrides?: { logger?: Logger; threads?: number }): Promise<Relayer>
   /** Announces a new oracle set. */
   announce(oracles: readonly TestOracle[], threshold: number): Promise<string>
 }
@@ -100,10 +97,7 @@ export async function startWorld(
     environment,
     async startRelayer(more, overrides = {}) {
       const { config } = readConfig(environment(more))
-      const relayer = await startRelayer(config, { logger: silentLogger, threads: 1, ...overrides })
-      const { url } = relayer
-      if (url === undefined) throw new Error('a worker has no URL')
-      return Object.assign(relayer, { url })
+      return startRelayer(config, { logger: silentLogger, threads: 1, ...overrides })
     },
     announce,
     [Symbol.asyncDispose]: () => resources[Symbol.asyncDispose](),

@@ -6,8 +6,8 @@
 import type { BlsEngine } from '@dvt-relayer/crypto/bls.ts'
 import type { Ecies } from '@dvt-relayer/crypto/ecies.ts'
 import { splitExitSignature, verifyShareSets } from '@dvt-relayer/crypto/oracle-split.ts'
-import type { RecoverRequest } from '@dvt-relayer/crypto/recover.ts'
-import { recoverSignatures } from '@dvt-relayer/crypto/recover.ts'
+import type { RecoverRequest, RecoverResult } from '@dvt-relayer/crypto/recover.ts'
+import { recoverSignature, recoverSignatures } from '@dvt-relayer/crypto/recover.ts'
 
 /** (public key, message, signature) to verify. */
 export interface Triple {
@@ -54,6 +54,8 @@ export type FinishedExit =
  * some seconds of one worker thread, and the pause between attempts doubles up to a minute.
  */
 export const MAX_RECOVERY_ATTEMPTS = 1500
+/** How many of the most recently seen share indexes are looked at by themselves. */
+const RECENT_INDEXES = 14
 
 /** What a worker can be asked. */
 export interface Tasks {
@@ -82,9 +84,7 @@ function finish(
 ): FinishedExit[] {
   // With a signature at hand candidates are only judged: those that came after it.
   const open = exits.filter(({ candidates, signature }) => candidates.length > 0 || signature === undefined)
-  const results = new Map(
-    recoverSignatures(engine, open.map(recoverRequest)).map((result, place) => [open[place], result]),
-  )
+  const results = new Map(recover(engine, open).map((result, place) => [open[place], result]))
   const finished = exits.map((exit): FinishedExit => {
     const result = results.get(exit)
     const wrong = (result?.wrong ?? []).map(({ index, signature }) => ({ shareIndex: Number(index), signature }))
@@ -100,6 +100,18 @@ function finish(
     }
   })
   return oracleSet === undefined ? finished : split(engine, ecies, exits, finished, oracleSet)
+}
+
+/**
+ * Recovery looks at the lowest share indexes first. Where that finds nothing among many, indexes may have been invented below the
+ * true ones: the most recently seen are looked at by themselves, for true nodes go on posting.
+ */
+function recover(engine: BlsEngine, exits: readonly ExitToFinish[]): RecoverResult[] {
+  return recoverSignatures(engine, exits.map(recoverRequest)).map((result, place) => {
+    const exit = exits[place]
+    if (result.status !== 'not_found' || exit === undefined || exit.candidates.length <= RECENT_INDEXES) return result
+    return recoverSignature(engine, recoverRequest({ ...exit, candidates: exit.candidates.slice(0, RECENT_INDEXES) }))
+  })
 }
 
 function recoverRequest({ message, publicKey, threshold, candidates }: ExitToFinish): RecoverRequest {

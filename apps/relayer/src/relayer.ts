@@ -43,10 +43,10 @@ const CHECK_MS = 3000
 
 /** A running relayer. */
 export interface Relayer extends AsyncDisposable {
-  /** Base URL it listens on; undefined for a worker. */
-  readonly url: string | undefined
-  /** The application, for tests that inject; undefined for a worker. */
-  readonly app: App | undefined
+  /** Base URL it listens on. A worker answers only what people and machines around it ask (health, readiness, metrics). */
+  readonly url: string
+  /** The application, for tests that inject. */
+  readonly app: App
 }
 
 /** What tests put in place of the real thing. */
@@ -151,11 +151,6 @@ async function compose(
           }),
         )
   if (config.role !== 'api') lifetime.use('worker', startWorker(queue, { oracleShares, signatures }))
-  if (config.role === 'worker') {
-    logger.info({ role: config.role, queue: queue.name }, 'relayer started')
-    return { url: undefined, app: undefined, [Symbol.asyncDispose]: () => lifetime[Symbol.asyncDispose]() }
-  }
-
   const services = { exits: createExits(context), signatures, oracleShares, exitList, health }
   const app = await createApp({
     config,

@@ -106,6 +106,7 @@ export async function createApp(context: HttpContext): Promise<App> {
   })
   await app.register(async (scope) => {
     operationsRoutes(scope, context)
+    if (config.role === 'worker') return
     validatorRoutes(scope, context)
     exitRoutes(scope, context)
   })

@@ -9,7 +9,16 @@ import { silentLogger } from '../../libs/common/src/logger.ts'
 import { startBeacon } from '../support/chain/beacon.ts'
 import type { StandInAnswer } from '../support/chain/http-stand-in.ts'
 import { type StandInRelayer, startStandInRelayer } from './sidecar-stand-in.ts'
-import { configOf, expectAllRight, first, hasten, isRight, keysOf, recordingLogger } from './sidecar-support.ts'
+import {
+  configOf,
+  expectAllRight,
+  first,
+  hasten,
+  isRight,
+  keysOf,
+  REJECTED,
+  recordingLogger,
+} from './sidecar-support.ts'
 
 const NAME = 'cluster-4'
 const quiet = { logger: silentLogger }
@@ -147,9 +156,7 @@ describe.each(['existing', 'ours'] as const)('a relayer that is %s', (generation
     expectAllRight(NAME, relayer.posts)
     expect(posts).toBe(answers.length + 1)
     expect(find('post failed, it is tried again').length).toBe(2)
-    expect(find('relayer rejects partial signatures: its cluster lock may differ from ours')).toMatchObject([
-      { code: 'OTHER' },
-    ])
+    expect(find(REJECTED)).toMatchObject([{ code: 'OTHER' }])
   })
 
   it('names another index in every list: each key costs one signature in a poll interval', async () => {

@@ -14,6 +14,10 @@ export const engine = createBlstEngine()
 /** The poll interval of sidecars under test. */
 export const POLL_MS = 60
 
+/** What the log says of a signature the relayer rejects. */
+export const REJECTED =
+  'relayer rejects partial signatures: its cluster lock may differ from ours, or somebody else posts for this node'
+
 /** The config of one node of a fixture cluster, through the environment, with a faster poll. */
 export function configOf(
   name: FixtureClusterName,

@@ -15,6 +15,7 @@ import {
   isRight,
   keysOf,
   POLL_MS,
+  REJECTED,
   recordingLogger,
   rootOf,
 } from './sidecar-support.ts'
@@ -65,6 +66,22 @@ describe('against our relayer', () => {
     expect(relayer.seen.filter(({ path }) => path === '/exits').length).toBeLessThanOrEqual(3)
     expect(Number(first(polls()).query.get('wait'))).toBeGreaterThan(10)
     expectAllRight(NAME, relayer.posts)
+  })
+
+  it('signs the next exit while the relayer still works on the last post', async () => {
+    await using relayer = await startStandInRelayer({ generation: 'ours' })
+    relayer.addExit(KEY, 7)
+    const busy = Promise.withResolvers<undefined>()
+    let posts = 0
+    relayer.hook = ({ path }) => (path === '/exit-signature' && posts++ === 0 ? busy.promise : undefined)
+    await using _sidecar = await startSidecar(configOf(NAME, 0, relayer.url), quiet)
+    await relayer.until(() => relayer.seen.some(({ query }) => query.has('wait')))
+    relayer.addExit(OTHER, 8)
+    await relayer.until(() => relayer.posts.length > 0)
+    expect(relayer.posts.map(({ publicKey }) => publicKey)).toEqual([OTHER])
+    busy.resolve(undefined)
+    await relayer.until(() => relayer.posts.length > 1)
+    expect(relayer.posts.map(({ publicKey }) => publicKey)).toEqual([OTHER, KEY])
   })
 
   it('asks for a full list now and then, and finds what no change had told', async () => {
@@ -129,7 +146,7 @@ describe('against our relayer', () => {
     await using sidecar = await startSidecar(configOf(NAME, 0, relayer.url), { logger })
     const posts = () => relayer.seen.filter(({ path }) => path === '/exit-signature').length
     await relayer.until(() => posts() >= 3)
-    const warned = find('relayer rejects partial signatures: its cluster lock may differ from ours')
+    const warned = find(REJECTED)
     expect(warned).toMatchObject([{ code: 'SIGNATURE_WRONG', count: 2, share_index: 1, validator_indexes: [7, 8] }])
     expect(text.join('')).not.toContain('said the relayer')
     expect(await sidecar.metrics()).toMatch(/dvt_sidecar_signatures_rejected_total [4-9]/)
@@ -137,6 +154,21 @@ describe('against our relayer', () => {
 })
 
 describe('against an existing relayer', () => {
+  it('acts for several nodes of a cluster in one process', async () => {
+    await using relayer = await startStandInRelayer({ generation: 'existing' })
+    relayer.addExit(KEY, 7)
+    relayer.addExit(OTHER, 8)
+    const config = configOf(NAME, 0, relayer.url, {
+      OBOL_KEYSTORES_DIR: loadFixtureCluster(NAME).dir,
+      OBOL_KEYSTORES_DIR_TEMPLATE: 'node{node_index}/validator_keys',
+      OBOL_NODE_INDEXES: '0,1,3',
+    })
+    await using _sidecar = await startSidecar(config, quiet)
+    await relayer.until(() => relayer.posts.length === 6)
+    expectAllRight(NAME, relayer.posts)
+    expect(relayer.exits.get(OTHER)?.share_indexes_ready.toSorted()).toEqual([1, 2, 4])
+  })
+
   it('posts the same bytes again, once a poll interval, while they are not listed', async () => {
     await using relayer = await startStandInRelayer({ generation: 'existing' })
     relayer.takes = false

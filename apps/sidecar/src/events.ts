@@ -105,7 +105,7 @@ export function createEvents(logger: Logger) {
       if (firstTime > 0) logger.info({ share_index: shareIndex, count: firstTime }, 'partial signatures handed in')
     },
     signaturesRejected: (count: number) => metrics.count('dvt_sidecar_signatures_rejected_total', {}, count),
-    /** Told once per message and code. */
+    /** Told once per exit and code; `LISTED` where the relayer's list says so. */
     rejectionSeen: (code: string, shareIndex: number, validatorIndexes: readonly number[]) =>
       logger.warn(
         {
@@ -114,11 +114,11 @@ export function createEvents(logger: Logger) {
           count: validatorIndexes.length,
           validator_indexes: shown(validatorIndexes),
         },
-        'relayer rejects partial signatures: its cluster lock may differ from ours',
+        'relayer rejects partial signatures: its cluster lock may differ from ours, or somebody else posts for this node',
       ),
     postFailed: (err: unknown, shareIndex: number, count: number) =>
       logger.warn({ err, share_index: shareIndex, count }, 'post failed, it is tried again'),
-    roundDone: (seconds: number) => metrics.observe('dvt_sidecar_sign_seconds', seconds),
+    batchAnswered: (seconds: number) => metrics.observe('dvt_sidecar_sign_seconds', seconds),
     loopFailed: (err: unknown) => logger.error({ err }, 'a round failed unexpectedly, the next one comes'),
   }
 }

@@ -56,6 +56,15 @@ describe('exit book', () => {
     expect(book.nextDueAt()).toBe(100 + POLL_MS)
   })
 
+  it('waits for the answer to a post, but not where the index has changed meanwhile', () => {
+    const book = createExitBook([share(A)], POLL_MS)
+    book.applyList([item(A, 7)])
+    for (const entry of book.due(0)) entry.isPosting = true
+    expect(book.nextDueAt()).toBe(Number.POSITIVE_INFINITY)
+    book.applyList([item(A, 8)])
+    expect(book.due(0).length).toBe(1)
+  })
+
   it('keeps the signature while the index stays, forgets it when the index changes', () => {
     const book = createExitBook([share(A)], POLL_MS)
     book.applyList([item(A, 7)])
@@ -68,6 +77,17 @@ describe('exit book', () => {
     book.applyChanges([item(A, 9)])
     expect([entry.signature, entry.postedAt, entry.validatorIndex]).toEqual([undefined, undefined, 9])
     expect(book.nextDueAt()).toBe(50 + POLL_MS)
+  })
+
+  it('tells once that the relayer lists a posted signature as wrong', () => {
+    const book = createExitBook([share(A), share(B)], POLL_MS)
+    const wrong = { share_indexes_rejected: [2] }
+    book.applyList([item(A, 7, wrong), item(B, 8, wrong)])
+    expect(book.takeRejections().size).toBe(0)
+    for (const entry of book.due(0)) if (entry.validatorIndex === 7) entry.postedAt = 0
+    book.applyList([item(A, 7, wrong), item(B, 8, wrong)])
+    expect([...book.takeRejections()]).toEqual([[2, [7]]])
+    expect(book.takeRejections().size).toBe(0)
   })
 
   it('takes the first of two items for one key', () => {

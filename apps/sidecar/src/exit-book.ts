@@ -18,10 +18,14 @@ export interface Entry {
   isSettled: boolean
   /** The relayer has a signature of this share that it could not verify yet, or has refused one. */
   isWaiting: boolean
+  /** The relayer lists this share index as one that sent a wrong signature. */
+  isRejected: boolean
   /** The signature for `validatorIndex`, lower-case hex, once it is made. */
   signature: string | undefined
   signedAt: number | undefined
   postedAt: number | undefined
+  /** A post with it is on its way. */
+  isPosting: boolean
   /** Not before this, whatever else. */
   notBefore: number
   /** What was last warned of for this exit. */
@@ -41,9 +45,11 @@ export function createExitBook(keyShares: readonly KeyShare[], pollIntervalMs: n
       isListed: false,
       isSettled: false,
       isWaiting: false,
+      isRejected: false,
       signature: undefined,
       signedAt: undefined,
       postedAt: undefined,
+      isPosting: false,
       notBefore: 0,
       warned: undefined,
     }
@@ -59,15 +65,15 @@ export function createExitBook(keyShares: readonly KeyShare[], pollIntervalMs: n
       entry.validatorIndex = item.validator_index
       entry.signature = undefined
       entry.postedAt = undefined
+      entry.isPosting = false
       entry.warned = undefined
       // A relayer that names another index in every answer costs one signature a key and interval.
       entry.notBefore = entry.signedAt === undefined ? 0 : entry.signedAt + pollIntervalMs
     }
     entry.isListed = true
     entry.isSettled = item.is_exit_signature_ready || item.share_indexes_ready.includes(shareIndex)
-    entry.isWaiting =
-      item.share_indexes_unverified?.includes(shareIndex) === true ||
-      item.share_indexes_rejected?.includes(shareIndex) === true
+    entry.isRejected = item.share_indexes_rejected?.includes(shareIndex) === true
+    entry.isWaiting = entry.isRejected || item.share_indexes_unverified?.includes(shareIndex) === true
   }
 
   /** Takes the items over, the first of each key. Returns how many were left out. */
@@ -85,7 +91,7 @@ export function createExitBook(keyShares: readonly KeyShare[], pollIntervalMs: n
   }
 
   function dueAt(entry: Entry): number {
-    if (!entry.isListed || entry.isSettled) return Number.POSITIVE_INFINITY
+    if (!entry.isListed || entry.isSettled || entry.isPosting) return Number.POSITIVE_INFINITY
     const intervals = entry.isWaiting ? WAITING_INTERVALS : 1
     const again = entry.postedAt === undefined ? 0 : entry.postedAt + intervals * pollIntervalMs
     return Math.max(entry.notBefore, again)
@@ -103,6 +109,14 @@ export function createExitBook(keyShares: readonly KeyShare[], pollIntervalMs: n
     due: (now: number): Entry[] => all.filter((entry) => dueAt(entry) <= now),
     /** When something is due next, Infinity when nothing is. */
     nextDueAt: (): number => all.reduce((next, entry) => Math.min(next, dueAt(entry)), Number.POSITIVE_INFINITY),
+    /** Validator indexes of exits whose posted signature the relayer lists as wrong, by share index; each exit once. */
+    takeRejections(): Map<number, number[]> {
+      const rejected = all.filter((entry) => entry.isListed && entry.isRejected && !entry.isSettled)
+      const news = rejected.filter(({ postedAt, warned }) => postedAt !== undefined && warned === undefined)
+      for (const entry of news) entry.warned = 'LISTED'
+      const groups = Map.groupBy(news, ({ keyShare }) => keyShare.shareIndex)
+      return new Map(Array.from(groups, ([index, group]) => [index, group.map((entry) => entry.validatorIndex)]))
+    },
     /** Entries that wait for a signature of this sidecar. */
     openCount: (): number => all.filter(({ isListed, isSettled }) => isListed && !isSettled).length,
   }

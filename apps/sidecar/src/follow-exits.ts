@@ -17,7 +17,8 @@ import { createPace } from './request-pace.ts'
 
 /** The longest a relayer may hold a question. */
 const WAIT_SECONDS = 25
-const MOST_BACKOFF_MS = 30_000
+/** A relayer that is back is noticed within this time. */
+const MOST_BACKOFF_MS = 10_000
 /** Questions at once, and each second, to a relayer that answers every long poll at once. */
 const PACE = { burst: 20, perSecond: 5 }
 
@@ -33,10 +34,10 @@ export async function checkRelayerNetwork(
   return isOurs
 }
 
-/** Starts following. `onChange` is called after each list. */
+/** Starts following. `onChange` is called after each list, with whether it is the first one after a failure. */
 export function startFollowing(
   context: Pick<Context, 'config' | 'relayer' | 'book' | 'events' | 'health'>,
-  onChange: () => void,
+  onChange: (isBack: boolean) => void,
 ): AsyncDisposable {
   const { config, relayer, book, events, health } = context
   const { pollIntervalMs, healIntervalMs } = config.relayer
@@ -50,6 +51,7 @@ export function startFollowing(
   /** When the next full list is due. */
   let fullAt = 0
   let networkAt = 0
+  let isFailing = false
 
   /** One question; returns the milliseconds until the next. */
   async function ask(): Promise<number> {
@@ -73,13 +75,16 @@ export function startFollowing(
       events.longPolling(isLongPolling)
     }
     events.exitsListed(book.openCount())
+    for (const [shareIndex, indexes] of book.takeRejections()) events.rejectionSeen('LISTED', shareIndex, indexes)
     health.report('relayer')
     backoff.reset()
-    onChange()
+    onChange(isFailing)
+    isFailing = false
     return revision === undefined ? pollIntervalMs : pace.take(performance.now())
   }
 
   function failed(error: unknown): number {
+    isFailing = true
     revision = undefined
     networkAt = 0
     health.report('relayer', messageOf(error))

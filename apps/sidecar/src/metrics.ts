@@ -51,7 +51,7 @@ export const SIDECAR_METRICS = {
   },
   dvt_sidecar_sign_seconds: {
     type: 'histogram',
-    help: 'From a due exit to the answer to its post, one observation a round',
+    help: 'From the start of a round of signing to the answer to a post, one observation a post',
     buckets: [0.005, 0.02, 0.1, 0.5, 2, 10],
   },
 } as const satisfies MetricDefinitions

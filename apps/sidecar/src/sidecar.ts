@@ -85,7 +85,7 @@ async function compose(
   const signing = lifetime.use('signing', startSigning(context))
   lifetime.use(
     'following',
-    startFollowing(context, () => signing.wake()),
+    startFollowing(context, (isBack) => signing.wake(isBack)),
   )
   lifetime.push('new work', events.stopping)
   events.started(config.network.name, config.relayer.endpoint.host, http?.url)

@@ -17,22 +17,25 @@ import { untilAborted } from './until-aborted.ts'
 const FIRST_BATCH = 64
 const BATCH = 500
 /** Posts on their way at once. */
-const MAX_POSTS = 2
+const MAX_POSTS = 4
 /** About 4 ms of signing between two looks at the event loop. */
 const SLICE = 8
-/** A refused exit is judged again after this many poll intervals. */
+/** What the policy refused is judged again, and what the relayer rejected posted again, after this many poll intervals. */
 const REFUSED_INTERVALS = 5
-const MOST_BACKOFF_MS = 30_000
+const MOST_BACKOFF_MS = 10_000
 
 type SignContext = Pick<Context, 'config' | 'keystore' | 'relayer' | 'policy' | 'book' | 'events' | 'health'>
 
-/** Starts the loop. `wake` is to be called when the book has changed. */
-export function startSigning(context: SignContext): AsyncDisposable & { wake(): void } {
+/** Starts the loop. `wake` is to be called when the book has changed, `isBack` where the relayer was away before. */
+export function startSigning(context: SignContext): AsyncDisposable & { wake(isBack: boolean): void } {
   const { config, book, events, health } = context
   const { pollIntervalMs } = config.relayer
   const stop = new AbortController()
+  const { signal } = stop
   const backoff = createBackoff({ firstMs: Math.min(1000, pollIntervalMs), mostMs: MOST_BACKOFF_MS })
+  const posts = new Set<Promise<void>>()
   let changed = Promise.withResolvers<void>()
+  let isReachable = true
   let notBefore = 0
 
   /** Waits until something may be due: the book has changed or a time has come. */
@@ -41,69 +44,79 @@ export function startSigning(context: SignContext): AsyncDisposable & { wake(): 
     const next = health.isGood('network') ? Math.max(book.nextDueAt(), notBefore) : Number.POSITIVE_INFINITY
     if (next <= now) return
     const ended = new AbortController()
-    const timer = pause(Math.min(next - now, pollIntervalMs), AbortSignal.any([stop.signal, ended.signal]))
+    const timer = pause(Math.min(next - now, pollIntervalMs), AbortSignal.any([signal, ended.signal]))
     await Promise.race([changed.promise, timer])
     ended.abort()
   }
 
+  /** Failures at about the same time are one: the next round waits longer. */
+  function failed(): void {
+    if (performance.now() >= notBefore) notBefore = performance.now() + backoff.fail()
+  }
+
+  /** Sends a batch; does not wait for the answer, which a busy relayer gives after seconds, unless too many are on their way. */
+  async function send(shareIndex: number, batch: readonly SignedJob[], start: number): Promise<void> {
+    for (const { entry } of batch) entry.isPosting = true
+    const sent = post(context, shareIndex, batch, signal).then((outcome) => {
+      for (const job of batch) if (isCurrent(job)) job.entry.isPosting = false
+      posts.delete(sent)
+      if (outcome === 'taken') backoff.reset()
+      else failed()
+      if (outcome === 'unreachable') isReachable = false
+      events.batchAnswered((performance.now() - start) / 1000)
+      changed.resolve()
+    })
+    posts.add(sent)
+    if (posts.size >= MAX_POSTS) await Promise.race(posts)
+  }
+
+  /** One round: judges, signs and sends what is due. */
+  async function round(due: readonly Entry[], start: number): Promise<void> {
+    isReachable = true
+    const { willing, isJudged } = await admit(context, due.map(toJob), signal)
+    if (!isJudged) failed()
+    let size = FIRST_BATCH
+    for (const [shareIndex, jobs] of Map.groupBy(willing, (job) => job.shareIndex))
+      for (let from = 0; from < jobs.length; ) {
+        const batch = jobs.slice(from, from + size)
+        from += batch.length
+        size = BATCH
+        if (!isReachable || signal.aborted || !health.isGood('network')) return
+        const signed = await signBatch(context, batch, signal)
+        if (signed.length > 0) await send(shareIndex, signed, start)
+      }
+  }
+
   async function run(): Promise<void> {
-    while (!stop.signal.aborted) {
+    while (!signal.aborted) {
       await waitForWork()
       changed = Promise.withResolvers()
       const start = performance.now()
       const due = start < notBefore || !health.isGood('network') ? [] : book.due(start)
-      if (due.length === 0 || stop.signal.aborted) continue
-      let isGood = false
+      if (due.length === 0 || signal.aborted) continue
       try {
-        isGood = await signAndPost(context, due, stop.signal)
+        await round(due, start)
       } catch (error) {
         events.loopFailed(error)
         // Whatever it was, the same entries must not come back in a tight loop.
         for (const entry of due) entry.notBefore = performance.now() + pollIntervalMs
       }
-      if (isGood) backoff.reset()
-      else notBefore = performance.now() + backoff.fail()
-      events.roundDone((performance.now() - start) / 1000)
     }
   }
 
   const running = run()
   return {
-    wake: () => changed.resolve(),
+    wake(isBack) {
+      if (isBack) notBefore = 0
+      changed.resolve()
+    },
     async [Symbol.asyncDispose]() {
       stop.abort()
       changed.resolve()
       await running
+      await Promise.all(posts)
     },
   }
-}
-
-/** One round. Returns false where something could not be reached or refused a batch whole, so that the next round waits longer. */
-async function signAndPost(context: SignContext, due: readonly Entry[], signal: AbortSignal): Promise<boolean> {
-  const { willing, isJudged } = await admit(context, due.map(toJob), signal)
-  const posts = new Set<Promise<void>>()
-  let isGood = isJudged
-  let mayGoOn = true
-  let size = FIRST_BATCH
-  for (const [shareIndex, jobs] of Map.groupBy(willing, (job) => job.shareIndex)) {
-    for (let from = 0; from < jobs.length; ) {
-      const batch = jobs.slice(from, from + size)
-      from += batch.length
-      size = BATCH
-      if (!mayGoOn || signal.aborted || !context.health.isGood('network')) break
-      const signed = await signBatch(context, batch, signal)
-      if (signed.length === 0) continue
-      const sent = post(context, shareIndex, signed, signal).then((outcome) => {
-        if (outcome !== 'taken') isGood = false
-        if (outcome === 'unreachable') mayGoOn = false
-        posts.delete(sent)
-      })
-      posts.add(sent)
-      if (posts.size >= MAX_POSTS) await Promise.race(posts)
-    }
-  }
-  await Promise.all(posts)
-  return isGood
 }
 
 /** An entry for the index that was due. The list may name another one meanwhile: then the job is dropped. */
@@ -114,7 +127,7 @@ interface Job extends WantedExit {
 interface SignedJob extends Job {
   signature: string
 }
-const isCurrent = ({ entry, validatorIndex }: Job) => entry.isListed && entry.validatorIndex === validatorIndex
+const isCurrent = ({ entry, validatorIndex }: Job) => entry.validatorIndex === validatorIndex
 
 function toJob(entry: Entry): Job {
   const { validatorPublicKey, shareIndex } = entry.keyShare
@@ -177,7 +190,7 @@ async function signBatch(
   for (const job of batch) {
     const { entry, validatorIndex } = job
     if (signal.aborted) return []
-    if (!isCurrent(job)) continue
+    if (!isCurrent(job) || !entry.isListed) continue
     if (entry.signature === undefined) {
       const signature = toHex(await keystore.sign(policy.exitRoot(validatorIndex), entry.keyShare))
       entry.signedAt = performance.now()
@@ -207,6 +220,7 @@ async function post(
     events.signaturesPosted(shareIndex, taken.length, firstTime)
     const now = performance.now()
     for (const job of batch) if (isCurrent(job)) job.entry.postedAt = now
+    for (const { entry } of rejected) entry.notBefore = now + REFUSED_INTERVALS * config.relayer.pollIntervalMs
     return 'taken'
   } catch (error) {
     if (signal.aborted) return 'unreachable'
@@ -232,10 +246,7 @@ function noteRejections(
     if (job !== undefined) rejected.set(job, /^[A-Z][A-Z0-9_]{0,39}$/.test(code) ? code : 'OTHER')
   }
   const news = [...rejected].filter(([job, code]) => isCurrent(job) && job.entry.warned !== code)
-  for (const [{ entry }, code] of news) {
-    entry.warned = code
-    entry.isWaiting = true
-  }
+  for (const [{ entry }, code] of news) entry.warned = code
   if (rejected.size > 0) events.signaturesRejected(rejected.size)
   for (const [code, group] of Map.groupBy(news, ([, said]) => said))
     events.rejectionSeen(

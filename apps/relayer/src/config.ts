@@ -92,7 +92,7 @@ export const RELAYER_SETTINGS = {
     secret(
       custom(parseSealingKey, {
         description: 'key that seals exit signatures at rest: 32 bytes as hex or base64',
-        example: 'output of: openssl rand -hex 32',
+        example: '64 hex digits, from: openssl rand -hex 32',
       }),
     ),
     'made in DATA_DIR',

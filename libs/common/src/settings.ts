@@ -185,13 +185,15 @@ export function settingsTable(schema: SettingsSchema): string {
   return ['| setting | default | meaning |', '|---|---|---|', ...rows].join('\n')
 }
 
-/** The schema as lines of `.env.example`: required settings stand open, the others commented out. */
+/** The schema as lines of `.env.example`: required settings stand open, the others commented out with their default, or an example. */
 export function envExample(schema: SettingsSchema): string {
   return Object.entries(schema)
-    .map(([name, { shown, description, example }]) =>
+    .map(([name, { shown, fallback, description, example }]) =>
       [
         `# ${description}`,
-        shown === 'required' ? `${name}=${example}` : `# ${name}=${shown === '' ? example : shown}`,
+        shown === 'required'
+          ? `${name}=${example}`
+          : `# ${name}=${shown === '' || fallback === undefined ? example : shown}`,
       ].join('\n'),
     )
     .join('\n\n')

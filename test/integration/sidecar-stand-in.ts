@@ -41,7 +41,7 @@ export interface StandInRelayer extends HttpStandIn {
   /** Requests with their query and headers. */
   readonly seen: StandInRequest[]
   /** What happens to a request instead of the usual; undefined for the usual. */
-  hook: ((request: StandInRequest) => StandInAnswer | Promise<StandInAnswer> | undefined) | undefined
+  hook: ((request: StandInRequest) => StandInAnswer | Promise<StandInAnswer | undefined> | undefined) | undefined
   network: string
   /** Whether a post makes its share index ready. */
   takes: boolean
@@ -49,7 +49,7 @@ export interface StandInRelayer extends HttpStandIn {
   addExit(publicKey: string, validatorIndex: number, ready?: number[]): void
   /** Forgets an exit. */
   removeExit(publicKey: string): void
-  /** Resolves when the condition holds; looked at after every request. */
+  /** Resolves when the condition holds; looked at before and after every request. */
   until(condition: () => boolean): Promise<void>
 }
 
@@ -118,6 +118,7 @@ export async function startStandInRelayer(options: RelayerOptions): Promise<Stan
 
   const server = await startHttpStandIn(async (request) => {
     seen.push(request)
+    for (const look of [...conditions]) look()
     try {
       const hooked = await relayer.hook?.(request)
       if (hooked !== undefined) return hooked

@@ -58,8 +58,7 @@ describe('against our relayer', () => {
     await using relayer = await startStandInRelayer({ generation: 'ours' })
     await using _sidecar = await startSidecar(configOf(NAME, 0, relayer.url), quiet)
     const polls = () => relayer.seen.filter(({ path, query }) => path === '/exits' && query.has('wait'))
-    const waiting = relayer.until(() => relayer.seen.some(({ path }) => path === '/exits'))
-    await waiting
+    await relayer.until(() => polls().length > 0)
     relayer.addExit(KEY, 7)
     await relayer.until(() => relayer.posts.length > 0)
     // One full list, at most two questions that wait.

@@ -5,7 +5,8 @@ import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { parseNetwork } from '@dvt-relayer/chain/networks.ts'
 import { BootError } from '@dvt-relayer/common/errors.ts'
 import { parseHex } from '@dvt-relayer/common/hex.ts'
-import { LOG_FORMATS, LOG_LEVELS } from '@dvt-relayer/common/logger.ts'
+import { LOG_SETTINGS } from '@dvt-relayer/common/log-settings.ts'
+import type { LogFormat, LogLevel } from '@dvt-relayer/common/logger.ts'
 import type { Environment, SettingsOf } from '@dvt-relayer/common/settings.ts'
 import {
   custom,
@@ -172,11 +173,7 @@ export const RELAYER_SETTINGS = {
     integer(1, 64, { description: 'bodies over 1 MiB that are read at the same time', example: '4' }),
     4,
   ),
-  LOG_LEVEL: withDefault(
-    oneOf(LOG_LEVELS, { description: 'debug, info, warn, error or silent', example: 'info' }),
-    'info' as const,
-  ),
-  LOG_FORMAT: withDefault(oneOf(LOG_FORMATS, { description: 'plain or json', example: 'json' }), 'plain' as const),
+  ...LOG_SETTINGS,
 }
 
 /** Names of the existing relayer, or of later versions, that mean nothing here. */
@@ -220,7 +217,7 @@ export interface RelayerConfig {
   }
   readonly limits: { keys: number; shares: number; openExits: number }
   readonly validatorLifetimeSeconds: number
-  readonly log: { level: (typeof LOG_LEVELS)[number]; format: (typeof LOG_FORMATS)[number] }
+  readonly log: { level: LogLevel; format: LogFormat }
 }
 
 /** Whether real money is at stake on a network: then what is a warning elsewhere is refused. */

@@ -5,14 +5,13 @@ import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { parseNetwork } from '@dvt-relayer/chain/networks.ts'
 import { BootError } from '@dvt-relayer/common/errors.ts'
 import { parseHex } from '@dvt-relayer/common/hex.ts'
+import { LOG_SETTINGS } from '@dvt-relayer/common/log-settings.ts'
 import type { LogFormat, LogLevel } from '@dvt-relayer/common/logger.ts'
-import { LOG_FORMATS, LOG_LEVELS } from '@dvt-relayer/common/logger.ts'
 import type { Environment, SettingsOf } from '@dvt-relayer/common/settings.ts'
 import {
   custom,
   integer,
   list,
-  oneOf,
   optional,
   readSettings,
   secret,
@@ -112,11 +111,7 @@ export const SIDECAR_SETTINGS = {
     integer(0, 65_535, { description: 'port of /health, /ready and /metrics', example: '8001' }),
     'off',
   ),
-  LOG_LEVEL: withDefault(
-    oneOf(LOG_LEVELS, { description: 'debug, info, warn, error or silent', example: 'info' }),
-    'info' as const,
-  ),
-  LOG_FORMAT: withDefault(oneOf(LOG_FORMATS, { description: 'plain or json', example: 'json' }), 'plain' as const),
+  ...LOG_SETTINGS,
 }
 
 /** Names of the existing sidecar that mean nothing here. */

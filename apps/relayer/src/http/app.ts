@@ -3,69 +3,19 @@
  * shares stands here: limits, tokens, checks, errors, metrics.
  */
 
-import type { RouteContract } from '@dvt-relayer/api/routes.ts'
-import { ErrorResponse } from '@dvt-relayer/api/schemas.ts'
-import type { Logger } from '@dvt-relayer/common/logger.ts'
 import swagger from '@fastify/swagger'
 import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { fastify } from 'fastify'
-import type { RelayerConfig } from '../config.ts'
 import { ApiError } from '../errors.ts'
-import type { Events } from '../events.ts'
-import type { ExitList } from '../services/exit-list.ts'
-import type { Exits } from '../services/exits.ts'
-import type { Health } from '../services/health.ts'
-import type { OracleShares } from '../services/oracle-shares.ts'
-import type { Signatures } from '../services/signatures.ts'
-import type { Auth, Caller } from './auth.ts'
 import { createBodyGate } from './body-gate.ts'
 import { answerError } from './error-answer.ts'
+import type { HttpContext } from './route.ts'
 import { exitRoutes } from './routes/exits.ts'
 import { operationsRoutes } from './routes/operations.ts'
 import { validatorRoutes } from './routes/validators.ts'
 
-/** What the routes ask for. */
-export interface HttpContext {
-  config: RelayerConfig
-  auth: Auth
-  events: Events
-  logger: Logger
-  services: { exits: Exits; signatures: Signatures; oracleShares: OracleShares; exitList: ExitList; health: Health }
-  /** Aborted when the process stops: long polls end. */
-  stopping: AbortSignal
-}
-
 export type App = FastifyInstance
-
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** Who calls; set before any handler runs. */
-    caller: Caller
-    /** Whether the answer may wait for a change, so that its time says nothing. */
-    isLongPoll: boolean
-  }
-}
-
-/** Options of a fastify route from its contract. */
-export function routeOptions(contract: RouteContract, auth: Auth) {
-  return {
-    method: contract.method,
-    url: contract.path,
-    schema: {
-      summary: contract.summary,
-      ...(contract.query === undefined ? {} : { querystring: contract.query }),
-      ...(contract.body === undefined ? {} : { body: contract.body }),
-      response: { '2xx': contract.response, '4xx': ErrorResponse, '5xx': ErrorResponse } as Record<string, unknown>,
-    },
-    // Before the body is read: who may not call costs no memory.
-    onRequest: async (request: FastifyRequest) => {
-      request.caller = auth.authenticate(request, contract.access, contract.path)
-    },
-    // Answers are built by our own code from checked values and compared with the contract in tests; no second pass over megabytes.
-    serializerCompiler: () => (answer: unknown) => JSON.stringify(answer),
-  }
-}
 
 /** Builds the application. */
 export async function createApp(context: HttpContext): Promise<App> {

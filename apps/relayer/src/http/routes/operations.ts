@@ -2,8 +2,8 @@
 
 import { routes } from '@dvt-relayer/api/routes.ts'
 import type { FastifyInstance } from 'fastify'
-import type { HttpContext } from '../app.ts'
-import { routeOptions } from '../app.ts'
+import type { HttpContext } from '../route.ts'
+import { routeOptions } from '../route.ts'
 
 /** Adds the routes. */
 export function operationsRoutes(

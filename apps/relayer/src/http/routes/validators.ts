@@ -5,8 +5,8 @@ import type { ValidatorsRequest } from '@dvt-relayer/api/schemas.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import type { FastifyInstance } from 'fastify'
 import { ApiError } from '../../errors.ts'
-import type { HttpContext } from '../app.ts'
-import { routeOptions } from '../app.ts'
+import type { HttpContext } from '../route.ts'
+import { routeOptions } from '../route.ts'
 
 /** Adds the route. */
 export function validatorRoutes(app: FastifyInstance, { auth, config, services }: HttpContext): void {

@@ -36,7 +36,8 @@ export const CANDIDATE_LIMITS = { perIndex: 4, indexes: 64 } as const
 const VERIFY_WAIT_MS = 5000
 /** Candidates posted again are noted at most this often. */
 const TOUCH_SECONDS = 10
-const SLICE = 1000
+/** Items read and stored at once: some milliseconds of the event loop, so that others are answered in between. */
+const SLICE = 256
 
 interface Item {
   place: number
@@ -73,10 +74,15 @@ export function createSignatures({
   const background = new Set<Promise<unknown>>()
 
   /** Reads the texts of the items. Those that are no hex of the right length fail at once; unknown keys are told apart later. */
-  function parse(shareIndex: number, shares: readonly PostedShare[]): { items: Item[]; failures: Failure[] } {
+  function parse(
+    shareIndex: number,
+    shares: readonly PostedShare[],
+    from: number,
+  ): { items: Item[]; failures: Failure[] } {
     const items: Item[] = []
     const failures: Failure[] = []
-    shares.forEach((share, place) => {
+    shares.slice(from, from + SLICE).forEach((share, i) => {
+      const place = from + i
       const publicKey = parseHex(share.public_key, 48)
       const signature = parseHex(share.exit_signature, 96)
       if (publicKey === undefined) failures.push(failure(place, 'PUBLIC_KEY_INVALID'))
@@ -102,6 +108,7 @@ export function createSignatures({
     shareIndex: number,
     items: readonly Item[],
   ): Promise<{ unverified: Unverified[]; failures: Failure[]; waiting: number[] }> {
+    if (items.length === 0) return { unverified: [], failures: [], waiting: [] }
     const matches = await matchPartials(
       db,
       shareIndex,
@@ -239,24 +246,25 @@ export function createSignatures({
           'TOO_MANY_SHARES',
           `at most ${config.limits.shares} partial signatures in one request, this one has ${shares.length}`,
         )
-      const { items, failures } = parse(shareIndex, shares)
-      const malformed = failures.length
-      const unverified: Unverified[] = []
+      const items: Item[] = []
+      const failures: Failure[] = []
       const waiting: number[] = []
-      for (let from = 0; from < items.length; from += SLICE) {
-        const stored = await store(shareIndex, items.slice(from, from + SLICE))
-        failures.push(...stored.failures)
-        unverified.push(...stored.unverified)
+      const verifying: Promise<void>[] = []
+      const onWrong = (wrong: Unverified[]) =>
+        failures.push(...wrong.map(({ place }) => failure(place, 'SIGNATURE_WRONG')))
+      for (let from = 0; from < shares.length; from += SLICE) {
+        const slice = parse(shareIndex, shares, from)
+        const stored = await store(shareIndex, slice.items)
+        items.push(...slice.items)
+        failures.push(...slice.failures, ...stored.failures)
         waiting.push(...stored.waiting)
+        events.partialsReceived(shareIndex, stored.unverified.length + stored.waiting.length, slice.failures.length)
+        if (stored.unverified.length > 0) verifying.push(track(verify(stored.unverified, onWrong)))
       }
-      events.partialsReceived(shareIndex, unverified.length + waiting.length, malformed)
       if (waiting.length > 0) await finishLater([...new Set(waiting)])
-      if (unverified.length > 0) {
-        const done = track(
-          verify(unverified, (wrong) => failures.push(...wrong.map(({ place }) => failure(place, 'SIGNATURE_WRONG')))),
-        )
+      if (verifying.length > 0) {
         const timer = new AbortController()
-        await Promise.race([done, pause(VERIFY_WAIT_MS, timer.signal)])
+        await Promise.race([Promise.all(verifying), pause(VERIFY_WAIT_MS, timer.signal)])
         timer.abort()
       }
       if (failures.length > 0 && !(await hasAccepted(items, failures)))

@@ -12,7 +12,9 @@ import type { ExitListRow } from '@dvt-relayer/db/queries/exits.ts'
 import { findChangedExits } from '@dvt-relayer/db/queries/exits.ts'
 import type { Context } from '../context.ts'
 
-const PAGE = 2000
+const ROWS = 2000
+/** Exits whose bytes are kept together: a change costs the bytes of its page, not of the list. */
+const PAGE = 128
 /** Changes that come within this time wake a waiting sidecar once. */
 const GATHER_MS = 15
 
@@ -46,9 +48,23 @@ function render(row: ExitListRow): string {
 /** Even without a notification the list is looked at after this time, so that a lost connection costs no more. */
 const MAX_AGE_MS = 1000
 
+/** Live exits of neighbouring ids. */
+interface Page {
+  entries: Map<number, { revision: number; json: string }>
+  /** The newest revision of them. */
+  revision: number
+  /** Their texts, comma separated; undefined after a change. */
+  bytes: Buffer | undefined
+}
+
+/** The texts are ASCII only. */
+const asciiBytes = (text: string) => Buffer.from(text, 'latin1')
+const HEAD = asciiBytes('{"exits":[')
+const COMMA = asciiBytes(',')
+
 /** Creates the service. */
 export function createExitList({ db }: Pick<Context, 'db'>) {
-  const entries = new Map<number, { revision: number; json: string }>()
+  const pages = new Map<number, Page>()
   let seen = { revision: 0, id: 0 }
   let isStale = true
   let loadedAt = 0
@@ -56,18 +72,28 @@ export function createExitList({ db }: Pick<Context, 'db'>) {
   let bytes: { revision: number; body: Buffer } | undefined
   const waiters = new Set<() => void>()
 
+  function take(row: ExitListRow): void {
+    const place = Math.floor(row.id / PAGE)
+    const page = pages.get(place) ?? { entries: new Map(), revision: 0, bytes: undefined }
+    if (row.state === 'collecting' || row.state === 'ready')
+      page.entries.set(row.id, { revision: row.revision, json: render(row) })
+    else page.entries.delete(row.id)
+    page.revision = row.revision
+    page.bytes = undefined
+    if (page.entries.size > 0) pages.set(place, page)
+    else pages.delete(place)
+  }
+
   async function load(): Promise<void> {
     isStale = false
     try {
       for (;;) {
-        const rows = await findChangedExits(db, seen, PAGE)
+        const rows = await findChangedExits(db, seen, ROWS)
         for (const row of rows) {
-          entries.delete(row.id)
-          if (row.state === 'collecting' || row.state === 'ready')
-            entries.set(row.id, { revision: row.revision, json: render(row) })
+          take(row)
           seen = { revision: row.revision, id: row.id }
         }
-        if (rows.length < PAGE) break
+        if (rows.length < ROWS) break
       }
       loadedAt = performance.now()
     } catch (error) {
@@ -92,17 +118,24 @@ export function createExitList({ db }: Pick<Context, 'db'>) {
 
   function full(): Buffer {
     if (bytes?.revision !== seen.revision) {
-      const exits = Array.from(entries.values(), ({ json }) => json).join(',')
-      bytes = { revision: seen.revision, body: Buffer.from(`{"exits":[${exits}],"revision":${seen.revision}}`) }
+      const parts: Buffer[] = []
+      for (const page of pages.values()) {
+        page.bytes ??= asciiBytes(Array.from(page.entries.values(), ({ json }) => json).join(','))
+        parts.push(parts.length === 0 ? HEAD : COMMA, page.bytes)
+      }
+      if (parts.length === 0) parts.push(HEAD)
+      parts.push(asciiBytes(`],"revision":${seen.revision}}`))
+      bytes = { revision: seen.revision, body: Buffer.concat(parts) }
     }
     return bytes.body
   }
 
-  /** Entries are in the order of their last change, so what is new stands at the end. */
   function changed(after: number): Buffer {
     const exits: string[] = []
-    for (const { revision, json } of entries.values()) if (revision > after) exits.push(json)
-    return Buffer.from(`{"exits":[${exits.join(',')}],"revision":${seen.revision}}`)
+    for (const page of pages.values())
+      if (page.revision > after)
+        for (const { revision, json } of page.entries.values()) if (revision > after) exits.push(json)
+    return asciiBytes(`{"exits":[${exits.join(',')}],"revision":${seen.revision}}`)
   }
 
   return {

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createTestKeys } from '../support/keys.ts'
 import { postShares } from '../support/nodes.ts'
 import type { World } from '../support/world.ts'
-import { ask, hex, startWorld } from '../support/world.ts'
+import { ask, eventually, hex, startWorld } from '../support/world.ts'
 
 const keys = createTestKeys(4, { nodes: 4, threshold: 3 }).map(({ publicKey }) => hex(publicKey))
 const [known = ''] = keys
@@ -206,6 +206,30 @@ describe('bodies', () => {
       status: 413,
       json: { code: 'BODY_TOO_LARGE' },
     })
+  })
+
+  it('a fifth large one at the same time, and the next one again when another is through', async () => {
+    const { port, hostname } = new URL(url)
+    const head =
+      'POST /validators HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 1500000\r\n\r\n{'
+    const sockets = await Promise.all(
+      Array.from({ length: 4 }, async () => {
+        const socket = createConnection(Number(port), hostname)
+        socket.on('error', () => {})
+        await new Promise((resolve) => socket.once('connect', resolve))
+        await new Promise((resolve) => socket.write(head, resolve))
+        return socket
+      }),
+    )
+    const large = `{"public_keys": ["${'0'.repeat(1_500_000)}"]}`
+    try {
+      await eventually('the fifth is refused', async () => ((await raw(large)).status === 503 ? true : undefined))
+      expect(await raw(large)).toMatchObject({ status: 503, json: { code: 'TOO_BUSY' } })
+      expect((await raw('{"public_keys": ["zz"]}')).status).toBe(422)
+    } finally {
+      for (const socket of sockets) socket.destroy()
+    }
+    await eventually('large bodies again', async () => ((await raw(large)).status === 422 ? true : undefined))
   })
 
   it('deeply nested', async () => {

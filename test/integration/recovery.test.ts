@@ -1,7 +1,9 @@
 /** What must survive: other processes, restarts, changed oracle sets, lost queues, dead dependencies, changed keys. */
 
 import { randomBytes } from 'node:crypto'
-import { rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -282,10 +284,35 @@ describe('dependencies away', () => {
   })
 })
 
+it('PostgreSQL dies while running: requests fail clearly, then everything goes on', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'dvt-embedded-'))
+  try {
+    await using relayer = await world.startRelayer({ ...threshold, DATABASE_URL: '', SEALING_KEY: '', DATA_DIR: dir })
+    const validators = make(2)
+    const keys = keysOf(validators)
+    await postValidators(relayer.url, keys)
+    for (const share of [1, 2]) await sidecarRound(relayer.url, world.network, validators, share)
+    const [pid] = (await readFile(join(dir, 'postgres', 'data', 'postmaster.pid'), 'utf8')).split('\n')
+    process.kill(Number(pid), 'SIGKILL')
+    const during = await postValidators(relayer.url, keys)
+    expect([200, 503]).toContain(during.status)
+    if (during.status === 503)
+      expect(during.json).toMatchObject({ code: 'DEPENDENCY_AWAY', request_id: expect.any(String) })
+    await eventually('the database is back', async () =>
+      (await postValidators(relayer.url, keys)).status === 200 ? true : undefined,
+    )
+    await eventually('the third node counts', async () =>
+      (await sidecarRound(relayer.url, world.network, validators, 4).catch(() => undefined))?.status === 200
+        ? true
+        : undefined,
+    )
+    await untilShares(relayer.url, keys)
+  } finally {
+    await rm(dir, { recursive: true, force: true })
+  }
+})
+
 it('an embedded first start makes a sealing key of mode 0600 and says so', async () => {
-  const { stat, mkdtemp } = await import('node:fs/promises')
-  const { tmpdir } = await import('node:os')
-  const { join } = await import('node:path')
   const dir = await mkdtemp(join(tmpdir(), 'dvt-embedded-'))
   try {
     {

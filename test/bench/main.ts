@@ -5,10 +5,12 @@
  *     npm run bench -- --json bench.json    the numbers for programs, into a file or, without a name, instead of the table
  *     npm run bench -- --full               nothing extrapolated
  *     npm run bench -- --profile <folder>   CPU profiles of the relayers
+ *     npm run bench -- --node-options "--max-semi-space-size=8"   flags of Node for the relayers
  */
 
 import { writeFile } from 'node:fs/promises'
 import { availableParallelism, cpus, loadavg } from 'node:os'
+import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { BenchRow } from './report.ts'
 import { markdownTable } from './report.ts'
@@ -45,6 +47,7 @@ const { values: options } = parseArgs({
     json: { type: 'string' },
     full: { type: 'boolean', default: false },
     profile: { type: 'string' },
+    'node-options': { type: 'string', default: '' },
   },
 })
 const wanted = options.only?.split(',') ?? ROWS
@@ -56,9 +59,11 @@ const load = loadavg()[0] ?? Number.NaN
 const started = performance.now()
 const say = (line: string) =>
   process.stderr.write(`${((performance.now() - started) / 1000).toFixed(0).padStart(4)} s  ${line}\n`)
+const profiling = options.profile === undefined ? '' : `--cpu-prof --cpu-prof-dir=${resolve(options.profile)}`
+const nodeOptions = `${profiling} ${options['node-options']}`.trim()
 const rows: BenchRow[] = []
 {
-  await using stage = await createStage({ profileDir: options.profile, say })
+  await using stage = await createStage({ nodeOptions, say })
   for (const group of GROUPS.filter((one) => one.rows.some((id) => wanted.includes(id)))) {
     say(`measuring ${group.rows.join(', ')}`)
     rows.push(...(await group.run(stage, options.full)).filter(({ id }) => wanted.includes(id)))

@@ -63,20 +63,16 @@ const lazily = <T>(make: () => Promise<T>): (() => Promise<T>) => {
 /**
  * Prepares the stage; only PostgreSQL is started at once.
  *
- * @param options `profileDir`: every relayer writes CPU profiles of its threads there when it ends
+ * @param options `nodeOptions`: flags of Node for every relayer; empty for those a user has
  */
-export async function createStage(options: {
-  profileDir: string | undefined
-  say(line: string): void
-}): Promise<Stage> {
+export async function createStage(options: { nodeOptions: string; say(line: string): void }): Promise<Stage> {
   await using stack = new AsyncDisposableStack()
   const dir = await mkdtemp(join(tmpdir(), 'dvt-bench-'))
   stack.defer(() => rm(dir, { recursive: true, force: true }))
   const server = stack.use(await startTestPostgres())
   process.env[TEST_DATABASE_URL] = server.url
   const resources = stack.move()
-  const profiled: Environment =
-    options.profileDir === undefined ? {} : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${options.profileDir}` }
+  const flags: Environment = options.nodeOptions === '' ? {} : { NODE_OPTIONS: options.nodeOptions }
 
   const world = lazily(async () => resources.use(await startWorld()))
   const cluster = lazily(async () => {
@@ -100,7 +96,7 @@ export async function createStage(options: {
     const environment = (await world()).environment({
       DATABASE_URL: database.url,
       SIGNATURE_THRESHOLD: String(THRESHOLD),
-      ...profiled,
+      ...flags,
       ...more,
     })
     const started = performance.now()

@@ -121,6 +121,8 @@ export interface HttpClient extends HttpAsk {
 }
 
 const MAX_BYTES = 16 * 1024 * 1024
+/** Error answers are read no further than this. */
+const MAX_ERROR_BYTES = 4096
 const BACKOFF_MS = { first: 200, most: 5_000 }
 /** The connection was never made, so that the request cannot have arrived. */
 const NOT_SENT = new Set([
@@ -281,11 +283,14 @@ async function sendOnce(endpoint: Endpoint, request: HttpRequest, options: HttpC
     const { status } = response
     const accepts = request.accepts ?? ((code) => code >= 200 && code < 300)
     if (!accepts(status)) {
-      await response.body?.cancel()
-      if (status >= 300 && status < 400)
+      if (status >= 300 && status < 400) {
+        await response.body?.cancel()
         throw new HttpError('HTTP_REDIRECT', host, `${what} answers with a redirect, which is not followed`, { status })
+      }
       const retryAfterMs = retryAfterOf(response.headers)
-      throw new HttpError('HTTP_STATUS', host, `${what} answers with status ${status}`, { status, retryAfterMs })
+      const said = await errorCodeOf(response, host, what)
+      const message = `${what} answers with status ${status}${said === undefined ? '' : ` ${said}`}`
+      throw new HttpError('HTTP_STATUS', host, message, { status, retryAfterMs })
     }
     const bytes = await readBody(response, request.maxBytes ?? options.maxBytes ?? MAX_BYTES, host, what)
     return { status, headers: response.headers, bytes, host }
@@ -323,6 +328,17 @@ function reasonOf(error: unknown): string {
 function retryAfterOf(headers: Headers): number {
   const seconds = headers.get('retry-after') ?? ''
   return /^\d{1,4}$/.test(seconds) ? Number(seconds) * 1000 : 0
+}
+
+/** The `code` of an error answer (such as TOKEN_UNKNOWN); nothing else of a stranger's body goes into a message. */
+async function errorCodeOf(response: Response, host: string, what: string): Promise<string | undefined> {
+  try {
+    const text = new TextDecoder().decode(await readBody(response, MAX_ERROR_BYTES, host, what))
+    const { code } = JSON.parse(text) as { code?: unknown }
+    return typeof code === 'string' && /^[A-Z][A-Z_]{1,39}$/.test(code) ? code : undefined
+  } catch {
+    return undefined
+  }
 }
 
 async function readBody(response: Response, maxBytes: number, host: string, what: string): Promise<Uint8Array> {

@@ -87,6 +87,16 @@ describe('a request', () => {
     expect(() => client([])).toThrow('at least one')
   })
 
+  it.each([
+    [{ code: 'TOKEN_UNKNOWN', message: 's3cret' }, 'GET /x at HOST answers with status 401 TOKEN_UNKNOWN'],
+    [{ code: 's3cret' }, 'GET /x at HOST answers with status 401'],
+    [{ code: 'CODE', rest: 'x'.repeat(5000) }, 'GET /x at HOST answers with status 401'],
+  ])('names the code of an error answer and no more of it (%#)', async (body, message) => {
+    await using server = await startHttpStandIn(() => ({ status: 401, body }))
+    const error = await failure(client([server.url]).send({ path: '/x' }))
+    expect(error.message).toBe(message.replace('HOST', new URL(server.url).host))
+  })
+
   it('ends at its timeout and at its signal, also while the body is read', async () => {
     await using server = await startEcho()
     server.fail('slow')

@@ -5,10 +5,14 @@ import { runDemo } from './demo.ts'
 
 const { values } = parseArgs({ options: { keep: { type: 'boolean', default: false } } })
 const interrupted = new AbortController()
+/** Ctrl-C below npm arrives twice, from the terminal and from npm. */
+const SAME_SIGNAL_MS = 1000
+let asked: number | undefined
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   process.on(name, () => {
-    // The second one does not wait for a clean end; what runs at exit still leaves nothing behind.
-    if (interrupted.signal.aborted) process.exit(130)
+    asked ??= performance.now()
+    // A later one does not wait for a clean end; what runs at exit still leaves nothing behind.
+    if (performance.now() - asked > SAME_SIGNAL_MS) process.exit(130)
     interrupted.abort()
   })
 // A pipe that is closed at the other end must not keep the demo from cleaning up.

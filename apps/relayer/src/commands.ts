@@ -7,6 +7,7 @@ import { BootError, CodedError } from '@dvt-relayer/common/errors.ts'
 import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
 import { createLogger, describeError } from '@dvt-relayer/common/logger.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
+import { DatabaseError } from '@dvt-relayer/db/errors.ts'
 import { readConfig } from './config.ts'
 import { createToken } from './http/auth.ts'
 import { openDatabase, startRelayer } from './relayer.ts'
@@ -33,7 +34,11 @@ export async function runCommand(
     if (command === undefined) return await serve(environment, onSignal)
     if (command === 'token') return token(rest)
     if (command === 'void-sealed') return await voidAll(rest, environment)
-    throw new BootError('USAGE', USAGE)
+    if (['help', '--help', '-h'].includes(command)) {
+      console.log(USAGE)
+      return 0
+    }
+    throw new BootError('USAGE', `there is no command ${command}\n\n${USAGE}`)
   } catch (error) {
     return explain(error)
   }
@@ -60,8 +65,9 @@ function token(args: readonly string[]): number {
     options: { name: { type: 'string' }, role: { type: 'string' }, for: { type: 'string', default: '*' } },
   })
   const role = ROLES.find((candidate) => candidate === values.role)
-  if (values.name === undefined || !/^[A-Za-z0-9._-]{1,64}$/.test(values.name) || role === undefined)
-    throw new BootError('USAGE', USAGE)
+  if (values.name === undefined || !/^[A-Za-z0-9._-]{1,64}$/.test(values.name))
+    throw new BootError('USAGE', `--name must be 1 to 64 letters, digits, dots, dashes or underscores\n\n${USAGE}`)
+  if (role === undefined) throw new BootError('USAGE', `--role must be one of ${ROLES.join(', ')}\n\n${USAGE}`)
   const made = createToken(values.name, role, values.for)
   console.log(`token (shown once, give it to its user):\n${made.token}\n\nline for AUTH_TOKENS_FILE:\n${made.line}`)
   return 0
@@ -83,10 +89,16 @@ async function voidAll(args: readonly string[], environment: Environment): Promi
   return 0
 }
 
+/** Which setting led to a database that does not work. */
+function whereOf(error: unknown): string {
+  const host = error instanceof DatabaseError ? error.meta['host'] : undefined
+  return host === undefined ? '' : ` at ${host} (DATABASE_URL)`
+}
+
 /** Says what is wrong in plain words, and whether trying again may help. */
 function explain(error: unknown): number {
   const isWrong = error instanceof CodedError || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS')
-  if (isWrong) console.error((error as Error).message)
+  if (isWrong) console.error(`${(error as Error).message}${whereOf(error)}`)
   else console.error(JSON.stringify(describeError(error)))
   if (error instanceof ChainError || error instanceof BootError) return 1
   return error instanceof CodedError && error.code === 'DATABASE_UNREACHABLE' ? TRY_AGAIN : 1

@@ -11,6 +11,7 @@ import type { Environment, SettingsOf } from '@dvt-relayer/common/settings.ts'
 import {
   custom,
   integer,
+  isHint,
   list,
   oneOf,
   optional,
@@ -236,7 +237,7 @@ export function readConfig(environment: Environment): { config: RelayerConfig; w
   if (problems.length > 0)
     throw new BootError(
       'SETTINGS_INVALID',
-      `these settings do not fit together:\n${problems.map((line) => `  - ${line}`).join('\n')}`,
+      `these settings do not fit together:\n${[...problems, ...warnings.filter(isHint)].map((line) => `  - ${line}`).join('\n')}`,
     )
   const endpoint = (name: 'EXECUTION' | 'CONSENSUS') => ({
     endpoints: values[`${name}_ENDPOINT`],

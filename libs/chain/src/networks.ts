@@ -167,7 +167,7 @@ export function parseNetwork(setting: string): Network {
   try {
     text = readFileSync(setting, 'utf8')
   } catch {
-    throw refuse(`is neither ${Object.keys(networks).join(', ')} nor a file that can be read`)
+    throw refuse(`is "${setting}", which is neither ${Object.keys(networks).join(', ')} nor a file that can be read`)
   }
   let value: unknown
   try {

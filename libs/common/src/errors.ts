@@ -22,6 +22,12 @@ export class CodedError<Code extends string = string> extends Error {
 /** A wrong setting, key, chain or database: the process says so and exits with code 1; a restart would not help. */
 export class BootError extends CodedError<string> {}
 
+/** Why the system refused, as its code (such as ENOENT, EACCES): without the path that its message would hold. */
+export function reasonOf(error: unknown): string {
+  const code = (error as { code?: unknown } | null)?.code
+  return typeof code === 'string' ? code : 'unknown reason'
+}
+
 /** The message of whatever was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)

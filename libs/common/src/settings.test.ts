@@ -39,6 +39,14 @@ describe('readSettings', () => {
     )
   })
 
+  it('says beside a missing setting which name was meant for it', () => {
+    expect(() => read({ NETWROK: 'hoodi' })).toThrow(/1 problem[\s\S]*NETWROK is not a setting: did you mean NETWORK/)
+  })
+
+  it.each(['http:name:password@host', '//host', 'host:80'])('wants the slashes of the URL %j', (ENDPOINTS) => {
+    expect(() => read({ NETWORK: 'a', ENDPOINTS })).toThrow('ENDPOINTS must be a URL that starts with http://')
+  })
+
   it.each(['1.5', '-1', '1e3', ' ', '0x10', '65536', 'NaN'])('does not coerce the number %j', (PORT) => {
     if (PORT.trim() === '') expect(read({ NETWORK: 'a', PORT }).values.PORT).toBe(8000)
     else expect(() => read({ NETWORK: 'a', PORT })).toThrow('PORT must be a whole number')
@@ -49,7 +57,9 @@ describe('readSettings', () => {
     writeFileSync(file, 'from the file\n')
     expect(read({ NETWORK: 'a', PASSWORD_FILE: file }).values.PASSWORD).toBe('from the file')
     expect(() => read({ NETWORK: 'a', PASSWORD_FILE: file, PASSWORD: 'x' })).toThrow('PASSWORD is set twice')
-    expect(() => read({ NETWORK: 'a', PASSWORD_FILE: `${file}.gone` })).toThrow('PASSWORD cannot be read')
+    expect(() => read({ NETWORK: 'a', PASSWORD_FILE: `${file}.gone` })).toThrow(
+      `PASSWORD cannot be read from PASSWORD_FILE ${file}.gone (ENOENT)`,
+    )
   })
 
   it('warns of names one letter off, and notes ignored ones', () => {

@@ -4,7 +4,7 @@
  */
 
 import { readFileSync } from 'node:fs'
-import { BootError } from './errors.ts'
+import { BootError, reasonOf } from './errors.ts'
 
 /** One setting: how its text becomes a value, and what the documentation says of it. */
 export interface Setting<T> {
@@ -75,7 +75,8 @@ export const oneOf = <const T extends string>(choices: readonly T[], words: Word
 /** An http or https URL; credentials in it are kept. */
 export const url = (words: Words, protocols: readonly string[] = ['http:', 'https:']): Setting<URL> =>
   setting((value) => {
-    if (!URL.canParse(value) || !protocols.includes(new URL(value).protocol))
+    // Without the slashes the rest would be a path, and a password in it would not be known as one.
+    if (!URL.canParse(value) || !protocols.some((protocol) => value.toLowerCase().startsWith(`${protocol}//`)))
       throw new Error(`must be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`)
     return new URL(value)
   }, words)
@@ -123,14 +124,17 @@ export function readSettings<S extends SettingsSchema>(
       problems.push(`${name} ${(error as Error).message}, for example ${name}=${definition.example}`)
     }
   }
+  const warnings = warningsOf(schema, environment, ignored)
   if (problems.length > 0) {
     const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`
+    // A setting that is missing may be the one whose name has a typo.
+    const lines = [...problems, ...warnings.filter(isHint)]
     throw new BootError(
       'SETTINGS_INVALID',
-      `${count} in the settings:\n${problems.map((line) => `  - ${line}`).join('\n')}`,
+      `${count} in the settings:\n${lines.map((line) => `  - ${line}`).join('\n')}`,
     )
   }
-  return { values: Object.freeze(values) as SettingsOf<S>, warnings: warningsOf(schema, environment, ignored) }
+  return { values: Object.freeze(values) as SettingsOf<S>, warnings }
 }
 
 function rawValue(name: string, definition: Setting<unknown>, environment: Environment): string | undefined {
@@ -141,8 +145,8 @@ function rawValue(name: string, definition: Setting<unknown>, environment: Envir
   if (file !== undefined && file !== '') {
     try {
       return readFileSync(file, 'utf8').trim()
-    } catch {
-      throw new Error(`cannot be read from the file that ${name}_FILE names`)
+    } catch (error) {
+      throw new Error(`cannot be read from ${name}_FILE ${file} (${reasonOf(error)})`)
     }
   }
   return direct === '' ? undefined : direct
@@ -162,6 +166,9 @@ function warningsOf(schema: SettingsSchema, environment: Environment, ignored: r
   }
   return warnings
 }
+
+/** Whether a warning says which name was meant. */
+export const isHint = (warning: string): boolean => warning.includes('did you mean')
 
 /** Whether one inserted, removed, changed or swapped letter turns `a` into `b`. */
 function isOneEditAway(a: string, b: string): boolean {

@@ -32,6 +32,8 @@ export interface ConnectOptions {
 export function hostOf(url: string): string {
   try {
     const { host, pathname } = new URL(url)
+    // Without slashes after the scheme all the rest is the path, a password too.
+    if (!pathname.startsWith('/')) return host
     return `${host}${pathname}`
   } catch {
     return 'unreadable URL'

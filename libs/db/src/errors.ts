@@ -40,7 +40,7 @@ const MESSAGES = {
   DATABASE_CONFLICT: 'another transaction was in the way',
   DATABASE_TIMEOUT: 'the database took too long',
   DATABASE_UNREACHABLE: 'the database cannot be reached',
-  DATABASE_ACCESS_DENIED: 'the database refuses the user, the password or a right',
+  DATABASE_ACCESS_DENIED: 'the database refuses the user, the password or a right, or there is no such database',
   DATABASE_OVERLOADED: 'the database lacks connections, memory or disk',
   DATABASE_QUERY_INVALID: 'the database does not understand a query',
   DATABASE_FAILED: 'the database failed',

@@ -11,7 +11,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { Access, Role } from '@dvt-relayer/api/routes.ts'
 import { ROLES } from '@dvt-relayer/api/routes.ts'
-import { BootError } from '@dvt-relayer/common/errors.ts'
+import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
 import { parseHex } from '@dvt-relayer/common/hex.ts'
 import type { FastifyRequest } from 'fastify'
 import { ApiError } from '../errors.ts'
@@ -93,7 +93,9 @@ export function readTokens(file: string): ReadonlyMap<string, Token> {
     return parseTokens(readFileSync(file, 'utf8'), file)
   } catch (error) {
     if (error instanceof BootError) throw error
-    throw new BootError('TOKENS_INVALID', `AUTH_TOKENS_FILE ${file} cannot be read`, { cause: error })
+    throw new BootError('TOKENS_INVALID', `AUTH_TOKENS_FILE ${file} cannot be read (${reasonOf(error)})`, {
+      cause: error,
+    })
   }
 }
 
@@ -101,7 +103,11 @@ export function readTokens(file: string): ReadonlyMap<string, Token> {
 export function createToken(name: string, role: Role, binding: string): { token: string; line: string } {
   const token = randomBytes(32).toString('base64url')
   const line = `${name} ${role} ${binding} sha256:${hashOf(token)}`
-  parseTokens(line, 'new token')
+  try {
+    parseLine(line.split(/\s+/))
+  } catch (error) {
+    throw new BootError('USAGE', `--for ${binding}: ${messageOf(error)}`, { cause: error })
+  }
   return { token, line }
 }
 

@@ -4,7 +4,7 @@
  */
 
 import { readFileSync } from 'node:fs'
-import { BootError } from '@dvt-relayer/common/errors.ts'
+import { BootError, reasonOf } from '@dvt-relayer/common/errors.ts'
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls.ts'
 import type { ClusterLock } from '@dvt-relayer/crypto/cluster-lock.ts'
@@ -34,7 +34,7 @@ export function createClusters({ config, db, logger }: Pick<Context, 'config' | 
     } catch (error) {
       throw new BootError(
         'CLUSTER_LOCK_UNREADABLE',
-        `${file}: cannot be read; CLUSTER_LOCK_FILES must name files this user may read`,
+        `${file}: cannot be read (${reasonOf(error)}); CLUSTER_LOCK_FILES must name files this user may read`,
         { cause: error },
       )
     }

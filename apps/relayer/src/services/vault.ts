@@ -4,7 +4,7 @@
  */
 
 import { createHmac, randomBytes } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { BootError } from '@dvt-relayer/common/errors.ts'
 import { parseHex } from '@dvt-relayer/common/hex.ts'
@@ -28,18 +28,20 @@ import { partialPlace } from './signatures.ts'
 
 const CHECK_PLACE = 'sealing_checks:1:digest-key'
 const PAGE = 500
+const IF_LOST =
+  'If the key is lost for good, "npm run relayer -- void-sealed --yes" forgets all sealed signatures, and sidecars sign again'
 
 /** The key from the settings, or the one in the data folder, which is made at the first start. */
-function sealingKey({ storage }: RelayerConfig, logger: Logger): Uint8Array {
-  if (storage.sealingKey !== undefined) return storage.sealingKey
+function sealingKey({ storage }: RelayerConfig): { key: Uint8Array; madeFile?: string } {
+  if (storage.sealingKey !== undefined) return { key: storage.sealingKey }
   const file = join(storage.dataDir, 'sealing.key')
-  if (!existsSync(file)) {
+  const isNew = !existsSync(file)
+  if (isNew) {
     mkdirSync(storage.dataDir, { recursive: true })
     // Written aside and renamed: a process killed here leaves no half key.
     const fresh = `${file}.${process.pid}`
     writeFileSync(fresh, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600, flush: true })
     renameSync(fresh, file)
-    logger.warn({ file }, 'sealing key made; keep a copy elsewhere: without it stored exits cannot be read')
   }
   chmodSync(file, 0o600)
   const key = parseHex(readFileSync(file, 'utf8').trim(), 32)
@@ -48,7 +50,7 @@ function sealingKey({ storage }: RelayerConfig, logger: Logger): Uint8Array {
       'SEALING_KEY_INVALID',
       `${file} does not hold a key of 64 hex digits; put the right one back or set SEALING_KEY`,
     )
-  return key
+  return isNew ? { key, madeFile: file } : { key }
 }
 
 /**
@@ -57,7 +59,7 @@ function sealingKey({ storage }: RelayerConfig, logger: Logger): Uint8Array {
  * @throws {BootError} SEALING_KEY_WRONG: nothing is changed then
  */
 export async function openVault(config: RelayerConfig, db: Database, logger: Logger): Promise<Vault> {
-  const key = sealingKey(config, logger)
+  const { key, madeFile } = sealingKey(config)
   const sealer = createSealer(key, config.storage.sealingKeyPrevious)
   const check = await ensureSealingCheck(db, sealer.seal(randomBytes(32), CHECK_PLACE))
   let digestKey: Uint8Array
@@ -65,12 +67,22 @@ export async function openVault(config: RelayerConfig, db: Database, logger: Log
     digestKey = sealer.open(check, CHECK_PLACE)
   } catch (error) {
     if (!(error instanceof SealingError)) throw error
+    if (madeFile !== undefined) {
+      rmSync(madeFile)
+      throw new BootError(
+        'SEALING_KEY_WRONG',
+        `${madeFile} is missing, and the database holds values sealed with it: put your copy of the key back or set SEALING_KEY. ${IF_LOST}`,
+        { cause: error },
+      )
+    }
     throw new BootError(
       'SEALING_KEY_WRONG',
-      'the sealing key does not fit the database: its values were sealed with another key. Set SEALING_KEY to the right one; after a change of keys set SEALING_KEY_PREVIOUS to the old one. If the key is lost for good, "npm run relayer -- void-sealed" forgets all sealed signatures, and sidecars sign again',
+      `the sealing key does not fit the database: its values were sealed with another key. Set SEALING_KEY to the right one; after a change of keys set SEALING_KEY_PREVIOUS to the old one. ${IF_LOST}`,
       { cause: error },
     )
   }
+  if (madeFile !== undefined)
+    logger.warn({ file: madeFile }, 'sealing key made; keep a copy elsewhere: without it stored exits cannot be read')
   if (!sealer.isCurrent(check)) {
     await resealAll(db, sealer, logger)
     await replaceSealingCheck(db, sealer.seal(digestKey, CHECK_PLACE))

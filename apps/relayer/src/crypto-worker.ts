@@ -1,10 +1,16 @@
 /** A worker thread: runs one task at a time and answers. */
 
+import { setPriority } from 'node:os'
 import { parentPort } from 'node:worker_threads'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls-blst.ts'
 import { createFastEcies } from '@dvt-relayer/crypto/ecies.ts'
 import type { WorkerAnswer, WorkerRequest } from './crypto-pool.ts'
 import { createTasks } from './crypto-tasks.ts'
+
+const NICE = 5
+
+// On Linux a priority is a thread's own: where cores are short, the event loop answers before this thread works.
+if (process.platform === 'linux') setPriority(NICE)
 
 const port = parentPort
 if (port === null) throw new Error('crypto-worker.ts runs as a worker thread only')

@@ -65,7 +65,9 @@ export function createExits({
         exit.validator_index === (first ?? 0) + place &&
         (exit.requester === requester.name || requester.name === null),
     )
-    return isPoll ? (found as ExitRow[]) : undefined
+    if (!isPoll) return undefined
+    refuseForeign(publicKeys, exits, requester)
+    return found as ExitRow[]
   }
 
   /** Keys that must not get an exit at all, told apart before anything is written. */
@@ -84,12 +86,21 @@ export function createExits({
       publicKeys,
       (key) => (thresholdOf(known.get(toHex(key))) === undefined ? 'THRESHOLD_UNKNOWN' : undefined),
     )
-    refuse('TOKEN_BINDING', 'some keys belong to vaults this token is not bound to', publicKeys, (key) =>
-      isForeign(known.get(toHex(key)), requester) ? 'TOKEN_BINDING' : undefined,
-    )
+    refuseForeign(publicKeys, known, requester)
     const onChain = await chain.registry.knownKeys(publicKeys)
     refuse('VALIDATOR_KNOWN', 'the beacon chain knows some of these public keys already', publicKeys, (_, place) =>
       onChain[place] === true ? 'VALIDATOR_KNOWN' : undefined,
+    )
+  }
+
+  /** Asked at every poll: a token may have been bound anew since its exits were made. */
+  function refuseForeign(
+    publicKeys: readonly Uint8Array[],
+    known: ReadonlyMap<string, Pick<ValidatorRow, 'withdrawal_address'>>,
+    requester: Requester,
+  ): void {
+    refuse('TOKEN_BINDING', 'some keys belong to vaults this token is not bound to', publicKeys, (key) =>
+      isForeign(known.get(toHex(key)), requester) ? 'TOKEN_BINDING' : undefined,
     )
   }
 
@@ -97,8 +108,8 @@ export function createExits({
 
   /** Decides about every key in one transaction: keep, touch, revive, supersede, make. */
   async function assign(publicKeys: readonly Uint8Array[], start: number, requester: Requester): Promise<void> {
-    await insertValidators(db, publicKeys)
     const counts = await db.transaction(async (tx) => {
+      await insertValidators(tx, publicKeys)
       const validators = byKey(await lockValidators(tx, publicKeys))
       const exits = byKey(await findExits(tx, publicKeys))
       refuse('EXIT_TAKEN', 'some keys have a live exit that another requester asked for', publicKeys, (key) => {
@@ -115,14 +126,6 @@ export function createExits({
       const idsOf = (...actions: (typeof plan)[number]['action'][]) =>
         plan.flatMap(({ action, exit }) => (actions.includes(action) && exit !== undefined ? [exit.id] : []))
       const fresh = plan.filter(({ action }) => action === 'create' || action === 'replace')
-      if (
-        fresh.length > 0 &&
-        (await countLiveExits(tx, requester.name)) + fresh.length - idsOf('replace').length > limits.openExits
-      )
-        throw new ApiError(
-          'TOO_MANY_EXITS',
-          `at most ${limits.openExits} live exits for one requester; wait until some are registered or expire`,
-        )
       await lockMessages(tx, idsOf('keep', 'revive', 'replace'))
       await supersedeExits(tx, idsOf('replace'))
       await touchExits(tx, idsOf('keep'), requester.name)
@@ -139,6 +142,12 @@ export function createExits({
         }),
         requester.name,
       )
+      // Counted when all is done: a replaced exit may have expired or have been another's, and a revived one counts again.
+      if (created.length + idsOf('revive').length > 0 && (await countLiveExits(tx, requester.name)) > limits.openExits)
+        throw new ApiError(
+          'TOO_MANY_EXITS',
+          `at most ${limits.openExits} live exits for one requester; wait until some are registered or expire`,
+        )
       await announceMessages(tx, [...created, ...idsOf('replace', 'revive')])
       return { created: created.length, superseded: idsOf('replace').length, revived: idsOf('revive').length }
     })
@@ -201,7 +210,7 @@ function byKey<T extends { public_key: Uint8Array }>(rows: readonly T[]): Map<st
 }
 
 /** Whether a validator's vault is known and not one the token is bound to. */
-function isForeign(validator: ValidatorRow | undefined, { vaults }: Requester): boolean {
+function isForeign(validator: Pick<ValidatorRow, 'withdrawal_address'> | undefined, { vaults }: Requester): boolean {
   const vault = validator?.withdrawal_address
   return (
     vault !== null && vault !== undefined && vaults !== undefined && !vaults.some((bound) => equalBytes(bound, vault))

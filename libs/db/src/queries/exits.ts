@@ -48,6 +48,7 @@ export interface ExitRow {
   validator_index: number
   state: 'collecting' | 'ready' | 'expired'
   requester: string | null
+  withdrawal_address: Buffer | null
   /** Seconds since an operator last asked. */
   idle_seconds: number
 }
@@ -56,7 +57,7 @@ export interface ExitRow {
 export function findExits(db: Sql, publicKeys: readonly Uint8Array[]): Promise<ExitRow[]> {
   return rows<ExitRow>(
     db,
-    sql`select distinct on (v.id) m.id, v.public_key, m.validator_index, m.state, m.requester,
+    sql`select distinct on (v.id) m.id, v.public_key, m.validator_index, m.state, m.requester, v.withdrawal_address,
                extract(epoch from now() - m.requested_at)::float8 as idle_seconds
         from validators v join messages m on m.validator_id = v.id and m.kind = 'exit'
         where v.public_key = any(${bytesArray(publicKeys)}) and m.state in ('collecting', 'ready', 'expired')

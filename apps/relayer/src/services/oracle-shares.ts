@@ -77,10 +77,17 @@ export function createOracleShares({
   function prepare(exit: FinishRow, rows: readonly CandidateRow[], hasKeyShares: boolean, needsShares: boolean) {
     const hasUnjudged = !hasKeyShares && rows.some(({ state }) => state === 'unverified')
     if (exit.state === 'ready' && !needsShares && !hasUnjudged) return []
-    const signatures = rows.map((row) => ({
-      row,
-      signature: vault.sealer.open(row.sealed, partialPlace(row.message_id, row.share_index)),
-    }))
+    const signatures = rows.flatMap((row) => {
+      try {
+        return [{ row, signature: vault.sealer.open(row.sealed, partialPlace(row.message_id, row.share_index)) }]
+      } catch (error) {
+        logger.error(
+          { message_id: row.message_id, share_index: row.share_index, err: error },
+          'a partial signature cannot be opened; see "npm run relayer -- void-sealed"',
+        )
+        return []
+      }
+    })
     const judged = exit.state === 'collecting' || hasUnjudged ? usable(signatures, hasKeyShares) : []
     const input: ExitToFinish = {
       message: exit.signing_root,

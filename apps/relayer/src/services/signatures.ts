@@ -10,7 +10,7 @@ import type { Failure } from '@dvt-relayer/api/schemas.ts'
 import { parseHex } from '@dvt-relayer/common/hex.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
 import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/announce.ts'
-import type { MatchRow, Verdict } from '@dvt-relayer/db/queries/partial-signatures.ts'
+import type { CandidateRow, MatchRow, Verdict } from '@dvt-relayer/db/queries/partial-signatures.ts'
 import {
   claimFinishable,
   countLiveKeys,
@@ -21,6 +21,7 @@ import {
   trimCandidates,
   writeVerdicts,
 } from '@dvt-relayer/db/queries/partial-signatures.ts'
+import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import type { Context } from '../context.ts'
 import { ApiError, failure } from '../errors.ts'
 
@@ -174,24 +175,18 @@ export function createSignatures({
       slices.map(async (slice) => {
         const isRight = await crypto.verify(slice.map(({ triple }) => triple))
         onWrong(slice.filter((_, place) => isRight[place] !== true))
-        await decide(
-          slice.map(({ messageId, shareIndex, digest }, place) => ({
-            messageId,
-            shareIndex,
-            digest,
-            isRight: isRight[place] === true,
-          })),
-        )
+        await decide(slice.map((candidate, place) => ({ ...candidate, isRight: isRight[place] === true })))
       }),
     )
   }
 
   /** Writes verdicts, announces the exits, and has those finished that now have enough. */
-  async function decide(verdicts: readonly Verdict[]): Promise<void> {
+  async function decide(verdicts: readonly (Unverified & Verdict)[]): Promise<void> {
     const ids = [...new Set(verdicts.map(({ messageId }) => messageId))]
     await db.transaction(async (tx) => {
       await lockMessages(tx, ids)
-      await writeVerdicts(tx, verdicts)
+      const written = await writeVerdicts(tx, verdicts)
+      if (written < verdicts.length) await restoreRight(tx, verdicts)
       await announceMessages(tx, ids)
     })
     for (const shareIndex of new Set(verdicts.map((verdict) => verdict.shareIndex))) {
@@ -201,6 +196,38 @@ export function createSignatures({
       if (wrong > 0) events.partialsRejected(shareIndex, wrong)
     }
     await finishLater(ids)
+  }
+
+  /**
+   * Puts right candidates back that are not there any more: while they were verified, a flood at their share index may have
+   * pushed them over the limit. Where a verified one is there, or the exit is not live, nothing happens.
+   */
+  async function restoreRight(tx: Sql, verdicts: readonly (Unverified & Verdict)[]): Promise<void> {
+    const right = verdicts.filter(({ isRight }) => isRight)
+    for (const [shareIndex, group] of Map.groupBy(right, (verdict) => verdict.shareIndex))
+      await insertCandidates(
+        tx,
+        shareIndex,
+        group.map(({ messageId, digest, triple }) => ({
+          messageId,
+          digest,
+          sealed: vault.sealer.seal(triple.signature, partialPlace(messageId, shareIndex)),
+        })),
+      )
+    await writeVerdicts(tx, right)
+  }
+
+  /** The signature of a stored candidate; undefined, and said, where it cannot be opened: the others go on without it. */
+  function open({ message_id, share_index, sealed }: CandidateRow): Uint8Array | undefined {
+    try {
+      return vault.sealer.open(sealed, partialPlace(message_id, share_index))
+    } catch (error) {
+      logger.error(
+        { message_id, share_index, err: error },
+        'a partial signature cannot be opened; see "npm run relayer -- void-sealed"',
+      )
+      return undefined
+    }
   }
 
   /** Asks a worker to finish those of these exits that have enough. The queue is a hint; the sweep repairs what it loses. */
@@ -275,23 +302,15 @@ export function createSignatures({
     /** Verifies the stored candidates of these exits that are under trusted public key shares; for the sweep. */
     async verifyStored(messageIds: readonly number[]): Promise<void> {
       const candidates = await findCandidates(db, messageIds)
-      const unverified = candidates.flatMap((row): Unverified[] =>
-        row.state !== 'unverified' || row.public_key_share === null
-          ? []
-          : [
-              {
-                place: 0,
-                messageId: row.message_id,
-                shareIndex: row.share_index,
-                digest: row.digest,
-                triple: {
-                  publicKey: row.public_key_share,
-                  message: row.signing_root,
-                  signature: vault.sealer.open(row.sealed, partialPlace(row.message_id, row.share_index)),
-                },
-              },
-            ],
-      )
+      const unverified = candidates.flatMap((row): Unverified[] => {
+        const { message_id: messageId, share_index: shareIndex, digest, signing_root: message } = row
+        if (row.state !== 'unverified' || row.public_key_share === null) return []
+        const signature = open(row)
+        if (signature === undefined) return []
+        return [
+          { place: 0, messageId, shareIndex, digest, triple: { publicKey: row.public_key_share, message, signature } },
+        ]
+      })
       await verify(unverified, () => {})
     },
 

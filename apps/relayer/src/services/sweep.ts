@@ -5,7 +5,7 @@
 
 import { announceMessages } from '@dvt-relayer/db/queries/announce.ts'
 import { countExitsByState, expireExits } from '@dvt-relayer/db/queries/exits.ts'
-import { claimFinishable, findUnverified } from '@dvt-relayer/db/queries/partial-signatures.ts'
+import { claimFinishable, claimUnverified } from '@dvt-relayer/db/queries/partial-signatures.ts'
 import type { Context } from '../context.ts'
 
 const BATCH = 500
@@ -29,7 +29,7 @@ export function createSweep({ config, db, queue, events }: Pick<Context, 'config
         return ids
       })
       if (expired.length > 0) events.exitsExpired(expired.length)
-      await addJobs('verify_partials', await findUnverified(db, ABANDONED_SECONDS, BATCH))
+      await addJobs('verify_partials', await claimUnverified(db, ABANDONED_SECONDS, BATCH))
       await addJobs('finish_exits', await claimFinishable(db, null, BATCH))
       const counts = new Map((await countExitsByState(db)).map(({ state, count }) => [state, count]))
       events.exitsCounted(counts.get('collecting') ?? 0, counts.get('ready') ?? 0)

@@ -100,7 +100,7 @@ export async function trimCandidates(
       and (r.candidate_rank > ${limits.perIndex} or r.index_rank > ${limits.indexes})`)
 }
 
-/** Notes that candidates were posted again. */
+/** Notes that candidates were posted again. Those that somebody else is at are passed over: it is a hint, and never waits. */
 export async function touchCandidates(
   db: Sql,
   shareIndex: number,
@@ -108,10 +108,12 @@ export async function touchCandidates(
 ): Promise<void> {
   if (candidates.length === 0) return
   await db.execute(sql`
-    update partial_signatures p set seen_at = now()
-    from unnest(${numberArray(candidates.map(({ messageId }) => messageId))}, ${bytesArray(candidates.map(({ digest }) => digest))})
-         as c (message_id, digest)
-    where p.message_id = c.message_id and p.share_index = ${shareIndex} and p.digest = c.digest`)
+    with free as (
+      select p.ctid from partial_signatures p
+      join unnest(${numberArray(candidates.map(({ messageId }) => messageId))}, ${bytesArray(candidates.map(({ digest }) => digest))})
+           as c (message_id, digest) on p.message_id = c.message_id and p.share_index = ${shareIndex} and p.digest = c.digest
+      for update of p skip locked)
+    update partial_signatures p set seen_at = now() from free where p.ctid = free.ctid`)
 }
 
 /** The verdict on one candidate. */
@@ -124,14 +126,14 @@ export interface Verdict {
 
 /**
  * Writes verdicts: a right candidate becomes verified and its rivals go; a wrong one is rejected and its bytes are forgotten.
- * Callers have locked the messages.
+ * Callers have locked the messages. Returns how many candidates were there, unverified, to be written.
  */
-export async function writeVerdicts(tx: Sql, verdicts: readonly Verdict[]): Promise<void> {
-  if (verdicts.length === 0) return
+export async function writeVerdicts(tx: Sql, verdicts: readonly Verdict[]): Promise<number> {
+  if (verdicts.length === 0) return 0
   const table = sql`unnest(${numberArray(verdicts.map(({ messageId }) => messageId))}, ${numberArray(verdicts.map(({ shareIndex }) => shareIndex))},
     ${bytesArray(verdicts.map(({ digest }) => digest))}, ${textArray(verdicts.map(({ isRight }) => (isRight ? 'verified' : 'rejected')))})
     as r (message_id, share_index, digest, state)`
-  await tx.execute(sql`
+  const { rowCount } = await tx.execute(sql`
     update partial_signatures p set state = r.state, sealed = case when r.state = 'verified' then p.sealed end
     from ${table}
     where p.message_id = r.message_id and p.share_index = r.share_index and p.digest = r.digest and p.state = 'unverified'`)
@@ -139,6 +141,7 @@ export async function writeVerdicts(tx: Sql, verdicts: readonly Verdict[]): Prom
     delete from partial_signatures p using ${table}, partial_signatures good
     where r.state = 'verified' and p.message_id = r.message_id and p.share_index = r.share_index and p.digest <> r.digest
       and good.message_id = r.message_id and good.share_index = r.share_index and good.digest = r.digest and good.state = 'verified'`)
+  return rowCount ?? 0
 }
 
 /**
@@ -170,16 +173,22 @@ export async function claimFinishable(db: Sql, messageIds: readonly number[] | n
   return claimed.map(({ id }) => id).sort((a, b) => a - b)
 }
 
-/** Live messages with unverified candidates under a trusted public key share that have waited for `seconds`. */
-export async function findUnverified(db: Sql, seconds: number, limit: number): Promise<number[]> {
-  const found = await rows<{ id: number }>(
+/**
+ * Of `limit` candidates under trusted public key shares that have waited for `seconds`, those that wait longest, the live messages.
+ * Marks them as seen now, so that the next look, here or in another process, finds them only when they have waited as long again.
+ */
+export async function claimUnverified(db: Sql, seconds: number, limit: number): Promise<number[]> {
+  const claimed = await rows<{ message_id: number }>(
     db,
-    sql`select distinct m.id from partial_signatures p
-        join messages m on m.id = p.message_id and m.state in ${LIVE}
-        join key_shares k on k.validator_id = m.validator_id and k.share_index = p.share_index
-        where p.state = 'unverified' and p.seen_at < now() - make_interval(secs => ${seconds}::float8) limit ${limit}`,
+    sql`with waiting as (
+          select p.ctid from partial_signatures p
+          join messages m on m.id = p.message_id and m.state in ${LIVE}
+          join key_shares k on k.validator_id = m.validator_id and k.share_index = p.share_index
+          where p.state = 'unverified' and p.seen_at < now() - make_interval(secs => ${seconds}::float8)
+          order by p.seen_at limit ${limit} for update of p skip locked)
+        update partial_signatures p set seen_at = now() from waiting where p.ctid = waiting.ctid returning p.message_id`,
   )
-  return found.map(({ id }) => id)
+  return [...new Set(claimed.map((row) => row.message_id))].sort((a, b) => a - b)
 }
 
 /** One candidate with everything needed to judge it. */

@@ -7,8 +7,10 @@ import swagger from '@fastify/swagger'
 import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { fastify } from 'fastify'
+import type { TSchema } from 'typebox'
 import { ApiError } from '../errors.ts'
 import { createBodyGate } from './body-gate.ts'
+import { compileBody } from './body-validator.ts'
 import { answerError } from './error-answer.ts'
 import type { HttpContext } from './route.ts'
 import { exitRoutes } from './routes/exits.ts'
@@ -16,6 +18,9 @@ import { operationsRoutes } from './routes/operations.ts'
 import { validatorRoutes } from './routes/validators.ts'
 
 export type App = FastifyInstance
+
+/** JSON values a body may hold: an item of the longest list is three, and may have fields nobody knows. */
+const maxValues = (shares: number): number => Math.max(200_000, 10 * shares)
 
 /** Builds the application. */
 export async function createApp(context: HttpContext): Promise<App> {
@@ -31,10 +36,12 @@ export async function createApp(context: HttpContext): Promise<App> {
     genReqId: () => crypto.randomUUID(),
     return503OnClosing: true,
   })
-  app.setValidatorCompiler(TypeBoxValidatorCompiler)
+  app.setValidatorCompiler((route) =>
+    route.httpPart === 'body' ? compileBody(route.schema as TSchema) : TypeBoxValidatorCompiler(route as never),
+  )
   app.decorateRequest('isLongPoll', false)
   app.decorateRequest('caller')
-  createBodyGate(app, config.http)
+  createBodyGate(app, { ...config.http, maxValues: maxValues(config.limits.shares) })
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'other'
     events.httpAnswered(route, reply.statusCode, request.isLongPoll ? undefined : reply.elapsedTime / 1000)

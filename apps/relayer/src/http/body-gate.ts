@@ -7,7 +7,10 @@ import { ApiError } from '../errors.ts'
 const LARGE_BYTES = 1 << 20
 
 /** Reads JSON bodies and limits how many large ones are held at once. A body without a length counts as large. */
-export function createBodyGate(app: FastifyInstance, limits: { maxBodyBytes: number; maxLargeBodies: number }): void {
+export function createBodyGate(
+  app: FastifyInstance,
+  limits: { maxBodyBytes: number; maxLargeBodies: number; maxValues: number },
+): void {
   let large = 0
   app.addHook('preParsing', async (request, reply, payload) => {
     const length = Number(request.headers['content-length'] ?? Number.NaN)
@@ -32,6 +35,9 @@ export function createBodyGate(app: FastifyInstance, limits: { maxBodyBytes: num
   })
   app.removeContentTypeParser(['application/json', 'text/plain'])
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) => {
+    // Five million empty objects take seconds to parse and a gigabyte, so what is parsed is bounded by values, not by bytes alone.
+    if (hasMoreValues(body as string, limits.maxValues))
+      return done(new ApiError('BODY_INVALID', `a body may hold at most ${limits.maxValues} values`), undefined)
     try {
       // Validation reads named fields only and nothing is merged, so a "__proto__" key in a body reaches nothing.
       done(null, JSON.parse(body as string))
@@ -39,4 +45,14 @@ export function createBodyGate(app: FastifyInstance, limits: { maxBodyBytes: num
       done(new ApiError('BODY_INVALID', 'the body is not JSON'), undefined)
     }
   })
+}
+
+/** Whether a JSON text may hold more values than `most`: each but the first follows a comma or an opening bracket. */
+function hasMoreValues(text: string, most: number): boolean {
+  if (text.length <= most) return false
+  let count = 0
+  for (const mark of [',', '{', '['])
+    for (let place = text.indexOf(mark); place >= 0; place = text.indexOf(mark, place + 1))
+      if (++count > most) return true
+  return false
 }

@@ -4,7 +4,7 @@
  */
 
 import { createHmac, randomBytes } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { BootError } from '@dvt-relayer/common/errors.ts'
 import { parseHex } from '@dvt-relayer/common/hex.ts'
@@ -35,14 +35,7 @@ const IF_LOST =
 function sealingKey({ storage }: RelayerConfig): { key: Uint8Array; madeFile?: string } {
   if (storage.sealingKey !== undefined) return { key: storage.sealingKey }
   const file = join(storage.dataDir, 'sealing.key')
-  const isNew = !existsSync(file)
-  if (isNew) {
-    mkdirSync(storage.dataDir, { recursive: true })
-    // Written aside and renamed: a process killed here leaves no half key.
-    const fresh = `${file}.${process.pid}`
-    writeFileSync(fresh, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600, flush: true })
-    renameSync(fresh, file)
-  }
+  const isNew = !existsSync(file) && makeKey(storage.dataDir, file)
   chmodSync(file, 0o600)
   const key = parseHex(readFileSync(file, 'utf8').trim(), 32)
   if (key === undefined)
@@ -51,6 +44,25 @@ function sealingKey({ storage }: RelayerConfig): { key: Uint8Array; madeFile?: s
       `${file} does not hold a key of 64 hex digits; put the right one back or set SEALING_KEY`,
     )
   return isNew ? { key, madeFile: file } : { key }
+}
+
+/**
+ * Makes a key, written aside and linked: a process killed here leaves no half key, and of two that start at once the second takes
+ * the key of the first. Returns whether it is ours.
+ */
+function makeKey(folder: string, file: string): boolean {
+  mkdirSync(folder, { recursive: true })
+  const fresh = `${file}.${process.pid}`
+  writeFileSync(fresh, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600, flush: true })
+  try {
+    linkSync(fresh, file)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    return false
+  } finally {
+    rmSync(fresh)
+  }
 }
 
 /**

@@ -11,6 +11,9 @@ const ENTRY = {
   sidecar: fileURLToPath(new URL('../../apps/sidecar/src/main.ts', import.meta.url)),
 }
 
+/** The flags of Node that `npm run` gives. */
+const FLAGS = { relayer: ['--max-semi-space-size=4'], sidecar: [] }
+
 export interface AppProcess extends AsyncDisposable {
   readonly child: ChildProcess
   /** Everything it printed so far. */
@@ -30,7 +33,7 @@ export function startProcess(
   args: readonly string[] = [],
 ): AppProcess {
   const inherited = { PATH: process.env['PATH'], HOME: process.env['HOME'], TMPDIR: process.env['TMPDIR'] }
-  const child = spawn(process.execPath, [ENTRY[app], ...args], {
+  const child = spawn(process.execPath, [...FLAGS[app], ENTRY[app], ...args], {
     env: { ...inherited, LOG_FORMAT: 'json', ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   })

@@ -9,7 +9,7 @@ import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls.ts'
 import type { ClusterLock } from '@dvt-relayer/crypto/cluster-lock.ts'
 import { parseClusterLock } from '@dvt-relayer/crypto/cluster-lock.ts'
-import { verifyClusterLock } from '@dvt-relayer/crypto/lock-verify.ts'
+import { isPinnedLock, verifyClusterLock } from '@dvt-relayer/crypto/lock-verify.ts'
 import { announceMessages } from '@dvt-relayer/db/queries/announce.ts'
 import {
   assignValidators,
@@ -45,10 +45,12 @@ export function createClusters({ config, db, logger }: Pick<Context, 'config' | 
       file,
     })
     for (const warning of warnings) logger.warn({ file }, warning)
-    if (clusters.lockHashes.length > 0 && !clusters.lockHashes.some((hash) => equalBytes(hash, lock.lockHash)))
+    if (clusters.lockHashes.length > 0 && !isPinnedLock(lock, clusters.lockHashes))
       throw new BootError(
         'CLUSTER_LOCK_NOT_PINNED',
-        `${file}: its lock_hash ${toHex(lock.lockHash)} is not one of CLUSTER_LOCK_HASHES`,
+        lock.minor < 5
+          ? `${file}: a lock of ${lock.version} cannot be pinned: its lock_hash is not recomputed before v1.5.0, so any contents could stand under it`
+          : `${file}: its lock_hash ${toHex(lock.lockHash)} is not one of CLUSTER_LOCK_HASHES`,
       )
     return lock
   }

@@ -3,7 +3,7 @@
  * sealing anew what the previous key sealed.
  */
 
-import { createHmac, randomBytes } from 'node:crypto'
+import { createHmac, createSecretKey, randomBytes } from 'node:crypto'
 import { chmodSync, existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { BootError } from '@dvt-relayer/common/errors.ts'
@@ -99,11 +99,12 @@ export async function openVault(config: RelayerConfig, db: Database, logger: Log
     await resealAll(db, sealer, logger)
     await replaceSealingCheck(db, sealer.seal(digestKey, CHECK_PLACE))
   }
+  const hmacKey = createSecretKey(digestKey)
   return {
     sealer,
     digest(shareIndex, signature) {
       return new Uint8Array(
-        createHmac('sha256', digestKey).update(String(shareIndex)).update(':').update(signature).digest(),
+        createHmac('sha256', hmacKey).update(String(shareIndex)).update(':').update(signature).digest(),
       )
     },
   }

@@ -130,6 +130,18 @@ describe('cluster locks', () => {
       CLUSTER_LOCK_HASHES: toHex(cluster.lock.lockHash),
     })
     expect((await ask(relayer.url, '/health')).status).toBe(200)
+    // The same lock under the pinned hash, but for its contents: it claims a version whose hash is not recomputed.
+    const json = JSON.parse(await readFile(cluster.lockFile, 'utf8')) as { cluster_definition: object }
+    const attacker = { withdrawal_address: `0x${'66'.repeat(20)}`, fee_recipient_address: `0x${'66'.repeat(20)}` }
+    const downgraded = {
+      ...json,
+      cluster_definition: { ...json.cluster_definition, ...attacker, version: 'v1.4.0' },
+    }
+    const downgradedFile = join(dir, 'downgraded.json')
+    await writeFile(downgradedFile, JSON.stringify(downgraded))
+    await expect(
+      world.startRelayer({ CLUSTER_LOCK_FILES: downgradedFile, CLUSTER_LOCK_HASHES: toHex(cluster.lock.lockHash) }),
+    ).rejects.toMatchObject({ code: 'CLUSTER_LOCK_NOT_PINNED', message: expect.stringContaining('v1.4.0') })
   })
 
   it('a lock of another network, and a damaged one, are refused with file and field', async () => {

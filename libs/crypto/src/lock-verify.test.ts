@@ -12,7 +12,7 @@ import {
 import { createBlstEngine } from './bls-blst.ts'
 import { type ClusterLock, ClusterLockError, parseClusterLock } from './cluster-lock.ts'
 import { configHash, definitionHash, lockHash } from './lock-hash.ts'
-import { verifyClusterLock } from './lock-verify.ts'
+import { isPinnedLock, verifyClusterLock } from './lock-verify.ts'
 
 const engine = createBlstEngine()
 const hoodi = { genesisForkVersion: GENESIS_FORK_VERSIONS.hoodi, networkName: 'hoodi', file: 'lock.json' }
@@ -74,6 +74,31 @@ describe('real locks', () => {
     const { warnings } = check({ ...json, signature_aggregate: '' })
     expect(warnings).toHaveLength(2)
     expect(warnings[1]).toContain('signature_aggregate')
+  })
+})
+
+describe('pins', () => {
+  const read = (json: unknown) => parseClusterLock(json, { file: 'lock.json' })
+  const newest = read(readFixture(loadFixtureCluster('cluster-4').lockFile))
+
+  it('a lock whose hash was recomputed is known by it', () => {
+    check(readFixture(loadFixtureCluster('cluster-4').lockFile))
+    expect(isPinnedLock(newest, [new Uint8Array(32), newest.lockHash])).toBe(true)
+    expect(isPinnedLock(newest, [new Uint8Array(32)])).toBe(false)
+    expect(isPinnedLock(newest, [])).toBe(false)
+  })
+
+  it('a lock that claims to be too old for a recomputed hash is none of them, whatever hash it states', () => {
+    const forged = {
+      ...(readFixtureJson('obol/locks/lock-v1.0.0.json') as object),
+      lock_hash: Buffer.from(newest.lockHash).toString('base64'),
+      signature_aggregate: '',
+    }
+    // Nothing else refuses it.
+    expect(check(forged).warnings).toHaveLength(2)
+    expect(isPinnedLock(read(forged), [newest.lockHash])).toBe(false)
+    const old = read(readFixture('obol/locks/lock-v1.4.0.json'))
+    expect(isPinnedLock(old, [old.lockHash])).toBe(false)
   })
 })
 

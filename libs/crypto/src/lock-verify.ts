@@ -79,6 +79,17 @@ function assertKeys(engine: BlsEngine, lock: ClusterLock, fault: Fault): void {
   })
 }
 
+/** Whether the version's hashes are recomputed: from v1.5 on. An older lock, or one that claims to be older, may state any. */
+const isHashKnown = ({ minor }: ClusterLock): boolean => minor >= 5
+
+/**
+ * Whether a verified lock is one of those that were pinned by their `lock_hash`. False for a lock older than v1.5, whatever it states: its
+ * hash is not recomputed, so a pin would let pass any content under it.
+ */
+export function isPinnedLock(lock: ClusterLock, pins: readonly Uint8Array[]): boolean {
+  return isHashKnown(lock) && pins.some((pin) => equalBytes(pin, lock.lockHash))
+}
+
 function assertHashes(lock: ClusterLock, fault: Fault): void {
   const hashes: [string, Uint8Array, Uint8Array][] = [
     ['cluster_definition.config_hash', lock.configHash, configHash(lock)],
@@ -151,7 +162,7 @@ function assertNodeSignatures(lock: ClusterLock, fault: Fault): void {
  * shares on one polynomial of degree threshold − 1 through the validator key, and the signatures over the lock hash.
  *
  * A lock that passes is whole and consistent; it is evidence of its origin to nobody: `signature_aggregate` has no
- * proof of possession and the node keys are the lock's own. Who trusts a lock pins its `lockHash`.
+ * proof of possession and the node keys are the lock's own. Who trusts a lock pins its `lockHash`: {@link isPinnedLock}.
  *
  * @returns what is worth a warning all the same
  * @throws {ClusterLockError} the first fault found, the most telling checks first
@@ -167,7 +178,7 @@ export function verifyClusterLock(
   assertNetwork(lock, expected, fault)
   assertCounts(lock, fault)
   assertKeys(engine, lock, fault)
-  if (lock.minor >= 5) assertHashes(lock, fault)
+  if (isHashKnown(lock)) assertHashes(lock, fault)
   else warnings.push(`${expected.file}: lock_hash was not recomputed: version ${lock.version} is older than v1.5.0`)
   assertShares(engine, lock, fault)
   assertAggregate(engine, lock, fault)

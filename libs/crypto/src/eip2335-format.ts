@@ -57,7 +57,7 @@ const MAX_CIPHERTEXT_BYTES = 65_536
 const MAX_SALT_BYTES = 1_024
 /** About four seconds of one core; the usual cost is 262,144. */
 const MAX_PBKDF2_ROUNDS = 10_000_000
-/** Twice the usual 256 MiB (n = 262,144, r = 8). */
+/** Twice the usual 256 MiB (n = 262,144, r = 8): scrypt holds n + p blocks of 128·r bytes. */
 const MAX_SCRYPT_BYTES = 512 * 1024 * 1024
 /** The usual p is 1. */
 const MAX_SCRYPT_PARALLEL = 8
@@ -92,8 +92,8 @@ function parseScrypt(params: JsonField): ScryptParameters {
   const r = params.get('r').integer(1)
   const p = params.get('p').integer(1)
   if (!Number.isInteger(Math.log2(n))) throw params.get('n').fault('must be a power of two')
-  if (128 * n * r > MAX_SCRYPT_BYTES)
-    throw refuse('KEYSTORE_TOO_COSTLY', params.get('n'), `and r ask for more than ${MAX_SCRYPT_BYTES} bytes of memory`)
+  if (128 * r * (n + p) > MAX_SCRYPT_BYTES)
+    throw refuse('KEYSTORE_TOO_COSTLY', params.get('n'), `with r and p asks for more than ${MAX_SCRYPT_BYTES} bytes`)
   if (p > MAX_SCRYPT_PARALLEL) throw refuse('KEYSTORE_TOO_COSTLY', params.get('p'), `is above ${MAX_SCRYPT_PARALLEL}`)
   return { function: 'scrypt', n, r, p }
 }

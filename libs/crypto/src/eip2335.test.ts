@@ -136,6 +136,7 @@ describe('hostile files', () => {
     ['another key length', 'KEYSTORE_UNSUPPORTED', withKdf('pbkdf2', { dklen: 64 })],
     ['scrypt memory', 'KEYSTORE_TOO_COSTLY', withKdf('scrypt', { n: 2 ** 20, r: 8, p: 1 })],
     ['scrypt block size', 'KEYSTORE_TOO_COSTLY', withKdf('scrypt', { n: 2, r: 2 ** 40, p: 1 })],
+    ['scrypt memory of parallel blocks', 'KEYSTORE_TOO_COSTLY', withKdf('scrypt', { n: 2, r: 2 ** 20, p: 8 })],
     ['scrypt parallelism', 'KEYSTORE_TOO_COSTLY', withKdf('scrypt', { n: 2, r: 1, p: 9 })],
     ['scrypt n that is no power of two', 'KEYSTORE_MALFORMED', withKdf('scrypt', { n: 1000, r: 8, p: 1 })],
     ['salt missing', 'KEYSTORE_MALFORMED', withKdf('pbkdf2', { salt: '' })],

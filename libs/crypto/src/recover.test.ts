@@ -334,6 +334,25 @@ describe('shares unknown', () => {
     expect(result.wrong).toEqual([{ index: 1n, signature: noise(1) }])
   })
 
+  it('two who bend the polynomial together cannot make it overrule what was checked', () => {
+    const { request, right, keys, signature } = makeCluster(3, upTo(5))
+    // 3·S_1 − 3·S_2 + S_3 is the signature: equal errors at 1 and 2 cancel there, and nowhere else.
+    const bend = (index: bigint) => blst.addSignatures([right.get(index) ?? noise(0), noise(9)])
+    const candidates = new Map([...request.candidates, [1n, [bend(1n)]], [2n, [bend(2n)]]])
+    const blind = recoverSignature(blst, { ...request, candidates })
+    assertRecovered(blind)
+    expect(blind.signature).toEqual(signature)
+    expect([...blind.right.keys()]).toEqual([1n, 2n, 3n])
+
+    const knownShares = new Map([...keys].slice(4))
+    const result = recoverSignature(blst, { ...request, candidates, knownShares })
+    assertRecovered(result)
+    expect(result.signature).toEqual(signature)
+    expect(result.right).toEqual(new Map([[5n, right.get(5n)]]))
+    expect(result.wrong).toEqual([])
+    expect(result.unjudged.map(({ index }) => index)).toEqual([1n, 2n, 3n, 4n])
+  })
+
   it('passes over subsets whose interpolation is infinity', () => {
     const cluster = makeCluster(2, upTo(3))
     const [five, ten] = [5n, 10n].map((number) => blst.sign(scalarBytes(number), message))

@@ -205,6 +205,23 @@ function givesSignature(
   return key !== undefined && engine.verify(key, message, multiple)
 }
 
+/**
+ * The judgement of a base that was searched for, unless it contradicts what was checked under a known public key share: two who collude
+ * can add errors that cancel at 0, and their polynomial then gives the signature but says nothing of the other candidates.
+ */
+function withoutContradiction(judged: Judged, request: RecoverRequest, { right, wrong }: Checked): Judged {
+  const isRight = new Set(right.values())
+  const isWrong = new Set(wrong.map(({ signature }) => signature))
+  const contradicts =
+    judged.wrong.some(({ signature }) => isRight.has(signature)) ||
+    [...judged.right.values()].some((signature) => isWrong.has(signature))
+  if (!contradicts) return judged
+  const unjudged = [...request.candidates].flatMap(([index, listed]) =>
+    listed.flatMap((signature) => (isRight.has(signature) || isWrong.has(signature) ? [] : [{ index, signature }])),
+  )
+  return { signature: judged.signature, right, wrong, unjudged }
+}
+
 /** Recovery without enough known public key shares: subsets are tried until one gives a signature of the key. */
 function recoverBySearch(
   engine: BlsEngine,
@@ -224,7 +241,7 @@ function recoverBySearch(
     if (!givesSignature(engine, request, shares)) return undefined
     const judged = judge(engine, request.candidates, shares, factorsOf)
     if (judged.signature === undefined || !engine.verify(publicKey, message, judged.signature)) return undefined
-    return recovered(judged, attempts)
+    return recovered(withoutContradiction(judged, request, checked), attempts)
   }
   for (const shares of hinted(engine, request)) {
     if (attempts >= maxAttempts) break
@@ -252,7 +269,9 @@ function recoverBySearch(
  * - Fewer known: subsets of candidates are tried, those that verify under a hint first, then `subsetsToTry`, at most `maxAttempts`.
  *
  * `recovered` means that the signature verifies under the public key. Then every candidate is right (equal to the polynomial at its
- * index) or wrong. `not_enough`: fewer than `threshold` indexes have a candidate that may count. `not_found`: no attempt succeeded.
+ * index) or wrong. With `threshold` known shares that is proven. Where subsets were searched it is the verdict of the polynomial that gave
+ * the signature: one wrong share cannot be part of it, but two or more nodes that collude can bend it without moving its value at 0, and
+ * then have others named wrong. The signature is right all the same. `not_enough`: fewer than `threshold` indexes have a candidate that may count. `not_found`: no attempt succeeded.
  *
  * @throws {CryptoError} SHARE_INDEX_ZERO, SHARE_INDEX_DUPLICATE for indexes that are 0 or equal modulo the group order
  */

@@ -23,8 +23,8 @@ export interface ExitToFinish {
   threshold: number
   signature: Uint8Array | undefined
   /**
-   * Candidates by share index, most recently seen first. Under trusted public key shares only verified ones: they need no second
-   * check, and the recovered signature is verified in any case.
+   * Candidates by share index, verified ones first, then the most recently seen. Under trusted public key shares only verified ones:
+   * they need no second check, and the recovered signature is verified in any case.
    */
   candidates: readonly { shareIndex: number; signatures: readonly Uint8Array[] }[]
 }
@@ -114,12 +114,16 @@ function recover(engine: BlsEngine, exits: readonly ExitToFinish[]): RecoverResu
   })
 }
 
-function recoverRequest({ message, publicKey, threshold, candidates }: ExitToFinish): RecoverRequest {
+function recoverRequest({ message, publicKey, threshold, signature, candidates }: ExitToFinish): RecoverRequest {
   return {
     message,
     publicKey,
     threshold,
     candidates: new Map(candidates.map(({ shareIndex, signatures }) => [BigInt(shareIndex), signatures])),
+    // What gave the signature judges what came after it: no search, whatever was invented around it.
+    ...(signature !== undefined && {
+      likely: candidates.slice(0, threshold).map(({ shareIndex }) => BigInt(shareIndex)),
+    }),
     maxAttempts: MAX_RECOVERY_ATTEMPTS,
   }
 }

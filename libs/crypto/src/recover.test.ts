@@ -313,6 +313,18 @@ describe('shares unknown', () => {
     expect(recoverSignature(blst, { ...cluster.request, hints: [liar] }).status).toBe('recovered')
   })
 
+  it('tries the likely indexes before all others, and lets them refuse nothing', () => {
+    const { request, right, signature } = makeCluster(3, [101n, 102n, 103n])
+    const candidates = new Map<bigint, Uint8Array[]>(request.candidates)
+    for (const index of upTo(64)) candidates.set(index, [noise(index)])
+    const result = recoverSignature(blst, { ...request, candidates, likely: [103n, 101n, 102n], maxAttempts: 1 })
+    assertRecovered(result)
+    expect(result).toMatchObject({ signature, right, attempts: 1, unjudged: [] })
+    expect(result.wrong).toHaveLength(64)
+    for (const likely of [[1n, 2n, 3n], [101n, 102n, 999n], [101n], []])
+      expect(recoverSignature(blst, { ...request, likely })).toMatchObject({ status: 'recovered', signature })
+  })
+
   it('spends nothing on hints with more candidates than a cluster has', () => {
     const cluster = makeCluster(2, upTo(54))
     const { engine, counts } = counting(blst)

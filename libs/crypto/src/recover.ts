@@ -40,6 +40,8 @@ export interface RecoverRequest {
   knownShares?: ReadonlyMap<bigint, Uint8Array>
   /** Sets of public key shares of unknown origin: tried first, never a reason to refuse. */
   hints?: readonly ReadonlyMap<bigint, Uint8Array>[]
+  /** `threshold` share indexes whose first candidates are tried together before any search: those that were right before. */
+  likely?: readonly bigint[]
   maxAttempts: number
   random?: RandomBytes
 }
@@ -243,6 +245,13 @@ function recoverBySearch(
     if (judged.signature === undefined || !engine.verify(publicKey, message, judged.signature)) return undefined
     return recovered(withoutContradiction(judged, request, checked), attempts)
   }
+  const likely = places.flatMap(({ index, listed: [point] }) =>
+    point !== undefined && request.likely?.includes(index) === true ? [{ index, point }] : [],
+  )
+  if (likely.length === threshold && maxAttempts > 0) {
+    const result = attempt(likely)
+    if (result !== undefined) return result
+  }
   for (const shares of hinted(engine, request)) {
     if (attempts >= maxAttempts) break
     const result = attempt(shares)
@@ -266,7 +275,7 @@ function recoverBySearch(
  *
  * - `threshold` or more public key shares known: candidates are checked under them and only right ones are interpolated. Candidates at
  *   other indexes do not take part and are judged by the polynomial afterwards.
- * - Fewer known: subsets of candidates are tried, those that verify under a hint first, then `subsetsToTry`, at most `maxAttempts`.
+ * - Fewer known: subsets of candidates are tried, the likely one first, those that verify under a hint next, then `subsetsToTry`, at most `maxAttempts`.
  *
  * `recovered` means that the signature verifies under the public key. Then every candidate is right (equal to the polynomial at its
  * index) or wrong. With `threshold` known shares that is proven. Where subsets were searched it is the verdict of the polynomial that gave

@@ -9,7 +9,7 @@ import { startSidecar } from './sidecar.ts'
 const STOP_MS = 10_000
 const stop = new AbortController()
 const stopped = new Promise((resolve) => stop.signal.addEventListener('abort', resolve))
-for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort())
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop.abort())
 
 try {
   const { config, warnings } = readConfig(process.env)

@@ -258,3 +258,22 @@ it('a stored value that is damaged holds up no other: neither of the same job no
     return exits.every((exit) => exit?.is_exit_signature_ready) ? true : undefined
   })
 })
+
+it('a text that is no CID, announced as the oracle config, is refused in one readable line', async () => {
+  const lines: string[] = []
+  const destination = { write: (line: string) => lines.push(line) }
+  await world.keeper.setConfig('Qm\u0000\n2026 ERROR forged')
+  try {
+    await using relayer = await world.startRelayer(threshold, {
+      logger: createLogger({ level: 'debug', format: 'plain', destination }),
+    })
+    const text = await eventually('/ready says so', async () => {
+      const answer = await ask(relayer.url, '/ready')
+      return answer.text.includes('is not in force') ? answer.text : undefined
+    })
+    expect(text).toContain('Qm??2026 ERROR forged')
+    expect(lines.filter((line) => line.includes('oracle set refused'))).toHaveLength(1)
+  } finally {
+    await world.announce(world.oracles, 7)
+  }
+})

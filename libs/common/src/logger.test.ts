@@ -22,6 +22,12 @@ describe('logger', () => {
     expect(lines[0]).toMatch(/^\d{4}-.* WARN {2}something {2}file=a\n$/)
   })
 
+  it('keeps a plain line one line, whatever a field holds', () => {
+    const { lines, logger } = capture('plain')
+    logger.warn({ cid: 'a\n2026 ERROR forged' }, 'something')
+    expect(lines[0]).toMatch(/ {2}cid="a\\n2026 ERROR forged"\n$/)
+  })
+
   it('takes long hex and URL credentials out of errors and keeps no foreign fields', () => {
     const cause = Object.assign(new Error(`insert failed: ${secretHex} at http://user:pass@host/`), {
       detail: secretHex,

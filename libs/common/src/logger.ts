@@ -37,10 +37,13 @@ export function describeError(error: unknown, depth = 0): Record<string, unknown
   }
 }
 
+/** A text with line breaks or other control characters is quoted: nobody's text may look like a line of ours. */
 function plainLine(line: string): string {
   const { time, level, msg, err, ...fields } = JSON.parse(line) as Record<string, unknown>
   const text = Object.entries({ ...fields, ...(err === undefined ? {} : { err }) })
-    .map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
+    .map(
+      ([key, value]) => `${key}=${typeof value === 'string' && !/\p{Cc}/u.test(value) ? value : JSON.stringify(value)}`,
+    )
     .join(' ')
   return `${time} ${String(level).toUpperCase().padEnd(5)} ${msg}${text === '' ? '' : `  ${text}`}\n`
 }

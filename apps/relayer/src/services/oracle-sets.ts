@@ -22,6 +22,13 @@ interface Announced {
   blockNumber: number
 }
 
+/** The announced text, fit for the database, the log and `/ready`: any text can stand in an event. Every CID stays as it is. */
+const readable = (cid: string): string =>
+  cid
+    .trim()
+    .slice(0, 200)
+    .replace(/[^\x20-\x7e]/g, '?')
+
 /** Creates the service. */
 export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'chain' | 'events'>) {
   let refused: string | undefined
@@ -31,7 +38,8 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
     const stored = await findCheckpoint(db, CHECKPOINT)
     const last = checkpoint.Check(stored) ? stored : undefined
     const { config, nextBlock } = await chain.oracleSets.newest(last?.next_block)
-    const announced = config === undefined ? last?.announced : { cid: config.cid, block_number: config.blockNumber }
+    const announced =
+      config === undefined ? last?.announced : { cid: readable(config.cid), block_number: config.blockNumber }
     await storeCheckpoint(db, CHECKPOINT, { next_block: nextBlock, ...(announced === undefined ? {} : { announced }) })
     return announced === undefined ? undefined : { cid: announced.cid, blockNumber: announced.block_number }
   }

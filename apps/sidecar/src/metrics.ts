@@ -19,7 +19,7 @@ export const SIDECAR_METRICS = {
   dvt_sidecar_keys: { type: 'gauge', help: 'Key shares this sidecar can sign with' },
   dvt_sidecar_up: {
     type: 'gauge',
-    help: 'Whether something the sidecar depends on was last seen working (1) or not (0)',
+    help: 'Whether something the sidecar depends on was last seen working (1) or not (0); 1 for a consensus node that is not set',
     labels: { check: CHECKS },
   },
   dvt_sidecar_exits_open: { type: 'gauge', help: 'Listed exits that still wait for a signature of this sidecar' },

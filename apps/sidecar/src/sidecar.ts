@@ -82,6 +82,8 @@ async function compose(
     health,
   }
   if (consensus !== undefined) lifetime.use('consensus', startWatchingConsensus(consensus.watched, health))
+  // What nobody asked for cannot be down: an alarm on 0 stays quiet.
+  else events.metrics.set('dvt_sidecar_up', 1, { check: 'consensus' })
   const signing = lifetime.use('signing', startSigning(context))
   lifetime.use(
     'following',

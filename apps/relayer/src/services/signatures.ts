@@ -24,6 +24,7 @@ import {
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import type { Context } from '../context.ts'
 import { ApiError, failure } from '../errors.ts'
+import { createLanes } from '../lanes.ts'
 
 /** One posted item, as it came. */
 export interface PostedShare {
@@ -73,6 +74,7 @@ export function createSignatures({
   logger,
 }: Pick<Context, 'config' | 'db' | 'queue' | 'crypto' | 'vault' | 'events' | 'logger'>) {
   const background = new Set<Promise<unknown>>()
+  const lanes = createLanes(LANE_LIMITS)
 
   /** Reads the texts of the items. Those that are no hex of the right length fail at once; unknown keys are told apart later. */
   function parse(
@@ -167,17 +169,21 @@ export function createSignatures({
   }
 
   /** Verifies candidates and writes the verdicts, slice by slice, so that early ones count early. Returns the wrong ones. */
-  async function verify(unverified: readonly Unverified[], onWrong: (wrong: Unverified[]) => void): Promise<void> {
+  async function verify(
+    unverified: readonly Unverified[],
+    run: (piece: () => Promise<void>) => Promise<unknown>,
+    onWrong: (wrong: Unverified[]) => void,
+  ): Promise<void> {
     const slices: Unverified[][] = []
     for (let from = 0; from < unverified.length; from += VERIFY_SLICE)
       slices.push(unverified.slice(from, from + VERIFY_SLICE))
-    await Promise.all(
-      slices.map(async (slice) => {
-        const isRight = await crypto.verify(slice.map(({ triple }) => triple))
-        onWrong(slice.filter((_, place) => isRight[place] !== true))
-        await decide(slice.map((candidate, place) => ({ ...candidate, isRight: isRight[place] === true })))
-      }),
-    )
+    await Promise.all(slices.map((slice) => run(() => verifySlice(slice, onWrong))))
+  }
+
+  async function verifySlice(slice: readonly Unverified[], onWrong: (wrong: Unverified[]) => void): Promise<void> {
+    const isRight = await crypto.verify(slice.map(({ triple }) => triple))
+    onWrong(slice.filter((_, place) => isRight[place] !== true))
+    await decide(slice.map((candidate, place) => ({ ...candidate, isRight: isRight[place] === true })))
   }
 
   /** Writes verdicts, announces the exits, and has those finished that now have enough. */
@@ -279,6 +285,8 @@ export function createSignatures({
       const verifying: Promise<void>[] = []
       const onWrong = (wrong: Unverified[]) =>
         failures.push(...wrong.map(({ place }) => failure(place, 'SIGNATURE_WRONG')))
+      // A node that floods waits for itself: what is too much for its lane is left to the sweep.
+      const inLane = (piece: () => Promise<void>) => lanes.run(shareIndex, piece)
       for (let from = 0; from < shares.length; from += SLICE) {
         const slice = parse(shareIndex, shares, from)
         const stored = await store(shareIndex, slice.items)
@@ -286,7 +294,7 @@ export function createSignatures({
         failures.push(...slice.failures, ...stored.failures)
         waiting.push(...stored.waiting)
         events.partialsReceived(shareIndex, stored.unverified.length + stored.waiting.length, slice.failures.length)
-        if (stored.unverified.length > 0) verifying.push(track(verify(stored.unverified, onWrong)))
+        if (stored.unverified.length > 0) verifying.push(track(verify(stored.unverified, inLane, onWrong)))
       }
       if (waiting.length > 0) await finishLater([...new Set(waiting)])
       if (verifying.length > 0) {
@@ -311,7 +319,11 @@ export function createSignatures({
           { place: 0, messageId, shareIndex, digest, triple: { publicKey: row.public_key_share, message, signature } },
         ]
       })
-      await verify(unverified, () => {})
+      await verify(
+        unverified,
+        (piece) => piece(),
+        () => {},
+      )
     },
 
     finishLater,
@@ -324,6 +336,8 @@ export function createSignatures({
 }
 export type Signatures = ReturnType<typeof createSignatures>
 
+/** Slices of one share index that are verified at once, and that may wait: the largest post there may be, and some more. */
+const LANE_LIMITS = { depth: 2, waiting: 500 }
 /** Verdicts written in one transaction. */
 const VERIFY_SLICE = 64
 /** Exits handed to a worker in one job. */

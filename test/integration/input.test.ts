@@ -262,7 +262,12 @@ describe('the line itself', () => {
     'POST /validators HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n',
     'GET /%zz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n',
   ])('%j is a 4xx', async (text) => {
-    expect(await send(text)).toMatch(/^HTTP\/1\.1 4\d\d /)
+    const answer = await send(text)
+    expect(answer).toMatch(/^HTTP\/1\.1 4\d\d /)
+    expect(JSON.parse(answer.slice(answer.indexOf('\r\n\r\n')))).toMatchObject({
+      code: expect.any(String),
+      request_id: expect.any(String),
+    })
   })
 
   it('still answers', async () => {

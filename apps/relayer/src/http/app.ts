@@ -11,7 +11,7 @@ import type { TSchema } from 'typebox'
 import { ApiError } from '../errors.ts'
 import { createBodyGate } from './body-gate.ts'
 import { compileBody } from './body-validator.ts'
-import { answerError } from './error-answer.ts'
+import { answerError, answerGarbage } from './error-answer.ts'
 import type { HttpContext } from './route.ts'
 import { exitRoutes } from './routes/exits.ts'
 import { operationsRoutes } from './routes/operations.ts'
@@ -35,6 +35,8 @@ export async function createApp(context: HttpContext): Promise<App> {
     routerOptions: { ignoreTrailingSlash: false, maxParamLength: 200 },
     genReqId: () => crypto.randomUUID(),
     return503OnClosing: true,
+    clientErrorHandler: answerGarbage,
+    frameworkErrors: (error, request, reply) => void answerError(error, request, reply, context.logger),
   })
   app.setValidatorCompiler((route) =>
     route.httpPart === 'body' ? compileBody(route.schema as TSchema) : TypeBoxValidatorCompiler(route as never),

@@ -1,5 +1,6 @@
 /** The one place where an error becomes an answer. A 5xx body carries no detail; the log has it under the request id. */
 
+import type { Socket } from 'node:net'
 import type { ErrorResponse } from '@dvt-relayer/api/schemas.ts'
 import { CodedError } from '@dvt-relayer/common/errors.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
@@ -65,4 +66,18 @@ export function answerError(
     ...(told.failures.length > 0 ? { failures: [...told.failures] } : {}),
   }
   return reply.code(status).type('application/json').send(JSON.stringify(body))
+}
+
+/** Answers what is no HTTP request at all, so that there is nothing to route: same body, written to the connection itself. */
+export function answerGarbage(error: { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
+  const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request'
+  const body: ErrorResponse = {
+    code: 'REQUEST_INVALID',
+    message: ERRORS.REQUEST_INVALID.meaning,
+    request_id: crypto.randomUUID(),
+  }
+  const text = JSON.stringify(body)
+  const head = `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\nconnection: close\r\n\r\n`
+  socket.end(`${head}${text}`)
 }

@@ -209,6 +209,23 @@ describe('wrong', () => {
     )
   })
 
+  it('refuses a pinned lock that claims a version whose hash is not recomputed', async () => {
+    const dir = await copyNode('cluster-4', 0)
+    const file = join(dir, 'cluster-lock.json')
+    const json = JSON.parse(await readFile(file, 'utf8')) as { cluster_definition: object; lock_hash: string }
+    const address = `0x${'66'.repeat(20)}`
+    const definition = {
+      ...json.cluster_definition,
+      withdrawal_address: address,
+      fee_recipient_address: address,
+      version: 'v1.4.0',
+    }
+    await rm(file, { force: true })
+    await writeFile(file, JSON.stringify({ ...json, cluster_definition: definition }))
+    const lockHashes = [new Uint8Array(Buffer.from(json.lock_hash.slice(2), 'hex'))]
+    await expect(open([{ keystoresDir: dir }], { lockHashes }).opening).rejects.toThrow(/v1\.4\.0.*cannot pin/)
+  })
+
   it('refuses a lock that was changed, with file and field', async () => {
     const dir = await copyNode('cluster-4', 0)
     const file = join(dir, 'cluster-lock.json')

@@ -5,11 +5,11 @@ import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
-import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls.ts'
 import type { ClusterLock } from '@dvt-relayer/crypto/cluster-lock.ts'
 import { ClusterLockError, parseClusterLock } from '@dvt-relayer/crypto/cluster-lock.ts'
-import { verifyClusterLock } from '@dvt-relayer/crypto/lock-verify.ts'
+import { isPinnedLock, verifyClusterLock } from '@dvt-relayer/crypto/lock-verify.ts'
 import type { ObolNodeSource } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { KeyShare, Keystore } from './keystore.ts'
@@ -141,11 +141,13 @@ function createLockReader({ network, engine, lockHashes, events }: ObolOptions) 
   }
 }
 
-function assertPinned({ lockHash }: ClusterLock, pins: readonly Uint8Array[], file: string): void {
-  if (pins.length === 0 || pins.some((pin) => equalBytes(pin, lockHash))) return
+function assertPinned(lock: ClusterLock, pins: readonly Uint8Array[], file: string): void {
+  if (pins.length === 0 || isPinnedLock(lock, pins)) return
   throw new BootError(
     'LOCK_NOT_PINNED',
-    `${file} has the lock_hash ${toHex(lockHash)}, which is not one of CLUSTER_LOCK_HASHES`,
+    lock.minor < 5
+      ? `${file} is a lock of ${lock.version}, which CLUSTER_LOCK_HASHES cannot pin: its lock_hash is not recomputed before v1.5.0`
+      : `${file} has the lock_hash ${toHex(lock.lockHash)}, which is not one of CLUSTER_LOCK_HASHES`,
   )
 }
 

@@ -51,11 +51,13 @@ export type FinishedExit =
 /**
  * The most subsets tried in one attempt to find a signature among candidates under unknown public key shares. Every C(13, 9) =
  * 715 subsets of the largest cluster with one candidate an index are covered; at about 2–6 ms each this bounds an attempt to
- * some seconds of one worker thread, and the pause between attempts doubles up to a minute.
+ * some seconds of one worker thread, and the pause between attempts doubles up to half a minute.
  */
-export const MAX_RECOVERY_ATTEMPTS = 1500
-/** How many of the most recently seen share indexes are looked at by themselves. */
-const RECENT_INDEXES = 14
+export const MAX_RECOVERY_ATTEMPTS = 1000
+/** More share indexes than the largest usual cluster has nodes. */
+const CLUSTER_INDEXES = 14
+/** Choices among all share indexes of a crowded exit. */
+const CROWDED_ATTEMPTS = 200
 
 /** What a worker can be asked. */
 export interface Tasks {
@@ -102,16 +104,26 @@ function finish(
   return oracleSet === undefined ? finished : split(engine, ecies, exits, finished, oracleSet)
 }
 
-/**
- * Recovery looks at the lowest share indexes first. Where that finds nothing among many, indexes may have been invented below the
- * true ones: the most recently seen are looked at by themselves, for true nodes go on posting.
- */
+/** Recovers a batch; exits that are crowded with share indexes one by one. */
 function recover(engine: BlsEngine, exits: readonly ExitToFinish[]): RecoverResult[] {
-  return recoverSignatures(engine, exits.map(recoverRequest)).map((result, place) => {
-    const exit = exits[place]
-    if (result.status !== 'not_found' || exit === undefined || exit.candidates.length <= RECENT_INDEXES) return result
-    return recoverSignature(engine, recoverRequest({ ...exit, candidates: exit.candidates.slice(0, RECENT_INDEXES) }))
-  })
+  const isCrowded = ({ signature, candidates }: ExitToFinish) =>
+    signature === undefined && candidates.length > CLUSTER_INDEXES
+  const open = exits.filter((exit) => !isCrowded(exit))
+  const results = new Map(recoverSignatures(engine, open.map(recoverRequest)).map((result, i) => [open[i], result]))
+  return exits.map((exit) => results.get(exit) ?? recoverCrowded(engine, exit))
+}
+
+/**
+ * More share indexes than any cluster has nodes: most were invented. The lowest are looked at by themselves, then the most recently
+ * seen, for true nodes go on posting; then a few choices among all.
+ */
+function recoverCrowded(engine: BlsEngine, exit: ExitToFinish): RecoverResult {
+  const lowest = exit.candidates.toSorted((a, b) => a.shareIndex - b.shareIndex)
+  for (const some of [lowest, exit.candidates]) {
+    const result = recoverSignature(engine, recoverRequest({ ...exit, candidates: some.slice(0, CLUSTER_INDEXES) }))
+    if (result.status === 'recovered') return result
+  }
+  return recoverSignature(engine, { ...recoverRequest(exit), maxAttempts: CROWDED_ATTEMPTS })
 }
 
 function recoverRequest({ message, publicKey, threshold, signature, candidates }: ExitToFinish): RecoverRequest {

@@ -156,7 +156,7 @@ export async function claimFinishable(db: Sql, messageIds: readonly number[] | n
     sql`with finishable as (
           select m.id from messages m
           where ${scope} and m.state in ${LIVE}
-            and (m.queued_at is null or m.queued_at < now() - make_interval(secs => least(60, 2 ^ least(m.failed_attempts, 6))
+            and (m.queued_at is null or m.queued_at < now() - make_interval(secs => least(30, 2 ^ least(m.failed_attempts, 5))
                                                                                   + case when m.failed_attempts = 0 then 20 else 0 end))
             and case m.state
                   when 'collecting' then m.threshold <= (select count(distinct p.share_index) from partial_signatures p

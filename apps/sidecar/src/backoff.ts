@@ -17,4 +17,3 @@ export function createBackoff(options: { firstMs: number; mostMs: number; random
     },
   }
 }
-export type Backoff = ReturnType<typeof createBackoff>

@@ -1,6 +1,6 @@
 /** Oracles with their keys, and the config that names them. */
 
-import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
 import { secp256k1 } from '@noble/curves/secp256k1.js'
 
 export interface TestOracle {
@@ -32,10 +32,4 @@ export function oracleConfig(oracles: readonly Pick<TestOracle, 'publicKey'>[], 
     validators_exit_rotation_batch_limit: 100,
     signature_validity_period: 120,
   }
-}
-
-/** An oracle from its secret key in hex, for what is handed between processes. */
-export function oracleOf(secretKeyHex: string): TestOracle {
-  const secretKey = fromHex(secretKeyHex, 32)
-  return { secretKey, publicKey: secp256k1.getPublicKey(secretKey, false) }
 }

@@ -81,4 +81,3 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
     },
   }
 }
-export type OracleSets = ReturnType<typeof createOracleSets>

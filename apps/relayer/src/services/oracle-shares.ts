@@ -13,7 +13,6 @@ import {
   countFailedAttempts,
   findCurrentOracleSet,
   findExitsToFinish,
-  findKeyShares,
   findOracleShares,
   insertOracleShares,
   releaseExits,
@@ -54,15 +53,9 @@ export function createOracleShares({
     const exits = await findExitsToFinish(db, messageIds, oracleSetId)
     const ids = exits.map(({ id }) => id)
     const candidates = Map.groupBy(await findCandidates(db, ids), (row) => row.message_id)
-    const keyShares = Map.groupBy(await findKeyShares(db, ids), (row) => row.message_id)
     return exits.flatMap((exit) => {
       try {
-        return prepare(
-          exit,
-          candidates.get(exit.id) ?? [],
-          keyShares.has(exit.id),
-          oracleSetId !== null && !exit.has_oracle_shares,
-        )
+        return prepare(exit, candidates.get(exit.id) ?? [], oracleSetId !== null && !exit.has_oracle_shares)
       } catch (error) {
         logger.error(
           { message_id: exit.id, err: error },
@@ -74,10 +67,12 @@ export function createOracleShares({
   }
 
   /** One exit with its signatures opened; nothing when there is nothing to do for it. */
-  function prepare(exit: FinishRow, rows: readonly CandidateRow[], hasKeyShares: boolean, needsShares: boolean) {
-    const hasUnjudged = !hasKeyShares && rows.some(({ state }) => state === 'unverified')
+  function prepare(exit: FinishRow, rows: readonly CandidateRow[], needsShares: boolean) {
+    const hasUnjudged = !exit.has_key_shares && rows.some(({ state }) => state === 'unverified')
     if (exit.state === 'ready' && !needsShares && !hasUnjudged) return []
-    const signatures = rows.flatMap((row) => {
+    // A split alone needs the full signature only.
+    const isJudging = exit.state === 'collecting' || hasUnjudged
+    const signatures = (isJudging ? rows : []).flatMap((row) => {
       try {
         return [{ row, signature: vault.sealer.open(row.sealed, partialPlace(row.message_id, row.share_index)) }]
       } catch (error) {
@@ -88,7 +83,7 @@ export function createOracleShares({
         return []
       }
     })
-    const judged = exit.state === 'collecting' || hasUnjudged ? usable(signatures, hasKeyShares) : []
+    const judged = usable(signatures, exit.has_key_shares)
     const input: ExitToFinish = {
       message: exit.signing_root,
       publicKey: exit.public_key,
@@ -198,10 +193,8 @@ export function createOracleShares({
     async render(messageIds: readonly number[]): Promise<Map<number, string>> {
       const set = await findCurrentOracleSet(db)
       const isCached = (id: number) => cache.get(id)?.oracleSetId === set?.id
-      for (const row of await findOracleShares(
-        db,
-        messageIds.filter((id) => !isCached(id)),
-      )) {
+      const missing = messageIds.filter((id) => !isCached(id))
+      for (const row of missing.length === 0 ? [] : await findOracleShares(db, missing)) {
         const oldest = cache.size >= CACHED_SETS ? cache.keys().next() : undefined
         if (oldest !== undefined && oldest.done !== true) cache.delete(oldest.value)
         cache.set(row.message_id, {

@@ -36,4 +36,3 @@ export function createSweep({ config, db, queue, events }: Pick<Context, 'config
     },
   }
 }
-export type Sweep = ReturnType<typeof createSweep>

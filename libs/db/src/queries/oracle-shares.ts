@@ -47,6 +47,8 @@ export interface FinishRow {
   threshold: number
   signature: Buffer | null
   has_oracle_shares: boolean
+  /** Whether the validator has trusted public key shares. */
+  has_key_shares: boolean
 }
 
 /** The live exits among these ids, with whether the given oracle set has their shares. */
@@ -58,21 +60,10 @@ export function findExitsToFinish(
   return rows<FinishRow>(
     db,
     sql`select m.id, m.state, v.public_key, m.signing_root, m.threshold, m.signature,
-               exists (select from oracle_shares s where s.message_id = m.id and s.oracle_set_id = ${oracleSetId}::bigint) as has_oracle_shares
+               exists (select from oracle_shares s where s.message_id = m.id and s.oracle_set_id = ${oracleSetId}::bigint) as has_oracle_shares,
+               exists (select from key_shares k where k.validator_id = m.validator_id) as has_key_shares
         from messages m join validators v on v.id = m.validator_id
         where m.id = any(${numberArray(messageIds)}) and m.state in ('collecting', 'ready') order by m.id`,
-  )
-}
-
-/** The trusted public key shares of the validators of these messages. */
-export function findKeyShares(
-  db: Sql,
-  messageIds: readonly number[],
-): Promise<{ message_id: number; share_index: number; public_key_share: Buffer }[]> {
-  return rows(
-    db,
-    sql`select m.id as message_id, k.share_index, k.public_key_share
-        from messages m join key_shares k on k.validator_id = m.validator_id where m.id = any(${numberArray(messageIds)})`,
   )
 }
 

@@ -4,7 +4,14 @@ import { CodedError } from '@dvt-relayer/common/errors.ts'
 import type { Static, TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { routes } from './routes.ts'
-import type { ExitSignatureRequest, ExitsResponse, Info, SharesResponse } from './schemas.ts'
+import type {
+  ExitSignatureRequest,
+  ExitsResponse,
+  Info,
+  SharesResponse,
+  SignaturesRequest,
+  ValidatorListResponse,
+} from './schemas.ts'
 
 /** Sends one request and returns the parsed JSON of a 2xx answer; throws for everything else. */
 export type Send = (request: {
@@ -27,37 +34,39 @@ export interface RelayerClient {
   getExits(query: { wait?: number; after?: number }, signal: AbortSignal): Promise<ExitsResponse>
   /** `POST /exit-signature` */
   postExitSignature(body: ExitSignatureRequest, signal: AbortSignal): Promise<SharesResponse>
+  /** `GET /validators`; long polling as with `getExits` */
+  getValidators(query: { wait?: number; after?: number }, signal: AbortSignal): Promise<ValidatorListResponse>
+  /** `POST /signatures` */
+  postSignatures(body: SignaturesRequest, signal: AbortSignal): Promise<SharesResponse>
 }
 
 /** Creates a client on top of `send`. */
 export function createRelayerClient(send: Send): RelayerClient {
   const info = checked('GET /info', routes.getInfo.response)
   const exits = checked('GET /exits', routes.getExits.response)
+  const validators = checked('GET /validators', routes.getValidators.response)
+
+  const list = (path: string, { wait, after }: { wait?: number; after?: number }, signal: AbortSignal) => {
+    const query = {
+      ...(wait === undefined ? {} : { wait: String(wait) }),
+      ...(after === undefined ? {} : { after: String(after) }),
+    }
+    return send({ method: 'GET', path, query, extraMs: (wait ?? 0) * 1000, signal })
+  }
+  /** Clients do not depend on this body: whatever an existing relayer answers with a 2xx is good. */
+  const post = async (path: string, body: unknown, signal: AbortSignal): Promise<SharesResponse> => {
+    const answer = await send({ method: 'POST', path, query: {}, body, extraMs: 0, signal })
+    return sharesAnswer.Check(answer) ? answer : {}
+  }
+
   return {
     async getInfo(signal) {
       return info(await send({ method: 'GET', path: routes.getInfo.path, query: {}, extraMs: 0, signal }))
     },
-    async getExits({ wait, after }, signal) {
-      const query = {
-        ...(wait === undefined ? {} : { wait: String(wait) }),
-        ...(after === undefined ? {} : { after: String(after) }),
-      }
-      return exits(
-        await send({ method: 'GET', path: routes.getExits.path, query, extraMs: (wait ?? 0) * 1000, signal }),
-      )
-    },
-    async postExitSignature(body, signal) {
-      const answer = await send({
-        method: 'POST',
-        path: routes.postExitSignature.path,
-        query: {},
-        body,
-        extraMs: 0,
-        signal,
-      })
-      // Clients do not depend on this body: whatever an existing relayer answers with a 2xx is good.
-      return sharesAnswer.Check(answer) ? answer : {}
-    },
+    getExits: async (query, signal) => exits(await list(routes.getExits.path, query, signal)),
+    postExitSignature: (body, signal) => post(routes.postExitSignature.path, body, signal),
+    getValidators: async (query, signal) => validators(await list(routes.getValidators.path, query, signal)),
+    postSignatures: (body, signal) => post(routes.postSignatures.path, body, signal),
   }
 }
 

@@ -3,15 +3,23 @@
 import type { TSchema } from 'typebox'
 import { Type } from 'typebox'
 import {
+  ConsolidateRequest,
   ExitSignatureRequest,
   ExitsResponse,
+  FundRequest,
   Health,
   Info,
   ListQuery,
+  ManagerSignatureResponse,
   Ready,
+  RegisterRequest,
+  RegisterResponse,
   SharesResponse,
+  SignaturesRequest,
+  ValidatorListResponse,
   ValidatorsRequest,
   ValidatorsResponse,
+  WithdrawRequest,
 } from './schemas.ts'
 
 /** Who may call, where tokens are set. `public` needs no token even then; `admin` may call everything. */
@@ -63,6 +71,55 @@ export const routes = contracts({
     summary: 'Hand in partial exit signatures of one share index (generation 3)',
     access: ['sidecar'],
     body: ExitSignatureRequest,
+    response: SharesResponse,
+  },
+  postRegister: {
+    method: 'POST',
+    path: '/register',
+    summary: 'Ask for everything that registering validators in a vault needs, until all is ready (generation 4)',
+    access: ['operator'],
+    body: RegisterRequest,
+    response: RegisterResponse,
+  },
+  postFund: {
+    method: 'POST',
+    path: '/fund',
+    summary: 'Ask for the signature that lets a vault add to its validators (generation 4)',
+    access: ['operator'],
+    body: FundRequest,
+    response: ManagerSignatureResponse,
+  },
+  postWithdraw: {
+    method: 'POST',
+    path: '/withdraw',
+    summary: 'Ask for the signature that lets a vault withdraw from its validators (generation 4)',
+    access: ['operator'],
+    body: WithdrawRequest,
+    response: ManagerSignatureResponse,
+  },
+  postConsolidate: {
+    method: 'POST',
+    path: '/consolidate',
+    summary: 'Ask for the signature that lets a vault consolidate its validators (generation 4)',
+    access: ['operator'],
+    body: ConsolidateRequest,
+    response: ManagerSignatureResponse,
+  },
+  getValidators: {
+    method: 'GET',
+    path: '/validators',
+    summary:
+      'Every validator with a live exit and deposit, for sidecars; waits for changes when asked to (generation 4)',
+    access: ['sidecar'],
+    query: ListQuery,
+    response: ValidatorListResponse,
+  },
+  postSignatures: {
+    method: 'POST',
+    path: '/signatures',
+    summary: 'Hand in partial exit and deposit signatures of one share index (generation 4)',
+    access: ['sidecar'],
+    body: SignaturesRequest,
     response: SharesResponse,
   },
   getHealth: {

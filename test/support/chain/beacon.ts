@@ -12,6 +12,16 @@ export interface StandInDeposit {
   signature: Uint8Array
 }
 
+/** A validator of the state as a test states it; what is left out is 32 ETH, active, with BLS credentials. */
+export interface StandInValidator {
+  publicKey: Uint8Array
+  withdrawalCredentials?: Uint8Array
+  /** The effective balance follows from it: whole ETH, at most 32 (type 0x02: 2048). */
+  balanceGwei?: bigint
+  /** As the beacon API names it: `active_ongoing`, `pending_queued`, `active_exiting`, `withdrawal_done` … */
+  status?: string
+}
+
 export interface BeaconOptions {
   network: Network
   /** How many made-up validators the registry starts with; their keys are `madeUpKey(index)`. Default 100. */
@@ -23,9 +33,15 @@ export interface BeaconOptions {
 export interface Beacon extends HttpStandIn {
   /** Adds validators to the registry, in a new head. Returns the index of the first. */
   addValidators(...publicKeys: Uint8Array[]): number
+  /** Adds one validator to the registry, in a new head. Returns its index. */
+  addValidator(validator: StandInValidator): number
+  /** Changes a validator, made-up ones included, in a new head. */
+  setValidator(index: number, change: Omit<StandInValidator, 'publicKey'>): void
+  /** The head's validator of this key or index, undefined when it has none. */
+  findValidator(id: Uint8Array | number): (Required<StandInValidator> & { index: number }) | undefined
   /** Adds pending deposits, in a new head. */
   addPendingDeposits(...deposits: StandInDeposit[]): void
-  /** Takes pending deposits off the queue and makes validators of those that are new, in a new head. */
+  /** Takes pending deposits off the queue, valid or not: new keys become validators, the rest top-ups, in a new head. */
   processDeposits(count?: number): void
   /** Makes a new head without other changes. */
   advance(): void
@@ -39,13 +55,24 @@ export interface Beacon extends HttpStandIn {
   readonly validatorCount: number
 }
 
-/** One state: the registry up to its length at that time (it only grows along a chain), and the queue. */
+type Fields = Required<Omit<StandInValidator, 'publicKey'>>
+
+/** One state: the keys after the made-up ones (along a chain they only grow), what differs from the default, the queue. */
 interface State {
   root: string
   stateRoot: string
   slot: number
   added: readonly string[]
+  /** By index. */
+  fields: ReadonlyMap<number, Fields>
   pending: readonly StandInDeposit[]
+}
+
+const GWEI_PER_ETH = 1_000_000_000n
+const MADE_UP: Fields = {
+  withdrawalCredentials: new Uint8Array(32).fill(0xee).fill(0x00, 0, 1),
+  balanceGwei: 32n * GWEI_PER_ETH,
+  status: 'active_ongoing',
 }
 
 /** The key of a made-up validator: not a point of the curve, its index in the last 4 bytes. */
@@ -65,10 +92,10 @@ export async function startBeacon(options: BeaconOptions): Promise<Beacon> {
   const head = () => states.at(-1) ?? fail()
   const places = new Map<string, number>()
 
-  function push(change: Partial<Pick<State, 'added' | 'pending'>>): void {
+  function push(change: Partial<Pick<State, 'added' | 'fields' | 'pending'>>): void {
     heads++
     const hash = (what: string) => toHex(createHash('sha256').update(`${what} ${network.name} ${heads}`).digest())
-    const before = states.at(-1) ?? { slot: 999, added: [], pending: [] }
+    const before = states.at(-1) ?? { slot: 999, added: [], fields: new Map(), pending: [] }
     states.push({ ...before, ...change, root: hash('block'), stateRoot: hash('state'), slot: before.slot + 1 })
     // Old states are forgotten, as nodes forget them.
     if (states.length > 1_000) states.shift()
@@ -86,12 +113,21 @@ export async function startBeacon(options: BeaconOptions): Promise<Beacon> {
     return index < madeUp ? index : undefined
   }
 
-  const validatorOf = (state: State, index: number) => ({
-    index: String(index),
-    balance: '32000000000',
-    status: 'active_ongoing',
-    validator: { pubkey: state.added[index - madeUp] ?? toHex(madeUpKey(index)), effective_balance: '32000000000' },
-  })
+  function validatorOf(state: State, index: number) {
+    const { withdrawalCredentials, balanceGwei, status } = state.fields.get(index) ?? MADE_UP
+    const most = (withdrawalCredentials[0] === 2 ? 2_048n : 32n) * GWEI_PER_ETH
+    const whole = balanceGwei - (balanceGwei % GWEI_PER_ETH)
+    return {
+      index: String(index),
+      balance: String(balanceGwei),
+      status,
+      validator: {
+        pubkey: state.added[index - madeUp] ?? toHex(madeUpKey(index)),
+        withdrawal_credentials: toHex(withdrawalCredentials),
+        effective_balance: String(whole < most ? whole : most),
+      },
+    }
+  }
 
   function findState(id: string): State | undefined {
     if (id === 'head') return head()
@@ -159,29 +195,67 @@ export async function startBeacon(options: BeaconOptions): Promise<Beacon> {
     }
   }
 
-  function withValidators(publicKeys: readonly string[]): readonly string[] {
-    const added = head().added.concat(publicKeys)
-    for (const [i, key] of publicKeys.entries()) places.set(key, head().added.length + i)
-    return added
+  /** The head's registry with these validators at its end. */
+  function withValidators(validators: readonly StandInValidator[]): Pick<State, 'added' | 'fields'> {
+    const { added, fields } = head()
+    const more = new Map(fields)
+    for (const [i, { publicKey, ...rest }] of validators.entries()) {
+      places.set(toHex(publicKey), added.length + i)
+      if (Object.keys(rest).length > 0) more.set(madeUp + added.length + i, { ...MADE_UP, ...rest })
+    }
+    return { added: added.concat(validators.map(({ publicKey }) => toHex(publicKey))), fields: more }
+  }
+
+  function processDeposits(count: number): void {
+    const { pending } = head()
+    const fresh = new Map<string, Required<StandInValidator>>()
+    const topUps = new Map<number, bigint>()
+    for (const deposit of pending.slice(0, count)) {
+      const { publicKey, withdrawalCredentials, amountGwei } = deposit
+      const key = toHex(publicKey)
+      const index = indexOf(head(), key)
+      const earlier = fresh.get(key)
+      if (index !== undefined) topUps.set(index, (topUps.get(index) ?? 0n) + amountGwei)
+      else if (earlier !== undefined) earlier.balanceGwei += amountGwei
+      else fresh.set(key, { publicKey, withdrawalCredentials, balanceGwei: amountGwei, status: 'pending_queued' })
+    }
+    const { added, fields } = withValidators([...fresh.values()])
+    const changed = new Map(fields)
+    for (const [index, gwei] of topUps) {
+      const before = changed.get(index) ?? MADE_UP
+      changed.set(index, { ...before, balanceGwei: before.balanceGwei + gwei })
+    }
+    push({ added, fields: changed, pending: pending.slice(count) })
   }
 
   const server = await startHttpStandIn(answer)
   return {
     ...server,
     addValidators(...publicKeys) {
-      const first = madeUp + head().added.length
-      push({ added: withValidators(publicKeys.map((key) => toHex(key))) })
-      return first
+      push(withValidators(publicKeys.map((publicKey) => ({ publicKey }))))
+      return madeUp + head().added.length - publicKeys.length
+    },
+    addValidator(validator) {
+      push(withValidators([validator]))
+      return madeUp + head().added.length - 1
+    },
+    setValidator(index, change) {
+      const { added, fields } = head()
+      if (index >= madeUp + added.length) throw new RangeError(`no validator ${index}`)
+      push({ fields: new Map(fields).set(index, { ...(fields.get(index) ?? MADE_UP), ...change }) })
+    },
+    findValidator(id) {
+      const state = head()
+      const index = indexOf(state, typeof id === 'number' ? String(id) : toHex(id))
+      if (index === undefined) return undefined
+      const key = state.added[index - madeUp]
+      const publicKey = key === undefined ? madeUpKey(index) : fromHex(key, 48)
+      return { index, publicKey, ...(state.fields.get(index) ?? MADE_UP) }
     },
     addPendingDeposits(...deposits) {
       push({ pending: head().pending.concat(deposits) })
     },
-    processDeposits(count = head().pending.length) {
-      const state = head()
-      const keys = new Set(state.pending.slice(0, count).map(({ publicKey }) => toHex(publicKey)))
-      const fresh = [...keys].filter((key) => indexOf(state, key) === undefined)
-      push({ added: withValidators(fresh), pending: state.pending.slice(count) })
-    },
+    processDeposits: (count = head().pending.length) => processDeposits(count),
     advance: () => push({}),
     reorg(count) {
       states.splice(Math.max(1, states.length - count))

@@ -7,9 +7,8 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { pause } from '@dvt-relayer/common/lifetime.ts'
-import { encodeFunctionData } from 'viem/utils'
 import { compileContract } from '../contracts/compile.ts'
+import { writeContract } from './transactions.ts'
 
 export interface Anvil extends AsyncDisposable {
   readonly url: string
@@ -19,6 +18,8 @@ export interface Anvil extends AsyncDisposable {
   rpc(method: string, ...params: unknown[]): Promise<unknown>
   /** Mines empty blocks at once. */
   mine(blocks: number): Promise<void>
+  /** Replaces the newest blocks by as many empty ones: what was in them is gone. */
+  reorg(blocks: number): Promise<void>
 }
 
 export interface Keeper {
@@ -48,12 +49,19 @@ const START_MS = 30_000
  *
  * @param options.firstBlock number of its genesis block: at a network's own Keeper address, at least `network.keeperBlock`,
  * because nobody looks for its events before that
+ * @param options.quickFinality the block two before the head is final; otherwise 64 before
  */
-export async function startAnvil(options: { chainId: number; firstBlock?: number }): Promise<Anvil> {
+export async function startAnvil(options: {
+  chainId: number
+  firstBlock?: number
+  quickFinality?: boolean
+}): Promise<Anvil> {
   const binary = findAnvil()
   if (binary === undefined) throw new Error('anvil is not installed for this platform')
   const chain = ['--chain-id', String(options.chainId), '--number', String(options.firstBlock ?? 0)]
-  const args = ['--port', '0', '--accounts', '1', '--no-priority-fee', ...chain]
+  const epoch = options.quickFinality ? ['--slots-in-an-epoch', '1'] : []
+  const account = ['--accounts', '1', '--balance', '1000000000']
+  const args = ['--port', '0', '--no-priority-fee', ...account, ...chain, ...epoch]
   const child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'] })
   // Nothing of ours may outlive us, even when no dispose runs.
   const killAtExit = () => child.kill('SIGKILL')
@@ -90,6 +98,9 @@ export async function startAnvil(options: { chainId: number; firstBlock?: number
     async mine(blocks) {
       await rpc('anvil_mine', `0x${blocks.toString(16)}`)
     },
+    async reorg(blocks) {
+      await rpc('anvil_reorg', blocks, [])
+    },
     [Symbol.asyncDispose]: stop,
   }
 }
@@ -114,36 +125,17 @@ function listeningPort(child: ChildProcess): Promise<number> {
   })
 }
 
-const updateConfig = {
-  type: 'function',
-  name: 'updateConfig',
-  stateMutability: 'nonpayable',
-  inputs: [{ name: 'configIpfsHash', type: 'string' }],
-  outputs: [],
-} as const
-
 /** Puts our Keeper at the network's Keeper address. */
 export async function deployKeeper(anvil: Anvil, network: Pick<Network, 'keeper'>): Promise<Keeper> {
   const address = toHex(network.keeper)
-  await anvil.rpc('anvil_setCode', address, compileContract('Keeper').runtimeCode)
-  const [account] = (await anvil.rpc('eth_accounts')) as string[]
+  const { abi, runtimeCode } = compileContract('Keeper')
+  await anvil.rpc('anvil_setCode', address, runtimeCode)
   return {
     address,
     async setConfig(cid) {
-      const data = encodeFunctionData({ abi: [updateConfig], args: [cid] })
-      const hash = await anvil.rpc('eth_sendTransaction', { from: account, to: address, data, gas: '0x186a0' })
-      const receipt = await receiptOf(anvil, hash)
-      if (receipt.status !== '0x1') throw new Error('updateConfig failed')
-      return Number(receipt.blockNumber)
+      const outcome = await writeContract(anvil, { address, abi }, 'updateConfig', [cid])
+      if (!outcome.ok) throw new Error('updateConfig failed')
+      return outcome.blockNumber
     },
   }
-}
-
-/** The receipt of a transaction; it is mined at once, but a moment after it was sent. */
-async function receiptOf(anvil: Anvil, hash: unknown): Promise<{ status: string; blockNumber: string }> {
-  for (const deadline = performance.now() + START_MS; performance.now() < deadline; await pause(5)) {
-    const receipt = await anvil.rpc('eth_getTransactionReceipt', hash)
-    if (receipt !== null) return receipt as { status: string; blockNumber: string }
-  }
-  throw new Error('the transaction was not mined')
 }

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+interface IDepositContract {
+    function deposit(
+        bytes calldata pubkey,
+        bytes calldata withdrawal_credentials,
+        bytes calldata signature,
+        bytes32 deposit_data_root
+    ) external payable;
+
+    function get_deposit_root() external view returns (bytes32);
+}
+
+/// What a vault checks of the validators manager's signature and does with the validators it covers: for tests only.
+///
+/// Anybody may call; the signature alone decides. It is over (root, validators): for a registration the deposit contract's
+/// current root, so any deposit in between makes it worthless; for all else the nonce, so it counts once.
+contract Vault {
+    event ValidatorRegistered(bytes publicKey, uint256 amount);
+    event ValidatorFunded(bytes publicKey, uint256 amount);
+    event ValidatorWithdrawalSubmitted(bytes publicKey, uint256 amount);
+    event ValidatorConsolidationSubmitted(bytes sourcePublicKey, bytes targetPublicKey);
+
+    error InvalidRegistryRoot();
+    error InvalidSignature();
+    error InvalidLength();
+    error InvalidAmount();
+    error InvalidFunding();
+    error UnknownValidator();
+    error NotEnoughEther();
+
+    bytes32 private constant DOMAIN_TYPE =
+        keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
+    bytes32 private constant VALIDATORS_TYPE =
+        keccak256("VaultValidators(bytes32 validatorsRegistryRoot,bytes validators)");
+    /// Half the order of secp256k1: of the two valid values of s only the lower one is taken.
+    uint256 private constant HALF_ORDER = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0;
+
+    /// pubkey 48 ++ signature 96 ++ deposit data root 32, and for type 0x02 the amount 8.
+    uint256 private constant LENGTH_01 = 176;
+    uint256 private constant LENGTH_02 = 184;
+
+    IDepositContract public immutable validatorsRegistry;
+    address public immutable validatorsManager;
+    uint256 public validatorsManagerNonce;
+    /// By keccak256 of the key: those registered here as type 0x02, which alone can be funded.
+    mapping(bytes32 => bool) private compounding;
+
+    constructor(IDepositContract depositContract, address manager) {
+        validatorsRegistry = depositContract;
+        validatorsManager = manager;
+    }
+
+    receive() external payable {}
+
+    function registerValidators(bytes32 validatorsRegistryRoot, bytes calldata validators, bytes calldata signature)
+        external
+    {
+        require(validatorsRegistryRoot == validatorsRegistry.get_deposit_root(), InvalidRegistryRoot());
+        useSignature(validatorsRegistryRoot, validators, signature);
+        // The length alone tells the types apart, so it must be a multiple of one of them only.
+        bool is01 = validators.length % LENGTH_01 == 0;
+        require(validators.length > 0 && is01 != (validators.length % LENGTH_02 == 0), InvalidLength());
+        uint256 length = is01 ? LENGTH_01 : LENGTH_02;
+        for (uint256 start = 0; start < validators.length; start += length) {
+            bytes calldata item = validators[start:start + length];
+            uint256 amount = is01 ? 32 ether : amountAt(item, LENGTH_01);
+            require(amount >= 32 ether && amount <= 2048 ether, InvalidAmount());
+            if (!is01) compounding[keccak256(item[:48])] = true;
+            depositFor(item, is01 ? bytes1(0x01) : bytes1(0x02), amount);
+            emit ValidatorRegistered(item[:48], amount);
+        }
+    }
+
+    function fundValidators(bytes calldata validators, bytes calldata signature) external {
+        useSignature(bytes32(validatorsManagerNonce), validators, signature);
+        require(validators.length > 0 && validators.length % LENGTH_02 == 0, InvalidLength());
+        for (uint256 start = 0; start < validators.length; start += LENGTH_02) {
+            bytes calldata item = validators[start:start + LENGTH_02];
+            require(compounding[keccak256(item[:48])], UnknownValidator());
+            // A top-up needs no signature of the validator, so there must be none.
+            require(keccak256(item[48:144]) == keccak256(new bytes(96)), InvalidFunding());
+            uint256 amount = amountAt(item, LENGTH_01);
+            depositFor(item, 0x02, amount);
+            emit ValidatorFunded(item[:48], amount);
+        }
+    }
+
+    /// Amount 0 is a full exit.
+    function withdrawValidators(bytes calldata validators, bytes calldata signature) external {
+        useSignature(bytes32(validatorsManagerNonce), validators, signature);
+        require(validators.length > 0 && validators.length % 56 == 0, InvalidLength());
+        for (uint256 start = 0; start < validators.length; start += 56)
+            emit ValidatorWithdrawalSubmitted(validators[start:start + 48], amountAt(validators[start:start + 56], 48));
+    }
+
+    function consolidateValidators(bytes calldata validators, bytes calldata signature) external {
+        useSignature(bytes32(validatorsManagerNonce), validators, signature);
+        require(validators.length > 0 && validators.length % 96 == 0, InvalidLength());
+        for (uint256 start = 0; start < validators.length; start += 96)
+            emit ValidatorConsolidationSubmitted(validators[start:start + 48], validators[start + 48:start + 96]);
+    }
+
+    /// Checks the manager's EIP-712 signature and counts it.
+    function useSignature(bytes32 root, bytes calldata validators, bytes calldata signature) private {
+        bytes32 domain = keccak256(
+            abi.encode(DOMAIN_TYPE, keccak256("VaultValidators"), keccak256("1"), block.chainid, address(this))
+        );
+        bytes32 content = keccak256(abi.encode(VALIDATORS_TYPE, root, keccak256(validators)));
+        bytes32 digest = keccak256(bytes.concat(hex"1901", domain, content));
+        require(signature.length == 65, InvalidSignature());
+        bytes32 s = bytes32(signature[32:64]);
+        // ecrecover gives 0 for a v other than 27 and 28; a manager of 0 must not make that right.
+        address signer = ecrecover(digest, uint8(signature[64]), bytes32(signature[:32]), s);
+        require(uint256(s) <= HALF_ORDER && signer != address(0) && signer == validatorsManager, InvalidSignature());
+        validatorsManagerNonce++;
+    }
+
+    function depositFor(bytes calldata item, bytes1 credentialsType, uint256 amount) private {
+        require(address(this).balance >= amount, NotEnoughEther());
+        bytes memory credentials = bytes.concat(credentialsType, bytes11(0), bytes20(address(this)));
+        validatorsRegistry.deposit{value: amount}(item[:48], credentials, item[48:144], bytes32(item[144:176]));
+    }
+
+    /// The big-endian uint64 of Gwei at this place, in Wei.
+    function amountAt(bytes calldata item, uint256 start) private pure returns (uint256) {
+        return uint256(uint64(bytes8(item[start:start + 8]))) * 1 gwei;
+    }
+}

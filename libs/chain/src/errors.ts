@@ -13,6 +13,16 @@ export type ChainErrorCode =
   | 'EXECUTION_REFUSED'
   /** An execution node's answer contradicts itself or the protocol. */
   | 'EXECUTION_INVALID'
+  /** A contract reverted the call. */
+  | 'EXECUTION_REVERTED'
+  /** A call gave no bytes: there is no contract at the address at that block, or it knows no such function. */
+  | 'EXECUTION_EMPTY'
+  /** What the vault contract would refuse, or what is not of the protocol's form: nothing is encoded or signed. */
+  | 'VALIDATORS_INVALID'
+  /** The validators-manager's wallet gave a signature that is not its own. */
+  | 'MANAGER_SIGNATURE_WRONG'
+  /** The registry dump is not one. */
+  | 'REGISTRY_DUMP_INVALID'
   /** The CID of the chain's event is not one. */
   | 'IPFS_CID_INVALID'
   /** No gateway gave the content. */

@@ -1,0 +1,48 @@
+/** Ethereum addresses: 20 bytes, their EIP-55 spelling, and the one that belongs to a secret key. */
+
+import { parseHex } from '@dvt-relayer/common/hex.ts'
+import { secp256k1 } from '@noble/curves/secp256k1.js'
+import { keccak_256 } from '@noble/hashes/sha3.js'
+import { CryptoError } from './errors.ts'
+
+const ADDRESS_BYTES = 20
+
+/**
+ * The spelling of an address with EIP-55 letter case: a letter is upper case where the nibble at its place in
+ * keccak256(lower-case digits) is 8 or more.
+ *
+ * @throws {RangeError} for another length than 20 bytes
+ */
+export function checksumAddress(address: Uint8Array): `0x${string}` {
+  if (address.length !== ADDRESS_BYTES) throw new RangeError(`an address has ${ADDRESS_BYTES} bytes`)
+  const digits = Buffer.from(address).toString('hex')
+  const cases = keccak_256(Buffer.from(digits, 'ascii'))
+  const letters = [...digits].map((digit, i) => {
+    const nibble = ((cases[i >> 1] ?? 0) >> (i % 2 === 0 ? 4 : 0)) & 15
+    return nibble >= 8 ? digit.toUpperCase() : digit
+  })
+  return `0x${letters.join('')}`
+}
+
+/**
+ * The 20 bytes of an address, with or without `0x`, in any letter case; undefined when the text is none. EIP-55 is checked
+ * only where lower and upper case are mixed: that is what tells a checksum from a habit (protocol, section 9).
+ */
+export function parseAddress(text: string): Uint8Array | undefined {
+  const address = parseHex(text, ADDRESS_BYTES)
+  if (address === undefined) return undefined
+  const digits = text.slice(-2 * ADDRESS_BYTES)
+  const isMixed = digits !== digits.toLowerCase() && digits !== digits.toUpperCase()
+  return isMixed && checksumAddress(address) !== `0x${digits}` ? undefined : address
+}
+
+/**
+ * The address of a 32-byte secp256k1 secret key: the last 20 bytes of keccak256 of its public key's x ++ y.
+ *
+ * @throws {CryptoError} SCALAR_INVALID unless it is 1 … n − 1
+ */
+export function addressOfSecretKey(secretKey: Uint8Array): Uint8Array {
+  if (secretKey.length !== 32 || !secp256k1.utils.isValidSecretKey(secretKey))
+    throw new CryptoError('SCALAR_INVALID', 'not a secp256k1 secret key')
+  return keccak_256(secp256k1.getPublicKey(secretKey, false).subarray(1)).subarray(12)
+}

@@ -144,7 +144,7 @@ describe('bodies', () => {
     const answer = await ask(relayer.url, path, { body, headers: { 'content-type': 'application/json' } })
     expect(answer).toMatchObject({
       status: 422,
-      json: { code: 'BODY_INVALID', message: expect.stringContaining('200000 values') },
+      json: { code: 'BODY_INVALID', message: expect.stringContaining('400000 values') },
     })
   })
 

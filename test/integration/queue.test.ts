@@ -44,10 +44,10 @@ describe.each(['postgres', 'redis'])('queue on %s', (backend) => {
     expect(producer.name).toBe(backend)
     const seen: number[][] = []
     await using _worker = consumer.startWorker(
-      { finish_exits: async ({ message_ids }) => void seen.push(message_ids) },
+      { finish_messages: async ({ message_ids }) => void seen.push(message_ids) },
       { concurrency: 2 },
     )
-    expect(await producer.add('finish_exits', { message_ids: [1, 2] })).toBe('added')
+    expect(await producer.add('finish_messages', { message_ids: [1, 2] })).toBe('added')
     await expect.poll(() => seen).toEqual([[1, 2]])
     expect(await producer.isHealthy()).toBe(true)
   })
@@ -56,12 +56,12 @@ describe.each(['postgres', 'redis'])('queue on %s', (backend) => {
     const { lines, logger } = collectLines()
     await using queue = await connect(backend, logger)
     for (let i = 0; i < 3; i++)
-      expect(await queue.add('finish_exits', { message_ids: [5] }, { jobId: 'exit-5' })).toBe('added')
+      expect(await queue.add('finish_messages', { message_ids: [5] }, { jobId: 'exit-5' })).toBe('added')
     expect(await queue.counts()).toMatchObject({ waiting: 1 })
     let calls = 0
     await using _worker = queue.startWorker(
       {
-        finish_exits: async () => {
+        finish_messages: async () => {
           calls++
           throw new Error('broken')
         },
@@ -70,7 +70,7 @@ describe.each(['postgres', 'redis'])('queue on %s', (backend) => {
     )
     await expect.poll(() => calls).toBe(1)
     await expect.poll(() => queue.counts()).toEqual({ waiting: 0, active: 0 })
-    expect(await queue.add('finish_exits', { message_ids: [5] }, { jobId: 'exit-5' })).toBe('added')
+    expect(await queue.add('finish_messages', { message_ids: [5] }, { jobId: 'exit-5' })).toBe('added')
     await expect.poll(() => calls).toBe(2)
     expect(lines.filter(({ msg }) => msg === 'job failed')).toHaveLength(2)
   })
@@ -89,7 +89,7 @@ describe.each(['postgres', 'redis'])('queue on %s', (backend) => {
     let told = false
     const worker = queue.startWorker(
       {
-        finish_exits: (_payload, signal) =>
+        finish_messages: (_payload, signal) =>
           new Promise((done) => {
             running = true
             signal.addEventListener('abort', () => {
@@ -100,7 +100,7 @@ describe.each(['postgres', 'redis'])('queue on %s', (backend) => {
       },
       { concurrency: 1 },
     )
-    await queue.add('finish_exits', { message_ids: [1] })
+    await queue.add('finish_messages', { message_ids: [1] })
     await expect.poll(() => running).toBe(true)
     await worker[Symbol.asyncDispose]()
     expect(told).toBe(true)
@@ -122,10 +122,10 @@ test('on postgres, lost connections are made again and the worker goes on', asyn
   await using queue = await connectQueue({ databaseUrl: fresh.url, logger: silentLogger })
   const seen: number[] = []
   await using _worker = queue.startWorker(
-    { finish_exits: async ({ message_ids }) => void seen.push(...message_ids) },
+    { finish_messages: async ({ message_ids }) => void seen.push(...message_ids) },
     { concurrency: 1 },
   )
-  await queue.add('finish_exits', { message_ids: [1] })
+  await queue.add('finish_messages', { message_ids: [1] })
   await expect.poll(() => seen).toEqual([1])
   const admin = new pg.Client({ connectionString: fresh.url })
   await admin.connect()
@@ -133,7 +133,7 @@ test('on postgres, lost connections are made again and the worker goes on', asyn
     'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()',
   )
   await admin.end()
-  await expect.poll(() => queue.add('finish_exits', { message_ids: [2] }), { timeout: 10_000 }).toBe('added')
+  await expect.poll(() => queue.add('finish_messages', { message_ids: [2] }), { timeout: 10_000 }).toBe('added')
   await expect.poll(() => seen.at(-1), { timeout: 20_000 }).toBe(2)
 })
 
@@ -144,21 +144,21 @@ describe.skipIf(!REDIS)('redis away', () => {
     await using queue = await connectQueue({ redisUrl: server.url, databaseUrl: database.url, logger })
     const seen: number[] = []
     await using _worker = queue.startWorker(
-      { finish_exits: async ({ message_ids }) => void seen.push(...message_ids) },
+      { finish_messages: async ({ message_ids }) => void seen.push(...message_ids) },
       { concurrency: 1 },
     )
-    await queue.add('finish_exits', { message_ids: [1] })
+    await queue.add('finish_messages', { message_ids: [1] })
     await expect.poll(() => seen).toEqual([1])
 
     await server.kill()
     const before = performance.now()
-    expect(await queue.add('finish_exits', { message_ids: [2] })).toBe('not_added')
+    expect(await queue.add('finish_messages', { message_ids: [2] })).toBe('not_added')
     expect(await queue.isHealthy()).toBe(false)
     expect(performance.now() - before).toBeLessThan(2_500)
 
     await server.restart()
     await expect.poll(() => queue.isHealthy(), { timeout: 15_000 }).toBe(true)
-    expect(await queue.add('finish_exits', { message_ids: [3] })).toBe('added')
+    expect(await queue.add('finish_messages', { message_ids: [3] })).toBe('added')
     await expect.poll(() => seen.at(-1), { timeout: 15_000 }).toBe(3)
     expect(lines.filter(({ level }) => level !== 'info').length).toBeLessThanOrEqual(2)
   })
@@ -167,11 +167,11 @@ describe.skipIf(!REDIS)('redis away', () => {
     await using server = await startRedis()
     await server.kill()
     await using queue = await connectQueue({ redisUrl: server.url, databaseUrl: database.url, logger: silentLogger })
-    expect(await queue.add('finish_exits', { message_ids: [1] })).toBe('not_added')
+    expect(await queue.add('finish_messages', { message_ids: [1] })).toBe('not_added')
     let worked = 0
-    await using _worker = queue.startWorker({ finish_exits: async () => void worked++ }, { concurrency: 1 })
+    await using _worker = queue.startWorker({ finish_messages: async () => void worked++ }, { concurrency: 1 })
     await server.restart()
-    await expect.poll(() => queue.add('finish_exits', { message_ids: [1] }), { timeout: 15_000 }).toBe('added')
+    await expect.poll(() => queue.add('finish_messages', { message_ids: [1] }), { timeout: 15_000 }).toBe('added')
     await expect.poll(() => worked, { timeout: 15_000 }).toBe(1)
   })
 
@@ -179,7 +179,7 @@ describe.skipIf(!REDIS)('redis away', () => {
     const server = await startRedis()
     const queue = await connectQueue({ redisUrl: server.url, databaseUrl: database.url, logger: silentLogger })
     const worker = queue.startWorker({}, { concurrency: 1 })
-    await queue.add('finish_exits', { message_ids: [1] })
+    await queue.add('finish_messages', { message_ids: [1] })
     await server.kill()
     const before = performance.now()
     await worker[Symbol.asyncDispose]()

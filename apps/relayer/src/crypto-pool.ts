@@ -5,7 +5,7 @@
 
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
-import type { ExitToFinish, FinishedExit, OracleSetToSplit, Tasks, Triple } from './crypto-tasks.ts'
+import type { FinishedMessage, MessageToFinish, OracleSetToSplit, Tasks, Triple } from './crypto-tasks.ts'
 
 /** What crosses to a worker and back. */
 export interface WorkerRequest {
@@ -29,7 +29,7 @@ export interface CryptoPool extends AsyncDisposable {
   /** Verdict on each triple, in order. */
   verify(triples: readonly Triple[]): Promise<boolean[]>
   /** Recovers, verifies, splits and encrypts; see `crypto-tasks.ts`. */
-  finish(exits: readonly ExitToFinish[], oracleSet: OracleSetToSplit | undefined): Promise<FinishedExit[]>
+  finish(exits: readonly MessageToFinish[], oracleSet: OracleSetToSplit | undefined): Promise<FinishedMessage[]>
 }
 
 /** Tasks by urgency: what a request waits for comes first. */

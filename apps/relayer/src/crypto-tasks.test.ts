@@ -40,6 +40,7 @@ describe('finish', () => {
           threshold: 3,
           signature,
           candidates: [...right, ...invented],
+          hints: [],
         },
       ],
       undefined,

@@ -16,8 +16,8 @@ export interface Triple {
   signature: Uint8Array
 }
 
-/** One exit to finish: to recover unless its signature is there, and to split unless no oracle set is given. */
-export interface ExitToFinish {
+/** One message to finish: to recover unless its signature is there, and, an exit, to split unless no oracle set is given. */
+export interface MessageToFinish {
   message: Uint8Array
   publicKey: Uint8Array
   threshold: number
@@ -27,6 +27,8 @@ export interface ExitToFinish {
    * they need no second check, and the recovered signature is verified in any case.
    */
   candidates: readonly { shareIndex: number; signatures: readonly Uint8Array[] }[]
+  /** Sets of public key shares that somebody claims, most recently claimed first: where to look first, never a reason to refuse. */
+  hints: readonly (readonly { shareIndex: number; publicKeyShare: Uint8Array }[])[]
 }
 
 /** The oracle set to split for: 65-byte keys in order. */
@@ -35,8 +37,8 @@ export interface OracleSetToSplit {
   publicKeys: readonly Uint8Array[]
 }
 
-/** What came of one exit. Shares are there when an oracle set was given; places concatenated. */
-export type FinishedExit =
+/** What came of one message. Shares are there when an oracle set was given; places concatenated. */
+export type FinishedMessage =
   | {
       status: 'finished'
       signature: Uint8Array
@@ -45,7 +47,7 @@ export type FinishedExit =
       shares: { publicKeyShares: Uint8Array; ciphertexts: Uint8Array } | undefined
     }
   | { status: 'not_found'; wrong: { shareIndex: number; signature: Uint8Array }[] }
-  /** A fault of ours: this exit is left as it is, the others of the batch go on. */
+  /** A fault of ours: this message is left as it is, the others of the batch go on. */
   | { status: 'failed'; reason: string }
 
 /**
@@ -64,7 +66,7 @@ export interface Tasks {
   arePublicKeys(keys: readonly Uint8Array[]): boolean[]
   areSignatures(signatures: readonly Uint8Array[]): boolean[]
   verify(triples: readonly Triple[]): boolean[]
-  finish(exits: readonly ExitToFinish[], oracleSet: OracleSetToSplit | undefined): FinishedExit[]
+  finish(exits: readonly MessageToFinish[], oracleSet: OracleSetToSplit | undefined): FinishedMessage[]
 }
 
 /** The tasks on an engine. */
@@ -81,13 +83,13 @@ export function createTasks(engine: BlsEngine, ecies: Ecies): Tasks {
 function finish(
   engine: BlsEngine,
   ecies: Ecies,
-  exits: readonly ExitToFinish[],
+  exits: readonly MessageToFinish[],
   oracleSet: OracleSetToSplit | undefined,
-): FinishedExit[] {
+): FinishedMessage[] {
   // With a signature at hand candidates are only judged: those that came after it.
   const open = exits.filter(({ candidates, signature }) => candidates.length > 0 || signature === undefined)
   const results = new Map(recover(engine, open).map((result, place) => [open[place], result]))
-  const finished = exits.map((exit): FinishedExit => {
+  const finished = exits.map((exit): FinishedMessage => {
     const result = results.get(exit)
     const wrong = (result?.wrong ?? []).map(({ index, signature }) => ({ shareIndex: Number(index), signature }))
     const signature = exit.signature ?? (result?.status === 'recovered' ? result.signature : undefined)
@@ -105,8 +107,8 @@ function finish(
 }
 
 /** Recovers a batch; exits that are crowded with share indexes one by one. */
-function recover(engine: BlsEngine, exits: readonly ExitToFinish[]): RecoverResult[] {
-  const isCrowded = ({ signature, candidates }: ExitToFinish) =>
+function recover(engine: BlsEngine, exits: readonly MessageToFinish[]): RecoverResult[] {
+  const isCrowded = ({ signature, candidates }: MessageToFinish) =>
     signature === undefined && candidates.length > CLUSTER_INDEXES
   const open = exits.filter((exit) => !isCrowded(exit))
   const results = new Map(recoverSignatures(engine, open.map(recoverRequest)).map((result, i) => [open[i], result]))
@@ -117,7 +119,7 @@ function recover(engine: BlsEngine, exits: readonly ExitToFinish[]): RecoverResu
  * More share indexes than any cluster has nodes: most were invented. The lowest are looked at by themselves, then the most recently
  * seen, for true nodes go on posting; then a few choices among all.
  */
-function recoverCrowded(engine: BlsEngine, exit: ExitToFinish): RecoverResult {
+function recoverCrowded(engine: BlsEngine, exit: MessageToFinish): RecoverResult {
   const lowest = exit.candidates.toSorted((a, b) => a.shareIndex - b.shareIndex)
   for (const some of [lowest, exit.candidates]) {
     const result = recoverSignature(engine, recoverRequest({ ...exit, candidates: some.slice(0, CLUSTER_INDEXES) }))
@@ -126,12 +128,22 @@ function recoverCrowded(engine: BlsEngine, exit: ExitToFinish): RecoverResult {
   return recoverSignature(engine, { ...recoverRequest(exit), maxAttempts: CROWDED_ATTEMPTS })
 }
 
-function recoverRequest({ message, publicKey, threshold, signature, candidates }: ExitToFinish): RecoverRequest {
+function recoverRequest({
+  message,
+  publicKey,
+  threshold,
+  signature,
+  candidates,
+  hints,
+}: MessageToFinish): RecoverRequest {
   return {
     message,
     publicKey,
     threshold,
     candidates: new Map(candidates.map(({ shareIndex, signatures }) => [BigInt(shareIndex), signatures])),
+    hints: hints.map(
+      (set) => new Map(set.map(({ shareIndex, publicKeyShare }) => [BigInt(shareIndex), publicKeyShare])),
+    ),
     // What gave the signature judges what came after it: no search, whatever was invented around it.
     ...(signature !== undefined && {
       likely: candidates.slice(0, threshold).map(({ shareIndex }) => BigInt(shareIndex)),
@@ -144,10 +156,10 @@ function recoverRequest({ message, publicKey, threshold, signature, candidates }
 function split(
   engine: BlsEngine,
   ecies: Ecies,
-  exits: readonly ExitToFinish[],
-  finished: readonly FinishedExit[],
+  exits: readonly MessageToFinish[],
+  finished: readonly FinishedMessage[],
   { threshold, publicKeys: oracleKeys }: OracleSetToSplit,
-): FinishedExit[] {
+): FinishedMessage[] {
   const sets = exits.flatMap(({ message, publicKey }, place) => {
     const exit = finished[place]
     if (exit?.status !== 'finished') return []

@@ -12,6 +12,11 @@ const ROUTES = [
   '/validators',
   '/exits',
   '/exit-signature',
+  '/register',
+  '/fund',
+  '/withdraw',
+  '/consolidate',
+  '/signatures',
   '/health',
   '/ready',
   '/metrics',
@@ -42,6 +47,9 @@ export const RELAYER_METRICS = {
   dvt_relayer_exits_expired_total: { type: 'counter', help: 'exits nobody asked for within VALIDATOR_LIFETIME' },
   dvt_relayer_exits_ready_total: { type: 'counter', help: 'exits whose full signature was recovered' },
   dvt_relayer_exits: { type: 'gauge', help: 'live exits, by state', labels: { state: ['collecting', 'ready'] } },
+  dvt_relayer_deposits: { type: 'gauge', help: 'live deposits, by state', labels: { state: ['collecting', 'ready'] } },
+  dvt_relayer_deposits_expired_total: { type: 'counter', help: 'deposits nobody asked for within VALIDATOR_LIFETIME' },
+  dvt_relayer_deposits_ready_total: { type: 'counter', help: 'deposits whose full signature was recovered' },
   dvt_relayer_partial_signatures_total: {
     type: 'counter',
     help: 'partial signatures, by what became of them; malformed ones never reach the database',
@@ -95,13 +103,15 @@ export function createEvents(logger: Logger) {
       metrics.count('dvt_relayer_exits_revived_total', {}, counts.revived)
       logger.info({ ...counts, requester }, 'exits requested')
     },
-    exitsExpired(count: number) {
-      metrics.count('dvt_relayer_exits_expired_total', {}, count)
-      logger.info({ count }, 'exits expired')
+    messagesExpired(exits: number, deposits: number) {
+      metrics.count('dvt_relayer_exits_expired_total', {}, exits)
+      metrics.count('dvt_relayer_deposits_expired_total', {}, deposits)
+      logger.info({ exits, deposits }, 'messages expired')
     },
-    exitsCounted(collecting: number, ready: number) {
-      metrics.set('dvt_relayer_exits', collecting, { state: 'collecting' })
-      metrics.set('dvt_relayer_exits', ready, { state: 'ready' })
+    messagesCounted(kind: 'exit' | 'deposit', collecting: number, ready: number) {
+      const name = kind === 'exit' ? 'dvt_relayer_exits' : 'dvt_relayer_deposits'
+      metrics.set(name, collecting, { state: 'collecting' })
+      metrics.set(name, ready, { state: 'ready' })
     },
     partialsReceived(shareIndex: number, received: number, malformed: number) {
       metrics.count('dvt_relayer_partial_signatures_total', { outcome: 'received' }, received)
@@ -117,11 +127,20 @@ export function createEvents(logger: Logger) {
       metrics.count('dvt_relayer_partial_signatures_total', { outcome: 'rejected' }, count)
       logger.warn({ share_index: shareIndex, count }, 'wrong partial signatures')
     },
-    exitsReady(count: number, shareSets: number, seconds: number) {
-      metrics.count('dvt_relayer_exits_ready_total', {}, count)
-      metrics.count('dvt_relayer_oracle_share_sets_total', {}, shareSets)
+    messagesReady(done: { exits: number; deposits: number; shareSets: number }, seconds: number) {
+      metrics.count('dvt_relayer_exits_ready_total', {}, done.exits)
+      metrics.count('dvt_relayer_deposits_ready_total', {}, done.deposits)
+      metrics.count('dvt_relayer_oracle_share_sets_total', {}, done.shareSets)
       metrics.observe('dvt_relayer_finish_seconds', seconds)
-      logger.info({ count, oracle_share_sets: shareSets, seconds: Number(seconds.toFixed(3)) }, 'exits finished')
+      logger.info(
+        {
+          exits: done.exits,
+          deposits: done.deposits,
+          oracle_share_sets: done.shareSets,
+          seconds: Number(seconds.toFixed(3)),
+        },
+        'messages finished',
+      )
     },
     recoveryFailed(count: number) {
       metrics.count('dvt_relayer_recoveries_failed_total', {}, count)

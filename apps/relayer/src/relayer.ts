@@ -26,12 +26,12 @@ import { createAuth, readTokens } from './http/auth.ts'
 import { startWorker } from './jobs/worker.ts'
 import { startLoop } from './loops.ts'
 import { createClusters } from './services/clusters.ts'
-import { createExitList } from './services/exit-list.ts'
 import { createExits } from './services/exits.ts'
 import type { Health } from './services/health.ts'
 import { createHealth } from './services/health.ts'
 import { createOracleSets } from './services/oracle-sets.ts'
 import { createOracleShares } from './services/oracle-shares.ts'
+import { createSidecarLists } from './services/sidecar-lists.ts'
 import { createSignatures } from './services/signatures.ts'
 import { createSweep } from './services/sweep.ts'
 import { openVault } from './services/vault.ts'
@@ -111,7 +111,7 @@ async function compose(
   await createClusters(context, engine).importLocks()
   await refuseOtherChains(chain, health)
 
-  const exitList = createExitList(context)
+  const lists = createSidecarLists(context)
   const signatures = createSignatures(context)
   const oracleShares = createOracleShares(context)
   const sweep = createSweep(context)
@@ -133,10 +133,10 @@ async function compose(
       url,
       channels: [MESSAGES_CHANNEL, ORACLE_SETS_CHANNEL],
       onNotify: (channel, payload) => {
-        if (channel === MESSAGES_CHANNEL) exitList.notified(Number(payload))
+        if (channel === MESSAGES_CHANNEL) lists.notified(Number(payload))
         else repair?.soon()
       },
-      onReconnect: () => exitList.reconnected(),
+      onReconnect: () => lists.reconnected(),
       logger,
     }),
   )
@@ -151,7 +151,7 @@ async function compose(
           }),
         )
   if (config.role !== 'api') lifetime.use('worker', startWorker(queue, { oracleShares, signatures }))
-  const services = { exits: createExits(context), signatures, oracleShares, exitList, health }
+  const services = { exits: createExits(context), signatures, oracleShares, lists, health }
   const app = await createApp({
     config,
     auth: createAuth(tokens, events),
@@ -163,7 +163,7 @@ async function compose(
   lifetime.push('http', () => app.close())
   lifetime.push('new work', () => {
     stopping.abort()
-    exitList.close()
+    lists.close()
   })
   const { host, port } = config.http
   try {

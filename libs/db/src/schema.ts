@@ -13,6 +13,7 @@ import {
   index,
   integer,
   jsonb,
+  numeric,
   pgSequence,
   pgTable,
   primaryKey,
@@ -33,13 +34,21 @@ const id64 = (name: string) => bigint(name, { mode: 'number' })
 export const messageRevision = pgSequence('message_revision')
 
 /** A DV cluster: who signs together, and how many are enough. */
-export const clusters = pgTable('clusters', {
-  id: bigserial('id', { mode: 'number' }).primaryKey(),
-  lockHash: bytes('lock_hash').unique(),
-  name: text('name').notNull(),
-  threshold: integer('threshold').notNull(),
-  importedAt: time('imported_at').notNull().defaultNow(),
-})
+export const clusters = pgTable(
+  'clusters',
+  {
+    id: bigserial('id', { mode: 'number' }).primaryKey(),
+    lockHash: bytes('lock_hash').unique(),
+    name: text('name').notNull(),
+    threshold: integer('threshold').notNull(),
+    /** `list`: the keys of PUBLIC_KEYS_FILE that no lock covers; there is one such cluster at most. */
+    source: text('source', { enum: ['lock', 'list'] })
+      .notNull()
+      .default('lock'),
+    importedAt: time('imported_at').notNull().defaultNow(),
+  },
+  (table) => [uniqueIndex('clusters_one_list').on(table.source).where(sql`${table.source} = 'list'`)],
+)
 
 /** A validator public key the relayer may use. */
 export const validators = pgTable(
@@ -52,12 +61,23 @@ export const validators = pgTable(
     place: integer('place'),
     /** The vault the cluster's lock names for it. */
     withdrawalAddress: bytes('withdrawal_address'),
+    /** The vault this key is reserved for: one, or none. */
+    vault: bytes('vault'),
+    reservedAt: time('reserved_at'),
+    /** When that vault last asked for it. */
+    vaultAskedAt: time('vault_asked_at'),
     createdAt: time('created_at').notNull().defaultNow(),
   },
   (table) => [
     check('validators_public_key_length', sql`octet_length(${table.publicKey}) = 48`),
     check('validators_withdrawal_address_length', sql`octet_length(${table.withdrawalAddress}) = 20`),
-    index('validators_cluster').on(table.clusterId),
+    check('validators_vault_length', sql`octet_length(${table.vault}) = 20`),
+    check(
+      'validators_reserved_whole',
+      sql`num_nulls(${table.vault}, ${table.reservedAt}, ${table.vaultAskedAt}) in (0, 3)`,
+    ),
+    index('validators_cluster').on(table.clusterId, table.place),
+    index('validators_vault').on(table.vault),
   ],
 )
 
@@ -80,8 +100,45 @@ export const keyShares = pgTable(
 )
 
 /**
- * One thing to be signed: the exit of one validator at one validator index. `collecting → ready`, or `superseded` when its
- * index changed, or `expired` when nobody asked for it any more; at most one live message of a kind for a validator.
+ * Every node's public key share as one node says they are: a hint for the search of a full signature, never a reason to refuse. Of
+ * each share index that posts, the last it said: 56 bytes a node, share index (8, big-endian) and public key share (48).
+ */
+export const keyShareHints = pgTable(
+  'key_share_hints',
+  {
+    validatorId: id64('validator_id')
+      .notNull()
+      .references(() => validators.id),
+    shareIndex: id64('share_index').notNull(),
+    shares: bytes('shares').notNull(),
+    seenAt: time('seen_at').notNull().defaultNow(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.validatorId, table.shareIndex] }),
+    check('key_share_hints_length', sql`octet_length(${table.shares}) % 56 = 0`),
+  ],
+)
+
+/**
+ * The vault a validator is bound to for good, since a partial signature of a deposit to it exists: such a signature never expires.
+ * Only an administrator's command removes a row.
+ */
+export const depositBindings = pgTable(
+  'deposit_bindings',
+  {
+    validatorId: id64('validator_id')
+      .primaryKey()
+      .references(() => validators.id),
+    vault: bytes('vault').notNull(),
+    boundAt: time('bound_at').notNull().defaultNow(),
+  },
+  (table) => [check('deposit_bindings_vault_length', sql`octet_length(${table.vault}) = 20`)],
+)
+
+/**
+ * One thing to be signed: the exit of one validator at one validator index, or its deposit to one vault. `collecting → ready`, or
+ * `superseded` when what it says changed, or `expired` when nobody asked for it any more; at most one live message of a kind
+ * for a validator.
  */
 export const messages = pgTable(
   'messages',
@@ -90,13 +147,18 @@ export const messages = pgTable(
     validatorId: id64('validator_id')
       .notNull()
       .references(() => validators.id),
-    kind: text('kind', { enum: ['exit'] }).notNull(),
-    validatorIndex: id64('validator_index').notNull(),
-    epoch: id64('epoch').notNull(),
+    kind: text('kind', { enum: ['exit', 'deposit'] }).notNull(),
+    /** Of an exit. */
+    validatorIndex: id64('validator_index'),
+    epoch: id64('epoch'),
+    /** Of a deposit: the withdrawal credentials follow from vault and type. */
+    vault: bytes('vault'),
+    amountGwei: id64('amount_gwei'),
+    validatorType: text('validator_type', { enum: ['0x01', '0x02'] }),
     signingRoot: bytes('signing_root').notNull(),
     threshold: integer('threshold').notNull(),
     state: text('state', { enum: ['collecting', 'ready', 'superseded', 'expired'] }).notNull(),
-    /** Whose request made it: the name of a token; null where no tokens are set. */
+    /** Whose request made it: the name of a token, else the vault (generation 4); null where neither is known. */
     requester: text('requester'),
     createdAt: time('created_at').notNull().defaultNow(),
     requestedAt: time('requested_at').notNull().defaultNow(),
@@ -116,6 +178,14 @@ export const messages = pgTable(
     index('messages_validator').on(table.validatorId),
     index('messages_revision').on(table.revision),
     index('messages_live').on(table.state).where(sql`${table.state} in ('collecting', 'ready')`),
+    check(
+      'messages_exit_whole',
+      sql`${table.kind} <> 'exit' or num_nulls(${table.validatorIndex}, ${table.epoch}) = 0`,
+    ),
+    check(
+      'messages_deposit_whole',
+      sql`${table.kind} <> 'deposit' or (num_nulls(${table.vault}, ${table.amountGwei}, ${table.validatorType}) = 0 and octet_length(${table.vault}) = 20 and ${table.amountGwei} > 0)`,
+    ),
     check('messages_signing_root_length', sql`octet_length(${table.signingRoot}) = 32`),
     check('messages_ready_has_signature', sql`${table.state} <> 'ready' or ${table.signature} is not null`),
   ],
@@ -191,6 +261,45 @@ export const oracleShares = pgTable(
       'oracle_shares_lengths',
       sql`octet_length(${table.publicKeyShares}) % 48 = 0 and octet_length(${table.ciphertexts}) = octet_length(${table.publicKeyShares}) / 48 * 193`,
     ),
+  ],
+)
+
+/** A public key with a validly signed deposit in a finalized block: the block of its first one. */
+export const registryValidators = pgTable(
+  'registry_validators',
+  {
+    publicKey: bytes('public_key').primaryKey(),
+    blockNumber: id64('block_number').notNull(),
+  },
+  (table) => [check('registry_validators_public_key_length', sql`octet_length(${table.publicKey}) = 48`)],
+)
+
+/**
+ * Every signature of the validators-manager key, written before it is handed out. A trigger refuses changes and deletes. The same
+ * bytes signed again for the same requester are the same signature and stand here once.
+ */
+export const managerSignatures = pgTable(
+  'manager_signatures',
+  {
+    id: bigserial('id', { mode: 'number' }).primaryKey(),
+    action: text('action', { enum: ['register', 'fund', 'withdraw', 'consolidate'] }).notNull(),
+    vault: bytes('vault').notNull(),
+    /** Name of the token, or `anybody` where no tokens are set. */
+    requester: text('requester').notNull(),
+    /** The registry root, or the vault's nonce. */
+    registryRoot: bytes('registry_root').notNull(),
+    /** What was signed, as the vault gets it. */
+    validators: bytes('validators').notNull(),
+    validatorCount: integer('validator_count').notNull(),
+    /** What it moves, in Gwei, as the daily limit counts it. */
+    amountGwei: numeric('amount_gwei', { precision: 30, scale: 0 }).notNull(),
+    digest: bytes('digest').notNull(),
+    signedAt: time('signed_at').notNull().defaultNow(),
+  },
+  (table) => [
+    uniqueIndex('manager_signatures_once').on(table.digest, table.requester),
+    index('manager_signatures_vault').on(table.vault, table.signedAt),
+    check('manager_signatures_digest_length', sql`octet_length(${table.digest}) = 32`),
   ],
 )
 

@@ -17,8 +17,8 @@ const messageIds = Type.Object(
 
 /** Payload schema by job name. Every handler is idempotent: it reads what is to be done and does nothing the second time. */
 export const jobs = {
-  /** Recover, split and store the exits that have enough partial signatures. */
-  finish_exits: messageIds,
+  /** Recover (and, of an exit, split) and store the messages that have enough partial signatures. */
+  finish_messages: messageIds,
   /** Check the partial signatures that wait unverified. */
   verify_partials: messageIds,
 } as const
@@ -29,7 +29,7 @@ export type JobHandler<Name extends JobName> = (payload: JobPayload<Name>, signa
 export type JobHandlers = { [Name in JobName]?: JobHandler<Name> }
 
 const validators = {
-  finish_exits: Compile(jobs.finish_exits),
+  finish_messages: Compile(jobs.finish_messages),
   verify_partials: Compile(jobs.verify_partials),
 }
 

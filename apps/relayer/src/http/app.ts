@@ -15,12 +15,13 @@ import { answerError, answerGarbage } from './error-answer.ts'
 import type { HttpContext } from './route.ts'
 import { exitRoutes } from './routes/exits.ts'
 import { operationsRoutes } from './routes/operations.ts'
+import { signatureRoutes } from './routes/signatures.ts'
 import { validatorRoutes } from './routes/validators.ts'
 
 export type App = FastifyInstance
 
-/** JSON values a body may hold: an item of the longest list is three, and may have fields nobody knows. */
-const maxValues = (shares: number): number => Math.max(200_000, 10 * shares)
+/** JSON values a body may hold: an item of a list is three, or with the public key shares of thirteen nodes some forty. */
+const maxValues = (shares: number): number => Math.max(200_000, 20 * shares)
 
 /** Builds the application. */
 export async function createApp(context: HttpContext): Promise<App> {
@@ -69,6 +70,7 @@ export async function createApp(context: HttpContext): Promise<App> {
     if (config.role === 'worker') return
     validatorRoutes(scope, context)
     exitRoutes(scope, context)
+    signatureRoutes(scope, context)
   })
   await app.ready()
   return app

@@ -6,10 +6,10 @@ import type { Logger } from '@dvt-relayer/common/logger.ts'
 import type { FastifyRequest } from 'fastify'
 import type { RelayerConfig } from '../config.ts'
 import type { Events } from '../events.ts'
-import type { ExitList } from '../services/exit-list.ts'
 import type { Exits } from '../services/exits.ts'
 import type { Health } from '../services/health.ts'
 import type { OracleShares } from '../services/oracle-shares.ts'
+import type { SidecarLists } from '../services/sidecar-lists.ts'
 import type { Signatures } from '../services/signatures.ts'
 import type { Auth, Caller } from './auth.ts'
 
@@ -19,7 +19,7 @@ export interface HttpContext {
   auth: Auth
   events: Events
   logger: Logger
-  services: { exits: Exits; signatures: Signatures; oracleShares: OracleShares; exitList: ExitList; health: Health }
+  services: { exits: Exits; signatures: Signatures; oracleShares: OracleShares; lists: SidecarLists; health: Health }
   /** Aborted when the process stops: long polls end. */
   stopping: AbortSignal
 }

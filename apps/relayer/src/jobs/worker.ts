@@ -14,7 +14,7 @@ export function startWorker(
 ): AsyncDisposable {
   return queue.startWorker(
     {
-      finish_exits: ({ message_ids: messageIds }) => services.oracleShares.finish(messageIds),
+      finish_messages: ({ message_ids: messageIds }) => services.oracleShares.finish(messageIds),
       verify_partials: ({ message_ids: messageIds }) => services.signatures.verifyStored(messageIds),
     },
     { concurrency: CONCURRENCY },

@@ -16,7 +16,7 @@ import {
   findClustersOf,
   insertCluster,
   lockClusterImport,
-  lockCollectingExits,
+  lockCollecting,
   rejudgePartials,
   replaceKeyShares,
 } from '@dvt-relayer/db/queries/clusters.ts'
@@ -85,16 +85,16 @@ export function createClusters({ config, db, logger }: Pick<Context, 'config' | 
           })),
         ),
       )
-      const exits = await lockCollectingExits(tx, ids)
-      await rejudgePartials(tx, exits, lock.threshold)
-      await announceMessages(tx, exits)
+      const messages = await lockCollecting(tx, ids)
+      await rejudgePartials(tx, messages, lock.threshold)
+      await announceMessages(tx, messages)
       logger.info(
         {
           file,
           lock_hash: toHex(lock.lockHash).slice(0, 18),
           validators: publicKeys.length,
           threshold: lock.threshold,
-          rejudged_exits: exits.length,
+          rejudged_messages: messages.length,
         },
         'cluster lock imported',
       )

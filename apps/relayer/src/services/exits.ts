@@ -9,18 +9,17 @@ import type { Failure } from '@dvt-relayer/api/schemas.ts'
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
 import { exitSigningRoot } from '@dvt-relayer/crypto/messages.ts'
 import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/announce.ts'
-import type { ExitRow, ValidatorRow } from '@dvt-relayer/db/queries/exits.ts'
+import type { ExitRow } from '@dvt-relayer/db/queries/messages.ts'
 import {
   countLiveExits,
   findExits,
-  findValidators,
   insertExits,
-  insertValidators,
-  lockValidators,
-  reviveExits,
-  supersedeExits,
-  touchExits,
-} from '@dvt-relayer/db/queries/exits.ts'
+  reviveMessages,
+  supersedeMessages,
+  touchMessages,
+} from '@dvt-relayer/db/queries/messages.ts'
+import type { ValidatorRow } from '@dvt-relayer/db/queries/validators.ts'
+import { findValidators, insertValidators, lockValidators } from '@dvt-relayer/db/queries/validators.ts'
 import type { Context } from '../context.ts'
 import type { FailureCode } from '../errors.ts'
 import { ApiError, failure } from '../errors.ts'
@@ -127,9 +126,9 @@ export function createExits({
         plan.flatMap(({ action, exit }) => (actions.includes(action) && exit !== undefined ? [exit.id] : []))
       const fresh = plan.filter(({ action }) => action === 'create' || action === 'replace')
       await lockMessages(tx, idsOf('keep', 'revive', 'replace'))
-      await supersedeExits(tx, idsOf('replace'))
-      await touchExits(tx, idsOf('keep'), requester.name)
-      await reviveExits(tx, idsOf('revive'), requester.name)
+      await supersedeMessages(tx, idsOf('replace'))
+      await touchMessages(tx, idsOf('keep'), requester.name)
+      await reviveMessages(tx, idsOf('revive'), requester.name)
       const created = await insertExits(
         tx,
         fresh.map(({ key, validatorIndex }) => {
@@ -188,7 +187,7 @@ export function createExits({
         exits = await findAll(publicKeys, start, requester)
       } else if (exits !== undefined) {
         const old = exits.filter((exit) => exit.idle_seconds > validatorLifetimeSeconds / TOUCH_FRACTION)
-        await touchExits(
+        await touchMessages(
           db,
           old.map(({ id }) => id),
           requester.name,

@@ -1,30 +1,32 @@
 /**
- * Finishing exits: candidates to full signature to oracle shares, and the shares as operators get them.
+ * Finishing messages: candidates to full signature and, of an exit, to oracle shares; and the shares as operators get them.
  *
- * One batch is one transaction at its end. A job that runs twice, or on two workers, does nothing the second time: the exit is
+ * One batch is one transaction at its end. A job that runs twice, or on two workers, does nothing the second time: the message is
  * ready already, and of two share sets for one oracle set the first stays.
  */
 
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/announce.ts'
+import type { MessageKind } from '@dvt-relayer/db/queries/messages.ts'
 import type { FinishRow } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import {
-  completeExits,
+  completeMessages,
   countFailedAttempts,
   findCurrentOracleSet,
-  findExitsToFinish,
+  findMessagesToFinish,
   findOracleShares,
   insertOracleShares,
-  releaseExits,
+  releaseMessages,
 } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import type { CandidateRow } from '@dvt-relayer/db/queries/partial-signatures.ts'
-import { findCandidates, writeVerdicts } from '@dvt-relayer/db/queries/partial-signatures.ts'
+import { bindDeposits, findCandidates, findHints, writeVerdicts } from '@dvt-relayer/db/queries/partial-signatures.ts'
 import type { Context } from '../context.ts'
-import type { ExitToFinish, FinishedExit, OracleSetToSplit } from '../crypto-tasks.ts'
+import type { FinishedMessage, MessageToFinish, OracleSetToSplit } from '../crypto-tasks.ts'
+import { type KeyShareOfNode, unpackHint } from '../key-share-hints.ts'
 import { partialPlace } from './signatures.ts'
 
-/** Place a full exit signature is sealed for. */
-export const signaturePlace = (messageId: number): string => `messages:${messageId}:exit`
+/** Place a full signature is sealed for. */
+export const signaturePlace = (messageId: number, kind: MessageKind): string => `messages:${messageId}:${kind}`
 
 const PUBLIC_KEY_BYTES = 48
 const CIPHERTEXT_BYTES = 193
@@ -50,31 +52,44 @@ export function createOracleShares({
   const cache = new Map<number, { oracleSetId: number; json: string }>()
 
   async function load(messageIds: readonly number[], oracleSetId: number | null) {
-    const exits = await findExitsToFinish(db, messageIds, oracleSetId)
-    const ids = exits.map(({ id }) => id)
+    const messages = await findMessagesToFinish(db, messageIds, oracleSetId)
+    const ids = messages.map(({ id }) => id)
     const candidates = Map.groupBy(await findCandidates(db, ids), (row) => row.message_id)
-    return exits.flatMap((exit) => {
+    const guessed = messages
+      .filter(({ has_key_shares: has, state }) => !has && state === 'collecting')
+      .map(({ id }) => id)
+    const hints = Map.groupBy(guessed.length === 0 ? [] : await findHints(db, guessed), (row) => row.message_id)
+    return messages.flatMap((message) => {
+      const needsShares = message.kind === 'exit' && oracleSetId !== null && !message.has_oracle_shares
+      const said = (hints.get(message.id) ?? []).map(({ shares }) => unpackHint(shares))
       try {
-        return prepare(exit, candidates.get(exit.id) ?? [], oracleSetId !== null && !exit.has_oracle_shares)
+        return prepare(message, candidates.get(message.id) ?? [], needsShares, said)
       } catch (error) {
         logger.error(
-          { message_id: exit.id, err: error },
-          'an exit cannot be opened; see "npm run relayer -- void-sealed"',
+          { message_id: message.id, err: error },
+          'a signature cannot be opened; see "npm run relayer -- void-sealed"',
         )
         return []
       }
     })
   }
 
-  /** One exit with its signatures opened; nothing when there is nothing to do for it. */
-  function prepare(exit: FinishRow, rows: readonly CandidateRow[], needsShares: boolean) {
-    const hasUnjudged = !exit.has_key_shares && rows.some(({ state }) => state === 'unverified')
-    if (exit.state === 'ready' && !needsShares && !hasUnjudged) return []
+  /** One message with its signatures opened; nothing when there is nothing to do for it. */
+  function prepare(
+    message: FinishRow,
+    rows: readonly CandidateRow[],
+    needsShares: boolean,
+    hints: readonly KeyShareOfNode[][],
+  ) {
+    const hasUnjudged = !message.has_key_shares && rows.some(({ state }) => state === 'unverified')
+    if (message.state === 'ready' && !needsShares && !hasUnjudged) return []
     // A split alone needs the full signature only.
-    const isJudging = exit.state === 'collecting' || hasUnjudged
+    const isJudging = message.state === 'collecting' || hasUnjudged
     const signatures = (isJudging ? rows : []).flatMap((row) => {
       try {
-        return [{ row, signature: vault.sealer.open(row.sealed, partialPlace(row.message_id, row.share_index)) }]
+        return [
+          { row, signature: vault.sealer.open(row.sealed, partialPlace(row.message_id, row.share_index, row.kind)) },
+        ]
       } catch (error) {
         logger.error(
           { message_id: row.message_id, share_index: row.share_index, err: error },
@@ -83,40 +98,46 @@ export function createOracleShares({
         return []
       }
     })
-    const judged = usable(signatures, exit.has_key_shares)
-    const input: ExitToFinish = {
-      message: exit.signing_root,
-      publicKey: exit.public_key,
-      threshold: exit.threshold,
-      signature: exit.signature === null ? undefined : vault.sealer.open(exit.signature, signaturePlace(exit.id)),
+    const judged = usable(signatures, message.has_key_shares)
+    const input: MessageToFinish = {
+      message: message.signing_root,
+      publicKey: message.public_key,
+      threshold: message.threshold,
+      signature:
+        message.signature === null
+          ? undefined
+          : vault.sealer.open(message.signature, signaturePlace(message.id, message.kind)),
+      hints,
       candidates: [...Map.groupBy(judged, ({ row }) => row.share_index)].map(([shareIndex, found]) => ({
         shareIndex,
         signatures: found.map(({ signature }) => signature),
       })),
     }
-    return [{ exit, signatures, input, needsShares }]
+    return [{ message, signatures, input, needsShares }]
   }
 
   /** Writes what a batch came to. */
   async function store(
     batch: readonly {
-      exit: FinishRow
+      message: FinishRow
       signatures: readonly { row: CandidateRow; signature: Uint8Array }[]
-      result: FinishedExit
+      result: FinishedMessage
     }[],
     oracleSetId: number | null,
-  ): Promise<{ ready: number; shareSets: number; failed: number }> {
-    const ids = batch.map(({ exit }) => exit.id)
+  ): Promise<{ exits: number; deposits: number; shareSets: number; failed: number }> {
+    const ids = batch.map(({ message }) => message.id)
     return db.transaction(async (tx) => {
       await lockMessages(tx, ids)
-      const finished = batch.flatMap(({ exit, result }) => (result.status === 'finished' ? [{ exit, result }] : []))
-      const completed = await completeExits(
+      const finished = batch.flatMap(({ message, result }) =>
+        result.status === 'finished' ? [{ message, result }] : [],
+      )
+      const completed = await completeMessages(
         tx,
         finished
-          .filter(({ exit }) => exit.state === 'collecting')
-          .map(({ exit, result }) => ({
-            messageId: exit.id,
-            sealed: vault.sealer.seal(result.signature, signaturePlace(exit.id)),
+          .filter(({ message }) => message.state === 'collecting')
+          .map(({ message, result }) => ({
+            messageId: message.id,
+            sealed: vault.sealer.seal(result.signature, signaturePlace(message.id, message.kind)),
           })),
       )
       const verdicts = batch.flatMap(({ signatures, result }) => {
@@ -132,21 +153,22 @@ export function createOracleShares({
         })
       })
       await writeVerdicts(tx, verdicts)
+      if (batch.some(({ message }) => message.kind === 'deposit')) await bindDeposits(tx, ids)
       const inserted =
         oracleSetId === null
           ? []
           : await insertOracleShares(
               tx,
               oracleSetId,
-              finished.flatMap(({ exit, result }) =>
-                result.shares === undefined ? [] : [{ messageId: exit.id, ...result.shares }],
+              finished.flatMap(({ message, result }) =>
+                result.shares === undefined ? [] : [{ messageId: message.id, ...result.shares }],
               ),
             )
-      await releaseExits(
+      await releaseMessages(
         tx,
-        finished.map(({ exit }) => exit.id),
+        finished.map(({ message }) => message.id),
       )
-      const failed = batch.filter(({ result }) => result.status !== 'finished').map(({ exit }) => exit.id)
+      const failed = batch.filter(({ result }) => result.status !== 'finished').map(({ message }) => message.id)
       await countFailedAttempts(tx, failed)
       await announceMessages(
         tx,
@@ -157,12 +179,14 @@ export function createOracleShares({
         (verdict) => verdict.shareIndex,
       ))
         events.partialsRejected(shareIndex, wrong.length)
-      return { ready: completed.length, shareSets: inserted.length, failed: failed.length }
+      const kindOf = new Map(batch.map(({ message }) => [message.id, message.kind]))
+      const exits = completed.filter((id) => kindOf.get(id) === 'exit').length
+      return { exits, deposits: completed.length - exits, shareSets: inserted.length, failed: failed.length }
     })
   }
 
   return {
-    /** Finishes those of these exits that can be: a job's work. Does nothing the second time. */
+    /** Finishes those of these messages that can be: a job's work. Does nothing the second time. */
     async finish(messageIds: readonly number[]): Promise<void> {
       const started = performance.now()
       const set = await findCurrentOracleSet(db)
@@ -182,8 +206,9 @@ export function createOracleShares({
           undefined,
         )),
       ]
-      const { ready, shareSets, failed } = await store(results, set?.id ?? null)
-      if (ready + shareSets > 0) events.exitsReady(ready, shareSets, (performance.now() - started) / 1000)
+      const { failed, ...done } = await store(results, set?.id ?? null)
+      if (done.exits + done.deposits + done.shareSets > 0)
+        events.messagesReady(done, (performance.now() - started) / 1000)
       if (failed > 0) events.recoveryFailed(failed)
     },
 
@@ -219,11 +244,11 @@ export function createOracleShares({
       batch.map(({ input }) => input),
       oracleSet,
     )
-    return batch.flatMap(({ exit, signatures }, place) => {
+    return batch.flatMap(({ message, signatures }, place) => {
       const result = results[place]
       if (result?.status === 'failed')
-        logger.error({ message_id: exit.id, reason: result.reason }, 'an exit could not be finished')
-      return result === undefined ? [] : [{ exit, signatures, result }]
+        logger.error({ message_id: message.id, reason: result.reason }, 'a message could not be finished')
+      return result === undefined ? [] : [{ message, signatures, result }]
     })
   }
 }

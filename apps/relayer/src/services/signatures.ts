@@ -1,5 +1,5 @@
 /**
- * Partial signatures: stored first, verified next, each verdict for good (`POST /exit-signature`).
+ * Partial signatures of exits and deposits: stored first, verified next, each verdict for good (`POST /exit-signature`, `POST /signatures`).
  *
  * Bytes seen before are recognised by a keyed digest before any point is parsed. A signature under a trusted public key share
  * is verified in a batch on a worker thread; one without waits as a candidate until a full signature shows who was right. Wrong
@@ -10,26 +10,34 @@ import type { Failure } from '@dvt-relayer/api/schemas.ts'
 import { parseHex } from '@dvt-relayer/common/hex.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
 import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/announce.ts'
-import type { CandidateRow, MatchRow, Verdict } from '@dvt-relayer/db/queries/partial-signatures.ts'
+import type { MessageKind } from '@dvt-relayer/db/queries/messages.ts'
+import type { CandidateRow, KeyShareHint, MatchRow, Verdict } from '@dvt-relayer/db/queries/partial-signatures.ts'
 import {
+  bindDeposits,
   claimFinishable,
   countLiveKeys,
   findCandidates,
   insertCandidates,
   matchPartials,
+  storeHints,
   touchCandidates,
   trimCandidates,
+  trimHints,
   writeVerdicts,
 } from '@dvt-relayer/db/queries/partial-signatures.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import type { Context } from '../context.ts'
+import type { FailureCode } from '../errors.ts'
 import { ApiError, failure } from '../errors.ts'
+import { type PostedHint, packHint } from '../key-share-hints.ts'
 import { createLanes } from '../lanes.ts'
 
-/** One posted item, as it came. */
+/** One posted item, as it came: of generation 3, or with what generation 4 adds. */
 export interface PostedShare {
   public_key: string
   exit_signature: string
+  deposit_signature?: string
+  public_key_shares?: PostedHint[] | null
 }
 
 /** How many candidates one share index may have while none is verified, and how many unverified share indexes one exit. */
@@ -41,11 +49,15 @@ const TOUCH_SECONDS = 10
 /** Items read and stored at once: some milliseconds of the event loop, so that others are answered in between. */
 const SLICE = 256
 
+/** One signature of a posted item. */
 interface Item {
   place: number
+  kind: MessageKind
   publicKey: Uint8Array
   signature: Uint8Array
   digest: Uint8Array
+  /** What the poster says all public key shares are. */
+  hint: PostedHint[] | null | undefined
 }
 interface Fresh {
   match: MatchRow
@@ -53,6 +65,7 @@ interface Fresh {
 }
 interface Unverified {
   place: number
+  kind: MessageKind
   messageId: number
   shareIndex: number
   digest: Uint8Array
@@ -60,8 +73,8 @@ interface Unverified {
 }
 
 /** Place a candidate is sealed for. */
-export const partialPlace = (messageId: number, shareIndex: number): string =>
-  `partial_signatures:${messageId}:${shareIndex}:exit`
+export const partialPlace = (messageId: number, shareIndex: number, kind: MessageKind): string =>
+  `partial_signatures:${messageId}:${shareIndex}:${kind}`
 
 /** Creates the service. */
 export function createSignatures({
@@ -76,6 +89,12 @@ export function createSignatures({
   const background = new Set<Promise<unknown>>()
   const lanes = createLanes(LANE_LIMITS)
 
+  /** A failure of one signature; its kind is named where an item brings two. */
+  const failed = (item: Pick<Item, 'place' | 'kind'>, isPair: boolean, code: FailureCode): Failure => ({
+    ...failure(item.place, code),
+    ...(isPair && { kind: item.kind }),
+  })
+
   /** Reads the texts of the items. Those that are no hex of the right length fail at once; unknown keys are told apart later. */
   function parse(
     shareIndex: number,
@@ -87,22 +106,33 @@ export function createSignatures({
     shares.slice(from, from + SLICE).forEach((share, i) => {
       const place = from + i
       const publicKey = parseHex(share.public_key, 48)
-      const signature = parseHex(share.exit_signature, 96)
-      if (publicKey === undefined) failures.push(failure(place, 'PUBLIC_KEY_INVALID'))
-      else if (signature === undefined) failures.push(failure(place, 'SIGNATURE_MALFORMED'))
-      else items.push({ place, publicKey, signature, digest: vault.digest(shareIndex, signature) })
+      if (publicKey === undefined) {
+        failures.push(failure(place, 'PUBLIC_KEY_INVALID'))
+        return
+      }
+      const { exit_signature: exit, deposit_signature: deposit, public_key_shares: hint } = share
+      for (const [kind, text] of [['exit', exit] as const, ['deposit', deposit] as const]) {
+        if (text === undefined) continue
+        const signature = parseHex(text, 96)
+        if (signature === undefined)
+          failures.push(failed({ place, kind }, deposit !== undefined, 'SIGNATURE_MALFORMED'))
+        else items.push({ place, kind, publicKey, signature, digest: vault.digest(shareIndex, signature), hint })
+      }
     })
     return { items, failures }
   }
 
   /** Candidates nobody can verify yet must at least be points of the group. */
-  async function dropMalformed(fresh: readonly Fresh[]): Promise<{ kept: Fresh[]; failures: Failure[] }> {
+  async function dropMalformed(
+    fresh: readonly Fresh[],
+    isPair: boolean,
+  ): Promise<{ kept: Fresh[]; failures: Failure[] }> {
     const unknown = fresh.filter(({ match }) => match.public_key_share === null)
     const isPoint = await crypto.areSignatures(unknown.map(({ item }) => item.signature))
     const malformed = new Set(unknown.filter((_, place) => isPoint[place] !== true))
     return {
       kept: fresh.filter((entry) => !malformed.has(entry)),
-      failures: [...malformed].map(({ item }) => failure(item.place, 'SIGNATURE_MALFORMED')),
+      failures: [...malformed].map(({ item }) => failed(item, isPair, 'SIGNATURE_MALFORMED')),
     }
   }
 
@@ -110,29 +140,25 @@ export function createSignatures({
   async function store(
     shareIndex: number,
     items: readonly Item[],
+    isPair: boolean,
   ): Promise<{ unverified: Unverified[]; failures: Failure[]; waiting: number[] }> {
     if (items.length === 0) return { unverified: [], failures: [], waiting: [] }
-    const matches = await matchPartials(
-      db,
-      shareIndex,
-      items.map((item) => item.publicKey),
-      items.map((item) => item.digest),
-    )
+    const matches = await matchPartials(db, shareIndex, items)
     const failures: Failure[] = []
     const candidates: Fresh[] = []
     const again: { messageId: number; digest: Uint8Array }[] = []
     for (const match of matches) {
       const item = items[match.place]
       if (item === undefined) continue
-      if (match.same === 'rejected' || match.has_verified) failures.push(failure(item.place, 'SIGNATURE_WRONG'))
+      if (match.same === 'rejected' || match.has_verified) failures.push(failed(item, isPair, 'SIGNATURE_WRONG'))
       else if (match.has_key_shares && match.public_key_share === null)
-        failures.push(failure(item.place, 'SHARE_INDEX_UNKNOWN'))
+        failures.push(failed(item, isPair, 'SHARE_INDEX_UNKNOWN'))
       else if (match.same === null) candidates.push({ match, item })
       else if ((match.seen_seconds ?? 0) > TOUCH_SECONDS)
         again.push({ messageId: match.message_id, digest: item.digest })
     }
     await touchCandidates(db, shareIndex, again)
-    const { kept: fresh, failures: malformed } = await dropMalformed(candidates)
+    const { kept: fresh, failures: malformed } = await dropMalformed(candidates, isPair)
     failures.push(...malformed)
     if (fresh.length > 0) {
       const ids = [...new Set(fresh.map(({ match }) => match.message_id))]
@@ -144,12 +170,14 @@ export function createSignatures({
           fresh.map(({ match, item }) => ({
             messageId: match.message_id,
             digest: item.digest,
-            sealed: vault.sealer.seal(item.signature, partialPlace(match.message_id, shareIndex)),
+            sealed: vault.sealer.seal(item.signature, partialPlace(match.message_id, shareIndex, item.kind)),
           })),
         )
         await trimCandidates(tx, ids, CANDIDATE_LIMITS)
+        if (isPair) await bindDeposits(tx, ids)
         await announceMessages(tx, ids)
       })
+      await keepHints(shareIndex, fresh)
     }
     const unverified = fresh.flatMap(({ match, item }): Unverified[] =>
       match.public_key_share === null
@@ -157,6 +185,7 @@ export function createSignatures({
         : [
             {
               place: item.place,
+              kind: item.kind,
               messageId: match.message_id,
               shareIndex,
               digest: item.digest,
@@ -166,6 +195,17 @@ export function createSignatures({
     )
     const waiting = fresh.flatMap(({ match }) => (match.public_key_share === null ? [match.message_id] : []))
     return { unverified, failures, waiting }
+  }
+
+  /** Keeps what was said of public key shares that the relayer does not know, once for each validator. */
+  async function keepHints(shareIndex: number, fresh: readonly Fresh[]): Promise<void> {
+    const hints = new Map<number, KeyShareHint>()
+    for (const { match, item } of fresh) {
+      const shares = match.has_key_shares ? undefined : packHint(item.hint)
+      if (shares !== undefined) hints.set(match.validator_id, { validatorId: match.validator_id, shares })
+    }
+    await storeHints(db, shareIndex, [...hints.values()])
+    await trimHints(db, [...hints.keys()], CANDIDATE_LIMITS.indexes)
   }
 
   /** Verifies candidates and writes the verdicts, slice by slice, so that early ones count early. Returns the wrong ones. */
@@ -193,6 +233,7 @@ export function createSignatures({
       await lockMessages(tx, ids)
       const written = await writeVerdicts(tx, verdicts)
       if (written < verdicts.length) await restoreRight(tx, verdicts)
+      if (verdicts.some(({ kind }) => kind === 'deposit')) await bindDeposits(tx, ids)
       await announceMessages(tx, ids)
     })
     for (const shareIndex of new Set(verdicts.map((verdict) => verdict.shareIndex))) {
@@ -214,19 +255,19 @@ export function createSignatures({
       await insertCandidates(
         tx,
         shareIndex,
-        group.map(({ messageId, digest, triple }) => ({
+        group.map(({ messageId, digest, kind, triple }) => ({
           messageId,
           digest,
-          sealed: vault.sealer.seal(triple.signature, partialPlace(messageId, shareIndex)),
+          sealed: vault.sealer.seal(triple.signature, partialPlace(messageId, shareIndex, kind)),
         })),
       )
     await writeVerdicts(tx, right)
   }
 
   /** The signature of a stored candidate; undefined, and said, where it cannot be opened: the others go on without it. */
-  function open({ message_id, share_index, sealed }: CandidateRow): Uint8Array | undefined {
+  function open({ message_id, kind, share_index, sealed }: CandidateRow): Uint8Array | undefined {
     try {
-      return vault.sealer.open(sealed, partialPlace(message_id, share_index))
+      return vault.sealer.open(sealed, partialPlace(message_id, share_index, kind))
     } catch (error) {
       logger.error(
         { message_id, share_index, err: error },
@@ -236,17 +277,17 @@ export function createSignatures({
     }
   }
 
-  /** Asks a worker to finish those of these exits that have enough. The queue is a hint; the sweep repairs what it loses. */
+  /** Asks a worker to finish those of these messages that have enough. The queue is a hint; the sweep repairs what it loses. */
   async function finishLater(messageIds: readonly number[]): Promise<void> {
     const ready = await claimFinishable(db, messageIds, messageIds.length)
     for (let from = 0; from < ready.length; from += FINISH_SLICE)
-      void track(queue.add('finish_exits', { message_ids: ready.slice(from, from + FINISH_SLICE) }))
+      void track(queue.add('finish_messages', { message_ids: ready.slice(from, from + FINISH_SLICE) }))
   }
 
-  /** Whether any item of a known validator did not fail. */
+  /** Whether any signature of a known validator did not fail. */
   async function hasAccepted(items: readonly Item[], failures: readonly Failure[]): Promise<boolean> {
-    const failed = new Set(failures.map(({ index }) => index))
-    const others = items.filter(({ place }) => !failed.has(place))
+    const isFailed = new Set(failures.map(({ index, kind }) => `${index} ${kind ?? 'exit'}`))
+    const others = items.filter(({ place, kind }) => !isFailed.has(`${place} ${kind}`))
     return (
       others.length > 0 &&
       (await countLiveKeys(
@@ -283,13 +324,14 @@ export function createSignatures({
       const failures: Failure[] = []
       const waiting: number[] = []
       const verifying: Promise<void>[] = []
+      const isPair = shares.some(({ deposit_signature: deposit }) => deposit !== undefined)
       const onWrong = (wrong: Unverified[]) =>
-        failures.push(...wrong.map(({ place }) => failure(place, 'SIGNATURE_WRONG')))
+        failures.push(...wrong.map((candidate) => failed(candidate, isPair, 'SIGNATURE_WRONG')))
       // A node that floods waits for itself: what is too much for its lane is left to the sweep.
       const inLane = (piece: () => Promise<void>) => lanes.run(shareIndex, piece)
       for (let from = 0; from < shares.length; from += SLICE) {
         const slice = parse(shareIndex, shares, from)
-        const stored = await store(shareIndex, slice.items)
+        const stored = await store(shareIndex, slice.items, isPair)
         items.push(...slice.items)
         failures.push(...slice.failures, ...stored.failures)
         waiting.push(...stored.waiting)
@@ -307,16 +349,23 @@ export function createSignatures({
       return failures.sort((a, b) => a.index - b.index)
     },
 
-    /** Verifies the stored candidates of these exits that are under trusted public key shares; for the sweep. */
+    /** Verifies the stored candidates of these messages that are under trusted public key shares; for the sweep. */
     async verifyStored(messageIds: readonly number[]): Promise<void> {
       const candidates = await findCandidates(db, messageIds)
       const unverified = candidates.flatMap((row): Unverified[] => {
-        const { message_id: messageId, share_index: shareIndex, digest, signing_root: message } = row
+        const { message_id: messageId, kind, share_index: shareIndex, digest, signing_root: message } = row
         if (row.state !== 'unverified' || row.public_key_share === null) return []
         const signature = open(row)
         if (signature === undefined) return []
         return [
-          { place: 0, messageId, shareIndex, digest, triple: { publicKey: row.public_key_share, message, signature } },
+          {
+            place: 0,
+            kind,
+            messageId,
+            shareIndex,
+            digest,
+            triple: { publicKey: row.public_key_share, message, signature },
+          },
         ]
       })
       await verify(
@@ -340,5 +389,5 @@ export type Signatures = ReturnType<typeof createSignatures>
 const LANE_LIMITS = { depth: 2, waiting: 500 }
 /** Verdicts written in one transaction. */
 const VERIFY_SLICE = 64
-/** Exits handed to a worker in one job. */
+/** Messages handed to a worker in one job. */
 const FINISH_SLICE = 16

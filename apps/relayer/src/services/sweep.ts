@@ -4,7 +4,7 @@
  */
 
 import { announceMessages } from '@dvt-relayer/db/queries/announce.ts'
-import { countExitsByState, expireExits } from '@dvt-relayer/db/queries/exits.ts'
+import { countMessages, expireMessages } from '@dvt-relayer/db/queries/messages.ts'
 import { claimFinishable, claimUnverified } from '@dvt-relayer/db/queries/partial-signatures.ts'
 import type { Context } from '../context.ts'
 
@@ -15,7 +15,7 @@ const ABANDONED_SECONDS = 8
 
 /** Creates the service. */
 export function createSweep({ config, db, queue, events }: Pick<Context, 'config' | 'db' | 'queue' | 'events'>) {
-  async function addJobs(name: 'finish_exits' | 'verify_partials', messageIds: readonly number[]): Promise<void> {
+  async function addJobs(name: 'finish_messages' | 'verify_partials', messageIds: readonly number[]): Promise<void> {
     for (let from = 0; from < messageIds.length; from += JOB)
       if ((await queue.add(name, { message_ids: messageIds.slice(from, from + JOB) })) !== 'added') return
   }
@@ -24,15 +24,23 @@ export function createSweep({ config, db, queue, events }: Pick<Context, 'config
     /** One round. */
     async run(): Promise<void> {
       const expired = await db.transaction(async (tx) => {
-        const ids = await expireExits(tx, config.validatorLifetimeSeconds, BATCH)
-        await announceMessages(tx, ids)
-        return ids
+        const messages = await expireMessages(tx, config.validatorLifetimeSeconds, BATCH)
+        await announceMessages(
+          tx,
+          messages.map(({ id }) => id),
+        )
+        return messages
       })
-      if (expired.length > 0) events.exitsExpired(expired.length)
+      if (expired.length > 0)
+        events.messagesExpired(
+          expired.filter(({ kind }) => kind === 'exit').length,
+          expired.filter(({ kind }) => kind === 'deposit').length,
+        )
       await addJobs('verify_partials', await claimUnverified(db, ABANDONED_SECONDS, BATCH))
-      await addJobs('finish_exits', await claimFinishable(db, null, BATCH))
-      const counts = new Map((await countExitsByState(db)).map(({ state, count }) => [state, count]))
-      events.exitsCounted(counts.get('collecting') ?? 0, counts.get('ready') ?? 0)
+      await addJobs('finish_messages', await claimFinishable(db, null, BATCH))
+      const counts = new Map((await countMessages(db)).map(({ kind, state, count }) => [`${kind} ${state}`, count]))
+      for (const kind of ['exit', 'deposit'] as const)
+        events.messagesCounted(kind, counts.get(`${kind} collecting`) ?? 0, counts.get(`${kind} ready`) ?? 0)
     },
   }
 }

@@ -115,13 +115,13 @@ async function resealAll(db: Database, sealer: Vault['sealer'], logger: Logger):
   let count = 0
   for (let after = 0; ; ) {
     const page = await findSealedSignatures(db, after, PAGE)
-    for (const { id, signature } of page) {
+    for (const { id, kind, signature } of page) {
       if (!sealer.isCurrent(signature)) {
         await replaceSealedSignature(
           db,
           id,
           signature,
-          sealer.seal(sealer.open(signature, signaturePlace(id)), signaturePlace(id)),
+          sealer.seal(sealer.open(signature, signaturePlace(id, kind)), signaturePlace(id, kind)),
         )
         count++
       }
@@ -132,8 +132,8 @@ async function resealAll(db: Database, sealer: Vault['sealer'], logger: Logger):
   for (let after = 0; ; ) {
     const page = await findSealedPartials(db, after, PAGE)
     if (page.length === 0) break
-    for (const { message_id: messageId, share_index: shareIndex, sealed } of page) {
-      const place = partialPlace(messageId, shareIndex)
+    for (const { message_id: messageId, kind, share_index: shareIndex, sealed } of page) {
+      const place = partialPlace(messageId, shareIndex, kind)
       if (!sealer.isCurrent(sealed)) {
         await replaceSealedPartial(
           db,

@@ -81,8 +81,8 @@ export async function replaceKeyShares(
                 ${bytesArray(shares.map(({ publicKeyShare }) => publicKeyShare))}) as s (validator_id, share_index, public_key_share)`)
 }
 
-/** The exits still collecting of these validators, locked. */
-export async function lockCollectingExits(tx: Sql, validatorIds: readonly number[]): Promise<number[]> {
+/** The messages still collecting of these validators, locked. */
+export async function lockCollecting(tx: Sql, validatorIds: readonly number[]): Promise<number[]> {
   const found = await rows<{ id: number }>(
     tx,
     sql`select id from messages where validator_id = any(${numberArray(validatorIds)}) and state in ('collecting', 'expired')

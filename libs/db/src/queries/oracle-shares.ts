@@ -1,6 +1,7 @@
 /** Oracle sets, and the oracle shares of exits under them. */
 
 import { sql } from 'drizzle-orm'
+import type { MessageKind } from './messages.ts'
 import type { Sql } from './sql.ts'
 import { bytesArray, bytesParam, numberArray, rows } from './sql.ts'
 
@@ -38,28 +39,30 @@ export async function adoptOracleSet(
   await tx.execute(sql`select pg_notify(${ORACLE_SETS_CHANNEL}, ${set.cid})`)
 }
 
-/** An exit as a worker needs it to finish it. */
+/** A message as a worker needs it to finish it. */
 export interface FinishRow {
   id: number
+  kind: MessageKind
   state: 'collecting' | 'ready'
   public_key: Buffer
   signing_root: Buffer
   threshold: number
   signature: Buffer | null
+  /** Of an exit. */
   has_oracle_shares: boolean
   /** Whether the validator has trusted public key shares. */
   has_key_shares: boolean
 }
 
-/** The live exits among these ids, with whether the given oracle set has their shares. */
-export function findExitsToFinish(
+/** The live messages among these ids, with whether the given oracle set has their shares. */
+export function findMessagesToFinish(
   db: Sql,
   messageIds: readonly number[],
   oracleSetId: number | null,
 ): Promise<FinishRow[]> {
   return rows<FinishRow>(
     db,
-    sql`select m.id, m.state, v.public_key, m.signing_root, m.threshold, m.signature,
+    sql`select m.id, m.kind, m.state, v.public_key, m.signing_root, m.threshold, m.signature,
                exists (select from oracle_shares s where s.message_id = m.id and s.oracle_set_id = ${oracleSetId}::bigint) as has_oracle_shares,
                exists (select from key_shares k where k.validator_id = m.validator_id) as has_key_shares
         from messages m join validators v on v.id = m.validator_id
@@ -67,23 +70,23 @@ export function findExitsToFinish(
   )
 }
 
-/** Keeps the full signatures of collecting exits, which become ready. Callers have locked the messages. */
-export async function completeExits(
+/** Keeps the full signatures of collecting messages, which become ready. Callers have locked them. */
+export async function completeMessages(
   tx: Sql,
-  exits: readonly { messageId: number; sealed: Uint8Array }[],
+  messages: readonly { messageId: number; sealed: Uint8Array }[],
 ): Promise<number[]> {
-  if (exits.length === 0) return []
+  if (messages.length === 0) return []
   const completed = await rows<{ id: number }>(
     tx,
     sql`update messages m set signature = e.sealed, state = 'ready', ready_at = now(), failed_attempts = 0
-        from unnest(${numberArray(exits.map(({ messageId }) => messageId))}, ${bytesArray(exits.map(({ sealed }) => sealed))}) as e (id, sealed)
+        from unnest(${numberArray(messages.map(({ messageId }) => messageId))}, ${bytesArray(messages.map(({ sealed }) => sealed))}) as e (id, sealed)
         where m.id = e.id and m.state = 'collecting' returning m.id`,
   )
   return completed.map(({ id }) => id)
 }
 
-/** Ends a worker's claim on exits, so that what comes later is not kept waiting for it. */
-export async function releaseExits(tx: Sql, messageIds: readonly number[]): Promise<void> {
+/** Ends a worker's claim on messages, so that what comes later is not kept waiting for it. */
+export async function releaseMessages(tx: Sql, messageIds: readonly number[]): Promise<void> {
   if (messageIds.length === 0) return
   await tx.execute(sql`update messages set queued_at = null where id = any(${numberArray(messageIds)})`)
 }

@@ -1,6 +1,7 @@
-/** Partial signatures: candidates, verdicts, and which exits have enough of them. */
+/** Partial signatures: candidates, verdicts, and which messages have enough of them. */
 
 import { sql } from 'drizzle-orm'
+import type { MessageKind } from './messages.ts'
 import type { Sql } from './sql.ts'
 import { bytesArray, numberArray, rows, textArray } from './sql.ts'
 
@@ -11,6 +12,7 @@ export interface MatchRow {
   /** Place in the request, from 0. */
   place: number
   message_id: number
+  validator_id: number
   signing_root: Buffer
   /** The trusted public key share at this share index, if there is one. */
   public_key_share: Buffer | null
@@ -24,22 +26,25 @@ export interface MatchRow {
   seen_seconds: number | null
 }
 
-/** Matches posted items to live exits by validator public key; items of unknown validators are left out. */
-export function matchPartials(
-  db: Sql,
-  shareIndex: number,
-  publicKeys: readonly Uint8Array[],
-  digests: readonly Uint8Array[],
-): Promise<MatchRow[]> {
+/** A posted signature: of which validator's message, and its digest. */
+export interface PostedPartial {
+  publicKey: Uint8Array
+  kind: MessageKind
+  digest: Uint8Array
+}
+
+/** Matches posted signatures to live messages by validator public key and kind; those of unknown validators are left out. */
+export function matchPartials(db: Sql, shareIndex: number, posted: readonly PostedPartial[]): Promise<MatchRow[]> {
   return rows<MatchRow>(
     db,
-    sql`select (i.place - 1)::int as place, m.id as message_id, m.signing_root, k.public_key_share,
+    sql`select (i.place - 1)::int as place, m.id as message_id, m.validator_id, m.signing_root, k.public_key_share,
                exists (select from key_shares any_share where any_share.validator_id = v.id) as has_key_shares,
                p.state as same, good.message_id is not null as has_verified,
                extract(epoch from now() - p.seen_at)::float8 as seen_seconds
-        from unnest(${bytesArray(publicKeys)}, ${bytesArray(digests)}) with ordinality as i (public_key, digest, place)
+        from unnest(${bytesArray(posted.map(({ publicKey }) => publicKey))}, ${textArray(posted.map(({ kind }) => kind))},
+                    ${bytesArray(posted.map(({ digest }) => digest))}) with ordinality as i (public_key, kind, digest, place)
         join validators v on v.public_key = i.public_key
-        join messages m on m.validator_id = v.id and m.kind = 'exit' and m.state in ${LIVE}
+        join messages m on m.validator_id = v.id and m.kind = i.kind and m.state in ${LIVE}
         left join partial_signatures p on p.message_id = m.id and p.share_index = ${shareIndex} and p.digest = i.digest
         left join partial_signatures good on good.message_id = m.id and good.share_index = ${shareIndex} and good.state = 'verified'
         left join key_shares k on k.validator_id = v.id and k.share_index = ${shareIndex}
@@ -47,11 +52,11 @@ export function matchPartials(
   )
 }
 
-/** How many of these keys have a live exit. */
+/** How many of these keys have a live message. */
 export async function countLiveKeys(db: Sql, publicKeys: readonly Uint8Array[]): Promise<number> {
   const [row] = await rows<{ count: number }>(
     db,
-    sql`select count(*) as count from validators v join messages m on m.validator_id = v.id and m.kind = 'exit' and m.state in ${LIVE}
+    sql`select count(distinct v.id) as count from validators v join messages m on m.validator_id = v.id and m.state in ${LIVE}
         where v.public_key = any(${bytesArray(publicKeys)})`,
   )
   return row?.count ?? 0
@@ -145,7 +150,7 @@ export async function writeVerdicts(tx: Sql, verdicts: readonly Verdict[]): Prom
 }
 
 /**
- * Of these messages (all when null), the ids that a worker should finish: collecting with enough share indexes, ready
+ * Of these messages (all when null), the ids that a worker should finish: collecting with enough share indexes, exits ready
  * without shares for the current oracle set, or ready with candidates that only the signature can judge; each at most once in its retry time, which doubles with every attempt that found
  * no signature. Marks them as queued.
  */
@@ -162,8 +167,8 @@ export async function claimFinishable(db: Sql, messageIds: readonly number[] | n
                   when 'collecting' then m.threshold <= (select count(distinct p.share_index) from partial_signatures p
                        where p.message_id = m.id and (p.state = 'verified' or (p.state = 'unverified'
                          and not exists (select from key_shares k where k.validator_id = m.validator_id))))
-                  else exists (select from oracle_sets o where o.is_current and not exists (
-                         select from oracle_shares s where s.message_id = m.id and s.oracle_set_id = o.id))
+                  else (m.kind = 'exit' and exists (select from oracle_sets o where o.is_current and not exists (
+                         select from oracle_shares s where s.message_id = m.id and s.oracle_set_id = o.id)))
                        or exists (select from partial_signatures p where p.message_id = m.id and p.state = 'unverified'
                          and not exists (select from key_shares k where k.validator_id = m.validator_id))
                 end
@@ -194,6 +199,7 @@ export async function claimUnverified(db: Sql, seconds: number, limit: number): 
 /** One candidate with everything needed to judge it. */
 export interface CandidateRow {
   message_id: number
+  kind: MessageKind
   share_index: number
   digest: Buffer
   sealed: Buffer
@@ -206,10 +212,63 @@ export interface CandidateRow {
 export function findCandidates(db: Sql, messageIds: readonly number[]): Promise<CandidateRow[]> {
   return rows<CandidateRow>(
     db,
-    sql`select p.message_id, p.share_index, p.digest, p.sealed, p.state, m.signing_root, k.public_key_share
+    sql`select p.message_id, m.kind, p.share_index, p.digest, p.sealed, p.state, m.signing_root, k.public_key_share
         from partial_signatures p join messages m on m.id = p.message_id
         left join key_shares k on k.validator_id = m.validator_id and k.share_index = p.share_index
         where p.message_id = any(${numberArray(messageIds)}) and p.state <> 'rejected'
         order by p.message_id, p.seen_at desc, p.share_index`,
+  )
+}
+
+/**
+ * Binds the validators of these deposits to their vaults for good where a partial signature that may be right exists: a verified
+ * one, or one that only the full signature can judge. Callers have locked the messages.
+ */
+export async function bindDeposits(tx: Sql, messageIds: readonly number[]): Promise<void> {
+  await tx.execute(sql`
+    insert into deposit_bindings (validator_id, vault)
+    select m.validator_id, m.vault from messages m
+    where m.id = any(${numberArray(messageIds)}) and m.kind = 'deposit' and m.state in ${LIVE}
+      and exists (select from partial_signatures p where p.message_id = m.id and (p.state = 'verified'
+                    or (p.state = 'unverified' and not exists (select from key_shares k where k.validator_id = m.validator_id))))
+    on conflict do nothing`)
+}
+
+/** What one share index says every node's public key share is, for one validator: 56 bytes a node. */
+export interface KeyShareHint {
+  validatorId: number
+  shares: Uint8Array
+}
+
+/** Keeps what a share index says of the public key shares, the last of it. What is known for sure needs no hints. */
+export async function storeHints(db: Sql, shareIndex: number, hints: readonly KeyShareHint[]): Promise<void> {
+  if (hints.length === 0) return
+  await db.execute(sql`
+    insert into key_share_hints (validator_id, share_index, shares)
+    select h.validator_id, ${shareIndex}::bigint, h.shares
+    from unnest(${numberArray(hints.map(({ validatorId }) => validatorId))}, ${bytesArray(hints.map(({ shares }) => shares))}) as h (validator_id, shares)
+    where not exists (select from key_shares k where k.validator_id = h.validator_id)
+    order by h.validator_id
+    on conflict (validator_id, share_index) do update set shares = excluded.shares, seen_at = now()
+      where key_share_hints.shares <> excluded.shares`)
+}
+
+/** Keeps of each of these validators' hints those of the `limit` share indexes seen last. */
+export async function trimHints(db: Sql, validatorIds: readonly number[], limit: number): Promise<void> {
+  if (validatorIds.length === 0) return
+  await db.execute(sql`
+    with ranked as (
+      select validator_id, share_index, row_number() over (partition by validator_id order by seen_at desc, share_index) as place
+      from key_share_hints where validator_id = any(${numberArray(validatorIds)}))
+    delete from key_share_hints h using ranked r
+    where h.validator_id = r.validator_id and h.share_index = r.share_index and r.place > ${limit}`)
+}
+
+/** The hints for the validators of these messages, most recently seen first. */
+export function findHints(db: Sql, messageIds: readonly number[]): Promise<{ message_id: number; shares: Buffer }[]> {
+  return rows(
+    db,
+    sql`select m.id as message_id, h.shares from messages m join key_share_hints h on h.validator_id = m.validator_id
+        where m.id = any(${numberArray(messageIds)}) order by m.id, h.seen_at desc, h.share_index`,
   )
 }

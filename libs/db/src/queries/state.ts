@@ -1,6 +1,7 @@
 /** Small pieces of state: checkpoints of scans, and the check value of the sealing key. */
 
 import { sql } from 'drizzle-orm'
+import type { MessageKind } from './messages.ts'
 import type { Sql } from './sql.ts'
 import { bytesParam, rows } from './sql.ts'
 
@@ -37,7 +38,7 @@ export function findSealedSignatures(
   db: Sql,
   afterId: number,
   limit: number,
-): Promise<{ id: number; kind: string; signature: Buffer }[]> {
+): Promise<{ id: number; kind: MessageKind; signature: Buffer }[]> {
   return rows(
     db,
     sql`select id, kind, signature from messages where id > ${afterId} and signature is not null order by id limit ${limit}`,
@@ -56,7 +57,7 @@ export function findSealedPartials(
   db: Sql,
   afterId: number,
   messages: number,
-): Promise<{ message_id: number; kind: string; share_index: number; digest: Buffer; sealed: Buffer }[]> {
+): Promise<{ message_id: number; kind: MessageKind; share_index: number; digest: Buffer; sealed: Buffer }[]> {
   return rows(
     db,
     sql`select p.message_id, m.kind, p.share_index, p.digest, p.sealed from partial_signatures p join messages m on m.id = p.message_id
@@ -77,15 +78,20 @@ export async function replaceSealedPartial(
     where message_id = ${place.messageId} and share_index = ${place.shareIndex} and sealed = ${bytesParam(place.from)}`)
 }
 
-/** Forgets every sealed value: all exits are collected again. Oracle shares that were handed out stay. */
+/** Forgets every sealed value: all messages are collected again. Oracle shares that were handed out stay, and so do bindings. */
 export async function voidSealed(tx: Sql): Promise<{ messages: number; ids: number[] }> {
   const voided = await rows<{ id: number }>(
     tx,
     sql`update messages set signature = null, ready_at = null, queued_at = null,
                state = case when state = 'ready' then 'collecting' else state end
-        where kind = 'exit' and (signature is not null or state in ('collecting', 'ready')) returning id`,
+        where signature is not null or state in ('collecting', 'ready') returning id`,
   )
   const ids = voided.map(({ id }) => id).sort((a, b) => a - b)
+  await tx.execute(sql`
+    insert into deposit_bindings (validator_id, vault)
+    select distinct on (m.validator_id) m.validator_id, m.vault from messages m
+    where m.kind = 'deposit' and exists (select from partial_signatures p where p.message_id = m.id and p.state <> 'rejected')
+    order by m.validator_id, m.id desc on conflict do nothing`)
   await tx.execute(sql`delete from partial_signatures`)
   await tx.execute(sql`delete from sealing_checks`)
   return { messages: ids.length, ids }

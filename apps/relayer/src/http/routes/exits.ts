@@ -3,26 +3,17 @@
 import { routes } from '@dvt-relayer/api/routes.ts'
 import type { ExitSignatureRequest, ListQuery } from '@dvt-relayer/api/schemas.ts'
 import type { FastifyInstance } from 'fastify'
+import { answerList } from '../list-answer.ts'
 import type { HttpContext } from '../route.ts'
 import { routeOptions } from '../route.ts'
 
 /** Adds the routes. */
 export function exitRoutes(app: FastifyInstance, { auth, services, stopping }: HttpContext): void {
-  const { exitList, signatures } = services
+  const { lists, signatures } = services
 
   app.route<{ Querystring: ListQuery }>({
     ...routeOptions(routes.getExits, auth),
-    handler: async (request, reply) => {
-      const after = request.query.after === undefined ? undefined : Number(request.query.after)
-      const waitMs = Number(request.query.wait ?? 0) * 1000
-      if (after !== undefined && waitMs > 0) {
-        request.isLongPoll = true
-        const gone = new AbortController()
-        request.raw.once('close', () => gone.abort())
-        await exitList.waitForChange(after, waitMs, AbortSignal.any([stopping, gone.signal]))
-      }
-      return reply.type('application/json').send(await exitList.read(after))
-    },
+    handler: (request, reply) => answerList(lists.exits, request, reply, stopping),
   })
 
   app.route<{ Body: ExitSignatureRequest }>({
@@ -30,7 +21,9 @@ export function exitRoutes(app: FastifyInstance, { auth, services, stopping }: H
     handler: async (request, reply) => {
       const { share_index: shareIndex, shares } = request.body
       auth.assertShareIndex(request.caller, shareIndex, routes.postExitSignature.path)
-      const failures = await signatures.submit(shareIndex, shares).finally(() => exitList.changedHere())
+      // Fields that generation 3 does not know are left where they are.
+      const items = shares.map(({ public_key, exit_signature }) => ({ public_key, exit_signature }))
+      const failures = await signatures.submit(shareIndex, items).finally(lists.changedHere)
       return reply.send(failures.length === 0 ? {} : { failures })
     },
   })

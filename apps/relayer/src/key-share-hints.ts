@@ -1,0 +1,43 @@
+/**
+ * What a sidecar says all public key shares of a validator are, as the database keeps it: 56 bytes a node, share index (8,
+ * big-endian) and public key share (48). Whoever says it, it is a hint: it tells where to look first and refuses nothing.
+ */
+
+import { parseHex } from '@dvt-relayer/common/hex.ts'
+
+/** One entry of `public_key_shares`, as it came. */
+export interface PostedHint {
+  share_index: number
+  public_key_share: string
+}
+
+/** One entry as it is used. */
+export interface KeyShareOfNode {
+  shareIndex: number
+  publicKeyShare: Uint8Array
+}
+
+const RECORD = 56
+
+/** Packs a posted list, by share index; undefined where it is missing, malformed or names a share index twice: then it is no hint. */
+export function packHint(posted: readonly PostedHint[] | null | undefined): Uint8Array | undefined {
+  if (posted === undefined || posted === null || posted.length === 0) return undefined
+  const packed = Buffer.alloc(posted.length * RECORD)
+  const sorted = posted.toSorted((a, b) => a.share_index - b.share_index)
+  for (const [place, { share_index: shareIndex, public_key_share: text }] of sorted.entries()) {
+    const share = parseHex(text, 48)
+    if (share === undefined || !Number.isSafeInteger(shareIndex) || shareIndex < 1) return undefined
+    if (shareIndex === sorted[place - 1]?.share_index) return undefined
+    packed.writeBigUInt64BE(BigInt(shareIndex), place * RECORD)
+    packed.set(share, place * RECORD + 8)
+  }
+  return packed
+}
+
+/** What was packed. */
+export function unpackHint(packed: Buffer): KeyShareOfNode[] {
+  return Array.from({ length: packed.length / RECORD }, (_, place) => ({
+    shareIndex: Number(packed.readBigUInt64BE(place * RECORD)),
+    publicKeyShare: packed.subarray(place * RECORD + 8, (place + 1) * RECORD),
+  }))
+}

@@ -1,26 +1,18 @@
 /** A consensus node stand-in: the beacon API the relayer and the sidecar read, over a registry that tests and the demo write. */
 
-import { createHash } from 'node:crypto'
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
+import {
+  createBeaconRegistry,
+  type FoundValidator,
+  GWEI_PER_ETH,
+  type StandInDeposit,
+  type StandInValidator,
+  type State,
+} from './beacon-registry.ts'
 import { type HttpStandIn, type StandInAnswer, type StandInRequest, startHttpStandIn } from './http-stand-in.ts'
 
-export interface StandInDeposit {
-  publicKey: Uint8Array
-  withdrawalCredentials: Uint8Array
-  amountGwei: bigint
-  signature: Uint8Array
-}
-
-/** A validator of the state as a test states it; what is left out is 32 ETH, active, with BLS credentials. */
-export interface StandInValidator {
-  publicKey: Uint8Array
-  withdrawalCredentials?: Uint8Array
-  /** The effective balance follows from it: whole ETH, at most 32 (type 0x02: 2048). */
-  balanceGwei?: bigint
-  /** As the beacon API names it: `active_ongoing`, `pending_queued`, `active_exiting`, `withdrawal_done` … */
-  status?: string
-}
+export { madeUpKey, type StandInDeposit, type StandInValidator } from './beacon-registry.ts'
 
 export interface BeaconOptions {
   network: Network
@@ -38,11 +30,14 @@ export interface Beacon extends HttpStandIn {
   /** Changes a validator, made-up ones included, in a new head. */
   setValidator(index: number, change: Omit<StandInValidator, 'publicKey'>): void
   /** The head's validator of this key or index, undefined when it has none. */
-  findValidator(id: Uint8Array | number): (Required<StandInValidator> & { index: number }) | undefined
+  findValidator(id: Uint8Array | number): FoundValidator | undefined
   /** Adds pending deposits, in a new head. */
   addPendingDeposits(...deposits: StandInDeposit[]): void
-  /** Takes pending deposits off the queue, valid or not: new keys become validators, the rest top-ups, in a new head. */
-  processDeposits(count?: number): void
+  /**
+   * Takes pending deposits off the queue (all unless `count` says how many), in a new head: those of keys the state has are
+   * top-ups, those of new keys make validators where `isValid` (every one unless given).
+   */
+  processDeposits(count?: number, isValid?: (deposit: StandInDeposit) => boolean): void
   /** Makes a new head without other changes. */
   advance(): void
   /** Drops the newest heads: what they added is gone, and the next head has another root. */
@@ -51,88 +46,23 @@ export interface Beacon extends HttpStandIn {
   setGenesis(validatorsRoot: Uint8Array | undefined): void
   /** The head's root. */
   readonly headRoot: string
+  readonly headSlot: number
   /** Number of validators in the head state. */
   readonly validatorCount: number
-}
-
-type Fields = Required<Omit<StandInValidator, 'publicKey'>>
-
-/** One state: the keys after the made-up ones (along a chain they only grow), what differs from the default, the queue. */
-interface State {
-  root: string
-  stateRoot: string
-  slot: number
-  added: readonly string[]
-  /** By index. */
-  fields: ReadonlyMap<number, Fields>
-  pending: readonly StandInDeposit[]
-}
-
-const GWEI_PER_ETH = 1_000_000_000n
-const MADE_UP: Fields = {
-  withdrawalCredentials: new Uint8Array(32).fill(0xee).fill(0x00, 0, 1),
-  balanceGwei: 32n * GWEI_PER_ETH,
-  status: 'active_ongoing',
-}
-
-/** The key of a made-up validator: not a point of the curve, its index in the last 4 bytes. */
-export function madeUpKey(index: number): Uint8Array {
-  const key = Buffer.alloc(48, 0xee)
-  key.writeUInt32BE(index, 44)
-  return new Uint8Array(key)
 }
 
 /** Starts a beacon node stand-in. */
 export async function startBeacon(options: BeaconOptions): Promise<Beacon> {
   const { network, quirks = {} } = options
-  const madeUp = options.validators ?? 100
+  const registry = createBeaconRegistry(network.name, options.validators ?? 100)
+  const { head } = registry
   let genesisRoot: Uint8Array | undefined
-  let heads = 0
-  const states: State[] = []
-  const head = () => states.at(-1) ?? fail()
-  const places = new Map<string, number>()
-
-  function push(change: Partial<Pick<State, 'added' | 'fields' | 'pending'>>): void {
-    heads++
-    const hash = (what: string) => toHex(createHash('sha256').update(`${what} ${network.name} ${heads}`).digest())
-    const before = states.at(-1) ?? { slot: 999, added: [], fields: new Map(), pending: [] }
-    states.push({ ...before, ...change, root: hash('block'), stateRoot: hash('state'), slot: before.slot + 1 })
-    // Old states are forgotten, as nodes forget them.
-    if (states.length > 1_000) states.shift()
-  }
-  push({})
-
-  /** The index of a key in a state. Keys are unique, so one map with the place in the newest chain is enough. */
-  function indexOf(state: State, id: string): number | undefined {
-    if (/^\d+$/.test(id)) return Number(id) < madeUp + state.added.length ? Number(id) : undefined
-    const key = id.toLowerCase()
-    const place = places.get(key)
-    if (place !== undefined && state.added[place] === key) return madeUp + place
-    if (!key.startsWith(`0x${'ee'.repeat(44)}`)) return undefined
-    const index = Number.parseInt(key.slice(-8), 16)
-    return index < madeUp ? index : undefined
-  }
-
-  function validatorOf(state: State, index: number) {
-    const { withdrawalCredentials, balanceGwei, status } = state.fields.get(index) ?? MADE_UP
-    const most = (withdrawalCredentials[0] === 2 ? 2_048n : 32n) * GWEI_PER_ETH
-    const whole = balanceGwei - (balanceGwei % GWEI_PER_ETH)
-    return {
-      index: String(index),
-      balance: String(balanceGwei),
-      status,
-      validator: {
-        pubkey: state.added[index - madeUp] ?? toHex(madeUpKey(index)),
-        withdrawal_credentials: toHex(withdrawalCredentials),
-        effective_balance: String(whole < most ? whole : most),
-      },
-    }
-  }
 
   function findState(id: string): State | undefined {
     if (id === 'head') return head()
-    if (id.startsWith('0x')) return quirks.noStateRoots ? undefined : states.findLast((state) => state.stateRoot === id)
-    return states.findLast((state) => String(state.slot) === id)
+    if (id.startsWith('0x'))
+      return quirks.noStateRoots ? undefined : registry.findState((state) => state.stateRoot === id)
+    return registry.findState((state) => String(state.slot) === id)
   }
 
   function answerState(state: State, rest: string, request: StandInRequest): StandInAnswer {
@@ -140,8 +70,8 @@ export async function startBeacon(options: BeaconOptions): Promise<Beacon> {
     if (rest === 'root') return ok({ root: state.stateRoot })
     if (rest === 'pending_deposits') return ok(state.pending.map(depositJson))
     if (one !== null) {
-      const index = indexOf(state, one[1] ?? '')
-      return index === undefined ? notFound('validator not found') : ok(validatorOf(state, index))
+      const found = registry.find(state, one[1] ?? '')
+      return found === undefined ? notFound('validator not found') : ok(validatorJson(found))
     }
     if (rest !== 'validators') return notFound('no such path')
     if (request.method === 'POST' && quirks.noPost)
@@ -150,8 +80,8 @@ export async function startBeacon(options: BeaconOptions): Promise<Beacon> {
       request.method === 'POST'
         ? (request.body as { ids?: string[] }).ids
         : request.query.getAll('id').flatMap((list) => list.split(','))
-    const found = (ids ?? []).flatMap((id) => indexOf(state, id) ?? [])
-    return ok([...new Set(found)].map((index) => validatorOf(state, index)))
+    const found = new Map((ids ?? []).flatMap((id) => registry.find(state, id) ?? []).map((one) => [one.index, one]))
+    return ok([...found.values()].map(validatorJson))
   }
 
   function answer(request: StandInRequest): StandInAnswer {
@@ -195,82 +125,28 @@ export async function startBeacon(options: BeaconOptions): Promise<Beacon> {
     }
   }
 
-  /** The head's registry with these validators at its end. */
-  function withValidators(validators: readonly StandInValidator[]): Pick<State, 'added' | 'fields'> {
-    const { added, fields } = head()
-    const more = new Map(fields)
-    for (const [i, { publicKey, ...rest }] of validators.entries()) {
-      places.set(toHex(publicKey), added.length + i)
-      if (Object.keys(rest).length > 0) more.set(madeUp + added.length + i, { ...MADE_UP, ...rest })
-    }
-    return { added: added.concat(validators.map(({ publicKey }) => toHex(publicKey))), fields: more }
-  }
-
-  function processDeposits(count: number): void {
-    const { pending } = head()
-    const fresh = new Map<string, Required<StandInValidator>>()
-    const topUps = new Map<number, bigint>()
-    for (const deposit of pending.slice(0, count)) {
-      const { publicKey, withdrawalCredentials, amountGwei } = deposit
-      const key = toHex(publicKey)
-      const index = indexOf(head(), key)
-      const earlier = fresh.get(key)
-      if (index !== undefined) topUps.set(index, (topUps.get(index) ?? 0n) + amountGwei)
-      else if (earlier !== undefined) earlier.balanceGwei += amountGwei
-      else fresh.set(key, { publicKey, withdrawalCredentials, balanceGwei: amountGwei, status: 'pending_queued' })
-    }
-    const { added, fields } = withValidators([...fresh.values()])
-    const changed = new Map(fields)
-    for (const [index, gwei] of topUps) {
-      const before = changed.get(index) ?? MADE_UP
-      changed.set(index, { ...before, balanceGwei: before.balanceGwei + gwei })
-    }
-    push({ added, fields: changed, pending: pending.slice(count) })
-  }
-
   const server = await startHttpStandIn(answer)
   return {
     ...server,
-    addValidators(...publicKeys) {
-      push(withValidators(publicKeys.map((publicKey) => ({ publicKey }))))
-      return madeUp + head().added.length - publicKeys.length
-    },
-    addValidator(validator) {
-      push(withValidators([validator]))
-      return madeUp + head().added.length - 1
-    },
-    setValidator(index, change) {
-      const { added, fields } = head()
-      if (index >= madeUp + added.length) throw new RangeError(`no validator ${index}`)
-      push({ fields: new Map(fields).set(index, { ...(fields.get(index) ?? MADE_UP), ...change }) })
-    },
-    findValidator(id) {
-      const state = head()
-      const index = indexOf(state, typeof id === 'number' ? String(id) : toHex(id))
-      if (index === undefined) return undefined
-      const key = state.added[index - madeUp]
-      const publicKey = key === undefined ? madeUpKey(index) : fromHex(key, 48)
-      return { index, publicKey, ...(state.fields.get(index) ?? MADE_UP) }
-    },
-    addPendingDeposits(...deposits) {
-      push({ pending: head().pending.concat(deposits) })
-    },
-    processDeposits: (count = head().pending.length) => processDeposits(count),
-    advance: () => push({}),
-    reorg(count) {
-      states.splice(Math.max(1, states.length - count))
-      places.clear()
-      for (const [place, key] of head().added.entries()) places.set(key, place)
-      push({})
-    },
+    addValidators: (...publicKeys) => registry.addValidators(publicKeys.map((publicKey) => ({ publicKey }))),
+    addValidator: (validator) => registry.addValidators([validator]),
+    setValidator: registry.setValidator,
+    findValidator: (id) => registry.find(head(), typeof id === 'number' ? String(id) : toHex(id)),
+    addPendingDeposits: (...deposits) => registry.addPendingDeposits(deposits),
+    processDeposits: (count = head().pending.length, isValid = () => true) => registry.processDeposits(count, isValid),
+    advance: registry.advance,
+    reorg: registry.reorg,
     setGenesis(validatorsRoot) {
       genesisRoot = validatorsRoot
     },
     get headRoot() {
       return head().root
     },
+    get headSlot() {
+      return head().slot
+    },
     get validatorCount() {
-      return madeUp + head().added.length
+      return registry.count()
     },
   }
 }
@@ -281,6 +157,21 @@ const ok = (data: unknown): StandInAnswer => ({
 })
 const notFound = (message: string): StandInAnswer => ({ status: 404, body: { code: 404, message } })
 
+function validatorJson({ index, publicKey, withdrawalCredentials, balanceGwei, status }: FoundValidator) {
+  const most = (withdrawalCredentials[0] === 2 ? 2_048n : 32n) * GWEI_PER_ETH
+  const whole = balanceGwei - (balanceGwei % GWEI_PER_ETH)
+  return {
+    index: String(index),
+    balance: String(balanceGwei),
+    status,
+    validator: {
+      pubkey: toHex(publicKey),
+      withdrawal_credentials: toHex(withdrawalCredentials),
+      effective_balance: String(whole < most ? whole : most),
+    },
+  }
+}
+
 function depositJson({ publicKey, withdrawalCredentials, amountGwei, signature }: StandInDeposit) {
   return {
     pubkey: toHex(publicKey),
@@ -289,10 +180,6 @@ function depositJson({ publicKey, withdrawalCredentials, amountGwei, signature }
     signature: toHex(signature),
     slot: '1',
   }
-}
-
-function fail(): never {
-  throw new Error('a chain has a head')
 }
 
 /** A deposit of `test/fixtures/vectors/deposit_data.json`. */

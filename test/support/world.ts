@@ -46,19 +46,44 @@ export interface World extends AsyncDisposable {
   announce(oracles: readonly TestOracle[], threshold: number): Promise<string>
 }
 
-/** Starts a world with `count` oracles of which `threshold` are enough. */
-export async function startWorld(
-  options: { network?: Network; oracles?: number; threshold?: number } = {},
-): Promise<World> {
+/** How many oracles the world has and how many of them are enough; 11 and 7 unless given. */
+export interface OracleNumbers {
+  oracles?: number
+  threshold?: number
+}
+
+/** Starts a world on a built-in network. */
+export async function startWorld(options: OracleNumbers & { network?: Network } = {}): Promise<World> {
   const network = options.network ?? networks.hoodi
   await using stack = new AsyncDisposableStack()
   const anvil = stack.use(await startAnvil({ chainId: network.chainId, firstBlock: network.keeperBlock }))
   const keeper = await deployKeeper(anvil, network)
   const beacon = stack.use(await startBeacon({ network }))
   const ipfs = stack.use(await startIpfs())
-  const database = stack.use(await createTestDatabase())
+  const dir = await makeWorldDir(stack)
+  return completeWorld(stack, { network, anvil, keeper, beacon, ipfs, dir }, options)
+}
+
+/** A folder that goes with the world. */
+export async function makeWorldDir(stack: AsyncDisposableStack): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'dvt-world-'))
   stack.defer(() => rm(dir, { recursive: true, force: true }))
+  return dir
+}
+
+/**
+ * Adds the oracles and the database to the chain, and takes over what is on the stack.
+ *
+ * @param settings of the relayer besides those that every world gives it
+ */
+export async function completeWorld(
+  stack: AsyncDisposableStack,
+  chain: Pick<World, 'network' | 'anvil' | 'keeper' | 'beacon' | 'ipfs' | 'dir'>,
+  options: OracleNumbers,
+  settings: Environment = {},
+): Promise<World> {
+  const { network, anvil, keeper, beacon, ipfs, dir } = chain
+  const database = stack.use(await createTestDatabase())
   const sealingKey = randomBytes(32).toString('hex')
   const announce = async (set: readonly TestOracle[], threshold: number) => {
     const cid = ipfs.add(oracleConfig(set, threshold))
@@ -82,18 +107,14 @@ export async function startWorld(
     DATABASE_URL: database.url,
     DATA_DIR: dir,
     SEALING_KEY: sealingKey,
+    ...settings,
     ...more,
   })
   const resources = stack.move()
   return {
-    network,
-    anvil,
-    keeper,
-    beacon,
-    ipfs,
+    ...chain,
     oracles,
     databaseUrl: database.url,
-    dir,
     environment,
     async startRelayer(more, overrides = {}) {
       const { config } = readConfig(environment(more))

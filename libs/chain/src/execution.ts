@@ -1,12 +1,15 @@
-/** The execution client: chain id, head, and event logs from nodes that each limit them differently (protocol section 14). */
+/**
+ * The execution client: chain id, blocks, contract calls at one block, and event logs from nodes that each limit them
+ * differently (protocol section 14).
+ */
 
-import { toHex } from '@dvt-relayer/common/hex.ts'
+import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { createHttpClient, type HttpAsk, type HttpClientOptions, HttpError } from '@dvt-relayer/common/http-client.ts'
-import { Type } from 'typebox'
+import { type Static, Type } from 'typebox'
 import type { AbiEvent, DecodeEventLogReturnType, Hex } from 'viem'
 import { createRangeSize } from './block-ranges.ts'
 import { ChainError } from './errors.ts'
-import { callRpc, parseQuantity, Quantity, type RpcOptions, toQuantity } from './json-rpc.ts'
+import { Bytes, callRpc, parseQuantity, Quantity, type RpcFault, type RpcOptions, toQuantity } from './json-rpc.ts'
 import type { Network } from './networks.ts'
 
 export interface ExecutionOptions {
@@ -36,16 +39,62 @@ export interface ChainLog<E extends AbiEvent> {
   args: DecodeEventLogReturnType<[E]>['args']
 }
 
+/** The logs of a range of blocks. */
+export interface LogRange<E extends AbiEvent> {
+  fromBlock: number
+  toBlock: number
+  logs: ChainLog<E>[]
+  /** How many logs of the event's signature could not be decoded; they are left out. */
+  undecodable: number
+}
+
+/** One block. Hashes are lower-case hex. */
+export interface BlockRef {
+  number: number
+  hash: string
+  parentHash: string
+  /** Unix seconds. */
+  timestamp: number
+}
+
+/** What is asked of a contract. */
+export interface ContractCall {
+  /** The contract, 20 bytes. */
+  to: Uint8Array
+  /** Selector and arguments, as hex. */
+  data: string
+  /** Hash of the block, as `BlockRef` has it. */
+  block: string
+  signal?: AbortSignal
+}
+
 export interface ExecutionClient {
+  /** Host of the node that answered last. */
+  readonly host: string
   /** Compares every endpoint's chain id with the network. @throws {ChainError} CHAIN_MISMATCH; {HttpError} when none answers */
   checkChain(): Promise<void>
   /** Number of the head block. */
   blockNumber(): Promise<number>
+  /**
+   * The head, the newest finalized block, or the block of a number.
+   *
+   * @returns undefined where the node has none: a number above its head, or nothing finalized yet (a new chain, a node that
+   * has not heard of its consensus client since its start)
+   * @throws {ChainError} EXECUTION_REFUSED from a node that does not know the word `finalized`; EXECUTION_INVALID for another
+   * block than was asked for; {HttpError}
+   */
+  getBlock(tag: 'latest' | 'finalized' | number, signal?: AbortSignal): Promise<BlockRef | undefined>
+  /**
+   * What a contract answers at exactly one block (`eth_call` by block hash, EIP-1898): never the answer of another block, also
+   * after a failover. A node that does not know the block, or has dropped its state, counts as absent: the next one is asked,
+   * and all of them again, until the client's time for retries is over.
+   *
+   * @returns at least one byte
+   * @throws {ChainError} EXECUTION_REVERTED, EXECUTION_EMPTY; {HttpError} when no node can answer
+   */
+  call(call: ContractCall): Promise<Uint8Array>
   /** The logs range by range, oldest first or (`backwards`) newest range first, in chain order within a range. */
-  scanLogs<const E extends AbiEvent>(
-    query: LogQuery<E>,
-    backwards?: 'backwards',
-  ): AsyncGenerator<{ fromBlock: number; toBlock: number; logs: ChainLog<E>[] }>
+  scanLogs<const E extends AbiEvent>(query: LogQuery<E>, backwards?: 'backwards'): AsyncGenerator<LogRange<E>>
   /** All logs of the range, in chain order. Logs of the event's signature that cannot be decoded are left out. */
   findLogs<const E extends AbiEvent>(query: LogQuery<E>): Promise<ChainLog<E>[]>
 }
@@ -54,11 +103,17 @@ export interface ExecutionClient {
 const FIRST_RANGE = 50_000
 const METHOD_NOT_FOUND = -32601
 
+const Block = Type.Union([
+  Type.Null(),
+  Type.Object({ number: Quantity, hash: Bytes(32), parentHash: Bytes(32), timestamp: Quantity }),
+])
+const CallResult = Bytes()
+
 const RawLogs = Type.Array(
   Type.Object({
-    address: Type.String({ pattern: '^0x[0-9a-fA-F]{40}$' }),
-    topics: Type.Array(Type.String({ pattern: '^0x[0-9a-fA-F]{64}$' }), { maxItems: 4 }),
-    data: Type.String({ pattern: '^0x([0-9a-fA-F]{2})*$' }),
+    address: Bytes(20),
+    topics: Type.Array(Bytes(32), { maxItems: 4 }),
+    data: Bytes(),
     blockNumber: Quantity,
     logIndex: Quantity,
     removed: Type.Optional(Type.Boolean()),
@@ -83,13 +138,14 @@ export function createExecutionClient(options: ExecutionOptions): ExecutionClien
     fromBlock: number,
     toBlock: number,
     rpc: RpcOptions,
-  ): Promise<ChainLog<E>[]> {
+  ): Promise<LogRange<E>> {
     // Loaded at first use: it takes a quarter of a second, which the start of a process can do without.
     const { decodeEventLog, toEventSelector } = await import('viem/utils')
     const address = toHex(query.address)
     const topic = toEventSelector(query.event)
     const filter = { address, topics: [topic], fromBlock: toQuantity(fromBlock), toBlock: toQuantity(toBlock) }
     const logs: ChainLog<E>[] = []
+    let undecodable = 0
     for (const raw of await callRpc(http, 'eth_getLogs', [filter], RawLogs, rpc)) {
       const blockNumber = parseQuantity(raw.blockNumber)
       const fits = raw.address.toLowerCase() === address && raw.topics[0]?.toLowerCase() === topic
@@ -105,9 +161,11 @@ export function createExecutionClient(options: ExecutionOptions): ExecutionClien
       } catch (error) {
         // A log that cannot be decoded says nothing; the scan goes on (viem's errors hold the data, so none is passed on).
         if (error instanceof ChainError) throw error
+        undecodable++
       }
     }
-    return logs.sort((a, b) => a.blockNumber - b.blockNumber || a.logIndex - b.logIndex)
+    logs.sort((a, b) => a.blockNumber - b.blockNumber || a.logIndex - b.logIndex)
+    return { fromBlock, toBlock, logs, undecodable }
   }
 
   async function* scanLogs<const E extends AbiEvent>(query: LogQuery<E>, backwards?: 'backwards') {
@@ -117,25 +175,71 @@ export function createExecutionClient(options: ExecutionOptions): ExecutionClien
       const fromBlock = backwards === undefined ? low : Math.max(low, high - size.blocks + 1)
       const toBlock = backwards === undefined ? Math.min(high, low + size.blocks - 1) : high
       const signal = query.signal === undefined ? {} : { signal: query.signal }
-      let logs: ChainLog<E>[]
+      let range: LogRange<E>
       try {
         // One round only: a refusal of the range is often dressed as a server error, which must not be waited out.
-        logs = await readLogs(query, fromBlock, toBlock, { retryTimeoutMs: 0, ...signal })
+        range = await readLogs(query, fromBlock, toBlock, { retryTimeoutMs: 0, ...signal })
       } catch (error) {
         if (isRefusal(error) && toBlock > fromBlock) {
           while (size.blocks > toBlock - fromBlock) size.refused()
           continue
         }
-        logs = await readLogs(query, fromBlock, toBlock, signal)
+        range = await readLogs(query, fromBlock, toBlock, signal)
       }
       if (toBlock - fromBlock + 1 === size.blocks) size.succeeded()
-      yield { fromBlock, toBlock, logs }
+      yield range
       if (backwards === undefined) low = toBlock + 1
       else high = fromBlock - 1
     }
   }
 
+  async function getBlock(tag: 'latest' | 'finalized' | number, signal?: AbortSignal): Promise<BlockRef | undefined> {
+    const params = [typeof tag === 'number' ? toQuantity(tag) : tag, false]
+    let raw: Static<typeof Block>
+    try {
+      raw = await callRpc(http, 'eth_getBlockByNumber', params, Block, signal === undefined ? {} : { signal })
+    } catch (error) {
+      if (tag === 'finalized' && isNothingFinalized(error)) return undefined
+      throw error
+    }
+    if (raw === null) return undefined
+    const number = parseQuantity(raw.number)
+    if (typeof tag === 'number' && number !== tag)
+      throw new ChainError('EXECUTION_INVALID', `the execution node at ${http.host} answers with another block`)
+    return {
+      number,
+      hash: raw.hash.toLowerCase(),
+      parentHash: raw.parentHash.toLowerCase(),
+      timestamp: parseQuantity(raw.timestamp),
+    }
+  }
+
+  async function call({ to, data, block, signal }: ContractCall): Promise<Uint8Array> {
+    const params = [
+      { to: toHex(to), data },
+      { blockHash: block, requireCanonical: true },
+    ]
+    const rpc = { isPassing: (error: RpcFault) => !isRevert(error), ...(signal === undefined ? {} : { signal }) }
+    let result: string
+    try {
+      result = await callRpc(http, 'eth_call', params, CallResult, rpc)
+    } catch (error) {
+      // What the contract says for its refusal is a stranger's text; the caller knows what it has asked.
+      if (error instanceof ChainError && error.code === 'EXECUTION_REFUSED')
+        throw new ChainError('EXECUTION_REVERTED', `the contract ${toHex(to)} reverts the call`)
+      throw error
+    }
+    if (result === '0x')
+      throw new ChainError('EXECUTION_EMPTY', `there is no contract at ${toHex(to)} that knows the call`)
+    return fromHex(result)
+  }
+
   return {
+    get host() {
+      return http.host
+    },
+    getBlock,
+    call,
     async checkChain() {
       const results = await Promise.allSettled(http.each.map((ask) => assertChain(ask, network)))
       const failures = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
@@ -161,6 +265,20 @@ async function assertChain(ask: HttpAsk, network: ExecutionOptions['network']): 
       `the execution node at ${ask.host} is on chain ${chainId}, ${network.name} is chain ${network.chainId}`,
       { meta: { host: ask.host, network: network.name, chain_id: chainId } },
     )
+}
+
+/** Whether the contract has refused, in the words of every node (3: geth, reth, erigon, anvil; -32015: nethermind). */
+function isRevert({ code, message }: RpcFault): boolean {
+  return code === 3 || code === -32015 || /revert/i.test(message)
+}
+
+/** Whether the node knows the word `finalized` and has no such block: null at some, these errors at others. */
+function isNothingFinalized(error: unknown): boolean {
+  return (
+    error instanceof ChainError &&
+    error.code === 'EXECUTION_REFUSED' &&
+    (error.meta['rpc_code'] === -39001 || /finalized.* not (found|available)/i.test(error.message))
+  )
 }
 
 /** Whether a smaller range may be answered. */

@@ -1,6 +1,6 @@
 /** JSON-RPC over the project's HTTP client: errors name the node by host, and an endpoint on another chain answers nothing. */
 
-import type { HttpAsk } from '@dvt-relayer/common/http-client.ts'
+import { type HttpAsk, HttpError } from '@dvt-relayer/common/http-client.ts'
 import { type Static, type TSchema, Type } from 'typebox'
 import { ChainError } from './errors.ts'
 
@@ -8,6 +8,14 @@ import { ChainError } from './errors.ts'
 export interface RpcOptions {
   retryTimeoutMs?: number
   signal?: AbortSignal
+  /** Errors after which another node, or this one later, may answer: the node counts as absent. Without it: none. */
+  isPassing?: (error: RpcFault) => boolean
+}
+
+/** A JSON-RPC error as the node said it. */
+export interface RpcFault {
+  code: number
+  message: string
 }
 
 const RpcError = Type.Object({ error: Type.Object({ code: Type.Integer(), message: Type.String() }) })
@@ -22,7 +30,8 @@ function answerSchema(result: TSchema): TSchema {
 /**
  * Calls a method that only reads.
  *
- * @throws {ChainError} EXECUTION_REFUSED with the node's JSON-RPC code in `meta.rpc_code`; {HttpError}
+ * @throws {ChainError} EXECUTION_REFUSED with the node's JSON-RPC code in `meta.rpc_code`; {HttpError}, also for an error
+ * that `isPassing`
  */
 export async function callRpc<S extends TSchema>(
   http: HttpAsk,
@@ -31,18 +40,24 @@ export async function callRpc<S extends TSchema>(
   result: S,
   options: RpcOptions = {},
 ): Promise<Static<S>> {
-  const body = { jsonrpc: '2.0', id: 1, method, params }
+  const { isPassing, ...common } = options
+  type Answer = { result: Static<S> } | Static<typeof RpcError>
   const answer = (await http.json(
-    { method: 'POST', path: '', body, idempotent: true, ...options },
+    { method: 'POST', path: '', body: { jsonrpc: '2.0', id: 1, method, params }, idempotent: true, ...common },
     answerSchema(result),
-  )) as { result: Static<S> } | Static<typeof RpcError>
+    (value, host) => {
+      const { error } = value as { error?: RpcFault }
+      if (error === undefined || isPassing?.(error) !== true) return
+      throw new HttpError('HTTP_INVALID', host, `the execution node at ${host} cannot answer ${method}: ${said(error)}`)
+    },
+  )) as Answer
   if (!('error' in answer)) return answer.result
-  // A provider's message may repeat the URL with the caller's key in it.
-  const said = answer.error.message.replace(/\bhttps?:\S+/g, '<url>').slice(0, 200)
-  throw new ChainError('EXECUTION_REFUSED', `the execution node at ${http.host} refuses ${method}: ${said}`, {
-    meta: { host: http.host, rpc_code: answer.error.code },
-  })
+  const message = `the execution node at ${http.host} refuses ${method}: ${said(answer.error)}`
+  throw new ChainError('EXECUTION_REFUSED', message, { meta: { host: http.host, rpc_code: answer.error.code } })
 }
+
+/** A provider's message may repeat the URL with the caller's key in it. */
+const said = (error: RpcFault) => error.message.replace(/\b(?:https?|wss?):\S+/gi, '<url>').slice(0, 200)
 
 /** A JSON-RPC quantity. */
 export const Quantity = Type.String({ pattern: '^0x(0|[1-9a-fA-F][0-9a-fA-F]{0,63})$' })
@@ -54,6 +69,10 @@ export function parseQuantity(quantity: string): number {
     throw new ChainError('EXECUTION_INVALID', 'the execution node answers with a number above 2^53 - 1')
   return value
 }
+
+/** Bytes as JSON-RPC has them, of any length or of `length` bytes. */
+export const Bytes = (length?: number) =>
+  Type.String({ pattern: `^0x([0-9a-fA-F]{2})${length === undefined ? '*' : `{${length}}`}$` })
 
 /** A number as a quantity. */
 export const toQuantity = (value: number): string => `0x${value.toString(16)}`

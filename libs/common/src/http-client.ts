@@ -111,8 +111,18 @@ export interface HttpAsk {
   readonly host: string
   /** Sends a request and returns the raw answer. @throws {HttpError} */
   send(request: HttpRequest): Promise<HttpAnswer>
-  /** Sends a request and returns the answer's JSON, checked against the schema. @throws {HttpError} HTTP_INVALID and the others */
-  json<S extends TSchema>(request: HttpRequest, schema: S): Promise<Static<S>>
+  /**
+   * Sends a request and returns the answer's JSON, checked against the schema.
+   *
+   * @param check may throw an {@link HttpError} for an answer that fits and yet is none: the request goes on as if the
+   * endpoint at `host` had failed that way
+   * @throws {HttpError} HTTP_INVALID and the others
+   */
+  json<S extends TSchema>(
+    request: HttpRequest,
+    schema: S,
+    check?: (value: Static<S>, host: string) => void,
+  ): Promise<Static<S>>
 }
 
 export interface HttpClient extends HttpAsk {
@@ -230,7 +240,12 @@ function askOf(endpoints: Endpoint[], options: HttpClientOptions, each: readonly
       return at(preferred).host
     },
     send: (request) => run(request, (answer) => answer),
-    json: (request, schema) => run(request, (answer) => readJson(answer, schema)),
+    json: (request, schema, check) =>
+      run(request, (answer) => {
+        const value = readJson(answer, schema)
+        check?.(value, answer.host)
+        return value
+      }),
   }
 }
 

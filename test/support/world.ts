@@ -61,7 +61,7 @@ export async function startWorld(options: OracleNumbers & { network?: Network } 
   const beacon = stack.use(await startBeacon({ network }))
   const ipfs = stack.use(await startIpfs())
   const dir = await makeWorldDir(stack)
-  return completeWorld(stack, { network, anvil, keeper, beacon, ipfs, dir }, options)
+  return await completeWorld(stack, { network, anvil, keeper, beacon, ipfs, dir }, options)
 }
 
 /** A folder that goes with the world. */

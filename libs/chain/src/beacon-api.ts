@@ -19,8 +19,9 @@ const Header = Type.Object({
 const Root = Type.Object({ data: Type.Object({ root: hex(32) }) })
 const ValidatorItem = Type.Object({
   index: decimal,
+  balance: decimal,
   status: Type.String({ pattern: '^[a-z_]{1,40}$' }),
-  validator: Type.Object({ pubkey: hex(48) }),
+  validator: Type.Object({ pubkey: hex(48), withdrawal_credentials: hex(32), effective_balance: decimal }),
 })
 const OneValidator = Type.Object({ data: ValidatorItem })
 const ManyValidators = Type.Object({ data: Type.Array(ValidatorItem) })
@@ -45,11 +46,15 @@ export interface Head {
   stateRoot: string
 }
 
-/** A validator the state knows; the public key is lower-case hex. */
+/** A validator the state knows; public key and withdrawal credentials are lower-case hex. */
 export interface ChainValidator {
   index: number
   publicKey: string
+  /** As the beacon API names it: `pending_queued`, `active_ongoing`, `active_exiting`, `withdrawal_done` … */
   status: string
+  withdrawalCredentials: string
+  balanceGwei: bigint
+  effectiveBalanceGwei: bigint
 }
 
 /** Bytes of an answer; a mainnet queue of 100,000 pending deposits is about 45 MB of JSON. */
@@ -78,8 +83,15 @@ function parseUint64(text: string, what: string): bigint {
   return value
 }
 
-function toValidator({ index, status, validator }: Static<typeof ValidatorItem>): ChainValidator {
-  return { index: parseDecimal(index, 'validator index'), status, publicKey: validator.pubkey.toLowerCase() }
+function toValidator({ index, balance, status, validator }: Static<typeof ValidatorItem>): ChainValidator {
+  return {
+    index: parseDecimal(index, 'validator index'),
+    publicKey: validator.pubkey.toLowerCase(),
+    status,
+    withdrawalCredentials: validator.withdrawal_credentials.toLowerCase(),
+    balanceGwei: parseUint64(balance, 'balance'),
+    effectiveBalanceGwei: parseUint64(validator.effective_balance, 'effective balance'),
+  }
 }
 
 /** The calls, over one endpoint or all. `state` is a state root, a slot or `head`. */

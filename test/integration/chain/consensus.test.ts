@@ -90,36 +90,72 @@ describe('validators', () => {
     const asked = [...Array.from({ length: 1_100 }, (_, i) => madeUpKey(i * 2)), a.publicKey, b.publicKey]
     const found = await client.findValidators(asked)
     expect(found.size).toBe(1_101)
-    expect(found.get(keyOf(a))).toEqual({ index: first, publicKey: keyOf(a), status: 'active_ongoing' })
+    expect(found.get(keyOf(a))).toMatchObject({ index: first, publicKey: keyOf(a), status: 'active_ongoing' })
     expect(found.get(toHex(madeUpKey(2_198)))?.index).toBe(2_198)
     expect(found.has(keyOf(b))).toBe(false)
     expect((await client.findValidatorByIndex(first))?.publicKey).toBe(keyOf(a))
     expect(await client.findValidatorByIndex(first + 1)).toBeUndefined()
   })
 
-  it('that were not asked for, or whose index is no safe integer, are refused', async () => {
-    let index = '7'
-    let pubkey = toHex(madeUpKey(8))
+  it('have the credentials, balances and state that the node says, in lower case', async () => {
+    await using beacon = await startBeacon({ network })
+    const publicKey = depositAt(0).publicKey
+    const withdrawalCredentials = new Uint8Array(32).fill(0xab)
+    const balanceGwei = 2n ** 53n + 1n
+    const index = beacon.addValidator({ publicKey, withdrawalCredentials, balanceGwei, status: 'active_exiting' })
+    const found = await clientOf([beacon]).client.findValidatorByIndex(index)
+    expect(found).toEqual({
+      index,
+      publicKey: toHex(publicKey),
+      status: 'active_exiting',
+      withdrawalCredentials: `0x${'ab'.repeat(32)}`,
+      balanceGwei,
+      effectiveBalanceGwei: 32_000_000_000n,
+    })
+  })
+
+  it('that were not asked for, or with a field that is not what it must be, are refused', async () => {
+    const good = {
+      index: '7',
+      balance: '32000000001',
+      status: 'active_ongoing',
+      pubkey: toHex(madeUpKey(8)),
+      withdrawal_credentials: `0x${'AB'.repeat(32)}`,
+      effective_balance: '32000000000',
+    }
+    let answer: object = good
     await using node = await startHttpStandIn(({ path }) => {
-      const item = { index, status: 'active_ongoing', validator: { pubkey } }
       if (path.endsWith('/genesis')) {
         const root = toHex(network.genesisValidatorsRoot)
         const data = { genesis_validators_root: root, genesis_fork_version: toHex(network.genesisForkVersion) }
         return { status: 200, body: { data } }
       }
+      const { pubkey, withdrawal_credentials, effective_balance, ...rest } = answer as typeof good
+      const item = { ...rest, validator: { pubkey, withdrawal_credentials, effective_balance } }
       return { status: 200, body: { data: path.endsWith('/validators') ? [item] : item } }
     })
     const { client } = clientOf([node])
     await expect(client.findValidators([madeUpKey(9)])).rejects.toMatchObject({ code: 'CONSENSUS_INVALID' })
     await expect(client.findValidatorByIndex(8)).rejects.toMatchObject({ code: 'CONSENSUS_INVALID' })
-    expect((await client.findValidatorByIndex(7))?.index).toBe(7)
-    for (index of ['9007199254740992', '18446744073709551615'])
-      await expect(client.findValidators([madeUpKey(8)])).rejects.toMatchObject({ code: 'CONSENSUS_INVALID' })
-    for (index of ['-1', '1.5', '007', '1e3', ''])
-      await expect(client.findValidators([madeUpKey(8)])).rejects.toMatchObject({ code: 'HTTP_INVALID' })
-    index = '7'
-    pubkey = '0x1234'
-    await expect(client.findValidatorByIndex(7)).rejects.toMatchObject({ code: 'HTTP_INVALID' })
+    expect(await client.findValidatorByIndex(7)).toEqual({
+      index: 7,
+      publicKey: good.pubkey,
+      status: 'active_ongoing',
+      withdrawalCredentials: `0x${'ab'.repeat(32)}`,
+      balanceGwei: 32_000_000_001n,
+      effectiveBalanceGwei: 32_000_000_000n,
+    })
+    const beyond = { index: '9007199254740992', balance: String(2n ** 64n), effective_balance: String(2n ** 64n) }
+    for (const [field, value] of Object.entries(beyond)) {
+      answer = { ...good, [field]: value }
+      await expect(client.findValidators([madeUpKey(8)]), field).rejects.toMatchObject({ code: 'CONSENSUS_INVALID' })
+    }
+    for (const field of Object.keys(good))
+      for (const value of [undefined, null, 7, '', '-1', '1.5', '007', '1e3', '0x1234', `0x${'ab'.repeat(49)}`]) {
+        answer = { ...good, [field]: value }
+        const what = `${field} ${JSON.stringify(value)}`
+        await expect(client.findValidators([madeUpKey(8)]), what).rejects.toMatchObject({ code: 'HTTP_INVALID' })
+      }
   })
 })
 

@@ -97,8 +97,9 @@ export interface HttpClientOptions {
   headers?: Readonly<Record<string, string>>
   onResult?: (result: HttpResult) => void
   /**
-   * Checks an endpoint before it answers its first request (is it on our chain?). What this throws counts as a failed attempt
-   * at this endpoint; one that has passed is not asked again.
+   * Checks an endpoint (is it on our chain?) before its first answer counts, and again after any endpoint has failed: the one
+   * that takes over has been idle, and the one that comes back may be another node. What this throws counts as a failed
+   * attempt at this endpoint.
    */
   admit?: (ask: HttpAsk) => Promise<void>
   /** First and largest back-off; for tests. */
@@ -160,7 +161,8 @@ interface Endpoint {
   url: URL
   host: string
   headers: Record<string, string>
-  admitted: boolean
+  /** How many failures there had been when it was last admitted; undefined: never. */
+  admittedAt: number | undefined
 }
 
 function parseEndpoint(endpoint: string | URL, place: number): Endpoint {
@@ -176,35 +178,46 @@ function parseEndpoint(endpoint: string | URL, place: number): Endpoint {
     url.password = ''
   }
   url.hash = ''
-  return { url, host: url.host, headers, admitted: false }
+  return { url, host: url.host, headers, admittedAt: undefined }
 }
 
 /** Requests over these endpoints; `each` is what the check of an endpoint asks with, undefined when there is no check. */
 function askOf(endpoints: Endpoint[], options: HttpClientOptions, each: readonly HttpAsk[] | undefined): HttpAsk {
   let preferred = 0
+  let failures = 0
   const at = (place: number) => {
     const endpoint = endpoints[place % endpoints.length]
     if (endpoint === undefined) throw new TypeError('no endpoint')
     return endpoint
   }
 
-  async function attempt<T>(place: number, request: HttpRequest, read: (answer: HttpAnswer) => T): Promise<T> {
+  async function assertAdmitted(place: number): Promise<void> {
     const endpoint = at(place)
     const checker = each?.[place % endpoints.length]
-    if (options.admit !== undefined && checker !== undefined && !endpoint.admitted) {
-      await options.admit(checker)
-      endpoint.admitted = true
-    }
+    if (options.admit === undefined || checker === undefined || endpoint.admittedAt === failures) return
+    const before = failures
+    await options.admit(checker)
+    endpoint.admittedAt = before
+  }
+
+  async function attempt<T>(place: number, request: HttpRequest, read: (answer: HttpAnswer) => T): Promise<T> {
+    const endpoint = at(place)
+    await assertAdmitted(place)
     const start = performance.now()
     let outcome: HttpOutcome = 'ok'
+    let value: T
     try {
-      return read(await sendOnce(endpoint, request, options))
+      value = read(await sendOnce(endpoint, request, options))
     } catch (error) {
       outcome = error instanceof HttpError ? outcomeOf(error.code) : 'invalid'
+      if (mayBeReplaced(error)) failures++
       throw error
     } finally {
       options.onResult?.({ host: endpoint.host, outcome, seconds: (performance.now() - start) / 1000 })
     }
+    // Where another request has failed meanwhile, this answer may be from what came back.
+    await assertAdmitted(place)
+    return value
   }
 
   async function run<T>(request: HttpRequest, read: (answer: HttpAnswer) => T): Promise<T> {
@@ -260,6 +273,13 @@ function mayAskLater(error: unknown): boolean {
   if (!(error instanceof HttpError)) return false
   if (error.code === 'HTTP_STATUS') return (error.status ?? 0) >= 500 || LATER.has(error.status ?? 0)
   return error.code === 'HTTP_TIMEOUT' || error.code === 'HTTP_UNREACHABLE' || error.code === 'HTTP_INVALID'
+}
+
+/** Whether an endpoint that failed so may be another node when it answers again, or hand over to one that was idle. */
+function mayBeReplaced(error: unknown): boolean {
+  if (!(error instanceof HttpError)) return true
+  if (error.code === 'HTTP_STATUS') return (error.status ?? 0) >= 500 || OTHER_ENDPOINT.has(error.status ?? 0)
+  return error.code !== 'HTTP_ABORTED' && error.code !== 'HTTP_TOO_LARGE'
 }
 
 function outcomeOf(code: HttpErrorCode): HttpOutcome {

@@ -236,29 +236,124 @@ describe('repetition', () => {
 })
 
 describe('admission', () => {
-  it('is checked once per endpoint, before its first request', async () => {
-    await using server = await startEcho()
-    let checks = 0
-    const http = client([server.url], {
-      admit: async (ask) => {
-        checks++
-        await ask.send({ path: '/check' })
-      },
+  /** A node on a chain, that can go away, hold back an answer, and come back on another chain. */
+  async function startNode(chain: string) {
+    const held = Promise.withResolvers<void>()
+    const asked = Promise.withResolvers<void>()
+    const server = await startHttpStandIn(async ({ path }) => {
+      if (path === '/check') return { status: 200, body: { chain: node.chain } }
+      if (path === '/missing') return { status: 404, body: {} }
+      if (path === '/broken') return { status: 500, body: {} }
+      if (path !== '/held') return { status: 200, body: { value: 1 } }
+      asked.resolve()
+      await held.promise
+      return { status: 200, body: { value: 2 } }
     })
+    const node = { ...server, chain, asked: asked.promise, release: () => held.resolve() }
+    return node
+  }
+
+  /** A client that takes answers from nodes on `ours` only. */
+  const clientOf = (nodes: readonly HttpStandIn[], options: Partial<HttpClientOptions> = {}) =>
+    client(
+      nodes.map(({ url }) => url),
+      {
+        admit: async (ask) => {
+          const { chain } = await ask.json({ path: '/check' }, Type.Object({ chain: Type.String() }))
+          if (chain !== 'ours') throw new Error('wrong chain')
+        },
+        ...options,
+      },
+    )
+
+  it('is checked once per endpoint, before its first request, and not for answers that are no failures', async () => {
+    await using node = await startNode('ours')
+    const http = clientOf([node])
     await http.send({ path: '/a' })
+    await failure(http.send({ path: '/missing' }))
+    await failure(http.send({ path: '/a', maxBytes: 1 }))
+    await failure(http.send({ path: '/a', signal: AbortSignal.abort() }))
     await http.send({ path: '/b' })
-    expect([checks, server.requests]).toEqual([1, ['GET /check', 'GET /a', 'GET /b']])
+    expect(node.requests).toEqual(['GET /check', 'GET /a', 'GET /missing', 'GET /a', 'GET /b'])
   })
 
   it('keeps an endpoint that fails it from ever being asked', async () => {
-    await using wrong = await startEcho()
-    await using right = await startEcho()
-    const admit = async ({ host }: { host: string }) => {
-      if (host === new URL(wrong.url).host) throw new Error('wrong chain')
-    }
-    const http = client([wrong.url, right.url], { admit })
-    await http.send({ path: '/' })
-    expect([wrong.requests.length, right.requests.length]).toEqual([0, 1])
-    await expect(client([wrong.url], { admit }).send({ path: '/' })).rejects.toThrow('wrong chain')
+    await using wrong = await startNode('theirs')
+    await using right = await startNode('ours')
+    await clientOf([wrong, right]).send({ path: '/' })
+    expect([wrong.requests, right.requests]).toEqual([['GET /check'], ['GET /check', 'GET /']])
+    await expect(clientOf([wrong]).send({ path: '/' })).rejects.toThrow('wrong chain')
+  })
+
+  it.each(['down', 'slow', 'garbage', { status: 500 }, { status: 429 }] as const)(
+    'keeps an endpoint that was %j and comes back on another chain from being believed',
+    async (how) => {
+      await using node = await startNode('ours')
+      const http = clientOf([node], { timeoutMs: 300 })
+      await http.json({ path: '/a' }, Answer)
+      node.fail(how)
+      await failure(http.json({ path: '/b' }, Answer))
+      node.fail(undefined)
+      node.chain = 'theirs'
+      node.requests.length = 0
+      for (let i = 0; i < 2; i++) await expect(http.json({ path: '/c' }, Answer)).rejects.toThrow('wrong chain')
+      expect(node.requests).toEqual(['GET /check', 'GET /check'])
+      node.chain = 'ours'
+      expect(await http.json({ path: '/d' }, Answer)).toEqual({ value: 1 })
+    },
+  )
+
+  it('is checked again of an endpoint that takes over, though it has never failed itself', async () => {
+    await using first = await startNode('ours')
+    await using second = await startNode('ours')
+    const http = clientOf([first, second])
+    const send = () => http.send({ path: '/' })
+    const held = http.send({ path: '/held' })
+    await first.asked
+    first.fail('down')
+    await send()
+    first.fail(undefined)
+    first.release()
+    // The first is preferred again; the second has only ever answered well.
+    await held
+    second.chain = 'theirs'
+    first.fail('down')
+    second.requests.length = 0
+    await expect(send()).rejects.toThrow('wrong chain')
+    expect(second.requests).toEqual(['GET /check'])
+  })
+
+  it('is checked again before an answer counts that was given while another request failed', async () => {
+    await using node = await startNode('ours')
+    const http = clientOf([node])
+    const held = http.send({ path: '/held' })
+    await node.asked
+    await failure(http.send({ path: '/broken' }))
+    node.chain = 'theirs'
+    node.release()
+    await expect(held).rejects.toThrow('wrong chain')
+  })
+
+  it('does not hold for what has failed since it began', async () => {
+    await using node = await startNode('ours')
+    const begun = Promise.withResolvers<void>()
+    const gate = Promise.withResolvers<void>()
+    let checks = 0
+    const http = clientOf([node], {
+      admit: async () => {
+        const { chain } = node
+        if (++checks === 1) {
+          begun.resolve()
+          await gate.promise
+        }
+        if (chain !== 'ours') throw new Error('wrong chain')
+      },
+    })
+    const slow = http.send({ path: '/a' })
+    await begun.promise
+    await failure(http.send({ path: '/broken' }))
+    node.chain = 'theirs'
+    gate.resolve()
+    await expect(slow).rejects.toThrow('wrong chain')
   })
 })

@@ -130,7 +130,7 @@ const hexOf = (text: string | null): Hex => (text === null ? '0x' : `0x${text.re
 const uint64 = (value: number) => numberToHex(value, { size: 8 })
 
 /** pubkey 48 ++ deposit signature 96 ++ deposit data root 32, for type `0x02` ++ amount uint64 big-endian (protocol, section 10). */
-function encodeDeposit(
+export function encodeDeposit(
   vault: Hex,
   type: '0x01' | '0x02',
   publicKey: string,

@@ -37,6 +37,7 @@ export function createChain(config: RelayerConfig, crypto: CryptoPool, events: E
       const known = await withTimeout(consensus.findKnown(publicKeys), REQUEST_PATIENCE_MS)
       return publicKeys.map((key) => known.has(toHex(key)))
     },
+    findValidators: (publicKeys) => withTimeout(consensus.findValidators(publicKeys), REQUEST_PATIENCE_MS),
   }
   const oracleSets: Context['chain']['oracleSets'] = {
     newest: (from) => findNewestConfig(execution, network, from),
@@ -60,6 +61,6 @@ export function createChain(config: RelayerConfig, crypto: CryptoPool, events: E
       }
     },
   }
-  return { consensus, execution, registry, oracleSets }
+  return { consensus, execution, ipfs, registry, oracleSets }
 }
 export type Chain = ReturnType<typeof createChain>

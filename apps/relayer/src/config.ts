@@ -21,6 +21,7 @@ import {
   url,
   withDefault,
 } from '@dvt-relayer/common/settings.ts'
+import { parseAddress } from '@dvt-relayer/crypto/address.ts'
 
 const seconds = (description: string, example: string) => integer(1, 86_400, { description, example })
 
@@ -35,6 +36,13 @@ function parseHash(value: string): Uint8Array {
   const bytes = parseHex(value, 32)
   if (bytes === undefined) throw new Error('must be a lock_hash: hex of 32 bytes')
   return bytes
+}
+
+function parseVault(value: string): Uint8Array {
+  const address = parseAddress(value)
+  if (address === undefined)
+    throw new Error('must be the address of a vault: 0x and 40 hex digits, checksummed where in mixed case')
+  return address
 }
 
 export const RELAYER_SETTINGS = {
@@ -70,6 +78,11 @@ export const RELAYER_SETTINGS = {
   ),
   IPFS_TIMEOUT: withDefault(seconds('seconds one request to a gateway may take', '60'), 60),
   IPFS_RETRY_TIMEOUT: withDefault(seconds('seconds to go on trying', '120'), 120),
+  GENESIS_VALIDATORS_IPFS_TIMEOUT: withDefault(
+    seconds('seconds one request for the dump of the registry may take (generation 4)', '300'),
+    300,
+  ),
+  GENESIS_VALIDATORS_IPFS_RETRY_TIMEOUT: withDefault(seconds('seconds to go on trying', '600'), 600),
   DATA_DIR: withDefault(
     text({ description: 'folder of the embedded PostgreSQL and of the key it makes', example: './data' }),
     './data',
@@ -143,13 +156,48 @@ export const RELAYER_SETTINGS = {
     [],
     '',
   ),
+  PUBLIC_KEYS_FILE: optional(
+    text({
+      description: 'CSV of validator public keys to hand out, one a line, in order (generation 4)',
+      example: './public-keys.csv',
+    }),
+    'the keys of CLUSTER_LOCK_FILES',
+  ),
+  VALIDATORS_MANAGER_KEY_FILE: optional(
+    text({
+      description: "Web3 keystore of the vaults' validators manager (generation 4)",
+      example: './validators-manager.json',
+    }),
+    'nothing is signed for vaults',
+  ),
+  VALIDATORS_MANAGER_PASSWORD_FILE: optional(
+    text({ description: 'file with the password of that keystore', example: './validators-manager.txt' }),
+  ),
+  VAULTS: withDefault(
+    list(
+      custom(parseVault, {
+        description: 'the vaults this relayer works for, comma separated (generation 4); unset, any',
+        example: '0x8Ae5c1046158526Cf236f74D8FB88fabE2E94ACa',
+      }),
+    ),
+    [],
+    'any vault',
+  ),
+  MANAGER_DAILY_LIMIT_GWEI: optional(
+    integer(1, Number.MAX_SAFE_INTEGER, {
+      description:
+        'Gwei that signatures for funding, withdrawing and consolidating may move for one vault within 24 hours',
+      example: '320000000000',
+    }),
+    'no limit',
+  ),
   AUTH_TOKENS_FILE: optional(
     text({ description: 'file of tokens; unset, everybody who reaches the port may call', example: './tokens' }),
     'open to everybody',
   ),
   VALIDATOR_LIFETIME: withDefault(
     integer(1, 31_536_000, {
-      description: 'seconds after which an exit nobody asked for leaves the lists',
+      description: 'seconds after which what no operator asked for leaves the lists',
       example: '3600',
     }),
     3600,
@@ -178,17 +226,7 @@ export const RELAYER_SETTINGS = {
 }
 
 /** Names of the existing relayer, or of later versions, that mean nothing here. */
-export const RELAYER_IGNORED = [
-  'DATABASE',
-  'SENTRY_DSN',
-  'SENTRY_ENVIRONMENT',
-  'VERBOSE',
-  'GENESIS_VALIDATORS_IPFS_TIMEOUT',
-  'GENESIS_VALIDATORS_IPFS_RETRY_TIMEOUT',
-  'VALIDATORS_MANAGER_KEY_FILE',
-  'VALIDATORS_MANAGER_PASSWORD_FILE',
-  'PUBLIC_KEYS_FILE',
-] as const
+export const RELAYER_IGNORED = ['DATABASE', 'SENTRY_DSN', 'SENTRY_ENVIRONMENT', 'VERBOSE'] as const
 
 export interface RelayerConfig {
   readonly network: Network
@@ -202,7 +240,13 @@ export interface RelayerConfig {
   readonly role: 'all' | 'api' | 'worker'
   readonly execution: { endpoints: readonly URL[]; timeoutMs: number; retryTimeoutMs: number }
   readonly consensus: { endpoints: readonly URL[]; timeoutMs: number; retryTimeoutMs: number }
-  readonly ipfs: { endpoints: readonly URL[]; timeoutMs: number; retryTimeoutMs: number }
+  readonly ipfs: {
+    endpoints: readonly URL[]
+    timeoutMs: number
+    retryTimeoutMs: number
+    /** For the registry dump, some 90 MB. */
+    dump: { timeoutMs: number; retryTimeoutMs: number }
+  }
   readonly storage: {
     dataDir: string
     databaseUrl: string | undefined
@@ -215,7 +259,13 @@ export interface RelayerConfig {
     lockFiles: readonly string[]
     lockHashes: readonly Uint8Array[]
     replaces: readonly Uint8Array[]
+    publicKeysFile: string | undefined
   }
+  /** Undefined: nothing is signed for vaults. */
+  readonly manager: { keyFile: string; passwordFile: string } | undefined
+  /** Undefined: any vault. */
+  readonly vaults: readonly Uint8Array[] | undefined
+  readonly managerDailyLimitGwei: number | undefined
   readonly limits: { keys: number; shares: number; openExits: number }
   readonly validatorLifetimeSeconds: number
   readonly log: { level: LogLevel; format: LogFormat }
@@ -260,6 +310,10 @@ export function readConfig(environment: Environment): { config: RelayerConfig; w
       endpoints: values.IPFS_FETCH_ENDPOINTS,
       timeoutMs: values.IPFS_TIMEOUT * 1000,
       retryTimeoutMs: values.IPFS_RETRY_TIMEOUT * 1000,
+      dump: {
+        timeoutMs: values.GENESIS_VALIDATORS_IPFS_TIMEOUT * 1000,
+        retryTimeoutMs: values.GENESIS_VALIDATORS_IPFS_RETRY_TIMEOUT * 1000,
+      },
     },
     storage: {
       dataDir,
@@ -273,7 +327,14 @@ export function readConfig(environment: Environment): { config: RelayerConfig; w
       lockFiles: values.CLUSTER_LOCK_FILES,
       lockHashes: values.CLUSTER_LOCK_HASHES,
       replaces: values.CLUSTER_LOCK_REPLACES,
+      publicKeysFile: values.PUBLIC_KEYS_FILE,
     },
+    manager:
+      values.VALIDATORS_MANAGER_KEY_FILE === undefined || values.VALIDATORS_MANAGER_PASSWORD_FILE === undefined
+        ? undefined
+        : { keyFile: values.VALIDATORS_MANAGER_KEY_FILE, passwordFile: values.VALIDATORS_MANAGER_PASSWORD_FILE },
+    vaults: values.VAULTS.length === 0 ? undefined : values.VAULTS,
+    managerDailyLimitGwei: values.MANAGER_DAILY_LIMIT_GWEI,
     limits: {
       keys: values.MAX_KEYS_PER_REQUEST,
       shares: values.MAX_SHARES_PER_REQUEST,
@@ -308,5 +369,7 @@ function contradictions(
     problems.push(
       'CLUSTER_LOCK_FILES or SIGNATURE_THRESHOLD is required: how many partial signatures make a full one? for example CLUSTER_LOCK_FILES=./cluster-lock.json',
     )
+  if ((values.VALIDATORS_MANAGER_KEY_FILE === undefined) !== (values.VALIDATORS_MANAGER_PASSWORD_FILE === undefined))
+    problems.push('VALIDATORS_MANAGER_KEY_FILE and VALIDATORS_MANAGER_PASSWORD_FILE go together: set both, or neither')
   return problems
 }

@@ -1,5 +1,9 @@
 /** What services may ask for. Each takes `Pick<Context, …>`: its parameter's type is the list of what it needs. */
 
+import type { ChainValidator } from '@dvt-relayer/chain/consensus.ts'
+import type { ExecutionClient } from '@dvt-relayer/chain/execution.ts'
+import type { IpfsClient } from '@dvt-relayer/chain/ipfs.ts'
+import type { ManagerWallet } from '@dvt-relayer/chain/validators-manager.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import type { Sealer } from '@dvt-relayer/crypto/sealing.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
@@ -14,6 +18,8 @@ export interface ValidatorRegistry {
   nextIndex(): Promise<number>
   /** Which of these keys the chain knows, or will know once its pending deposits are processed. */
   knownKeys(publicKeys: readonly Uint8Array[]): Promise<boolean[]>
+  /** The validators of these keys in the head state, by lower-case hex. */
+  findValidators(publicKeys: readonly Uint8Array[]): Promise<Map<string, ChainValidator>>
 }
 
 /** Where oracle configs come from: the newest CID on chain, and its content. */
@@ -37,9 +43,16 @@ export interface Context {
   readonly config: RelayerConfig
   readonly db: Database
   readonly queue: Pick<JobQueue, 'add'>
-  readonly chain: { readonly registry: ValidatorRegistry; readonly oracleSets: OracleSetSource }
+  readonly chain: {
+    readonly registry: ValidatorRegistry
+    readonly oracleSets: OracleSetSource
+    readonly execution: ExecutionClient
+    readonly ipfs: IpfsClient
+  }
   readonly crypto: CryptoPool
   readonly vault: Vault
+  /** The validators manager; undefined where VALIDATORS_MANAGER_KEY_FILE is not set. */
+  readonly wallet: ManagerWallet | undefined
   readonly events: Events
   readonly logger: Logger
 }

@@ -2,6 +2,7 @@
 
 import type { Failure } from '@dvt-relayer/api/schemas.ts'
 import { CodedError } from '@dvt-relayer/common/errors.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
 
 /** `retry` says whether the same request may succeed later without a change on the client's side. */
 export const ERRORS = {
@@ -21,6 +22,49 @@ export const ERRORS = {
   },
   VALIDATOR_KNOWN: { status: 422, retry: false, meaning: 'the beacon chain knows the public key already' },
   EXIT_TAKEN: { status: 409, retry: true, meaning: 'the live exit of a key belongs to another requester' },
+  VAULT_INVALID: { status: 422, retry: false, meaning: 'the vault is not an address, or its checksum is wrong' },
+  VAULT_UNKNOWN: {
+    status: 422,
+    retry: false,
+    meaning: 'the vault is not one of VAULTS, or no contract that can be asked',
+  },
+  AMOUNT_INVALID: {
+    status: 422,
+    retry: false,
+    meaning: 'an amount is not one the vault takes for this type of validator',
+  },
+  LISTS_UNEQUAL: { status: 422, retry: false, meaning: 'lists that belong together have different lengths' },
+  BATCH_AMBIGUOUS: {
+    status: 422,
+    retry: false,
+    meaning: 'the vault cannot tell the type of so many validators: 23 of type 0x01, 22 of type 0x02, or a multiple',
+  },
+  INDEX_INVALID: { status: 422, retry: false, meaning: 'no chain can have the validator index' },
+  INDEX_USED: {
+    status: 422,
+    retry: false,
+    meaning: 'the chain has used the start index already; ask with the next free one',
+  },
+  VALIDATORS_REFUSED: {
+    status: 422,
+    retry: false,
+    meaning: 'some validators are not what the action needs on the beacon chain',
+  },
+  MANAGER_MISSING: {
+    status: 422,
+    retry: false,
+    meaning: 'VALIDATORS_MANAGER_KEY_FILE is not set, so nothing can be signed',
+  },
+  MANAGER_LOCAL_ONLY: {
+    status: 403,
+    retry: false,
+    meaning: 'AUTH_TOKENS_FILE is not set, so the validators-manager key works for loopback addresses only',
+  },
+  DAILY_LIMIT: {
+    status: 429,
+    retry: true,
+    meaning: 'more than MANAGER_DAILY_LIMIT_GWEI for this vault within 24 hours',
+  },
   SHARES_WRONG: { status: 422, retry: false, meaning: 'every partial signature of a known validator is wrong' },
   TOKEN_MISSING: { status: 401, retry: false, meaning: 'tokens are set and the request shows none' },
   TOKEN_UNKNOWN: { status: 401, retry: false, meaning: 'the token is not in AUTH_TOKENS_FILE' },
@@ -44,6 +88,11 @@ export const FAILURES = {
   EXIT_TAKEN: 'the live exit of this key belongs to another requester',
   THRESHOLD_UNKNOWN: 'no threshold is known for this key',
   TOKEN_BINDING: 'this key belongs to a vault the token is not bound to',
+  AMOUNT_INVALID: 'the vault does not take this amount for this validator',
+  VALIDATOR_UNKNOWN: 'the beacon chain knows no validator of this key',
+  VALIDATOR_FOREIGN: 'the withdrawal credentials of this validator are not those of this vault',
+  VALIDATOR_TYPE: 'the action needs a validator of type 0x02',
+  VALIDATOR_STATUS: 'the validator is in no state in which the action can be carried out',
   SIGNATURE_MALFORMED: 'the signature is not hex of 96 bytes that encode a point of the group',
   SIGNATURE_WRONG: 'the signature is not what this share index has to sign',
   SHARE_INDEX_UNKNOWN: 'the cluster of this validator has no such share index',
@@ -63,4 +112,29 @@ export class ApiError extends CodedError<ErrorCode> {
 /** The failure of one item of a batch. */
 export function failure(index: number, code: FailureCode): Failure {
   return { index, code, message: FAILURES[code] }
+}
+
+/** Throws `code` with a failure for every item that `judge` finds one for. */
+export function refuseItems<T>(
+  code: ErrorCode,
+  message: string,
+  items: readonly T[],
+  judge: (item: T, place: number) => FailureCode | undefined,
+): void {
+  const failures = items.flatMap((item, place) => {
+    const verdict = judge(item, place)
+    return verdict === undefined ? [] : [failure(place, verdict)]
+  })
+  if (failures.length > 0) throw new ApiError(code, message, { failures })
+}
+
+/** @throws {ApiError} PUBLIC_KEY_DUPLICATE naming every key that stands earlier in the list */
+export function refuseDuplicates(publicKeys: readonly Uint8Array[]): void {
+  const seen = new Set<string>()
+  refuseItems('PUBLIC_KEY_DUPLICATE', 'the same public key stands twice in the request', publicKeys, (key) => {
+    const hex = toHex(key)
+    if (seen.has(hex)) return 'PUBLIC_KEY_DUPLICATE'
+    seen.add(hex)
+    return undefined
+  })
 }

@@ -2,6 +2,8 @@
 
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createMetrics } from '@dvt-relayer/common/metrics.ts'
+import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
+import type { ManagerAction } from '@dvt-relayer/db/queries/manager-signatures.ts'
 
 /** The services outside this process that the relayer leans on. */
 export const DEPENDENCIES = ['database', 'queue', 'execution', 'consensus', 'oracle_set'] as const
@@ -50,6 +52,12 @@ export const RELAYER_METRICS = {
   dvt_relayer_deposits: { type: 'gauge', help: 'live deposits, by state', labels: { state: ['collecting', 'ready'] } },
   dvt_relayer_deposits_expired_total: { type: 'counter', help: 'deposits nobody asked for within VALIDATOR_LIFETIME' },
   dvt_relayer_deposits_ready_total: { type: 'counter', help: 'deposits whose full signature was recovered' },
+  dvt_relayer_validators_reserved_total: { type: 'counter', help: 'validators reserved for vaults' },
+  dvt_relayer_manager_signatures_total: {
+    type: 'counter',
+    help: 'signatures of the validators-manager key, each counted once',
+    labels: { action: ['register', 'fund', 'withdraw', 'consolidate'] },
+  },
   dvt_relayer_partial_signatures_total: {
     type: 'counter',
     help: 'partial signatures, by what became of them; malformed ones never reach the database',
@@ -141,6 +149,14 @@ export function createEvents(logger: Logger) {
         },
         'messages finished',
       )
+    },
+    registrationsAssigned(counts: { reserved: number; exits: number; deposits: number }, requester: string) {
+      metrics.count('dvt_relayer_validators_reserved_total', {}, counts.reserved)
+      logger.info({ ...counts, requester }, 'registrations assigned')
+    },
+    managerSigned(action: ManagerAction, vault: Uint8Array, validators: number, requester: string | null) {
+      metrics.count('dvt_relayer_manager_signatures_total', { action })
+      logger.info({ action, vault: checksumAddress(vault), validators, requester }, 'signed for a vault')
     },
     recoveryFailed(count: number) {
       metrics.count('dvt_relayer_recoveries_failed_total', {}, count)

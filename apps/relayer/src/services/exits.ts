@@ -5,24 +5,15 @@
  * for everybody, so neither two operators nor two processes ever make two live exits for one key.
  */
 
-import type { Failure } from '@dvt-relayer/api/schemas.ts'
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
-import { exitSigningRoot } from '@dvt-relayer/crypto/messages.ts'
-import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/announce.ts'
+import { announceMessages } from '@dvt-relayer/db/queries/announce.ts'
 import type { ExitRow } from '@dvt-relayer/db/queries/messages.ts'
-import {
-  countLiveExits,
-  findExits,
-  insertExits,
-  reviveMessages,
-  supersedeMessages,
-  touchMessages,
-} from '@dvt-relayer/db/queries/messages.ts'
+import { findExits, touchMessages } from '@dvt-relayer/db/queries/messages.ts'
 import type { ValidatorRow } from '@dvt-relayer/db/queries/validators.ts'
 import { findValidators, insertValidators, lockValidators } from '@dvt-relayer/db/queries/validators.ts'
 import type { Context } from '../context.ts'
-import type { FailureCode } from '../errors.ts'
-import { ApiError, failure } from '../errors.ts'
+import { ApiError, refuseDuplicates, refuseItems } from '../errors.ts'
+import { assignExits, byKey, isLapsed } from './assign.ts'
 
 /** Who asks: the name of its token and the vaults the token is bound to; both absent where no tokens are set. */
 export interface Requester {
@@ -48,9 +39,7 @@ export function createExits({
   crypto,
   events,
 }: Pick<Context, 'config' | 'db' | 'chain' | 'crypto' | 'events'>) {
-  const { network, clusters, limits, validatorLifetimeSeconds } = config
-  const epoch = network.capellaEpoch
-  const isLapsed = (exit: ExitRow) => exit.state === 'expired' || exit.idle_seconds > validatorLifetimeSeconds
+  const { clusters, limits, validatorLifetimeSeconds } = config
 
   /** The poll: nothing to decide, because every key has its live exit at its index. */
   async function findAll(publicKeys: readonly Uint8Array[], start: number | undefined, requester: Requester) {
@@ -60,7 +49,7 @@ export function createExits({
     const isPoll = found.every(
       (exit, place) =>
         exit !== undefined &&
-        !isLapsed(exit) &&
+        !isLapsed(exit, config) &&
         exit.validator_index === (first ?? 0) + place &&
         (exit.requester === requester.name || requester.name === null),
     )
@@ -76,10 +65,10 @@ export function createExits({
     const valid = new Map(
       (await crypto.arePublicKeys(fresh)).map((isKey, place) => [toHex(fresh[place] ?? new Uint8Array()), isKey]),
     )
-    refuse('PUBLIC_KEY_INVALID', 'some public keys are not points of the group', publicKeys, (key) =>
+    refuseItems('PUBLIC_KEY_INVALID', 'some public keys are not points of the group', publicKeys, (key) =>
       valid.get(toHex(key)) === false ? 'PUBLIC_KEY_INVALID' : undefined,
     )
-    refuse(
+    refuseItems(
       'THRESHOLD_UNKNOWN',
       'no imported cluster lock covers some keys and SIGNATURE_THRESHOLD is not set',
       publicKeys,
@@ -87,8 +76,11 @@ export function createExits({
     )
     refuseForeign(publicKeys, known, requester)
     const onChain = await chain.registry.knownKeys(publicKeys)
-    refuse('VALIDATOR_KNOWN', 'the beacon chain knows some of these public keys already', publicKeys, (_, place) =>
-      onChain[place] === true ? 'VALIDATOR_KNOWN' : undefined,
+    refuseItems(
+      'VALIDATOR_KNOWN',
+      'the beacon chain knows some of these public keys already',
+      publicKeys,
+      (_, place) => (onChain[place] === true ? 'VALIDATOR_KNOWN' : undefined),
     )
   }
 
@@ -98,65 +90,30 @@ export function createExits({
     known: ReadonlyMap<string, Pick<ValidatorRow, 'withdrawal_address'>>,
     requester: Requester,
   ): void {
-    refuse('TOKEN_BINDING', 'some keys belong to vaults this token is not bound to', publicKeys, (key) =>
+    refuseItems('TOKEN_BINDING', 'some keys belong to vaults this token is not bound to', publicKeys, (key) =>
       isForeign(known.get(toHex(key)), requester) ? 'TOKEN_BINDING' : undefined,
     )
   }
 
   const thresholdOf = (validator: ValidatorRow | undefined) => validator?.threshold ?? clusters.signatureThreshold
 
-  /** Decides about every key in one transaction: keep, touch, revive, supersede, make. */
+  /** Decides about every key in one transaction. */
   async function assign(publicKeys: readonly Uint8Array[], start: number, requester: Requester): Promise<void> {
     const counts = await db.transaction(async (tx) => {
       await insertValidators(tx, publicKeys)
       const validators = byKey(await lockValidators(tx, publicKeys))
-      const exits = byKey(await findExits(tx, publicKeys))
-      refuse('EXIT_TAKEN', 'some keys have a live exit that another requester asked for', publicKeys, (key) => {
-        const exit = exits.get(toHex(key))
-        return exit !== undefined && isTaken(exit, start, requester) ? 'EXIT_TAKEN' : undefined
+      const wanted = publicKeys.map((publicKey, place) => {
+        const validator = validators.get(toHex(publicKey))
+        const threshold = thresholdOf(validator)
+        if (validator === undefined || threshold === undefined)
+          throw new Error('a validator that was just locked is not there')
+        return { validatorId: validator.id, publicKey, threshold, validatorIndex: start + place }
       })
-      const plan = publicKeys.map((key, place) => {
-        const validatorIndex = start + place
-        const exit = exits.get(toHex(key))
-        if (exit === undefined) return { action: 'create' as const, key, validatorIndex, exit }
-        if (exit.validator_index !== validatorIndex) return { action: 'replace' as const, key, validatorIndex, exit }
-        return { action: exit.state === 'expired' ? ('revive' as const) : ('keep' as const), key, validatorIndex, exit }
-      })
-      const idsOf = (...actions: (typeof plan)[number]['action'][]) =>
-        plan.flatMap(({ action, exit }) => (actions.includes(action) && exit !== undefined ? [exit.id] : []))
-      const fresh = plan.filter(({ action }) => action === 'create' || action === 'replace')
-      await lockMessages(tx, idsOf('keep', 'revive', 'replace'))
-      await supersedeMessages(tx, idsOf('replace'))
-      await touchMessages(tx, idsOf('keep'), requester.name)
-      await reviveMessages(tx, idsOf('revive'), requester.name)
-      const created = await insertExits(
-        tx,
-        fresh.map(({ key, validatorIndex }) => {
-          const validator = validators.get(toHex(key))
-          const threshold = thresholdOf(validator)
-          if (validator === undefined || threshold === undefined)
-            throw new Error('a validator that was just locked is not there')
-          const signingRoot = exitSigningRoot(network, { epoch, validatorIndex })
-          return { validatorId: validator.id, validatorIndex, epoch, signingRoot, threshold }
-        }),
-        requester.name,
-      )
-      // Counted when all is done: a replaced exit may have expired or have been another's, and a revived one counts again.
-      if (created.length + idsOf('revive').length > 0 && (await countLiveExits(tx, requester.name)) > limits.openExits)
-        throw new ApiError(
-          'TOO_MANY_EXITS',
-          `at most ${limits.openExits} live exits for one requester; wait until some are registered or expire`,
-        )
-      await announceMessages(tx, [...created, ...idsOf('replace', 'revive')])
-      return { created: created.length, superseded: idsOf('replace').length, revived: idsOf('revive').length }
+      const assigned = await assignExits(tx, config, wanted, start, requester.name)
+      await announceMessages(tx, assigned.changed)
+      return assigned
     })
     if (counts.created + counts.revived > 0) events.exitsRequested(counts, requester.name)
-  }
-
-  /** A live exit belongs to its requester until it has lapsed, or its index is used up. Without tokens nobody can be told apart. */
-  function isTaken(exit: ExitRow, start: number, requester: Requester): boolean {
-    if (requester.name === null || exit.requester === null || exit.requester === requester.name) return false
-    return !isLapsed(exit) && exit.validator_index >= start
   }
 
   return {
@@ -204,44 +161,10 @@ export function createExits({
 }
 export type Exits = ReturnType<typeof createExits>
 
-function byKey<T extends { public_key: Uint8Array }>(rows: readonly T[]): Map<string, T> {
-  return new Map(rows.map((row) => [toHex(row.public_key), row]))
-}
-
 /** Whether a validator's vault is known and not one the token is bound to. */
 function isForeign(validator: Pick<ValidatorRow, 'withdrawal_address'> | undefined, { vaults }: Requester): boolean {
   const vault = validator?.withdrawal_address
   return (
     vault !== null && vault !== undefined && vaults !== undefined && !vaults.some((bound) => equalBytes(bound, vault))
   )
-}
-
-/** Throws `code` with a failure for every key that `judge` finds one for. */
-function refuse(
-  code:
-    | 'PUBLIC_KEY_INVALID'
-    | 'THRESHOLD_UNKNOWN'
-    | 'TOKEN_BINDING'
-    | 'VALIDATOR_KNOWN'
-    | 'EXIT_TAKEN'
-    | 'PUBLIC_KEY_DUPLICATE',
-  message: string,
-  publicKeys: readonly Uint8Array[],
-  judge: (key: Uint8Array, place: number) => FailureCode | undefined,
-): void {
-  const failures: Failure[] = publicKeys.flatMap((key, place) => {
-    const verdict = judge(key, place)
-    return verdict === undefined ? [] : [failure(place, verdict)]
-  })
-  if (failures.length > 0) throw new ApiError(code, message, { failures })
-}
-
-function refuseDuplicates(publicKeys: readonly Uint8Array[]): void {
-  const seen = new Set<string>()
-  refuse('PUBLIC_KEY_DUPLICATE', 'the same public key stands twice in the request', publicKeys, (key) => {
-    const hex = toHex(key)
-    if (seen.has(hex)) return 'PUBLIC_KEY_DUPLICATE'
-    seen.add(hex)
-    return undefined
-  })
 }

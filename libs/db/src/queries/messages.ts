@@ -117,12 +117,12 @@ export async function supersedeMessages(tx: Sql, messageIds: readonly number[]):
     update messages set state = 'superseded' where id = any(${numberArray(messageIds)})`)
 }
 
-/** Brings expired messages back, with whatever was collected for them, for a requester. */
+/** Brings expired messages back, with whatever was collected for them, for a requester; who has no name takes no name away. */
 export async function reviveMessages(tx: Sql, messageIds: readonly number[], requester: string | null): Promise<void> {
   if (messageIds.length === 0) return
   await tx.execute(sql`
     update messages set state = case when signature is null then 'collecting' else 'ready' end,
-                        requester = ${requester}::text, requested_at = now()
+                        requester = coalesce(${requester}::text, requester), requested_at = now()
     where id = any(${numberArray(messageIds)})`)
 }
 
@@ -131,7 +131,7 @@ export async function touchMessages(db: Sql, messageIds: readonly number[], requ
   if (messageIds.length === 0) return
   await db.execute(sql`
     with touched as (select id from messages where id = any(${numberArray(messageIds)}) order by id for update)
-    update messages m set requested_at = now(), requester = ${requester}::text from touched t where m.id = t.id`)
+    update messages m set requested_at = now(), requester = coalesce(${requester}::text, requester) from touched t where m.id = t.id`)
 }
 
 /** Ends the life of messages nobody has asked for within `lifetimeSeconds`, at most `limit` at once. */

@@ -1,0 +1,105 @@
+/**
+ * The validators-manager key at work (generation 4): what it signs is recorded first, and only within the daily limit.
+ *
+ * It is the most dangerous key in the house: callers have checked who asks, the vault, and every validator.
+ */
+
+import { readFileSync } from 'node:fs'
+import type { ManagerWallet } from '@dvt-relayer/chain/validators-manager.ts'
+import { createManagerWallet, managerDigest } from '@dvt-relayer/chain/validators-manager.ts'
+import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
+import { decryptWeb3Keystore } from '@dvt-relayer/crypto/web3-keystore.ts'
+import type { ManagerAction } from '@dvt-relayer/db/queries/manager-signatures.ts'
+import { insertManagerSignature, lockVaultLimit, sumMoved } from '@dvt-relayer/db/queries/manager-signatures.ts'
+import type { RelayerConfig } from '../config.ts'
+import type { Context } from '../context.ts'
+import { ApiError } from '../errors.ts'
+
+const DAY_SECONDS = 86_400
+
+/** The wallet of the settings, if there is one. @throws {BootError} MANAGER_KEY_INVALID */
+export async function openWallet(config: Pick<RelayerConfig, 'manager'>): Promise<ManagerWallet | undefined> {
+  if (config.manager === undefined) return undefined
+  const { keyFile, passwordFile } = config.manager
+  const keystore = read(keyFile, 'VALIDATORS_MANAGER_KEY_FILE')
+  const password = read(passwordFile, 'VALIDATORS_MANAGER_PASSWORD_FILE').trim()
+  try {
+    const key = await decryptWeb3Keystore(keystore, password)
+    const wallet = createManagerWallet(key)
+    key.fill(0)
+    return wallet
+  } catch (error) {
+    throw new BootError('MANAGER_KEY_INVALID', `VALIDATORS_MANAGER_KEY_FILE ${keyFile}: ${messageOf(error)}`, {
+      cause: error,
+    })
+  }
+}
+
+function read(file: string, name: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new BootError('MANAGER_KEY_INVALID', `${name} ${file} cannot be read (${reasonOf(error)})`, { cause: error })
+  }
+}
+
+/** What is to be signed, checked by the caller. */
+export interface ManagerRequest {
+  action: ManagerAction
+  vault: Uint8Array
+  /** Name of the token; null where no tokens are set. */
+  requester: string | null
+  /** Of the block that everything was checked at: deposit root or nonce. */
+  registryRoot: Uint8Array
+  validators: Uint8Array
+  validatorCount: number
+  /** What it moves; counted against the limit unless it is a registration. */
+  amountGwei: bigint
+}
+
+/** Creates the service. */
+export function createManager({
+  config,
+  db,
+  wallet,
+  events,
+}: Pick<Context, 'config' | 'db' | 'wallet' | 'events'>) {
+  const limit = config.managerDailyLimitGwei === undefined ? undefined : BigInt(config.managerDailyLimitGwei)
+
+  return {
+    /** The manager's address, checksummed; null without a wallet. */
+    address: wallet?.address ?? null,
+
+    /**
+     * Signs: 65 bytes `r ++ s ++ v`. The record is committed before the signature is made, so none leaves without one.
+     *
+     * @throws {ApiError} MANAGER_MISSING, DAILY_LIMIT
+     */
+    async sign(request: ManagerRequest): Promise<Uint8Array> {
+      if (wallet === undefined)
+        throw new ApiError(
+          'MANAGER_MISSING',
+          'this relayer has no validators-manager key: set VALIDATORS_MANAGER_KEY_FILE and VALIDATORS_MANAGER_PASSWORD_FILE',
+        )
+      const { vault, registryRoot, validators, action, requester } = request
+      const message = { chainId: config.network.chainId, vault, validatorsRegistryRoot: registryRoot, validators }
+      const digest = await managerDigest(message)
+      const outcome = await db.transaction(async (tx) => {
+        if (limit !== undefined && action !== 'register') {
+          await lockVaultLimit(tx, vault)
+          const moved = await sumMoved(tx, vault, digest, DAY_SECONDS)
+          if (moved + request.amountGwei > limit)
+            throw new ApiError(
+              'DAILY_LIMIT',
+              `signatures of the last 24 hours move ${moved} Gwei of this vault; ${request.amountGwei} more are over MANAGER_DAILY_LIMIT_GWEI=${limit}`,
+            )
+        }
+        return insertManagerSignature(tx, { ...request, requester: requester ?? 'anybody', digest })
+      })
+      const { signature } = await wallet.sign(message)
+      if (outcome === 'inserted') events.managerSigned(action, vault, request.validatorCount, requester)
+      return signature
+    },
+  }
+}
+export type Manager = ReturnType<typeof createManager>

@@ -1,0 +1,47 @@
+/** What the validators-manager key signed: an append-only record. */
+
+import { sql } from 'drizzle-orm'
+import type { Sql } from './sql.ts'
+import { bytesParam, rows } from './sql.ts'
+
+export type ManagerAction = 'register' | 'fund' | 'withdraw' | 'consolidate'
+
+export interface ManagerRecord {
+  action: ManagerAction
+  vault: Uint8Array
+  requester: string
+  registryRoot: Uint8Array
+  validators: Uint8Array
+  validatorCount: number
+  amountGwei: bigint
+  digest: Uint8Array
+}
+
+/** One limited signature of a vault at a time, also between processes. Held to the end of the transaction. */
+export async function lockVaultLimit(tx: Sql, vault: Uint8Array): Promise<void> {
+  await tx.execute(
+    sql`select pg_advisory_xact_lock(hashtext('manager_signatures'), hashtext(${Buffer.from(vault).toString('hex')}))`,
+  )
+}
+
+/** Gwei that other signatures than this digest's moved for a vault within the last `seconds`, registrations aside. */
+export async function sumMoved(db: Sql, vault: Uint8Array, digest: Uint8Array, seconds: number): Promise<bigint> {
+  const [row] = await rows<{ sum: string | null }>(
+    db,
+    sql`select sum(amount)::text as sum from (
+          select max(amount_gwei) as amount from manager_signatures
+          where vault = ${bytesParam(vault)} and action <> 'register' and digest <> ${bytesParam(digest)}
+            and signed_at > now() - make_interval(secs => ${seconds}::float8) group by digest) moved`,
+  )
+  return BigInt(row?.sum ?? '0')
+}
+
+/** Records a signature before it is made; `exists` where the same requester was given it before. */
+export async function insertManagerSignature(tx: Sql, record: ManagerRecord): Promise<'inserted' | 'exists'> {
+  const { rowCount } = await tx.execute(sql`
+    insert into manager_signatures (action, vault, requester, registry_root, validators, validator_count, amount_gwei, digest)
+    values (${record.action}, ${bytesParam(record.vault)}, ${record.requester}, ${bytesParam(record.registryRoot)},
+            ${bytesParam(record.validators)}, ${record.validatorCount}, ${record.amountGwei.toString()}::numeric, ${bytesParam(record.digest)})
+    on conflict (digest, requester) do nothing`)
+  return rowCount === 1 ? 'inserted' : 'exists'
+}

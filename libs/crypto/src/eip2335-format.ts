@@ -1,4 +1,7 @@
-/** The file format of EIP-2335 keystores: read from untrusted JSON, every parameter checked and bounded. */
+/**
+ * The file format of EIP-2335 keystores: read from untrusted JSON, every parameter checked and bounded. Its key derivation is
+ * that of Web3 keystores, too.
+ */
 
 import { CodedError } from '@dvt-relayer/common/errors.ts'
 import { JsonField, parseJson } from './json-field.ts'
@@ -12,7 +15,7 @@ export type KeystoreErrorCode =
   | 'KEYSTORE_TOO_COSTLY'
   /** The checksum does not fit: wrong password, or a damaged file. */
   | 'KEYSTORE_PASSWORD_WRONG'
-  /** Password fits, but the secret is no BLS key: not 32 bytes, zero, or not below the group order. */
+  /** Password fits, but the secret is no key: not 32 bytes, zero, or not below the group order. */
   | 'KEYSTORE_SECRET_INVALID'
 
 /** Why a keystore cannot be used. `meta.field` is the JSON path where there is one. */
@@ -52,7 +55,7 @@ export interface Keystore {
 /** Rounds from which the key derivation counts as strong (EIP-2335's example, charon's default). */
 export const STRONG_ROUNDS = 262_144
 
-const MAX_FILE_BYTES = 1 << 20
+export const MAX_FILE_BYTES = 1 << 20
 const MAX_CIPHERTEXT_BYTES = 65_536
 const MAX_SALT_BYTES = 1_024
 /** About four seconds of one core; the usual cost is 262,144. */
@@ -62,18 +65,19 @@ const MAX_SCRYPT_BYTES = 512 * 1024 * 1024
 /** The usual p is 1. */
 const MAX_SCRYPT_PARALLEL = 8
 
-const malformed = (path: string, reason: string): KeystoreError =>
+/** The error for a wrong field of a keystore. */
+export const malformed = (path: string, reason: string): KeystoreError =>
   new KeystoreError('KEYSTORE_MALFORMED', `keystore${path === '' ? '' : `: ${path}`} ${reason}`, {
     meta: path === '' ? {} : { field: path },
   })
 
-function refuse(code: KeystoreErrorCode, field: JsonField, reason: string): KeystoreError {
+/** The error for a field that is well formed and yet cannot be used. */
+export function refuse(code: KeystoreErrorCode, field: JsonField, reason: string): KeystoreError {
   return new KeystoreError(code, `keystore: ${field.path} ${reason}`, { meta: { field: field.path } })
 }
 
-/** A module's function name, which must be one of `known`. */
-function functionOf<const T extends string>(module: JsonField, known: readonly T[]): T {
-  const field = module.get('function')
+/** This text, which must be one of `known`. @throws {KeystoreError} KEYSTORE_MALFORMED, KEYSTORE_UNSUPPORTED */
+export function oneOf<const T extends string>(field: JsonField, known: readonly T[]): T {
   const name = field.text(64)
   const found = known.find((candidate) => candidate === name)
   if (found === undefined) throw refuse('KEYSTORE_UNSUPPORTED', field, `is not ${known.join(' or ')}`)
@@ -91,7 +95,9 @@ function parseScrypt(params: JsonField): ScryptParameters {
   const n = params.get('n').integer(2)
   const r = params.get('r').integer(1)
   const p = params.get('p').integer(1)
-  if (!Number.isInteger(Math.log2(n))) throw params.get('n').fault('must be a power of two')
+  // RFC 7914, section 2: a power of two below 2^(128·r / 8).
+  if (!Number.isInteger(Math.log2(n)) || n >= 2 ** (16 * r))
+    throw params.get('n').fault('must be a power of two below 2^(16 r)')
   if (128 * r * (n + p) > MAX_SCRYPT_BYTES)
     throw refuse('KEYSTORE_TOO_COSTLY', params.get('n'), `with r and p asks for more than ${MAX_SCRYPT_BYTES} bytes`)
   if (p > MAX_SCRYPT_PARALLEL) throw refuse('KEYSTORE_TOO_COSTLY', params.get('p'), `is above ${MAX_SCRYPT_PARALLEL}`)
@@ -99,25 +105,32 @@ function parseScrypt(params: JsonField): ScryptParameters {
 }
 
 function parsePbkdf2(params: JsonField): Pbkdf2Parameters {
-  const prf = params.get('prf')
-  if (prf.text(64) !== 'hmac-sha256') throw refuse('KEYSTORE_UNSUPPORTED', prf, 'is not hmac-sha256')
+  oneOf(params.get('prf'), ['hmac-sha256'])
   const c = params.get('c').integer(1)
   if (c > MAX_PBKDF2_ROUNDS)
     throw refuse('KEYSTORE_TOO_COSTLY', params.get('c'), `is above ${MAX_PBKDF2_ROUNDS} rounds`)
   return { function: 'pbkdf2', c }
 }
 
-function readCrypto(crypto: JsonField): KeystoreCrypto {
-  const kdf = crypto.get('kdf')
-  const kdfName = functionOf(kdf, ['pbkdf2', 'scrypt'])
-  functionOf(crypto.get('checksum'), ['sha256'])
-  functionOf(crypto.get('cipher'), ['aes-128-ctr'])
-  const params = kdf.get('params')
+/**
+ * The key derivation of 32 bytes that `params` describe, its cost bounded.
+ *
+ * @throws {KeystoreError} KEYSTORE_MALFORMED, KEYSTORE_UNSUPPORTED, KEYSTORE_TOO_COSTLY
+ */
+export function readKdf(name: 'pbkdf2' | 'scrypt', params: JsonField): Kdf {
   const dklen = params.get('dklen')
   if (dklen.integer(1) !== 32) throw refuse('KEYSTORE_UNSUPPORTED', dklen, 'is not 32')
-  const cost = kdfName === 'scrypt' ? parseScrypt(params) : parsePbkdf2(params)
+  const cost = name === 'scrypt' ? parseScrypt(params) : parsePbkdf2(params)
+  return { ...cost, salt: hexUpTo(params.get('salt'), MAX_SALT_BYTES) }
+}
+
+function readCrypto(crypto: JsonField): KeystoreCrypto {
+  const kdf = crypto.get('kdf')
+  const kdfName = oneOf(kdf.get('function'), ['pbkdf2', 'scrypt'])
+  oneOf(crypto.get('checksum').get('function'), ['sha256'])
+  oneOf(crypto.get('cipher').get('function'), ['aes-128-ctr'])
   return {
-    kdf: { ...cost, salt: hexUpTo(params.get('salt'), MAX_SALT_BYTES) },
+    kdf: readKdf(kdfName, kdf.get('params')),
     checksum: crypto.get('checksum').get('message').hex(32),
     iv: crypto.get('cipher').get('params').get('iv').hex(16),
     ciphertext: hexUpTo(crypto.get('cipher').get('message'), MAX_CIPHERTEXT_BYTES),

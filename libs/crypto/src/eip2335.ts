@@ -67,7 +67,7 @@ export function passwordCandidates(password: Uint8Array | string): readonly Uint
 }
 
 /** The 32-byte key of a password, derived on libuv's threads. */
-function deriveKey(kdf: Kdf, password: Uint8Array): Promise<Buffer> {
+export function deriveKey(kdf: Kdf, password: Uint8Array): Promise<Buffer> {
   if (kdf.function === 'pbkdf2') return pbkdf2Async(password, kdf.salt, kdf.c, 32, 'sha256')
   const { n, r, p } = kdf
   return scryptAsync(password, kdf.salt, 32, { N: n, r, p, maxmem: 128 * r * (n + p + 2) + (1 << 20) })

@@ -1,11 +1,11 @@
-/** A validators-manager wallet as its owner keeps it: a Web3 Secret Storage keystore and a password file. */
+/** A validators-manager wallet as its owner keeps it, a Web3 Secret Storage keystore and a password file; and its signature. */
 
 import { createCipheriv, pbkdf2Sync, randomBytes, randomUUID } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import type { Hex } from 'viem'
-import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts'
+import { generatePrivateKey, privateKeyToAccount, privateKeyToAddress } from 'viem/accounts'
 import { keccak256 } from 'viem/utils'
 
 export interface ManagerWallet {
@@ -30,6 +30,26 @@ export async function makeManagerWallet(dir: string): Promise<ManagerWallet> {
   // Editors leave a newline behind.
   await writeFile(passwordFile, `${password}\n`, { mode: 0o600 })
   return { address, privateKey, keyFile, passwordFile }
+}
+
+/** The EIP-712 signature a vault takes, made by viem (protocol, section 10). */
+export function signValidators(
+  privateKey: Hex,
+  domain: { chainId: number; vault: Hex; version?: string },
+  message: { root: Hex; validators: Hex },
+): Promise<Hex> {
+  const { chainId, vault, version = '1' } = domain
+  return privateKeyToAccount(privateKey).signTypedData({
+    domain: { name: 'VaultValidators', version, chainId, verifyingContract: vault },
+    types: {
+      VaultValidators: [
+        { name: 'validatorsRegistryRoot', type: 'bytes32' },
+        { name: 'validators', type: 'bytes' },
+      ],
+    },
+    primaryType: 'VaultValidators',
+    message: { validatorsRegistryRoot: message.root, validators: message.validators },
+  })
 }
 
 /**

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { listRoot } from '@dvt-relayer/crypto/ssz.ts'
 import type { Hex } from 'viem'
-import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts'
+import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts'
 import { concatHex, numberToHex, slice, toHex } from 'viem/utils'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Anvil, skipWithoutAnvil, startAnvil } from '../../support/chain/anvil.ts'
@@ -11,6 +11,7 @@ import { type DepositContract, deployDepositContract, depositBySomebodyElse } fr
 import { type Outcome, writeContract } from '../../support/chain/transactions.ts'
 import { deployVault, type Vault } from '../../support/chain/vault.ts'
 import { readFixtureJson } from '../../support/fixtures.ts'
+import { signValidators } from '../../support/manager-wallet.ts'
 import { encodeDeposit } from '../../support/operator.ts'
 
 const CHAIN_ID = 31_337
@@ -20,7 +21,8 @@ const WEI = 10n ** 18n
 type Vector = Parameters<typeof depositOfVector>[0] & { deposit_data_root: string }
 const { cases: vectors } = readFixtureJson('vectors/deposit_data.json') as { cases: Vector[] }
 
-const manager = privateKeyToAccount(generatePrivateKey())
+const managerKey = generatePrivateKey()
+const manager = privateKeyToAddress(managerKey)
 let anvil: Anvil
 beforeAll(async () => {
   if (!skipWithoutAnvil) anvil = await startAnvil({ chainId: CHAIN_ID, quickFinality: true })
@@ -36,30 +38,15 @@ const turned = (bytes: Hex, place: number): Hex =>
 interface Signed {
   root: Hex
   validators: Hex
-  account?: typeof manager
+  privateKey?: Hex
   chainId?: number
   vault?: Hex
   version?: string
 }
 
-/** The manager's EIP-712 signature, made by viem. */
-function sign(vault: Vault, signed: Signed): Promise<Hex> {
-  return (signed.account ?? manager).signTypedData({
-    domain: {
-      name: 'VaultValidators',
-      version: signed.version ?? '1',
-      chainId: signed.chainId ?? CHAIN_ID,
-      verifyingContract: signed.vault ?? vault.address,
-    },
-    types: {
-      VaultValidators: [
-        { name: 'validatorsRegistryRoot', type: 'bytes32' },
-        { name: 'validators', type: 'bytes' },
-      ],
-    },
-    primaryType: 'VaultValidators',
-    message: { validatorsRegistryRoot: signed.root, validators: signed.validators },
-  })
+/** The manager's signature for this vault, but for what is given. */
+function sign(vault: Vault, { root, validators, privateKey = managerKey, ...domain }: Signed): Promise<Hex> {
+  return signValidators(privateKey, { chainId: CHAIN_ID, vault: vault.address, ...domain }, { root, validators })
 }
 
 /** A validator as the vault takes it. */
@@ -150,7 +137,7 @@ describe.skipIf(skipWithoutAnvil)('the vault', () => {
   let vault: Vault
   beforeAll(async () => {
     depositContract = await deployDepositContract(anvil)
-    vault = await deployVault(anvil, { manager: manager.address, depositContract })
+    vault = await deployVault(anvil, { manager, depositContract })
   })
 
   /** Registers over the current root with a signature for exactly that, but for what `but` says. */
@@ -195,9 +182,15 @@ describe.skipIf(skipWithoutAnvil)('the vault', () => {
       expect(await vault.register(root, validators, turned(signature, place))).toEqual(refused('InvalidSignature'))
     for (const wrong of [slice(signature, 0, 64), concatHex([signature, '0x00']), '0x', numberToHex(0, { size: 65 })])
       expect(await vault.register(root, validators, wrong as Hex)).toEqual(refused('InvalidSignature'))
-    const other = await deployVault(anvil, { manager: manager.address, depositContract })
-    const account = privateKeyToAccount(generatePrivateKey())
-    for (const but of [{ account }, { chainId: 1 }, { vault: other.address }, { version: '2' }, { root: random(32) }])
+    const other = await deployVault(anvil, { manager, depositContract })
+    const privateKey = generatePrivateKey()
+    for (const but of [
+      { privateKey },
+      { chainId: 1 },
+      { vault: other.address },
+      { version: '2' },
+      { root: random(32) },
+    ])
       expect(await register(validators, but)).toEqual(refused('InvalidSignature'))
     expect(await vault.register(root, validators, signature)).toMatchObject({ ok: true })
   })
@@ -259,7 +252,7 @@ describe.skipIf(skipWithoutAnvil)('the vault', () => {
   })
 
   it('deposits nothing and counts nothing where it cannot pay', async () => {
-    const poor = await deployVault(anvil, { manager: manager.address, depositContract, balanceEth: 63n })
+    const poor = await deployVault(anvil, { manager, depositContract, balanceEth: 63n })
     const validators = concatHex([item(poor.address, '0x01'), item(poor.address, '0x01')])
     const root = await depositContract.root()
     const signature = await sign(poor, { root, validators })
@@ -270,7 +263,7 @@ describe.skipIf(skipWithoutAnvil)('the vault', () => {
 
   it('funds the keys that it registered as type 0x02, and no others', async () => {
     const [compounding, plain] = [random(48), random(48)]
-    const other = await deployVault(anvil, { manager: manager.address, depositContract })
+    const other = await deployVault(anvil, { manager, depositContract })
     await register(item(vault.address, '0x02', 32 * ETH, compounding))
     await register(item(vault.address, '0x01', 32 * ETH, plain))
     const top = (key: Hex, amount = 5 * ETH, signature = new Uint8Array(96), at = vault.address) =>

@@ -59,9 +59,9 @@ contract Vault {
     {
         require(validatorsRegistryRoot == validatorsRegistry.get_deposit_root(), InvalidRegistryRoot());
         useSignature(validatorsRegistryRoot, validators, signature);
-        // The length alone tells the types apart, so it must be a multiple of one of them only.
+        // The length alone tells the types apart, so it must be a multiple of one of them only; 0 is of both.
         bool is01 = validators.length % LENGTH_01 == 0;
-        require(validators.length > 0 && is01 != (validators.length % LENGTH_02 == 0), InvalidLength());
+        require(is01 != (validators.length % LENGTH_02 == 0), InvalidLength());
         uint256 length = is01 ? LENGTH_01 : LENGTH_02;
         for (uint256 start = 0; start < validators.length; start += length) {
             bytes calldata item = validators[start:start + length];

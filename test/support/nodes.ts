@@ -1,12 +1,18 @@
 /** The nodes of a cluster and the clients of a relayer, as small as they can be: what existing software sends, byte for byte. */
 
-import type { ExitsResponse, ValidatorsResponse } from '@dvt-relayer/api/schemas.ts'
+import type {
+  ExitsResponse,
+  SignaturesRequest,
+  ValidatorItem,
+  ValidatorListResponse,
+  ValidatorsResponse,
+} from '@dvt-relayer/api/schemas.ts'
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls.ts'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls-blst.ts'
 import { createFastEcies, createPlainEcies } from '@dvt-relayer/crypto/ecies.ts'
-import { exitSigningRoot } from '@dvt-relayer/crypto/messages.ts'
+import { depositSigningRoot, exitSigningRoot, withdrawalCredentials } from '@dvt-relayer/crypto/messages.ts'
 import type { TestOracle } from './chain/oracles.ts'
 import type { MadeValidator } from './make-cluster.ts'
 import type { Answer } from './world.ts'
@@ -79,6 +85,85 @@ export async function sidecarRound(
     ]
   })
   return postShares(url, shareIndex, shares, headers)
+}
+
+/** The partial deposit signature of one share, as hex. */
+export function partialDeposit(
+  network: Network,
+  validator: KeyedValidator,
+  shareIndex: number,
+  deposit: Pick<ValidatorItem, 'vault' | 'amount' | 'validator_type'>,
+): string {
+  const share = validator.shares.find(({ index }) => index === BigInt(shareIndex))
+  if (share === undefined) throw new Error(`no share ${shareIndex}`)
+  const root = depositSigningRoot(network, {
+    publicKey: validator.publicKey,
+    withdrawalCredentials: withdrawalCredentials(deposit.validator_type, fromHex(deposit.vault, 20)),
+    amountGwei: BigInt(deposit.amount),
+  })
+  return toHex(engine.sign(share.secretKey, root))
+}
+
+/** `GET /validators` */
+export async function getValidators(url: string, headers: Record<string, string> = {}): Promise<ValidatorItem[]> {
+  const answer = await ask(url, '/validators', { headers })
+  if (answer.status !== 200) throw new Error(`${answer.status} ${answer.text}`)
+  return (answer.json as ValidatorListResponse).validators
+}
+
+/** What a sidecar posts for one validator in generation 4. */
+export type PostedPair = SignaturesRequest['shares'][number]
+
+/** What sidecar 2.1 signs for one validator; 2.0 leaves the public key shares out. */
+export function signedPair(
+  network: Network,
+  validator: KeyedValidator,
+  shareIndex: number,
+  item: Pick<ValidatorItem, 'vault' | 'amount' | 'validator_type' | 'validator_index'>,
+  withHints = true,
+): PostedPair {
+  return {
+    public_key: toHex(validator.publicKey),
+    exit_signature: partialExit(network, validator, shareIndex, item.validator_index),
+    deposit_signature: partialDeposit(network, validator, shareIndex, item),
+    ...(withHints && {
+      public_key_shares: validator.shares.map(({ index, publicKey }) => ({
+        share_index: Number(index),
+        public_key_share: toHex(publicKey),
+      })),
+    }),
+  }
+}
+
+/**
+ * What sidecar 2.1 does in one round: one GET, one POST with everything that lacks its index in `share_indexes_ready`. It does not
+ * look at `is_signatures_ready`.
+ */
+export async function sidecar2Round(
+  url: string,
+  network: Network,
+  validators: readonly KeyedValidator[],
+  shareIndex: number,
+  options: { headers?: Record<string, string>; withHints?: boolean } = {},
+): Promise<Answer | undefined> {
+  const byKey = new Map<string, KeyedValidator>(validators.map((validator) => [toHex(validator.publicKey), validator]))
+  const shares = (await getValidators(url, options.headers)).flatMap((item) => {
+    const validator = byKey.get(item.public_key)
+    if (validator === undefined || item.share_indexes_ready.includes(shareIndex)) return []
+    return [signedPair(network, validator, shareIndex, item, options.withHints)]
+  })
+  if (shares.length === 0) return undefined
+  return postPairs(url, shareIndex, shares, options.headers)
+}
+
+/** `POST /signatures` */
+export function postPairs(
+  url: string,
+  shareIndex: number,
+  shares: readonly PostedPair[],
+  headers: Record<string, string> = {},
+): Promise<Answer> {
+  return ask(url, '/signatures', { body: { share_index: shareIndex, shares }, headers })
 }
 
 /** `POST /exit-signature` */

@@ -4,12 +4,12 @@
  */
 
 import { fromHex } from '@dvt-relayer/common/hex.ts'
-import { depositDataRoot } from '@dvt-relayer/crypto/messages.ts'
 import type { Hex } from 'viem'
-import { concatHex, numberToHex, toHex } from 'viem/utils'
+import { concatHex } from 'viem/utils'
 import type { Beacon } from './chain/beacon.ts'
 import type { Outcome } from './chain/transactions.ts'
 import type { Vault } from './chain/vault.ts'
+import { encodeDeposit, hexOf, uint64 } from './operator-encoding.ts'
 import { type Headers, postAsOperator } from './operator-http.ts'
 import { eventually } from './world.ts'
 
@@ -123,26 +123,5 @@ const listsOf = (amounts: readonly Amount[]) => ({
 })
 
 async function askForSignature(url: string, path: string, body: object, headers?: Headers): Promise<Hex> {
-  return hexOf((await postAsOperator(url, path, body, headers))['validators_manager_signature'] as string)
-}
-
-const hexOf = (text: string | null): Hex => (text === null ? '0x' : `0x${text.replace(/^0x/i, '')}`)
-const uint64 = (value: number) => numberToHex(value, { size: 8 })
-
-/** pubkey 48 ++ deposit signature 96 ++ deposit data root 32, for type `0x02` ++ amount uint64 big-endian (protocol, section 10). */
-export function encodeDeposit(
-  vault: Hex,
-  type: '0x01' | '0x02',
-  publicKey: string,
-  amountGwei: number,
-  signature: Uint8Array,
-): Hex {
-  const deposit = {
-    publicKey: fromHex(publicKey, 48),
-    withdrawalCredentials: fromHex(`${type}${'00'.repeat(11)}${vault.slice('0x'.length)}`, 32),
-    amountGwei: BigInt(amountGwei),
-    signature,
-  }
-  const fields = [toHex(deposit.publicKey), toHex(signature), toHex(depositDataRoot(deposit))]
-  return concatHex(type === '0x01' ? fields : [...fields, uint64(amountGwei)])
+  return hexOf((await postAsOperator(url, path, body, headers))['validators_manager_signature'] as string | null)
 }

@@ -12,7 +12,7 @@ import { type Outcome, writeContract } from '../../support/chain/transactions.ts
 import { deployVault, type Vault } from '../../support/chain/vault.ts'
 import { readFixtureJson } from '../../support/fixtures.ts'
 import { signValidators } from '../../support/manager-wallet.ts'
-import { encodeDeposit } from '../../support/operator.ts'
+import { encodeDeposit } from '../../support/operator-encoding.ts'
 
 const CHAIN_ID = 31_337
 const ETH = 1_000_000_000

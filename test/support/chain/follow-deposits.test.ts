@@ -1,10 +1,10 @@
+import { randomBytes } from 'node:crypto'
 import { networks } from '@dvt-relayer/chain/networks.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
+import { createBlstEngine } from '@dvt-relayer/crypto/bls-blst.ts'
 import { depositSigningRoot } from '@dvt-relayer/crypto/messages.ts'
 import { describe, expect, it } from 'vitest'
 import { readFixtureJson } from '../fixtures.ts'
-import { createTestKeys } from '../keys.ts'
-import { engine } from '../nodes.ts'
 import { skipWithoutAnvil, startAnvil } from './anvil.ts'
 import { depositOfVector, type StandInDeposit, startBeacon } from './beacon.ts'
 import { deployDepositContract, depositBySomebodyElse } from './deposits.ts'
@@ -13,8 +13,14 @@ import { followDeposits, isValidDeposit } from './follow-deposits.ts'
 const network = networks.hoodi
 const ETH = 1_000_000_000n
 const FIRST = 5
-const [first, second, third] = createTestKeys(3, { nodes: 1, threshold: 1 })
-if (first === undefined || second === undefined || third === undefined) throw new Error('no keys')
+const engine = createBlstEngine()
+const [first, second, third] = [makeKey(), makeKey(), makeKey()]
+
+function makeKey() {
+  // Below the group order.
+  const secretKey = new Uint8Array(randomBytes(32)).fill(1, 0, 1)
+  return { secretKey, publicKey: engine.publicKeyOf(secretKey) }
+}
 
 const credentials = (byte: number) => new Uint8Array(32).fill(byte)
 

@@ -1,3 +1,4 @@
+import { createCipheriv } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type Cid, checkContent, cidOf, parseCid } from './cid.ts'
@@ -25,22 +26,22 @@ describe('known CIDs', () => {
     expect(cidOf(new Uint8Array(), 0)).toBe(EMPTY_V0)
   })
 
-  it.each([HELLO_V0, HELLO_V1_RAW])('%s is verified, and other content is not', (known) => {
-    expect(checkContent(cid(known), hello)).toBe('same')
-    expect(checkContent(cid(known), text('hello world'))).not.toBe('same')
+  it.each([HELLO_V0, HELLO_V1_RAW])('%s is verified, and other content is not', async (known) => {
+    expect(await checkContent(cid(known), hello)).toBe('same')
+    expect(await checkContent(cid(known), text('hello world'))).not.toBe('same')
   })
 
-  it('tells surely wrong content of a raw leaf from content of an encoding that is not known', () => {
-    expect(checkContent(cid(HELLO_V1_RAW), text('other'))).toBe('different')
-    expect(checkContent(cid(HELLO_V0), text('other'))).toBe('unknown')
-    expect(checkContent(cid(HELLO_V0), new Uint8Array(300_000))).toBe('unknown')
+  it('tells surely wrong content of a raw leaf from content of an encoding that is not known', async () => {
+    expect(await checkContent(cid(HELLO_V1_RAW), text('other'))).toBe('different')
+    expect(await checkContent(cid(HELLO_V0), text('other'))).toBe('unknown')
+    expect(await checkContent(cid(HELLO_V0), new Uint8Array(300_000))).toBe('unknown')
   })
 
-  it('are verified as version 1 of dag-pb', () => {
+  it('are verified as version 1 of dag-pb', async () => {
     const v1 = cid('bafybeihykld7uyxzogax6vgyvag42y7464eywpf55gxi5qpoisibh3c5wa')
     expect(v1.codec).toBe('dag-pb')
     expect(v1.digest).toEqual(cid(NO_NEWLINE_V0).digest)
-    expect(checkContent(v1, text('hello world'))).toBe('same')
+    expect(await checkContent(v1, text('hello world'))).toBe('same')
   })
 })
 
@@ -61,32 +62,95 @@ describe('parsing', () => {
     'x'.repeat(500),
   ])('refuses %j', (value) => expect(parseCid(value)).toBeUndefined())
 
-  it('cannot check other bases, codecs and hashes', () => {
+  it('cannot check other bases, codecs and hashes', async () => {
     const other = cid('zdj7Wd8AMwqnhJGQCbFxBVodGSBG84TM7Hs1rcJuQMwTyfEDS')
-    expect(checkContent(other, hello)).toBe('unknown')
+    expect(await checkContent(other, hello)).toBe('unknown')
     const sha512 = cid(`b${'afkrgq'}${'a'.repeat(104)}`)
     expect(sha512.digest).toBeUndefined()
-    expect(checkContent(sha512, hello)).toBe('unknown')
+    expect(await checkContent(sha512, hello)).toBe('unknown')
   })
 })
 
 describe('any content of one block', () => {
-  it('is verified under its own CID and no other', () => {
-    fc.assert(
-      fc.property(
+  it('is verified under its own CID and no other', async () => {
+    await fc.assert(
+      fc.asyncProperty(
         fc.uint8Array({ maxLength: 2_000 }),
         fc.constantFrom<0 | 1>(0, 1),
         fc.nat(),
-        (content, version, place) => {
+        async (content, version, place) => {
           const own = cid(cidOf(content, version))
-          expect(checkContent(own, content)).toBe('same')
+          expect(await checkContent(own, content)).toBe('same')
           const changed =
             content.length === 0
               ? Uint8Array.of(1)
               : content.with(place % content.length, ((content[place % content.length] ?? 0) + 1) & 255)
-          expect(checkContent(own, changed)).not.toBe('same')
+          expect(await checkContent(own, changed)).not.toBe('same')
         },
       ),
     )
+  })
+})
+
+const CHUNK = 256 * 1024
+/**
+ * What ipfs-unixfs-importer 17.1.1 gives to the first bytes of the AES-128-CTR key stream of a key and an iv of zeros. More than
+ * 174 chunks need a second level of nodes.
+ */
+const LARGE: readonly [number, string, string][] = [
+  [1, 'version 1, raw leaves', 'bafkreibff4imqnqq5pfbubm4boxievplul4vxzgr266pvcoxesfifwprce'],
+  [1, 'version 1, file leaves', 'bafybeia4vt2vvx4rn7dbptsj67dco4f74lirxlwastecs4oemrmzgvyrzu'],
+  [1, 'version 1, old leaves', 'bafybeif4hy4cbdoptvjdc5gljd5qhgpxieeiecs2sxkepjsbksdzo5m43m'],
+  [1, 'version 0, file leaves', 'QmQGb6CHE3S7BK7gJCBNNnDAALk8pXokXH8Krhy77nsEma'],
+  [1, 'version 0, old leaves', 'Qmb1UPD8ngtbXYVLUNnKFKoDuEHQaf8V27ptGY4NJzCVht'],
+  [CHUNK + 1, 'version 1, raw leaves', 'bafybeiarmnsuysfm6isa7dphlf65rydo7ibar5rjh4437ipzby7m4abkky'],
+  [CHUNK + 1, 'version 1, file leaves', 'bafybeib7lvoplw45kailkb4emwn7y2f35ishssc2rryuarzhd4e7vjes44'],
+  [CHUNK + 1, 'version 1, old leaves', 'bafybeigsq7ddoqd2wwyumrrifiuopybnthva7vm5a2oygxv4z2nczc3ei4'],
+  [CHUNK + 1, 'version 0, file leaves', 'QmeHYS2duenz96c1s5g5DaNHZYawncykge5CJTRuHczR15'],
+  [CHUNK + 1, 'version 0, raw leaves', 'QmPWXYeXsaH6uTFunm1DSBLFnh7uCNEuGo5Msi5gDv3sBj'],
+  [CHUNK + 1, 'version 0, old leaves', 'QmNSvtzfRCj9eDm4cyVLuLqRYtHSVfWuutWQQes9z1w5BX'],
+  [CHUNK + 1, 'version 1, raw leaves of 1 MiB', 'bafkreieouzejw6wxvukn4e7wf4b54rlmzmy6mn3wbevma2fps5ukez5qha'],
+  [4 * CHUNK + 1, 'version 1, raw leaves', 'bafybeie5f5t2zb25qzx5wc2a4rwuxaoed6jekuvmlh3h6tpihn5l35nfhu'],
+  [4 * CHUNK + 1, 'version 1, file leaves', 'bafybeifsdbloorjlffqgw2vo5k6gylhn7maj5iapjlyxz5bu4kujni2u2u'],
+  [4 * CHUNK + 1, 'version 1, old leaves', 'bafybeigs4whax7jlhk5nq6aqrmmw4x4pyskzwndmhfwk6fxdqnimcaoujm'],
+  [4 * CHUNK + 1, 'version 0, file leaves', 'QmeS5Xg8wfGYQ6ehN47wkDaCJDKdapmWRF8xRrSYAEMw5w'],
+  [4 * CHUNK + 1, 'version 0, raw leaves', 'QmYvEeGGoUk66Wo9VL3squ2FKhXgbFwvBRG18qw2GPoEdJ'],
+  [4 * CHUNK + 1, 'version 0, old leaves', 'QmeUKfPiTdPdMxWQsiF65p4uLXoHBN91eB2F8x1WuhfX6N'],
+  [4 * CHUNK + 1, 'version 1, raw leaves of 1 MiB', 'bafybeics73zsnujkgr7fxco76dwmec4iumw3cbjaci4yqyubwwv75rci6e'],
+  [174 * CHUNK, 'version 1, raw leaves', 'bafybeihc2g7zissuxsiqry6ycpliuzboaiqgnqmuqqfuu5ex64qylntplm'],
+  [174 * CHUNK + 1, 'version 1, raw leaves', 'bafybeicbswzmlaylotbe2xnhzaxs5zg5btvwlx2cjd2czmaprznra3fwca'],
+  [174 * CHUNK + 1, 'version 0, file leaves', 'QmRnxi88xtknvr7Fj3E2NBA5wBB69jjZfTMSat4vsM3BGW'],
+]
+
+describe('files of another implementation', () => {
+  const longest = Math.max(...LARGE.map(([size]) => size))
+  const stream = createCipheriv('aes-128-ctr', new Uint8Array(16), new Uint8Array(16)).update(new Uint8Array(longest))
+
+  it.each(LARGE)('of %i bytes are verified: %s', async (size, _, known) => {
+    const content = stream.subarray(0, size)
+    expect(await checkContent(cid(known), content)).toBe('same')
+    // Every layout is tried before content is refused.
+    if (size > 10 * CHUNK) return
+    const changed = Uint8Array.from(content)
+    changed[size - 1] = (changed[size - 1] ?? 0) ^ 1
+    expect(await checkContent(cid(known), changed)).not.toBe('same')
+  })
+
+  it('have the CIDs that `ipfs add` gives', () => {
+    const known = LARGE.map(([, , text]) => text)
+    for (const size of [1, CHUNK + 1, 4 * CHUNK + 1])
+      for (const version of [0, 1] as const) expect(known).toContain(cidOf(stream.subarray(0, size), version))
+  })
+
+  it('let others work while they are hashed', async () => {
+    let turns = 0
+    const turn = () => {
+      turns++
+      timer = setImmediate(turn)
+    }
+    let timer = setImmediate(turn)
+    await checkContent(cid(LARGE.at(-1)?.[2] ?? ''), stream.subarray(0, 20 * CHUNK))
+    clearImmediate(timer)
+    expect(turns).toBeGreaterThan(1)
   })
 })

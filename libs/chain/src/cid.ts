@@ -1,12 +1,13 @@
 /**
  * IPFS content identifiers, and whether content is what one names.
  *
- * A CID is a hash of an encoding of the content, not of the content. For a file of one block (up to 256 KiB) the encodings in
- * use are few, so they are made again here and compared. That is what keeps a gateway from handing out oracles of its own.
+ * A CID is a hash of an encoding of the content, not of the content. The encodings in use are few (`unixfs.ts`), so they are
+ * made again here and compared. That is what keeps a gateway from handing out oracles of its own.
  */
 
-import { createHash } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
 import { equalBytes } from '@dvt-relayer/common/hex.ts'
+import { DEFAULT_LAYOUTS, LAYOUTS, type Root, rootOf, sha256 } from './unixfs.ts'
 
 /** A CID with a SHA-256 digest: version 0 (`Qm…`), or version 1 in base32 (`b…`). */
 export interface Cid {
@@ -24,8 +25,8 @@ const CODECS = new Map<number, 'dag-pb' | 'raw'>([
   [0x70, 'dag-pb'],
   [0x55, 'raw'],
 ])
-/** The largest block of the default chunker. */
-const ONE_BLOCK = 256 * 1024
+/** Chunks of a large file that are hashed at once: some milliseconds. */
+const CHUNKS_AT_ONCE = 16
 
 /** The CID of a text, `ipfs://` or `/ipfs/` before it stripped; undefined when it is none. */
 export function parseCid(text: string): Cid | undefined {
@@ -43,50 +44,41 @@ export function parseCid(text: string): Cid | undefined {
 }
 
 /**
- * Whether the content is what the CID names.
+ * Whether the content is what the CID names. Large content is hashed in portions, others work between them.
  *
  * @returns `different` when it surely is not; `unknown` when the CID may stand for an encoding that is not known here
  */
-export function checkContent(cid: Cid, content: Uint8Array): 'same' | 'different' | 'unknown' {
+export async function checkContent(cid: Cid, content: Uint8Array): Promise<'same' | 'different' | 'unknown'> {
   const { codec, digest } = cid
   if (codec === undefined || digest === undefined) return 'unknown'
-  const names = (block: Uint8Array) => equalBytes(sha256(block), digest)
-  if (codec === 'raw') return names(content) ? 'same' : 'different'
-  if (content.length > ONE_BLOCK) return 'unknown'
-  return unixFsBlocks(content).some(names) ? 'same' : 'unknown'
+  if (codec === 'raw') return equalBytes(sha256(content), digest) ? 'same' : 'different'
+  const version = cid.text.startsWith('Qm') ? 0 : 1
+  for (const layout of LAYOUTS) {
+    const steps = rootOf(content, layout, version)
+    let step = steps.next()
+    for (let chunks = 1; step.done !== true; chunks++) {
+      if (chunks % CHUNKS_AT_ONCE === 0) await setImmediate()
+      step = steps.next()
+    }
+    const root = step.value
+    if (root.codec === codec && equalBytes(root.digest, digest)) return 'same'
+  }
+  return 'unknown'
 }
 
-/** The CID that `ipfs add` gives to a small file: version 0, or version 1 with a raw leaf. */
+/** The CID that `ipfs add` gives to a file: version 0, or version 1 with raw leaves. */
 export function cidOf(content: Uint8Array, version: 0 | 1 = 0): string {
-  if (content.length > ONE_BLOCK) throw new TypeError('a file of one block only')
-  if (version === 1) return `b${encodeBase32(Uint8Array.of(1, 0x55, 0x12, 0x20, ...sha256(content)))}`
-  const [block] = unixFsBlocks(content)
-  return encodeBase58(Uint8Array.of(0x12, 0x20, ...sha256(block ?? new Uint8Array())))
+  const { codec, digest } = finish(rootOf(content, DEFAULT_LAYOUTS[version], version))
+  if (version === 0) return encodeBase58(Uint8Array.of(0x12, 0x20, ...digest))
+  return `b${encodeBase32(Uint8Array.of(1, codec === 'raw' ? 0x55 : 0x70, 0x12, 0x20, ...digest))}`
 }
 
-/**
- * A file of one block as UnixFS inside dag-pb: `PBNode{1: Data}`, `Data{1: type, 2: content, 3: size}`, type 2 (file) or 0
- * (raw, the old form of a leaf), the size left out by some, as is an empty content.
- */
-function unixFsBlocks(content: Uint8Array): Uint8Array[] {
-  const body = content.length === 0 ? Buffer.alloc(0) : Buffer.concat([field(2, content.length), content])
-  const size = Buffer.from([0x18, ...varint(content.length)])
-  return [2, 0].flatMap((type) =>
-    [size, Buffer.alloc(0)].map((tail) => {
-      const data = Buffer.concat([Buffer.from([0x08, type]), body, tail])
-      return Buffer.concat([field(1, data.length), data])
-    }),
-  )
+function finish(steps: Generator<void, Root>): Root {
+  for (;;) {
+    const step = steps.next()
+    if (step.done === true) return step.value
+  }
 }
-
-/** Tag and length of a protobuf field of bytes. */
-const field = (number: number, length: number) => Buffer.from([(number << 3) | 2, ...varint(length)])
-
-function varint(value: number): number[] {
-  return value < 0x80 ? [value] : [(value & 0x7f) | 0x80, ...varint(value >>> 7)]
-}
-
-const sha256 = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest()
 
 /** The digest of a SHA-256 multihash: code 0x12, length 0x20. */
 function digestOf(multihash: Uint8Array): Uint8Array | undefined {

@@ -83,7 +83,7 @@ export function isRegistrationAmount(type: ValidatorType, amountGwei: bigint): b
 }
 
 /** Whether bytes of a registration or funding could be of either type: 23 of type `0x01` are as long as 22 of type `0x02`. */
-export function isAmbiguousLength(validators: Uint8Array): boolean {
+export function isAmbiguousLength(validators: Pick<Uint8Array, 'length'>): boolean {
   return Object.values(ENTRY_BYTES).every((size) => validators.length % size === 0)
 }
 

@@ -148,7 +148,7 @@ describe('against our relayer', () => {
     const warned = find(REJECTED)
     expect(warned).toMatchObject([{ code: 'SIGNATURE_WRONG', count: 2, share_index: 1, validator_indexes: [7, 8] }])
     expect(text.join('')).not.toContain('said the relayer')
-    expect(await sidecar.metrics()).toMatch(/dvt_sidecar_signatures_rejected_total [4-9]/)
+    expect(await sidecar.metrics()).toMatch(/dvt_sidecar_signatures_rejected_total{kind="exit"} [4-9]/)
   })
 })
 
@@ -182,7 +182,7 @@ describe('against an existing relayer', () => {
     expect(new Set(relayer.posts.map(({ signature }) => signature)).size).toBe(1)
     for (const [place, time] of times.entries())
       if (place > 0) expect(time - (times[place - 1] ?? 0)).toBeGreaterThan(POLL_MS * 0.8)
-    expect(await sidecar.metrics()).toContain('dvt_sidecar_signatures_total 1\n')
+    expect(await sidecar.metrics()).toContain('dvt_sidecar_signatures_total{kind="exit"} 1\n')
   })
 
   it('signs anew when the index changes', async () => {
@@ -240,7 +240,7 @@ describe('its own pages', () => {
     expect(ready.status).toBe(200)
     expect(JSON.parse(ready.text)).toEqual({
       status: 'ready',
-      checks: { keys: { ok: true }, relayer: { ok: true }, network: { ok: true } },
+      checks: { keys: { ok: true }, relayer: { ok: true }, network: { ok: true }, journal: { ok: true } },
     })
     const { text } = await get('/metrics?x=1')
     expect(text).toContain('dvt_sidecar_keys 12\n')

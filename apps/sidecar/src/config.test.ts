@@ -15,6 +15,8 @@ describe('readConfig', () => {
       lockHashes: [],
     })
     expect([config.consensus, config.http]).toEqual([undefined, undefined])
+    expect([config.generation, config.lists]).toEqual(['auto', ['exits', 'validators']])
+    expect(config.deposits).toEqual({ allowedVaults: [], journalFile: resolve('data/deposits.journal') })
     expect(config.log).toEqual({ level: 'info', format: 'plain' })
   })
 
@@ -41,7 +43,23 @@ describe('readConfig', () => {
     ])
   })
 
+  it('reads generation, vaults and journal', () => {
+    const read = (more: Record<string, string>) => readConfig({ ...good, ...more }).config
+    expect(read({ GENERATION: '3' }).lists).toEqual(['exits'])
+    expect(read({ GENERATION: '4' }).lists).toEqual(['validators'])
+    expect(read({ GENERATION: 'AUTO' }).generation).toBe('auto')
+    expect(read({ JOURNAL_FILE: '/var/lib/x' }).deposits.journalFile).toBe('/var/lib/x')
+    const vault = '8Ae5c1046158526Cf236f74D8FB88fabE2E94ACa'
+    const spellings = [`0x${vault}`, `0x${vault.toLowerCase()}`, ` ${vault.toUpperCase()}`]
+    expect(read({ ALLOWED_VAULTS: spellings.join(',') }).deposits.allowedVaults).toEqual(
+      Array.from(spellings, () => `0x${vault.toLowerCase()}`),
+    )
+  })
+
   it.each([
+    [{ GENERATION: '5' }, /GENERATION must be one of auto, 3, 4/],
+    [{ ALLOWED_VAULTS: '0x12' }, /ALLOWED_VAULTS must be addresses/],
+    [{ ALLOWED_VAULTS: '0x8ae5c1046158526Cf236f74D8FB88fabE2E94ACa' }, /right checksum/],
     [{ OBOL_NODE_INDEX: '0', OBOL_NODE_INDEXES: '0' }, /keep one/],
     [{ OBOL_NODE_INDEXES: '0,1' }, /needs OBOL_KEYSTORES_DIR_TEMPLATE/],
     [{ OBOL_NODE_INDEXES: '1,1', OBOL_KEYSTORES_DIR_TEMPLATE: 'n{node_index}' }, /twice/],

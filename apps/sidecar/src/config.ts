@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { parseNetwork } from '@dvt-relayer/chain/networks.ts'
 import { BootError } from '@dvt-relayer/common/errors.ts'
-import { parseHex } from '@dvt-relayer/common/hex.ts'
+import { parseHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { LOG_SETTINGS } from '@dvt-relayer/common/log-settings.ts'
 import type { LogFormat, LogLevel } from '@dvt-relayer/common/logger.ts'
 import type { Environment, SettingsOf } from '@dvt-relayer/common/settings.ts'
@@ -12,6 +12,7 @@ import {
   custom,
   integer,
   list,
+  oneOf,
   optional,
   readSettings,
   secret,
@@ -19,6 +20,8 @@ import {
   url,
   withDefault,
 } from '@dvt-relayer/common/settings.ts'
+import { parseAddress } from '@dvt-relayer/crypto/address.ts'
+import type { ListName } from './lists.ts'
 
 const seconds = (description: string, example: string) => integer(1, 3600, { description, example })
 
@@ -32,6 +35,23 @@ function parseHash(value: string): Uint8Array {
   const bytes = parseHex(value, 32)
   if (bytes === undefined) throw new Error('must be a lock_hash: hex of 32 bytes')
   return bytes
+}
+
+function parseVault(value: string): string {
+  const bytes = parseAddress(value)
+  if (bytes === undefined)
+    throw new Error(
+      'must be addresses: 0x and 40 hex digits each, and with upper and lower case mixed a right checksum',
+    )
+  return toHex(bytes)
+}
+
+/** Generations of the protocol, and which lists each has. */
+const GENERATIONS = ['auto', '3', '4'] as const
+const LISTS_OF: Readonly<Record<(typeof GENERATIONS)[number], readonly ListName[]>> = {
+  auto: ['exits', 'validators'],
+  '3': ['exits'],
+  '4': ['validators'],
 }
 
 /** Operators of a cluster lock, at most (protocol section 11). */
@@ -52,6 +72,33 @@ export const SIDECAR_SETTINGS = {
   POLL_INTERVAL: withDefault(
     seconds('seconds between two polls of a relayer without long polling, and between two posts of one signature', '2'),
     2,
+  ),
+  GENERATION: withDefault(
+    oneOf(GENERATIONS, {
+      description:
+        'generation of the protocol: 3 signs exits, 4 exits with their deposits, auto whatever lists the relayer has',
+      example: '4',
+    }),
+    'auto' as const,
+  ),
+  ALLOWED_VAULTS: withDefault(
+    list(
+      custom(parseVault, {
+        description:
+          "vaults deposits may be signed for, comma separated; unset, the withdrawal address in the validator's cluster lock",
+        example: '0xAC0F906E433d58FA868F936E8A43230473652885',
+      }),
+    ),
+    [],
+    '',
+  ),
+  JOURNAL_FILE: withDefault(
+    text({
+      description:
+        'file that remembers the one vault each validator may ever deposit to; made with the first deposit that is signed, one for each sidecar, to be kept as long as the keys',
+      example: './data/deposits.journal',
+    }),
+    './data/deposits.journal',
   ),
   CLUSTER_TYPE: withDefault(
     custom(parseClusterType, { description: 'kind of cluster this node is part of; OBOL', example: 'OBOL' }),
@@ -94,7 +141,7 @@ export const SIDECAR_SETTINGS = {
     list(
       url({
         description:
-          'consensus node URLs, comma separated; set, no exit is signed for an index that belongs to another key',
+          'consensus node URLs, comma separated; set, no exit is signed for an index that belongs to another key, and no deposit for a key that has one',
         example: 'http://127.0.0.1:5052',
       }),
     ),
@@ -153,6 +200,14 @@ export interface SidecarConfig {
     /** A full list, and a look at the relayer's network, at least this often. */
     healIntervalMs: number
   }
+  readonly generation: (typeof GENERATIONS)[number]
+  /** The lists that are followed. */
+  readonly lists: readonly ListName[]
+  readonly deposits: {
+    /** Lower-case hex with `0x`; empty: what the cluster lock says. */
+    allowedVaults: readonly string[]
+    journalFile: string
+  }
   readonly obol: { nodes: readonly ObolNodeSource[]; lockHashes: readonly Uint8Array[] }
   /** Undefined: the chain is not asked. */
   readonly consensus: { endpoints: readonly URL[]; timeoutMs: number; retryTimeoutMs: number } | undefined
@@ -183,6 +238,9 @@ export function readConfig(environment: Environment): { config: SidecarConfig; w
       pollIntervalMs: values.POLL_INTERVAL * 1000,
       healIntervalMs: HEAL_INTERVAL_MS,
     },
+    generation: values.GENERATION,
+    lists: LISTS_OF[values.GENERATION],
+    deposits: { allowedVaults: values.ALLOWED_VAULTS, journalFile: resolve(values.JOURNAL_FILE) },
     obol: { nodes: nodeSources(values), lockHashes: values.CLUSTER_LOCK_HASHES },
     consensus:
       values.CONSENSUS_ENDPOINT.length === 0

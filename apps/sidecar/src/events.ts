@@ -6,13 +6,30 @@ import type { HttpOutcome } from '@dvt-relayer/common/http-client.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createMetrics } from '@dvt-relayer/common/metrics.ts'
 import type { ClusterLock } from '@dvt-relayer/crypto/cluster-lock.ts'
-import { type Check, type Refusal, type RelayerRequest, SIDECAR_METRICS } from './metrics.ts'
+import type { ListName } from './lists.ts'
+import {
+  type Check,
+  DEPOSIT_REFUSALS,
+  KINDS,
+  type KindCounts,
+  REFUSALS,
+  type Refusal,
+  type RelayerRequest,
+  SIDECAR_METRICS,
+} from './metrics.ts'
 
 export { SIDECAR_METRICS } from './metrics.ts'
 
 /** Validator indexes a log line names before it is cut. */
 const SHOWN = 10
 const shown = <T>(items: readonly T[]): readonly T[] => items.slice(0, SHOWN)
+
+/** What a refusal names besides the validators: the vaults asked for, and the lines of the journal that stand against them. */
+export interface RefusalDetails {
+  readonly vaults?: readonly string[]
+  readonly journal?: string
+  readonly journalLines?: readonly number[]
+}
 
 /** Creates the events of one sidecar. */
 export function createEvents(logger: Logger) {
@@ -77,38 +94,72 @@ export function createEvents(logger: Logger) {
       metrics.observe('dvt_sidecar_relayer_request_seconds', seconds, { request })
       logger.debug({ request, outcome, ms: Math.round(seconds * 1000) }, 'relayer asked')
     },
-    longPolling: (isOn: boolean) =>
-      logger.info(isOn ? 'relayer knows long polling' : 'relayer does not know long polling: it is polled'),
+    listSeen: (list: ListName, isKnown: boolean) =>
+      logger.info({ list: `GET /${list}` }, isKnown ? 'relayer has the list' : 'relayer does not have the list'),
+    longPolling: (list: ListName, isOn: boolean) =>
+      logger.info(
+        { list: `GET /${list}` },
+        isOn ? 'relayer knows long polling' : 'relayer does not know long polling: it is polled',
+      ),
+
+    // The deposit journal
+    anyVault: (validators: number) =>
+      logger.warn(
+        { validators },
+        'deposits are signed for any vault the relayer names: the cluster lock names no withdrawal address, so set ALLOWED_VAULTS',
+      ),
+    journalOpened(journal: string, keys: number): void {
+      metrics.set('dvt_sidecar_journal_keys', keys)
+      logger.info({ journal, keys }, 'deposit journal opened')
+    },
+    journalRepaired: (journal: string, line: number) =>
+      logger.warn({ journal, line }, 'the last line of the deposit journal was cut off by a crash and is removed'),
+    keysBound(keys: number, count: number): void {
+      metrics.set('dvt_sidecar_journal_keys', keys)
+      logger.info({ count, keys }, 'validators bound to their vault for good')
+    },
 
     // The main job
-    exitsListed: (open: number) => metrics.set('dvt_sidecar_exits_open', open),
+    listApplied: (list: ListName, open: number) => metrics.set(`dvt_sidecar_${list}_open`, open),
     itemsDropped(count: number): void {
       metrics.count('dvt_sidecar_list_items_dropped_total', {}, count)
       logger.debug({ count }, 'items of the list were left out')
     },
-    exitsSigned(count: number): void {
-      metrics.count('dvt_sidecar_signatures_total', {}, count)
-      logger.debug({ count }, 'exits signed')
+    signed(counts: KindCounts): void {
+      for (const kind of KINDS) metrics.count('dvt_sidecar_signatures_total', { kind }, counts[kind])
+      logger.debug({ exits: counts.exit, deposits: counts.deposit }, 'signed')
     },
-    /** Told once per exit and reason. */
-    exitsRefused(reason: Refusal, validatorIndexes: readonly number[]): void {
+    /** Told once for each reason and what was wanted. */
+    refused(reason: Refusal, validatorIndexes: readonly number[], details: RefusalDetails = {}): void {
       metrics.count('dvt_sidecar_refusals_total', { reason }, validatorIndexes.length)
       logger.warn(
-        { reason, count: validatorIndexes.length, validator_indexes: shown(validatorIndexes) },
-        'exits refused by policy',
+        {
+          reason,
+          meaning: REFUSALS[reason],
+          count: validatorIndexes.length,
+          validator_indexes: shown(validatorIndexes),
+          ...(details.vaults === undefined ? {} : { vaults: shown(details.vaults) }),
+          ...(details.journal === undefined ? {} : { journal: details.journal }),
+          ...(details.journalLines === undefined ? {} : { journal_lines: details.journalLines }),
+        },
+        DEPOSIT_REFUSALS.has(reason) ? 'deposits refused by policy' : 'exits refused by policy',
       )
     },
     policyUnavailable: (waiting: number) =>
       logger.debug({ waiting }, 'nothing is signed while the consensus node cannot be asked'),
-    signaturesPosted(shareIndex: number, count: number, firstTime: number): void {
-      metrics.count('dvt_sidecar_signatures_posted_total', {}, count)
-      if (firstTime > 0) logger.info({ share_index: shareIndex, count: firstTime }, 'partial signatures handed in')
+    signaturesPosted(list: ListName, shareIndex: number, counts: KindCounts, firstTime: number): void {
+      for (const kind of KINDS) metrics.count('dvt_sidecar_signatures_posted_total', { kind }, counts[kind])
+      if (firstTime > 0)
+        logger.info({ list: `GET /${list}`, share_index: shareIndex, count: firstTime }, 'partial signatures handed in')
     },
-    signaturesRejected: (count: number) => metrics.count('dvt_sidecar_signatures_rejected_total', {}, count),
-    /** Told once per exit and code; `LISTED` where the relayer's list says so. */
-    rejectionSeen: (code: string, shareIndex: number, validatorIndexes: readonly number[]) =>
+    signaturesRejected(counts: KindCounts): void {
+      for (const kind of KINDS) metrics.count('dvt_sidecar_signatures_rejected_total', { kind }, counts[kind])
+    },
+    /** Told once for each code and what was wanted; `LISTED` where the relayer's list says so. */
+    rejectionSeen: (list: ListName, code: string, shareIndex: number, validatorIndexes: readonly number[]) =>
       logger.warn(
         {
+          list: `GET /${list}`,
           code,
           share_index: shareIndex,
           count: validatorIndexes.length,
@@ -116,8 +167,8 @@ export function createEvents(logger: Logger) {
         },
         'relayer rejects partial signatures: its cluster lock may differ from ours, or somebody else posts for this node',
       ),
-    postFailed: (err: unknown, shareIndex: number, count: number) =>
-      logger.warn({ err, share_index: shareIndex, count }, 'post failed, it is tried again'),
+    postFailed: (err: unknown, list: ListName, shareIndex: number, count: number) =>
+      logger.warn({ err, list: `GET /${list}`, share_index: shareIndex, count }, 'post failed, it is tried again'),
     batchAnswered: (seconds: number) => metrics.observe('dvt_sidecar_sign_seconds', seconds),
     loopFailed: (err: unknown) => logger.error({ err }, 'a round failed unexpectedly, the next one comes'),
   }

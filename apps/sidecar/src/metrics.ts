@@ -4,40 +4,86 @@ import { HTTP_OUTCOMES } from '@dvt-relayer/common/http-client.ts'
 import type { MetricDefinitions } from '@dvt-relayer/common/metrics.ts'
 
 /** What the sidecar depends on, as `/ready` names it. */
-export const CHECKS = ['keys', 'relayer', 'network', 'consensus'] as const
+export const CHECKS = ['keys', 'relayer', 'network', 'journal', 'consensus'] as const
 export type Check = (typeof CHECKS)[number]
 
 /** What is asked of the relayer. */
-export const RELAYER_REQUESTS = ['info', 'exits', 'exit_signature'] as const
+export const RELAYER_REQUESTS = ['info', 'exits', 'validators', 'exit_signature', 'signatures'] as const
 export type RelayerRequest = (typeof RELAYER_REQUESTS)[number]
 
-/** Why an exit is not signed. */
-export const REFUSALS = ['index_taken', 'key_has_other_index', 'index_impossible'] as const
-export type Refusal = (typeof REFUSALS)[number]
+/** What is signed. */
+export const KINDS = ['exit', 'deposit'] as const
+export type Kind = (typeof KINDS)[number]
+/** How many signatures of each kind. */
+export type KindCounts = Readonly<Record<Kind, number>>
+
+/** Why something is not signed, and what that means for whoever reads it in the log. */
+export const REFUSALS = {
+  index_taken: 'the chain has given this validator index to another key',
+  key_has_other_index: 'the chain knows this key under another validator index',
+  index_impossible: 'no validator can ever have this index',
+  vault_not_allowed: 'ALLOWED_VAULTS does not name this vault: add it if it is yours',
+  vault_not_in_lock:
+    'the cluster lock names another withdrawal address for this validator, and that alone may get its deposit',
+  vault_changed:
+    'the journal binds this validator to another vault for good, because a deposit signature for that one may exist; only if you are certain that it is worthless: stop the sidecar, remove the lines named here from the journal, start it again',
+  amount_not_allowed: 'a validator of type 0x01 deposits exactly 32 ETH, one of type 0x02 from 32 to 2048 ETH',
+  key_on_chain: 'the chain knows this key already: it needs no deposit',
+} as const
+export type Refusal = keyof typeof REFUSALS
+const REASONS = Object.keys(REFUSALS)
+/** Those that leave the exit of the validator free to be signed alone. */
+export const DEPOSIT_REFUSALS: ReadonlySet<Refusal> = new Set([
+  'vault_not_allowed',
+  'vault_not_in_lock',
+  'vault_changed',
+  'amount_not_allowed',
+  'key_on_chain',
+])
 
 export const SIDECAR_METRICS = {
   dvt_sidecar_keys: { type: 'gauge', help: 'Key shares this sidecar can sign with' },
   dvt_sidecar_up: {
     type: 'gauge',
-    help: 'Whether something the sidecar depends on was last seen working (1) or not (0); 1 for a consensus node that is not set',
+    help: 'Whether something the sidecar depends on was last seen working (1) or not (0); 1 for what is not used',
     labels: { check: CHECKS },
   },
-  dvt_sidecar_exits_open: { type: 'gauge', help: 'Listed exits that still wait for a signature of this sidecar' },
+  dvt_sidecar_exits_open: {
+    type: 'gauge',
+    help: 'Exits of GET /exits that still wait for a signature of this sidecar',
+  },
+  dvt_sidecar_validators_open: {
+    type: 'gauge',
+    help: 'Validators of GET /validators that still wait for the signatures of this sidecar',
+  },
   dvt_sidecar_list_items_dropped_total: {
     type: 'counter',
     help: 'Items of the relayer that were left out: malformed, or a second one for the same key',
   },
-  dvt_sidecar_signatures_total: { type: 'counter', help: 'Partial signatures made' },
+  dvt_sidecar_signatures_total: {
+    type: 'counter',
+    help: 'Partial signatures made, by what is signed',
+    labels: { kind: KINDS },
+  },
   dvt_sidecar_refusals_total: {
     type: 'counter',
-    help: 'Exits the policy refused to sign, by reason',
-    labels: { reason: REFUSALS },
+    help: 'Exits and deposits the policy refused to sign, by reason',
+    labels: { reason: REASONS },
   },
   dvt_sidecar_signatures_posted_total: {
     type: 'counter',
-    help: 'Partial signatures the relayer took, repeats included',
+    help: 'Partial signatures the relayer took, repeats included, by what is signed',
+    labels: { kind: KINDS },
   },
-  dvt_sidecar_signatures_rejected_total: { type: 'counter', help: 'Partial signatures the relayer said are wrong' },
+  dvt_sidecar_signatures_rejected_total: {
+    type: 'counter',
+    help: 'Partial signatures the relayer said are wrong, by what is signed',
+    labels: { kind: KINDS },
+  },
+  dvt_sidecar_journal_keys: {
+    type: 'gauge',
+    help: 'Validator keys the journal binds to a vault; 0 before it is opened',
+  },
   dvt_sidecar_relayer_requests_total: {
     type: 'counter',
     help: 'Requests to the relayer, by request and outcome',
@@ -45,7 +91,7 @@ export const SIDECAR_METRICS = {
   },
   dvt_sidecar_relayer_request_seconds: {
     type: 'histogram',
-    help: 'Duration of requests to the relayer; those for exits include the time they wait for news',
+    help: 'Duration of requests to the relayer; those for lists include the time they wait for news',
     labels: { request: RELAYER_REQUESTS },
     buckets: [0.005, 0.02, 0.1, 0.5, 2, 10, 30],
   },

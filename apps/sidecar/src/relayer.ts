@@ -2,24 +2,39 @@
 
 import { createRelayerClient, type RelayerClient, type Send } from '@dvt-relayer/api/client.ts'
 import { routes } from '@dvt-relayer/api/routes.ts'
-import { ExitItem, SharesResponse } from '@dvt-relayer/api/schemas.ts'
+import { ExitItem, SharesResponse, ValidatorItem } from '@dvt-relayer/api/schemas.ts'
 import { createHttpClient, HTTP_OUTCOMES, HttpError, type HttpOutcome } from '@dvt-relayer/common/http-client.ts'
+import type { TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { SidecarConfig } from './config.ts'
 import type { Events } from './events.ts'
 import type { RelayerRequest } from './metrics.ts'
 
-/** About 200,000 exits. */
+/** About 200,000 items. */
 const MAX_LIST_BYTES = 64 * 1024 * 1024
+/** Of an answer of tiny items not all are looked at. */
+const MAX_ITEMS = 500_000
 const MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 const REQUESTS: Readonly<Record<string, RelayerRequest>> = {
   [routes.getInfo.path]: 'info',
   [routes.getExits.path]: 'exits',
+  [routes.getValidators.path]: 'validators',
   [routes.postExitSignature.path]: 'exit_signature',
+  [routes.postSignatures.path]: 'signatures',
 }
 
-const itemCheck = Compile(ExitItem)
+/** The field of a list's answer that holds its items, and what an item must be. */
+const LISTS: Readonly<Record<string, { field: string; isItem: (item: unknown) => boolean }>> = {
+  [routes.getExits.path]: { field: 'exits', isItem: checkOf(ExitItem) },
+  [routes.getValidators.path]: { field: 'validators', isItem: checkOf(ValidatorItem) },
+}
+
+function checkOf(schema: TSchema): (item: unknown) => boolean {
+  const check = Compile(schema)
+  return (item) => check.Check(item)
+}
+
 const sharesCheck = Compile(SharesResponse)
 
 /** Creates the client. Credentials in the endpoint's URL become Basic authentication; redirects are refused. */
@@ -31,6 +46,7 @@ export function createRelayer(config: SidecarConfig['relayer'], events: Events):
   })
   const send: Send = async ({ method, path, query, body, extraMs, signal }) => {
     const request = REQUESTS[path] ?? 'info'
+    const list = method === 'GET' ? LISTS[path] : undefined
     const start = performance.now()
     let outcome: HttpOutcome = 'ok'
     try {
@@ -41,13 +57,13 @@ export function createRelayer(config: SidecarConfig['relayer'], events: Events):
         extraMs,
         signal,
         ...(body === undefined ? {} : { body, accepts: (status) => (status >= 200 && status < 300) || status === 422 }),
-        ...(path === routes.getExits.path ? { maxBytes: MAX_LIST_BYTES } : {}),
+        ...(list === undefined ? {} : { maxBytes: MAX_LIST_BYTES }),
       })
-      if (method === 'POST') return readVerdict(answer.status, answer.bytes, answer.host)
+      if (method === 'POST') return readVerdict(path, answer.status, answer.bytes, answer.host)
       const value = parseJson(answer.bytes)
       if (value === undefined)
         throw new HttpError('HTTP_INVALID', answer.host, `the answer of ${answer.host} to GET ${path} is not JSON`)
-      return path === routes.getExits.path ? withoutStrangeItems(value, events) : value
+      return list === undefined ? value : withoutStrangeItems(value, list, events)
     } catch (error) {
       outcome = outcomeOf(error)
       throw error
@@ -61,13 +77,11 @@ export function createRelayer(config: SidecarConfig['relayer'], events: Events):
 /**
  * The body of an answer to a post. A 2xx is good whatever its body; a 422 is an answer only where it says which items failed.
  */
-function readVerdict(status: number, bytes: Uint8Array, host: string): unknown {
+function readVerdict(path: string, status: number, bytes: Uint8Array, host: string): unknown {
   const value = parseJson(bytes)
   if (status !== 422) return value
   if (sharesCheck.Check(value) && value.failures !== undefined && value.failures.length > 0) return value
-  throw new HttpError('HTTP_STATUS', host, `POST ${routes.postExitSignature.path} at ${host} answers with status 422`, {
-    status,
-  })
+  throw new HttpError('HTTP_STATUS', host, `POST ${path} at ${host} answers with status 422`, { status })
 }
 
 function parseJson(bytes: Uint8Array): unknown {
@@ -82,15 +96,22 @@ function parseJson(bytes: Uint8Array): unknown {
  * A list without the items that are not what the protocol says, so that one of them does not hide the others: existing relayers
  * store keys off the curve, share index 0, negative indexes and other spellings, whoever posts them.
  */
-function withoutStrangeItems(list: unknown, events: Events): unknown {
-  if (typeof list !== 'object' || list === null || !('exits' in list) || !Array.isArray(list.exits)) return list
-  const revision =
-    'revision' in list && Number.isSafeInteger(list.revision) && Number(list.revision) >= 0
-      ? { revision: list.revision }
-      : {}
-  const exits = list.exits.map(withGoodIndexes).filter((item) => itemCheck.Check(item))
-  if (exits.length < list.exits.length) events.itemsDropped(list.exits.length - exits.length)
-  return { exits, ...revision }
+function withoutStrangeItems(
+  answer: unknown,
+  { field, isItem }: { field: string; isItem: (item: unknown) => boolean },
+  events: Events,
+): unknown {
+  if (typeof answer !== 'object' || answer === null) return answer
+  const { [field]: list, revision } = answer as Record<string, unknown>
+  if (!Array.isArray(list)) return answer
+  const items: unknown[] = []
+  for (let place = 0; place < Math.min(list.length, MAX_ITEMS); place++) {
+    const item = withGoodIndexes(list[place])
+    if (isItem(item)) items.push(item)
+  }
+  if (items.length < list.length) events.itemsDropped(list.length - items.length)
+  const isRevision = Number.isSafeInteger(revision) && Number(revision) >= 0
+  return { [field]: items, ...(isRevision ? { revision } : {}) }
 }
 
 const INDEX_LISTS = ['share_indexes_ready', 'share_indexes_unverified', 'share_indexes_rejected'] as const

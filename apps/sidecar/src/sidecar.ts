@@ -6,18 +6,26 @@ import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
 import { createLogger, type Logger } from '@dvt-relayer/common/logger.ts'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls-blst.ts'
+import { createBook } from './book.ts'
 import type { SidecarConfig } from './config.ts'
 import type { Context } from './context.ts'
+import { createDepositPolicy } from './deposit-policy.ts'
 import { createEvents, type Events } from './events.ts'
-import { createExitBook } from './exit-book.ts'
-import { checkRelayerNetwork, startFollowing } from './follow-exits.ts'
+import { startFollowing } from './follow-lists.ts'
 import { createHealth, type Health } from './health.ts'
 import { startHttp } from './http.ts'
+import { createJournal } from './journal.ts'
+import type { KeyShare } from './keystores/keystore.ts'
 import { openObolKeystore } from './keystores/obol.ts'
+import { createListStates } from './list-states.ts'
+import type { ListName } from './lists.ts'
+import { CHECKS, type Check } from './metrics.ts'
+import { checkRelayerNetwork } from './network-check.ts'
 import { createPolicy } from './policy.ts'
 import { createRelayer } from './relayer.ts'
 import { startSigning } from './sign-loop.ts'
 import { checkConsensus, startWatchingConsensus } from './watch-consensus.ts'
+import { checkJournal, startWatchingJournal } from './watch-journal.ts'
 
 /** A running sidecar. */
 export interface Sidecar extends AsyncDisposable {
@@ -63,32 +71,42 @@ async function compose(
 ): Promise<Sidecar> {
   for (const warning of warnings) logger.warn({ warning }, 'check the settings')
   const events = createEvents(logger)
+  const signsDeposits = config.lists.includes('validators')
+  const unused = new Set<Check>()
+  if (!signsDeposits) unused.add('journal')
+  if (config.consensus === undefined) unused.add('consensus')
   const health = createHealth(
-    ['keys', 'relayer', 'network', ...(config.consensus ? (['consensus'] as const) : [])],
+    CHECKS.filter((check) => !unused.has(check)),
     events,
   )
+  // What nobody asked for cannot be down: an alarm on 0 stays quiet.
+  for (const check of unused) events.metrics.set('dvt_sidecar_up', 1, { check })
   const http = config.http && lifetime.use('http', await startHttp(config.http, { health, metrics: events.metrics }))
 
+  const journal = lifetime.use('journal', createJournal(config.deposits.journalFile, events))
+  if (signsDeposits) await checkJournal(journal, health, config.generation === '4')
   const relayer = createRelayer(config.relayer, events)
   const consensus = openConsensus(config)
   const keystore = await openKeys(config, { events, health, relayer, consensus, signal })
+  if (signsDeposits) warnOfAnyVault(config, keystore.keyShares, events)
+  const bookOf = (list: ListName) =>
+    createBook(config.lists.includes(list) ? keystore.keyShares : [], config.relayer.pollIntervalMs)
+  const deposits = createDepositPolicy(config.network, config.deposits.allowedVaults)
   const context: Context = {
     config,
     keystore,
     relayer,
-    policy: createPolicy(config.network, consensus?.client),
-    book: createExitBook(keystore.keyShares, config.relayer.pollIntervalMs),
+    policy: createPolicy(config.network, deposits, consensus?.client),
+    journal,
+    lists: createListStates(config.lists, { events, health }),
+    books: { exits: bookOf('exits'), validators: bookOf('validators') },
     events,
     health,
   }
   if (consensus !== undefined) lifetime.use('consensus', startWatchingConsensus(consensus.watched, health))
-  // What nobody asked for cannot be down: an alarm on 0 stays quiet.
-  else events.metrics.set('dvt_sidecar_up', 1, { check: 'consensus' })
+  if (signsDeposits) lifetime.use('journal watch', startWatchingJournal(journal, health))
   const signing = lifetime.use('signing', startSigning(context))
-  lifetime.use(
-    'following',
-    startFollowing(context, (isBack) => signing.wake(isBack)),
-  )
+  lifetime.use('following', startFollowing(context, signing.wake))
   lifetime.push('new work', events.stopping)
   events.started(config.network.name, config.relayer.endpoint.host, http?.url)
   return {
@@ -97,6 +115,13 @@ async function compose(
     metrics: events.metrics.text,
     [Symbol.asyncDispose]: () => lifetime[Symbol.asyncDispose](),
   }
+}
+
+/** Without a list of vaults and without a withdrawal address in the lock, nothing but the journal stands in the way. */
+function warnOfAnyVault({ deposits }: SidecarConfig, keyShares: readonly KeyShare[], events: Events): void {
+  if (deposits.allowedVaults.length > 0) return
+  const open = keyShares.filter(({ withdrawalAddress }) => withdrawalAddress === undefined)
+  if (open.length > 0) events.anyVault(new Set(open.map(({ validatorPublicKey }) => validatorPublicKey)).size)
 }
 
 /** Two clients of the same nodes: one that tries long for the policy, one that says at once what is wrong. */

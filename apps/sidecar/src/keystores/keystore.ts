@@ -6,6 +6,10 @@ export interface KeyShare {
   readonly validatorPublicKey: string
   /** From 1. */
   readonly shareIndex: number
+  /** Every node's public key share of this validator, its own one included, as `POST /signatures` wants them. */
+  readonly publicKeyShares: readonly { readonly share_index: number; readonly public_key_share: string }[]
+  /** Where the cluster's lock says the validator's money goes: 20 bytes, lower-case hex with `0x`; undefined where it names none. */
+  readonly withdrawalAddress: string | undefined
 }
 
 /** A set of key shares. Secrets never leave it. */
@@ -17,5 +21,5 @@ export interface Keystore {
    *
    * The caller has computed the root itself and checked the policy: what comes in here is signed.
    */
-  sign(signingRoot: Uint8Array, keyShare: KeyShare): Promise<Uint8Array>
+  sign(signingRoot: Uint8Array, keyShare: Pick<KeyShare, 'validatorPublicKey' | 'shareIndex'>): Promise<Uint8Array>
 }

@@ -7,7 +7,7 @@ import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls.ts'
-import type { ClusterLock } from '@dvt-relayer/crypto/cluster-lock.ts'
+import type { ClusterLock, LockValidator } from '@dvt-relayer/crypto/cluster-lock.ts'
 import { ClusterLockError, parseClusterLock } from '@dvt-relayer/crypto/cluster-lock.ts'
 import { isPinnedLock, verifyClusterLock } from '@dvt-relayer/crypto/lock-verify.ts'
 import type { ObolNodeSource } from '../config.ts'
@@ -77,13 +77,15 @@ export async function openObolKeystore(options: ObolOptions): Promise<Keystore> 
   return createMemoryKeystore([...held.values()], engine)
 }
 
-const idOf = ({ shareIndex, validatorPublicKey }: KeyShare) => `${shareIndex}:${validatorPublicKey}`
+const idOf = ({ shareIndex, validatorPublicKey }: Pick<KeyShare, 'shareIndex' | 'validatorPublicKey'>) =>
+  `${shareIndex}:${validatorPublicKey}`
+const withoutSecret = ({ secretKey: _, ...share }: HeldShare): KeyShare => share
 
 /** A keystore over decrypted secret keys. */
 function createMemoryKeystore(shares: readonly HeldShare[], engine: BlsEngine): Keystore {
   const secrets = new Map(shares.map((share) => [idOf(share), share.secretKey]))
   return {
-    keyShares: shares.map(({ shareIndex, validatorPublicKey }) => ({ shareIndex, validatorPublicKey })),
+    keyShares: shares.map(withoutSecret),
     async sign(signingRoot, keyShare) {
       const secretKey = secrets.get(idOf(keyShare))
       if (secretKey === undefined) throw new TypeError('asked to sign with a key share that is not held')
@@ -152,15 +154,35 @@ function assertPinned(lock: ClusterLock, pins: readonly Uint8Array[], file: stri
 }
 
 /** Where a public key share stands: its validator, and its places (several only where the threshold is 1). */
-function indexLock(lock: ClusterLock): Map<string, { validatorPublicKey: string; places: number[] }> {
-  const index = new Map<string, { validatorPublicKey: string; places: number[] }>()
-  for (const { publicKey, publicKeyShares } of lock.validators)
-    for (const [place, share] of publicKeyShares.entries()) {
+interface LockPlaces {
+  validator: LockValidator
+  places: number[]
+}
+
+function indexLock(lock: ClusterLock): Map<string, LockPlaces> {
+  const index = new Map<string, LockPlaces>()
+  for (const validator of lock.validators)
+    for (const [place, share] of validator.publicKeyShares.entries()) {
       const entry = index.get(toHex(share))
-      if (entry === undefined) index.set(toHex(share), { validatorPublicKey: toHex(publicKey), places: [place] })
+      if (entry === undefined) index.set(toHex(share), { validator, places: [place] })
       else entry.places.push(place)
     }
   return index
+}
+
+/** What a lock says of one node's key share. */
+function keyShareOf({ publicKey, publicKeyShares, withdrawalAddress }: LockValidator, place: number): KeyShare {
+  const isNamed = withdrawalAddress?.some((byte) => byte !== 0) === true
+  return {
+    validatorPublicKey: toHex(publicKey),
+    shareIndex: place + 1,
+    publicKeyShares: publicKeyShares.map((share, other) => ({
+      share_index: other + 1,
+      public_key_share: toHex(share),
+    })),
+    // No vault is at the zero address, which locks of test networks may carry for want of another.
+    withdrawalAddress: isNamed ? toHex(withdrawalAddress) : undefined,
+  }
 }
 
 /** The key shares of one node. */
@@ -171,12 +193,12 @@ function matchToLock(
 ): HeldShare[] {
   const dir = source.keystoresDir
   const index = indexLock(lock)
-  const found = new Map<string, { file: string; secretKey: Uint8Array; places: readonly number[] }>()
+  const found = new Map<LockValidator, { file: string; secretKey: Uint8Array; places: readonly number[] }>()
   const strangers: string[] = []
   for (const { file, publicKey, secretKey } of keystores) {
     const entry = index.get(toHex(publicKey))
     if (entry === undefined) strangers.push(file)
-    else found.set(entry.validatorPublicKey, { file, secretKey, places: entry.places })
+    else found.set(entry.validator, { file, secretKey, places: entry.places })
   }
   if (found.size === 0)
     throw new BootError(
@@ -191,11 +213,7 @@ function matchToLock(
   if (weak > 0 && REAL_MONEY.includes(network.name)) events.keystoresWeak(dir, weak)
   if (found.size < lock.validators.length) events.keysPartial(dir, found.size, lock.validators.length)
   events.nodeFound(dir, place, found.size)
-  return Array.from(found, ([validatorPublicKey, { secretKey }]) => ({
-    validatorPublicKey,
-    shareIndex: place + 1,
-    secretKey,
-  }))
+  return Array.from(found, ([validator, { secretKey }]) => ({ ...keyShareOf(validator, place), secretKey }))
 }
 
 /** The one place of the lock's operators that all these keys stand at, from 0. */

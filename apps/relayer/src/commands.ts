@@ -4,13 +4,16 @@ import { parseArgs } from 'node:util'
 import { ROLES } from '@dvt-relayer/api/routes.ts'
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import { BootError, CodedError } from '@dvt-relayer/common/errors.ts'
+import { parseHex } from '@dvt-relayer/common/hex.ts'
 import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
 import { createLogger, describeError } from '@dvt-relayer/common/logger.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
+import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { DatabaseError } from '@dvt-relayer/db/errors.ts'
 import { readConfig } from './config.ts'
 import { createToken } from './http/auth.ts'
 import { openDatabase, startRelayer } from './relayer.ts'
+import { releaseKey } from './services/release.ts'
 import { forgetSealed } from './services/vault.ts'
 
 const USAGE = `usage:
@@ -18,6 +21,7 @@ const USAGE = `usage:
   npm run relayer -- token --name N --role R [--for B]     make a token and its line for AUTH_TOKENS_FILE
                                                            R: ${ROLES.join(', ')}
                                                            B: vaults, share indexes or an oracle, comma separated; all when left out
+  npm run relayer -- release-key --key 0x… --yes           free a key from the vault it is reserved for or bound to
   npm run relayer -- void-sealed --yes                     forget every stored signature, when SEALING_KEY is lost for good`
 
 /** The database could not be reached: a supervisor may try again. */
@@ -33,6 +37,7 @@ export async function runCommand(
     const [command, ...rest] = args
     if (command === undefined) return await serve(environment, onSignal)
     if (command === 'token') return token(rest)
+    if (command === 'release-key') return await release(rest, environment)
     if (command === 'void-sealed') return await voidAll(rest, environment)
     if (['help', '--help', '-h'].includes(command)) {
       console.log(USAGE)
@@ -70,6 +75,31 @@ function token(args: readonly string[]): number {
   if (role === undefined) throw new BootError('USAGE', `--role must be one of ${ROLES.join(', ')}\n\n${USAGE}`)
   const made = createToken(values.name, role, values.for)
   console.log(`token (shown once, give it to its user):\n${made.token}\n\nline for AUTH_TOKENS_FILE:\n${made.line}`)
+  return 0
+}
+
+async function release(args: readonly string[], environment: Environment): Promise<number> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: { key: { type: 'string', default: '' }, yes: { type: 'boolean', default: false } },
+  })
+  const publicKey = parseHex(values.key, 48)
+  if (publicKey === undefined) throw new BootError('USAGE', `--key must be a validator public key\n\n${USAGE}`)
+  if (!values.yes)
+    throw new BootError(
+      'USAGE',
+      `deposit signatures never expire: whoever holds one for the old vault can still make that deposit, and the validator is then the old vault's. Release a key only when all nodes agree that this will not happen; each node's journal has to be told as well. Add --yes to do it\n\n${USAGE}`,
+    )
+  const { config } = readConfig(environment)
+  const logger = createLogger(config.log)
+  await using lifetime = new Lifetime(logger)
+  const { db } = await openDatabase(config, logger, lifetime)
+  const { vault, wasBound } = await releaseKey(db, publicKey)
+  console.log(`the key is free; it was ${wasBound ? 'bound to' : 'reserved for'} ${checksumAddress(vault)}`)
+  if (wasBound)
+    console.log(
+      'WARNING: a deposit signature for that vault may exist and never expires. Watch the deposit contract for this key.',
+    )
   return 0
 }
 

@@ -6,7 +6,7 @@ import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import type { ManagerAction } from '@dvt-relayer/db/queries/manager-signatures.ts'
 
 /** The services outside this process that the relayer leans on. */
-export const DEPENDENCIES = ['database', 'queue', 'execution', 'consensus', 'oracle_set'] as const
+export const DEPENDENCIES = ['database', 'queue', 'execution', 'consensus', 'oracle_set', 'registry'] as const
 export type Dependency = (typeof DEPENDENCIES)[number]
 
 const ROUTES = [
@@ -87,6 +87,15 @@ export const RELAYER_METRICS = {
     type: 'counter',
     help: 'requests to nodes and gateways',
     labels: { target: ['consensus', 'execution', 'ipfs'], outcome: ['ok', 'failed'] },
+  },
+  dvt_relayer_registry_validators: {
+    type: 'gauge',
+    help: 'validators there are once all deposits are processed, as the deposit logs and as the consensus node say',
+    labels: { source: ['execution', 'consensus'] },
+  },
+  dvt_relayer_wrong_deposits_total: {
+    type: 'counter',
+    help: 'deposits of validators of ours whose signature is wrong, so that the chain ignores them',
   },
 } as const
 
@@ -169,6 +178,26 @@ export function createEvents(logger: Logger) {
     oracleSetRefused(cid: string, error: unknown) {
       metrics.count('dvt_relayer_oracle_sets_total', { outcome: 'refused' })
       logger.error({ cid, err: error }, 'oracle set refused, the last good one stays')
+    },
+    registryBegun(validators: number, nextBlock: number, seconds: number) {
+      logger.info({ validators, next_block: nextBlock, seconds: Number(seconds.toFixed(1)) }, 'registry begun')
+    },
+    registryRead(block: number, finalBlock: number, validators: number) {
+      logger.info({ block, final_block: finalBlock, validators }, 'reading deposits')
+    },
+    registrySettled(finalBlock: number, validators: number, added: number) {
+      logger[added > 0 ? 'info' : 'debug']({ final_block: finalBlock, validators, added }, 'deposits settled')
+    },
+    registryCounted(execution: number, consensus: number) {
+      metrics.set('dvt_relayer_registry_validators', execution, { source: 'execution' })
+      metrics.set('dvt_relayer_registry_validators', consensus, { source: 'consensus' })
+    },
+    depositWrong(blockNumber: number, depositIndex: number) {
+      metrics.count('dvt_relayer_wrong_deposits_total')
+      logger.warn(
+        { block_number: blockNumber, deposit_index: depositIndex },
+        'a deposit of a validator of ours has a wrong signature and is ignored by the chain',
+      )
     },
     outboundAnswered(target: 'consensus' | 'execution' | 'ipfs', ok: boolean) {
       metrics.count('dvt_relayer_outbound_requests_total', { target, outcome: ok ? 'ok' : 'failed' })

@@ -29,17 +29,23 @@ import { createClusters } from './services/clusters.ts'
 import { createExits } from './services/exits.ts'
 import type { Health } from './services/health.ts'
 import { createHealth } from './services/health.ts'
+import { importKeyList } from './services/key-list.ts'
+import { createManager, openWallet } from './services/manager.ts'
 import { createOracleSets } from './services/oracle-sets.ts'
 import { createOracleShares } from './services/oracle-shares.ts'
+import { createRegistrations } from './services/registrations.ts'
+import { createRegistry } from './services/registry.ts'
 import { createSidecarLists } from './services/sidecar-lists.ts'
 import { createSignatures } from './services/signatures.ts'
 import { createSweep } from './services/sweep.ts'
 import { openVault } from './services/vault.ts'
+import { createVaultActions } from './services/vault-actions.ts'
 
 const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
 const SWEEP_MS = 3000
 const ORACLE_SET_MS = 12_000
 const CHECK_MS = 3000
+const REGISTRY_MS = 12_000
 
 /** A running relayer. */
 export interface Relayer extends AsyncDisposable {
@@ -107,14 +113,22 @@ async function compose(
   const crypto = lifetime.use('signature workers', startCryptoPool(overrides.threads))
   const chain = createChain(config, crypto, events, logger)
   const vault = await openVault(config, db, logger)
-  const context: Context = { config, db, queue, chain, crypto, vault, events, logger }
+  const wallet = await openWallet(config)
+  const context: Context = { config, db, queue, chain, crypto, vault, wallet, events, logger }
   await createClusters(context, engine).importLocks()
+  await importKeyList(context, engine)
   await refuseOtherChains(chain, health)
 
   const lists = createSidecarLists(context)
   const signatures = createSignatures(context)
   const oracleShares = createOracleShares(context)
   const sweep = createSweep(context)
+  const registry = createRegistry(context)
+  const manager = createManager(context)
+  const registrations = createRegistrations({ ...context, registry, manager, oracleShares })
+  const vaultActions = createVaultActions({ ...context, manager })
+  if (wallet !== undefined && config.vaults === undefined)
+    logger.warn('VAULTS is not set: the validators-manager key signs for any vault that names it')
   const oracleSets = createOracleSets(context)
   lifetime.push('verification', () => signatures.drain())
 
@@ -126,6 +140,21 @@ async function compose(
     },
   })
   lifetime.use('oracle set', follow)
+  if (wallet !== undefined)
+    lifetime.use(
+      'registry',
+      startLoop(
+        async (signal) => {
+          health.report('registry', (await registry.follow(signal)) ?? (await registry.crossCheck()))
+        },
+        {
+          intervalMs: REGISTRY_MS,
+          onError: (error) => health.report('registry', `the deposit logs cannot be followed: ${messageOf(error)}`),
+        },
+      ),
+    )
+  // Where nothing is signed for vaults the registry is read when somebody asks; nobody waits for it.
+  else health.report('registry')
   lifetime.use('checks', startChecks(context, chain, queue, health))
   lifetime.use(
     'listener',
@@ -151,7 +180,16 @@ async function compose(
           }),
         )
   if (config.role !== 'api') lifetime.use('worker', startWorker(queue, { oracleShares, signatures }))
-  const services = { exits: createExits(context), signatures, oracleShares, lists, health }
+  const services = {
+    exits: createExits(context),
+    signatures,
+    oracleShares,
+    registrations,
+    vaultActions,
+    manager,
+    lists,
+    health,
+  }
   const app = await createApp({
     config,
     auth: createAuth(tokens, events),

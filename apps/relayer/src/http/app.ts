@@ -15,6 +15,7 @@ import { answerError, answerGarbage } from './error-answer.ts'
 import type { HttpContext } from './route.ts'
 import { exitRoutes } from './routes/exits.ts'
 import { operationsRoutes } from './routes/operations.ts'
+import { registerRoutes } from './routes/register.ts'
 import { signatureRoutes } from './routes/signatures.ts'
 import { validatorRoutes } from './routes/validators.ts'
 
@@ -60,7 +61,7 @@ export async function createApp(context: HttpContext): Promise<App> {
     openapi: {
       info: {
         title: 'dvt-relayer',
-        version: '3',
+        version: '4',
         description: 'Gathers exit signatures of distributed validators for StakeWise vaults.',
       },
     },
@@ -71,6 +72,7 @@ export async function createApp(context: HttpContext): Promise<App> {
     validatorRoutes(scope, context)
     exitRoutes(scope, context)
     signatureRoutes(scope, context)
+    registerRoutes(scope, context)
   })
   await app.ready()
   return app

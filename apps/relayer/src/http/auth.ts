@@ -12,7 +12,7 @@ import { readFileSync } from 'node:fs'
 import type { Access, Role } from '@dvt-relayer/api/routes.ts'
 import { ROLES } from '@dvt-relayer/api/routes.ts'
 import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
-import { parseHex } from '@dvt-relayer/common/hex.ts'
+import { equalBytes, parseHex } from '@dvt-relayer/common/hex.ts'
 import type { FastifyRequest } from 'fastify'
 import { ApiError } from '../errors.ts'
 import type { Events } from '../events.ts'
@@ -150,6 +150,25 @@ export function createAuth(tokens: ReadonlyMap<string, Token> | undefined, event
       if (caller.shareIndexes !== undefined && !caller.shareIndexes.includes(shareIndex))
         refuse('binding', route, caller.name ?? undefined)
     },
+    /** @throws {ApiError} TOKEN_BINDING when an operator speaks for a vault its token is not bound to */
+    assertVault(caller: Caller, vault: Uint8Array, route: string): void {
+      if (caller.vaults !== undefined && !caller.vaults.some((bound) => equalBytes(bound, vault)))
+        refuse('binding', route, caller.name ?? undefined)
+    },
+    /** Without tokens the validators-manager key works for this machine only. @throws {ApiError} MANAGER_LOCAL_ONLY */
+    assertManager(request: FastifyRequest, route: string): void {
+      if (tokens !== undefined || isLoopback(request.socket.localAddress)) return
+      events.authRefused('missing', route, undefined)
+      throw new ApiError(
+        'MANAGER_LOCAL_ONLY',
+        'the validators-manager key answers other machines only when AUTH_TOKENS_FILE is set; make a token with: npm run relayer -- token --name operator --role operator',
+      )
+    },
   }
+}
+
+/** Whether a connection came to an address that only this machine reaches. */
+function isLoopback(address: string | undefined): boolean {
+  return address !== undefined && (address === '::1' || /^(::ffff:)?127\./.test(address))
 }
 export type Auth = ReturnType<typeof createAuth>

@@ -8,9 +8,12 @@ import type { RelayerConfig } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { Exits } from '../services/exits.ts'
 import type { Health } from '../services/health.ts'
+import type { Manager } from '../services/manager.ts'
 import type { OracleShares } from '../services/oracle-shares.ts'
+import type { RegistrationService } from '../services/registrations.ts'
 import type { SidecarLists } from '../services/sidecar-lists.ts'
 import type { Signatures } from '../services/signatures.ts'
+import type { VaultActions } from '../services/vault-actions.ts'
 import type { Auth, Caller } from './auth.ts'
 
 /** What the routes ask for. */
@@ -19,7 +22,16 @@ export interface HttpContext {
   auth: Auth
   events: Events
   logger: Logger
-  services: { exits: Exits; signatures: Signatures; oracleShares: OracleShares; lists: SidecarLists; health: Health }
+  services: {
+    exits: Exits
+    signatures: Signatures
+    oracleShares: OracleShares
+    registrations: RegistrationService
+    vaultActions: VaultActions
+    manager: Manager
+    lists: SidecarLists
+    health: Health
+  }
   /** Aborted when the process stops: long polls end. */
   stopping: AbortSignal
 }

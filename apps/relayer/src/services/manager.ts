@@ -58,12 +58,7 @@ export interface ManagerRequest {
 }
 
 /** Creates the service. */
-export function createManager({
-  config,
-  db,
-  wallet,
-  events,
-}: Pick<Context, 'config' | 'db' | 'wallet' | 'events'>) {
+export function createManager({ config, db, wallet, events }: Pick<Context, 'config' | 'db' | 'wallet' | 'events'>) {
   const limit = config.managerDailyLimitGwei === undefined ? undefined : BigInt(config.managerDailyLimitGwei)
 
   return {

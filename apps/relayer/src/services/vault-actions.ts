@@ -44,7 +44,11 @@ interface Needs {
 }
 
 /** Creates the service. */
-export function createVaultActions({ config, chain, manager }: Pick<Context, 'config' | 'chain'> & { manager: Manager }) {
+export function createVaultActions({
+  config,
+  chain,
+  manager,
+}: Pick<Context, 'config' | 'chain'> & { manager: Manager }) {
   const { limits } = config
 
   /** The chain's validators of these keys, each checked. @throws {ApiError} VALIDATORS_REFUSED, DEPENDENCY_AWAY */
@@ -133,7 +137,11 @@ export function createVaultActions({ config, chain, manager }: Pick<Context, 'co
     },
 
     /** The signature for withdrawing amounts; 0 is the full exit, of either type. */
-    async withdraw(vault: Uint8Array, items: readonly ValidatorAmount[], requester: string | null): Promise<Uint8Array> {
+    async withdraw(
+      vault: Uint8Array,
+      items: readonly ValidatorAmount[],
+      requester: string | null,
+    ): Promise<Uint8Array> {
       const publicKeys = items.map(({ publicKey }) => publicKey)
       refuseDuplicates(publicKeys)
       const found = await findChecked(vault, publicKeys, (place) => ({
@@ -144,7 +152,9 @@ export function createVaultActions({ config, chain, manager }: Pick<Context, 'co
         validators: encodeWithdrawals(encoded(items)),
         validatorCount: items.length,
         amountGwei: total(
-          items.map(({ amountGwei }, place) => (amountGwei === 0 ? (found[place]?.balanceGwei ?? 0n) : BigInt(amountGwei))),
+          items.map(({ amountGwei }, place) =>
+            amountGwei === 0 ? (found[place]?.balanceGwei ?? 0n) : BigInt(amountGwei),
+          ),
         ),
       })
     },
@@ -159,7 +169,8 @@ export function createVaultActions({ config, chain, manager }: Pick<Context, 'co
       refuseDuplicates(sources)
       const found = await findChecked(vault, sources, () => ({ statuses: ACTIVE, isCompounding: false }))
       const targets = items.map(({ target }) => target)
-      const isSwitch = (place: number) => toHex(sources[place] ?? new Uint8Array()) === toHex(targets[place] ?? new Uint8Array())
+      const isSwitch = (place: number) =>
+        toHex(sources[place] ?? new Uint8Array()) === toHex(targets[place] ?? new Uint8Array())
       await findChecked(vault, targets, (place) => ({ statuses: ACTIVE, isCompounding: !isSwitch(place) }))
       return sign('consolidate', vault, requester, {
         validators: encodeConsolidations(

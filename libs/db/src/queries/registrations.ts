@@ -155,7 +155,15 @@ export async function releaseValidator(tx: Sql, validatorId: number): Promise<vo
   )
 }
 
-/** Makes these keys the list's, in this order; keys of a lock stay the lock's, and what the list names no more is nobody's. */
+/** What the list names no more is nobody's. Returns how many keys that were. */
+export async function unlistKeys(tx: Sql, listed: readonly Uint8Array[]): Promise<number> {
+  const { rowCount } = await tx.execute(sql`
+    update validators v set cluster_id = null, place = null from clusters c
+    where c.id = v.cluster_id and c.source = 'list' and v.public_key <> all(${bytesArray(listed)})`)
+  return rowCount ?? 0
+}
+
+/** Makes these keys the list's, in this order; keys of a lock stay the lock's. Returns how many are the list's. */
 export async function storeKeyList(tx: Sql, threshold: number, publicKeys: readonly Uint8Array[]): Promise<number> {
   const [cluster] = await rows<{ id: number }>(
     tx,
@@ -163,9 +171,6 @@ export async function storeKeyList(tx: Sql, threshold: number, publicKeys: reado
         on conflict (source) where source = 'list' do update set threshold = excluded.threshold returning id`,
   )
   const clusterId = cluster?.id ?? 0
-  await tx.execute(sql`
-    update validators set cluster_id = null, place = null
-    where cluster_id = ${clusterId} and public_key <> all(${bytesArray(publicKeys)})`)
   const listed = await rows<{ id: number }>(
     tx,
     sql`insert into validators (public_key, cluster_id, place)

@@ -10,7 +10,10 @@ export function operationsRoutes(
   app: FastifyInstance,
   { auth, config, events, services, stopping }: HttpContext,
 ): void {
-  app.route({ ...routeOptions(routes.getInfo, auth), handler: async () => ({ network: config.network.name }) })
+  app.route({
+    ...routeOptions(routes.getInfo, auth),
+    handler: async () => ({ network: config.network.name, validators_manager_address: services.manager.address }),
+  })
   app.route({ ...routeOptions(routes.getHealth, auth), handler: async () => ({ status: 'ok' }) })
   app.route({
     ...routeOptions(routes.getReady, auth),

@@ -1,0 +1,314 @@
+/**
+ * Registrations: from an operator's request to everything a vault needs to register validators (`POST /register`, generation 4).
+ *
+ * A key is reserved for one vault. Which keys a vault gets is decided in a transaction that holds the lock of the allocation and
+ * the rows of the keys; the same request again finds its keys there and is a poll. What the chain says is read at one block, and
+ * no key that has a deposit there is given out or signed for.
+ */
+
+import { encodeRegistration, isAmbiguousLength, isRegistrationAmount } from '@dvt-relayer/chain/validators-manager.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
+import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/announce.ts'
+import { findDeposits, findExits, touchMessages } from '@dvt-relayer/db/queries/messages.ts'
+import type { ReservableRow } from '@dvt-relayer/db/queries/registrations.ts'
+import {
+  findBoundElsewhere,
+  findMessageIds,
+  findReservable,
+  findReserved,
+  findSignatures,
+  lockAllocation,
+  reserveValidators,
+  touchReservations,
+} from '@dvt-relayer/db/queries/registrations.ts'
+import type { Context } from '../context.ts'
+import { ApiError, refuseItems } from '../errors.ts'
+import { assignDeposits, assignExits, byKey, isLapsed, isSameDeposit, requesterOfVault } from './assign.ts'
+import type { Manager } from './manager.ts'
+import { type OracleShares, signaturePlace } from './oracle-shares.ts'
+import type { Registry, RegistryView } from './registry.ts'
+import { unambiguous } from './vault-actions.ts'
+
+/** What an operator asks for. */
+export interface RegistrationRequest {
+  vault: Uint8Array
+  /** Validator index of the first; the others follow. */
+  startIndex: number
+  amountsGwei: readonly number[]
+  validatorType: '0x01' | '0x02'
+  /** Name of the token; null where no tokens are set. */
+  caller: string | null
+}
+
+/** One validator as it stands. */
+export interface Registration {
+  publicKey: Uint8Array
+  amountGwei: number
+  depositSignature: Uint8Array | undefined
+  /** JSON text. */
+  oracleShares: string | undefined
+}
+
+export interface Registrations {
+  validators: Registration[]
+  /** There when every validator is ready and there is a wallet. */
+  managerSignature: Uint8Array | undefined
+}
+
+/** A validator with its live messages. */
+interface Assigned {
+  publicKey: Uint8Array
+  amountGwei: number
+  exitId: number
+  depositId: number
+}
+
+/** Polls touch reservations and messages at most this often, a fraction of the lifetime. */
+const TOUCH_FRACTION = 20
+/** How often the choice of keys starts anew because others took some, or the chain knows some. */
+const TRIES = 10
+/** VALIDATOR_REGISTRY_LIMIT of the consensus specification. */
+const REGISTRY_LIMIT = 2 ** 40
+
+/** Creates the service. */
+export function createRegistrations({
+  config,
+  db,
+  chain,
+  vault: sealing,
+  events,
+  registry,
+  manager,
+  oracleShares,
+}: Pick<Context, 'config' | 'db' | 'chain' | 'vault' | 'events'> & {
+  registry: Registry
+  manager: Manager
+  oracleShares: OracleShares
+}) {
+  const { limits, validatorLifetimeSeconds: lifetimeSeconds } = config
+
+  /** What is wrong with the request whatever the chain says. */
+  function refuseMalformed({ startIndex, amountsGwei, validatorType }: RegistrationRequest): void {
+    if (amountsGwei.length > limits.keys)
+      throw new ApiError(
+        'TOO_MANY_KEYS',
+        `at most ${limits.keys} validators in one request, this one has ${amountsGwei.length}`,
+      )
+    if (startIndex + amountsGwei.length > REGISTRY_LIMIT)
+      throw new ApiError('INDEX_INVALID', 'validators_start_index is beyond what any chain can have')
+    refuseItems(
+      'AMOUNT_INVALID',
+      validatorType === '0x01'
+        ? 'a validator of type 0x01 is registered with exactly 32000000000 Gwei'
+        : 'a validator of type 0x02 is registered with 32000000000 to 2048000000000 Gwei',
+      amountsGwei,
+      (amount) => (isRegistrationAmount(validatorType, BigInt(amount)) ? undefined : 'AMOUNT_INVALID'),
+    )
+    if (isAmbiguous(validatorType, amountsGwei.length))
+      throw new ApiError(
+        'BATCH_AMBIGUOUS',
+        `the vault cannot tell the type of ${amountsGwei.length} validators of type ${validatorType}; ask for one more or one less`,
+      )
+  }
+
+  /** Which of these keys the chain has, at the view's block or on the consensus node. */
+  async function areRegistered(view: RegistryView, publicKeys: readonly Uint8Array[]): Promise<boolean[]> {
+    if (publicKeys.length === 0) return []
+    const [seen, known] = await Promise.all([view.isRegistered(publicKeys), chain.registry.knownKeys(publicKeys)])
+    return publicKeys.map((_, place) => seen[place] === true || known[place] === true)
+  }
+
+  /** The poll: the vault has all its keys, each with the messages asked for. */
+  async function findAssigned(
+    request: RegistrationRequest,
+    view: RegistryView,
+    requester: string,
+  ): Promise<Assigned[] | undefined> {
+    const { vault, startIndex, amountsGwei, validatorType } = request
+    const reserved = await findReserved(db, vault, amountsGwei.length)
+    if (reserved.length < amountsGwei.length) return undefined
+    const keys = reserved.map((row) => row.public_key)
+    const [registered, exitRows, depositRows] = await Promise.all([
+      areRegistered(view, keys),
+      findExits(db, keys),
+      findDeposits(db, keys),
+    ])
+    if (registered.includes(true)) return undefined
+    const [exits, deposits] = [byKey(exitRows), byKey(depositRows)]
+    const old: number[] = []
+    const assigned = keys.flatMap((publicKey, place): Assigned[] => {
+      const [exit, deposit] = [exits.get(toHex(publicKey)), deposits.get(toHex(publicKey))]
+      const amountGwei = amountsGwei[place] ?? 0
+      if (exit === undefined || deposit === undefined || isLapsed(exit, config) || isLapsed(deposit, config)) return []
+      if (exit.validator_index !== startIndex + place || exit.requester !== requester) return []
+      if (!isSameDeposit({ vault, amountGwei, validatorType }, deposit)) return []
+      for (const message of [exit, deposit])
+        if (message.idle_seconds > lifetimeSeconds / TOUCH_FRACTION) old.push(message.id)
+      return [{ publicKey, amountGwei, exitId: exit.id, depositId: deposit.id }]
+    })
+    if (assigned.length < keys.length) return undefined
+    if (old.length > 0) {
+      await touchMessages(db, old, requester)
+      await touchReservations(
+        db,
+        reserved.map(({ id }) => id),
+        vault,
+        lifetimeSeconds / TOUCH_FRACTION,
+      )
+    }
+    return assigned
+  }
+
+  /**
+   * Chooses keys for the vault and gives them their messages. Keys the chain has are left out; the choice is made again when
+   * another request took some meanwhile.
+   */
+  async function assign(
+    request: RegistrationRequest,
+    view: RegistryView,
+    nextIndex: number,
+    requester: string,
+  ): Promise<Assigned[]> {
+    const { vault, amountsGwei, validatorType } = request
+    const registered: Uint8Array[] = []
+    const options = { limit: amountsGwei.length, lifetimeSeconds, requester, excluded: registered }
+    for (let tries = 0; tries < TRIES; tries++) {
+      const choice = trim(validatorType, await findReservable(db, vault, { ...options, isLocking: false }))
+      const keys = choice.map((row) => row.public_key)
+      const isKnown = await areRegistered(view, keys)
+      registered.push(...keys.filter((_, place) => isKnown[place]))
+      if (isKnown.includes(true)) continue
+      const assigned = await db.transaction(async (tx) => {
+        await lockAllocation(tx)
+        const locked = trim(validatorType, await findReservable(tx, vault, { ...options, isLocking: true }))
+        const isSame = locked.length === choice.length && locked.every(({ id }, place) => id === choice[place]?.id)
+        if (!isSame) return undefined
+        const ids = locked.map(({ id }) => id)
+        await lockMessages(tx, await findMessageIds(tx, ids))
+        // Asked again now that nobody can add a partial signature: a reservation that lapsed may just have been signed for.
+        if ((await findBoundElsewhere(tx, ids, vault)).length > 0) return undefined
+        await reserveValidators(tx, ids, vault)
+        return giveMessages(tx, request, locked, nextIndex, requester)
+      })
+      if (assigned === undefined) continue
+      events.registrationsAssigned(assigned.counts, requester)
+      return assigned.validators
+    }
+    throw new ApiError('TOO_BUSY', 'other requests took keys meanwhile, again and again; ask again')
+  }
+
+  /** Gives locked validators their exits and deposits, in their order. */
+  async function giveMessages(
+    tx: Parameters<Parameters<typeof db.transaction>[0]>[0],
+    { vault, startIndex, amountsGwei, validatorType }: RegistrationRequest,
+    locked: readonly ReservableRow[],
+    nextIndex: number,
+    requester: string,
+  ) {
+    const wanted = locked.map(({ id, public_key: publicKey, threshold }, place) => ({
+      validatorId: id,
+      publicKey,
+      threshold,
+      validatorIndex: startIndex + place,
+      vault,
+      amountGwei: amountsGwei[place] ?? 0,
+      validatorType,
+    }))
+    const exits = await assignExits(tx, config, wanted, nextIndex, requester)
+    const deposits = await assignDeposits(tx, config, wanted, requester)
+    await announceMessages(tx, [...exits.changed, ...deposits.changed])
+    const keys = wanted.map(({ publicKey }) => publicKey)
+    const [exitOf, depositOf] = [byKey(await findExits(tx, keys)), byKey(await findDeposits(tx, keys))]
+    const validators = wanted.map(({ publicKey, amountGwei }): Assigned => {
+      const [exit, deposit] = [exitOf.get(toHex(publicKey)), depositOf.get(toHex(publicKey))]
+      if (exit === undefined || deposit === undefined) throw new Error('a message that was just made is not there')
+      return { publicKey, amountGwei, exitId: exit.id, depositId: deposit.id }
+    })
+    const counts = {
+      reserved: locked.filter(({ is_reserved }) => !is_reserved).length,
+      exits: exits.created + exits.revived,
+      deposits: deposits.created + deposits.revived,
+    }
+    return { validators, counts }
+  }
+
+  /** What there is of each validator, and the manager's signature once everything is. */
+  async function collect(
+    { vault, validatorType, caller }: RegistrationRequest,
+    view: RegistryView,
+    assigned: readonly Assigned[],
+  ): Promise<Registrations> {
+    const [shares, signatures] = await Promise.all([
+      oracleShares.render(assigned.map(({ exitId }) => exitId)),
+      findSignatures(
+        db,
+        assigned.map(({ depositId }) => depositId),
+      ),
+    ])
+    const signatureOf = new Map(
+      signatures.map(({ id, kind, signature }) => [id, sealing.sealer.open(signature, signaturePlace(id, kind))]),
+    )
+    const validators = assigned.map(
+      ({ publicKey, amountGwei, exitId, depositId }): Registration => ({
+        publicKey,
+        amountGwei,
+        depositSignature: signatureOf.get(depositId),
+        oracleShares: shares.get(exitId),
+      }),
+    )
+    const ready = validators.flatMap(({ publicKey, amountGwei, depositSignature, oracleShares: own }) =>
+      depositSignature === undefined || own === undefined
+        ? []
+        : [{ publicKey, amountGwei: BigInt(amountGwei), signature: depositSignature }],
+    )
+    if (validators.length === 0 || ready.length < validators.length || manager.address === null)
+      return { validators, managerSignature: undefined }
+    const managerSignature = await manager.sign({
+      action: 'register',
+      vault,
+      requester: caller,
+      registryRoot: view.depositRoot,
+      validators: unambiguous(() => encodeRegistration({ vault, type: validatorType, validators: ready })),
+      validatorCount: ready.length,
+      amountGwei: ready.reduce((sum, { amountGwei }) => sum + amountGwei, 0n),
+    })
+    return { validators, managerSignature }
+  }
+
+  return {
+    /**
+     * One validator for each amount, as many as there are keys for.
+     *
+     * @throws {ApiError} for a request that cannot be met; nothing is changed then
+     */
+    async request(request: RegistrationRequest): Promise<Registrations> {
+      refuseMalformed(request)
+      const [view, nextIndex] = await Promise.all([
+        registry.at(),
+        chain.registry.nextIndex().catch((error: unknown) => {
+          throw new ApiError('DEPENDENCY_AWAY', 'the consensus node is away, so no validator index can be assigned', {
+            cause: error,
+          })
+        }),
+      ])
+      if (request.startIndex < nextIndex)
+        throw new ApiError(
+          'INDEX_USED',
+          `validators_start_index ${request.startIndex} is used: the next free validator index is ${nextIndex}`,
+        )
+      const requester = request.caller ?? requesterOfVault(request.vault)
+      const assigned =
+        (await findAssigned(request, view, requester)) ?? (await assign(request, view, nextIndex, requester))
+      return collect(request, view, assigned)
+    },
+  }
+}
+export type RegistrationService = ReturnType<typeof createRegistrations>
+
+/** Whether the vault could not tell the type of so many validators. */
+const isAmbiguous = (type: '0x01' | '0x02', count: number) =>
+  isAmbiguousLength({ length: count * (type === '0x01' ? 176 : 184) })
+
+/** As many of these rows as the vault can take at once: where it could not tell the type, one less. */
+const trim = <T>(type: '0x01' | '0x02', rows: readonly T[]): readonly T[] =>
+  rows.length > 0 && isAmbiguous(type, rows.length) ? rows.slice(0, -1) : rows

@@ -7,7 +7,7 @@ import { encodeAbiParameters, encodeEventTopics } from 'viem/utils'
 import { describe, expect, it } from 'vitest'
 import { deployKeeper, skipWithoutAnvil, startAnvil } from '../../support/chain/anvil.ts'
 import { startHttpStandIn } from '../../support/chain/http-stand-in.ts'
-import { type Refusal, type StandInLog, startRpc } from '../../support/chain/rpc.ts'
+import { hashOfBlock, type Refusal, type StandInCall, type StandInLog, startRpc } from '../../support/chain/rpc.ts'
 
 const network = networks.mainnet
 const HEAD = network.keeperBlock + 5_000_000
@@ -146,6 +146,153 @@ describe('logs', () => {
     const everything = `${error} ${(error as Error).stack} ${JSON.stringify((error as HttpError).meta)}`
     expect(everything).not.toMatch(/s3cret|k3y/)
     expect(everything).toContain(new URL(node.url).host)
+  })
+})
+
+describe('a block', () => {
+  it('is the head, the finalized one or that of a number, its hashes in lower case', async () => {
+    await using node = await startRpc({ chainId: 1, head: HEAD })
+    node.finalized = HEAD - 64
+    const client = clientOf([node])
+    const blockOf = (number: number) => ({
+      number,
+      hash: hashOfBlock(number).toLowerCase(),
+      parentHash: hashOfBlock(number - 1).toLowerCase(),
+      timestamp: 1_700_000_000 + 12 * number,
+    })
+    expect(await client.getBlock('latest')).toEqual(blockOf(HEAD))
+    expect(await client.getBlock('finalized')).toEqual(blockOf(HEAD - 64))
+    expect(await client.getBlock(7)).toEqual(blockOf(7))
+    expect(await client.getBlock(HEAD + 1)).toBeUndefined()
+  })
+
+  it.each([
+    null,
+    { code: -39001, message: 'Unknown block' },
+    { code: -32000, message: 'finalized block not found' },
+    { code: -32000, message: 'block "finalized" not available (head block: 21459236)' },
+  ])('is not there while nothing is finalized (%j)', async (finalized) => {
+    await using node = await startRpc({ chainId: 1, head: HEAD })
+    node.finalized = finalized
+    expect(await clientOf([node]).getBlock('finalized')).toBeUndefined()
+  })
+
+  it('is an error from a node that does not know the word', async () => {
+    await using node = await startRpc({ chainId: 1, head: HEAD })
+    node.finalized = { code: -32602, message: 'invalid argument 0: hex string without 0x prefix' }
+    await expect(clientOf([node]).getBlock('finalized')).rejects.toMatchObject({
+      code: 'EXECUTION_REFUSED',
+      meta: { rpc_code: -32602, host: new URL(node.url).host },
+    })
+  })
+
+  it('that was not asked for, or is none, is refused', async () => {
+    const good = { number: '0x7', hash: hashOfBlock(7), parentHash: hashOfBlock(6), timestamp: '0x1' }
+    let block: unknown = good
+    await using node = await startHttpStandIn(({ body }) => {
+      const { method } = body as { method: string }
+      return { status: 200, body: { jsonrpc: '2.0', id: 1, result: method === 'eth_chainId' ? '0x1' : block } }
+    })
+    const client = clientOf([node])
+    expect((await client.getBlock(7))?.number).toBe(7)
+    await expect(client.getBlock(8)).rejects.toMatchObject({ code: 'EXECUTION_INVALID' })
+    for (const [field, value] of [
+      ['number', '0x20000000000000'],
+      ['timestamp', '0x20000000000000'],
+    ] as const) {
+      block = { ...good, [field]: value }
+      await expect(client.getBlock('latest'), field).rejects.toMatchObject({ code: 'EXECUTION_INVALID' })
+    }
+    for (const field of Object.keys(good))
+      for (const value of [undefined, null, 7, '7', '0x', `0x${'ab'.repeat(33)}`]) {
+        block = { ...good, [field]: value }
+        const what = `${field} ${JSON.stringify(value)}`
+        await expect(client.getBlock('latest'), what).rejects.toMatchObject({ code: 'HTTP_INVALID' })
+      }
+    for (block of [undefined, [], 'x', {}])
+      await expect(client.getBlock('latest')).rejects.toMatchObject({ code: 'HTTP_INVALID' })
+  })
+})
+
+describe('a call', () => {
+  const block = `0x${'ab'.repeat(32)}`
+  const to = new Uint8Array(20).fill(0x11)
+  const ask = { to, data: '0x12345678', block }
+  const WORD = `0x${'00'.repeat(31)}07`
+
+  it('is made at exactly one block', async () => {
+    await using node = await startRpc({ chainId: 1, head: HEAD })
+    const calls: StandInCall[] = []
+    node.call = (call) => {
+      calls.push(call)
+      return WORD
+    }
+    expect(toHex(await clientOf([node]).call(ask))).toBe(WORD)
+    expect(calls).toEqual([{ to: toHex(to), data: '0x12345678', blockHash: block, requireCanonical: true }])
+  })
+
+  const behind = [
+    { code: -32000, message: 'header not found' },
+    { code: -32000, message: 'header for hash not found' },
+    { code: -32000, message: 'hash is not currently canonical' },
+    { code: -32000, message: `missing trie node ${'ab'.repeat(32)}` },
+    { code: -32001, message: 'Resource not found' },
+    { code: -32603, message: 'block not found' },
+  ]
+  it.each(behind)('is waited for while no node can answer it: %j', async (fault) => {
+    await using node = await startRpc({ chainId: 1, head: HEAD })
+    let calls = 0
+    node.call = () => (++calls < 4 ? fault : WORD)
+    expect(toHex(await clientOf([node], { retryTimeoutMs: 60_000 }).call(ask))).toBe(WORD)
+    node.call = () => fault
+    await expect(clientOf([node]).call(ask)).rejects.toMatchObject({
+      code: 'HTTP_INVALID',
+      message: expect.stringContaining(fault.message.slice(0, 20)),
+    })
+  })
+
+  it('goes to the next node where the first is behind', async () => {
+    await using behindNode = await startRpc({ chainId: 1, head: HEAD - 1 })
+    await using node = await startRpc({ chainId: 1, head: HEAD })
+    node.call = () => WORD
+    expect(toHex(await clientOf([behindNode, node]).call(ask))).toBe(WORD)
+  })
+
+  it('is given up when the signal says so', async () => {
+    await using node = await startRpc({ chainId: 1, head: HEAD })
+    const abort = new AbortController()
+    node.call = () => {
+      abort.abort()
+      return { code: -32000, message: 'header not found' }
+    }
+    const pending = clientOf([node], { retryTimeoutMs: 60_000 }).call({ ...ask, signal: abort.signal })
+    await expect(pending).rejects.toMatchObject({ code: expect.stringMatching(/^HTTP_/) })
+  })
+
+  it.each([
+    { code: 3, message: 'execution reverted: s3cret' },
+    { code: -32000, message: 'execution reverted' },
+    { code: -32015, message: 'VM execution error.' },
+  ])('that the contract reverts is not made again: %j', async (fault) => {
+    await using node = await startRpc({ chainId: 1, head: HEAD })
+    await using other = await startRpc({ chainId: 1, head: HEAD })
+    node.call = () => fault
+    const error = await clientOf([node, other], { retryTimeoutMs: 60_000 })
+      .call(ask)
+      .catch((reason: unknown) => reason)
+    expect(error).toMatchObject({ code: 'EXECUTION_REVERTED' })
+    expect(String(error)).not.toContain('s3cret')
+    expect([node.requests.length, other.requests.length]).toEqual([2, 0])
+  })
+
+  it('that gives nothing is told apart, and one that gives no bytes refused', async () => {
+    await using node = await startRpc({ chainId: 1, head: HEAD })
+    node.call = () => '0x'
+    await expect(clientOf([node]).call(ask)).rejects.toMatchObject({ code: 'EXECUTION_EMPTY' })
+    for (const wrong of ['', '0x1', '12', '0xzz']) {
+      node.call = () => wrong
+      await expect(clientOf([node]).call(ask), wrong).rejects.toMatchObject({ code: 'HTTP_INVALID' })
+    }
   })
 })
 

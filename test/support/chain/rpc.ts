@@ -13,6 +13,20 @@ export interface StandInLog {
 /** How a range that is too large is refused: a JSON-RPC error (any code), an HTTP status, or no answer at all. */
 export type Refusal = { code: number; message: string } | { status: number } | 'silence'
 
+/** An `eth_call` by block hash. */
+export interface StandInCall {
+  to: string
+  data: string
+  blockHash: string
+  requireCanonical: boolean
+}
+
+/** A JSON-RPC error. */
+export interface RpcFault {
+  code: number
+  message: string
+}
+
 export interface RpcStandIn extends HttpStandIn {
   /** `[from, to]` of every eth_getLogs so far, refused ones included. */
   readonly ranges: [number, number][]
@@ -21,7 +35,15 @@ export interface RpcStandIn extends HttpStandIn {
   chainId: number
   /** Blocks one call may cover, and what happens otherwise. */
   limit: { blocks: number; refusal: Refusal } | undefined
+  /** The finalized block, or how the node says that it has none. */
+  finalized: number | null | RpcFault
+  /** What `eth_call` gives. */
+  call: (call: StandInCall) => string | RpcFault
 }
+
+/** The hash of a block, in the letter case nodes do not use. */
+export const hashOfBlock = (blockNumber: number): string =>
+  `0x${blockNumber.toString(16).toUpperCase().padStart(64, 'B')}`
 
 interface Filter {
   address: string
@@ -39,12 +61,27 @@ export async function startRpc(options: { chainId: number; head: number; logs?: 
     if (method === 'eth_chainId') return result(`0x${node.chainId.toString(16)}`)
     if (method === 'eth_blockNumber') return result(`0x${node.head.toString(16)}`)
     if (method === 'eth_getLogs') return getLogs(params[0] as Filter)
+    if (method === 'eth_getBlockByNumber') return getBlock(String(params[0]))
+    if (method === 'eth_call') {
+      const [{ to, data }, block] = params as [StandInCall, StandInCall]
+      const found = node.call({ to, data, blockHash: block.blockHash, requireCanonical: block.requireCanonical })
+      return typeof found === 'string' ? result(found) : error(found)
+    }
     return error({ code: -32601, message: 'method not found' })
   })
-  const error = (body: { code: number; message: string }): StandInAnswer => ({
+  const quantity = (value: number) => `0x${value.toString(16)}`
+  const error = (body: RpcFault): StandInAnswer => ({
     status: 200,
     body: { jsonrpc: '2.0', id: 1, error: body },
   })
+
+  function getBlock(tag: string): StandInAnswer {
+    const number = tag === 'latest' ? node.head : tag === 'finalized' ? node.finalized : Number(tag)
+    if (typeof number === 'object' && number !== null) return error(number)
+    if (number === null || number > node.head) return result(null)
+    const hashes = { hash: hashOfBlock(number), parentHash: hashOfBlock(number - 1) }
+    return result({ number: quantity(number), ...hashes, timestamp: quantity(1_700_000_000 + 12 * number) })
+  }
 
   function getLogs(filter: Filter): StandInAnswer | Promise<StandInAnswer> {
     const [from, to] = [Number(filter.fromBlock), Number(filter.toBlock)]
@@ -59,7 +96,6 @@ export async function startRpc(options: { chainId: number; head: number; logs?: 
       log.topics[0] === filter.topics[0] &&
       log.blockNumber >= from &&
       log.blockNumber <= to
-    const quantity = (value: number) => `0x${value.toString(16)}`
     return result(
       node.logs.filter(fits).map((log) => ({
         ...log,
@@ -78,6 +114,8 @@ export async function startRpc(options: { chainId: number; head: number; logs?: 
     head: options.head,
     chainId: options.chainId,
     limit: undefined,
+    finalized: null,
+    call: () => ({ code: -32000, message: 'header not found' }),
   }
   return node
 }

@@ -1,0 +1,67 @@
+/** The registry: keys with a validly signed deposit in a final block, and the checkpoint that says up to where. One statement a function. */
+
+import { sql } from 'drizzle-orm'
+import type { Sql } from './sql.ts'
+import { bytesArray, numberArray, rows } from './sql.ts'
+
+/** Keys in one statement: some tens of milliseconds. */
+export const MOST_REGISTERED = 5_000
+
+/** A key, and the block of its first validly signed deposit. */
+export interface RegisteredKey {
+  publicKey: Uint8Array
+  blockNumber: number
+}
+
+/** Puts a checkpoint there. Of several transactions at once one does; the others wait for its end, and find it there. */
+export async function insertCheckpoint(tx: Sql, name: string, value: unknown): Promise<'inserted' | 'exists'> {
+  const { rowCount } = await tx.execute(sql`
+    insert into checkpoints (name, value) values (${name}, ${JSON.stringify(value)}::jsonb) on conflict do nothing`)
+  return rowCount === 1 ? 'inserted' : 'exists'
+}
+
+/** A checkpoint's value, locked until the transaction ends. */
+export async function lockCheckpoint(tx: Sql, name: string): Promise<unknown> {
+  const [row] = await rows<{ value: unknown }>(tx, sql`select value from checkpoints where name = ${name} for update`)
+  return row?.value
+}
+
+/** Adds keys that are not there yet. Returns how many were not. */
+export async function insertRegistered(tx: Sql, keys: readonly RegisteredKey[]): Promise<number> {
+  if (keys.length === 0) return 0
+  const { rowCount } = await tx.execute(sql`
+    insert into registry_validators (public_key, block_number)
+    select key, block from unnest(${bytesArray(keys.map(({ publicKey }) => publicKey))},
+                                  ${numberArray(keys.map(({ blockNumber }) => blockNumber))}) as k (key, block)
+    on conflict do nothing`)
+  return rowCount ?? 0
+}
+
+/** Forgets every key. */
+export async function clearRegistered(tx: Sql): Promise<void> {
+  await tx.execute(sql`delete from registry_validators`)
+}
+
+/** Which of these keys are there, in no order. */
+export async function findRegistered(db: Sql, publicKeys: readonly Uint8Array[]): Promise<Buffer[]> {
+  const found = await rows<{ public_key: Buffer }>(
+    db,
+    sql`select public_key from registry_validators where public_key = any(${bytesArray(publicKeys)})`,
+  )
+  return found.map(({ public_key }) => public_key)
+}
+
+/** A checkpoint's value and which of these keys are there, both as of one moment; undefined without the checkpoint. */
+export async function findRegisteredWith(
+  db: Sql,
+  checkpoint: string,
+  publicKeys: readonly Uint8Array[],
+): Promise<{ value: unknown; public_keys: Buffer[] } | undefined> {
+  const [row] = await rows<{ value: unknown; public_keys: Buffer[] }>(
+    db,
+    sql`select c.value,
+               array(select r.public_key from registry_validators r where r.public_key = any(${bytesArray(publicKeys)})) as public_keys
+        from checkpoints c where c.name = ${checkpoint}`,
+  )
+  return row
+}

@@ -5,6 +5,7 @@ import { createLogger } from '@dvt-relayer/common/logger.ts'
 import { depositSigningRoot, withdrawalCredentials } from '@dvt-relayer/crypto/messages.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
+import { insertRegistered } from '@dvt-relayer/db/queries/registry.ts'
 import { insertValidators } from '@dvt-relayer/db/queries/validators.ts'
 import { sql } from 'drizzle-orm'
 import { describe, expect, it } from 'vitest'
@@ -133,6 +134,8 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
       await using world = await startVaultWorld()
       const deposits = makeDeposits(world, 4)
       await send(world, ...deposits.slice(0, 3))
+      // Further back than the first look goes.
+      await world.anvil.mine(300)
       const lastBlock = Number(await world.anvil.rpc('eth_blockNumber'))
       await send(world, ...deposits.slice(3))
       await finalize(world)
@@ -156,10 +159,13 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
     it('with nothing on a network without a dump', async () => {
       await using world = await startVaultWorld()
       await using relayer = await startProcess(world, { network: { registryDump: undefined } })
+      // Of a beginning that somebody has undone by hand.
+      await insertRegistered(relayer.db, [{ publicKey: madeUpKey(7), blockNumber: 1 }])
       await send(world, ...makeDeposits(world, 2))
       await finalize(world)
       expect(await relayer.follow()).toBeUndefined()
       expect(await relayer.count()).toBe(2)
+      expect(await relayer.rows()).toBe(2)
     })
 
     it('when somebody asks first', async () => {
@@ -199,20 +205,29 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
 
     it('not with a dump that is none, or not the one named', async () => {
       await using world = await startVaultWorld()
-      const lastBlock = world.depositContract.blockNumber
-      const beginWith = async (cid: string) => {
-        await using relayer = await startProcess(world, { network: { registryDump: { cid, lastBlock } } })
+      const end = world.depositContract.blockNumber
+      const beginWith = async (cid: string, lastBlock = end, name = world.network.name) => {
+        await using relayer = await startProcess(world, { network: { name, registryDump: { cid, lastBlock } } })
         const words = await relayer.follow()
         expect(await relayer.rows()).toBe(0)
         await expect(relayer.registry.at()).rejects.toMatchObject(away(/have not been read yet/))
         return words
       }
       expect(await beginWith(world.ipfs.add(new Uint8Array(51), 1))).toMatch(/dump is refused: its 51 bytes/)
-      const late = dumpOf([madeUpKey(1)], lastBlock + 1)
+      const late = dumpOf([madeUpKey(1)], end + 1)
       expect(await beginWith(world.ipfs.add(late, 1))).toMatch(/dump is refused: record 1 is of block/)
       const hidden = world.ipfs.add(dumpOf([madeUpKey(1), madeUpKey(2)], 5), 1)
       world.ipfs.put(hidden, dumpOf([madeUpKey(1)], 5))
       expect(await beginWith(hidden)).toMatch(/no IPFS gateway gave the registry dump/)
+      expect(await beginWith(hidden, 1_000_000)).toMatch(/has not come to block 1000000 yet/)
+      // Nobody can tell whether this is the one named: enough where no real money is at stake, with a warning.
+      const unknown = `z${'x'.repeat(50)}`
+      world.ipfs.put(unknown, dumpOf([madeUpKey(1), madeUpKey(2)], 5))
+      expect(await beginWith(unknown, end, 'gnosis')).toMatch(/set a second gateway in IPFS_FETCH_ENDPOINTS/)
+      await using relayer = await startProcess(world, { network: { registryDump: { cid: unknown, lastBlock: end } } })
+      expect(await relayer.follow()).toBeUndefined()
+      expect(await relayer.count()).toBe(2)
+      expect(relayer.log()).toContain('could not be checked against its CID')
     })
 
     it('not in the database of another network', async () => {
@@ -444,19 +459,27 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
       const [deposit] = makeDeposits(world, 1) as [StandInDeposit]
       await send(world, deposit)
       expect(await relayer.follow()).toBeUndefined()
-      // The deposit's block is replaced after its logs were read, once.
-      let reorgs = 1
-      proxy.answer(async ({ method, node }) => {
-        const result = await node()
-        if (method === 'eth_getLogs' && reorgs-- > 0) await world.anvil.reorg(1)
-        return result
-      })
-      const view = await relayer.registry.at()
-      expect(await view.isRegistered([deposit.publicKey])).toEqual([false])
-      expect(view.count).toBe(100)
-      await send(world, deposit)
-      reorgs = Number.POSITIVE_INFINITY
-      await expect(relayer.registry.at()).rejects.toMatchObject(away(/changed each time|do not fit together/))
+      /** The newest block is replaced after the last question of a kind about it, so many times. */
+      const reorganise = (after: string, nth: number, times: number) => {
+        let seen = 0
+        proxy.answer(async ({ method, node }) => {
+          const result = await node()
+          if (method === after && ++seen % nth === 0 && seen <= nth * times) await world.anvil.reorg(1)
+          return result
+        })
+      }
+      for (const [after, nth] of [
+        ['eth_getLogs', 1],
+        ['eth_call', 2],
+      ] as const) {
+        reorganise(after, nth, 1)
+        const view = await relayer.registry.at()
+        expect(await view.isRegistered([deposit.publicKey])).toEqual([false])
+        expect(view.count).toBe(100)
+        await send(world, deposit)
+      }
+      reorganise('eth_call', 2, 10)
+      await expect(relayer.registry.at()).rejects.toMatchObject(away(/changed each time/))
       proxy.answer(({ method, node }) => {
         if (method === 'eth_call') throw new RpcRefusal(-32000, 'header not found')
         return node()
@@ -499,6 +522,18 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
       await expect(late.registry.at()).rejects.toMatchObject(away(/behind deposits that are final/))
       proxy.answer(undefined)
       expect(await late.count()).toBe(103)
+      // Also when that is settled only while it is asked.
+      await send(world, ...makeDeposits(world, 3))
+      const stale = await world.anvil.rpc('eth_blockNumber')
+      await send(world, ...makeDeposits(world, 1))
+      await finalize(world)
+      proxy.answer(async ({ method, params, node }) => {
+        if (method === 'eth_call') expect(await relayer.follow()).toBeUndefined()
+        return method === 'eth_getBlockByNumber' && params[0] === 'latest'
+          ? world.anvil.rpc('eth_getBlockByNumber', stale, false)
+          : node()
+      })
+      await expect(late.registry.at()).rejects.toMatchObject(away(/behind deposits that are final/))
     })
 
     it('stays right when another process settles in the middle of a reading', async () => {

@@ -54,8 +54,8 @@ export function createRegistryViews(
     const signal = AbortSignal.timeout(READING_MS)
     for (let tries = 1; tries <= TRIES; tries++) {
       const head = await execution.getBlock('latest', signal)
-      if (head !== undefined && head.hash === last?.blockHash) return last
-      if (head === undefined) continue
+      if (head === undefined) throw away('the execution node has no block yet')
+      if (head.hash === last?.blockHash) return last
       try {
         const view = await readAt(head, signal)
         if (view === undefined) continue
@@ -105,8 +105,7 @@ export function createRegistryViews(
     const settled = positionOf(network, found?.value)
     if (found === undefined || settled === undefined) throw away(NOT_BEGUN)
     if (settled.nextDepositIndex > total) throw behindOthers(blockNumber)
-    const open = deposits.filter(({ depositIndex }) => depositIndex >= settled.nextDepositIndex)
-    const { made } = await judge(open, new Set(found.public_keys.map((key) => toHex(key))), signal)
+    const { made } = await judge(deposits, new Set(found.public_keys.map((key) => toHex(key))), signal)
     const fresh = new Set(made.keys())
     return {
       blockNumber,

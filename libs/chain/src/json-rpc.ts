@@ -48,16 +48,17 @@ export async function callRpc<S extends TSchema>(
     (value, host) => {
       const { error } = value as { error?: RpcFault }
       if (error === undefined || isPassing?.(error) !== true) return
-      throw new HttpError('HTTP_INVALID', host, `the execution node at ${host} cannot answer ${method}: ${said(error)}`)
+      throw new HttpError(
+        'HTTP_INVALID',
+        host,
+        `the execution node at ${host} cannot answer ${method}: ${http.quote(error.message)}`,
+      )
     },
   )) as Answer
   if (!('error' in answer)) return answer.result
-  const message = `the execution node at ${http.host} refuses ${method}: ${said(answer.error)}`
+  const message = `the execution node at ${http.host} refuses ${method}: ${http.quote(answer.error.message)}`
   throw new ChainError('EXECUTION_REFUSED', message, { meta: { host: http.host, rpc_code: answer.error.code } })
 }
-
-/** A provider's message may repeat the URL with the caller's key in it. */
-const said = (error: RpcFault) => error.message.replace(/\b(?:https?|wss?):\S+/gi, '<url>').slice(0, 200)
 
 /** A JSON-RPC quantity. */
 export const Quantity = Type.String({ pattern: '^0x(0|[1-9a-fA-F][0-9a-fA-F]{0,63})$' })

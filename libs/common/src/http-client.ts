@@ -110,6 +110,11 @@ export interface HttpClientOptions {
 export interface HttpAsk {
   /** Host of the endpoint, or of the preferred one. */
   readonly host: string
+  /**
+   * A stranger's text as it may be logged: cut, without URLs, and hidden whole where it repeats what may be secret in the
+   * endpoints' own (credentials, and what is as long as a key in path and query).
+   */
+  quote(text: string): string
   /** Sends a request and returns the raw answer. @throws {HttpError} */
   send(request: HttpRequest): Promise<HttpAnswer>
   /**
@@ -134,6 +139,9 @@ export interface HttpClient extends HttpAsk {
 const MAX_BYTES = 16 * 1024 * 1024
 /** Error answers are read no further than this. */
 const MAX_ERROR_BYTES = 4096
+const MAX_QUOTE = 200
+/** What is as long as this in a URL may be an API key. */
+const KEY_LENGTH = 8
 const BACKOFF_MS = { first: 200, most: 5_000 }
 /** The connection was never made, so that the request cannot have arrived. */
 const NOT_SENT = new Set([
@@ -161,6 +169,8 @@ interface Endpoint {
   url: URL
   host: string
   headers: Record<string, string>
+  /** What of its URL must not be repeated. */
+  secrets: readonly string[]
   /** How many failures there had been when it was last admitted; undefined: never. */
   admittedAt: number | undefined
 }
@@ -171,14 +181,31 @@ function parseEndpoint(endpoint: string | URL, place: number): Endpoint {
   if (url.protocol !== 'http:' && url.protocol !== 'https:')
     throw new TypeError(`endpoint ${place + 1} must start with http:// or https://`)
   const headers: Record<string, string> = {}
+  const longParts = [...url.pathname.split('/'), ...url.searchParams.values()].filter(
+    (part) => part.length >= KEY_LENGTH,
+  )
+  const secrets = longParts.flatMap((part) => [part, decode(part)])
   if (url.username !== '' || url.password !== '') {
-    const pair = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`
-    headers['authorization'] = `Basic ${Buffer.from(pair).toString('base64')}`
+    const [name, password] = [decode(url.username), decode(url.password)]
+    const basic = Buffer.from(`${name}:${password}`).toString('base64')
+    headers['authorization'] = `Basic ${basic}`
+    secrets.push(basic, ...[url.password, password].filter((secret) => secret !== ''))
+    // A token may stand in the place of the name.
+    if (password === '' || name.length >= KEY_LENGTH) secrets.push(url.username, name)
     url.username = ''
     url.password = ''
   }
   url.hash = ''
-  return { url, host: url.host, headers, admittedAt: undefined }
+  return { url, host: url.host, headers, secrets, admittedAt: undefined }
+}
+
+/** Without its per cent signs, where they are an encoding. */
+function decode(part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return part
+  }
 }
 
 /** Requests over these endpoints; `each` is what the check of an endpoint asks with, undefined when there is no check. */
@@ -251,6 +278,11 @@ function askOf(endpoints: Endpoint[], options: HttpClientOptions, each: readonly
   return {
     get host() {
       return at(preferred).host
+    },
+    quote(text) {
+      const bare = text.replace(/\b[a-z]+:\/\/\S+/gi, '<url>')
+      const isSecret = endpoints.some(({ secrets }) => secrets.some((secret) => bare.includes(secret)))
+      return isSecret ? '<hidden>' : bare.slice(0, MAX_QUOTE)
     },
     send: (request) => run(request, (answer) => answer),
     json: (request, schema, check) =>

@@ -88,6 +88,24 @@ describe('a request', () => {
   })
 
   it.each([
+    ['https://name:s3cret@host/', 's3cret'],
+    ['https://name:s3c%2Fret@host/', 's3c/ret'],
+    ['https://name:s3c%2Fret@host/', 's3c%2Fret'],
+    ['https://name:s3cret@host/', 'bmFtZTpzM2NyZXQ='],
+    ['https://long-name:s3cret@host/', 'long-name'],
+    ['https://t0ken@host/', 't0ken'],
+    ['https://host/v2/0123456789abcdef', '0123456789abcdef'],
+    ['https://host/?key=01234%2067', '01234 67'],
+    ['https://other/#s3cret', 'see https://node.invalid/any'],
+  ])('hides what may be secret in %s from a stranger’s text: %s', (url, part) => {
+    const http = client(['https://host', url])
+    const quoted = http.quote(`refused: ${part} is wrong`)
+    expect(quoted).toMatch(/^(<hidden>|refused: see <url> is wrong)$/)
+    expect(http.each[0]?.quote('refused: the key is wrong')).toBe('refused: the key is wrong')
+    expect(http.quote(`v2 ${'x'.repeat(500)}`)).toHaveLength(200)
+  })
+
+  it.each([
     [{ code: 'TOKEN_UNKNOWN', message: 's3cret' }, 'GET /x at HOST answers with status 401 TOKEN_UNKNOWN'],
     [{ code: 's3cret' }, 'GET /x at HOST answers with status 401'],
     [{ code: 'CODE', rest: 'x'.repeat(5000) }, 'GET /x at HOST answers with status 401'],
@@ -158,13 +176,17 @@ describe('an answer', () => {
   })
 
   it('may be a redirect only where redirects are followed', async () => {
-    await using target = await startEcho()
+    const seen: StandInRequest[] = []
+    await using target = await startEcho(seen)
     const answer = { status: 302, body: {}, headers: { location: `${target.url}/there` } }
     await using server = await startHttpStandIn(() => answer)
     expect((await failure(client([server.url]).send({ path: '/' }))).code).toBe('HTTP_REDIRECT')
     expect(target.requests).toEqual([])
-    expect((await client([server.url], { redirects: 'follow' }).send({ path: '/' })).status).toBe(200)
+    const url = server.url.replace('http://', 'http://name:s3cret@')
+    expect((await client([url], { redirects: 'follow' }).send({ path: '/' })).status).toBe(200)
     expect(target.requests).toEqual(['GET /there'])
+    // The other origin is not told the credentials of the first.
+    expect(seen.map(({ headers }) => headers['authorization'])).toEqual([undefined])
   })
 })
 

@@ -133,3 +133,45 @@ describe('the oracle config of a CID', () => {
     expect(String(error)).not.toMatch(/s3cret|k3y/)
   })
 })
+
+describe('any content', () => {
+  const what = 'the registry dump'
+  /** Three blocks of the default chunker. */
+  const large = new Uint8Array(700_000).map((_, place) => place % 251)
+
+  it.each([0, 1] as const)('of several blocks is verified (version %i)', async (version) => {
+    await using bad = await startIpfs()
+    await using good = await startIpfs()
+    const cid = good.add(large, version)
+    bad.put(cid, large.with(699_999, 0))
+    const { content, verification } = await clientOf([bad, good]).fetchContent(cid, { what })
+    expect([verification, Buffer.compare(content, large)]).toEqual(['verified', 0])
+    await expect(clientOf([bad, bad]).fetchContent(cid, { what })).resolves.toMatchObject({ verification: 'agreed' })
+  })
+
+  it('may be larger, take longer and be tried for longer than the client’s bounds, and not more than its own', async () => {
+    await using gateway = await startIpfs()
+    const cid = gateway.add(large)
+    const client = clientOf([gateway], { maxBytes: 100, timeoutMs: 1 })
+    const found = await client.fetchContent(cid, { what, maxBytes: 700_000, timeoutMs: 5_000 })
+    expect(found.content).toHaveLength(700_000)
+    const refused = { code: 'IPFS_UNAVAILABLE', message: expect.stringContaining(what) }
+    const tooLarge = clientOf([gateway]).fetchContent(cid, { what, maxBytes: 699_999 })
+    await expect(tooLarge).rejects.toMatchObject(refused)
+    gateway.fail('slow')
+    await expect(clientOf([gateway]).fetchContent(cid, { what, timeoutMs: 20 })).rejects.toMatchObject(refused)
+    gateway.fail({ status: 504 })
+    let results = 0
+    const onResult = () => {
+      if (++results === 3) gateway.fail(undefined)
+    }
+    const patient = clientOf([gateway], { onResult }).fetchContent(cid, { what, retryTimeoutMs: 60_000 })
+    expect((await patient).verification).toBe('verified')
+  })
+
+  it('is named in the refusal of what is no CID', async () => {
+    await using gateway = await startIpfs()
+    const refused = { code: 'IPFS_CID_INVALID', message: expect.stringContaining(what) }
+    await expect(clientOf([gateway]).fetchContent('../x', { what })).rejects.toMatchObject(refused)
+  })
+})

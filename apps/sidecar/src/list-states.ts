@@ -11,7 +11,7 @@ export type ListState = 'listed' | 'absent' | { readonly problem: string }
 export function createListStates(names: readonly ListName[], { events, health }: { events: Events; health: Health }) {
   const states = new Map<ListName, ListState>()
   const known = new Map<ListName, boolean>()
-  const isListed = (name: ListName): boolean => states.get(name) === 'listed'
+  const isHopeful = (name: ListName): boolean => names.includes(name) && (states.get(name) ?? 'listed') === 'listed'
 
   function report(): void {
     const seen = [...states.values()]
@@ -24,8 +24,8 @@ export function createListStates(names: readonly ListName[], { events, health }:
 
   return {
     names,
-    /** Whether the list was there when it was last asked for. */
-    isListed,
+    /** Whether the list was there when it was last asked for, or is still to answer for the first time. */
+    isHopeful,
     /** Takes over how a list was last found. One that is absent is no fault while another is there. */
     set(name: ListName, state: ListState): void {
       states.set(name, state)

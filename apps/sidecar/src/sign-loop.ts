@@ -28,7 +28,7 @@ export function startSigning(
   const exits = isFollowed('exits')
     ? startLane(context, 'exits', {
         isHeldBack: (entry) => validators?.isTaken() === true && isInOtherHand(entry),
-        gatherMs: () => (lists.isListed('validators') ? GATHER_MS : 0),
+        gatherMs: () => (lists.isHopeful('validators') ? GATHER_MS : 0),
       })
     : undefined
 

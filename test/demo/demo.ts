@@ -4,18 +4,23 @@
  */
 
 import { readFileSync } from 'node:fs'
+import { findAnvil } from '../support/chain/anvil.ts'
 import { DemoError } from './errors.ts'
+import { startGeneration3 } from './generation3.ts'
+import { startGeneration4 } from './generation4.ts'
 import { makeHome } from './home.ts'
 import { createChildren } from './processes.ts'
 import { createStory } from './story.ts'
-import { tellStory } from './tell-story.ts'
-import { createWorld } from './world.ts'
+import { type Ending, tellStory } from './tell-story.ts'
 
 /** For the whole story. */
 const DEMO_MS = 240_000
 const TAIL_LINES = 25
+const NO_EVM = 'Generation 4 needs a real EVM node, and there is no anvil for this platform.'
 
 export interface DemoOptions {
+  /** Of the protocol; undefined: the newest that can be shown on this platform. */
+  generation: 3 | 4 | undefined
   /** Leave everything running after the story, until interrupted. */
   keep: boolean
   print: (line: string) => void
@@ -23,28 +28,36 @@ export interface DemoOptions {
 }
 
 /** Runs the demo and returns its exit code. No process and no file of it is left then. */
-export async function runDemo({ keep, print, interrupted }: DemoOptions): Promise<number> {
+export async function runDemo({ generation: asked, keep, print, interrupted }: DemoOptions): Promise<number> {
+  const generation = asked ?? (findAnvil() === undefined ? 3 : 4)
+  if (generation === 4 && findAnvil() === undefined) {
+    print(`${NO_EVM} Try: npm run demo -- --generation 3`)
+    return 1
+  }
+  if (generation !== (asked ?? 4)) print(`${NO_EVM} This is the story of generation 3.`)
   const failed = new AbortController()
   const signal = AbortSignal.any([interrupted, failed.signal])
   const tooLong = new DemoError(`the demo takes longer than ${DEMO_MS / 1000} s`)
   const limit = setTimeout(() => failed.abort(tooLong), DEMO_MS)
   await using home = makeHome()
-  await using world = createWorld(home)
+  await using running = new AsyncDisposableStack()
   await using children = createChildren(home.logs, (error) => failed.abort(error))
+  const startGeneration = () => (generation === 3 ? startGeneration3(running) : startGeneration4(home, running))
+  let ending: Ending | undefined
   try {
-    const story = createStory(print)
-    const hints = await tellStory({ home, world, children, story, signal, keep })
+    ending = await tellStory({ home, children, story: createStory(print), signal, startGeneration, keep })
     clearTimeout(limit)
     if (!keep) return 0
-    for (const line of hints) print(line)
+    for (const line of ending.hints) print(line)
     await aborted(signal)
     failed.signal.throwIfAborted()
-    print('\nEverything is stopped and removed.')
+    await ending.stop()
+    print('\nEverything is stopped, with exit code 0, and removed.')
     return 0
   } catch (error) {
     // What went wrong first is the reason; what followed from it is not.
     const reason: unknown = failed.signal.aborted ? failed.signal.reason : error
-    if (interrupted.aborted && !failed.signal.aborted) {
+    if (interrupted.aborted && !failed.signal.aborted && ending === undefined) {
       print('\nInterrupted: everything is stopped and removed.')
       return 130
     }

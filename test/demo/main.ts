@@ -3,7 +3,15 @@
 import { parseArgs } from 'node:util'
 import { runDemo } from './demo.ts'
 
-const { values } = parseArgs({ options: { keep: { type: 'boolean', default: false } } })
+const { values } = parseArgs({
+  options: { keep: { type: 'boolean', default: false }, generation: { type: 'string' } },
+})
+const generations: Partial<Record<string, 3 | 4>> = { '3': 3, '4': 4 }
+const generation = generations[values.generation ?? '']
+if (values.generation !== undefined && generation === undefined) {
+  console.error('--generation is 3 or 4')
+  process.exit(1)
+}
 const interrupted = new AbortController()
 /** Ctrl-C below npm arrives twice, from the terminal and from npm. */
 const SAME_SIGNAL_MS = 1000
@@ -18,6 +26,7 @@ for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
 // A pipe that is closed at the other end must not keep the demo from cleaning up.
 process.stdout.on('error', () => interrupted.abort())
 process.exitCode = await runDemo({
+  generation,
   keep: values.keep,
   print: (line) => console.log(line),
   interrupted: interrupted.signal,

@@ -1,6 +1,8 @@
-/** The vault operator: asks for the oracle shares of its validators as StakeWise Operator 3 does. */
+/** The vault operator: asks the relayer as StakeWise Operator 3 and 4 do, the latter more often than once a block. */
 
 import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { isReady, type RegisterAnswer, type RegisterRequest, register } from '../support/operator.ts'
+import { OperatorFailure } from '../support/operator-http.ts'
 import { DemoError } from './errors.ts'
 
 /** What the operator gets for one validator, in oracle order. */
@@ -22,15 +24,51 @@ const TIMEOUT_MS = 10_000
  * @returns the shares by public key, as it was sent
  * @throws {DemoError} when the relayer refuses, or answers with other keys than it was asked for
  */
-export async function askForShares(
+export function askForShares(
   relayerUrl: string,
   publicKeys: readonly string[],
   signal: AbortSignal,
 ): Promise<Map<string, EncryptedShares>> {
+  return poll(signal, async () => {
+    const found = await ask(relayerUrl, publicKeys, signal)
+    return found?.size === publicKeys.length ? found : undefined
+  })
+}
+
+/**
+ * Posts the request every second until the answer is complete. A relayer that is away or answers 5xx is asked again.
+ *
+ * @throws {DemoError} when the relayer refuses, has fewer validators, or gives a whole exit signature away
+ */
+export function askToRegister(
+  relayerUrl: string,
+  request: RegisterRequest,
+  signal: AbortSignal,
+): Promise<RegisterAnswer> {
+  return poll(signal, async () => {
+    let answer: RegisterAnswer
+    try {
+      answer = await register(relayerUrl, request)
+    } catch (error) {
+      if (!(error instanceof OperatorFailure)) throw error
+      const { status = 500, text } = error
+      if (status >= 500) return undefined
+      throw new DemoError(`the relayer refuses the operator's request: ${status} ${text}`)
+    }
+    const { validators } = answer
+    if (validators.length !== request.amounts.length)
+      throw new DemoError(`the relayer has ${validators.length} validators, not ${request.amounts.length}`)
+    if (validators.some(({ exit_signature: signature }) => signature !== null))
+      throw new DemoError('the relayer gives a whole exit signature to the operator')
+    return isReady(answer) ? answer : undefined
+  })
+}
+
+async function poll<T>(signal: AbortSignal, look: () => Promise<T | undefined>): Promise<T> {
   for (;;) {
     signal.throwIfAborted()
-    const found = await ask(relayerUrl, publicKeys, signal)
-    if (found?.size === publicKeys.length) return found
+    const found = await look()
+    if (found !== undefined) return found
     await pause(POLL_MS, signal)
   }
 }

@@ -23,9 +23,13 @@ export interface OpenedShare {
 
 const bytesOf = (hex: string) => Uint8Array.from(Buffer.from(hex.slice(2), 'hex'))
 
-/** Signs a signing root with a secret key of 32 bytes. */
-export function signRoot(root: Uint8Array, secretKey: Uint8Array): Uint8Array {
-  return bls.Signature.toBytes(bls.sign(bls.hash(root, DST), secretKey))
+/** Whether this is the key's signature of the signing root; false for what is no signature or no key. */
+export function verifySignature(signature: Uint8Array, root: Uint8Array, publicKey: Uint8Array): boolean {
+  try {
+    return bls.verify(signature, bls.hash(root, DST), publicKey)
+  } catch {
+    return false
+  }
 }
 
 /**
@@ -80,7 +84,7 @@ export function rebuildExit(shares: readonly OpenedShare[], root: Uint8Array, pu
     return point.add(G2.Point.fromBytes(signature).multiply(lambda))
   }, G2.Point.ZERO)
   const rebuilt = sum.toBytes()
-  if (!bls.verify(rebuilt, bls.hash(root, DST), publicKey))
+  if (!verifySignature(rebuilt, root, publicKey))
     throw new DemoError('an exit that the oracles rebuilt is not valid for its validator, index and epoch')
   return rebuilt
 }

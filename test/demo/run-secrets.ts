@@ -2,29 +2,21 @@
 
 import { readdir, readFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
-import { fromHex } from '@dvt-relayer/common/hex.ts'
-import type { TestOracle } from '../support/chain/oracles.ts'
-import type { MadeCluster } from '../support/make-cluster.ts'
+import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
+import type { MadeCluster, MadeValidator } from '../support/make-cluster.ts'
 import { DemoError } from './errors.ts'
 import type { Home } from './home.ts'
-import { signRoot } from './oracles.ts'
+import { signRoot } from './keys.ts'
+import type { Generation } from './scene.ts'
 import type { Secret } from './secrets.ts'
 import { isSearched } from './stage.ts'
-
-/** An exit that the oracles rebuilt. */
-export interface RebuiltExit {
-  publicKey: string
-  root: Uint8Array
-  signature: Uint8Array
-  /** What the oracles decrypted. */
-  oracleShares: readonly Uint8Array[]
-}
 
 interface Run {
   home: Home
   cluster: MadeCluster
-  oracles: readonly TestOracle[]
-  exits: readonly RebuiltExit[]
+  generation: Generation
+  /** What the oracles decrypted. */
+  oracleShares: readonly Uint8Array[]
   /** What the hostile process printed: its signatures, one a line. */
   hostileLog: string
 }
@@ -38,11 +30,17 @@ async function readPasswords({ nodes }: MadeCluster): Promise<string[]> {
   return Promise.all(files.flat().map(async (file) => (await readFile(file, 'utf8')).trim()))
 }
 
-/** All partial signatures that the nodes can have made of these exits. */
-function partialSignatures({ cluster, exits }: Run, hexOf: (bytes: Uint8Array) => string): Uint8Array[] {
-  return exits.flatMap(({ publicKey, root }) => {
-    const validator = cluster.validators.find((candidate) => hexOf(candidate.publicKey) === publicKey)
-    return (validator?.shares ?? []).map(({ secretKey }) => signRoot(root, secretKey))
+/** The whole signatures of these messages, and all partial ones that the nodes can have made. */
+function signaturesOf({ cluster, generation }: Run): Secret[] {
+  const validators = new Map<string, MadeValidator>(cluster.validators.map((made) => [toHex(made.publicKey), made]))
+  const messages = new Map(generation.messages.map((message) => [toHex(message.root), message]))
+  return [...messages.values()].flatMap(({ kind, publicKey, root }): Secret[] => {
+    const made = validators.get(publicKey)
+    if (made === undefined) throw new DemoError('nodes signed for a validator that is not of the cluster')
+    return [
+      { kind: `${kind} signature`, value: signRoot(root, made.secretKey) },
+      ...made.shares.map(({ secretKey }) => ({ kind: `partial ${kind} signature`, value: signRoot(root, secretKey) })),
+    ]
   })
 }
 
@@ -52,8 +50,7 @@ function partialSignatures({ cluster, exits }: Run, hexOf: (bytes: Uint8Array) =
  * @throws {DemoError} when a kind has none: a search for nothing would always end well
  */
 export async function gatherSecrets(run: Run): Promise<Secret[]> {
-  const { home, cluster, oracles, exits } = run
-  const hexOf = (bytes: Uint8Array) => `0x${Buffer.from(bytes).toString('hex')}`
+  const { home, cluster, generation } = run
   const lines = (await readFile(run.hostileLog, 'utf8')).split('\n').filter((line) => line.startsWith('0x'))
   const connection = JSON.parse(await readFile(join(home.data, 'postgres', 'connection.json'), 'utf8'))
   const sealingKey = (await readFile(join(home.data, 'sealing.key'), 'utf8')).trim()
@@ -65,19 +62,24 @@ export async function gatherSecrets(run: Run): Promise<Secret[]> {
     'key share': cluster.validators.flatMap(({ shares }) => shares.map(({ secretKey }) => secretKey)),
     'keystore password': await readPasswords(cluster),
     'node identity key': enrKeys.map((key) => fromHex(key, 32)),
-    'partial signature': partialSignatures(run, hexOf),
     'wrong partial signature': lines.map((line) => fromHex(line, 96)),
-    'exit signature': exits.map(({ signature }) => signature),
-    'oracle secret key': oracles.map(({ secretKey }) => secretKey),
-    'decrypted oracle share': exits.flatMap(({ oracleShares }) => oracleShares),
+    'oracle secret key': generation.chain.oracles.map(({ secretKey }) => secretKey),
+    'decrypted oracle share': run.oracleShares,
     'sealing key': [fromHex(sealingKey, 32)],
     'database password': [String(connection.password)],
   }
-  return Object.entries(kinds).flatMap(([kind, values]) => {
-    if (values.length === 0 || values.some((value) => value.length < 16))
+  const secrets = [
+    ...Object.entries(kinds).flatMap(([kind, values]) => values.map((value): Secret => ({ kind, value }))),
+    ...signaturesOf(run),
+    ...(await generation.secrets()),
+  ]
+  const signatures = generation.kinds.flatMap((kind) => [`${kind} signature`, `partial ${kind} signature`])
+  for (const kind of [...Object.keys(kinds), ...signatures]) {
+    const values = secrets.filter((secret) => secret.kind === kind)
+    if (values.length === 0 || values.some(({ value }) => value.length < 16))
       throw new DemoError(`no ${kind} to search for`)
-    return values.map((value) => ({ kind, value }))
-  })
+  }
+  return secrets
 }
 
 /**

@@ -1,12 +1,13 @@
 /** Relayer and sidecars, started as a user starts them: a process and environment variables, nothing else. */
 
 import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import type { MadeCluster } from '../support/make-cluster.ts'
 import { DemoError } from './errors.ts'
 import type { Home } from './home.ts'
 import type { Child, Children } from './processes.ts'
+import { type Generation, NODES, type Registered } from './scene.ts'
 import { findFreePorts, getJson, waitFor } from './wait.ts'
-import { type Chain, NODES } from './world.ts'
 
 /** Whether a log file is of a program that must keep secrets; the liar's is not. */
 export const isSearched = (logFile: string): boolean => /^(relayer|sidecar)/.test(logFile)
@@ -25,19 +26,19 @@ export interface Stage {
   /** Ends everything as a user would, and expects exit code 0 of each. */
   stopAll(): Promise<void>
   /** What to try while it runs. `spare` are keys that nobody has asked for yet. */
-  hints(spare: readonly string[]): string[]
+  hints(spare: readonly string[], registered: readonly Registered[]): string[]
 }
 
 /** Prepares the stage; nothing is started yet. */
 export async function createStage(options: {
   home: Home
   cluster: MadeCluster
-  chain: Chain
-  network: string
+  generation: Generation
   children: Children
   signal: AbortSignal
 }): Promise<Stage> {
-  const { home, cluster, chain, network, children, signal } = options
+  const { home, cluster, generation, children, signal } = options
+  const { settings } = generation.chain
   const [relayerPort = 0, ...sidecarPorts] = await findFreePorts(1 + NODES)
   const relayerUrl = `http://127.0.0.1:${relayerPort}`
   const sidecarUrl = (node: number) => `http://127.0.0.1:${sidecarPorts[node - 1]}`
@@ -60,11 +61,8 @@ export async function createStage(options: {
     relayerUrl,
     async startRelayer() {
       const child = start('relayer', 'apps/relayer/src/main.ts', {
-        NETWORK: network,
+        ...settings.relayer,
         RELAYER_PORT: String(relayerPort),
-        EXECUTION_ENDPOINT: chain.evm.url,
-        CONSENSUS_ENDPOINT: chain.beacon.url,
-        IPFS_FETCH_ENDPOINTS: chain.ipfs.url,
         CLUSTER_LOCK_FILES: cluster.lockFile,
         DATA_DIR: home.data,
         LOG_LEVEL: 'debug',
@@ -79,12 +77,12 @@ export async function createStage(options: {
       const files = cluster.nodes[node - 1]
       if (files === undefined || !existsSync(files.lockFile)) throw new DemoError(`node ${node} has no files`)
       const child = start(`sidecar ${node}`, 'apps/sidecar/src/main.ts', {
-        NETWORK: network,
+        ...settings.sidecar,
         RELAYER_ENDPOINT: relayerUrl,
         CLUSTER_TYPE: 'OBOL',
         OBOL_KEYSTORES_DIR: files.keystoresDir,
         OBOL_CLUSTER_LOCK_FILE: files.lockFile,
-        CONSENSUS_ENDPOINT: chain.beacon.url,
+        JOURNAL_FILE: join(files.dir, 'deposits.journal'),
         SIDECAR_PORT: String(sidecarPorts[node - 1]),
         LOG_LEVEL: 'debug',
       })
@@ -92,19 +90,27 @@ export async function createStage(options: {
     },
     sidecarOf: (node) => get(`sidecar ${node}`),
     startLiar: (node) =>
-      start('liar', 'test/demo/hostile-sidecar.ts', { RELAYER_ENDPOINT: relayerUrl, SHARE_INDEX: String(node) }),
+      start('liar', 'test/demo/hostile-sidecar.ts', {
+        ...settings.sidecar,
+        RELAYER_ENDPOINT: relayerUrl,
+        GENERATION: String(generation.number),
+        SHARE_INDEX: String(node),
+      }),
     async stopAll() {
       const relayer = running.get('relayer')
       await Promise.all([...running.values()].filter((child) => child !== relayer).map((child) => child.stop()))
       await relayer?.stop()
       running.clear()
     },
-    hints: (spare) => [
+    hints: (spare, registered) => [
       '',
       'Everything goes on running until Ctrl-C. Things to try:',
       ...['info', 'exits', 'ready', 'metrics', 'openapi.json'].map((path) => `  curl -s ${relayerUrl}/${path}`),
       `  curl -s '${relayerUrl}/exits?wait=30&after=N'   # N: the revision in the answer before; waits for a change`,
-      `  curl -s ${relayerUrl}/validators -H 'content-type: application/json' -d '${JSON.stringify({ public_keys: spare })}'   # twice`,
+      ...generation.hints(spare, registered).map(({ path, body, remark }) => {
+        const post = body === undefined ? '' : ` -H 'content-type: application/json' -d '${JSON.stringify(body)}'`
+        return `  curl -s ${relayerUrl}/${path}${post}${remark === undefined ? '' : `   # ${remark}`}`
+      }),
       ...cluster.nodes.map((_, place) => `  curl -s ${sidecarUrl(place + 1)}/ready   # sidecar of node ${place + 1}`),
       `Logs: ${home.logs}   Key material: ${home.cluster}`,
     ],

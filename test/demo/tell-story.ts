@@ -1,89 +1,80 @@
 /** The story of the demo, step by step. */
 
+import { randomBytes } from 'node:crypto'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import type { MadeCluster } from '../support/make-cluster.ts'
+import { makeCluster } from '../support/make-cluster.ts'
 import { DemoError } from './errors.ts'
-import { exitRoot } from './exit-root.ts'
-import type { Home } from './home.ts'
-import { askForShares, type EncryptedShares } from './operator.ts'
 import { drawShares, openShares, rebuildExit } from './oracles.ts'
-import type { Child, Children } from './processes.ts'
-import { gatherSecrets, type RebuiltExit, readLogs } from './run-secrets.ts'
+import type { Child } from './processes.ts'
+import { gatherSecrets, readLogs } from './run-secrets.ts'
+import {
+  type Cast,
+  HALF,
+  keysOf,
+  LATE,
+  LIAR,
+  NODES,
+  ORACLE_THRESHOLD,
+  ORACLES,
+  type Registered,
+  type Scene,
+  SPARE,
+  STUCK,
+  THRESHOLD,
+  VALIDATORS,
+} from './scene.ts'
 import { findLeaks } from './secrets.ts'
-import { createStage, type Stage } from './stage.ts'
-import type { Story } from './story.ts'
+import { exitRoot } from './signing-roots.ts'
+import { createStage } from './stage.ts'
 import { getJson, waitFor } from './wait.ts'
-import { type Chain, NODES, ORACLE_THRESHOLD, ORACLES, THRESHOLD, VALIDATORS, type World } from './world.ts'
 
-export interface Cast {
-  home: Home
-  world: World
-  children: Children
-  story: Story
-  signal: AbortSignal
-  /** End with everything running, node 3 honest again, and some validators left to ask for. */
-  keep: boolean
+/** What is left of the story for later, if everything is still running. */
+export interface Ending {
+  /** What a user may try. */
+  hints: string[]
+  /** Ends relayer and sidecars as a user would. @throws {DemoError} when one does not end with exit code 0 */
+  stop(): Promise<void>
 }
 
-/** An exit as `GET /exits` lists it: the fields that the story reads. */
-interface ExitItem {
+/** An item of a relayer's list: the fields that the story reads. */
+interface Item {
   public_key: string
-  validator_index: number
-  is_exit_signature_ready: boolean
+  is_exit_signature_ready?: boolean
+  is_signatures_ready?: boolean
   share_indexes_ready: number[]
   share_indexes_rejected?: number[]
 }
 
-/** A validator that the operator has the oracle shares of and has registered: the index is the chain's word. */
-interface Registered {
-  publicKey: string
-  validatorIndex: number
-  shares: EncryptedShares
-}
-
-interface Scene extends Cast {
-  cluster: MadeCluster
-  chain: Chain
-  stage: Stage
-}
-
-const HALF = VALIDATORS / 2
-/** Validators left to ask for, with `keep`. */
-const SPARE = 2
-/** The node that is down at first. */
-const LATE = 4
-/** The node that stops answering in the second half. */
-const STUCK = 2
-/** The node in whose name another process speaks in the second half. */
-const LIAR = 3
-
-/**
- * Tells the story; throws at the first thing that is not as it should be.
- *
- * @returns what a user may try, if everything is still running
- */
-export async function tellStory(cast: Cast): Promise<string[]> {
-  const { home, world, children, story, signal, keep } = cast
+/** Tells the story; throws at the first thing that is not as it should be. */
+export async function tellStory(cast: Cast): Promise<Ending> {
+  const { home, story, signal, keep, children } = cast
   story.say(`Everything happens on this machine, in ${home.path}.`)
+  const generation = await story.step('start the chain', cast.startGeneration, ({ chain }) => chain.description)
+  signal.throwIfAborted()
+  const { network, withdrawalAddress } = generation.chain
   const cluster = await story.step(
     'make a cluster',
-    () => world.makeCluster(VALIDATORS + (keep ? SPARE : 0)),
+    () =>
+      makeCluster({
+        dir: home.cluster,
+        nodes: NODES,
+        threshold: THRESHOLD,
+        validators: VALIDATORS + (keep ? SPARE : 0),
+        network,
+        withdrawalAddress,
+        feeRecipient: randomBytes(20),
+        name: 'demo',
+      }),
     ({ validators }) =>
       `A fresh cluster: ${NODES} nodes, threshold ${THRESHOLD}, ${validators.length} validators, files as charon leaves them.`,
   )
   signal.throwIfAborted()
-  const chain = await story.step(
-    'start the chain',
-    () => world.startChain(),
-    ({ evm }) =>
-      `The EVM node is ${evm.kind}; its Keeper names ${ORACLES} oracles, ${ORACLE_THRESHOLD} of them rebuild an exit. Consensus and IPFS are stand-ins.`,
-  )
-  signal.throwIfAborted()
-  const stage = await createStage({ home, cluster, chain, network: world.network.name, children, signal })
-  const scene = { ...cast, cluster, chain, stage }
+  const stage = await createStage({ home, cluster, generation, children, signal })
+  const scene: Scene = { ...cast, generation, cluster, stage }
   const first = await registerWithNodeDown(scene)
   const { registered: second, liar } = await registerThroughTrouble(scene)
-  const exits = await openAndRebuild(scene, [...first, ...second])
+  const registered = [...first, ...second]
+  const oracleShares = await openAndRebuild(scene, registered)
   if (keep) {
     await liar.stop()
     await stage.startSidecar(LIAR)
@@ -94,30 +85,14 @@ export async function tellStory(cast: Cast): Promise<string[]> {
       () => 'Relayer and sidecars were asked to stop and ended with exit code 0.',
     )
   }
-  await searchLogs(scene, exits, liar.logFile)
+  await searchLogs(scene, oracleShares, liar.logFile)
   story.table()
-  return stage.hints(cluster.validators.slice(VALIDATORS).map(({ publicKey }) => toHex(publicKey)))
+  const spare = cluster.validators.slice(VALIDATORS).map(({ publicKey }) => toHex(publicKey))
+  return { hints: stage.hints(spare, registered), stop: () => stage.stopAll() }
 }
 
-const keysOf = (cluster: MadeCluster, half: 0 | 1): Uint8Array[] =>
-  cluster.validators.slice(half * HALF, (half + 1) * HALF).map(({ publicKey }) => publicKey)
-
-/** The operator registers validators on chain, which gives them the next indexes. */
-function registerOnChain(
-  chain: Chain,
-  publicKeys: readonly Uint8Array[],
-  shares: Map<string, EncryptedShares>,
-): Registered[] {
-  const first = chain.beacon.addValidators(...publicKeys)
-  return publicKeys.map((key, place) => {
-    const publicKey = toHex(key)
-    const found = shares.get(publicKey)
-    if (found === undefined) throw new DemoError('the operator has no shares of a validator that it asked for')
-    return { publicKey, validatorIndex: first + place, shares: found }
-  })
-}
-
-async function registerWithNodeDown({ stage, story, cluster, chain, signal }: Scene): Promise<Registered[]> {
+async function registerWithNodeDown(scene: Scene): Promise<Registered[]> {
+  const { stage, story, generation } = scene
   await story.step(
     'start the relayer',
     () => stage.startRelayer(),
@@ -129,19 +104,17 @@ async function registerWithNodeDown({ stage, story, cluster, chain, signal }: Sc
     () => Promise.all(nodes.map((node) => stage.startSidecar(node))),
     () => `The sidecars of nodes ${nodes.join(', ')} are ready. Node ${LATE} is down.`,
   )
-  const keys = keysOf(cluster, 0)
-  const shares = await story.step(
+  const register = await story.step(
     `${HALF} validators, node ${LATE} down`,
-    () => askForShares(stage.relayerUrl, keys.map(toHex), signal),
-    () => `The operator asked for ${HALF} validators and has all shares for the oracles. It registers them on chain.`,
+    () => generation.ask(scene, 0),
+    () => `The operator asked for ${HALF} validators and has ${generation.goods}.`,
   )
-  return registerOnChain(chain, keys, shares)
+  return register()
 }
 
 /** Node 4 is back, node 2 hangs, node 3 lies, and the relayer is killed while partial signatures of two nodes are in. */
 async function registerThroughTrouble(scene: Scene): Promise<{ registered: Registered[]; liar: Child }> {
-  const { stage, story, cluster, chain, signal } = scene
-  const keys = keysOf(cluster, 1)
+  const { stage, story, generation } = scene
   const liar = await story.step(
     `node ${LATE} back, node ${LIAR} hostile`,
     async () => {
@@ -153,12 +126,12 @@ async function registerThroughTrouble(scene: Scene): Promise<{ registered: Regis
     () => `Node ${LATE} is back. Node ${STUCK} hangs. From now on node ${LIAR} sends wrong signatures.`,
   )
   const startedAt = performance.now()
-  const asked = askForShares(stage.relayerUrl, keys.map(toHex), signal)
+  const asked = generation.ask(scene, 1)
   // Awaited further down; what fails before must not leave a rejection that nobody looks at.
   asked.catch(() => {})
   await story.step(
     'two nodes signed, one lied',
-    () => waitForHalf(scene, keys),
+    () => waitForHalf(scene),
     () =>
       `The operator asked for ${HALF} more. Nodes 1 and ${LATE} have signed; node ${LIAR}'s signatures are refused, by its number.`,
   )
@@ -169,49 +142,52 @@ async function registerThroughTrouble(scene: Scene): Promise<{ registered: Regis
     () => stage.startRelayer(),
     () => 'The relayer is ready again, on the same data folder.',
   )
-  await waitForHalf(scene, keys)
+  await waitForHalf(scene)
   stage.sidecarOf(STUCK).resume()
-  const shares = await asked
+  const register = await asked
   await assertNobodySignedTwice(scene)
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1)
   story.note(`${HALF} validators, node ${LIAR} hostile, relayer killed`, `${seconds} s`)
   story.say(
-    `Node ${STUCK} goes on, its signature makes ${THRESHOLD} and nobody signed twice: the operator has all shares, and registers.`,
+    `Node ${STUCK} goes on, its signature makes ${THRESHOLD} and nobody signed twice: the operator has ${generation.goods}.`,
   )
-  return { registered: registerOnChain(chain, keys, shares), liar }
+  return { registered: await register(), liar }
 }
 
 /** After the kill the relayer verified the signatures of the one node that was missing, and of no other. */
-async function assertNobodySignedTwice({ stage, signal }: Scene): Promise<void> {
+async function assertNobodySignedTwice({ stage, generation, signal }: Scene): Promise<void> {
   const metrics = await (await fetch(`${stage.relayerUrl}/metrics`, { signal })).text()
   const verified = /^dvt_relayer_partial_signatures_total\{outcome="verified"\} (\d+)$/m.exec(metrics)?.[1]
-  if (verified !== String(HALF))
-    throw new DemoError(`the relayer verified ${verified} signatures after its restart, ${HALF} were missing`)
+  const missing = HALF * generation.kinds.length
+  if (verified !== String(missing))
+    throw new DemoError(`the relayer verified ${verified} signatures after its restart, ${missing} were missing`)
 }
 
-/** Waits until two nodes' signatures of each of these exits count and the liar's are refused. */
-async function waitForHalf({ stage, signal }: Scene, keys: readonly Uint8Array[]): Promise<void> {
-  const wanted = new Set(keys.map(toHex) as string[])
+/** Waits until two nodes' signatures for each validator of the second half count and the liar's are refused. */
+async function waitForHalf({ stage, generation, cluster, signal }: Scene): Promise<void> {
+  const { list } = generation
+  const wanted = new Set<string>(keysOf(cluster, 1).map(toHex))
   await waitFor(
-    `two good signatures and a refused one for each of ${HALF} exits`,
+    `two nodes' good signatures and a refused one for each of ${HALF} validators`,
     async () => {
-      const { exits } = await getJson<{ exits: ExitItem[] }>(`${stage.relayerUrl}/exits`, signal)
-      const ours = exits.filter(({ public_key }) => wanted.has(public_key))
-      const isHalf = (exit: ExitItem) =>
-        exit.share_indexes_ready.join() === `1,${LATE}` && exit.share_indexes_rejected?.includes(LIAR) === true
-      if (ours.some(({ is_exit_signature_ready: isReady }) => isReady))
-        throw new DemoError('an exit is ready without enough signatures')
-      return ours.length === keys.length && ours.every(isHalf) ? true : undefined
+      const answer = await getJson<Record<string, Item[]>>(`${stage.relayerUrl}/${list}`, signal)
+      const ours = (answer[list] ?? []).filter(({ public_key }) => wanted.has(public_key))
+      const isHalf = (item: Item) =>
+        item.share_indexes_ready.join() === `1,${LATE}` && item.share_indexes_rejected?.includes(LIAR) === true
+      if (ours.some((item) => item.is_exit_signature_ready || item.is_signatures_ready))
+        throw new DemoError('a validator is ready without enough signatures')
+      return ours.length === wanted.size && ours.every(isHalf) ? true : undefined
     },
     { signal },
   )
 }
 
+/** Returns what the oracles decrypted. */
 async function openAndRebuild(
-  { world, story, signal }: Scene,
+  { generation, story, signal }: Scene,
   validators: readonly Registered[],
-): Promise<RebuiltExit[]> {
-  const { network, oracles } = world
+): Promise<Uint8Array[]> {
+  const { network, oracles } = generation.chain
   const epoch = network.capellaEpoch
   const rootOf = ({ validatorIndex }: Registered) => exitRoot(network, { epoch, validatorIndex })
   const opened = await story.step(
@@ -226,37 +202,39 @@ async function openAndRebuild(
     },
     (all) => `${ORACLES} oracles decrypted and checked ${all.length * ORACLES} shares.`,
   )
-  return story.step(
+  await story.step(
     'oracles rebuild the exits',
-    async () =>
-      opened.map((validator): RebuiltExit => {
-        const root = rootOf(validator)
+    async () => {
+      for (const validator of opened) {
         const publicKey = Buffer.from(validator.publicKey.slice(2), 'hex')
-        const signature = rebuildExit(drawShares(validator.opened, ORACLE_THRESHOLD), root, publicKey)
-        return {
-          publicKey: validator.publicKey,
-          root,
-          signature,
-          oracleShares: validator.opened.map((share) => share.signature),
-        }
-      }),
-    (exits) => {
+        rebuildExit(drawShares(validator.opened, ORACLE_THRESHOLD), rootOf(validator), publicKey)
+      }
+    },
+    () => {
       const indexes = validators.map(({ validatorIndex }) => validatorIndex)
-      return `Any ${ORACLE_THRESHOLD} of them rebuilt ${exits.length} exits, valid for validators ${Math.min(...indexes)} to ${Math.max(...indexes)} at epoch ${epoch}.`
+      return `Any ${ORACLE_THRESHOLD} of them rebuilt ${opened.length} exits, valid for validators ${rangesOf(indexes)} at epoch ${epoch}.`
     },
   )
+  return opened.flatMap((validator) => validator.opened.map(({ signature }) => signature))
+}
+
+/** Ascending numbers in words: `100 to 104 and 106 to 110`. */
+function rangesOf(numbers: readonly number[]): string {
+  const firsts = numbers.filter((number) => !numbers.includes(number - 1))
+  const lasts = numbers.filter((number) => !numbers.includes(number + 1))
+  return firsts.map((first, place) => `${first} to ${lasts[place]}`).join(' and ')
 }
 
 /** Everything relayer and sidecars printed at debug level, PostgreSQL's log included, holds no secret of this run. */
 async function searchLogs(
-  { home, cluster, world, story }: Scene,
-  exits: readonly RebuiltExit[],
+  { home, cluster, generation, story }: Scene,
+  oracleShares: readonly Uint8Array[],
   hostileLog: string,
 ): Promise<void> {
   await story.step(
     'search the logs for secrets',
     async () => {
-      const secrets = await gatherSecrets({ home, cluster, oracles: world.oracles, exits, hostileLog })
+      const secrets = await gatherSecrets({ home, cluster, generation, oracleShares, hostileLog })
       const logs = await readLogs(home)
       const leaks = findLeaks(logs, secrets)
       for (const { kind, file, line, spelling } of leaks)

@@ -1,0 +1,117 @@
+/**
+ * The chain of generation 4: a network of its own on anvil, with deposit contract, Keeper and a vault, a consensus stand-in that
+ * follows the deposits, and the wallet of the vault's validators manager.
+ */
+
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { NetworkFile } from '@dvt-relayer/chain/networks.ts'
+import { networkOf, networks } from '@dvt-relayer/chain/networks.ts'
+import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
+import { type Anvil, deployKeeper, startAnvil } from '../support/chain/anvil.ts'
+import { madeUpKey, startBeacon } from '../support/chain/beacon.ts'
+import { type DepositContract, deployDepositContract } from '../support/chain/deposits.ts'
+import { followDeposits } from '../support/chain/follow-deposits.ts'
+import { startIpfs } from '../support/chain/ipfs.ts'
+import { makeOracles, oracleConfig } from '../support/chain/oracles.ts'
+import { deployVault, type Vault } from '../support/chain/vault.ts'
+import { type ManagerWallet, makeManagerWallet } from '../support/manager-wallet.ts'
+import type { Home } from './home.ts'
+import { verifySignature } from './oracles.ts'
+import { type Chain, ORACLE_THRESHOLD, ORACLES } from './scene.ts'
+import { depositRoot } from './signing-roots.ts'
+
+export interface VaultChain extends Chain {
+  readonly anvil: Anvil
+  readonly depositContract: DepositContract
+  readonly vault: Vault
+  readonly manager: ManagerWallet
+  /** The consensus side sees the deposits so far, and makes validators of those whose signature is right. */
+  processDeposits(): Promise<void>
+}
+
+const CHAIN_ID = 31_337
+/** Of anvil's genesis: room below for the records of the registry dump. */
+const FIRST_BLOCK = 1_000
+/** There before the first deposit, as the consensus node and the registry dump say. */
+const MADE_UP = 100
+
+/** Starts the nodes; the contracts are there and the Keeper has announced the oracles then. */
+export async function startVaultChain(home: Pick<Home, 'path'>, running: AsyncDisposableStack): Promise<VaultChain> {
+  const anvil = running.use(await startAnvil({ chainId: CHAIN_ID, firstBlock: FIRST_BLOCK, quickFinality: true }))
+  const depositContract = await deployDepositContract(anvil)
+  const ipfs = running.use(await startIpfs())
+  const file = describeNetwork(depositContract, ipfs.add(registryDump(), 1))
+  const network = networkOf(file)
+  const networkFile = join(home.path, 'network.json')
+  await writeFile(networkFile, JSON.stringify(file, null, 1))
+  const beacon = running.use(await startBeacon({ network, validators: MADE_UP }))
+  const oracles = makeOracles(ORACLES)
+  const keeper = await deployKeeper(anvil, network)
+  await keeper.setConfig(ipfs.add(oracleConfig(oracles, ORACLE_THRESHOLD)))
+  const manager = await makeManagerWallet(home.path)
+  const vault = await deployVault(anvil, { manager: manager.address, depositContract })
+  const follower = followDeposits(beacon, depositContract, network)
+  const sidecar = { NETWORK: networkFile, CONSENSUS_ENDPOINT: beacon.url }
+  return {
+    network,
+    description: `The EVM node is anvil, with a deposit contract, the vault ${vault.address} and a Keeper that names ${ORACLES} oracles, ${ORACLE_THRESHOLD} of them rebuild an exit. Consensus and IPFS are stand-ins.`,
+    beacon,
+    oracles,
+    withdrawalAddress: fromHex(vault.address, 20),
+    settings: {
+      sidecar,
+      relayer: {
+        ...sidecar,
+        EXECUTION_ENDPOINT: anvil.url,
+        IPFS_FETCH_ENDPOINTS: ipfs.url,
+        VALIDATORS_MANAGER_KEY_FILE: manager.keyFile,
+        VALIDATORS_MANAGER_PASSWORD_FILE: manager.passwordFile,
+        VAULTS: vault.address,
+      },
+    },
+    anvil,
+    depositContract,
+    vault,
+    manager,
+    async processDeposits() {
+      await follower.queue()
+      beacon.processDeposits(undefined, (deposit) =>
+        verifySignature(deposit.signature, depositRoot(network, deposit), deposit.publicKey),
+      )
+    },
+  }
+}
+
+/** The file that NETWORK names: hoodi's genesis and forks, contracts of our own. */
+function describeNetwork(depositContract: DepositContract, dumpCid: string): NetworkFile {
+  const { hoodi } = networks
+  return {
+    name: 'demo',
+    chain_id: CHAIN_ID,
+    slots_per_epoch: hoodi.slotsPerEpoch,
+    seconds_per_slot: hoodi.secondsPerSlot,
+    genesis_timestamp: hoodi.genesisTimestamp,
+    genesis_validators_root: toHex(hoodi.genesisValidatorsRoot),
+    genesis_fork_version: toHex(hoodi.genesisForkVersion),
+    capella_fork_version: toHex(hoodi.capellaForkVersion),
+    capella_epoch: hoodi.capellaEpoch,
+    deposit_contract: depositContract.address,
+    deposit_contract_block: depositContract.blockNumber,
+    keeper: `0x${'00'.repeat(18)}4ee9`,
+    keeper_block: FIRST_BLOCK,
+    registry_dump_cid: dumpCid,
+    registry_dump_block: depositContract.blockNumber,
+  }
+}
+
+/** The deposits of the made-up validators: block uint32 big-endian ++ key each (protocol section 14). */
+function registryDump(): Uint8Array {
+  return Buffer.concat(
+    Array.from({ length: MADE_UP }, (_, index) => {
+      const block = Buffer.alloc(4)
+      block.writeUInt32BE(Math.floor((index * FIRST_BLOCK) / MADE_UP))
+      return Buffer.concat([block, madeUpKey(index)])
+    }),
+  )
+}

@@ -17,6 +17,7 @@ import { markdownTable } from './report.ts'
 import { benchCryptoRow } from './rows/crypto.ts'
 import { benchEndToEnd } from './rows/end-to-end.ts'
 import { benchList } from './rows/list.ts'
+import { benchRegister } from './rows/register.ts'
 import { benchKeystores, benchSigning } from './rows/sidecar.ts'
 import { benchStart } from './rows/start.ts'
 import { benchWork } from './rows/work.ts'
@@ -29,6 +30,7 @@ const GROUPS: { rows: string[]; run(stage: Stage, isFull: boolean): Promise<Benc
   { rows: ['whole', 'busy'], run: benchWork },
   { rows: ['one', 'hundred', 'thousand'], run: benchEndToEnd },
   { rows: ['list', 'memory'], run: benchList },
+  { rows: ['register', 'validator-list'], run: benchRegister },
   { rows: ['start'], run: benchStart },
   { rows: ['sidecar-sign'], run: benchSigning },
   { rows: ['sidecar-keys'], run: benchKeystores },

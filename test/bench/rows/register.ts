@@ -1,0 +1,124 @@
+/** Rows of generation 4: the poll of `/register` with ten ready validators, and the unpaged list of 10,000 validators. */
+
+import { randomBytes } from 'node:crypto'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { RegisterResponse, ValidatorListResponse } from '@dvt-relayer/api/schemas.ts'
+import { networks } from '@dvt-relayer/chain/networks.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
+import { createTestKeys } from '../../support/keys.ts'
+import { makeCluster } from '../../support/make-cluster.ts'
+import { sidecar2Round } from '../../support/nodes.ts'
+import { createTestDatabase } from '../../support/postgres.ts'
+import { startProcess } from '../../support/process.ts'
+import { startVaultWorld } from '../../support/vault-world.ts'
+import { eventually } from '../../support/world.ts'
+import { percentile, send, sendJson } from '../measure.ts'
+import type { BenchRow } from '../report.ts'
+import { formatMs } from '../report.ts'
+import type { Stage } from '../stage.ts'
+import { THRESHOLD } from '../stage.ts'
+
+const READY = 10
+const POLLS = 400
+const OPEN = 10_000
+const PER_REQUEST = 1000
+const LISTS = 60
+const ETH32 = 32_000_000_000
+
+/** Runs both rows on one relayer with a chain of its own. */
+export async function benchRegister(stage: Stage): Promise<BenchRow[]> {
+  await using world = await startVaultWorld()
+  await using database = await createTestDatabase()
+  const vault = await world.deployVault()
+  const cluster = await makeCluster({
+    dir: join(stage.dir, 'registrations'),
+    nodes: 4,
+    threshold: THRESHOLD,
+    validators: READY,
+    network: networks.hoodi,
+    withdrawalAddress: Buffer.from(vault.address.slice(2), 'hex'),
+    feeRecipient: randomBytes(20),
+    name: 'registrations',
+  })
+  const keysFile = join(stage.dir, 'public-keys.csv')
+  const silent = createTestKeys(OPEN - READY, { nodes: 0, threshold: 1 }).map(({ publicKey }) => toHex(publicKey))
+  await writeFile(keysFile, `${silent.join('\n')}\n`)
+  await using app = startProcess(
+    'relayer',
+    world.environment({
+      DATABASE_URL: database.url,
+      CLUSTER_LOCK_FILES: cluster.lockFile,
+      PUBLIC_KEYS_FILE: keysFile,
+      SIGNATURE_THRESHOLD: String(THRESHOLD),
+    }),
+  )
+  const { url } = await app.logged('relayer started')
+  if (typeof url !== 'string') throw new Error('the relayer does not say where it listens')
+  const startIndex = world.beacon.validatorCount
+  const ask = (to: string, count: number) =>
+    sendJson<RegisterResponse>(url, '/register', {
+      vault: to,
+      validators_start_index: startIndex,
+      amounts: Array.from({ length: count }, () => ETH32),
+      validator_type: '0x01',
+    })
+
+  await eventually('the registry', () => ask(vault.address, READY).catch(() => undefined))
+  for (let index = 1; index <= THRESHOLD; index++) await sidecar2Round(url, world.network, cluster.validators, index)
+  await eventually('a registration', async () => {
+    const { validators_manager_signature: signature } = await ask(vault.address, READY)
+    return signature ?? undefined
+  })
+  const [polls, nodes] = [[] as number[], [] as number[]]
+  for (let poll = 0; poll < POLLS; poll++) {
+    polls.push(await clocked(() => ask(vault.address, READY)))
+    nodes.push(await clocked(() => world.anvil.rpc('eth_getBlockByNumber', 'latest', false)))
+  }
+
+  for (let left = OPEN - READY; left > 0; left -= PER_REQUEST)
+    await ask(toHex(randomBytes(20)), Math.min(PER_REQUEST, left))
+  const whole = await sendJson<ValidatorListResponse>(url, '/validators')
+  if (whole.validators.length < OPEN - READY) throw new Error(`only ${whole.validators.length} validators are listed`)
+  const [lists, rendering] = [[] as number[], [] as number[]]
+  for (let list = 0; list < LISTS; list++) {
+    lists.push((await send(url, '/validators')).ms)
+    rendering.push(await clocked(async () => Buffer.from(JSON.stringify(whole))))
+  }
+  await app.end('SIGTERM')
+
+  const poll = { p50: percentile(polls, 0.5), p99: percentile(polls, 0.99) }
+  const node = { p50: percentile(nodes, 0.5), p99: percentile(nodes, 0.99) }
+  const list = { p50: percentile(lists, 0.5), p99: percentile(lists, 0.99) }
+  const render = percentile(rendering, 0.5)
+  return [
+    {
+      id: 'register',
+      name: `POST /register, the poll of ${READY} ready validators, p99 of ${POLLS}`,
+      measured: `${formatMs(poll.p99)} (p50 ${formatMs(poll.p50)})`,
+      target: "≤ 20 ms apart from the execution node's own time",
+      isMet: poll.p99 - node.p50 <= 20,
+      baseline: `the one question to the execution node alone: p50 ${formatMs(node.p50)}, p99 ${formatMs(node.p99)}`,
+      ratio: poll.p50 / node.p50,
+      limit: 'five queries to PostgreSQL, three to the consensus node, one signature of the manager and its check',
+      values: { p50_ms: poll.p50, p99_ms: poll.p99, node_p50_ms: node.p50, node_p99_ms: node.p99 },
+    },
+    {
+      id: 'validator-list',
+      name: `GET /validators with ${OPEN} open, unpaged, p99 of ${LISTS}`,
+      measured: `${formatMs(list.p99)} (p50 ${formatMs(list.p50)})`,
+      target: '≤ 50 ms',
+      isMet: list.p99 <= 50,
+      baseline: `one JSON.stringify of the list: ${formatMs(render)}`,
+      ratio: list.p50 / render,
+      limit: 'sending 4 MB through loopback',
+      values: { p50_ms: list.p50, p99_ms: list.p99, stringify_ms: render },
+    },
+  ]
+}
+
+async function clocked(work: () => Promise<unknown>): Promise<number> {
+  const start = performance.now()
+  await work()
+  return performance.now() - start
+}

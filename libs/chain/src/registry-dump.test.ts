@@ -63,6 +63,25 @@ describe('a registry dump', () => {
         expect(found).toHaveLength(first.size)
         expect(new Map(found.map(([block, key]) => [key, block]))).toEqual(first)
       }),
+      {
+        examples: [
+          [
+            [
+              [5, 1],
+              [9, 1],
+              [7, 1],
+            ],
+          ],
+          [
+            [
+              [9, 1],
+              [5, 1],
+              [7, 1],
+              [3, 1],
+            ],
+          ],
+        ],
+      },
     )
   })
 

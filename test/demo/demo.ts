@@ -27,14 +27,25 @@ export interface DemoOptions {
   interrupted: AbortSignal
 }
 
+/**
+ * The generation that is shown: what was asked for, else the newest that this platform can show.
+ *
+ * @returns no generation where what was asked for cannot be shown; and what the user should know
+ */
+export function chooseGeneration(
+  asked: 3 | 4 | undefined,
+  hasAnvil: boolean,
+): { generation: 3 | 4 | undefined; remark?: string } {
+  if (asked === 3 || hasAnvil) return { generation: asked ?? 4 }
+  if (asked === 4) return { generation: undefined, remark: `${NO_EVM} Try: npm run demo -- --generation 3` }
+  return { generation: 3, remark: `${NO_EVM} This is the story of generation 3.` }
+}
+
 /** Runs the demo and returns its exit code. No process and no file of it is left then. */
 export async function runDemo({ generation: asked, keep, print, interrupted }: DemoOptions): Promise<number> {
-  const generation = asked ?? (findAnvil() === undefined ? 3 : 4)
-  if (generation === 4 && findAnvil() === undefined) {
-    print(`${NO_EVM} Try: npm run demo -- --generation 3`)
-    return 1
-  }
-  if (generation !== (asked ?? 4)) print(`${NO_EVM} This is the story of generation 3.`)
+  const { generation, remark } = chooseGeneration(asked, findAnvil() !== undefined)
+  if (remark !== undefined) print(remark)
+  if (generation === undefined) return 1
   const failed = new AbortController()
   const signal = AbortSignal.any([interrupted, failed.signal])
   const tooLong = new DemoError(`the demo takes longer than ${DEMO_MS / 1000} s`)

@@ -24,7 +24,7 @@ export async function startGeneration3(running: AsyncDisposableStack): Promise<G
       return async () => {
         // Here nobody else deposits, so the validators get the indexes that were predicted.
         const first = beacon.addValidators(...keys)
-        story.say(`It registers them on chain, as validators ${first} to ${first + keys.length - 1}.`)
+        story.say(`The operator registers validators ${first} to ${first + keys.length - 1} on chain.`)
         return keys.map((key, place): Registered => {
           const [publicKey, validatorIndex] = [toHex(key), first + place]
           const found = shares.get(publicKey)

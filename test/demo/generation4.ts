@@ -82,7 +82,7 @@ export async function startGeneration4(home: Pick<Home, 'path'>, running: AsyncD
         })
       },
       () =>
-        `The vault accepts the manager's signature and deposits; the consensus side finds every deposit signature right: validators ${startIndex} to ${last}.`,
+        `The vault checked the manager's signature and deposited. The consensus side checked the deposit signatures and has validators ${startIndex} to ${last}.`,
     )
   }
 
@@ -114,7 +114,7 @@ export async function startGeneration4(home: Pick<Home, 'path'>, running: AsyncD
         if (nextIndex(beacon) !== startIndex + 1) throw new DemoError('the stranger has no validator')
       },
       () =>
-        `A stranger's deposit takes index ${startIndex} first. The registry root has changed: the vault refuses the operator's transaction.`,
+        `A stranger's deposit took index ${startIndex} just before: the registry root is another, so the vault refused the operator's transaction.`,
     )
     const again = await story.step(
       'exits signed anew',
@@ -125,7 +125,7 @@ export async function startGeneration4(home: Pick<Home, 'path'>, running: AsyncD
         return askFor(scene, 1)
       },
       ({ request }) =>
-        `The operator asked again, from index ${request.startIndex} on. The deposits stay as they are; the nodes signed new exits.`,
+        `The operator asked again, from index ${request.startIndex} on: the deposits are as good as before, the nodes signed new exits.`,
     )
     return registerAll(scene, again)
   }
@@ -135,7 +135,7 @@ export async function startGeneration4(home: Pick<Home, 'path'>, running: AsyncD
     chain,
     list: 'validators',
     kinds: ['exit', 'deposit'],
-    goods: "their keys, deposit signatures, all shares for the oracles and the manager's signature",
+    goods: "keys, deposit signatures, all shares for the oracles and the validators manager's signature",
     async ask(scene, half) {
       const asked = await askFor(scene, half)
       return () => (half === 0 ? registerAll(scene, asked) : registerInRace(scene, asked))

@@ -7,14 +7,14 @@ import type { MadeCluster, MadeValidator } from '../support/make-cluster.ts'
 import { DemoError } from './errors.ts'
 import type { Home } from './home.ts'
 import { signRoot } from './keys.ts'
-import type { Generation } from './scene.ts'
+import type { Chain, Generation } from './scene.ts'
 import type { Secret } from './secrets.ts'
 import { isSearched } from './stage.ts'
 
 interface Run {
   home: Home
   cluster: MadeCluster
-  generation: Generation
+  generation: Pick<Generation, 'kinds' | 'messages' | 'secrets'> & { chain: Pick<Chain, 'oracles'> }
   /** What the oracles decrypted. */
   oracleShares: readonly Uint8Array[]
   /** What the hostile process printed: its signatures, one a line. */

@@ -64,7 +64,7 @@ export interface Generation {
   readonly list: 'exits' | 'validators'
   /** What a node signs for one validator. */
   readonly kinds: readonly Message['kind'][]
-  /** What the operator gets when all is ready. */
+  /** What the operator gets when all is ready, for the story. */
   readonly goods: string
   /**
    * The operator asks for this half until it gets all it needs.

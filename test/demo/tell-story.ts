@@ -149,7 +149,7 @@ async function registerThroughTrouble(scene: Scene): Promise<{ registered: Regis
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1)
   story.note(`${HALF} validators, node ${LIAR} hostile, relayer killed`, `${seconds} s`)
   story.say(
-    `Node ${STUCK} goes on, its signature makes ${THRESHOLD} and nobody signed twice: the operator has ${generation.goods}.`,
+    `Node ${STUCK} goes on, its signature makes ${THRESHOLD} and nobody signed twice: the operator has everything again.`,
   )
   return { registered: await register(), liar }
 }

@@ -55,7 +55,7 @@ export async function startVaultChain(home: Pick<Home, 'path'>, running: AsyncDi
   const sidecar = { NETWORK: networkFile, CONSENSUS_ENDPOINT: beacon.url }
   return {
     network,
-    description: `The EVM node is anvil, with a deposit contract, the vault ${vault.address} and a Keeper that names ${ORACLES} oracles, ${ORACLE_THRESHOLD} of them rebuild an exit. Consensus and IPFS are stand-ins.`,
+    description: `The EVM node is anvil, with a deposit contract, a vault, and a Keeper that names ${ORACLES} oracles, ${ORACLE_THRESHOLD} of them rebuild an exit. Consensus and IPFS are stand-ins.`,
     beacon,
     oracles,
     withdrawalAddress: fromHex(vault.address, 20),

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { findProcessesOf } from '../demo/processes.ts'
+import { skipWithoutAnvil } from '../support/chain/anvil.ts'
 
 const ROOT = new URL('../..', import.meta.url).pathname
 const DEMO_MS = 240_000
@@ -61,8 +62,10 @@ function expectNothingLeft(): void {
   expect(findProcessesOf(folder)).toEqual([])
 }
 
-test('the whole story ends well, with every exit rebuilt and no secret in a log', { timeout: DEMO_MS }, async () => {
-  const { code, output } = await startDemo().ends()
+test('generation 3: the whole story ends well, with every exit rebuilt and no secret in a log', {
+  timeout: DEMO_MS,
+}, async () => {
+  const { code, output } = await startDemo('--generation', '3').ends()
   expect(output).toContain('11 oracles decrypted and checked 110 shares.')
   expect(output).toContain('Any 7 of them rebuilt 10 exits, valid for validators 100 to 109 at epoch 0.')
   expect(output).toMatch(/None of \d{3,} secrets of this run stands in the \d{3,} lines/)
@@ -99,17 +102,34 @@ test.skipIf(process.platform !== 'linux')(
   },
 )
 
-test('--keep leaves it running with things to try, until Ctrl-C', { timeout: DEMO_MS }, async () => {
-  const demo = startDemo('--keep')
-  await demo.says('Logs: ')
-  const offers = demo.offers().filter(({ url }) => !url.includes('after=N'))
-  expect(offers.length).toBeGreaterThanOrEqual(10)
-  for (const { url, body } of offers) {
-    const headers = { 'content-type': 'application/json' }
-    const response = await fetch(url, body === undefined ? {} : { method: 'POST', headers, body })
-    expect([url, response.status]).toEqual([url, 200])
-  }
-  demo.child.kill('SIGINT')
-  expect((await demo.ends()).code).toBe(0)
-  expectNothingLeft()
+test.skipIf(skipWithoutAnvil)(
+  'generation 4: the whole story ends well; --keep leaves it running with things to try, until Ctrl-C',
+  { timeout: DEMO_MS },
+  async () => {
+    const demo = startDemo('--generation', '4', '--keep')
+    await demo.says('Logs: ')
+    const offers = demo.offers().filter(({ url }) => !url.includes('after=N'))
+    expect(offers.length).toBeGreaterThanOrEqual(12)
+    for (const { url, body } of offers) {
+      const headers = { 'content-type': 'application/json' }
+      const response = await fetch(url, body === undefined ? {} : { method: 'POST', headers, body })
+      expect([url, response.status]).toEqual([url, 200])
+    }
+    demo.child.kill('SIGINT')
+    const { code, output } = await demo.ends()
+    expect(output).toContain('The consensus side checked the deposit signatures and has validators 100 to 104.')
+    expect(output).toContain("A stranger's deposit took index 105 just before")
+    expect(output).toContain('The consensus side checked the deposit signatures and has validators 106 to 110.')
+    expect(output).toContain('11 oracles decrypted and checked 110 shares.')
+    expect(output).toContain('valid for validators 100 to 104 and 106 to 110 at epoch 0.')
+    expect(output).toMatch(/None of \d{3,} secrets of this run stands in the \d{3,} lines/)
+    expect(output).toContain('Everything is stopped, with exit code 0, and removed.')
+    expect(code).toBe(0)
+    expectNothingLeft()
+  },
+)
+
+test('a generation that does not exist is refused', async () => {
+  const { code, output } = await startDemo('--generation', '5').ends()
+  expect([code, output]).toEqual([1, ''])
 })

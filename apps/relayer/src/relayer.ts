@@ -34,6 +34,7 @@ import { createManager, openWallet } from './services/manager.ts'
 import { createOracleSets } from './services/oracle-sets.ts'
 import { createOracleShares } from './services/oracle-shares.ts'
 import { createRegistrations } from './services/registrations.ts'
+import type { Registry } from './services/registry.ts'
 import { createRegistry } from './services/registry.ts'
 import { createSidecarLists } from './services/sidecar-lists.ts'
 import { createSignatures } from './services/signatures.ts'
@@ -140,21 +141,7 @@ async function compose(
     },
   })
   lifetime.use('oracle set', follow)
-  if (wallet !== undefined)
-    lifetime.use(
-      'registry',
-      startLoop(
-        async (signal) => {
-          health.report('registry', (await registry.follow(signal)) ?? (await registry.crossCheck()))
-        },
-        {
-          intervalMs: REGISTRY_MS,
-          onError: (error) => health.report('registry', `the deposit logs cannot be followed: ${messageOf(error)}`),
-        },
-      ),
-    )
-  // Where nothing is signed for vaults the registry is read when somebody asks; nobody waits for it.
-  else health.report('registry')
+  lifetime.use('registry', startRegistry(registry, wallet !== undefined, health))
   lifetime.use('checks', startChecks(context, chain, queue, health))
   lifetime.use(
     'listener',
@@ -231,6 +218,21 @@ async function refuseOtherChains(chain: Chain, health: Health): Promise<void> {
         health.report(name, messageOf(error))
       }
     }),
+  )
+}
+
+/** Follows the registry: from the start where the relayer signs for vaults, else from the first request that needs it. */
+function startRegistry(registry: Registry, isNeeded: boolean, health: Health): AsyncDisposable {
+  const report = (problem?: string) => health.report('registry', problem)
+  return startLoop(
+    async (signal) => {
+      if (!isNeeded && !(await registry.hasBegun())) return report()
+      report((await registry.follow(signal, report)) ?? (await registry.crossCheck()))
+    },
+    {
+      intervalMs: REGISTRY_MS,
+      onError: (error) => report(`the deposits on chain cannot be followed: ${messageOf(error)}`),
+    },
   )
 }
 

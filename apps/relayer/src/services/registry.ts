@@ -78,6 +78,9 @@ export function createRegistry(context: Needs) {
   }
 
   return {
+    /** Whether anybody has begun it. */
+    hasBegun: async (): Promise<boolean> => (await scan.findPosition()) !== undefined,
+
     /**
      * One round: begins the registry where it has not begun, and settles the deposits of final blocks.
      *

@@ -3,6 +3,7 @@
  * differently (protocol section 14).
  */
 
+import { setImmediate } from 'node:timers/promises'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { createHttpClient, type HttpAsk, type HttpClientOptions, HttpError } from '@dvt-relayer/common/http-client.ts'
 import { type Static, Type } from 'typebox'
@@ -101,6 +102,8 @@ export interface ExecutionClient {
 
 /** Blocks asked for first: few enough for most nodes. */
 const FIRST_RANGE = 50_000
+/** Logs that are decoded before others may work: some milliseconds. */
+const LOGS_AT_ONCE = 200
 const METHOD_NOT_FOUND = -32601
 
 const Block = Type.Union([
@@ -146,7 +149,9 @@ export function createExecutionClient(options: ExecutionOptions): ExecutionClien
     const filter = { address, topics: [topic], fromBlock: toQuantity(fromBlock), toBlock: toQuantity(toBlock) }
     const logs: ChainLog<E>[] = []
     let undecodable = 0
-    for (const raw of await callRpc(http, 'eth_getLogs', [filter], RawLogs, rpc)) {
+    const answer = await callRpc(http, 'eth_getLogs', [filter], RawLogs, rpc)
+    for (const [place, raw] of answer.entries()) {
+      if (place % LOGS_AT_ONCE === LOGS_AT_ONCE - 1) await setImmediate()
       const blockNumber = parseQuantity(raw.blockNumber)
       const fits = raw.address.toLowerCase() === address && raw.topics[0]?.toLowerCase() === topic
       if (!fits || raw.removed === true || blockNumber < fromBlock || blockNumber > toBlock)

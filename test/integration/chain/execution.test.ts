@@ -135,6 +135,25 @@ describe('logs', () => {
     }
   })
 
+  it('let others work while they are decoded', async () => {
+    const logs = Array.from({ length: 2_000 }, (_, logIndex) => configLog(network.keeperBlock, 'a', logIndex))
+    await using node = await startRpc({ chainId: 1, head: HEAD, logs })
+    let turns = 0
+    const turn = () => {
+      turns++
+      timer = setImmediate(turn)
+    }
+    let timer = setImmediate(turn)
+    // Told when the answer is there, before it is decoded.
+    const onResult = () => {
+      turns = 0
+    }
+    const query = { ...keeperQuery, fromBlock: network.keeperBlock, toBlock: network.keeperBlock }
+    expect(await clientOf([node], { onResult }).findLogs(query)).toHaveLength(2_000)
+    clearImmediate(timer)
+    expect(turns).toBeGreaterThan(5)
+  })
+
   it('name a node by host only when they cannot be had', async () => {
     await using node = await startRpc({ chainId: 1, head: HEAD })
     node.fail('down')

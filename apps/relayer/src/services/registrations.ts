@@ -21,6 +21,7 @@ import {
   reserveValidators,
   touchReservations,
 } from '@dvt-relayer/db/queries/registrations.ts'
+import { lockValidators } from '@dvt-relayer/db/queries/validators.ts'
 import type { Context } from '../context.ts'
 import { ApiError, refuseItems } from '../errors.ts'
 import { assignDeposits, assignExits, byKey, isLapsed, isSameDeposit, requesterOfVault } from './assign.ts'
@@ -65,7 +66,7 @@ interface Assigned {
 
 /** Polls touch reservations and messages at most this often, a fraction of the lifetime. */
 const TOUCH_FRACTION = 20
-/** How often the choice of keys starts anew because others took some, or the chain knows some. */
+/** How often the choice of keys starts anew because others took some. */
 const TRIES = 10
 /** VALIDATOR_REGISTRY_LIMIT of the consensus specification. */
 const REGISTRY_LIMIT = 2 ** 40
@@ -114,26 +115,51 @@ export function createRegistrations({
   /** Which of these keys the chain has, at the view's block or on the consensus node. */
   async function areRegistered(view: RegistryView, publicKeys: readonly Uint8Array[]): Promise<boolean[]> {
     if (publicKeys.length === 0) return []
-    const [seen, known] = await Promise.all([view.isRegistered(publicKeys), chain.registry.knownKeys(publicKeys)])
+    const [seen, known] = await Promise.all([
+      view.isRegistered(publicKeys),
+      ofConsensusNode(chain.registry.knownKeys(publicKeys)),
+    ])
     return publicKeys.map((_, place) => seen[place] === true || known[place] === true)
+  }
+
+  /**
+   * The first `count` of the rows that `find` gives whose keys the chain does not have. Those it has are added to `registered`, which
+   * `find` leaves out: until their deposits are final nothing but the view tells of them.
+   */
+  async function findUnregistered(
+    view: RegistryView,
+    registered: Uint8Array[],
+    count: number,
+    find: (limit: number) => Promise<ReservableRow[]>,
+  ): Promise<ReservableRow[]> {
+    for (;;) {
+      // The more there are the further it looks, so that a few looks are enough.
+      const limit = count + registered.length
+      const found = await find(limit)
+      const isKnown = await areRegistered(
+        view,
+        found.map((row) => row.public_key),
+      )
+      registered.push(...found.filter((_, place) => isKnown[place]).map((row) => row.public_key))
+      const free = found.filter((_, place) => !isKnown[place])
+      if (free.length >= count || found.length < limit) return free.slice(0, count)
+    }
   }
 
   /** The poll: the vault has all its keys, each with the messages asked for. */
   async function findAssigned(
     request: RegistrationRequest,
     view: RegistryView,
+    registered: Uint8Array[],
     requester: string,
   ): Promise<Assigned[] | undefined> {
     const { vault, startIndex, amountsGwei, validatorType } = request
-    const reserved = await findReserved(db, vault, amountsGwei.length)
+    const reserved = await findUnregistered(view, registered, amountsGwei.length, (limit) =>
+      findReserved(db, vault, { limit, excluded: registered }),
+    )
     if (reserved.length < amountsGwei.length) return undefined
     const keys = reserved.map((row) => row.public_key)
-    const [registered, exitRows, depositRows] = await Promise.all([
-      areRegistered(view, keys),
-      findExits(db, keys),
-      findDeposits(db, keys),
-    ])
-    if (registered.includes(true)) return undefined
+    const [exitRows, depositRows] = await Promise.all([findExits(db, keys), findDeposits(db, keys)])
     const [exits, deposits] = [byKey(exitRows), byKey(depositRows)]
     const old: number[] = []
     const assigned = keys.flatMap((publicKey, place): Assigned[] => {
@@ -160,27 +186,32 @@ export function createRegistrations({
   }
 
   /**
-   * Chooses keys for the vault and gives them their messages. Keys the chain has are left out; the choice is made again when
-   * another request took some meanwhile.
+   * Chooses keys for the vault and gives them their messages. The choice is made again when another request took some meanwhile.
    */
   async function assign(
     request: RegistrationRequest,
     view: RegistryView,
+    registered: Uint8Array[],
     nextIndex: number,
     requester: string,
   ): Promise<Assigned[]> {
-    const { vault, amountsGwei, validatorType } = request
-    const registered: Uint8Array[] = []
-    const options = { limit: amountsGwei.length, lifetimeSeconds, requester, excluded: registered }
+    const { vault, validatorType } = request
+    const count = request.amountsGwei.length
+    const options = { lifetimeSeconds, requester, excluded: registered }
     for (let tries = 0; tries < TRIES; tries++) {
-      const choice = trim(validatorType, await findReservable(db, vault, { ...options, isLocking: false }))
-      const keys = choice.map((row) => row.public_key)
-      const isKnown = await areRegistered(view, keys)
-      registered.push(...keys.filter((_, place) => isKnown[place]))
-      if (isKnown.includes(true)) continue
+      const choice = trim(
+        validatorType,
+        await findUnregistered(view, registered, count, (limit) => findReservable(db, vault, { ...options, limit })),
+      )
+      if (choice.length === 0) return []
       const assigned = await db.transaction(async (tx) => {
         await lockAllocation(tx)
-        const locked = trim(validatorType, await findReservable(tx, vault, { ...options, isLocking: true }))
+        // In the one order in which everybody locks them, whatever order they are given out in.
+        await lockValidators(
+          tx,
+          choice.map((row) => row.public_key),
+        )
+        const locked = trim(validatorType, await findReservable(tx, vault, { ...options, limit: count }))
         const isSame = locked.length === choice.length && locked.every(({ id }, place) => id === choice[place]?.id)
         if (!isSame) return undefined
         const ids = locked.map(({ id }) => id)
@@ -191,7 +222,8 @@ export function createRegistrations({
         return giveMessages(tx, request, locked, nextIndex, requester)
       })
       if (assigned === undefined) continue
-      events.registrationsAssigned(assigned.counts, requester)
+      const { reserved, exits, deposits } = assigned.counts
+      if (reserved + exits + deposits > 0) events.registrationsAssigned(assigned.counts, requester)
       return assigned.validators
     }
     throw new ApiError('TOO_BUSY', 'other requests took keys meanwhile, again and again; ask again')
@@ -283,27 +315,36 @@ export function createRegistrations({
      */
     async request(request: RegistrationRequest): Promise<Registrations> {
       refuseMalformed(request)
-      const [view, nextIndex] = await Promise.all([
-        registry.at(),
-        chain.registry.nextIndex().catch((error: unknown) => {
-          throw new ApiError('DEPENDENCY_AWAY', 'the consensus node is away, so no validator index can be assigned', {
-            cause: error,
-          })
-        }),
-      ])
+      const [view, predicted] = await Promise.all([registry.at(), ofConsensusNode(chain.registry.nextIndex())])
+      // A consensus node a moment behind does not count a deposit that the signed root may hold already.
+      const nextIndex = Math.max(predicted, view.count)
       if (request.startIndex < nextIndex)
         throw new ApiError(
           'INDEX_USED',
           `validators_start_index ${request.startIndex} is used: the next free validator index is ${nextIndex}`,
         )
       const requester = request.caller ?? requesterOfVault(request.vault)
+      /** Keys of ours that the chain has, as far as they were met. */
+      const registered: Uint8Array[] = []
       const assigned =
-        (await findAssigned(request, view, requester)) ?? (await assign(request, view, nextIndex, requester))
+        (await findAssigned(request, view, registered, requester)) ??
+        (await assign(request, view, registered, nextIndex, requester))
       return collect(request, view, assigned)
     },
   }
 }
 export type RegistrationService = ReturnType<typeof createRegistrations>
+
+/** What the consensus node says. @throws {ApiError} DEPENDENCY_AWAY whatever kept it from saying it */
+async function ofConsensusNode<T>(reading: Promise<T>): Promise<T> {
+  try {
+    return await reading
+  } catch (error) {
+    throw new ApiError('DEPENDENCY_AWAY', 'the consensus node is away, so no validator index can be assigned', {
+      cause: error,
+    })
+  }
+}
 
 /** Whether the vault could not tell the type of so many validators. */
 const isAmbiguous = (type: '0x01' | '0x02', count: number) =>

@@ -10,7 +10,7 @@ import { toHex } from '@dvt-relayer/common/hex.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import type { ExitListRow, ListCursor, ValidatorListRow } from '@dvt-relayer/db/queries/lists.ts'
-import { findChangedExits, findChangedValidators } from '@dvt-relayer/db/queries/lists.ts'
+import { findChangedExits, findChangedValidators, findNewestRevision } from '@dvt-relayer/db/queries/lists.ts'
 import type { Context } from '../context.ts'
 
 const ROWS = 2000
@@ -83,11 +83,25 @@ const COMMA = asciiBytes(',')
 
 /** The exits for `GET /exits`. */
 const createExitList = ({ db }: Pick<Context, 'db'>): SidecarList =>
-  createList('exits', (after, limit) => findChangedExits(db, after, limit), exitItem)
+  createList(
+    'exits',
+    {
+      find: (after, limit) => findChangedExits(db, after, limit),
+      newest: () => findNewestRevision(db, ['exit']),
+    },
+    exitItem,
+  )
 
 /** The validators with a live exit and a live deposit for `GET /validators`. */
 const createValidatorList = ({ db }: Pick<Context, 'db'>): SidecarList =>
-  createList('validators', (after, limit) => findChangedValidators(db, after, limit), validatorItem)
+  createList(
+    'validators',
+    {
+      find: (after, limit) => findChangedValidators(db, after, limit),
+      newest: () => findNewestRevision(db, ['exit', 'deposit']),
+    },
+    validatorItem,
+  )
 
 export type SidecarList = ReturnType<typeof createList>
 
@@ -106,29 +120,39 @@ export function createSidecarLists(context: Pick<Context, 'db'>) {
 }
 export type SidecarLists = ReturnType<typeof createSidecarLists>
 
-/** A list named `name` in its JSON, of rows that `find` tells of in the order of their changes. */
+/** Where the rows of a list come from: in the order of their changes, and the newest revision there is of such rows. */
+interface Source<Row> {
+  find(after: ListCursor, limit: number): Promise<Row[]>
+  newest(): Promise<number>
+}
+
+/** A list named `name` in its JSON. */
 function createList<Row extends ExitListRow>(
   name: 'exits' | 'validators',
-  find: (after: ListCursor, limit: number) => Promise<Row[]>,
+  source: Source<Row>,
   itemOf: (row: Row) => unknown,
 ) {
   const head = asciiBytes(`{"${name}":[`)
   const pages = new Map<number, Page>()
   let seen: ListCursor = { revision: 0, messageId: 0 }
+  /** The revision that last changed what the list shows: rows that were not in it and are not now change nothing. */
+  let changedAt = 0
   let isStale = true
   let loadedAt = 0
   let loading: Promise<void> | undefined
-  let bytes: { revision: number; body: Buffer } | undefined
+  let bytes: { changedAt: number; body: Buffer } | undefined
   const waiters = new Set<() => void>()
   let isClosed = false
 
   function take(row: Row): void {
     const place = Math.floor(row.id / PAGE)
     const page = pages.get(place) ?? { entries: new Map(), revision: 0, bytes: undefined }
+    if (!row.is_listed && !page.entries.has(row.id)) return
     if (row.is_listed) page.entries.set(row.id, { revision: row.revision, json: JSON.stringify(itemOf(row)) })
     else page.entries.delete(row.id)
     page.revision = row.revision
     page.bytes = undefined
+    changedAt = row.revision
     if (page.entries.size > 0) pages.set(place, page)
     else pages.delete(place)
   }
@@ -136,14 +160,17 @@ function createList<Row extends ExitListRow>(
   async function load(): Promise<void> {
     isStale = false
     try {
+      // Of what is dead nothing is read at the start; still every process must come to the same revision.
+      const newest = seen.revision === 0 ? await source.newest() : 0
       for (;;) {
-        const rows = await find(seen, ROWS)
+        const rows = await source.find(seen, ROWS)
         for (const row of rows) {
           take(row)
           seen = { revision: row.revision, messageId: row.message_id }
         }
         if (rows.length < ROWS) break
       }
+      if (newest > seen.revision) seen = { revision: newest, messageId: Number.MAX_SAFE_INTEGER }
       loadedAt = performance.now()
     } catch (error) {
       isStale = true
@@ -166,7 +193,7 @@ function createList<Row extends ExitListRow>(
   }
 
   function full(): Buffer {
-    if (bytes?.revision !== seen.revision) {
+    if (bytes?.changedAt !== changedAt) {
       const parts: Buffer[] = []
       for (const page of pages.values()) {
         page.bytes ??= asciiBytes(Array.from(page.entries.values(), ({ json }) => json).join(','))
@@ -174,7 +201,7 @@ function createList<Row extends ExitListRow>(
       }
       if (parts.length === 0) parts.push(head)
       parts.push(asciiBytes(`],"revision":${seen.revision}}`))
-      bytes = { revision: seen.revision, body: Buffer.concat(parts) }
+      bytes = { changedAt, body: Buffer.concat(parts) }
     }
     return bytes.body
   }
@@ -194,13 +221,13 @@ function createList<Row extends ExitListRow>(
       return after === undefined || after > seen.revision ? full() : changed(after)
     },
 
-    /** Ends when something of this list changed after `after`, after `waitMs`, or when the signal aborts. */
+    /** Ends when what this list shows changed after `after`, after `waitMs`, or when the signal aborts. */
     async waitForChange(after: number, waitMs: number, signal: AbortSignal): Promise<void> {
       const deadline = performance.now() + waitMs
       for (;;) {
         await refresh()
         const left = deadline - performance.now()
-        if (seen.revision !== after || left <= 0 || signal.aborted || isClosed) return
+        if (changedAt > after || after > seen.revision || left <= 0 || signal.aborted || isClosed) return
         const stop = new AbortController()
         const wake = () => stop.abort()
         waiters.add(wake)

@@ -1,8 +1,9 @@
 /** What the lists for sidecars show, in the order of its changes. */
 
 import { sql } from 'drizzle-orm'
+import type { MessageKind } from './messages.ts'
 import type { Sql } from './sql.ts'
-import { rows } from './sql.ts'
+import { rows, textArray } from './sql.ts'
 
 const LIVE = sql.raw(`('collecting', 'ready')`)
 
@@ -44,6 +45,15 @@ export interface ListCursor {
   messageId: number
 }
 
+/** The newest revision of messages of these kinds, dead ones included; 0 where there are none. */
+export async function findNewestRevision(db: Sql, kinds: readonly MessageKind[]): Promise<number> {
+  const [row] = await rows<{ revision: number }>(
+    db,
+    sql`select revision from messages where kind = any(${textArray(kinds)}) order by revision desc limit 1`,
+  )
+  return row?.revision ?? 0
+}
+
 /** The exits that changed after a row already seen (all live ones from `start`), in the order of their changes, at most `limit`. */
 export function findChangedExits(db: Sql, after: ListCursor, limit: number): Promise<ExitListRow[]> {
   return rows<ExitListRow>(
@@ -64,7 +74,8 @@ export function findChangedExits(db: Sql, after: ListCursor, limit: number): Pro
 
 /**
  * The validators any of whose messages changed after a row already seen, as they are now, in the order of the changes; from `start`
- * those with a live deposit. A share index is verified when both signatures are.
+ * both messages of those with a live deposit, so that a validator is told of with the later of the two. A share index is verified
+ * when both signatures are.
  */
 export function findChangedValidators(db: Sql, after: ListCursor, limit: number): Promise<ValidatorListRow[]> {
   return rows<ValidatorListRow>(
@@ -84,7 +95,7 @@ export function findChangedValidators(db: Sql, after: ListCursor, limit: number)
                 from partial_signatures s where s.message_id in (e.id, d.id) group by s.share_index) i) p
           on e.id is not null and d.id is not null
         where (m.revision, m.id) > (${after.revision}::bigint, ${after.messageId}::bigint)
-          and (${after.revision}::bigint > 0 or (m.kind = 'deposit' and m.state in ${LIVE}))
+          and (${after.revision}::bigint > 0 or (m.state in ${LIVE} and d.id is not null))
         order by m.revision, m.id limit ${limit}`,
   )
 }

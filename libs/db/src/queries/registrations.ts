@@ -25,18 +25,22 @@ const isFree = (vault: Uint8Array): SQL => sql`
   and not exists (select from deposit_bindings b where b.validator_id = v.id and b.vault <> ${bytesParam(vault)})`
 
 /** The validators reserved for a vault that are not registered yet, in the order they were reserved. */
-export function findReserved(db: Sql, vault: Uint8Array, limit: number): Promise<ReservableRow[]> {
+export function findReserved(
+  db: Sql,
+  vault: Uint8Array,
+  { limit, excluded }: { limit: number; excluded: readonly Uint8Array[] },
+): Promise<ReservableRow[]> {
   return rows<ReservableRow>(
     db,
     sql`select v.id, v.public_key, c.threshold, true as is_reserved
         from validators v join clusters c on c.id = v.cluster_id
-        where v.vault = ${bytesParam(vault)} and ${isFree(vault)}
+        where v.vault = ${bytesParam(vault)} and ${isFree(vault)} and v.public_key <> all(${bytesArray(excluded)})
         order by v.reserved_at, v.cluster_id, v.place limit ${limit}`,
   )
 }
 
 /**
- * The validators a vault may have, locked when asked to: those reserved for it, in the order they were reserved, then those free
+ * The validators a vault may have: those reserved for it, in the order they were reserved, then those free
  * for it, in the order of clusters and places. A reservation nobody has asked for within `lifetimeSeconds` is free again unless a
  * partial signature of its deposit exists; a key whose live exit another requester's token owns is left out.
  */
@@ -48,10 +52,9 @@ export function findReservable(
     lifetimeSeconds: number
     requester: string
     excluded: readonly Uint8Array[]
-    isLocking: boolean
   },
 ): Promise<ReservableRow[]> {
-  const { limit, lifetimeSeconds, requester, excluded, isLocking } = options
+  const { limit, lifetimeSeconds, requester, excluded } = options
   return rows<ReservableRow>(
     db,
     sql`select v.id, v.public_key, c.threshold, v.vault is not distinct from ${bytesParam(vault)} as is_reserved
@@ -65,7 +68,7 @@ export function findReservable(
               and m.requested_at > now() - make_interval(secs => ${lifetimeSeconds}::float8)))
         order by v.vault is distinct from ${bytesParam(vault)},
                  case when v.vault = ${bytesParam(vault)} then v.reserved_at end, v.cluster_id, v.place
-        limit ${limit} ${isLocking ? sql`for no key update of v` : sql``}`,
+        limit ${limit}`,
   )
 }
 
@@ -99,12 +102,15 @@ export async function findMessageIds(tx: Sql, validatorIds: readonly number[]): 
   return found.map(({ id }) => id)
 }
 
-/** Reserves validators for a vault, or notes that it asked for them again. */
+/**
+ * Reserves validators for a vault, or notes that it asked for them again. The caller holds the allocation's lock: the clock is read
+ * under it, once for all, so that those reserved later stand later.
+ */
 export async function reserveValidators(tx: Sql, validatorIds: readonly number[], vault: Uint8Array): Promise<void> {
   if (validatorIds.length === 0) return
   await tx.execute(sql`
     update validators set vault = ${bytesParam(vault)}, vault_asked_at = now(),
-           reserved_at = case when vault = ${bytesParam(vault)} then reserved_at else now() end
+           reserved_at = case when vault = ${bytesParam(vault)} then reserved_at else (select clock_timestamp()) end
     where id = any(${numberArray(validatorIds)})`)
 }
 

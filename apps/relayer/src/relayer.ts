@@ -2,6 +2,7 @@
 
 import type { AddressInfo } from 'node:net'
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
+import { prepareSigning } from '@dvt-relayer/chain/validators-manager.ts'
 import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
@@ -200,6 +201,8 @@ async function compose(
       { cause: error },
     )
   }
+  // Not awaited: only the first signature would wait for it.
+  if (wallet !== undefined) void prepareSigning()
   const bound = app.server.address() as AddressInfo
   const address = `http://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`
   logger.info({ url: address, network: config.network.name, role: config.role, queue: queue.name }, 'relayer started')

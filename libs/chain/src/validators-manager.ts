@@ -190,6 +190,11 @@ export async function managerDigest(message: ManagerMessage): Promise<Uint8Array
   )
 }
 
+/** Loads what a first signature would wait a third of a second for. */
+export async function prepareSigning(): Promise<void> {
+  await Promise.all([import('viem/utils'), import('viem/accounts')])
+}
+
 async function signWithViem(digest: Uint8Array, secretKey: Uint8Array): Promise<Uint8Array> {
   const { sign } = await import('viem/accounts')
   return sign({ hash: toHex(digest), privateKey: toHex(secretKey), to: 'bytes' })

@@ -91,7 +91,7 @@ export const FAILURES = {
   AMOUNT_INVALID: 'the vault does not take this amount for this validator',
   VALIDATOR_UNKNOWN: 'the beacon chain knows no validator of this key',
   VALIDATOR_FOREIGN: 'the withdrawal credentials of this validator are not those of this vault',
-  VALIDATOR_TYPE: 'the action needs a validator of type 0x02',
+  VALIDATOR_TYPE: 'the action needs a validator of type 0x02, or of type 0x01 to turn it into one',
   VALIDATOR_STATUS: 'the validator is in no state in which the action can be carried out',
   SIGNATURE_MALFORMED: 'the signature is not hex of 96 bytes that encode a point of the group',
   SIGNATURE_WRONG: 'the signature is not what this share index has to sign',

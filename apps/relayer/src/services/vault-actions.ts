@@ -12,7 +12,7 @@ import {
   nonceToRoot,
 } from '@dvt-relayer/chain/validators-manager.ts'
 import { readManagerNonce } from '@dvt-relayer/chain/vault-contract.ts'
-import { toHex } from '@dvt-relayer/common/hex.ts'
+import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
 import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import { withdrawalCredentials } from '@dvt-relayer/crypto/messages.ts'
 import type { ManagerAction } from '@dvt-relayer/db/queries/manager-signatures.ts'
@@ -24,8 +24,12 @@ import type { Manager } from './manager.ts'
 /** Nobody who waits for an answer waits longer than this for the node. */
 const PATIENCE_MS = 5000
 const ETH_GWEI = 1_000_000_000
-/** The least the deposit contract takes, and the most a validator can have. */
-const FUND_GWEI = { least: ETH_GWEI, most: 2048 * ETH_GWEI }
+/** The least the deposit contract takes. */
+const LEAST_GWEI = ETH_GWEI
+/** The most a validator can have at stake. */
+const MOST_GWEI = 2048 * ETH_GWEI
+/** Bytes of a withdrawal as the vault gets it: public key 48, amount 8. */
+const WITHDRAWAL_BYTES = 56
 
 /** An amount for a validator. */
 export interface ValidatorAmount {
@@ -39,8 +43,8 @@ const ACTIVE = ['active_ongoing']
 /** What a validator must be for its part in an action. */
 interface Needs {
   statuses: readonly string[]
-  /** Whether it must be of type `0x02`. */
-  isCompounding: boolean
+  /** Undefined: either. */
+  type?: '0x01' | '0x02'
 }
 
 /** Creates the service. */
@@ -51,34 +55,38 @@ export function createVaultActions({
 }: Pick<Context, 'config' | 'chain'> & { manager: Manager }) {
   const { limits } = config
 
-  /** The chain's validators of these keys, each checked. @throws {ApiError} VALIDATORS_REFUSED, DEPENDENCY_AWAY */
-  async function findChecked(
-    vault: Uint8Array,
-    publicKeys: readonly Uint8Array[],
-    needs: (place: number, validator: ChainValidator) => Needs,
-  ): Promise<ChainValidator[]> {
-    if (publicKeys.length > limits.keys)
-      throw new ApiError(
-        'TOO_MANY_KEYS',
-        `at most ${limits.keys} public keys in one request, this one has ${publicKeys.length}`,
-      )
-    const known = await chain.registry.findValidators(publicKeys).catch((error: unknown) => {
+  /** The chain's validators of these keys, by lower-case hex. @throws {ApiError} TOO_MANY_KEYS, DEPENDENCY_AWAY */
+  function findValidators(...lists: readonly (readonly Uint8Array[])[]): Promise<Map<string, ChainValidator>> {
+    const most = Math.max(...lists.map(({ length }) => length))
+    if (most > limits.keys)
+      throw new ApiError('TOO_MANY_KEYS', `at most ${limits.keys} public keys in one request, this one has ${most}`)
+    return chain.registry.findValidators(lists.flat()).catch((error: unknown) => {
       throw new ApiError('DEPENDENCY_AWAY', 'the consensus node is away, so nothing is signed for validators', {
         cause: error,
       })
     })
-    const [eth1, compounding] = (['0x01', '0x02'] as const).map((type) => toHex(withdrawalCredentials(type, vault)))
+  }
+
+  /** @throws {ApiError} VALIDATORS_REFUSED when one of these keys, which stand in `list` of the request, is not what is needed */
+  function refuseUnfit(
+    vault: Uint8Array,
+    known: ReadonlyMap<string, ChainValidator>,
+    list: string,
+    publicKeys: readonly Uint8Array[],
+    needs: (place: number) => Needs,
+  ): void {
+    const types = ['0x01', '0x02'] as const
+    const typeOf = new Map(types.map((type) => [toHex(withdrawalCredentials(type, vault)) as string, type]))
     const judge = (key: Uint8Array, place: number): FailureCode | undefined => {
       const validator = known.get(toHex(key))
       if (validator === undefined) return 'VALIDATOR_UNKNOWN'
-      const { withdrawalCredentials: credentials, status } = validator
-      if (credentials !== eth1 && credentials !== compounding) return 'VALIDATOR_FOREIGN'
-      const { isCompounding, statuses } = needs(place, validator)
-      if (isCompounding && credentials !== compounding) return 'VALIDATOR_TYPE'
-      return statuses.includes(status) ? undefined : 'VALIDATOR_STATUS'
+      const type = typeOf.get(validator.withdrawalCredentials)
+      if (type === undefined) return 'VALIDATOR_FOREIGN'
+      const needed = needs(place)
+      if (needed.type !== undefined && needed.type !== type) return 'VALIDATOR_TYPE'
+      return needed.statuses.includes(validator.status) ? undefined : 'VALIDATOR_STATUS'
     }
-    refuseItems('VALIDATORS_REFUSED', 'some validators are not what this action needs', publicKeys, judge)
-    return publicKeys.flatMap((key) => known.get(toHex(key)) ?? [])
+    refuseItems('VALIDATORS_REFUSED', `some of ${list} are not what this action needs`, publicKeys, judge)
   }
 
   /** The vault's nonce at the newest block, as the root that is signed. */
@@ -103,6 +111,17 @@ export function createVaultActions({
     }
   }
 
+  /**
+   * What the limit counts for bytes that move `amountGwei`. The manager signs bytes, not what they are for: some of a funding or
+   * a consolidation are whole withdrawals as well (7 fundings are 23 of them, the first a full exit; 7 consolidations are 12), and
+   * whoever has the signature may have the vault withdraw. Then all that these validators have may move.
+   */
+  function atMost(amountGwei: bigint, validators: Uint8Array, known: ReadonlyMap<string, ChainValidator>): bigint {
+    if (validators.length % WITHDRAWAL_BYTES !== 0) return amountGwei
+    const all = total([...known.values()].map(({ balanceGwei }) => balanceGwei))
+    return all > amountGwei ? all : amountGwei
+  }
+
   async function sign(
     action: ManagerAction,
     vault: Uint8Array,
@@ -121,19 +140,12 @@ export function createVaultActions({
     async fund(vault: Uint8Array, items: readonly ValidatorAmount[], requester: string | null): Promise<Uint8Array> {
       const publicKeys = items.map(({ publicKey }) => publicKey)
       refuseDuplicates(publicKeys)
-      refuseItems(
-        'AMOUNT_INVALID',
-        `an amount to fund is ${FUND_GWEI.least} to ${FUND_GWEI.most} Gwei`,
-        items,
-        ({ amountGwei }) =>
-          amountGwei < FUND_GWEI.least || amountGwei > FUND_GWEI.most ? 'AMOUNT_INVALID' : undefined,
-      )
-      await findChecked(vault, publicKeys, () => ({ statuses: [...WAITING, ...ACTIVE], isCompounding: true }))
-      return sign('fund', vault, requester, {
-        validators: unambiguous(() => encodeFunding({ vault, validators: encoded(items) })),
-        validatorCount: items.length,
-        amountGwei: total(items.map(({ amountGwei }) => BigInt(amountGwei))),
-      })
+      refuseAmounts(items, `an amount to fund is ${LEAST_GWEI} to ${MOST_GWEI} Gwei`, LEAST_GWEI)
+      const known = await findValidators(publicKeys)
+      refuseUnfit(vault, known, 'public_keys', publicKeys, () => ({ statuses: [...WAITING, ...ACTIVE], type: '0x02' }))
+      const validators = unambiguous(() => encodeFunding({ vault, validators: encoded(items) }))
+      const amountGwei = atMost(total(items.map((item) => BigInt(item.amountGwei))), validators, known)
+      return sign('fund', vault, requester, { validators, validatorCount: items.length, amountGwei })
     },
 
     /** The signature for withdrawing amounts; 0 is the full exit, of either type. */
@@ -144,18 +156,18 @@ export function createVaultActions({
     ): Promise<Uint8Array> {
       const publicKeys = items.map(({ publicKey }) => publicKey)
       refuseDuplicates(publicKeys)
-      const found = await findChecked(vault, publicKeys, (place) => ({
-        statuses: ACTIVE,
-        isCompounding: items[place]?.amountGwei !== 0,
-      }))
+      refuseAmounts(items, `an amount to withdraw is at most ${MOST_GWEI} Gwei, or 0 for the full exit`, 0)
+      const known = await findValidators(publicKeys)
+      refuseUnfit(vault, known, 'public_keys', publicKeys, (place) =>
+        items[place]?.amountGwei === 0 ? { statuses: ACTIVE } : { statuses: ACTIVE, type: '0x02' },
+      )
+      const moved = items.map(({ publicKey, amountGwei }) =>
+        amountGwei === 0 ? (known.get(toHex(publicKey))?.balanceGwei ?? 0n) : BigInt(amountGwei),
+      )
       return sign('withdraw', vault, requester, {
         validators: encodeWithdrawals(encoded(items)),
         validatorCount: items.length,
-        amountGwei: total(
-          items.map(({ amountGwei }, place) =>
-            amountGwei === 0 ? (found[place]?.balanceGwei ?? 0n) : BigInt(amountGwei),
-          ),
-        ),
+        amountGwei: total(moved),
       })
     },
 
@@ -166,23 +178,33 @@ export function createVaultActions({
       requester: string | null,
     ): Promise<Uint8Array> {
       const sources = items.map(({ source }) => source)
-      refuseDuplicates(sources)
-      const found = await findChecked(vault, sources, () => ({ statuses: ACTIVE, isCompounding: false }))
       const targets = items.map(({ target }) => target)
-      const isSwitch = (place: number) =>
-        toHex(sources[place] ?? new Uint8Array()) === toHex(targets[place] ?? new Uint8Array())
-      await findChecked(vault, targets, (place) => ({ statuses: ACTIVE, isCompounding: !isSwitch(place) }))
-      return sign('consolidate', vault, requester, {
-        validators: encodeConsolidations(
-          items.map(({ source, target }) => ({ sourcePublicKey: source, targetPublicKey: target })),
-        ),
-        validatorCount: items.length,
-        amountGwei: total(found.map(({ balanceGwei }, place) => (isSwitch(place) ? 0n : balanceGwei))),
-      })
+      refuseDuplicates(sources)
+      const known = await findValidators(sources, targets)
+      const isSwitch = items.map(({ source, target }) => equalBytes(source, target))
+      refuseUnfit(vault, known, 'source_public_keys', sources, (place) =>
+        isSwitch[place] ? { statuses: ACTIVE, type: '0x01' } : { statuses: ACTIVE },
+      )
+      refuseUnfit(vault, known, 'target_public_keys', targets, (place) =>
+        isSwitch[place] ? { statuses: ACTIVE } : { statuses: ACTIVE, type: '0x02' },
+      )
+      const validators = encodeConsolidations(
+        items.map(({ source, target }) => ({ sourcePublicKey: source, targetPublicKey: target })),
+      )
+      const moved = sources.map((key, place) => (isSwitch[place] ? 0n : (known.get(toHex(key))?.balanceGwei ?? 0n)))
+      const amountGwei = atMost(total(moved), validators, known)
+      return sign('consolidate', vault, requester, { validators, validatorCount: items.length, amountGwei })
     },
   }
 }
 export type VaultActions = ReturnType<typeof createVaultActions>
+
+/** @throws {ApiError} AMOUNT_INVALID for every amount below `least`, or above what a validator can have */
+function refuseAmounts(items: readonly ValidatorAmount[], message: string, least: number): void {
+  refuseItems('AMOUNT_INVALID', message, items, ({ amountGwei }) =>
+    amountGwei < least || amountGwei > MOST_GWEI ? 'AMOUNT_INVALID' : undefined,
+  )
+}
 
 /** Encodes, with words for the client where the vault could not tell the type of so many. */
 export function unambiguous(encode: () => Uint8Array): Uint8Array {

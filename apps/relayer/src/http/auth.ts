@@ -155,17 +155,22 @@ export function createAuth(tokens: ReadonlyMap<string, Token> | undefined, event
       if (caller.vaults !== undefined && !caller.vaults.some((bound) => equalBytes(bound, vault)))
         refuse('binding', route, caller.name ?? undefined)
     },
-    /** Without tokens the validators-manager key works for this machine only. @throws {ApiError} MANAGER_LOCAL_ONLY */
+    /** Without tokens the validators-manager key works for programs of this machine only. @throws {ApiError} MANAGER_LOCAL_ONLY */
     assertManager(request: FastifyRequest, route: string): void {
-      if (tokens !== undefined || isLoopback(request.socket.localAddress)) return
+      if (tokens !== undefined) return
+      const isForeign = FOREIGN_HEADERS.some((name) => request.headers[name] !== undefined)
+      if (!isForeign && isLoopback(request.socket.localAddress)) return
       events.authRefused('missing', route, undefined)
       throw new ApiError(
         'MANAGER_LOCAL_ONLY',
-        'the validators-manager key answers other machines only when AUTH_TOKENS_FILE is set; make a token with: npm run relayer -- token --name operator --role operator',
+        'the validators-manager key answers other machines, proxies and browsers only when AUTH_TOKENS_FILE is set; make a token with: npm run relayer -- token --name operator --role operator',
       )
     },
   }
 }
+
+/** What proxies and browsers add: with one of these, a connection from this machine brings the request of somebody else. */
+const FOREIGN_HEADERS = ['forwarded', 'x-forwarded-for', 'via', 'origin']
 
 /** Whether a connection came to an address that only this machine reaches. */
 function isLoopback(address: string | undefined): boolean {

@@ -21,23 +21,27 @@ const DAY_SECONDS = 86_400
 export async function openWallet(config: Pick<RelayerConfig, 'manager'>): Promise<ManagerWallet | undefined> {
   if (config.manager === undefined) return undefined
   const { keyFile, passwordFile } = config.manager
-  const keystore = read(keyFile, 'VALIDATORS_MANAGER_KEY_FILE')
-  const password = read(passwordFile, 'VALIDATORS_MANAGER_PASSWORD_FILE').trim()
+  const keystore = read(keyFile, 'VALIDATORS_MANAGER_KEY_FILE').toString('utf8')
+  const password = read(passwordFile, 'VALIDATORS_MANAGER_PASSWORD_FILE')
   try {
     const key = await decryptWeb3Keystore(keystore, password)
     const wallet = createManagerWallet(key)
     key.fill(0)
     return wallet
   } catch (error) {
-    throw new BootError('MANAGER_KEY_INVALID', `VALIDATORS_MANAGER_KEY_FILE ${keyFile}: ${messageOf(error)}`, {
-      cause: error,
-    })
+    throw new BootError(
+      'MANAGER_KEY_INVALID',
+      `VALIDATORS_MANAGER_KEY_FILE ${keyFile} cannot be opened with VALIDATORS_MANAGER_PASSWORD_FILE ${passwordFile}: ${messageOf(error)}`,
+      { cause: error },
+    )
+  } finally {
+    password.fill(0)
   }
 }
 
-function read(file: string, name: string): string {
+function read(file: string, name: string): Buffer {
   try {
-    return readFileSync(file, 'utf8')
+    return readFileSync(file)
   } catch (error) {
     throw new BootError('MANAGER_KEY_INVALID', `${name} ${file} cannot be read (${reasonOf(error)})`, { cause: error })
   }

@@ -287,6 +287,41 @@ it('looks at no list beyond its bounds: a million items, one good', async () => 
   expect(await sidecar.metrics()).toMatch(/dvt_sidecar_list_items_dropped_total \d{6,}/)
 })
 
+it('signs and posts many in one pass: bound in one write, posted in batches', async () => {
+  await using folder = await journalFolder()
+  const many = await makeCluster({
+    dir: dirname(folder.file('many')),
+    nodes: 2,
+    threshold: 2,
+    validators: 700,
+    network: networks.hoodi,
+    withdrawalAddress: Buffer.from(VAULT_A.slice(2), 'hex'),
+    feeRecipient: randomBytes(20),
+  })
+  await using relayer = await startStandInRelayer({ generation: 'ours' })
+  for (const [place, { publicKey }] of many.validators.entries())
+    relayer.addValidator(toHex(publicKey), 100 + place, { vault: VAULT_A })
+  const { logger, find } = recordingLogger()
+  const config = readConfig({
+    NETWORK: 'hoodi',
+    RELAYER_ENDPOINT: relayer.url,
+    OBOL_KEYSTORES_DIR: first(many.nodes).keystoresDir,
+    JOURNAL_FILE: folder.file(),
+  }).config
+  await using _sidecar = await startSidecar(config, { logger })
+  await relayer.until(() => relayer.pairs.length >= 700)
+  expect(find('validators bound to their vault for good')).toMatchObject([{ count: 700, keys: 700 }])
+  expect(Math.max(...relayer.batches)).toBeLessThanOrEqual(500)
+  expect(new Set(relayer.pairs.map(({ publicKey }) => publicKey)).size).toBe(700)
+  for (const pair of relayer.pairs.filter((_, place) => place % 100 === 0)) {
+    const validator = many.validators.find(({ publicKey }) => toHex(publicKey) === pair.publicKey)
+    const share = validator?.shares[0]?.publicKey ?? new Uint8Array()
+    if (pair.listed === undefined) throw new Error('not listed')
+    const root = depositRootOf('hoodi', pair.publicKey, pair.listed)
+    expect(engine.verify(share, root, Buffer.from(pair.deposit.slice(2), 'hex'))).toBe(true)
+  }
+})
+
 describe('a journal in trouble', () => {
   const trouble = 'the deposit journal'
 
@@ -298,7 +333,7 @@ describe('a journal in trouble', () => {
     await writeFile(folderOfNode, 'in the way')
     relayer.addValidator(KEY, 7)
     const { logger, find } = recordingLogger()
-    const config = configOf(NAME, 0, relayer.url, { JOURNAL_FILE: folder.file(), GENERATION: 'auto' })
+    const config = hasten(configOf(NAME, 0, relayer.url, { JOURNAL_FILE: folder.file() }), 200)
     await using sidecar = await startSidecar(config, { logger })
     await relayer.until(() => relayer.posts.length > 0)
     expectAllRight(NAME, relayer.posts)

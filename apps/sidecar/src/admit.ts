@@ -3,7 +3,6 @@
 import { messageOf } from '@dvt-relayer/common/errors.ts'
 import type { Context } from './context.ts'
 import { isCurrent, type Job } from './job.ts'
-import type { Binding } from './journal-lines.ts'
 import { DEPOSIT_REFUSALS, type Refusal } from './metrics.ts'
 import { untilAborted } from './until-aborted.ts'
 
@@ -60,18 +59,12 @@ async function bindAll(
   jobs: readonly Job[],
   signal: AbortSignal,
 ): Promise<{ willing: Job[]; refused: Refused[] }> {
-  const deposits = jobs.filter(({ wanted }) => wanted.deposit !== undefined)
+  const deposits = jobs.flatMap((job) => (job.wanted.deposit ? [{ job, vault: job.wanted.deposit.vault }] : []))
   if (deposits.length === 0) return { willing: [...jobs], refused: [] }
-  const bindings = deposits.map(
-    ({ keyShare, wanted }): Binding => ({
-      publicKey: keyShare.validatorPublicKey,
-      vault: wanted.deposit?.vault ?? '',
-    }),
-  )
+  const bindings = deposits.map(({ job, vault }) => ({ publicKey: job.keyShare.validatorPublicKey, vault }))
   try {
     const lines = await untilAborted(journal.bind(bindings), signal)
-    health.report('journal')
-    const refused = deposits.flatMap((job, place): Refused[] => {
+    const refused = deposits.flatMap(({ job }, place): Refused[] => {
       const line = lines[place]
       return line === undefined ? [] : [{ job, reason: 'vault_changed', line }]
     })
@@ -79,7 +72,10 @@ async function bindAll(
     return { willing: jobs.filter((job) => !isRefused.has(job)), refused }
   } catch (error) {
     if (!signal.aborted) health.report('journal', messageOf(error))
-    waitBeforeNext(deposits, config)
+    waitBeforeNext(
+      deposits.map(({ job }) => job),
+      config,
+    )
     return { willing: jobs.filter(({ wanted }) => wanted.deposit === undefined), refused: [] }
   }
 }

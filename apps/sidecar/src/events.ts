@@ -87,6 +87,7 @@ export function createEvents(logger: Logger) {
       metrics.set('dvt_sidecar_up', problem === undefined ? 1 : 0, { check })
       if (problem === undefined) logger.info({ check }, 'check passes')
       else if (check === 'network') logger.error({ check, problem }, 'relayer refused: nothing is signed for it')
+      else if (check === 'journal') logger.error({ check, problem }, 'check fails')
       else logger.warn({ check, problem }, 'check fails')
     },
     relayerAsked(request: RelayerRequest, outcome: HttpOutcome, seconds: number): void {

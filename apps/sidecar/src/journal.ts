@@ -90,14 +90,12 @@ export function createJournal(
   }
 }
 
+/** What cannot even be looked at is not there: whether that matters is seen when it is needed. */
 async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path)
-    return true
-  } catch (error) {
-    if ((error as { code?: unknown }).code === 'ENOENT') return false
-    throw error
-  }
+  return stat(path).then(
+    () => true,
+    () => false,
+  )
 }
 
 function unusable(path: string, error: unknown): JournalError {

@@ -114,10 +114,12 @@ export function startLane(context: LaneContext, list: ListName, neighbour: LaneN
         from += batch.length
         size = BATCH
         if (!isReachable || signal.aborted || !health.isGood('network')) return
-        const signed = await signBatch(context, batch, signal)
+        // The other lane may have taken some meanwhile.
+        const own = batch.filter(({ entry }) => isHeldBack?.(entry) !== true)
+        const signed = await signBatch(context, own, signal)
         if (signed.length === 0) continue
         const sent = new Set(signed.map(({ entry }) => entry))
-        for (const job of batch) if (sent.has(job.entry)) kept.delete(job)
+        for (const job of own) if (sent.has(job.entry)) kept.delete(job)
         await send(shareIndex, signed, start)
       }
   }

@@ -6,7 +6,7 @@ import type { Health } from './health.ts'
 import type { Journal } from './journal.ts'
 import { JournalError } from './journal-lines.ts'
 
-const AWAY_MS = 10_000
+const AWAY_MS = 3000
 
 /**
  * Looks once, before anything is signed. A journal that is missing is fine unless `isNeeded`; one that cannot be written to is

@@ -4,46 +4,29 @@
  */
 
 import type { ValidatorItem, ValidatorListResponse } from '@dvt-relayer/api/schemas.ts'
-import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
-import { createFastEcies } from '@dvt-relayer/crypto/ecies.ts'
-import { depositSigningRoot, exitSigningRoot, withdrawalCredentials } from '@dvt-relayer/crypto/messages.ts'
 import type { Hex } from 'viem'
-import { concatHex } from 'viem/utils'
 import { expect, onTestFinished, test } from 'vitest'
 import { findProcessesOf } from '../demo/processes.ts'
 import { findLeaks } from '../demo/secrets.ts'
 import { skipWithoutAnvil } from '../support/chain/anvil.ts'
-import { depositBySomebodyElse } from '../support/chain/deposits.ts'
-import type { Vault } from '../support/chain/vault.ts'
 import { openCluster } from '../support/fixture-shares.ts'
 import { loadFixtureCluster } from '../support/fixtures.ts'
-import { createTestKeys } from '../support/keys.ts'
-import { assertOraclesCanExit, engine } from '../support/nodes.ts'
 import type { RegisterAnswer, RegisterRequest } from '../support/operator.ts'
-import { isReady, nextIndex, register, registerOnChain } from '../support/operator.ts'
-import { encodeDeposit, hexOf } from '../support/operator-encoding.ts'
-import { OperatorFailure } from '../support/operator-http.ts'
+import { isReady, nextIndex, registerOnChain } from '../support/operator.ts'
+import { PATIENCE_MS, untilAnswered, untilComplete } from '../support/patient-operator.ts'
 import { prepareProcesses } from '../support/registration-processes.ts'
 import { gatherSecrets } from '../support/registration-secrets.ts'
-import { startVaultWorld, type VaultWorld } from '../support/vault-world.ts'
+import {
+  assertRegistered,
+  assertTamperProof,
+  depositOfStranger,
+  registerOverRoot,
+} from '../support/registration-steps.ts'
+import { startVaultWorld } from '../support/vault-world.ts'
 import { ask, eventually } from '../support/world.ts'
 
 const ETH = 1_000_000_000
-const PATIENCE_MS = 90_000
 const TEST_MS = 300_000
-
-/** What the operator gets, asking through whatever outage; undefined while nobody answers. */
-async function askOnce(url: string, request: RegisterRequest): Promise<RegisterAnswer | undefined> {
-  try {
-    return await register(url, request)
-  } catch (error) {
-    if (error instanceof OperatorFailure && (error.status === undefined || error.status >= 500)) return undefined
-    throw error
-  }
-}
-
-const untilAnswered = (url: string, request: RegisterRequest) =>
-  eventually('an answer to a registration', () => askOnce(url, request), PATIENCE_MS)
 
 /** Waits for the list of validators to be as it should; the relayer answers each question when something has changed. */
 function untilListed(url: string, what: string, fits: (items: ValidatorItem[]) => boolean): Promise<ValidatorItem[]> {
@@ -78,95 +61,7 @@ async function untilReady(url: string, request: RegisterRequest): Promise<Regist
           isDone && index >= request.startIndex && index < last,
       ).length === request.amounts.length,
   )
-  return eventually(
-    'a complete answer',
-    async () => {
-      const answer = await askOnce(url, request)
-      return answer !== undefined && isReady(answer) ? answer : undefined
-    },
-    PATIENCE_MS,
-  )
-}
-
-/** The bytes of the registration that an operator sends for an answer. */
-const encodeAnswer = ({ address }: Vault, type: '0x01' | '0x02', { validators }: RegisterAnswer): Hex =>
-  concatHex(
-    validators.map(({ public_key, amount, deposit_signature }) =>
-      encodeDeposit(address, type, public_key, amount, fromHex(deposit_signature ?? '', 96)),
-    ),
-  )
-
-/** The answer with one byte changed in each of its parts that reach the chain. */
-function tamperedWith(answer: RegisterAnswer): [part: string, RegisterAnswer][] {
-  const flip = (text: string | null) => {
-    const bytes = fromHex(text ?? '')
-    bytes[20] = (bytes[20] ?? 0) ^ 1
-    return toHex(bytes)
-  }
-  const [first, ...rest] = answer.validators
-  if (first === undefined) throw new Error('an empty answer')
-  const withFirst = (change: Partial<typeof first>) => ({ ...answer, validators: [{ ...first, ...change }, ...rest] })
-  return [
-    ['key', withFirst({ public_key: flip(first.public_key) })],
-    ['deposit signature', withFirst({ deposit_signature: flip(first.deposit_signature) })],
-    ['amount', withFirst({ amount: first.amount + 256 })],
-    ['manager signature', { ...answer, validators_manager_signature: flip(answer.validators_manager_signature) }],
-  ]
-}
-
-/** Somebody's deposit of 32 ETH for a key of its own, which counts or does not. */
-async function depositOfStranger(world: VaultWorld, isValid: boolean): Promise<Uint8Array> {
-  const [stranger] = createTestKeys(1, { nodes: 1, threshold: 1 })
-  if (stranger === undefined) throw new Error('no key')
-  const { publicKey, secretKey } = stranger
-  const message = {
-    publicKey,
-    withdrawalCredentials: withdrawalCredentials('0x01', new Uint8Array(20).fill(0x51)),
-    amountGwei: BigInt(32 * ETH),
-  }
-  const root = isValid ? depositSigningRoot(world.network, message) : new Uint8Array(32)
-  const signature = engine.sign(secretKey, root)
-  const outcome = await depositBySomebodyElse(world.anvil, world.depositContract, { ...message, signature })
-  expect(outcome).toMatchObject({ ok: true })
-  return publicKey
-}
-
-/**
- * Every validator of the answer is on the consensus side, the vault's, at the index its exit is for; the oracles can exit it, any
- * seven of them. Returns what they decrypted.
- */
-async function assertRegistered(
-  world: VaultWorld,
-  vault: Vault,
-  request: RegisterRequest,
-  answer: RegisterAnswer,
-): Promise<Uint8Array[]> {
-  const { network, oracles, beacon } = world
-  const decrypted: Uint8Array[] = []
-  for (const [place, { public_key, oracles_exit_signature_shares: shares }] of answer.validators.entries()) {
-    const publicKey = fromHex(public_key, 48)
-    const index = request.startIndex + place
-    expect(beacon.findValidator(publicKey)).toMatchObject({
-      index,
-      withdrawalCredentials: withdrawalCredentials(request.type, fromHex(vault.address, 20)),
-      balanceGwei: BigInt(request.amounts[place] ?? 0),
-    })
-    await assertOraclesCanExit(network, oracles, 7, publicKey, index, shares)
-    const message = exitSigningRoot(network, { epoch: network.capellaEpoch, validatorIndex: index })
-    const points = oracles.map(({ secretKey }, x) => ({
-      index: BigInt(x + 1),
-      point: createFastEcies().decrypt(secretKey, fromHex(shares?.encrypted_exit_signatures[x] ?? '', 193)),
-    }))
-    const exit = engine.interpolateSignatures(points.slice(0, 7))
-    expect(engine.verify(publicKey, message, exit)).toBe(true)
-    // Six and each further one give the same exit: all eleven lie on one polynomial, so any seven do.
-    for (const further of points.slice(7))
-      expect(toHex(engine.interpolateSignatures([...points.slice(0, 6), further]))).toBe(toHex(exit))
-    // Its degree is six: where six points missed the exit, no six points hit it.
-    expect(toHex(engine.interpolateSignatures(points.slice(0, 6)))).not.toBe(toHex(exit))
-    decrypted.push(...points.map(({ point }) => point))
-  }
-  return decrypted
+  return untilComplete(url, request)
 }
 
 const metric = (text: string, name: string) =>
@@ -193,15 +88,6 @@ test.skipIf(skipWithoutAnvil)(
       await processes[Symbol.asyncDispose]()
     })
     const { url } = processes
-    const registerAt = async (request: RegisterRequest, answer: RegisterAnswer, root: Hex) =>
-      vault.register(root, encodeAnswer(vault, request.type, answer), hexOf(answer.validators_manager_signature))
-    const assertTamperProof = async (request: RegisterRequest, answer: RegisterAnswer) => {
-      for (const [part, tampered] of tamperedWith(answer))
-        expect([part, await registerOnChain(vault, request.type, tampered)]).toEqual([
-          part,
-          { ok: false, error: 'InvalidSignature' },
-        ])
-    }
 
     // Batch 1. Node 4 lies from the beginning, node 3 is down.
     await processes.startRelayer()
@@ -233,12 +119,15 @@ test.skipIf(skipWithoutAnvil)(
     expect(metric(metrics, 'dvt_relayer_partial_signatures_total{outcome="rejected"}')).toBeGreaterThanOrEqual(6)
     await processes.startSidecar(3)
     const early = await untilReady(url, batch1)
-    await assertTamperProof(batch1, early)
+    await assertTamperProof(vault, '0x01', early)
 
     // Somebody else's deposit, even one that does not count, makes the manager's signature worthless, and nothing else.
     const rootBefore = await vault.depositContract.root()
     await depositOfStranger(world, false)
-    expect(await registerAt(batch1, early, rootBefore)).toEqual({ ok: false, error: 'InvalidRegistryRoot' })
+    expect(await registerOverRoot(vault, '0x01', early, rootBefore)).toEqual({
+      ok: false,
+      error: 'InvalidRegistryRoot',
+    })
     expect(await registerOnChain(vault, '0x01', early)).toEqual({ ok: false, error: 'InvalidSignature' })
     const answer1 = await untilAnswered(url, batch1)
     expect(answer1.validators).toEqual(early.validators)
@@ -258,10 +147,10 @@ test.skipIf(skipWithoutAnvil)(
     await processes.kill(2)
     const sidecar2 = await processes.startSidecar(2)
     const raced = await untilReady(url, batch2)
-    await assertTamperProof(batch2, raced)
+    await assertTamperProof(vault, '0x02', raced)
     const rootRaced = await vault.depositContract.root()
     const stranger = await depositOfStranger(world, true)
-    expect(await registerAt(batch2, raced, rootRaced)).toEqual({ ok: false, error: 'InvalidRegistryRoot' })
+    expect(await registerOverRoot(vault, '0x02', raced, rootRaced)).toEqual({ ok: false, error: 'InvalidRegistryRoot' })
     expect(await registerOnChain(vault, '0x02', raced)).toEqual({ ok: false, error: 'InvalidSignature' })
     // The relayer sees the deposit in the logs before the consensus node has it: nothing is signed for an index that is gone.
     const used = { status: 422, text: expect.stringContaining('"INDEX_USED"') }

@@ -3,11 +3,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import { killProcessesOf } from '../demo/processes.ts'
+import { findFreePorts } from '../demo/wait.ts'
 import type { FixtureCluster } from './fixtures.ts'
 import { type AppProcess, startProcess } from './process.ts'
 import type { VaultWorld } from './vault-world.ts'
@@ -45,19 +45,29 @@ export async function prepareProcesses(
 ): Promise<RegistrationProcesses> {
   const dir = join(world.dir, 'run')
   const dataDir = join(dir, 'relayer')
-  const port = await freePort()
+  const [port = 0] = await findFreePorts(1)
   const url = `http://127.0.0.1:${port}`
   const { lock_hash: lockHash } = JSON.parse(readFileSync(cluster.lockFile, 'utf8')) as { lock_hash: string }
   const running = new Map<string, AppProcess>()
-  const started: { name: string; process: AppProcess }[] = []
+  const all: { name: string; process: AppProcess }[] = []
   let hostile: { child: ChildProcess; ended: Promise<unknown> } | undefined
   let hostileLog = ''
+  let isOver = false
+  const killAll = () => {
+    hostile?.child.kill('SIGKILL')
+    for (const { child } of running.values()) child.kill('SIGKILL')
+    // A PostgreSQL whose relayer was killed goes on without it.
+    killProcessesOf(dir)
+  }
+  // Nothing of ours may outlive us, even when no dispose runs.
+  process.once('exit', killAll)
 
   async function start(app: 'relayer' | 'sidecar', name: string, environment: Record<string, string>) {
-    const process = startProcess(app, { LOG_LEVEL: 'debug', ...environment })
-    running.set(name, process)
-    started.push({ name: `${name}.${started.length}`, process })
-    return withTimeout(process.logged(`${app} started`), PROCESS_MS)
+    if (isOver) throw new Error('the test is over: nothing is started any more')
+    const started = startProcess(app, { LOG_LEVEL: 'debug', ...environment })
+    running.set(name, started)
+    all.push({ name: `${name}.${all.length}`, process: started })
+    return withTimeout(started.logged(`${app} started`), PROCESS_MS)
   }
   const nameOf = (who: 'relayer' | number) => (who === 'relayer' ? who : `sidecar ${who}`)
 
@@ -117,8 +127,8 @@ export async function prepareProcesses(
       await hostile?.ended
       const ends: Record<string, unknown> = {}
       // Sidecars first, so that none finds its relayer away.
-      for (const [name, process] of [...running].sort(([a], [b]) => b.localeCompare(a)))
-        ends[name] = await withTimeout(process.end('SIGTERM'), PROCESS_MS)
+      for (const [name, one] of [...running].sort(([a], [b]) => b.localeCompare(a)))
+        ends[name] = await withTimeout(one.end('SIGTERM'), PROCESS_MS)
       running.clear()
       return ends
     },
@@ -126,25 +136,16 @@ export async function prepareProcesses(
       const postgres = join(dataDir, 'postgres')
       const theirs = (existsSync(postgres) ? readdirSync(postgres) : []).filter((name) => /^log(\.\d)?$/.test(name))
       return new Map([
-        ...started.map(({ name, process }): [string, string] => [name, process.output()]),
+        ...all.map(({ name, process }): [string, string] => [name, process.output()]),
         ...theirs.map((name): [string, string] => [`postgres ${name}`, readFileSync(join(postgres, name), 'utf8')]),
       ])
     },
     hostileLog: () => hostileLog,
     async [Symbol.asyncDispose]() {
-      hostile?.child.kill('SIGKILL')
-      await Promise.all([...running.values()].map((process) => process[Symbol.asyncDispose]()))
-      // A PostgreSQL whose relayer was killed goes on without it.
-      killProcessesOf(dir)
+      isOver = true
+      process.off('exit', killAll)
+      await Promise.all([...running.values()].map((one) => one[Symbol.asyncDispose]()))
+      killAll()
     },
   }
-}
-
-/** A port of 127.0.0.1 that is free now. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }

@@ -9,10 +9,11 @@
 import { encodeRegistration, isAmbiguousLength, isRegistrationAmount } from '@dvt-relayer/chain/validators-manager.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/announce.ts'
-import { findDeposits, findExits, touchMessages } from '@dvt-relayer/db/queries/messages.ts'
+import { findDeposits, findExits, retireMessages, touchMessages } from '@dvt-relayer/db/queries/messages.ts'
 import type { ReservableRow } from '@dvt-relayer/db/queries/registrations.ts'
 import {
   findBoundElsewhere,
+  findExitsInTheWay,
   findMessageIds,
   findReservable,
   findReserved,
@@ -215,11 +216,15 @@ export function createRegistrations({
         const isSame = locked.length === choice.length && locked.every(({ id }, place) => id === choice[place]?.id)
         if (!isSame) return undefined
         const ids = locked.map(({ id }) => id)
-        await lockMessages(tx, await findMessageIds(tx, ids))
+        // One index is one validator's: the vault does not wait for the others at these any more.
+        const first = request.startIndex
+        const inTheWay = await findExitsInTheWay(tx, { vault, validatorIds: ids, requester, first, count: ids.length })
+        await lockMessages(tx, [...(await findMessageIds(tx, ids)), ...inTheWay])
         // Asked again now that nobody can add a partial signature: a reservation that lapsed may just have been signed for.
         if ((await findBoundElsewhere(tx, ids, vault)).length > 0) return undefined
         await reserveValidators(tx, ids, vault)
-        return giveMessages(tx, request, locked, nextIndex, requester)
+        await retireMessages(tx, inTheWay)
+        return giveMessages(tx, request, locked, { nextIndex, requester, retired: inTheWay })
       })
       if (assigned === undefined) continue
       const { reserved, exits, deposits } = assigned.counts
@@ -229,13 +234,12 @@ export function createRegistrations({
     throw new ApiError('TOO_BUSY', 'other requests took keys meanwhile, again and again; ask again')
   }
 
-  /** Gives locked validators their exits and deposits, in their order. */
+  /** Gives locked validators their exits and deposits, in their order, and announces them with those that were retired. */
   async function giveMessages(
     tx: Parameters<Parameters<typeof db.transaction>[0]>[0],
     { vault, startIndex, amountsGwei, validatorType }: RegistrationRequest,
     locked: readonly ReservableRow[],
-    nextIndex: number,
-    requester: string,
+    { nextIndex, requester, retired }: { nextIndex: number; requester: string; retired: readonly number[] },
   ) {
     const wanted = locked.map(({ id, public_key: publicKey, threshold }, place) => ({
       validatorId: id,
@@ -248,7 +252,7 @@ export function createRegistrations({
     }))
     const exits = await assignExits(tx, config, wanted, nextIndex, requester)
     const deposits = await assignDeposits(tx, config, wanted, requester)
-    await announceMessages(tx, [...exits.changed, ...deposits.changed])
+    await announceMessages(tx, [...retired, ...exits.changed, ...deposits.changed])
     const keys = wanted.map(({ publicKey }) => publicKey)
     const [exitOf, depositOf] = [byKey(await findExits(tx, keys)), byKey(await findDeposits(tx, keys))]
     const validators = wanted.map(({ publicKey, amountGwei }): Assigned => {

@@ -150,6 +150,13 @@ export function expireMessages(
   )
 }
 
+/** Ends the life of these messages: nobody asks for them any more. They come back, with what was collected, when somebody does. */
+export async function retireMessages(tx: Sql, messageIds: readonly number[]): Promise<void> {
+  if (messageIds.length === 0) return
+  await tx.execute(sql`
+    update messages set state = 'expired' where id = any(${numberArray(messageIds)}) and state in ${LIVE}`)
+}
+
 /** How many live exits a requester has. */
 export async function countLiveExits(db: Sql, requester: string | null): Promise<number> {
   const [row] = await rows<{ count: number }>(

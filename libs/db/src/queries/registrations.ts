@@ -102,6 +102,28 @@ export async function findMessageIds(tx: Sql, validatorIds: readonly number[]): 
   return found.map(({ id }) => id)
 }
 
+/** Live exits that a requester has at the indexes from `first` on, `count` of them, of other validators of the vault than these. */
+export async function findExitsInTheWay(
+  tx: Sql,
+  exits: {
+    vault: Uint8Array
+    validatorIds: readonly number[]
+    requester: string
+    first: number
+    count: number
+  },
+): Promise<number[]> {
+  const { vault, validatorIds, requester, first, count } = exits
+  const found = await rows<{ id: number }>(
+    tx,
+    sql`select m.id from messages m join validators v on v.id = m.validator_id
+        where v.vault = ${bytesParam(vault)} and v.id <> all(${numberArray(validatorIds)}) and m.kind = 'exit'
+          and m.state in ('collecting', 'ready') and m.requester = ${requester}
+          and m.validator_index >= ${first}::bigint and m.validator_index < ${first + count}::bigint`,
+  )
+  return found.map(({ id }) => id)
+}
+
 /**
  * Reserves validators for a vault, or notes that it asked for them again. The caller holds the allocation's lock: the clock is read
  * under it, once for all, so that those reserved later stand later.

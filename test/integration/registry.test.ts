@@ -102,6 +102,8 @@ async function send(world: VaultWorld, ...deposits: StandInDeposit[]): Promise<v
 const finalize = (world: VaultWorld) => world.anvil.mine(2)
 const keysOf = (deposits: readonly StandInDeposit[]) => deposits.map(({ publicKey }) => publicKey)
 const away = (words: RegExp) => ({ code: 'DEPENDENCY_AWAY', message: expect.stringMatching(words) })
+const dumpsFetched = ({ ipfs, network }: VaultWorld) =>
+  ipfs.requests.filter((path) => path.includes(network.registryDump?.cid ?? 'none')).length
 /** `[from, to]` of the log queries so far. */
 const rangesOf = (proxy: RpcProxy) =>
   proxy.calls
@@ -173,6 +175,7 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
       await using relayer = await startProcess(world)
       await send(world, ...makeDeposits(world, 1))
       expect(await Promise.all([relayer.count(), relayer.count(), relayer.follow()])).toEqual([101, 101, undefined])
+      expect(dumpsFetched(world)).toBe(1)
     })
 
     it('anew after a process was ended in the middle, and never with half a dump', async () => {
@@ -279,15 +282,21 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
       // Each key again later: to be counted once, whoever settles which.
       await send(world, ...deposits, ...deposits)
       await finalize(world)
-      await using proxy = await startRpcProxy(world.anvil)
-      proxy.answer(({ method, params, node }) => {
-        const { fromBlock, toBlock } = { ...(params[0] as { fromBlock?: string; toBlock?: string }) }
-        if (method === 'eth_getLogs' && Number(toBlock) - Number(fromBlock) >= 3)
-          throw new RpcRefusal(-32005, 'query exceeds max block range 3')
-        return node()
-      })
-      await using a = await startProcess(world, { endpoints: [proxy.url] })
-      await using b = await startProcess(world, { endpoints: [proxy.url] })
+      const limited = async (blocks: number) => {
+        const proxy = await startRpcProxy(world.anvil)
+        proxy.answer(({ method, params, node }) => {
+          const { fromBlock, toBlock } = { ...(params[0] as { fromBlock?: string; toBlock?: string }) }
+          if (method === 'eth_getLogs' && Number(toBlock) - Number(fromBlock) >= blocks)
+            throw new RpcRefusal(-32005, `query exceeds max block range ${blocks}`)
+          return node()
+        })
+        return proxy
+      }
+      // Ranges that do not begin and end together.
+      await using three = await limited(3)
+      await using seven = await limited(7)
+      await using a = await startProcess(world, { endpoints: [three.url] })
+      await using b = await startProcess(world, { endpoints: [seven.url] })
       expect(await Promise.all([a.follow(), b.follow()])).toEqual([undefined, undefined])
       expect(await a.rows()).toBe(124)
       expect(await a.checkpoint()).toMatchObject({ count: 124, next_deposit_index: 48 })
@@ -312,7 +321,7 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
       expect(await relayer.follow()).toBeUndefined()
       expect(rangesOf(proxy)).toEqual([[settled + 1, settled + 3]])
       expect(await relayer.count()).toBe(103)
-      expect(world.ipfs.requests.filter((path) => path.includes(world.network.registryDump?.cid ?? ''))).toHaveLength(1)
+      expect(dumpsFetched(world)).toBe(1)
       // Nothing new is final: one question.
       proxy.calls.length = 0
       expect(await relayer.follow()).toBeUndefined()
@@ -326,6 +335,7 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
       await using relayer = await startProcess(world)
       const [first, second] = makeDeposits(world, 2) as [StandInDeposit, StandInDeposit]
       const topUp = (deposit: StandInDeposit) => ({ ...deposit, signature: new Uint8Array(96) })
+      await insertValidators(relayer.db, keysOf([first, second]))
       await send(world, first, topUp(first))
       expect(await relayer.count()).toBe(101)
       await finalize(world)
@@ -448,6 +458,7 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
       expect(await relayer.follow()).toMatch(/leaves deposit logs out: deposit 2 is the last one/)
       expect(await relayer.checkpoint()).toMatchObject({ count: 103, next_deposit_index: 3, next_block: blocks[2] })
       proxy.answer(undefined)
+      expect(await relayer.count()).toBe(104)
       expect(await relayer.follow()).toBeUndefined()
       expect(await relayer.rows()).toBe(104)
     })

@@ -123,23 +123,16 @@ export type Registry = ReturnType<typeof createRegistry>
 
 /**
  * Tells a disagreement from two heads that differ by moments. Both numbers only grow, so a node that is a little behind has reached
- * by now what the other said the last time; who has not, for several looks in a row and always the same one, never will.
+ * by now what the other said the last time; who has not, for several looks in a row, never will.
  */
 function createComparison() {
   let before: { execution: number; consensus: number } | undefined
-  let behind: 'execution' | 'consensus' | undefined
   let looks = 0
   return (execution: number, consensus: number): boolean => {
     const then = before ?? { execution, consensus }
     before = { execution, consensus }
-    const now =
-      execution < Math.min(consensus, then.consensus)
-        ? 'execution'
-        : consensus < Math.min(execution, then.execution)
-          ? 'consensus'
-          : undefined
-    looks = now === undefined ? 0 : now === behind ? looks + 1 : 1
-    behind = now
+    const isApart = execution < Math.min(consensus, then.consensus) || consensus < Math.min(execution, then.execution)
+    looks = isApart ? looks + 1 : 0
     return looks >= LOOKS
   }
 }

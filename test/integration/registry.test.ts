@@ -170,11 +170,19 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
       expect(await relayer.rows()).toBe(2)
     })
 
-    it('when somebody asks first', async () => {
+    it('when somebody asks first, and once when a round comes in between', async () => {
       await using world = await startVaultWorld()
-      await using relayer = await startProcess(world)
+      await using proxy = await startRpcProxy(world.anvil)
+      await using relayer = await startProcess(world, { endpoints: [proxy.url] })
       await send(world, ...makeDeposits(world, 1))
-      expect(await Promise.all([relayer.count(), relayer.count(), relayer.follow()])).toEqual([101, 101, undefined])
+      let following: Promise<unknown> | undefined
+      proxy.answer(({ params, node }) => {
+        if (Number(params[0]) === world.network.registryDump?.lastBlock) following ??= relayer.follow()
+        return node()
+      })
+      expect(await Promise.all([relayer.count(), relayer.count()])).toEqual([101, 101])
+      expect(following).toBeDefined()
+      expect(await following).toBeUndefined()
       expect(dumpsFetched(world)).toBe(1)
     })
 

@@ -1,3 +1,4 @@
+import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import type { FastifyRequest } from 'fastify'
 import { describe, expect, it } from 'vitest'
@@ -66,5 +67,57 @@ describe('tokens', () => {
     )
     expect(() => parseTokens('# nothing\n', 'tokens')).toThrow('nobody could call')
     expect(() => parseTokens(`${admin.line}\n${admin.line}`, 'tokens')).toThrow('stands twice')
+  })
+})
+
+describe('the validators-manager key', () => {
+  const open = createAuth(undefined, createEvents(silentLogger))
+  const from = (localAddress: string | undefined, headers: Record<string, string> = {}) =>
+    ({ headers, socket: { localAddress } }) as unknown as FastifyRequest
+  const refusal = expect.objectContaining({ code: 'MANAGER_LOCAL_ONLY' })
+
+  it.each(['127.0.0.1', '127.8.8.8', '::1', '::ffff:127.0.0.1', '::ffff:127.8.8.8'])(
+    'works without tokens for what came to %s',
+    (address) => {
+      expect(() => open.assertManager(from(address), '/withdraw')).not.toThrow()
+    },
+  )
+
+  it.each([
+    undefined,
+    '',
+    '10.0.0.1',
+    '0.0.0.0',
+    '::',
+    '128.0.0.1',
+    '27.0.0.1',
+    '1.127.0.0',
+    '::ffff:10.0.0.1',
+    '::127.0.0.1',
+    '::1:1',
+    'fe80::1',
+    'localhost',
+  ])('does not for what came to %j', (address) => {
+    expect(() => open.assertManager(from(address), '/withdraw')).toThrow(refusal)
+  })
+
+  it.each(['origin', 'forwarded', 'x-forwarded-for', 'via'])('does not for what says %s', (name) => {
+    for (const value of ['', 'null', '127.0.0.1'])
+      expect(() => open.assertManager(from('127.0.0.1', { [name]: value }), '/withdraw')).toThrow(refusal)
+  })
+
+  it('works for everybody who showed a token', () => {
+    for (const address of [undefined, '10.0.0.1', '::1'])
+      expect(() => auth.assertManager(from(address, { 'x-forwarded-for': '10.0.0.1' }), '/withdraw')).not.toThrow()
+  })
+
+  it('works for the vaults that a token is bound to', () => {
+    const bytes = fromHex(vault, 20)
+    const as = (token: string) => auth.authenticate(request(`Bearer ${token}`), ['operator'], '/withdraw')
+    for (const caller of [as(operator.token), as(admin.token)])
+      expect(() => auth.assertVault(caller, bytes, '/withdraw')).not.toThrow()
+    expect(() => auth.assertVault(as(operator.token), bytes.with(19, 0), '/withdraw')).toThrow(
+      expect.objectContaining({ code: 'TOKEN_BINDING' }),
+    )
   })
 })

@@ -276,6 +276,23 @@ describe('impostors', () => {
   })
 })
 
+it('a registration over a live one of the same owner takes its place', async () => {
+  const validator = makeValidator()
+  const [first, second] = [5_000, 6_000].map((blockNumber, nonce) =>
+    makeAdded(validator, { owner: owner(0), nonce, blockNumber }),
+  )
+  if (first === undefined || second === undefined) throw new Error('no events')
+  const { state, changes } = await feed(everything, [first, second])
+  expect(
+    changes.map((change) => (change.change === 'skipped' ? '' : [change.change, change.registration.blockNumber])),
+  ).toEqual([
+    ['added', 5_000],
+    ['removed', 5_000],
+    ['added', 6_000],
+  ])
+  expect(liveRegistrations(state).map(({ blockNumber }) => blockNumber)).toEqual([6_000])
+})
+
 describe('malformed events', () => {
   const patched = (offset: number, value: number) => (shares: Uint8Array) => {
     const copy = Uint8Array.from(shares)

@@ -98,6 +98,11 @@ describe('a file is refused, its file and field named, when', () => {
     [item('payload.operatorIds'), [263, 280, 281], 'shares[0].payload.operatorIds are not those of data.operators'],
     [
       item('payload.operatorIds'),
+      [263, 280, 281, 282, 283],
+      'shares[0].payload.operatorIds are not those of data.operators',
+    ],
+    [
+      item('payload.operatorIds'),
       [263, 280, 281, 283],
       'shares[0].payload.operatorIds are not those of data.operators',
     ],

@@ -389,6 +389,13 @@ describe('key shares', () => {
       expect(own.decryptKeyShare(ciphertext)).toBeUndefined()
   })
 
+  it('fail without their leading zero: the same number in fewer bytes', () => {
+    let good = encrypt(digits)
+    while (good[0] !== 0) good = encrypt(digits)
+    expect(own.decryptKeyShare(good)).toEqual(fromHex(digits))
+    expect(own.decryptKeyShare(good.subarray(1))).toBeUndefined()
+  })
+
   it('are encrypted to one operator only', async () => {
     const other = generateKeyPairSync('rsa', { modulusLength: 2048 })
     const stranger = await openOperatorKey(other.privateKey.export({ format: 'pem', type: 'pkcs1' }))

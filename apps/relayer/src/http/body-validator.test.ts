@@ -1,4 +1,4 @@
-import { ExitSignatureRequest } from '@dvt-relayer/api/schemas.ts'
+import { ExitSignatureRequest, RegisterRequest } from '@dvt-relayer/api/schemas.ts'
 import { expect, it } from 'vitest'
 import { compileBody } from './body-validator.ts'
 
@@ -13,6 +13,14 @@ it('takes what fits and names the place of a fault', () => {
   })
   for (const other of [null, [], 1, 'x'])
     expect(validate(other)).toMatchObject({ error: [{ message: 'must be object' }] })
+})
+
+it('says which words are right where only a few are', () => {
+  const body = { vault: '00'.repeat(20), validators_start_index: 1, amounts: [1] }
+  for (const type of ['0x03', '', null, 1])
+    expect(compileBody(RegisterRequest)({ ...body, validator_type: type })).toMatchObject({
+      error: [{ instancePath: '/validator_type', message: 'must be 0x01 or 0x02' }],
+    })
 })
 
 it('looks no further than the first fault, however long a list is', () => {

@@ -15,14 +15,23 @@ export function compileBody(schema: TSchema): (body: unknown) => Verdict {
   const validator = Compile(schema)
   return (body) => {
     if (validator.Check(body)) return { value: body }
-    const [first] = validator.Errors(shortened(body))
-    const { instancePath, message } = first ?? {
+    const faults = validator.Errors(shortened(body))
+    const { instancePath, message } = faults[0] ?? {
       instancePath: '',
       message: `has a wrong item after the first ${LOOKED_AT} of a list`,
     }
-    return { error: [{ keyword: '', schemaPath: '', params: {}, instancePath, message }] }
+    // Where a few words are right, they are faults one by one, and none of them says which words.
+    const words = faults.flatMap((fault) =>
+      fault.keyword === 'const' && fault.instancePath === instancePath ? [String(fault.params.allowedValue)] : [],
+    )
+    if (words.length > 0) return refuse(instancePath, `must be ${words.join(' or ')}`)
+    return refuse(instancePath, message)
   }
 }
+
+const refuse = (instancePath: string, message: string): Verdict => ({
+  error: [{ keyword: '', schemaPath: '', params: {}, instancePath, message }],
+})
 
 /** The body with its lists cut: enough to name a fault. */
 function shortened(body: unknown): unknown {

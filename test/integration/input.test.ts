@@ -1,8 +1,9 @@
-/** Bad input: a 4xx with code, message and request id, and nothing changed. Every field of every body is broken in every way. */
+/** Bad input to generation 3: a 4xx with code, message and request id, and nothing changed. Every field of every body is broken in every way. */
 
 import { createConnection } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createTestKeys } from '../support/keys.ts'
+import { expectRefusal, mutations } from '../support/mutations.ts'
 import { postShares } from '../support/nodes.ts'
 import type { World } from '../support/world.ts'
 import { ask, eventually, hex, startWorld } from '../support/world.ts'
@@ -35,65 +36,9 @@ afterAll(async () => {
 })
 
 const signature = `0x${'11'.repeat(96)}`
-const WRONG_VALUES: readonly unknown[] = [
-  null,
-  true,
-  0,
-  -1,
-  1.5,
-  2 ** 53,
-  1e300,
-  '',
-  '0x',
-  'text',
-  [],
-  {},
-  [[]],
-  [null],
-  [1],
-  [''],
-]
-
-/** Every single-field mutation of a body: each value in it, at whatever depth, replaced by each wrong one, or left out. */
-function mutations(
-  body: unknown,
-  allowed: (path: string, value: unknown) => boolean,
-): { name: string; body: unknown }[] {
-  const found: { name: string; body: unknown }[] = []
-  const walk = (node: unknown, path: string, rebuild: (value: unknown, leaveOut?: boolean) => unknown) => {
-    for (const value of WRONG_VALUES)
-      if (!allowed(path, value)) found.push({ name: `${path} = ${JSON.stringify(value)}`, body: rebuild(value) })
-    if (Array.isArray(node)) {
-      for (const [place, item] of node.entries())
-        walk(item, `${path}[${place}]`, (value) => rebuild(node.with(place, value)))
-    } else if (typeof node === 'object' && node !== null) {
-      for (const [name, item] of Object.entries(node)) {
-        const { [name]: _, ...rest } = node as Record<string, unknown>
-        found.push({ name: `${path}.${name} left out`, body: rebuild(rest) })
-        walk(item, `${path}.${name}`, (value) => rebuild({ ...node, [name]: value }))
-      }
-    }
-  }
-  walk(body, 'body', (value) => value)
-  return found
-}
-
-const refused = (answer: { status: number; json: unknown }) => {
-  expect(answer.status).toBeGreaterThanOrEqual(400)
-  expect(answer.status).toBeLessThan(500)
-  expect(answer.json).toMatchObject({
-    code: expect.any(String),
-    message: expect.stringMatching(/./),
-    request_id: expect.stringMatching(/./),
-  })
-  expect(
-    Object.keys(answer.json as object).every((name) => ['code', 'message', 'request_id', 'failures'].includes(name)),
-  ).toBe(true)
-}
-
 describe('every mutation of a body', () => {
   it('POST /validators', async () => {
-    const cases = mutations({ public_keys: [known] }, () => false)
+    const cases = mutations({ public_keys: [known] })
     expect(cases.length).toBeGreaterThan(40)
     for (const { name, body } of cases) {
       const answer = await ask(url, '/validators', {
@@ -101,7 +46,7 @@ describe('every mutation of a body', () => {
         headers: { 'content-type': 'application/json' },
       })
       expect(answer.status, name).toBe(422)
-      refused(answer)
+      expectRefusal(answer)
     }
   })
 
@@ -118,7 +63,7 @@ describe('every mutation of a body', () => {
         headers: { 'content-type': 'application/json' },
       })
       expect(answer.status, name).toBe(422)
-      refused(answer)
+      expectRefusal(answer)
     }
   })
 })
@@ -128,7 +73,7 @@ describe('share indexes', () => {
     '%s is refused, never rounded',
     async (index) => {
       const body = `{"share_index": ${index}, "shares": [{"public_key": "${known}", "exit_signature": "${signature}"}]}`
-      refused(await ask(url, '/exit-signature', { body, headers: { 'content-type': 'application/json' } }))
+      expectRefusal(await ask(url, '/exit-signature', { body, headers: { 'content-type': 'application/json' } }))
     },
   )
 })
@@ -150,7 +95,7 @@ describe('public keys', () => {
   ])('%s', async (_, key) => {
     const answer = await post([key])
     expect(answer.status).toBe(422)
-    refused(answer)
+    expectRefusal(answer)
   })
 
   it.each([
@@ -186,12 +131,12 @@ describe('bodies', () => {
     async (body) => {
       const answer = await raw(body)
       expect([400, 415, 422]).toContain(answer.status)
-      refused(answer)
+      expectRefusal(answer)
     },
   )
 
   it('bytes that are no UTF-8', async () => {
-    refused(await raw(new Uint8Array([0x7b, 0xff, 0xfe, 0x7d])))
+    expectRefusal(await raw(new Uint8Array([0x7b, 0xff, 0xfe, 0x7d])))
   })
 
   it('another media type', async () => {
@@ -233,7 +178,7 @@ describe('bodies', () => {
   })
 
   it('deeply nested', async () => {
-    refused(await raw(`${'['.repeat(100_000)}${']'.repeat(100_000)}`))
+    expectRefusal(await raw(`${'['.repeat(100_000)}${']'.repeat(100_000)}`))
   })
 
   it('too many shares', async () => {

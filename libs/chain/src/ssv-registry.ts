@@ -101,7 +101,7 @@ function judge(engine: BlsEngine, event: ValidatorAdded, ownerNonce: number): Ss
 }
 
 /**
- * Applies the next range of events. A registration of the scope is verified (about 4 ms, other work goes on between two) and skipped when
+ * Applies the next range of events. A registration of the scope is verified (about 6 ms, other work goes on between two) and skipped when
  * it is malformed; it uses up its owner's nonce all the same.
  *
  * @param range must begin at the state's next block: a gap would shift nonces, and refuse every later registration

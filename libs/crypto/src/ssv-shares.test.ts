@@ -3,11 +3,13 @@ import { keccak_256 } from '@noble/hashes/sha3.js'
 import fc from 'fast-check'
 import { getAddress } from 'viem/utils'
 import { describe, expect, it } from 'vitest'
-import { readFixtureJson } from '../../../test/support/fixtures.ts'
+import { readFixture, readFixtureJson } from '../../../test/support/fixtures.ts'
 import { createTestKeys } from '../../../test/support/keys.ts'
 import { createBlstEngine } from './bls-blst.ts'
 import { createNobleEngine } from './bls-noble.ts'
+import { openOperatorKey } from './ssv-operator-key.ts'
 import {
+  openKeyShare,
   parseSharesData,
   type SharesData,
   type SharesOfOwner,
@@ -233,5 +235,20 @@ describe('verification', () => {
     for (const degreeBelow of [1, 2])
       expect(verifyShares(engine, makeShares([1, 2, 3, 4], { degreeBelow }))?.fault).toBe('polynomial')
     expect(verifyShares(engine, makeShares([1, 2, 3, 4], { degreeBelow: 4 }))?.fault).toBe('polynomial')
+  })
+})
+
+describe('an operator’s own share', () => {
+  it('opens when it has the public key share beside it', async () => {
+    const key = await openOperatorKey(readFixture('ssv/operators/70001/private_key'))
+    for (const name of ['cluster-4-gaps', 'cluster-4-readded']) {
+      const [registration] = loadCluster(name)
+      const [stranger, , , own] = registration?.data.shares ?? []
+      if (own === undefined || stranger === undefined) throw new Error('no shares')
+      const secret = openKeyShare(engine, key, own)
+      expect(engine.publicKeyOf(secret ?? new Uint8Array())).toEqual(own.publicKeyShare)
+      expect(openKeyShare(engine, key, { ...own, publicKeyShare: stranger.publicKeyShare })).toBeUndefined()
+      expect(openKeyShare(engine, key, { ...own, encryptedKeyShare: stranger.encryptedKeyShare })).toBeUndefined()
+    }
   })
 })

@@ -3,9 +3,11 @@
  * share (protocol, section 12). Anybody can put any bytes on the chain, so every fault is a value.
  */
 
+import { equalBytes } from '@dvt-relayer/common/hex.ts'
 import { keccak_256 } from '@noble/hashes/sha3.js'
 import { checksumAddress } from './address.ts'
 import { type BlsEngine, PUBLIC_KEY_BYTES, SIGNATURE_BYTES } from './bls.ts'
+import type { OperatorKey } from './ssv-operator-key.ts'
 import { publicKeySharesFit } from './threshold.ts'
 
 /** The sizes of SSV clusters. */
@@ -124,7 +126,7 @@ export interface SharesOfOwner extends Omit<OwnerSignature, 'signature'> {
 
 /**
  * Verifies a registration: every point, the public key shares on one polynomial of degree threshold − 1 (no lower) through the validator
- * key, and the owner's signature. About 4 ms. The ciphertexts are each operator's own to check.
+ * key, and the owner's signature. About 6 ms. The ciphertexts are each operator's own to check.
  *
  * Who can sign with the validator key can make any such set: it is as trustworthy as the owner is.
  *
@@ -148,4 +150,20 @@ export function verifyShares(
   return verifyOwnerSignature(engine, { ownerAddress, nonce, publicKey, signature: data.ownerSignature })
     ? undefined
     : { fault: 'owner_signature', reason: `are not signed by the validator key for this owner and nonce ${nonce}` }
+}
+
+/**
+ * Decrypts an operator's own share, which must have the public key share beside it.
+ *
+ * @returns the 32-byte secret key share; undefined for every failure alike: noise, another operator's share, another key's secret
+ */
+export function openKeyShare(
+  engine: Pick<BlsEngine, 'publicKeyOf'>,
+  operatorKey: Pick<OperatorKey, 'decryptKeyShare'>,
+  { encryptedKeyShare, publicKeyShare }: Pick<SsvShare, 'encryptedKeyShare' | 'publicKeyShare'>,
+): Uint8Array | undefined {
+  const secret = operatorKey.decryptKeyShare(encryptedKeyShare)
+  if (secret !== undefined && equalBytes(engine.publicKeyOf(secret), publicKeyShare)) return secret
+  secret?.fill(0)
+  return undefined
 }

@@ -177,6 +177,7 @@ export function createExecutionClient(options: ExecutionOptions): ExecutionClien
     const size = createRangeSize(FIRST_RANGE)
     let { fromBlock: low, toBlock: high } = query
     while (low <= high) {
+      query.signal?.throwIfAborted()
       const fromBlock = backwards === undefined ? low : Math.max(low, high - size.blocks + 1)
       const toBlock = backwards === undefined ? Math.min(high, low + size.blocks - 1) : high
       const signal = query.signal === undefined ? {} : { signal: query.signal }

@@ -174,6 +174,11 @@ describe.skipIf(skipWithoutAnvil)('bytes that the vault takes for a withdrawal a
       keys.map((key) => [key, ETH] as const),
     )
     await overLimit(post(url, '/fund', body), 224, 224)
+    const more = amountsBody(
+      vault.address,
+      keys.map((key) => [key, 40 * ETH] as const),
+    )
+    await overLimit(post(url, '/fund', more), 224, 280)
   })
 
   it('are those of seven consolidations', async () => {

@@ -283,7 +283,8 @@ it.skipIf(skipWithoutAnvil)('polls of a registration leave one row for each root
     withdrawalAddress: fromHex(own.address, 20),
     feeRecipient: fromHex(own.address, 20),
   })
-  await using second = await world.startRelayer({ CLUSTER_LOCK_FILES: cluster.lockFile })
+  // A registration is bounded by what the vault holds, so the daily limit is not asked.
+  await using second = await world.startRelayer({ CLUSTER_LOCK_FILES: cluster.lockFile, MANAGER_DAILY_LIMIT_GWEI: '1' })
   const startIndex = operator.nextIndex(world.beacon) + 5
   const request = { vault: own.address, startIndex, amounts: [32 * ETH], type: '0x01' as const }
   await operator.register(second.url, request)

@@ -232,6 +232,24 @@ describe.each(['existing', 'ours'] as const)('a hostile relayer (%s)', (generati
   })
 })
 
+it('judges a validator no more than once in a poll interval, whatever is wanted', async () => {
+  await using folder = await journalFolder()
+  await using relayer = await startStandInRelayer({ generation: 'ours', lists: ['validators'] })
+  let answers = 0
+  relayer.hook = ({ path }) => {
+    if (path !== '/validators') return undefined
+    answers++
+    const vault = `0x${answers.toString(16).padStart(40, 'c')}`
+    return { status: 200, body: { validators: [item(KEY, { vault })], revision: answers } }
+  }
+  const { logger, find } = recordingLogger()
+  const base = configOf(NAME, 0, relayer.url, { JOURNAL_FILE: folder.file() })
+  const config = { ...base, relayer: { ...base.relayer, pollIntervalMs: 600_000 } }
+  await using _sidecar = await startSidecar(config, { logger })
+  await relayer.until(() => answers >= 25)
+  expect(find(REFUSED)).toMatchObject([{ reason: 'vault_not_in_lock' }])
+})
+
 it('signs right whatever single field of an item is changed', async () => {
   await using folder = await journalFolder()
   await using relayer = await startStandInRelayer({ generation: 'existing', lists: ['validators'] })

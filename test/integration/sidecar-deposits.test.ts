@@ -229,18 +229,27 @@ describe('both lists', () => {
     )
   })
 
-  it('lets no post that hangs keep exits from going out', async () => {
+  it('holds an exit back only while it is on its way with its deposit, and lets it go at once after that', async () => {
     await using folder = await journalFolder()
     await using relayer = await startStandInRelayer({ generation: 'ours' })
-    const hanging = Promise.withResolvers<undefined>()
+    const hanging = Promise.withResolvers<{ status: number; body: unknown }>()
     relayer.hook = ({ path }) => (path === '/signatures' ? hanging.promise : undefined)
     relayer.addValidator(KEY, 7)
-    relayer.addExit(OTHER, 8)
+    relayer.addValidator(OTHER, 8)
     const base = configOf(NAME, 0, relayer.url, { JOURNAL_FILE: folder.file() })
-    await using _sidecar = await startSidecar({ ...base, relayer: { ...base.relayer, timeoutMs: 300 } }, quiet)
-    await relayer.until(() => relayer.posts.some(({ publicKey }) => publicKey === KEY))
-    expect(relayer.posts.some(({ publicKey }) => publicKey === OTHER)).toBe(true)
-    hanging.resolve(undefined)
+    // Nothing comes up a second time by itself.
+    const config = { ...base, relayer: { ...base.relayer, pollIntervalMs: 600_000 } }
+    await using _sidecar = await startSidecar(config, quiet)
+    await relayer.until(() => relayer.requests.includes('POST /signatures'))
+    // An exit alone, and one whose index is another now, do not wait.
+    relayer.addExit(THIRD, 9)
+    relayer.addExit(OTHER, 80)
+    await relayer.until(() => relayer.posts.length >= 2)
+    expect(relayer.posts.map(({ publicKey }) => publicKey).toSorted()).toEqual([OTHER, THIRD].toSorted())
+    hanging.resolve({ status: 500, body: {} })
+    await relayer.until(() => relayer.posts.length >= 3)
+    expect(relayer.posts.at(-1)).toMatchObject({ publicKey: KEY, validatorIndex: 7 })
+    expectAllRight(NAME, relayer.posts)
   })
 })
 

@@ -80,6 +80,36 @@ describe('layouts', () => {
     expect(keyShares.length).toBe(12)
   })
 
+  it('knows every node’s key share of each validator, and where its money goes', async () => {
+    const { nodes, expected } = loadFixtureCluster('cluster-4')
+    const { keyShares } = await open([{ keystoresDir: nodes[2]?.keystoresDir ?? '' }]).opening
+    expect(keyShares).toEqual(
+      expected.validators.map(({ public_key, public_key_shares }) => ({
+        validatorPublicKey: public_key,
+        shareIndex: 3,
+        publicKeyShares: public_key_shares,
+        withdrawalAddress: expected.withdrawal_address,
+      })),
+    )
+  })
+
+  it.each([
+    ['none', new Uint8Array()],
+    ['zero', new Uint8Array(20)],
+  ])('names no withdrawal address where the lock has %s', async (name, withdrawalAddress) => {
+    const cluster = await makeCluster({
+      dir: join(root, name),
+      nodes: 2,
+      threshold: 2,
+      validators: 1,
+      network: networks.hoodi,
+      withdrawalAddress,
+      feeRecipient: new Uint8Array(20).fill(1),
+    })
+    const { keyShares } = await open([{ keystoresDir: cluster.nodes[0]?.keystoresDir ?? '' }]).opening
+    expect(keyShares).toMatchObject([{ withdrawalAddress: undefined, shareIndex: 1 }])
+  })
+
   it('matches keys by what they are, not by the number in the name', async () => {
     const dir = await copyNode('cluster-4', 0)
     const name = (n: string, ending: string) => join(dir, `validator_keys/keystore-${n}.${ending}`)

@@ -74,7 +74,7 @@ describe('against our relayer', () => {
     let posts = 0
     relayer.hook = ({ path }) => (path === '/exit-signature' && posts++ === 0 ? busy.promise : undefined)
     await using _sidecar = await startSidecar(configOf(NAME, 0, relayer.url), quiet)
-    await relayer.until(() => relayer.seen.some(({ query }) => query.has('wait')))
+    await relayer.until(() => relayer.requests.includes('POST /exit-signature'))
     relayer.addExit(OTHER, 8)
     await relayer.until(() => relayer.posts.length > 0)
     expect(relayer.posts.map(({ publicKey }) => publicKey)).toEqual([OTHER])

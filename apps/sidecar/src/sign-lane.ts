@@ -16,6 +16,7 @@ const BATCH = 500
 /** Posts on their way at once. */
 const MAX_POSTS = 4
 const MOST_BACKOFF_MS = 10_000
+const GATHER_STEP_MS = 5
 
 export type LaneContext = Pick<
   Context,
@@ -37,8 +38,6 @@ export interface LaneNeighbour {
 export interface Lane extends AsyncDisposable {
   /** To be called when the book has changed, with whether the relayer was away before. */
   wake(isBack: boolean): void
-  /** Whether its last post was taken. */
-  isTaken(): boolean
 }
 
 /** Starts the lane of a list. */
@@ -53,7 +52,6 @@ export function startLane(context: LaneContext, list: ListName, neighbour: LaneN
   const posts = new Set<Promise<void>>()
   let changed = Promise.withResolvers<void>()
   let isReachable = true
-  let isTaken = true
   let notBefore = 0
 
   /** Waits until something may be due: the book has changed or a time has come. */
@@ -86,11 +84,11 @@ export function startLane(context: LaneContext, list: ListName, neighbour: LaneN
   async function send(shareIndex: number, batch: readonly SignedJob[], start: number): Promise<void> {
     const sent = postBatch(context, list, shareIndex, batch, signal).then((outcome) => {
       posts.delete(sent)
-      isTaken = outcome === 'taken'
-      if (isTaken) backoff.reset()
-      else failed()
+      if (outcome === 'taken') {
+        backoff.reset()
+        onTaken?.(batch)
+      } else failed()
       if (outcome === 'unreachable') isReachable = false
-      if (isTaken) onTaken?.(batch)
       release(batch)
       events.batchAnswered((performance.now() - start) / 1000)
       changed.resolve()
@@ -145,7 +143,9 @@ export function startLane(context: LaneContext, list: ListName, neighbour: LaneN
       changed = Promise.withResolvers()
       const start = performance.now()
       if (due().length === 0) continue
-      if (gatherMs() > 0) await pause(gatherMs(), signal)
+      // In steps: where the event loop stood still, the other list's answer lies there already when the first of them ends.
+      for (let waited = 0; waited < gatherMs() && !signal.aborted; waited += GATHER_STEP_MS)
+        await pause(GATHER_STEP_MS, signal)
       const entries = due()
       if (entries.length > 0) await work(entries, start)
     }
@@ -157,7 +157,6 @@ export function startLane(context: LaneContext, list: ListName, neighbour: LaneN
       if (isBack) notBefore = 0
       changed.resolve()
     },
-    isTaken: () => isTaken,
     async [Symbol.asyncDispose]() {
       stop.abort()
       changed.resolve()

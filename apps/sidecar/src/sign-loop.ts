@@ -27,7 +27,7 @@ export function startSigning(
     : undefined
   const exits = isFollowed('exits')
     ? startLane(context, 'exits', {
-        isHeldBack: (entry) => validators?.isTaken() === true && isInOtherHand(entry),
+        isHeldBack: isInOtherHand,
         gatherMs: () => (lists.isHopeful('validators') ? GATHER_MS : 0),
       })
     : undefined

@@ -9,7 +9,7 @@ import { countKinds, isCurrent, type Job, type SignedJob } from './job.ts'
 /** About 4 ms of signing between two looks at the event loop. */
 const SLICE = 8
 
-type SignContext = Pick<Context, 'keystore' | 'policy' | 'events'>
+type SignContext = Pick<Context, 'keystore' | 'policy'> & { readonly events: Pick<Context['events'], 'signed'> }
 
 /** Signs what has no signatures yet. What the list wants no more is left out. */
 export async function signBatch(

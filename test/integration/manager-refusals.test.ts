@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
+import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -57,6 +58,11 @@ afterAll(async () => {
   await proxy?.[Symbol.asyncDispose]()
   await world?.[Symbol.asyncDispose]()
 })
+
+/** Of this machine, if it has one besides its loopback addresses. */
+const outerAddress = Object.values(networkInterfaces())
+  .flatMap((all) => all ?? [])
+  .find(({ family, internal }) => family === 'IPv4' && !internal)?.address
 
 const tops = (...items: (readonly [string, number])[]) => amountsBody(vault.address, items)
 const pairs = (...items: (readonly [string, string])[]) => pairsBody(vault.address, items)
@@ -378,6 +384,13 @@ describe.skipIf(skipWithoutAnvil)('nothing is signed for a vault', () => {
         await refuses(() => post(url, path, payload, { [header]: 'x' }), 403, 'MANAGER_LOCAL_ONLY')
     }
     expect(await query(world, 'select id from messages')).toEqual([])
+  })
+
+  it.skipIf(outerAddress === undefined)('to who came by an address that other machines reach', async () => {
+    await using everywhere = await world.startRelayer({ ...settings, RELAYER_HOST: '0.0.0.0' })
+    const { port } = new URL(everywhere.url)
+    await refusesAll(403, 'MANAGER_LOCAL_ONLY', `http://${outerAddress}:${port}`)
+    for (const [path, body] of good()) expect((await post(`http://127.0.0.1:${port}`, path, body)).status).toBe(200)
   })
 
   const register = () => ({

@@ -81,11 +81,11 @@ describe.skipIf(skipWithoutAnvil)('keys come', () => {
       one,
     ])
     const has = async (count: number) => {
-      const { validators } = await register(url, request)
-      const done = validators.map(
-        (item) => item.deposit_signature !== null && item.oracles_exit_signature_shares !== null,
-      )
-      return done.filter(Boolean).length === count ? done : undefined
+      const { validators, validators_manager_signature } = await register(url, request)
+      const done = validators.map((item) => item.deposit_signature && item.oracles_exit_signature_shares)
+      // Some are not enough: the manager signs for all or for none.
+      expect(validators_manager_signature !== null).toBe(done.every(Boolean))
+      return done.filter(Boolean).length === count ? done.map(Boolean) : undefined
     }
     const all = [...first.validators, ...second.validators, ...listed]
     const four = [...first.validators, ...listed]
@@ -258,6 +258,17 @@ describe.skipIf(skipWithoutAnvil)('a vault', () => {
   })
 })
 
+describe.skipIf(skipWithoutAnvil)('a key bound to a vault', () => {
+  it('is that vault’s, whoever it was reserved for', async () => {
+    const { url, keys, stage } = await setUp(1)
+    await stage.query('insert into deposit_bindings (validator_id, vault) select id, $1 from validators', [
+      Buffer.alloc(20, 0x2b),
+    ])
+    expect((await askRegister(url, asks(anyVault(0x2a), 1))).text).toBe(NOTHING)
+    expect(await registerKeys(url, asks(anyVault(0x2b), 1))).toEqual(keys)
+  })
+})
+
 describe.skipIf(skipWithoutAnvil)('so many validators that the vault cannot tell their type', () => {
   it.each([
     ['0x01', 23],
@@ -378,14 +389,20 @@ describe.skipIf(skipWithoutAnvil)('requests at the same time', () => {
   it('lock keys in the order everybody locks them, whatever order they are given out in', async () => {
     const { stage, url, keys } = await setUp(2)
     const vault = anyVault(0x51)
-    // Made so that the key given out first is the one that is locked last.
+    // Made so that the key given out first, and stored first, is the one that is locked last.
     const [low = '', high = ''] = keys.toSorted()
-    await stage.query(`update validators set place = case when public_key = $1 then 0 else 1 end`, [fromHex(high, 48)])
+    const [lowKey, highKey] = [Buffer.from(fromHex(low, 48)), Buffer.from(fromHex(high, 48))]
+    await stage.query(`update validators set public_key = $2, place = 0 where public_key = $1`, [
+      lowKey,
+      Buffer.alloc(48),
+    ])
+    await stage.query(`update validators set public_key = $2, place = 1 where public_key = $1`, [highKey, lowKey])
+    await stage.query(`update validators set public_key = $2 where public_key = $1`, [Buffer.alloc(48), highKey])
     const db = await connectDatabase({ url: stage.databaseUrl, logger: silentLogger })
     onTestFinished(() => db[Symbol.asyncDispose]())
     let waiting: Promise<string[]> | undefined
     await db.transaction(async (tx) => {
-      await tx.execute(sql`select from validators where public_key = ${Buffer.from(fromHex(low, 48))} for update`)
+      await tx.execute(sql`select from validators where public_key = ${lowKey} for update`)
       waiting = registerKeys(url, asks(vault, 2))
       await eventually('a request that waits for a key', async () => {
         const [row] = await stage.query<{ count: string }>(
@@ -393,7 +410,7 @@ describe.skipIf(skipWithoutAnvil)('requests at the same time', () => {
         )
         return row?.count === '1' ? true : undefined
       })
-      const other = sql`select from validators where public_key = ${Buffer.from(fromHex(high, 48))} for update nowait`
+      const other = sql`select from validators where public_key = ${highKey} for update nowait`
       await tx.execute(other)
     })
     expect(await waiting).toEqual([high, low])

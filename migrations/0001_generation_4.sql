@@ -46,7 +46,7 @@ ALTER TABLE "validators" ADD COLUMN "reserved_at" timestamp with time zone;--> s
 ALTER TABLE "validators" ADD COLUMN "vault_asked_at" timestamp with time zone;--> statement-breakpoint
 ALTER TABLE "deposit_bindings" ADD CONSTRAINT "deposit_bindings_validator_id_validators_id_fk" FOREIGN KEY ("validator_id") REFERENCES "public"."validators"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "key_share_hints" ADD CONSTRAINT "key_share_hints_validator_id_validators_id_fk" FOREIGN KEY ("validator_id") REFERENCES "public"."validators"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
-CREATE UNIQUE INDEX "manager_signatures_once" ON "manager_signatures" USING btree ("digest","requester");--> statement-breakpoint
+CREATE UNIQUE INDEX "manager_signatures_once" ON "manager_signatures" USING btree ("digest","requester",(timezone('UTC', "signed_at")::date));--> statement-breakpoint
 CREATE INDEX "manager_signatures_vault" ON "manager_signatures" USING btree ("vault","signed_at");--> statement-breakpoint
 CREATE UNIQUE INDEX "clusters_one_list" ON "clusters" USING btree ("source") WHERE "clusters"."source" = 'list';--> statement-breakpoint
 CREATE INDEX "validators_vault" ON "validators" USING btree ("vault");--> statement-breakpoint
@@ -54,7 +54,8 @@ CREATE INDEX "validators_cluster" ON "validators" USING btree ("cluster_id","pla
 ALTER TABLE "messages" ADD CONSTRAINT "messages_exit_whole" CHECK ("messages"."kind" <> 'exit' or num_nulls("messages"."validator_index", "messages"."epoch") = 0);--> statement-breakpoint
 ALTER TABLE "messages" ADD CONSTRAINT "messages_deposit_whole" CHECK ("messages"."kind" <> 'deposit' or (num_nulls("messages"."vault", "messages"."amount_gwei", "messages"."validator_type") = 0 and octet_length("messages"."vault") = 20 and "messages"."amount_gwei" > 0));--> statement-breakpoint
 ALTER TABLE "validators" ADD CONSTRAINT "validators_vault_length" CHECK (octet_length("validators"."vault") = 20);--> statement-breakpoint
-ALTER TABLE "validators" ADD CONSTRAINT "validators_reserved_whole" CHECK (num_nulls("validators"."vault", "validators"."reserved_at", "validators"."vault_asked_at") in (0, 3));--> statement-breakpoint
+ALTER TABLE "validators" ADD CONSTRAINT "validators_reserved_whole" CHECK (num_nulls("validators"."vault", "validators"."reserved_at", "validators"."vault_asked_at") in (0, 3));
+--> statement-breakpoint
 CREATE FUNCTION "refuse_change"() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 	RAISE EXCEPTION 'rows of % are never changed or deleted', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';

@@ -2,14 +2,15 @@
 
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fromHex } from '@dvt-relayer/common/hex.ts'
+import { encodeWithdrawals, managerDigest, nonceToRoot } from '@dvt-relayer/chain/validators-manager.ts'
+import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { concatHex } from 'viem/utils'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createToken } from '../../apps/relayer/src/http/auth.ts'
 import type { Relayer } from '../../apps/relayer/src/relayer.ts'
 import { skipWithoutAnvil } from '../support/chain/anvil.ts'
 import type { Vault } from '../support/chain/vault.ts'
-import { fund, fundOnChain } from '../support/operator.ts'
+import { signValidators } from '../support/manager-wallet.ts'
 import { encodeDeposit } from '../support/operator-encoding.ts'
 import { startVaultWorld, type VaultWorld } from '../support/vault-world.ts'
 import type { Answer } from '../support/world.ts'
@@ -153,50 +154,79 @@ describe.skipIf(skipWithoutAnvil)('the daily limit', () => {
   })
 })
 
-describe.skipIf(skipWithoutAnvil)('bytes that the vault takes for a withdrawal as well', () => {
-  it('are those of seven fundings: the first is a full exit', async () => {
-    await using unlimited = await world.startRelayer(settings)
+describe.skipIf(skipWithoutAnvil)('bytes that the vault takes for withdrawals as well', () => {
+  it('are those of seven fundings, the first a full exit: none are signed', async () => {
     const keys = await registerCompounding(world, vault, 7)
     const tops = keys.map((publicKey) => ({ publicKey, amountGwei: ETH }))
-    const signature = await fund(unlimited.url, vault.address, tops)
     const bytes = concatHex(
       tops.map((item) => encodeDeposit(vault.address, '0x02', item.publicKey, ETH, new Uint8Array(96))),
     )
+    const root = toHex(nonceToRoot(await vault.nonce()))
+    const { chainId } = world.network
+    const signature = await signValidators(
+      world.manager.privateKey,
+      { chainId, vault: vault.address },
+      { root, validators: bytes },
+    )
     const outcome = await vault.withdraw(bytes, signature)
     expect(outcome).toMatchObject({ ok: true })
-    expect(outcome.ok && outcome.events).toHaveLength(23)
     expect(outcome.ok && outcome.events[0]).toMatchObject({ args: { publicKey: keys[0], amount: 0n } })
-    expect(await fundOnChain(vault, tops, signature)).toMatchObject({ ok: false })
-    // So the limit counts all that the seven have, where six would count the six ETH they get.
-    expect(await moved()).toEqual([7 * 32])
-    const body = amountsBody(
-      vault.address,
-      keys.map((key) => [key, ETH] as const),
-    )
-    await overLimit(post(url, '/fund', body), 224, 224)
-    const more = amountsBody(
-      vault.address,
-      keys.map((key) => [key, 40 * ETH] as const),
-    )
-    await overLimit(post(url, '/fund', more), 224, 280)
+
+    const body = (count: number) =>
+      amountsBody(
+        vault.address,
+        keys.slice(0, count).map((key) => [key, ETH] as const),
+      )
+    expect(await post(url, '/fund', body(7))).toMatchObject({ status: 422, json: { code: 'BATCH_AMBIGUOUS' } })
+    expect(await moved()).toEqual([])
+    await signed(post(url, '/fund', body(6)))
   })
 
-  it('are those of seven consolidations', async () => {
-    const target = add({ balanceEth: 2048 })
+  it('are those of seven consolidations: none are signed', async () => {
     const olds = Array.from({ length: 7 }, () => add({ type: '0x01', balanceEth: 1 }))
-    const pairs = olds.map((old, place) => [old, place === 3 ? target : old] as const)
-    await overLimit(post(url, '/consolidate', pairsBody(vault.address, pairs)), 0, 7 + 2048)
-    await signed(post(url, '/consolidate', pairsBody(vault.address, pairs.slice(1))))
-    await signed(
-      post(
-        url,
-        '/consolidate',
-        pairsBody(
-          vault.address,
-          olds.map((old) => [old, old] as const),
-        ),
-      ),
+    const body = (count: number) =>
+      pairsBody(
+        vault.address,
+        olds.slice(0, count).map((old) => [old, old] as const),
+      )
+    expect(await post(url, '/consolidate', body(7))).toMatchObject({ status: 422, json: { code: 'BATCH_AMBIGUOUS' } })
+    expect(await moved()).toEqual([])
+    await signed(post(url, '/consolidate', body(6)))
+  })
+})
+
+describe.skipIf(skipWithoutAnvil)('a chain of consolidations', () => {
+  it('is refused: what ends cannot take in', async () => {
+    const [first, second, third] = [add(), add(), add()]
+    const body = pairsBody(vault.address, [
+      [first, second],
+      [second, third],
+    ])
+    expect(await post(url, '/consolidate', body)).toMatchObject({
+      status: 422,
+      json: { code: 'PUBLIC_KEY_DUPLICATE', failures: [{ index: 0, code: 'PUBLIC_KEY_DUPLICATE' }] },
+    })
+    expect(await moved()).toEqual([])
+  })
+})
+
+describe.skipIf(skipWithoutAnvil)('the same bytes on another day', () => {
+  it('are recorded and counted again', async () => {
+    const key = add()
+    const digest = await managerDigest({
+      chainId: world.network.chainId,
+      vault: fromHex(vault.address),
+      validatorsRegistryRoot: nonceToRoot(await vault.nonce()),
+      validators: encodeWithdrawals([{ publicKey: fromHex(key), amountGwei: BigInt(60 * ETH) }]),
+    })
+    await query(
+      world,
+      `insert into manager_signatures
+         (action, vault, requester, registry_root, validators, validator_count, amount_gwei, digest, signed_at)
+       values ('withdraw', $1, 'anybody', $2, $2, 1, $3, $4, now() - interval '25 hours')`,
+      [Buffer.from(fromHex(vault.address)), Buffer.alloc(32), 60 * ETH, Buffer.from(digest)],
     )
-    expect(await moved()).toEqual([1, 7])
+    await signed(withdraw(key, 60))
+    await overLimit(withdraw(key, 41), 60, 41)
   })
 })

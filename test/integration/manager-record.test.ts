@@ -174,7 +174,7 @@ describe.skipIf(skipWithoutAnvil)('a row', () => {
     [
       `insert into manager_signatures (action, vault, requester, registry_root, validators, validator_count, amount_gwei, digest)
          select action, vault, requester, registry_root, validators, validator_count, amount_gwei, digest from manager_signatures
-         on conflict (digest, requester) do update set amount_gwei = 0`,
+         on conflict (id) do update set amount_gwei = 0`,
     ],
     [`merge into manager_signatures m using (select 1) one on true when matched then delete`],
   ])('is never changed: %s', async (statement) => {

@@ -294,7 +294,7 @@ describe.skipIf(skipWithoutAnvil)('nothing is signed for lists', () => {
     const keys = Array.from({ length: 22 }, () => addValidator(world, vault.address))
     const body = tops(...keys.map((key) => [key, ETH] as const))
     await refuses(() => post(many.url, '/fund', body), 422, 'BATCH_AMBIGUOUS')
-    expect((await post(many.url, '/fund', tops(...keys.slice(1).map((key) => [key, ETH] as const)))).status).toBe(200)
+    expect((await post(many.url, '/fund', tops(...keys.slice(2).map((key) => [key, ETH] as const)))).status).toBe(200)
   })
 
   /** What `/fund` and `/withdraw` say; 0 is a full exit, and less than an ETH can be withdrawn but not put in. */

@@ -37,7 +37,8 @@ export const ERRORS = {
   BATCH_AMBIGUOUS: {
     status: 422,
     retry: false,
-    meaning: 'the vault cannot tell the type of so many validators: 23 of type 0x01, 22 of type 0x02, or a multiple',
+    meaning:
+      'the vault cannot tell what so many validators are: 23 of type 0x01, 22 of type 0x02, 7 to fund or to consolidate, or a multiple',
   },
   INDEX_INVALID: { status: 422, retry: false, meaning: 'no chain can have the validator index' },
   INDEX_USED: {

@@ -73,6 +73,8 @@ const UINT64_MAX = 2n ** 64n - 1n
 const HALF_ORDER = fromHex('7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0', 32)
 /** Bytes of one validator of a registration: public key 48, signature 96, deposit data root 32, and of type 0x02 the amount 8. */
 const ENTRY_BYTES: Readonly<Record<ValidatorType, number>> = { '0x01': 176, '0x02': 184 }
+/** Bytes of one withdrawal: public key 48, amount 8. */
+const WITHDRAWAL_BYTES = 56
 
 /** Whether the vault registers a validator of this type with this amount: 32 ETH, of type `0x02` up to 2048 ETH. */
 export function isRegistrationAmount(type: ValidatorType, amountGwei: bigint): boolean {
@@ -120,12 +122,12 @@ export function encodeRegistration(registration: {
  * The `validators` bytes of a funding: those of a registration of type `0x02` with 96 zero bytes for each signature, which
  * also enter the deposit data root.
  *
- * @throws as {@link encodeRegistration}
+ * @throws {ChainError} VALIDATORS_INVALID as {@link encodeRegistration}, and for a number that could be withdrawals; {CryptoError}
  */
 export function encodeFunding(funding: { vault: Uint8Array; validators: readonly AmountOfKey[] }): Uint8Array {
   const signature = new Uint8Array(96)
   const validators = funding.validators.map((validator) => ({ ...validator, signature }))
-  return encodeRegistration({ vault: funding.vault, type: '0x02', validators })
+  return noWithdrawals(encodeRegistration({ vault: funding.vault, type: '0x02', validators }), validators.length)
 }
 
 /**
@@ -140,15 +142,25 @@ export function encodeWithdrawals(withdrawals: readonly AmountOfKey[]): Uint8Arr
 /**
  * The `validators` bytes of consolidations: Σ source pubkey (48) ++ target pubkey (48).
  *
- * @throws {ChainError} VALIDATORS_INVALID for none, or a key of another length
+ * @throws {ChainError} VALIDATORS_INVALID for none, a number that could be withdrawals, or a key of another length
  */
 export function encodeConsolidations(consolidations: readonly Consolidation[]): Uint8Array {
-  return join(
-    consolidations.map(({ sourcePublicKey, targetPublicKey }) => [
-      keyBytes(sourcePublicKey),
-      keyBytes(targetPublicKey),
-    ]),
-  )
+  const entries = consolidations.map(({ sourcePublicKey, targetPublicKey }) => [
+    keyBytes(sourcePublicKey),
+    keyBytes(targetPublicKey),
+  ])
+  return noWithdrawals(join(entries), consolidations.length)
+}
+
+/**
+ * The manager signs bytes under a nonce, not what they are for: 7 fundings are as long as 23 withdrawals, the first of them a full
+ * exit (its amount is 8 of the zero bytes), and 7 consolidations as long as 12. Whoever sees the signature could have the vault
+ * withdraw instead.
+ */
+function noWithdrawals(validators: Uint8Array, count: number): Uint8Array {
+  if (validators.length % WITHDRAWAL_BYTES === 0)
+    throw invalid(`${count} validators cannot be told from withdrawals by the vault`)
+  return validators
 }
 
 /** The vault's nonce as the `validatorsRegistryRoot` of what is no registration: 32 bytes, big-endian. @throws {ChainError} VALIDATORS_INVALID */

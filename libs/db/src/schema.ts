@@ -276,7 +276,7 @@ export const registryValidators = pgTable(
 
 /**
  * Every signature of the validators-manager key, written before it is handed out. A trigger refuses changes and deletes. The same
- * bytes signed again for the same requester are the same signature and stand here once.
+ * bytes signed again for the same requester are the same signature and stand here once a day (UTC).
  */
 export const managerSignatures = pgTable(
   'manager_signatures',
@@ -297,7 +297,11 @@ export const managerSignatures = pgTable(
     signedAt: time('signed_at').notNull().defaultNow(),
   },
   (table) => [
-    uniqueIndex('manager_signatures_once').on(table.digest, table.requester),
+    uniqueIndex('manager_signatures_once').on(
+      table.digest,
+      table.requester,
+      sql`(timezone('UTC', ${table.signedAt})::date)`,
+    ),
     index('manager_signatures_vault').on(table.vault, table.signedAt),
     check('manager_signatures_digest_length', sql`octet_length(${table.digest}) = 32`),
   ],

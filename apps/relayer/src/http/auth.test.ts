@@ -66,6 +66,8 @@ describe('tokens', () => {
       /line 1[\s\S]*line 2[\s\S]*line 3[\s\S]*line 4[\s\S]*line 5[\s\S]*line 6/,
     )
     expect(() => parseTokens('# nothing\n', 'tokens')).toThrow('nobody could call')
+    const reserved = `anybody operator * sha256:${'0'.repeat(64)}`
+    expect(() => parseTokens(reserved, 'tokens')).toThrow('stands for requests without a token')
     expect(() => parseTokens(`${admin.line}\n${admin.line}`, 'tokens')).toThrow('stands twice')
   })
 })

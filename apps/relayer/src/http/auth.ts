@@ -16,6 +16,7 @@ import { equalBytes, parseHex } from '@dvt-relayer/common/hex.ts'
 import type { FastifyRequest } from 'fastify'
 import { ApiError } from '../errors.ts'
 import type { Events } from '../events.ts'
+import { NOBODY } from '../services/manager.ts'
 
 /** Who calls. Unbound means: everything its role may. */
 export interface Caller {
@@ -65,6 +66,7 @@ function parseLine(words: readonly string[]): { hash: string; token: Token } {
     throw new Error('a line is: name role binding sha256:<64 hex digits>')
   const known = ROLES.find((candidate) => candidate === role)
   if (known === undefined) throw new Error(`the role must be one of ${ROLES.join(', ')}`)
+  if (name === NOBODY) throw new Error(`the name ${NOBODY} stands for requests without a token`)
   const hash = /^sha256:([0-9a-fA-F]{64})$/.exec(digest)?.[1]?.toLowerCase()
   if (hash === undefined) throw new Error('the last word must be sha256: and 64 hex digits')
   return { hash, token: { name, role: known, ...parseBinding(known, binding) } }

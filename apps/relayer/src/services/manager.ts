@@ -17,6 +17,9 @@ import { ApiError } from '../errors.ts'
 
 const DAY_SECONDS = 86_400
 
+/** Who asked, in the record, where no tokens are set. No token may be named so. */
+export const NOBODY = 'anybody'
+
 /** The wallet of the settings, if there is one. @throws {BootError} MANAGER_KEY_INVALID */
 export async function openWallet(config: Pick<RelayerConfig, 'manager'>): Promise<ManagerWallet | undefined> {
   if (config.manager === undefined) return undefined
@@ -93,7 +96,7 @@ export function createManager({ config, db, wallet, events }: Pick<Context, 'con
               `signatures of the last 24 hours move ${moved} Gwei of this vault; ${request.amountGwei} more are over MANAGER_DAILY_LIMIT_GWEI=${limit}`,
             )
         }
-        return insertManagerSignature(tx, { ...request, requester: requester ?? 'anybody', digest })
+        return insertManagerSignature(tx, { ...request, requester: requester ?? NOBODY, digest })
       })
       const { signature } = await wallet.sign(message)
       if (outcome === 'inserted') events.managerSigned(action, vault, request.validatorCount, requester)

@@ -28,8 +28,6 @@ const ETH_GWEI = 1_000_000_000
 const LEAST_GWEI = ETH_GWEI
 /** The most a validator can have at stake. */
 const MOST_GWEI = 2048 * ETH_GWEI
-/** Bytes of a withdrawal as the vault gets it: public key 48, amount 8. */
-const WITHDRAWAL_BYTES = 56
 
 /** An amount for a validator. */
 export interface ValidatorAmount {
@@ -111,17 +109,6 @@ export function createVaultActions({
     }
   }
 
-  /**
-   * What the limit counts for bytes that move `amountGwei`. The manager signs bytes, not what they are for: some of a funding or
-   * a consolidation are whole withdrawals as well (7 fundings are 23 of them, the first a full exit; 7 consolidations are 12), and
-   * whoever has the signature may have the vault withdraw. Then all that these validators have may move.
-   */
-  function atMost(amountGwei: bigint, validators: Uint8Array, known: ReadonlyMap<string, ChainValidator>): bigint {
-    if (validators.length % WITHDRAWAL_BYTES !== 0) return amountGwei
-    const all = total([...known.values()].map(({ balanceGwei }) => balanceGwei))
-    return all > amountGwei ? all : amountGwei
-  }
-
   async function sign(
     action: ManagerAction,
     vault: Uint8Array,
@@ -144,7 +131,7 @@ export function createVaultActions({
       const known = await findValidators(publicKeys)
       refuseUnfit(vault, known, 'public_keys', publicKeys, () => ({ statuses: [...WAITING, ...ACTIVE], type: '0x02' }))
       const validators = unambiguous(() => encodeFunding({ vault, validators: encoded(items) }))
-      const amountGwei = atMost(total(items.map((item) => BigInt(item.amountGwei))), validators, known)
+      const amountGwei = total(items.map((item) => BigInt(item.amountGwei)))
       return sign('fund', vault, requester, { validators, validatorCount: items.length, amountGwei })
     },
 
@@ -180,20 +167,30 @@ export function createVaultActions({
       const sources = items.map(({ source }) => source)
       const targets = items.map(({ target }) => target)
       refuseDuplicates(sources)
-      const known = await findValidators(sources, targets)
       const isSwitch = items.map(({ source, target }) => equalBytes(source, target))
+      const ending = new Set(sources.filter((_, place) => !isSwitch[place]).map((key) => toHex(key)))
+      refuseItems(
+        'PUBLIC_KEY_DUPLICATE',
+        'target_public_keys: the source of one consolidation is the target of another, so its balance would end nowhere',
+        targets,
+        (key) => (ending.has(toHex(key)) ? 'PUBLIC_KEY_DUPLICATE' : undefined),
+      )
+      const known = await findValidators(sources, targets)
       refuseUnfit(vault, known, 'source_public_keys', sources, (place) =>
         isSwitch[place] ? { statuses: ACTIVE, type: '0x01' } : { statuses: ACTIVE },
       )
       refuseUnfit(vault, known, 'target_public_keys', targets, (place) =>
         isSwitch[place] ? { statuses: ACTIVE } : { statuses: ACTIVE, type: '0x02' },
       )
-      const validators = encodeConsolidations(
-        items.map(({ source, target }) => ({ sourcePublicKey: source, targetPublicKey: target })),
+      const validators = unambiguous(() =>
+        encodeConsolidations(items.map(({ source, target }) => ({ sourcePublicKey: source, targetPublicKey: target }))),
       )
       const moved = sources.map((key, place) => (isSwitch[place] ? 0n : (known.get(toHex(key))?.balanceGwei ?? 0n)))
-      const amountGwei = atMost(total(moved), validators, known)
-      return sign('consolidate', vault, requester, { validators, validatorCount: items.length, amountGwei })
+      return sign('consolidate', vault, requester, {
+        validators,
+        validatorCount: items.length,
+        amountGwei: total(moved),
+      })
     },
   }
 }
@@ -206,7 +203,7 @@ function refuseAmounts(items: readonly ValidatorAmount[], message: string, least
   )
 }
 
-/** Encodes, with words for the client where the vault could not tell the type of so many. */
+/** Encodes, with words for the client where the vault could not tell what so many are. */
 export function unambiguous(encode: () => Uint8Array): Uint8Array {
   try {
     return encode()

@@ -36,12 +36,12 @@ export async function sumMoved(db: Sql, vault: Uint8Array, digest: Uint8Array, s
   return BigInt(row?.sum ?? '0')
 }
 
-/** Records a signature before it is made; `exists` where the same requester was given it before. */
+/** Records a signature before it is made; `exists` where the same requester was given it today (UTC). */
 export async function insertManagerSignature(tx: Sql, record: ManagerRecord): Promise<'inserted' | 'exists'> {
   const { rowCount } = await tx.execute(sql`
     insert into manager_signatures (action, vault, requester, registry_root, validators, validator_count, amount_gwei, digest)
     values (${record.action}, ${bytesParam(record.vault)}, ${record.requester}, ${bytesParam(record.registryRoot)},
             ${bytesParam(record.validators)}, ${record.validatorCount}, ${record.amountGwei.toString()}::numeric, ${bytesParam(record.digest)})
-    on conflict (digest, requester) do nothing`)
+    on conflict do nothing`)
   return rowCount === 1 ? 'inserted' : 'exists'
 }

@@ -18,11 +18,14 @@ export interface ReservableRow {
   is_reserved: boolean
 }
 
-/** Not registered on a finalized block, and no other vault named by its lock or bound by a deposit. */
+/**
+ * Not registered on a finalized block, and no other vault named by its lock or bound by a deposit. The binding is looked up for each
+ * row: as a join, where nearly all bindings are one vault's, the planner expects none of another and reads them all for every row.
+ */
 const isFree = (vault: Uint8Array): SQL => sql`
   (v.withdrawal_address is null or v.withdrawal_address = ${bytesParam(vault)})
   and not exists (select from registry_validators r where r.public_key = v.public_key)
-  and not exists (select from deposit_bindings b where b.validator_id = v.id and b.vault <> ${bytesParam(vault)})`
+  and coalesce((select b.vault from deposit_bindings b where b.validator_id = v.id), ${bytesParam(vault)}) = ${bytesParam(vault)}`
 
 /** The validators reserved for a vault that are not registered yet, in the order they were reserved. */
 export function findReserved(

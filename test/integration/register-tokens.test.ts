@@ -1,5 +1,6 @@
 /** Who may ask for what where tokens are set: operators for their vaults, sidecars for their share indexes (generation 4). */
 
+import { randomBytes } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -141,6 +142,23 @@ describe.skipIf(skipWithoutAnvil)('with tokens', () => {
     expect(await getExits(url, headers.nodes)).toEqual(before)
     await stage.age()
     expect(await registerKeys(url, asks(vaultA, 1, 2), headers.alsoA)).toEqual(keys)
+  })
+
+  it('a key that a vault has is no other vault’s operator’s to take by generation 3, whatever its index', async () => {
+    const { vaultA, vaultB, stage, url, headers, asks, keys, cluster } = await setUp(2)
+    await registerKeys(url, asks(vaultA, 2), headers.a)
+    // The indexes are used by somebody else: such exits are anybody's.
+    world.beacon.addValidators(new Uint8Array(randomBytes(48)), new Uint8Array(randomBytes(48)))
+    const bindingRefused = { status: 403, json: { code: 'TOKEN_BINDING', failures: [{ index: 0 }, { index: 1 }] } }
+    expect(await postValidators(url, keys, headers.b)).toMatchObject(bindingRefused)
+    expect(await registerKeys(url, asks(vaultA, 2), headers.a)).toEqual(keys)
+    // A binding outlives the reservation.
+    await signAll(world, url, cluster.validators.slice(0, 1), [1], headers.nodes)
+    await stage.age()
+    await stage.query(`update messages set state = 'expired'`)
+    expect(await postValidators(url, keys.slice(0, 1), headers.b)).toMatchObject({ status: 403 })
+    expect(await postValidators(url, keys.slice(1), headers.b)).toMatchObject({ status: 200 })
+    expect(await registerKeys(url, asks(vaultB, 1), headers.b)).toEqual(keys.slice(1))
   })
 
   it('VAULTS is a fence besides', async () => {

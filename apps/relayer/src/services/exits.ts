@@ -84,10 +84,10 @@ export function createExits({
     )
   }
 
-  /** Asked at every poll: a token may have been bound anew since its exits were made. */
+  /** Asked at every poll: a token may have been bound anew, or a vault given a key, since its exits were made. */
   function refuseForeign(
     publicKeys: readonly Uint8Array[],
-    known: ReadonlyMap<string, Pick<ValidatorRow, 'withdrawal_address'>>,
+    known: ReadonlyMap<string, Pick<ValidatorRow, 'owner'>>,
     requester: Requester,
   ): void {
     refuseItems('TOKEN_BINDING', 'some keys belong to vaults this token is not bound to', publicKeys, (key) =>
@@ -102,6 +102,8 @@ export function createExits({
     const counts = await db.transaction(async (tx) => {
       await insertValidators(tx, publicKeys)
       const validators = byKey(await lockValidators(tx, publicKeys))
+      // Asked again now that nobody can reserve them, and not by the statement that waited for that: a vault may just have been given some.
+      refuseForeign(publicKeys, byKey(await findValidators(tx, publicKeys)), requester)
       const wanted = publicKeys.map((publicKey, place) => {
         const validator = validators.get(toHex(publicKey))
         const threshold = thresholdOf(validator)
@@ -162,8 +164,8 @@ export function createExits({
 export type Exits = ReturnType<typeof createExits>
 
 /** Whether a validator's vault is known and not one the token is bound to. */
-function isForeign(validator: Pick<ValidatorRow, 'withdrawal_address'> | undefined, { vaults }: Requester): boolean {
-  const vault = validator?.withdrawal_address
+function isForeign(validator: Pick<ValidatorRow, 'owner'> | undefined, { vaults }: Requester): boolean {
+  const vault = validator?.owner
   return (
     vault !== null && vault !== undefined && vaults !== undefined && !vaults.some((bound) => equalBytes(bound, vault))
   )

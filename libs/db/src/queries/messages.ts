@@ -3,6 +3,7 @@
 import { sql } from 'drizzle-orm'
 import type { Sql } from './sql.ts'
 import { bytesArray, numberArray, rows, textArray } from './sql.ts'
+import { OWNER } from './validators.ts'
 
 const LIVE = sql.raw(`('collecting', 'ready')`)
 
@@ -14,7 +15,8 @@ interface MessageRow {
   public_key: Buffer
   state: 'collecting' | 'ready' | 'expired'
   requester: string | null
-  withdrawal_address: Buffer | null
+  /** The vault that alone may have its validator, where there is one. */
+  owner: Buffer | null
   /** Seconds since an operator last asked. */
   idle_seconds: number
 }
@@ -30,7 +32,7 @@ export interface DepositRow extends MessageRow {
 const findMessages = <T extends MessageRow>(db: Sql, kind: MessageKind, publicKeys: readonly Uint8Array[]) =>
   rows<T>(
     db,
-    sql`select distinct on (v.id) m.id, v.public_key, m.state, m.requester, v.withdrawal_address,
+    sql`select distinct on (v.id) m.id, v.public_key, m.state, m.requester, ${OWNER} as owner,
                m.validator_index, m.vault, m.amount_gwei, m.validator_type,
                extract(epoch from now() - m.requested_at)::float8 as idle_seconds
         from validators v join messages m on m.validator_id = v.id and m.kind = ${kind}

@@ -1,5 +1,6 @@
 /** Validators: the public keys the relayer knows, and the locks under which it decides about them. One statement a function. */
 
+import type { SQL } from 'drizzle-orm'
 import { sql } from 'drizzle-orm'
 import type { Sql } from './sql.ts'
 import { bytesArray, rows } from './sql.ts'
@@ -9,8 +10,15 @@ export interface ValidatorRow {
   id: number
   public_key: Buffer
   threshold: number | null
-  withdrawal_address: Buffer | null
+  /** The vault that alone may have it, where there is one. */
+  owner: Buffer | null
 }
+
+/** The vault of `v`: which its lock names, to which a deposit binds it, or which has it reserved and asks for it. */
+export const OWNER: SQL = sql`coalesce(
+  v.withdrawal_address,
+  (select b.vault from deposit_bindings b where b.validator_id = v.id),
+  (select d.vault from messages d where d.validator_id = v.id and d.kind = 'deposit' and d.state in ('collecting', 'ready')))`
 
 /** Makes sure that the validators exist. */
 export async function insertValidators(db: Sql, publicKeys: readonly Uint8Array[]): Promise<void> {
@@ -23,7 +31,7 @@ export async function insertValidators(db: Sql, publicKeys: readonly Uint8Array[
 export function findValidators(db: Sql, publicKeys: readonly Uint8Array[]): Promise<ValidatorRow[]> {
   return rows<ValidatorRow>(
     db,
-    sql`select v.id, v.public_key, c.threshold, v.withdrawal_address
+    sql`select v.id, v.public_key, c.threshold, ${OWNER} as owner
         from validators v left join clusters c on c.id = v.cluster_id
         where v.public_key = any(${bytesArray(publicKeys)})`,
   )
@@ -36,7 +44,7 @@ export function findValidators(db: Sql, publicKeys: readonly Uint8Array[]): Prom
 export function lockValidators(tx: Sql, publicKeys: readonly Uint8Array[]): Promise<ValidatorRow[]> {
   return rows<ValidatorRow>(
     tx,
-    sql`select v.id, v.public_key, c.threshold, v.withdrawal_address
+    sql`select v.id, v.public_key, c.threshold, ${OWNER} as owner
         from validators v left join clusters c on c.id = v.cluster_id
         where v.public_key = any(${bytesArray(publicKeys)}) order by v.public_key for no key update of v`,
   )

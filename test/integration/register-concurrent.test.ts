@@ -7,6 +7,7 @@ import type { Vault } from '../support/chain/vault.ts'
 import { getValidators } from '../support/nodes.ts'
 import { nextIndex, registerOnChain, registerUntilReady } from '../support/operator.ts'
 import { startVaultWorld, type VaultWorld } from '../support/vault-world.ts'
+import { eventually } from '../support/world.ts'
 import { askRegister, clusterFor, ETH32, keysOf, openStage, signAll } from './register-support.ts'
 
 let world: VaultWorld
@@ -24,7 +25,7 @@ async function setUp() {
   const stage = await openStage(world)
   const settings = { CLUSTER_LOCK_FILES: cluster.lockFile }
   const relayers = [await stage.startRelayer(settings), await stage.startRelayer(settings)]
-  return { vaults, cluster, relayers, start: () => stage.startRelayer(settings) }
+  return { vaults, cluster, relayers, stage, start: () => stage.startRelayer(settings) }
 }
 const asks = (vault: Vault, count: number, later = 0) => ({
   vault: vault.address,
@@ -135,4 +136,27 @@ describe.skipIf(skipWithoutAnvil)('fifty requests of three vaults to two relayer
     await assertApart(url, answers)
     expect(await registerAll(url, vaults, cluster)).toHaveLength(KEYS)
   })
+})
+
+it.skipIf(skipWithoutAnvil)('requests that wait for keys take no connection from what needs none', async () => {
+  const { vaults, cluster, relayers, stage } = await setUp()
+  const [vault, other] = vaults
+  const url = relayers[0]?.url ?? ''
+  if (vault === undefined || other === undefined) throw new Error('no vault')
+  await askRegister(url, asks(other, 1))
+  await stage.query('begin')
+  await stage.query(`select pg_advisory_xact_lock(hashtext('validators.allocation'))`)
+  // More than there are connections, each with keys to choose.
+  const waiting = Array.from({ length: 20 }, (_, place) => askRegister(url, asks(vault, 1, 1 + place)))
+  await eventually('a choice that waits', async () => {
+    const [row] = await stage.query<{ n: number }>(
+      `select count(*)::int as n from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())`,
+    )
+    return row?.n === 0 ? undefined : row
+  })
+  expect((await getValidators(url)).map(({ vault: owner }) => owner)).toEqual([other.address])
+  await signAll(world, url, cluster.validators)
+  await registerUntilReady(url, asks(other, 1))
+  await stage.query('commit')
+  expect((await Promise.all(waiting)).map(({ status }) => status)).toEqual(Array(20).fill(200))
 })

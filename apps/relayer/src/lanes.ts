@@ -7,9 +7,9 @@ interface Lane {
 
 /** Creates lanes of `depth` pieces at once and at most `waiting` more. */
 export function createLanes(limits: { depth: number; waiting: number }) {
-  const lanes = new Map<number, Lane>()
+  const lanes = new Map<number | string, Lane>()
 
-  function next(key: number, lane: Lane): void {
+  function next(key: number | string, lane: Lane): void {
     lane.running--
     const first = lane.waiting.shift()
     if (first !== undefined) first()
@@ -18,7 +18,7 @@ export function createLanes(limits: { depth: number; waiting: number }) {
 
   return {
     /** Runs a piece when its turn comes; `full`, and nothing is run, when too many wait in its lane. */
-    async run(key: number, piece: () => Promise<void>): Promise<'done' | 'full'> {
+    async run(key: number | string, piece: () => Promise<void>): Promise<'done' | 'full'> {
       const lane = lanes.get(key) ?? { running: 0, waiting: [] }
       if (lane.waiting.length >= limits.waiting) return 'full'
       lanes.set(key, lane)

@@ -25,6 +25,7 @@ import {
 import { lockValidators } from '@dvt-relayer/db/queries/validators.ts'
 import type { Context } from '../context.ts'
 import { ApiError, refuseItems } from '../errors.ts'
+import { createLanes } from '../lanes.ts'
 import { assignDeposits, assignExits, byKey, isLapsed, isSameDeposit, requesterOfVault } from './assign.ts'
 import type { Manager } from './manager.ts'
 import { type OracleShares, signaturePlace } from './oracle-shares.ts'
@@ -67,6 +68,8 @@ interface Assigned {
 
 /** Polls touch reservations and messages at most this often, a fraction of the lifetime. */
 const TOUCH_FRACTION = 20
+/** Choices of one requester that may wait for each other, and of all requesters: the first of each. */
+const WAITING_CHOICES = { ofOne: 64, ofAll: 1000 }
 /** How often the choice of keys starts anew because others took some. */
 const TRIES = 10
 /** VALIDATOR_REGISTRY_LIMIT of the consensus specification. */
@@ -88,6 +91,9 @@ export function createRegistrations({
   oracleShares: OracleShares
 }) {
   const { limits, validatorLifetimeSeconds: lifetimeSeconds } = config
+  // Who must wait for the allocation waits here, not with a connection of the database in hand, and behind one choice of each other.
+  const ofOne = createLanes({ depth: 1, waiting: WAITING_CHOICES.ofOne })
+  const ofAll = createLanes({ depth: 1, waiting: WAITING_CHOICES.ofAll })
 
   /** What is wrong with the request whatever the chain says. */
   function refuseMalformed({ startIndex, amountsGwei, validatorType }: RegistrationRequest): void {
@@ -186,10 +192,20 @@ export function createRegistrations({
     return assigned
   }
 
-  /**
-   * Chooses keys for the vault and gives them their messages. The choice is made again when another request took some meanwhile.
-   */
-  async function assign(
+  /** Chooses keys for the vault, and gives them their messages, when its turn has come. */
+  async function assign(...choice: Parameters<typeof assignNow>): Promise<Assigned[]> {
+    const [, , , , requester] = choice
+    let assigned: Assigned[] | undefined
+    const piece = async () => {
+      assigned = await assignNow(...choice)
+    }
+    await ofOne.run(requester, () => ofAll.run('allocation', piece).then(() => undefined))
+    if (assigned !== undefined) return assigned
+    throw new ApiError('TOO_BUSY', 'too many requests wait for keys; ask again when the others are answered')
+  }
+
+  /** The same, now. The choice is made again when another process took some keys meanwhile. */
+  async function assignNow(
     request: RegistrationRequest,
     view: RegistryView,
     registered: Uint8Array[],

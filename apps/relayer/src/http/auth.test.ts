@@ -74,8 +74,8 @@ describe('tokens', () => {
 
 describe('the validators-manager key', () => {
   const open = createAuth(undefined, createEvents(silentLogger))
-  const from = (localAddress: string | undefined, headers: Record<string, string> = {}) =>
-    ({ headers, socket: { localAddress } }) as unknown as FastifyRequest
+  const from = (localAddress: string | undefined, headers: Record<string, string> = {}, remoteAddress = localAddress) =>
+    ({ headers, socket: { localAddress, remoteAddress } }) as unknown as FastifyRequest
   const refusal = expect.objectContaining({ code: 'MANAGER_LOCAL_ONLY' })
 
   it.each(['127.0.0.1', '127.8.8.8', '::1', '::ffff:127.0.0.1', '::ffff:127.8.8.8'])(
@@ -103,10 +103,20 @@ describe('the validators-manager key', () => {
     expect(() => open.assertManager(from(address), '/withdraw')).toThrow(refusal)
   })
 
-  it.each(['origin', 'forwarded', 'x-forwarded-for', 'via'])('does not for what says %s', (name) => {
-    for (const value of ['', 'null', '127.0.0.1'])
-      expect(() => open.assertManager(from('127.0.0.1', { [name]: value }), '/withdraw')).toThrow(refusal)
-  })
+  it.each(['10.0.0.1', '::ffff:10.0.0.1', 'fe80::1', ''])(
+    'does not for what came to 127.0.0.1 from %j',
+    (neighbour) => {
+      expect(() => open.assertManager(from('127.0.0.1', {}, neighbour), '/withdraw')).toThrow(refusal)
+    },
+  )
+
+  it.each(['origin', 'forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip', 'via'])(
+    'does not for what says %s',
+    (name) => {
+      for (const value of ['', 'null', '127.0.0.1'])
+        expect(() => open.assertManager(from('127.0.0.1', { [name]: value }), '/withdraw')).toThrow(refusal)
+    },
+  )
 
   it('works for everybody who showed a token', () => {
     for (const address of [undefined, '10.0.0.1', '::1'])

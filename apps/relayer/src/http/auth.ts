@@ -161,7 +161,9 @@ export function createAuth(tokens: ReadonlyMap<string, Token> | undefined, event
     assertManager(request: FastifyRequest, route: string): void {
       if (tokens !== undefined) return
       const isForeign = FOREIGN_HEADERS.some((name) => request.headers[name] !== undefined)
-      if (!isForeign && isLoopback(request.socket.localAddress)) return
+      const { localAddress, remoteAddress } = request.socket
+      // Both ends: a machine that routes 127.0.0.0/8 (some container networks make it) lets neighbours reach that address.
+      if (!isForeign && isLoopback(localAddress) && isLoopback(remoteAddress)) return
       events.authRefused('missing', route, undefined)
       throw new ApiError(
         'MANAGER_LOCAL_ONLY',
@@ -172,9 +174,17 @@ export function createAuth(tokens: ReadonlyMap<string, Token> | undefined, event
 }
 
 /** What proxies and browsers add: with one of these, a connection from this machine brings the request of somebody else. */
-const FOREIGN_HEADERS = ['forwarded', 'x-forwarded-for', 'via', 'origin']
+const FOREIGN_HEADERS = [
+  'forwarded',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-proto',
+  'x-real-ip',
+  'via',
+  'origin',
+]
 
-/** Whether a connection came to an address that only this machine reaches. */
+/** Whether an end of a connection has an address of this machine alone. */
 function isLoopback(address: string | undefined): boolean {
   return address !== undefined && (address === '::1' || /^(::ffff:)?127\./.test(address))
 }

@@ -110,6 +110,21 @@ describe.skipIf(skipWithoutAnvil)('a key whose deposit was signed', () => {
     expect(await registerKeys(url, asks(A))).toEqual([key])
   })
 
+  it('is bound when the signature comes after the deposit has left the lists, and not by a wrong one', async () => {
+    const { stage, url, key, validator } = await setUp()
+    await registerKeys(url, asks(A))
+    const [item] = await getValidators(url)
+    if (item === undefined) throw new Error('not listed')
+    await stage.age()
+    await eventually('nothing is asked for', async () => ((await getValidators(url)).length === 0 ? true : undefined))
+    await postPairs(url, 1, [signedPair(world.network, validator, 1, { ...item, vault: B })])
+    expect(await stage.query('select from deposit_bindings')).toEqual([])
+    await postPairs(url, 2, [signedPair(world.network, validator, 2, item)])
+    expect((await askRegister(url, asks(B))).text).toBe(NOTHING)
+    expect(await registerKeys(url, asks(A))).toEqual([key])
+    expect(await getValidators(url)).toMatchObject([{ share_indexes_rejected: [1] }])
+  })
+
   it('is bound after its sealed signatures were forgotten', async () => {
     const { stage, settings, relayer, key, validator } = await setUp()
     await registerKeys(relayer.url, asks(A))

@@ -6,6 +6,11 @@ import type { Sql } from './sql.ts'
 import { bytesArray, numberArray, rows, textArray } from './sql.ts'
 
 const LIVE = sql.raw(`('collecting', 'ready')`)
+/**
+ * Whether partial signatures of `m` are taken: it is live, or a deposit that nobody asks for any more. A node may have signed that
+ * while it was listed, and such a signature never expires: it must bind the key, however late it comes.
+ */
+const IS_TAKEN = sql.raw(`(m.state in ('collecting', 'ready') or (m.kind = 'deposit' and m.state = 'expired'))`)
 
 /** What is known of one posted partial signature before anything is parsed. */
 export interface MatchRow {
@@ -33,7 +38,7 @@ export interface PostedPartial {
   digest: Uint8Array
 }
 
-/** Matches posted signatures to live messages by validator public key and kind; those of unknown validators are left out. */
+/** Matches posted signatures to the messages they may be of, by validator public key and kind; those of unknown validators are left out. */
 export function matchPartials(db: Sql, shareIndex: number, posted: readonly PostedPartial[]): Promise<MatchRow[]> {
   return rows<MatchRow>(
     db,
@@ -44,7 +49,7 @@ export function matchPartials(db: Sql, shareIndex: number, posted: readonly Post
         from unnest(${bytesArray(posted.map(({ publicKey }) => publicKey))}, ${textArray(posted.map(({ kind }) => kind))},
                     ${bytesArray(posted.map(({ digest }) => digest))}) with ordinality as i (public_key, kind, digest, place)
         join validators v on v.public_key = i.public_key
-        join messages m on m.validator_id = v.id and m.kind = i.kind and m.state in ${LIVE}
+        join messages m on m.validator_id = v.id and m.kind = i.kind and ${IS_TAKEN}
         left join partial_signatures p on p.message_id = m.id and p.share_index = ${shareIndex} and p.digest = i.digest
         left join partial_signatures good on good.message_id = m.id and good.share_index = ${shareIndex} and good.state = 'verified'
         left join key_shares k on k.validator_id = v.id and k.share_index = ${shareIndex}
@@ -76,7 +81,7 @@ export async function insertCandidates(tx: Sql, shareIndex: number, candidates: 
     select c.message_id, ${shareIndex}::bigint, c.digest, c.sealed, 'unverified'
     from unnest(${numberArray(candidates.map(({ messageId }) => messageId))}, ${bytesArray(candidates.map(({ digest }) => digest))},
                 ${bytesArray(candidates.map(({ sealed }) => sealed))}) as c (message_id, digest, sealed)
-    join messages m on m.id = c.message_id and m.state in ${LIVE}
+    join messages m on m.id = c.message_id and ${IS_TAKEN}
     where not exists (select from partial_signatures g
                       where g.message_id = c.message_id and g.share_index = ${shareIndex} and g.state = 'verified')
     on conflict do nothing`)
@@ -179,7 +184,7 @@ export async function claimFinishable(db: Sql, messageIds: readonly number[] | n
 }
 
 /**
- * Of `limit` candidates under trusted public key shares that have waited for `seconds`, those that wait longest, the live messages.
+ * Of `limit` candidates under trusted public key shares that have waited for `seconds`, those that wait longest, the messages.
  * Marks them as seen now, so that the next look, here or in another process, finds them only when they have waited as long again.
  */
 export async function claimUnverified(db: Sql, seconds: number, limit: number): Promise<number[]> {
@@ -187,7 +192,7 @@ export async function claimUnverified(db: Sql, seconds: number, limit: number): 
     db,
     sql`with waiting as (
           select p.ctid from partial_signatures p
-          join messages m on m.id = p.message_id and m.state in ${LIVE}
+          join messages m on m.id = p.message_id and ${IS_TAKEN}
           join key_shares k on k.validator_id = m.validator_id and k.share_index = p.share_index
           where p.state = 'unverified' and p.seen_at < now() - make_interval(secs => ${seconds}::float8)
           order by p.seen_at limit ${limit} for update of p skip locked)
@@ -228,7 +233,7 @@ export async function bindDeposits(tx: Sql, messageIds: readonly number[]): Prom
   await tx.execute(sql`
     insert into deposit_bindings (validator_id, vault)
     select m.validator_id, m.vault from messages m
-    where m.id = any(${numberArray(messageIds)}) and m.kind = 'deposit' and m.state in ${LIVE}
+    where m.id = any(${numberArray(messageIds)}) and m.kind = 'deposit' and ${IS_TAKEN}
       and exists (select from partial_signatures p where p.message_id = m.id and (p.state = 'verified'
                     or (p.state = 'unverified' and not exists (select from key_shares k where k.validator_id = m.validator_id))))
     on conflict do nothing`)

@@ -187,3 +187,38 @@ describe.skipIf(!REDIS)('redis away', () => {
     expect(performance.now() - before).toBeLessThan(5_000)
   })
 })
+
+test('a connection that is cut while a worker starts does not end the process', async () => {
+  await using cut = await createTestDatabase()
+  await using queue = await connectQueue({ redisUrl: undefined, databaseUrl: cut.url, logger: silentLogger })
+  const [client, onlooker] = [cut.url, database.url].map((url) => new pg.Client({ connectionString: url })) as [
+    pg.Client,
+    pg.Client,
+  ]
+  await Promise.all([client.connect(), onlooker.connect()])
+  const name = new URL(cut.url).pathname.slice(1)
+  try {
+    await expect.poll(() => queue.isHealthy(), { timeout: 10_000 }).toBe(true)
+    // Whoever starts waits here with a connection in hand, and is cut there: an error that nobody hears would fail the whole run.
+    await client.query('begin')
+    await client.query('lock table bullmq.migration in access exclusive mode')
+    {
+      await using _worker = queue.startWorker({ finish_messages: async () => {} }, { concurrency: 1 })
+      const waiting = `select pg_terminate_backend(pid) from pg_stat_activity
+        where datname = $1 and wait_event_type = 'Lock'`
+      await expect
+        .poll(async () => (await onlooker.query(waiting, [name])).rowCount, { timeout: 10_000 })
+        .toBeGreaterThan(0)
+      await client.query('rollback')
+    }
+    const seen: number[][] = []
+    await using _worker = queue.startWorker(
+      { finish_messages: async ({ message_ids }) => void seen.push(message_ids) },
+      { concurrency: 1 },
+    )
+    await expect.poll(() => queue.add('finish_messages', { message_ids: [9] }), { timeout: 15_000 }).toBe('added')
+    await expect.poll(() => seen, { timeout: 15_000 }).toContainEqual([9])
+  } finally {
+    await Promise.all([client.end(), onlooker.end()])
+  }
+})

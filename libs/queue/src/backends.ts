@@ -2,6 +2,7 @@
 
 import { createPostgresBackend, Queue, Worker } from 'bullmq'
 import { Redis } from 'ioredis'
+import pg from 'pg'
 
 /** What of BullMQ's `Queue` is used. */
 export interface OpenQueue {
@@ -72,6 +73,17 @@ export function redisBackend(url: string, prefix: string): Backend {
   }
 }
 
+/**
+ * A connection that may die at any moment. What runs on it fails; unheard, as while BullMQ migrates its schema, the error itself
+ * would end the process.
+ */
+class MortalClient extends pg.Client {
+  constructor(config?: pg.ClientConfig) {
+    super(config)
+    this.on('error', () => {})
+  }
+}
+
 /** The queue in the schema `bullmq` of a PostgreSQL database. */
 export function postgresBackend(connectionString: string): Backend {
   const connection = (max: number) => ({
@@ -83,6 +95,7 @@ export function postgresBackend(connectionString: string): Backend {
     connectionTimeoutMillis: 5_000,
     query_timeout: 10_000,
     keepAlive: true,
+    Client: MortalClient,
   })
   return {
     name: 'postgres',

@@ -181,7 +181,7 @@ export const RELAYER_SETTINGS = {
       }),
     ),
     [],
-    'any vault',
+    '',
   ),
   MANAGER_DAILY_LIMIT_GWEI: optional(
     integer(1, Number.MAX_SAFE_INTEGER, {

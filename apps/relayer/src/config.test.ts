@@ -33,6 +33,15 @@ describe('readConfig', () => {
     )
   })
 
+  it('names the vault that is wrong in a list of them', () => {
+    const good = '0x8Ae5c1046158526Cf236f74D8FB88fabE2E94ACa'
+    expect(readConfig({ ...minimal, VAULTS: `${good},${good.toLowerCase()}` }).config.vaults).toHaveLength(2)
+    for (const wrong of [good.replace('0x8A', '0x8a'), good.slice(0, -1)])
+      expect(() => readConfig({ ...minimal, VAULTS: `${good},${wrong}` })).toThrow(
+        `VAULTS must be addresses of vaults, which ${wrong.slice(0, 10)}… is not`,
+      )
+  })
+
   it('wants the sealing key from outside where real money is at stake', () => {
     const mainnet = { ...minimal, NETWORK: 'mainnet' }
     expect(() => readConfig(mainnet)).toThrow('SEALING_KEY or SEALING_KEY_FILE is required on mainnet')

@@ -41,7 +41,9 @@ function parseHash(value: string): Uint8Array {
 function parseVault(value: string): Uint8Array {
   const address = parseAddress(value)
   if (address === undefined)
-    throw new Error('must be the address of a vault: 0x and 40 hex digits, checksummed where in mixed case')
+    throw new Error(
+      `must be addresses of vaults, which ${value.slice(0, 10)}… is not: 0x and 40 hex digits, and where upper and lower case are mixed, a right checksum`,
+    )
   return address
 }
 

@@ -58,8 +58,8 @@ describe('readConfig', () => {
 
   it.each([
     [{ GENERATION: '5' }, /GENERATION must be one of auto, 3, 4/],
-    [{ ALLOWED_VAULTS: '0x12' }, /ALLOWED_VAULTS must be addresses/],
-    [{ ALLOWED_VAULTS: '0x8ae5c1046158526Cf236f74D8FB88fabE2E94ACa' }, /right checksum/],
+    [{ ALLOWED_VAULTS: '0x12' }, /ALLOWED_VAULTS must be addresses of vaults, which 0x12… is not/],
+    [{ ALLOWED_VAULTS: '0x8ae5c1046158526Cf236f74D8FB88fabE2E94ACa' }, /0x8ae5c104… is not.* right checksum/],
     [{ OBOL_NODE_INDEX: '0', OBOL_NODE_INDEXES: '0' }, /keep one/],
     [{ OBOL_NODE_INDEXES: '0,1' }, /needs OBOL_KEYSTORES_DIR_TEMPLATE/],
     [{ OBOL_NODE_INDEXES: '1,1', OBOL_KEYSTORES_DIR_TEMPLATE: 'n{node_index}' }, /twice/],

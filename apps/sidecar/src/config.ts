@@ -41,7 +41,7 @@ function parseVault(value: string): string {
   const bytes = parseAddress(value)
   if (bytes === undefined)
     throw new Error(
-      'must be addresses: 0x and 40 hex digits each, and with upper and lower case mixed a right checksum',
+      `must be addresses of vaults, which ${value.slice(0, 10)}… is not: 0x and 40 hex digits, and where upper and lower case are mixed, a right checksum`,
     )
   return toHex(bytes)
 }

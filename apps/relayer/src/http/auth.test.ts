@@ -65,6 +65,8 @@ describe('tokens', () => {
     expect(() => parseTokens(bad.join('\n'), 'tokens')).toThrow(
       /line 1[\s\S]*line 2[\s\S]*line 3[\s\S]*line 4[\s\S]*line 5[\s\S]*line 6/,
     )
+    const typo = `g operator 0x8ae5c1046158526Cf236f74D8FB88fabE2E94ACa sha256:${'3'.repeat(64)}`
+    expect(() => parseTokens(typo, 'tokens')).toThrow(/line 1.*checksums/)
     expect(() => parseTokens('# nothing\n', 'tokens')).toThrow('nobody could call')
     const reserved = `anybody operator * sha256:${'0'.repeat(64)}`
     expect(() => parseTokens(reserved, 'tokens')).toThrow('stands for requests without a token')

@@ -12,7 +12,8 @@ import { readFileSync } from 'node:fs'
 import type { Access, Role } from '@dvt-relayer/api/routes.ts'
 import { ROLES } from '@dvt-relayer/api/routes.ts'
 import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
-import { equalBytes, parseHex } from '@dvt-relayer/common/hex.ts'
+import { equalBytes } from '@dvt-relayer/common/hex.ts'
+import { parseAddress } from '@dvt-relayer/crypto/address.ts'
 import type { FastifyRequest } from 'fastify'
 import { ApiError } from '../errors.ts'
 import type { Events } from '../events.ts'
@@ -81,10 +82,12 @@ function parseBinding(role: Role, binding: string): Pick<Caller, 'vaults' | 'sha
       throw new Error('a sidecar is bound to share indexes, for example 1 or 1,2, or to *')
     return { vaults: undefined, shareIndexes }
   }
-  const addresses = parts.map((part) => parseHex(part, 20))
+  const addresses = parts.map(parseAddress)
   if (role === 'admin' || addresses.some((address) => address === undefined))
     throw new Error(
-      role === 'admin' ? 'an admin is bound to *' : `the binding of ${role} is addresses of 20 bytes, or *`,
+      role === 'admin'
+        ? 'an admin is bound to *'
+        : `the binding of ${role} is addresses of 20 bytes, their checksums right where letter case is mixed, or *`,
     )
   return { vaults: addresses.filter((address) => address !== undefined), shareIndexes: undefined }
 }

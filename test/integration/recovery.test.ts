@@ -258,7 +258,10 @@ describe('dependencies away', () => {
 
   it('a node of another chain is refused at boot', async () => {
     world.beacon.setGenesis(new Uint8Array(32).fill(9))
-    await expect(world.startRelayer(threshold)).rejects.toMatchObject({ code: 'CHAIN_MISMATCH' })
+    await expect(world.startRelayer(threshold)).rejects.toMatchObject({
+      code: 'CHAIN_MISMATCH',
+      message: expect.stringContaining('(CONSENSUS_ENDPOINT, NETWORK)'),
+    })
     world.beacon.setGenesis(undefined)
   })
 

@@ -217,7 +217,10 @@ async function refuseOtherChains(chain: Chain, health: Health): Promise<void> {
         await chain[name].checkChain()
         health.report(name)
       } catch (error) {
-        if (error instanceof ChainError && error.code === 'CHAIN_MISMATCH') throw error
+        if (error instanceof ChainError && error.code === 'CHAIN_MISMATCH')
+          throw new BootError('CHAIN_MISMATCH', `${error.message} (${name.toUpperCase()}_ENDPOINT, NETWORK)`, {
+            cause: error,
+          })
         health.report(name, messageOf(error))
       }
     }),

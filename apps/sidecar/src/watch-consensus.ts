@@ -22,7 +22,7 @@ export async function checkConsensus(consensus: Watched, health: Health, signal:
     if (signal.aborted) return
     health.report('consensus', messageOf(error))
     if (error instanceof ChainError && error.code === 'CHAIN_MISMATCH')
-      throw new BootError('CHAIN_MISMATCH', `${error.message} (CONSENSUS_ENDPOINT)`, { cause: error })
+      throw new BootError('CHAIN_MISMATCH', `${error.message} (CONSENSUS_ENDPOINT, NETWORK)`, { cause: error })
   }
 }
 

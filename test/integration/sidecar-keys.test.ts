@@ -229,8 +229,14 @@ describe('wrong', () => {
     ['another network', 'cluster-4', { network: 'mainnet' as const }, {}, /fork_version is 0x10000910 \(hoodi\)/],
     ['a pin', 'cluster-4', { lockHashes: [new Uint8Array(32)] }, {}, /not one of CLUSTER_LOCK_HASHES/],
     ['a node index', 'cluster-4', {}, { nodeIndex: 2 }, /is set to 2, but the keys .* are those of node 0/],
-    ['a missing lock', 'cluster-4', {}, { lockFile: '/none/cluster-lock.json' }, /cannot be read/],
-    ['no folder', 'cluster-4', {}, { keystoresDir: '/none' }, /\/none cannot be read \(ENOENT\)/],
+    [
+      'a missing lock',
+      'cluster-4',
+      {},
+      { lockFile: '/none/cluster-lock.json' },
+      /\/none\/cluster-lock\.json cannot be read \(ENOENT\); OBOL_CLUSTER_LOCK_FILE/,
+    ],
+    ['no folder', 'cluster-4', {}, { keystoresDir: '/none' }, /\/none cannot be read \(ENOENT\); OBOL_KEYSTORES_DIR/],
   ] as const)('refuses because of %s', async (_, name, more, source, message) => {
     const { keystoresDir } = first(loadFixtureCluster(name).nodes)
     const options = { ...more, ...('lockHashes' in more ? { lockHashes: [...more.lockHashes] } : {}) }

@@ -4,7 +4,7 @@ import { readFile, stat } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Network } from '@dvt-relayer/chain/networks.ts'
-import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
+import { BootError, reasonOf } from '@dvt-relayer/common/errors.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls.ts'
 import type { ClusterLock, LockValidator } from '@dvt-relayer/crypto/cluster-lock.ts'
@@ -123,7 +123,11 @@ function createLockReader({ network, engine, lockHashes, events }: ObolOptions) 
   const known: { text: string; lock: ClusterLock }[] = []
   return async (file: string): Promise<ClusterLock> => {
     const text = await readFile(file, 'utf8').catch((error: unknown) => {
-      throw new BootError('LOCK_MISSING', `the cluster lock cannot be read: ${messageOf(error)}`, { cause: error })
+      throw new BootError(
+        'LOCK_MISSING',
+        `the cluster lock ${file} cannot be read (${reasonOf(error)}); OBOL_CLUSTER_LOCK_FILE must name a file this user may read`,
+        { cause: error },
+      )
     })
     const same = known.find((other) => other.text === text)
     if (same !== undefined) return same.lock

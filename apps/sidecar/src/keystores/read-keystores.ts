@@ -31,13 +31,20 @@ export async function listKeystores(dir: string): Promise<string[]> {
   try {
     entries = await readdir(dir)
   } catch (error) {
-    throw new BootError('KEYSTORES_MISSING', `the keystores folder ${dir} cannot be read (${reasonOf(error)})`, {
-      cause: error,
-    })
+    throw new BootError(
+      'KEYSTORES_MISSING',
+      `the keystores folder ${dir} cannot be read (${reasonOf(error)}); OBOL_KEYSTORES_DIR must name a folder this user may read`,
+      {
+        cause: error,
+      },
+    )
   }
   const files = entries.filter((name) => /^keystore.*\.json$/.test(name))
   if (files.length === 0)
-    throw new BootError('KEYSTORES_MISSING', `the keystores folder ${dir} holds no keystore-*.json`)
+    throw new BootError(
+      'KEYSTORES_MISSING',
+      `the keystores folder ${dir} holds no keystore-*.json: name the right one with OBOL_KEYSTORES_DIR`,
+    )
   const byNumber = new Intl.Collator('en', { numeric: true })
   return files.sort(byNumber.compare).map((name) => join(dir, name))
 }

@@ -210,6 +210,16 @@ describe('a disk in trouble', () => {
     expect(await journal.bind([bindingOf(1)])).toEqual([undefined])
   })
 
+  it('asks for the rights on the folder where the lock beside it cannot be made', async () => {
+    const file = newFile()
+    await mkdir(`${file}.lock`, { recursive: true })
+    await using journal = journalAt(file)
+    await expect(journal.check()).rejects.toMatchObject({
+      code: 'JOURNAL_UNUSABLE',
+      message: expect.stringMatching(/\.lock cannot be made beside it: may this user write to the folder\?\)/),
+    })
+  })
+
   it.each([
     ['removed', (file: string) => rm(file)],
     ['moved', (file: string) => rename(file, `${file}.old`)],

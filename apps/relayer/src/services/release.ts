@@ -23,7 +23,11 @@ export async function releaseKey(
   return db.transaction(async (tx) => {
     await lockAllocation(tx)
     const reservation = await findReservation(tx, publicKey)
-    if (reservation === undefined) throw new BootError('KEY_UNKNOWN', 'the relayer does not know this public key')
+    if (reservation === undefined)
+      throw new BootError(
+        'KEY_UNKNOWN',
+        "the database does not know this public key: is it the right key, and are DATA_DIR and DATABASE_URL the relayer's?",
+      )
     if (reservation.is_registered)
       throw new BootError('KEY_REGISTERED', 'the key is registered on chain: it is never handed out again')
     const vault = reservation.bound ?? reservation.vault

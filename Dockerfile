@@ -31,11 +31,11 @@ CMD ["node", "--max-semi-space-size=4", "apps/relayer/src/main.ts"]
 FROM node:24.21.0-bookworm-slim AS sidecar
 WORKDIR /app
 COPY --from=sidecar-install /app ./
-RUN mkdir /data && chown node:node /data
 USER node
-ENV JOURNAL_FILE=/data/deposits.journal SIDECAR_HOST=0.0.0.0 SIDECAR_PORT=8001 LOG_FORMAT=json NODE_ENV=production
+# No volume is declared for the journal: one without a name would be lost with its container. Where nothing is mounted, no deposit
+# is signed, and the log says why.
+ENV SIDECAR_HOST=0.0.0.0 SIDECAR_PORT=8001 JOURNAL_FILE=/sidecar/deposits.journal LOG_FORMAT=json NODE_ENV=production
 EXPOSE 8001
-VOLUME /data
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.SIDECAR_PORT}/health`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 CMD ["node", "apps/sidecar/src/main.ts"]

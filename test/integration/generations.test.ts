@@ -83,6 +83,15 @@ describe.skipIf(skipWithoutAnvil)('both generations', () => {
     expect((await postValidators(url, keys)).json).toEqual(ofThree)
   })
 
+  it('at the same index also where the one has asked for more', async () => {
+    const { url, keys, asks } = await setUp(2)
+    await registerKeys(url, asks(1))
+    expect((await postValidators(url, keys)).status).toBe(200)
+    const start = nextIndex(world.beacon)
+    expect(await indexesOf(url)).toEqual(new Map(keys.map((key, place) => [key, start + place])))
+    expect(await registerKeys(url, asks(2))).toEqual(keys)
+  })
+
   it('at other indexes: who shows no vault takes nothing from one that lives', async () => {
     const { cluster, stage, url, keys, asks } = await setUp(2)
     const next = nextIndex(world.beacon)

@@ -123,6 +123,14 @@ describe.skipIf(skipWithoutAnvil)('keys come', () => {
     expect((await askRegister(relayer.url, request)).text).toBe(NOTHING)
   })
 
+  it('from a file of nothing but keys of locks without SIGNATURE_THRESHOLD', async () => {
+    const cluster = await clusterFor(world, undefined, { validators: 2 })
+    const stage = await openStage(world)
+    const file = await keysFile('locked.csv', keysOf(cluster.validators))
+    const { url } = await stage.startRelayer({ CLUSTER_LOCK_FILES: cluster.lockFile, PUBLIC_KEYS_FILE: file })
+    expect(await registerKeys(url, asks(anyVault(0x14), 2))).toEqual(keysOf(cluster.validators))
+  })
+
   it.each([
     ['is not there', undefined, { SIGNATURE_THRESHOLD: '3' }, 'PUBLIC_KEYS_INVALID', 'cannot be read'],
     ['holds no key', '# none', { SIGNATURE_THRESHOLD: '3' }, 'PUBLIC_KEYS_INVALID', 'no key'],
@@ -398,6 +406,7 @@ describe.skipIf(skipWithoutAnvil)('requests at the same time', () => {
     ])
     await stage.query(`update validators set public_key = $2, place = 1 where public_key = $1`, [highKey, lowKey])
     await stage.query(`update validators set public_key = $2 where public_key = $1`, [Buffer.alloc(48), highKey])
+    await stage.query('update validators set place = 1 where public_key = $1', [lowKey])
     const db = await connectDatabase({ url: stage.databaseUrl, logger: silentLogger })
     onTestFinished(() => db[Symbol.asyncDispose]())
     let waiting: Promise<string[]> | undefined

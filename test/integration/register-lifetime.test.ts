@@ -101,9 +101,11 @@ describe.skipIf(skipWithoutAnvil)('a key whose deposit was signed', () => {
     const { stage, url, key, validator } = await setUp()
     await registerKeys(url, asks(A))
     expect(await post(url, validator, 3)).toMatchObject({ status: 200, text: '{}' })
+    expect(await stage.query('select from deposit_bindings')).toHaveLength(1)
     await stage.age()
     expect((await askRegister(url, asks(B))).text).toBe(NOTHING)
-    // Another amount: nobody has signed that one.
+    // Another amount: nobody has signed that one. What was signed binds even where its verification is not through yet.
+    await stage.query('delete from deposit_bindings')
     expect(await registerKeys(url, asks(A, 40_000_000_000, '0x02'))).toEqual([key])
     await stage.age()
     expect((await askRegister(url, asks(B))).text).toBe(NOTHING)
@@ -154,6 +156,7 @@ describe.skipIf(skipWithoutAnvil)('a key whose deposit was signed', () => {
     await registerKeys(url, asks(A))
     if (validator === undefined) throw new Error('no validator')
     expect(await post(url, validator, 1, true)).toMatchObject({ status: 200, text: '{}' })
+    expect(await stage.query('select from deposit_bindings')).toHaveLength(1)
     await stage.age()
     expect((await askRegister(url, asks(B))).text).toBe(NOTHING)
     expect(await registerKeys(url, asks(A))).toEqual(keysOf(listed))

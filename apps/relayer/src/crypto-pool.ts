@@ -5,6 +5,7 @@
 
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
+import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import type { FinishedMessage, MessageToFinish, OracleSetToSplit, Tasks, Triple } from './crypto-tasks.ts'
 
 /** What crosses to a worker and back. */
@@ -13,12 +14,16 @@ export interface WorkerRequest {
   task: keyof Tasks
   args: unknown[]
 }
-export type WorkerAnswer = { id: number; value: unknown } | { id: number; error: { name: string; message: string } }
+export type WorkerAnswer =
+  /** Once, when its modules are loaded. */
+  { isReady: true } | { id: number; value: unknown } | { id: number; error: { name: string; message: string } }
 
 interface Pending {
   request: WorkerRequest
   resolve: (value: unknown) => void
   reject: (error: Error) => void
+  /** Settled when it is done, one way or the other. */
+  done: Promise<unknown>
 }
 
 export interface CryptoPool extends AsyncDisposable {
@@ -37,11 +42,15 @@ const URGENCY: Record<keyof Tasks, number> = { arePublicKeys: 0, areSignatures: 
 /** How many items one slice of a task holds: some tens of milliseconds of work. */
 const SLICE: Record<keyof Tasks, number> = { arePublicKeys: 256, areSignatures: 256, verify: 64, finish: 8 }
 
+/** How long a stop waits for slices under way; a search among many candidates is the longest. */
+const LAST_SLICE_MS = 3000
+
 /** Starts the pool. One thread less than there are cores, so that the event loop keeps one, but at least one. */
 export function startCryptoPool(threads = Math.max(1, Math.min(8, availableParallelism() - 1))): CryptoPool {
   const queues: Pending[][] = [[], [], []]
   const idle: Worker[] = []
   const running = new Map<Worker, Pending>()
+  const loading = new Set<Promise<void>>()
   let nextId = 1
   let closed = false
 
@@ -58,8 +67,12 @@ export function startCryptoPool(threads = Math.max(1, Math.min(8, availableParal
   }
   const start = () => {
     const worker = new Worker(new URL('./crypto-worker.ts', import.meta.url))
+    const ready = Promise.withResolvers<void>()
+    loading.add(ready.promise)
+    void ready.promise.then(() => loading.delete(ready.promise))
     worker.unref()
     worker.on('message', (answer: WorkerAnswer) => {
+      if ('isReady' in answer) return ready.resolve()
       const pending = running.get(worker)
       running.delete(worker)
       worker.unref()
@@ -71,6 +84,7 @@ export function startCryptoPool(threads = Math.max(1, Math.min(8, availableParal
     })
     worker.on('error', () => {})
     worker.on('exit', () => {
+      ready.resolve()
       const pending = running.get(worker)
       running.delete(worker)
       const place = idle.indexOf(worker)
@@ -82,13 +96,14 @@ export function startCryptoPool(threads = Math.max(1, Math.min(8, availableParal
   }
   for (let count = 0; count < threads; count++) start()
 
-  const run = <T>(task: keyof Tasks, args: unknown[]): Promise<T> =>
-    new Promise<T>((resolve, reject) => {
-      if (closed) return reject(new Error('the signature workers are stopped'))
-      const pending = { request: { id: nextId++, task, args }, resolve: resolve as (value: unknown) => void, reject }
-      queues[URGENCY[task]]?.push(pending)
-      pump()
-    })
+  const run = <T>(task: keyof Tasks, args: unknown[]): Promise<T> => {
+    if (closed) return Promise.reject(new Error('the signature workers are stopped'))
+    const { promise, resolve, reject } = Promise.withResolvers<T>()
+    const request = { id: nextId++, task, args }
+    queues[URGENCY[task]]?.push({ request, resolve: resolve as (value: unknown) => void, reject, done: promise })
+    pump()
+    return promise
+  }
   /** Runs a task slice by slice; slices of one call may run on several threads. */
   const sliced = async <I, O>(task: keyof Tasks, items: readonly I[], ...rest: unknown[]): Promise<O[]> => {
     const slices: Promise<O[]>[] = []
@@ -105,6 +120,10 @@ export function startCryptoPool(threads = Math.max(1, Math.min(8, availableParal
       closed = true
       for (const pending of queues.flat()) pending.reject(new Error('the signature workers are stopped'))
       for (const queue of queues) queue.length = 0
+      // A thread that is ended in the middle of native code takes the process with it: each loads, and ends its slice, first.
+      for (const worker of idle) worker.ref()
+      const settled = Promise.allSettled([...loading, ...Array.from(running.values(), ({ done }) => done)])
+      await withTimeout(settled, LAST_SLICE_MS).catch(() => {})
       await Promise.all([...idle, ...running.keys()].map((worker) => worker.terminate()))
     },
   }

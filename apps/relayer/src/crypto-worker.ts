@@ -28,3 +28,5 @@ port.on('message', ({ id, task, args }: WorkerRequest) => {
   }
   port.postMessage(answer)
 })
+
+port.postMessage({ isReady: true } satisfies WorkerAnswer)

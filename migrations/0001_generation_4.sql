@@ -49,6 +49,7 @@ ALTER TABLE "key_share_hints" ADD CONSTRAINT "key_share_hints_validator_id_valid
 CREATE UNIQUE INDEX "manager_signatures_once" ON "manager_signatures" USING btree ("digest","requester",(timezone('UTC', "signed_at")::date));--> statement-breakpoint
 CREATE INDEX "manager_signatures_vault" ON "manager_signatures" USING btree ("vault","signed_at");--> statement-breakpoint
 CREATE UNIQUE INDEX "clusters_one_list" ON "clusters" USING btree ("source") WHERE "clusters"."source" = 'list';--> statement-breakpoint
+CREATE INDEX "messages_superseded" ON "messages" USING btree ("requested_at") WHERE "messages"."state" = 'superseded';--> statement-breakpoint
 CREATE INDEX "validators_vault" ON "validators" USING btree ("vault");--> statement-breakpoint
 CREATE INDEX "validators_cluster" ON "validators" USING btree ("cluster_id","place");--> statement-breakpoint
 ALTER TABLE "messages" ADD CONSTRAINT "messages_exit_whole" CHECK ("messages"."kind" <> 'exit' or num_nulls("messages"."validator_index", "messages"."epoch") = 0);--> statement-breakpoint

@@ -232,7 +232,7 @@ function startRegistry(registry: Registry, isNeeded: boolean, health: Health): A
   const report = (problem?: string) => health.report('registry', problem)
   return startLoop(
     async (signal) => {
-      if (!isNeeded && !(await registry.hasBegun())) return report()
+      if (!isNeeded && !(await registry.isWanted())) return report()
       report((await registry.follow(signal, report)) ?? (await registry.crossCheck()))
     },
     {

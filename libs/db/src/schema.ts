@@ -186,6 +186,7 @@ export const messages = pgTable(
       'messages_deposit_whole',
       sql`${table.kind} <> 'deposit' or (num_nulls(${table.vault}, ${table.amountGwei}, ${table.validatorType}) = 0 and octet_length(${table.vault}) = 20 and ${table.amountGwei} > 0)`,
     ),
+    index('messages_superseded').on(table.requestedAt).where(sql`${table.state} = 'superseded'`),
     check('messages_signing_root_length', sql`octet_length(${table.signingRoot}) = 32`),
     check('messages_ready_has_signature', sql`${table.state} <> 'ready' or ${table.signature} is not null`),
   ],

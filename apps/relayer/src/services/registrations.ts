@@ -68,6 +68,11 @@ interface Assigned {
 
 /** Polls touch reservations and messages at most this often, a fraction of the lifetime. */
 const TOUCH_FRACTION = 20
+/**
+ * So much longer than its messages a reservation lasts: a node that saw them listed just before they expired has posted its
+ * deposit signature by then, and the key is not free any more. At most the lifetime again.
+ */
+const TAKEOVER_MARGIN_SECONDS = 30
 /** Choices of one requester that may wait for each other, and of all requesters: the first of each. */
 const WAITING_CHOICES = { ofOne: 64, ofAll: 1000 }
 /** How often the choice of keys starts anew because others took some. */
@@ -91,6 +96,7 @@ export function createRegistrations({
   oracleShares: OracleShares
 }) {
   const { limits, validatorLifetimeSeconds: lifetimeSeconds } = config
+  const margin = Math.min(lifetimeSeconds, TAKEOVER_MARGIN_SECONDS)
   // Who must wait for the allocation waits here, not with a connection of the database in hand, and behind one choice of each other.
   const ofOne = createLanes({ depth: 1, waiting: WAITING_CHOICES.ofOne })
   const ofAll = createLanes({ depth: 1, waiting: WAITING_CHOICES.ofAll })
@@ -214,7 +220,7 @@ export function createRegistrations({
   ): Promise<Assigned[]> {
     const { vault, validatorType } = request
     const count = request.amountsGwei.length
-    const options = { lifetimeSeconds, requester, excluded: registered }
+    const options = { lifetimeSeconds: lifetimeSeconds + margin, requester, excluded: registered }
     for (let tries = 0; tries < TRIES; tries++) {
       const choice = trim(
         validatorType,

@@ -32,6 +32,7 @@ export function createRegistry(context: Needs) {
   const views = createRegistryViews(context, findOrBegin)
   const compare = createComparison()
   let round: Promise<void> | undefined
+  let isAsked = false
 
   function startRound(signal: AbortSignal, onProgress: (words: string) => void): Promise<void> {
     const run = async () => {
@@ -65,6 +66,7 @@ export function createRegistry(context: Needs) {
    * @throws {DatabaseError}
    */
   async function at(): Promise<RegistryView> {
+    isAsked = true
     try {
       return await withTimeout(views.read(), PATIENCE_MS)
     } catch (error) {
@@ -78,8 +80,8 @@ export function createRegistry(context: Needs) {
   }
 
   return {
-    /** Whether anybody has begun it. */
-    hasBegun: async (): Promise<boolean> => (await scan.findPosition()) !== undefined,
+    /** Whether anybody has begun it, or asked for it here: a long dump is more than a first caller waits for. */
+    isWanted: async (): Promise<boolean> => isAsked || (await scan.findPosition()) !== undefined,
 
     /**
      * One round: begins the registry where it has not begun, and settles the deposits of final blocks.

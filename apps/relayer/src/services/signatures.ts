@@ -42,6 +42,8 @@ export interface PostedShare {
 
 /** How many candidates one share index may have while none is verified, and how many unverified share indexes one exit. */
 export const CANDIDATE_LIMITS = { perIndex: 4, indexes: 64 } as const
+/** Sets of public key shares kept for a validator: more than a usual cluster has nodes. */
+const HINTS = 16
 /** How long a post waits for its verdicts. What is not known by then is found out after the answer. */
 const VERIFY_WAIT_MS = 5000
 /** Candidates posted again are noted at most this often. */
@@ -205,7 +207,7 @@ export function createSignatures({
       if (shares !== undefined) hints.set(match.validator_id, { validatorId: match.validator_id, shares })
     }
     await storeHints(db, shareIndex, [...hints.values()])
-    await trimHints(db, [...hints.keys()], CANDIDATE_LIMITS.indexes)
+    await trimHints(db, [...hints.keys()], HINTS)
   }
 
   /** Verifies candidates and writes the verdicts, slice by slice, so that early ones count early. Returns the wrong ones. */

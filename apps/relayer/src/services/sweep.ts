@@ -4,12 +4,14 @@
  */
 
 import { announceMessages } from '@dvt-relayer/db/queries/announce.ts'
-import { countMessages, expireMessages } from '@dvt-relayer/db/queries/messages.ts'
+import { countMessages, deleteSuperseded, expireMessages } from '@dvt-relayer/db/queries/messages.ts'
 import { claimFinishable, claimUnverified } from '@dvt-relayer/db/queries/partial-signatures.ts'
 import type { Context } from '../context.ts'
 
 const BATCH = 500
 const JOB = 16
+/** What was superseded is kept for a day, for who asks what happened; indexes change with every race for them. */
+const SUPERSEDED_SECONDS = 86_400
 /** A post verifies its own candidates; after this time it is taken for dead. */
 const ABANDONED_SECONDS = 8
 
@@ -36,6 +38,7 @@ export function createSweep({ config, db, queue, events }: Pick<Context, 'config
           expired.filter(({ kind }) => kind === 'exit').length,
           expired.filter(({ kind }) => kind === 'deposit').length,
         )
+      await deleteSuperseded(db, SUPERSEDED_SECONDS, BATCH)
       await addJobs('verify_partials', await claimUnverified(db, ABANDONED_SECONDS, BATCH))
       await addJobs('finish_messages', await claimFinishable(db, null, BATCH))
       const counts = new Map((await countMessages(db)).map(({ kind, state, count }) => [`${kind} ${state}`, count]))

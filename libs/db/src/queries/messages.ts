@@ -159,6 +159,15 @@ export async function retireMessages(tx: Sql, messageIds: readonly number[]): Pr
     update messages set state = 'expired' where id = any(${numberArray(messageIds)}) and state in ${LIVE}`)
 }
 
+/** Deletes superseded messages that were asked for last more than `seconds` ago, with all that was made of them, at most `limit`. */
+export async function deleteSuperseded(db: Sql, seconds: number, limit: number): Promise<void> {
+  await db.execute(sql`
+    with old as (select id from messages
+                 where state = 'superseded' and requested_at < now() - make_interval(secs => ${seconds}::float8)
+                 order by requested_at limit ${limit} for update skip locked)
+    delete from messages m using old where m.id = old.id`)
+}
+
 /** How many live exits a requester has. */
 export async function countLiveExits(db: Sql, requester: string | null): Promise<number> {
   const [row] = await rows<{ count: number }>(

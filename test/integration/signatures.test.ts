@@ -192,6 +192,17 @@ describe.skipIf(skipWithoutAnvil)('of one post', () => {
     expect((await postPairs(url, 3, [{ ...pair, deposit_signature: pair.exit_signature }])).status).toBe(200)
   })
 
+  it('a good deposit beside a wrong exit is good', async () => {
+    const { keys, validators, url } = await take(lock, 1)
+    const pair = await signed(url, validators[0], 3)
+    const answer = await postPairs(url, 3, [{ ...pair, exit_signature: pair.deposit_signature }])
+    expect(answer.status).toBe(200)
+    expect(failuresOf(answer)).toEqual([{ index: 0, code: 'SIGNATURE_WRONG', kind: 'exit' }])
+    expect(await itemOf(url, keys[0])).toMatchObject({ share_indexes_ready: [], share_indexes_rejected: [3] })
+    expect(failuresOf(await postPairs(url, 3, [pair]))).toEqual([])
+    expect(await itemOf(url, keys[0])).toMatchObject({ share_indexes_ready: [3], share_indexes_rejected: [] })
+  })
+
   it('nothing but wrong signatures of known validators is refused', async () => {
     const { validators, url } = await take(lock, 2)
     const [first, second] = await Promise.all(validators.map((validator) => signed(url, validator, 1)))

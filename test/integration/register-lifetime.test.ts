@@ -86,6 +86,21 @@ describe.skipIf(skipWithoutAnvil)('a reservation', () => {
     expect((await askRegister(url, asks(B))).text).toBe(NOTHING)
   })
 
+  it('is as young as the last poll', async () => {
+    const { stage, url, key } = await setUp()
+    const asked = `select from validators where vault_asked_at > now() - interval '10 minutes'
+                   union all select from messages where requested_at > now() - interval '10 minutes'`
+    await registerKeys(url, asks(A))
+    for (let times = 0; times < 2; times++) {
+      await stage.age(3000)
+      expect(await stage.query(asked)).toEqual([])
+      expect(await registerKeys(url, asks(A))).toEqual([key])
+      // The key, its exit and its deposit.
+      expect(await stage.query(asked)).toHaveLength(3)
+    }
+    expect((await askRegister(url, asks(B))).text).toBe(NOTHING)
+  })
+
   it('is not ended by partial signatures of the exit alone, nor by wrong ones of the deposit', async () => {
     const { stage, url, key, validator } = await setUp()
     await registerKeys(url, asks(A))

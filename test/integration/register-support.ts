@@ -60,10 +60,11 @@ export async function openStage(world: VaultWorld) {
     async query<T extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<T[]> {
       return (await client.query<T>(text, values)).rows
     },
-    /** Makes everything that was asked for as old as if nobody had asked for a day. */
-    async age(): Promise<void> {
-      await client.query(`update validators set vault_asked_at = vault_asked_at - interval '1 day'`)
-      await client.query(`update messages set requested_at = requested_at - interval '1 day'`)
+    /** Makes everything that was asked for as old as if nobody had asked for a day, or for so many seconds. */
+    async age(seconds = 86_400): Promise<void> {
+      const back = 'make_interval(secs => $1)'
+      await client.query(`update validators set vault_asked_at = vault_asked_at - ${back}`, [seconds])
+      await client.query(`update messages set requested_at = requested_at - ${back}`, [seconds])
     },
   }
 }

@@ -40,7 +40,9 @@ it('reaches a few packages only: no relayer, database, queue, web framework or c
   expect([...packages]).toContain('@chainsafe/blst')
   expect([...files].filter((file) => /apps\/relayer|libs\/(db|queue)\//.test(file))).toEqual([])
   // The walk has seen the program, not a corner of it.
-  const own = readdirSync(fileURLToPath(new URL('.', import.meta.url))).filter((name) => /^(?!boundary-probe)(?!.*\.test\.ts$).*\.ts$/.test(name))
+  const own = readdirSync(fileURLToPath(new URL('.', import.meta.url))).filter((name) =>
+    /^(?!boundary-probe)(?!.*\.test\.ts$).*\.ts$/.test(name),
+  )
   const reached = [...files].map((file) => file.split('/').at(-1))
   expect(own.filter((name) => !reached.includes(name) && name !== 'context.ts')).toEqual([])
 })

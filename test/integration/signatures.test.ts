@@ -266,8 +266,11 @@ describe.skipIf(skipWithoutAnvil)('a share index', () => {
 })
 
 describe.skipIf(skipWithoutAnvil)('the same bytes again', () => {
-  it('are answered with 2xx, change nothing and are not looked at again', async () => {
-    const { keys, validators, url } = await take(lock, 3)
+  it.each([
+    ['known to be right', () => lock, { share_indexes_ready: [1] }],
+    ['that nobody can judge yet', () => list, { share_indexes_unverified: [1] }],
+  ])('%s are answered with 2xx, change nothing and are not looked at again', async (_, side, shown) => {
+    const { keys, validators, url } = await take(side(), 3)
     const pairs = await Promise.all(validators.map((validator) => signed(url, validator, 1)))
     const counted = async () =>
       (await (await fetch(`${url}/metrics`)).text()).match(/^dvt_relayer_partial_signatures_total.*$/gm)
@@ -275,12 +278,12 @@ describe.skipIf(skipWithoutAnvil)('the same bytes again', () => {
     expect(await postPairs(url, 1, pairs)).toMatchObject({ status: 200, text: '{}' })
     const after = await counted()
     expect(after).not.toEqual(before)
-    const list = (await ask(url, '/validators')).text
+    const listed = (await ask(url, '/validators')).text
     for (let times = 0; times < 3; times++)
       expect(await postPairs(url, 1, pairs)).toMatchObject({ status: 200, text: '{}' })
     expect(await counted()).toEqual(after)
-    expect((await ask(url, '/validators')).text).toBe(list)
-    expect((await itemOf(url, keys[0])).share_indexes_ready).toEqual([1])
+    expect((await ask(url, '/validators')).text).toBe(listed)
+    expect(await itemOf(url, keys[0])).toMatchObject(shown)
   })
 })
 

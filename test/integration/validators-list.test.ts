@@ -5,9 +5,11 @@ import { ValidatorListResponse as ValidatorListSchema } from '@dvt-relayer/api/s
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
+import { deleteSuperseded } from '@dvt-relayer/db/queries/messages.ts'
 import { Compile } from 'typebox/compile'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { releaseKey } from '../../apps/relayer/src/services/release.ts'
+import { createSidecarLists } from '../../apps/relayer/src/services/sidecar-lists.ts'
 import { skipWithoutAnvil } from '../support/chain/anvil.ts'
 import { getExits, getValidators, postPairs, postValidators, sidecarRound, signedPair } from '../support/nodes.ts'
 import { nextIndex } from '../support/operator.ts'
@@ -137,6 +139,9 @@ describe.skipIf(skipWithoutAnvil)('who waits for validators', () => {
     const gone = await validatorsOf(url, `?wait=30&after=${first}`)
     const exitGone = await exitsOf(url, `?wait=30&after=${firstExit}`)
     expect([gone.validators, exitGone.exits]).toEqual([[], []])
+    // What has ended is deleted in time, but not what tells a new process how far the others are.
+    await stage.age(172_800)
+    await deleteSuperseded(db, 86_400, 500)
     const other = await start()
     const waiting = [
       validatorsOf(other.url, `?wait=30&after=${gone.revision}`),
@@ -146,5 +151,36 @@ describe.skipIf(skipWithoutAnvil)('who waits for validators', () => {
     await registerKeys(url, asks(0x27, 2))
     for (const told of await Promise.all(waiting)) expect(keysIn(told)).toEqual(keys)
     expect((await waitingForExits).exits.map(({ public_key }) => public_key)).toEqual(keys)
+  })
+})
+
+describe.skipIf(skipWithoutAnvil)('what has ended', () => {
+  it('is deleted a day after its end, however long ago it was asked for', async () => {
+    const { url, stage } = await setUp(1)
+    await registerKeys(url, asks(0x31, 1))
+    await stage.age(172_800)
+    await registerKeys(url, asks(0x31, 1, 1))
+    const db = await connectDatabase({ url: stage.databaseUrl, logger: silentLogger })
+    onTestFinished(() => db[Symbol.asyncDispose]())
+    const states = async () =>
+      (await stage.query<{ state: string }>('select state from messages')).map(({ state }) => state)
+    await deleteSuperseded(db, 86_400, 500)
+    expect((await states()).toSorted()).toEqual(['collecting', 'collecting', 'superseded'])
+    await stage.age(172_800)
+    await deleteSuperseded(db, 86_400, 500)
+    expect(await states()).not.toContain('superseded')
+  })
+
+  it('leaves a list nobody has asked for since, though nothing tells of it any more', async () => {
+    const { url, keys, stage } = await setUp(1)
+    await registerKeys(url, asks(0x32, 1))
+    const db = await connectDatabase({ url: stage.databaseUrl, logger: silentLogger })
+    onTestFinished(() => db[Symbol.asyncDispose]())
+    const lists = createSidecarLists({ db })
+    expect((await lists.exits.read(undefined)).toString()).toContain(keys[0])
+    await stage.query('delete from messages')
+    const now = performance.now()
+    using _clock = vi.spyOn(performance, 'now').mockImplementation(() => now + 7_200_000)
+    expect((await lists.exits.read(undefined)).toString()).toBe('{"exits":[],"revision":0}')
   })
 })

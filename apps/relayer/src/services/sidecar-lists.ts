@@ -68,6 +68,12 @@ function validatorItem(row: ValidatorListRow): ValidatorItem {
 /** Even without a notification the list is looked at after this time, so that a lost connection costs no more. */
 const MAX_AGE_MS = 1000
 
+/**
+ * A list that nobody has asked for in this time begins anew: what it shows may have ended since, and its rows, which are kept for
+ * much longer than this, be gone.
+ */
+const FORGET_MS = 3_600_000
+
 /** Rows of neighbouring ids. */
 interface Page {
   entries: Map<number, { revision: number; json: string }>
@@ -159,6 +165,11 @@ function createList<Row extends ExitListRow>(
 
   async function load(): Promise<void> {
     isStale = false
+    if (performance.now() - loadedAt > FORGET_MS) {
+      pages.clear()
+      seen = { revision: 0, messageId: 0 }
+      bytes = undefined
+    }
     try {
       // Of what is dead nothing is read at the start; still every process must come to the same revision.
       const newest = seen.revision === 0 ? await source.newest() : 0

@@ -104,7 +104,7 @@ export async function insertDeposits(
 
 /**
  * Ends messages whose content changed: their partial signatures are void and deleted. A deposit that had any binds its validator
- * to its vault first.
+ * to its vault first. Nobody asks for them any more, so `requested_at` becomes the time of their end, from which they are kept.
  */
 export async function supersedeMessages(tx: Sql, messageIds: readonly number[]): Promise<void> {
   if (messageIds.length === 0) return
@@ -116,7 +116,7 @@ export async function supersedeMessages(tx: Sql, messageIds: readonly number[]):
     on conflict do nothing`)
   await tx.execute(sql`
     with voided as (delete from partial_signatures where message_id = any(${numberArray(messageIds)}))
-    update messages set state = 'superseded' where id = any(${numberArray(messageIds)})`)
+    update messages set state = 'superseded', requested_at = now() where id = any(${numberArray(messageIds)})`)
 }
 
 /** Brings expired messages back, with whatever was collected for them, for a requester; who has no name takes no name away. */
@@ -159,11 +159,15 @@ export async function retireMessages(tx: Sql, messageIds: readonly number[]): Pr
     update messages set state = 'expired' where id = any(${numberArray(messageIds)}) and state in ${LIVE}`)
 }
 
-/** Deletes superseded messages that were asked for last more than `seconds` ago, with all that was made of them, at most `limit`. */
+/**
+ * Deletes messages that were superseded more than `seconds` ago, with all that was made of them, at most `limit`. The one with the
+ * newest revision of its kind stays, so that a process that starts now comes to the same revision as those that have seen it.
+ */
 export async function deleteSuperseded(db: Sql, seconds: number, limit: number): Promise<void> {
   await db.execute(sql`
-    with old as (select id from messages
+    with old as (select id from messages s
                  where state = 'superseded' and requested_at < now() - make_interval(secs => ${seconds}::float8)
+                   and exists (select from messages n where n.kind = s.kind and (n.revision, n.id) > (s.revision, s.id))
                  order by requested_at limit ${limit} for update skip locked)
     delete from messages m using old where m.id = old.id`)
 }

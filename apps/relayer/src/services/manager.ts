@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs'
 import type { ManagerWallet } from '@dvt-relayer/chain/validators-manager.ts'
 import { createManagerWallet, managerDigest } from '@dvt-relayer/chain/validators-manager.ts'
 import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
 import { decryptWeb3Keystore } from '@dvt-relayer/crypto/web3-keystore.ts'
 import type { ManagerAction } from '@dvt-relayer/db/queries/manager-signatures.ts'
 import { insertManagerSignature, lockVaultLimit, sumMoved } from '@dvt-relayer/db/queries/manager-signatures.ts'
@@ -16,6 +17,8 @@ import type { Context } from '../context.ts'
 import { ApiError } from '../errors.ts'
 
 const DAY_SECONDS = 86_400
+/** Signatures kept in memory. */
+const KEPT = 64
 
 /** Who asked, in the record, where no tokens are set. No token may be named so. */
 export const NOBODY = 'anybody'
@@ -67,6 +70,14 @@ export interface ManagerRequest {
 /** Creates the service. */
 export function createManager({ config, db, wallet, events }: Pick<Context, 'config' | 'db' | 'wallet' | 'events'>) {
   const limit = config.managerDailyLimitGwei === undefined ? undefined : BigInt(config.managerDailyLimitGwei)
+  /** Signatures of registrations whose record is committed: an operator polls each of them until its transaction is in a block. */
+  const recorded = new Map<string, Uint8Array>()
+
+  function keep(record: string, signature: Uint8Array): void {
+    const oldest = recorded.size >= KEPT ? recorded.keys().next() : undefined
+    if (oldest !== undefined && oldest.done !== true) recorded.delete(oldest.value)
+    recorded.set(record, signature)
+  }
 
   return {
     /** The manager's address, checksummed; null without a wallet. */
@@ -86,6 +97,9 @@ export function createManager({ config, db, wallet, events }: Pick<Context, 'con
       const { vault, registryRoot, validators, action, requester } = request
       const message = { chainId: config.network.chainId, vault, validatorsRegistryRoot: registryRoot, validators }
       const digest = await managerDigest(message)
+      const record = `${toHex(digest)} ${requester ?? NOBODY} ${new Date().toISOString().slice(0, 'yyyy-mm-dd'.length)}`
+      const again = recorded.get(record)
+      if (again !== undefined) return again
       const outcome = await db.transaction(async (tx) => {
         if (limit !== undefined && action !== 'register') {
           await lockVaultLimit(tx, vault)
@@ -100,6 +114,7 @@ export function createManager({ config, db, wallet, events }: Pick<Context, 'con
       })
       const { signature } = await wallet.sign(message)
       if (outcome === 'inserted') events.managerSigned(action, vault, request.validatorCount, requester)
+      if (action === 'register') keep(record, signature)
       return signature
     },
   }

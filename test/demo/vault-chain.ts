@@ -5,12 +5,12 @@
 
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { NetworkFile } from '@dvt-relayer/chain/networks.ts'
-import { networkOf, networks } from '@dvt-relayer/chain/networks.ts'
-import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
+import { networkOf } from '@dvt-relayer/chain/networks.ts'
+import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { type Anvil, deployKeeper, startAnvil } from '../support/chain/anvil.ts'
-import { madeUpKey, startBeacon } from '../support/chain/beacon.ts'
+import { startBeacon } from '../support/chain/beacon.ts'
 import { type DepositContract, deployDepositContract } from '../support/chain/deposits.ts'
+import { DEVNET, describeDevnet, registryDump } from '../support/chain/devnet.ts'
 import { followDeposits } from '../support/chain/follow-deposits.ts'
 import { startIpfs } from '../support/chain/ipfs.ts'
 import { makeOracles, oracleConfig } from '../support/chain/oracles.ts'
@@ -30,18 +30,15 @@ export interface VaultChain extends Chain {
   processDeposits(): Promise<void>
 }
 
-const CHAIN_ID = 31_337
-/** Of anvil's genesis: room below for the records of the registry dump. */
-const FIRST_BLOCK = 1_000
 /** There before the first deposit, as the consensus node and the registry dump say. */
 const MADE_UP = 100
 
 /** Starts the nodes; the contracts are there and the Keeper has announced the oracles then. */
 export async function startVaultChain(home: Pick<Home, 'path'>, running: AsyncDisposableStack): Promise<VaultChain> {
-  const anvil = running.use(await startAnvil({ chainId: CHAIN_ID, firstBlock: FIRST_BLOCK, quickFinality: true }))
+  const anvil = running.use(await startAnvil({ ...DEVNET, quickFinality: true }))
   const depositContract = await deployDepositContract(anvil)
   const ipfs = running.use(await startIpfs())
-  const file = describeNetwork(depositContract, ipfs.add(registryDump(), 1))
+  const file = describeDevnet('demo', depositContract, ipfs.add(registryDump(MADE_UP), 1))
   const network = networkOf(file)
   const networkFile = join(home.path, 'network.json')
   await writeFile(networkFile, JSON.stringify(file, null, 1))
@@ -81,37 +78,4 @@ export async function startVaultChain(home: Pick<Home, 'path'>, running: AsyncDi
       )
     },
   }
-}
-
-/** The file that NETWORK names: hoodi's genesis and forks, contracts of our own. */
-function describeNetwork(depositContract: DepositContract, dumpCid: string): NetworkFile {
-  const { hoodi } = networks
-  return {
-    name: 'demo',
-    chain_id: CHAIN_ID,
-    slots_per_epoch: hoodi.slotsPerEpoch,
-    seconds_per_slot: hoodi.secondsPerSlot,
-    genesis_timestamp: hoodi.genesisTimestamp,
-    genesis_validators_root: toHex(hoodi.genesisValidatorsRoot),
-    genesis_fork_version: toHex(hoodi.genesisForkVersion),
-    capella_fork_version: toHex(hoodi.capellaForkVersion),
-    capella_epoch: hoodi.capellaEpoch,
-    deposit_contract: depositContract.address,
-    deposit_contract_block: depositContract.blockNumber,
-    keeper: `0x${'00'.repeat(18)}4ee9`,
-    keeper_block: FIRST_BLOCK,
-    registry_dump_cid: dumpCid,
-    registry_dump_block: depositContract.blockNumber,
-  }
-}
-
-/** The deposits of the made-up validators: block uint32 big-endian ++ key each (protocol section 14). */
-function registryDump(): Uint8Array {
-  return Buffer.concat(
-    Array.from({ length: MADE_UP }, (_, index) => {
-      const block = Buffer.alloc(4)
-      block.writeUInt32BE(Math.floor((index * FIRST_BLOCK) / MADE_UP))
-      return Buffer.concat([block, madeUpKey(index)])
-    }),
-  )
 }

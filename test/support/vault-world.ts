@@ -5,13 +5,12 @@
 
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { NetworkFile } from '@dvt-relayer/chain/networks.ts'
-import { networkOf, networks } from '@dvt-relayer/chain/networks.ts'
-import { toHex } from '@dvt-relayer/common/hex.ts'
+import { networkOf } from '@dvt-relayer/chain/networks.ts'
 import type { Hex } from 'viem'
 import { deployKeeper, startAnvil } from './chain/anvil.ts'
-import { madeUpKey, startBeacon } from './chain/beacon.ts'
+import { startBeacon } from './chain/beacon.ts'
 import { type DepositContract, deployDepositContract } from './chain/deposits.ts'
+import { DEVNET, describeDevnet, registryDump } from './chain/devnet.ts'
 import { type DepositFollower, followDeposits } from './chain/follow-deposits.ts'
 import { startIpfs } from './chain/ipfs.ts'
 import { deployVault, type Vault } from './chain/vault.ts'
@@ -29,10 +28,6 @@ export interface VaultWorld extends World {
   deployVault(options?: { address?: Hex; manager?: Hex; balanceEth?: bigint }): Promise<Vault>
 }
 
-/** Of anvil's genesis: room below for the records of the registry dump. */
-const FIRST_BLOCK = 1_000
-const CHAIN_ID = 31_337
-
 /**
  * Starts it. The network has hoodi's genesis and fork versions, so that a cluster made for hoodi fits. A block is final two
  * blocks later.
@@ -43,28 +38,11 @@ const CHAIN_ID = 31_337
 export async function startVaultWorld(options: OracleNumbers & { validators?: number } = {}): Promise<VaultWorld> {
   const { validators = 100 } = options
   await using stack = new AsyncDisposableStack()
-  const anvil = stack.use(await startAnvil({ chainId: CHAIN_ID, firstBlock: FIRST_BLOCK, quickFinality: true }))
+  const anvil = stack.use(await startAnvil({ ...DEVNET, quickFinality: true }))
   const depositContract = await deployDepositContract(anvil)
   const ipfs = stack.use(await startIpfs())
   const dir = await makeWorldDir(stack)
-  const { hoodi } = networks
-  const file: NetworkFile = {
-    name: 'devnet',
-    chain_id: CHAIN_ID,
-    slots_per_epoch: hoodi.slotsPerEpoch,
-    seconds_per_slot: hoodi.secondsPerSlot,
-    genesis_timestamp: hoodi.genesisTimestamp,
-    genesis_validators_root: toHex(hoodi.genesisValidatorsRoot),
-    genesis_fork_version: toHex(hoodi.genesisForkVersion),
-    capella_fork_version: toHex(hoodi.capellaForkVersion),
-    capella_epoch: hoodi.capellaEpoch,
-    deposit_contract: depositContract.address,
-    deposit_contract_block: depositContract.blockNumber,
-    keeper: `0x${'00'.repeat(18)}4ee9`,
-    keeper_block: FIRST_BLOCK,
-    registry_dump_cid: ipfs.add(registryDump(validators), 1),
-    registry_dump_block: depositContract.blockNumber,
-  }
+  const file = describeDevnet('devnet', depositContract, ipfs.add(registryDump(validators), 1))
   const networkFile = join(dir, 'network.json')
   await writeFile(networkFile, JSON.stringify(file))
   const network = networkOf(file)
@@ -86,15 +64,4 @@ export async function startVaultWorld(options: OracleNumbers & { validators?: nu
     beaconFollows: followDeposits(beacon, depositContract, network),
     deployVault: (vault = {}) => deployVault(anvil, { manager: manager.address, depositContract, ...vault }),
   }
-}
-
-/** The deposits before the deposit contract's first: for each made-up validator uint32 big-endian block ++ key (protocol, section 14). */
-function registryDump(validators: number): Uint8Array {
-  return Buffer.concat(
-    Array.from({ length: validators }, (_, index) => {
-      const block = Buffer.alloc(4)
-      block.writeUInt32BE(Math.floor((index * FIRST_BLOCK) / validators))
-      return Buffer.concat([block, madeUpKey(index)])
-    }),
-  )
 }

@@ -1,7 +1,6 @@
 /** The outside world as the services see it, made of the clients of `libs/chain`. */
 
 import { createConsensusClient } from '@dvt-relayer/chain/consensus.ts'
-import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import { createExecutionClient } from '@dvt-relayer/chain/execution.ts'
 import { createIpfsClient } from '@dvt-relayer/chain/ipfs.ts'
 import { findNewestConfig } from '@dvt-relayer/chain/keeper.ts'
@@ -9,10 +8,10 @@ import { toHex } from '@dvt-relayer/common/hex.ts'
 import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import type { RelayerConfig } from './config.ts'
-import { isRealMoney } from './config.ts'
 import type { Context, ValidatorRegistry } from './context.ts'
 import type { CryptoPool } from './crypto-pool.ts'
 import type { Events } from './events.ts'
+import { judgeUnverified } from './unverified-content.ts'
 
 /** Nobody who waits for an answer waits longer than this for a node. Operators give up after 10 s. */
 const REQUEST_PATIENCE_MS = 5000
@@ -43,15 +42,8 @@ export function createChain(config: RelayerConfig, crypto: CryptoPool, events: E
     newest: (from) => findNewestConfig(execution, network, from),
     async fetch(cid) {
       const { config: set, verification } = await ipfs.fetchOracleConfig(cid)
-      if (verification === 'unverified') {
-        // A hostile gateway could name its own oracles and have every exit encrypted to itself.
-        if (isRealMoney(network.name))
-          throw new ChainError(
-            'IPFS_UNVERIFIED',
-            `the oracle config ${cid} could not be checked against its CID: set a second gateway in IPFS_FETCH_ENDPOINTS`,
-          )
-        logger.warn({ cid }, 'oracle config could not be checked against its CID and only one gateway is set')
-      }
+      // A hostile gateway could name its own oracles and have every exit encrypted to itself.
+      judgeUnverified({ config, logger }, { what: 'oracle config', cid, verification })
       const { oracles, ...rest } = set
       const publicKeys = oracles.map(({ publicKey }) => publicKey)
       return {

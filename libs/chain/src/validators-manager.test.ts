@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
+import { parseAddress } from '@dvt-relayer/crypto/address.ts'
 import { recoverTypedDataAddress } from 'viem/utils'
 import { describe, expect, it } from 'vitest'
 import { readFixtureJson } from '../../../test/support/fixtures.ts'
@@ -15,7 +16,6 @@ import {
   type ManagerMessage,
   managerDigest,
   nonceToRoot,
-  parseVaultAddress,
   type SignDigest,
   type ValidatorType,
 } from './validators-manager.ts'
@@ -45,7 +45,7 @@ interface Case {
 const { cases } = readFixtureJson('vectors/eip712.json') as { cases: Case[] }
 
 function encode({ action, vault, validator_type, ...vector }: Case): Uint8Array {
-  const vaultBytes = parseVaultAddress(vault) ?? new Uint8Array()
+  const vaultBytes = parseAddress(vault) ?? new Uint8Array()
   const validators = (vector.validators ?? []).map(({ public_key, amount_gwei, deposit_signature }) => ({
     publicKey: fromHex(public_key),
     amountGwei: BigInt(amount_gwei),

@@ -11,8 +11,6 @@ import { addressOfSecretKey, checksumAddress } from '@dvt-relayer/crypto/address
 import { depositDataRoot, withdrawalCredentials } from '@dvt-relayer/crypto/messages.ts'
 import { ChainError } from './errors.ts'
 
-export { checksumAddress, parseAddress as parseVaultAddress } from '@dvt-relayer/crypto/address.ts'
-
 /** `0x01` deposits exactly 32 ETH, `0x02` (compounding) the amount given. */
 export type ValidatorType = '0x01' | '0x02'
 

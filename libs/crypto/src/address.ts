@@ -36,13 +36,16 @@ export function parseAddress(text: string): Uint8Array | undefined {
   return isMixed && checksumAddress(address) !== `0x${digits}` ? undefined : address
 }
 
+/** The address of a 65-byte uncompressed secp256k1 public key: the last 20 bytes of keccak256(x ++ y). The caller has checked it. */
+export const addressOfPublicKey = (publicKey: Uint8Array): Uint8Array => keccak_256(publicKey.subarray(1)).subarray(12)
+
 /**
- * The address of a 32-byte secp256k1 secret key: the last 20 bytes of keccak256 of its public key's x ++ y.
+ * The address of a 32-byte secp256k1 secret key.
  *
  * @throws {CryptoError} SCALAR_INVALID unless it is 1 … n − 1
  */
 export function addressOfSecretKey(secretKey: Uint8Array): Uint8Array {
   if (secretKey.length !== 32 || !secp256k1.utils.isValidSecretKey(secretKey))
     throw new CryptoError('SCALAR_INVALID', 'not a secp256k1 secret key')
-  return keccak_256(secp256k1.getPublicKey(secretKey, false).subarray(1)).subarray(12)
+  return addressOfPublicKey(secp256k1.getPublicKey(secretKey, false))
 }

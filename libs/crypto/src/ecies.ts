@@ -12,7 +12,7 @@ import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:cr
 import { createRequire } from 'node:module'
 import { parseHex } from '@dvt-relayer/common/hex.ts'
 import { secp256k1 } from '@noble/curves/secp256k1.js'
-import { keccak_256 } from '@noble/hashes/sha3.js'
+import { addressOfPublicKey, checksumAddress } from './address.ts'
 import { CryptoError } from './errors.ts'
 
 const KEY_BYTES = 65
@@ -74,13 +74,7 @@ export function parseOraclePublicKey(text: string): Uint8Array {
  */
 export function oracleAddress(publicKey: Uint8Array): `0x${string}` {
   if (publicKey.length !== KEY_BYTES) throw keyInvalid()
-  const digits = Buffer.from(keccak_256(publicKey.subarray(1)).subarray(12)).toString('hex')
-  const cases = keccak_256(Buffer.from(digits, 'ascii'))
-  const letters = [...digits].map((digit, i) => {
-    const nibble = ((cases[i >> 1] ?? 0) >> (i % 2 === 0 ? 4 : 0)) & 15
-    return nibble >= 8 ? digit.toUpperCase() : digit
-  })
-  return `0x${letters.join('')}`
+  return checksumAddress(addressOfPublicKey(publicKey))
 }
 
 /** The part of the `secp256k1` package that is used. */

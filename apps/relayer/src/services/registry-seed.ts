@@ -14,8 +14,8 @@ import {
   MOST_REGISTERED,
 } from '@dvt-relayer/db/queries/registry.ts'
 import { storeCheckpoint } from '@dvt-relayer/db/queries/state.ts'
-import { isRealMoney } from '../config.ts'
 import type { Context } from '../context.ts'
+import { judgeUnverified } from '../unverified-content.ts'
 import { checkpointOf, type Position, REGISTRY_CHECKPOINT } from './registry-position.ts'
 
 /** Blocks before the dump's end that are looked at first for the last deposit. */
@@ -60,15 +60,8 @@ export function createRegistrySeed({
   async function fetchDump(cid: string, lastBlock: number, signal: AbortSignal): Promise<RegistryDump> {
     const request = { what: 'the registry dump', maxBytes: MOST_DUMP_BYTES, ...config.ipfs.dump }
     const { content, verification } = await ipfs.fetchContent(cid, request, signal)
-    if (verification === 'unverified') {
-      // A hostile gateway could hide keys that have a deposit, or invent some.
-      if (isRealMoney(network.name))
-        throw new ChainError(
-          'IPFS_UNVERIFIED',
-          `the registry dump ${cid} could not be checked against its CID: set a second gateway in IPFS_FETCH_ENDPOINTS`,
-        )
-      logger.warn({ cid }, 'registry dump could not be checked against its CID and only one gateway is set')
-    }
+    // A hostile gateway could hide keys that have a deposit, or invent some.
+    judgeUnverified({ config, logger }, { what: 'registry dump', cid, verification })
     return parseRegistryDump(content, lastBlock)
   }
 

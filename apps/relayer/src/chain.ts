@@ -1,6 +1,7 @@
 /** The outside world as the services see it, made of the clients of `libs/chain`. */
 
 import { createConsensusClient } from '@dvt-relayer/chain/consensus.ts'
+import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import { createExecutionClient } from '@dvt-relayer/chain/execution.ts'
 import { createIpfsClient } from '@dvt-relayer/chain/ipfs.ts'
 import { findNewestConfig } from '@dvt-relayer/chain/keeper.ts'
@@ -39,7 +40,18 @@ export function createChain(config: RelayerConfig, crypto: CryptoPool, events: E
     findValidators: (publicKeys) => withTimeout(consensus.findValidators(publicKeys), REQUEST_PATIENCE_MS),
   }
   const oracleSets: Context['chain']['oracleSets'] = {
-    newest: (from) => findNewestConfig(execution, network, from),
+    async newest(from) {
+      const { config: found, nextBlock } = await findNewestConfig(execution, network, from)
+      if (found === undefined) return { config: undefined, nextBlock }
+      const block = await execution.getBlock(found.blockNumber)
+      if (block === undefined)
+        throw new ChainError(
+          'EXECUTION_INVALID',
+          'the block of the newest oracle config is gone; it is looked for again',
+        )
+      const { cid, blockNumber } = found
+      return { config: { cid, blockNumber, announcedAt: block.timestamp }, nextBlock }
+    },
     async fetch(cid) {
       const { config: set, verification } = await ipfs.fetchOracleConfig(cid)
       // A hostile gateway could name its own oracles and have every exit encrypted to itself.

@@ -22,12 +22,17 @@ export interface ValidatorRegistry {
   findValidators(publicKeys: readonly Uint8Array[]): Promise<Map<string, ChainValidator>>
 }
 
+/** What the Keeper says of an oracle config: its CID, the block of the event and that block's time (Unix seconds). */
+export interface AnnouncedConfig {
+  cid: string
+  blockNumber: number
+  announcedAt: number
+}
+
 /** Where oracle configs come from: the newest CID on chain, and its content. */
 export interface OracleSetSource {
   /** The newest `ConfigUpdated` from block `from` on (from the Keeper's first when left out), and where the next look begins. */
-  newest(
-    from: number | undefined,
-  ): Promise<{ config: { cid: string; blockNumber: number } | undefined; nextBlock: number }>
+  newest(from: number | undefined): Promise<{ config: AnnouncedConfig | undefined; nextBlock: number }>
   /** The checked config behind a CID. */
   fetch(cid: string): Promise<{ threshold: number; publicKeys: readonly Uint8Array[]; config: unknown }>
 }

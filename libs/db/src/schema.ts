@@ -42,7 +42,7 @@ export const clusters = pgTable(
     name: text('name').notNull(),
     threshold: integer('threshold').notNull(),
     /** `list`: the keys of PUBLIC_KEYS_FILE that no lock covers; there is one such cluster at most. */
-    source: text('source', { enum: ['lock', 'list'] })
+    source: text('source', { enum: ['lock', 'list', 'ssv'] })
       .notNull()
       .default('lock'),
     importedAt: time('imported_at').notNull().defaultNow(),
@@ -66,6 +66,15 @@ export const validators = pgTable(
     reservedAt: time('reserved_at'),
     /** When that vault last asked for it. */
     vaultAskedAt: time('vault_asked_at'),
+    /** The index the chain gave it, once a finalized state has it. */
+    beaconIndex: id64('beacon_index'),
+    /** The vault of its withdrawal credentials on chain; null where they name no address. */
+    beaconVault: bytes('beacon_vault'),
+    registeredAt: time('registered_at'),
+    /** When it was first seen to have left, or to be leaving. */
+    exitedAt: time('exited_at'),
+    /** The oracle set its shares on chain were made for; outdated while that is not the current one. */
+    oracleSetId: id64('oracle_set_id').references(() => oracleSets.id),
     createdAt: time('created_at').notNull().defaultNow(),
   },
   (table) => [
@@ -76,6 +85,11 @@ export const validators = pgTable(
       'validators_reserved_whole',
       sql`num_nulls(${table.vault}, ${table.reservedAt}, ${table.vaultAskedAt}) in (0, 3)`,
     ),
+    check('validators_beacon_vault_length', sql`octet_length(${table.beaconVault}) = 20`),
+    check('validators_registered_whole', sql`num_nulls(${table.beaconIndex}, ${table.registeredAt}) in (0, 2)`),
+    index('validators_registered')
+      .on(table.beaconVault, table.beaconIndex)
+      .where(sql`${table.registeredAt} is not null`),
     index('validators_cluster').on(table.clusterId, table.place),
     index('validators_vault').on(table.vault),
   ],
@@ -90,7 +104,7 @@ export const keyShares = pgTable(
       .references(() => validators.id),
     shareIndex: id64('share_index').notNull(),
     publicKeyShare: bytes('public_key_share').notNull(),
-    source: text('source', { enum: ['lock'] }).notNull(),
+    source: text('source', { enum: ['lock', 'ssv'] }).notNull(),
   },
   (table) => [
     primaryKey({ columns: [table.validatorId, table.shareIndex] }),
@@ -137,8 +151,8 @@ export const depositBindings = pgTable(
 
 /**
  * One thing to be signed: the exit of one validator at one validator index, or its deposit to one vault. `collecting → ready`, or
- * `superseded` when what it says changed, or `expired` when nobody asked for it any more; at most one live message of a kind
- * for a validator.
+ * `superseded` when what it says changed, or `expired` when nobody asked for it any more, or `erased` when its validator is registered
+ * and EXIT_RETENTION says so; at most one live message of a kind for a validator.
  */
 export const messages = pgTable(
   'messages',
@@ -157,7 +171,7 @@ export const messages = pgTable(
     validatorType: text('validator_type', { enum: ['0x01', '0x02'] }),
     signingRoot: bytes('signing_root').notNull(),
     threshold: integer('threshold').notNull(),
-    state: text('state', { enum: ['collecting', 'ready', 'superseded', 'expired'] }).notNull(),
+    state: text('state', { enum: ['collecting', 'ready', 'superseded', 'expired', 'erased'] }).notNull(),
     /** Whose request made it: the name of a token, else the vault (generation 4); null where neither is known. */
     requester: text('requester'),
     createdAt: time('created_at').notNull().defaultNow(),
@@ -167,7 +181,7 @@ export const messages = pgTable(
     /** Attempts that found no signature among the candidates; the next one waits longer. */
     failedAttempts: integer('failed_attempts').notNull().default(0),
     revision: id64('revision').notNull().default(0),
-    /** The full signature, sealed. */
+    /** The full signature, sealed: of an exit under its own key, see `messageKeys`. */
     signature: bytes('signature'),
     readyAt: time('ready_at'),
   },
@@ -191,6 +205,17 @@ export const messages = pgTable(
     check('messages_ready_has_signature', sql`${table.state} <> 'ready' or ${table.signature} is not null`),
   ],
 )
+
+/**
+ * The random key that seals an exit's full and partial signatures, itself sealed. Erasing an exit is deleting its row: what rows,
+ * logs and copies elsewhere still hold is then unreadable wherever this table is not.
+ */
+export const messageKeys = pgTable('message_keys', {
+  messageId: id64('message_id')
+    .primaryKey()
+    .references(() => messages.id, { onDelete: 'cascade' }),
+  sealed: bytes('sealed').notNull(),
+})
 
 /**
  * One candidate for one share index's partial signature of one message. `digest` is keyed, so that it tells nothing of the
@@ -219,17 +244,22 @@ export const partialSignatures = pgTable(
   ],
 )
 
-/** One oracle config: its CID, the threshold and the oracles' public keys in order. At most one is current. */
+/**
+ * One oracle config as the Keeper announced it: its CID, the threshold and the oracles' public keys in order. At most one is current.
+ * A config that comes back is announced anew and a row of its own: shares made before are never handed out again.
+ */
 export const oracleSets = pgTable(
   'oracle_sets',
   {
     id: bigserial('id', { mode: 'number' }).primaryKey(),
-    cid: text('cid').notNull().unique(),
+    cid: text('cid').notNull(),
     threshold: integer('threshold').notNull(),
     /** The oracles' secp256k1 keys, 65 bytes each, concatenated in order. */
     publicKeys: bytes('public_keys').notNull(),
     config: jsonb('config').notNull(),
     blockNumber: id64('block_number').notNull(),
+    /** Time of that block. */
+    announcedAt: time('announced_at').notNull(),
     isCurrent: boolean('is_current').notNull().default(false),
     adoptedAt: time('adopted_at').notNull().defaultNow(),
   },
@@ -254,14 +284,110 @@ export const oracleShares = pgTable(
       .references(() => oracleSets.id),
     publicKeyShares: bytes('public_key_shares').notNull(),
     ciphertexts: bytes('ciphertexts').notNull(),
+    /** SHA-256 over what the set is, as `shareReceipt` makes it. */
+    receipt: bytes('receipt').notNull(),
+    /** Orders the sets as they became visible: the cursor of who follows them. */
+    revision: id64('revision').notNull(),
     createdAt: time('created_at').notNull().defaultNow(),
   },
   (table) => [
     primaryKey({ columns: [table.messageId, table.oracleSetId] }),
+    index('oracle_shares_revision').on(table.oracleSetId, table.revision, table.messageId),
+    check('oracle_shares_receipt_length', sql`octet_length(${table.receipt}) = 32`),
     check(
       'oracle_shares_lengths',
       sql`octet_length(${table.publicKeyShares}) % 48 = 0 and octet_length(${table.ciphertexts}) = octet_length(${table.publicKeyShares}) / 48 * 193`,
     ),
+  ],
+)
+
+/** What an oracle has signed requests with: each nonce is good once. Kept as long as a request's time may be off. */
+export const oracleNonces = pgTable(
+  'oracle_nonces',
+  {
+    oracle: bytes('oracle').notNull(),
+    nonce: bytes('nonce').notNull(),
+    seenAt: time('seen_at').notNull().defaultNow(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.oracle, table.nonce] }),
+    index('oracle_nonces_seen').on(table.seenAt),
+    check('oracle_nonces_oracle_length', sql`octet_length(${table.oracle}) = 20`),
+    check('oracle_nonces_nonce_length', sql`octet_length(${table.nonce}) between 16 and 32`),
+  ],
+)
+
+/** An exit encrypted to the owner of its vault, as OWNER_PUBLIC_KEYS names it. */
+export const ownerCopies = pgTable(
+  'owner_copies',
+  {
+    messageId: id64('message_id')
+      .primaryKey()
+      .references(() => messages.id, { onDelete: 'cascade' }),
+    vault: bytes('vault').notNull(),
+    /** 65 bytes. */
+    ownerPublicKey: bytes('owner_public_key').notNull(),
+    ciphertext: bytes('ciphertext').notNull(),
+    createdAt: time('created_at').notNull().defaultNow(),
+  },
+  (table) => [
+    index('owner_copies_vault').on(table.vault, table.messageId),
+    check('owner_copies_vault_length', sql`octet_length(${table.vault}) = 20`),
+    check('owner_copies_owner_public_key_length', sql`octet_length(${table.ownerPublicKey}) = 65`),
+  ],
+)
+
+/**
+ * One update of a vault's exit signatures for a new oracle set (protocol section 16): the shares it hands in stand in `oracleShares`
+ * of its messages and its set. `open → done` once the Keeper's event is final, or `void` when set or nonce have moved on without it.
+ */
+export const rotations = pgTable(
+  'rotations',
+  {
+    id: bigserial('id', { mode: 'number' }).primaryKey(),
+    vault: bytes('vault').notNull(),
+    oracleSetId: id64('oracle_set_id')
+      .notNull()
+      .references(() => oracleSets.id),
+    /** `Keeper.exitSignaturesNonces(vault)` that the oracles sign. */
+    nonce: id64('nonce').notNull(),
+    state: text('state', { enum: ['open', 'done', 'void'] }).notNull(),
+    /** What the oracles have approved, once enough have. */
+    ipfsHash: text('ipfs_hash'),
+    /** The newest transaction of our own wallet, whole, written before it is sent. */
+    transactionHash: bytes('transaction_hash'),
+    transaction: bytes('transaction'),
+    /** Unix seconds after which the Keeper does not take that transaction any more. */
+    deadline: id64('deadline'),
+    createdAt: time('created_at').notNull().defaultNow(),
+    endedAt: time('ended_at'),
+  },
+  (table) => [
+    uniqueIndex('rotations_one_open').on(table.vault).where(sql`${table.state} = 'open'`),
+    check('rotations_vault_length', sql`octet_length(${table.vault}) = 20`),
+    check('rotations_transaction_hash_length', sql`octet_length(${table.transactionHash}) = 32`),
+    check(
+      'rotations_transaction_whole',
+      sql`num_nulls(${table.transactionHash}, ${table.transaction}, ${table.deadline}) in (0, 3)`,
+    ),
+  ],
+)
+
+/** The exits of a rotation, in the order in which they are handed in. */
+export const rotationMessages = pgTable(
+  'rotation_messages',
+  {
+    rotationId: id64('rotation_id')
+      .notNull()
+      .references(() => rotations.id, { onDelete: 'cascade' }),
+    place: integer('place').notNull(),
+    messageId: id64('message_id')
+      .notNull()
+      .references(() => messages.id, { onDelete: 'cascade' }),
+  },
+  (table) => [
+    primaryKey({ columns: [table.rotationId, table.place] }),
+    uniqueIndex('rotation_messages_once').on(table.rotationId, table.messageId),
   ],
 )
 

@@ -49,6 +49,8 @@ type AssignConfig = Pick<RelayerConfig, 'network' | 'limits' | 'validatorLifetim
 /** Who asks, where no token says so: the vault. Names of tokens have no colon. */
 export const requesterOfVault = (vault: Uint8Array): string => `vault:${toHex(vault)}`
 const isVault = (requester: string) => requester.startsWith('vault:')
+/** Who asks where an exit of a registered validator is wanted for a new oracle set. */
+export const ROTATION_REQUESTER = 'rotation:'
 
 /** Whether nobody has asked for a message for so long that anybody may. */
 export const isLapsed = (message: { state: string; idle_seconds: number }, config: AssignConfig): boolean =>
@@ -60,6 +62,8 @@ export const isLapsed = (message: { state: string; idle_seconds: number }, confi
  */
 function isTaken(exit: ExitRow, wantedIndex: number, start: number, requester: string | null, config: AssignConfig) {
   if (exit.requester === null || exit.requester === requester) return false
+  // The validator is registered: no index but its own is worth anything to anybody.
+  if (requester === ROTATION_REQUESTER) return false
   if (isLapsed(exit, config) || exit.validator_index < start) return false
   if (requester === null) return isVault(exit.requester) && exit.validator_index !== wantedIndex
   return !isVault(exit.requester)

@@ -7,20 +7,21 @@ import { adoptOracleSet, findCurrentOracleSet } from '@dvt-relayer/db/queries/or
 import { findCheckpoint, storeCheckpoint } from '@dvt-relayer/db/queries/state.ts'
 import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
-import type { Context } from '../context.ts'
+import type { AnnouncedConfig, Context } from '../context.ts'
 
 const CHECKPOINT = 'keeper_config'
 const checkpoint = Compile(
   Type.Object({
     next_block: Type.Integer({ minimum: 0 }),
-    announced: Type.Optional(Type.Object({ cid: Type.String(), block_number: Type.Integer({ minimum: 0 }) })),
+    announced: Type.Optional(
+      Type.Object({
+        cid: Type.String(),
+        block_number: Type.Integer({ minimum: 0 }),
+        time: Type.Integer({ minimum: 0 }),
+      }),
+    ),
   }),
 )
-
-interface Announced {
-  cid: string
-  blockNumber: number
-}
 
 /** The announced text, fit for the database, the log and `/ready`: any text can stand in an event. Every CID stays as it is. */
 const readable = (cid: string): string =>
@@ -34,14 +35,18 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
   let refused: string | undefined
 
   /** What the chain announced last. The checkpoint keeps it, so that no restart scans the chain again. */
-  async function findNewest(): Promise<Announced | undefined> {
+  async function findNewest(): Promise<AnnouncedConfig | undefined> {
     const stored = await findCheckpoint(db, CHECKPOINT)
     const last = checkpoint.Check(stored) ? stored : undefined
     const { config, nextBlock } = await chain.oracleSets.newest(last?.next_block)
     const announced =
-      config === undefined ? last?.announced : { cid: readable(config.cid), block_number: config.blockNumber }
+      config === undefined
+        ? last?.announced
+        : { cid: readable(config.cid), block_number: config.blockNumber, time: config.announcedAt }
     await storeCheckpoint(db, CHECKPOINT, { next_block: nextBlock, ...(announced === undefined ? {} : { announced }) })
-    return announced === undefined ? undefined : { cid: announced.cid, blockNumber: announced.block_number }
+    return announced === undefined
+      ? undefined
+      : { cid: announced.cid, blockNumber: announced.block_number, announcedAt: announced.time }
   }
 
   return {
@@ -63,6 +68,7 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
             publicKeys: Buffer.concat(set.publicKeys),
             config: set.config,
             blockNumber: newest.blockNumber,
+            announcedAt: newest.announcedAt,
           }),
         )
         refused = undefined

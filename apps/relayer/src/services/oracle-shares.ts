@@ -6,9 +6,10 @@
  */
 
 import { toHex } from '@dvt-relayer/common/hex.ts'
+import { shareReceipt } from '@dvt-relayer/crypto/share-receipt.ts'
 import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/announce.ts'
 import type { MessageKind } from '@dvt-relayer/db/queries/messages.ts'
-import type { FinishRow } from '@dvt-relayer/db/queries/oracle-shares.ts'
+import type { FinishRow, OracleSetRow } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import {
   completeMessages,
   countFailedAttempts,
@@ -17,6 +18,7 @@ import {
   findOracleShares,
   insertOracleShares,
   releaseMessages,
+  stampOracleShares,
 } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import type { CandidateRow } from '@dvt-relayer/db/queries/partial-signatures.ts'
 import { bindDeposits, findCandidates, findHints, writeVerdicts } from '@dvt-relayer/db/queries/partial-signatures.ts'
@@ -39,6 +41,25 @@ function slices(bytes: Uint8Array, length: number): Uint8Array[] {
   return Array.from({ length: bytes.length / length }, (_, place) =>
     bytes.subarray(place * length, (place + 1) * length),
   )
+}
+
+/** The receipt of a new share set. */
+function receiptOf(
+  { public_key: publicKey, epoch, validator_index: validatorIndex, signing_root: signingRoot }: FinishRow,
+  { threshold, public_keys: oracles }: OracleSetRow,
+  { publicKeyShares, ciphertexts }: { publicKeyShares: Uint8Array; ciphertexts: Uint8Array },
+): Uint8Array {
+  if (epoch === null || validatorIndex === null) throw new TypeError('only exits are split')
+  return shareReceipt({
+    publicKey,
+    epoch,
+    validatorIndex,
+    signingRoot,
+    threshold,
+    oracles: slices(oracles, ORACLE_KEY_BYTES),
+    publicKeyShares: slices(publicKeyShares, PUBLIC_KEY_BYTES),
+    ciphertexts: slices(ciphertexts, CIPHERTEXT_BYTES),
+  })
 }
 
 /** Creates the service. */
@@ -123,7 +144,7 @@ export function createOracleShares({
       signatures: readonly { row: CandidateRow; signature: Uint8Array }[]
       result: FinishedMessage
     }[],
-    oracleSetId: number | null,
+    set: OracleSetRow | undefined,
   ): Promise<{ exits: number; deposits: number; shareSets: number; failed: number }> {
     const ids = batch.map(({ message }) => message.id)
     return db.transaction(async (tx) => {
@@ -155,13 +176,15 @@ export function createOracleShares({
       await writeVerdicts(tx, verdicts)
       if (batch.some(({ message }) => message.kind === 'deposit')) await bindDeposits(tx, ids)
       const inserted =
-        oracleSetId === null
+        set === undefined
           ? []
           : await insertOracleShares(
               tx,
-              oracleSetId,
+              set.id,
               finished.flatMap(({ message, result }) =>
-                result.shares === undefined ? [] : [{ messageId: message.id, ...result.shares }],
+                result.shares === undefined
+                  ? []
+                  : [{ messageId: message.id, ...result.shares, receipt: receiptOf(message, set, result.shares) }],
               ),
             )
       await releaseMessages(
@@ -174,6 +197,7 @@ export function createOracleShares({
         tx,
         [...new Set([...completed, ...inserted, ...verdicts.map(({ messageId }) => messageId)])].sort((a, b) => a - b),
       )
+      if (set !== undefined) await stampOracleShares(tx, set.id, inserted)
       for (const [shareIndex, wrong] of Map.groupBy(
         verdicts.filter(({ isRight }) => !isRight),
         (verdict) => verdict.shareIndex,
@@ -206,7 +230,7 @@ export function createOracleShares({
           undefined,
         )),
       ]
-      const { failed, ...done } = await store(results, set?.id ?? null)
+      const { failed, ...done } = await store(results, set)
       if (done.exits + done.deposits + done.shareSets > 0)
         events.messagesReady(done, (performance.now() - started) / 1000)
       if (failed > 0) events.recoveryFailed(failed)

@@ -14,28 +14,45 @@ export interface OracleSetRow {
   threshold: number
   public_keys: Buffer
   block_number: number
+  /** Unix seconds. */
+  announced_at: number
+  /** The config without its keys, as `services/oracle-sets.ts` keeps it. */
+  config: unknown
 }
 
 /** The oracle set in force, if any was ever adopted. */
 export async function findCurrentOracleSet(db: Sql): Promise<OracleSetRow | undefined> {
   const [row] = await rows<OracleSetRow>(
     db,
-    sql`select id, cid, threshold, public_keys, block_number from oracle_sets where is_current`,
+    sql`select id, cid, threshold, public_keys, block_number, extract(epoch from announced_at)::float8 as announced_at, config
+        from oracle_sets where is_current`,
   )
   return row
 }
 
-/** Makes an oracle set the current one, keeping it if it was known before, and announces it. Run in a transaction. */
+/**
+ * Makes an announced config the current oracle set, as a row of its own also where one of the same CID was there before, and tells
+ * everybody. Does nothing while the current one is of that CID. Run in a transaction.
+ */
 export async function adoptOracleSet(
   tx: Sql,
-  set: { cid: string; threshold: number; publicKeys: Uint8Array; config: unknown; blockNumber: number },
+  set: {
+    cid: string
+    threshold: number
+    publicKeys: Uint8Array
+    config: unknown
+    blockNumber: number
+    /** Unix seconds. */
+    announcedAt: number
+  },
 ): Promise<void> {
   await tx.execute(sql`select pg_advisory_xact_lock(hashtext('oracle_sets.current'))`)
   await tx.execute(sql`update oracle_sets set is_current = false where is_current and cid <> ${set.cid}`)
   await tx.execute(sql`
-    insert into oracle_sets (cid, threshold, public_keys, config, block_number, is_current)
-    values (${set.cid}, ${set.threshold}, ${bytesParam(set.publicKeys)}, ${JSON.stringify(set.config)}::jsonb, ${set.blockNumber}, true)
-    on conflict (cid) do update set is_current = true, block_number = excluded.block_number, adopted_at = now()`)
+    insert into oracle_sets (cid, threshold, public_keys, config, block_number, announced_at, is_current)
+    values (${set.cid}, ${set.threshold}, ${bytesParam(set.publicKeys)}, ${JSON.stringify(set.config)}::jsonb, ${set.blockNumber},
+            to_timestamp(${set.announcedAt}::float8), true)
+    on conflict (is_current) where is_current do nothing`)
   await tx.execute(sql`select pg_notify(${ORACLE_SETS_CHANNEL}, ${set.cid})`)
 }
 
@@ -49,6 +66,8 @@ export interface FinishRow {
   threshold: number
   signature: Buffer | null
   /** Of an exit. */
+  epoch: number | null
+  validator_index: number | null
   has_oracle_shares: boolean
   /** Whether the validator has trusted public key shares. */
   has_key_shares: boolean
@@ -62,7 +81,7 @@ export function findMessagesToFinish(
 ): Promise<FinishRow[]> {
   return rows<FinishRow>(
     db,
-    sql`select m.id, m.kind, m.state, v.public_key, m.signing_root, m.threshold, m.signature,
+    sql`select m.id, m.kind, m.state, v.public_key, m.signing_root, m.threshold, m.signature, m.epoch, m.validator_index,
                exists (select from oracle_shares s where s.message_id = m.id and s.oracle_set_id = ${oracleSetId}::bigint) as has_oracle_shares,
                exists (select from key_shares k where k.validator_id = m.validator_id) as has_key_shares
         from messages m join validators v on v.id = m.validator_id
@@ -104,9 +123,14 @@ export interface NewOracleShares {
   messageId: number
   publicKeyShares: Uint8Array
   ciphertexts: Uint8Array
+  /** 32 bytes, of `shareReceipt`. */
+  receipt: Uint8Array
 }
 
-/** Stores share sets, each once: of two workers the second stores nothing. Returns the ids that were stored. */
+/**
+ * Stores share sets, each once: of two workers the second stores nothing. Returns the ids that were stored; nobody finds them before
+ * `stampOracleShares` has given them their place in the order of changes.
+ */
 export async function insertOracleShares(
   tx: Sql,
   oracleSetId: number,
@@ -115,24 +139,35 @@ export async function insertOracleShares(
   if (shares.length === 0) return []
   const inserted = await rows<{ message_id: number }>(
     tx,
-    sql`insert into oracle_shares (message_id, oracle_set_id, public_key_shares, ciphertexts)
-        select s.message_id, ${oracleSetId}::bigint, s.public_key_shares, s.ciphertexts
+    sql`insert into oracle_shares (message_id, oracle_set_id, public_key_shares, ciphertexts, receipt, revision)
+        select s.message_id, ${oracleSetId}::bigint, s.public_key_shares, s.ciphertexts, s.receipt, 0
         from unnest(${numberArray(shares.map(({ messageId }) => messageId))}, ${bytesArray(shares.map(({ publicKeyShares }) => publicKeyShares))},
-                    ${bytesArray(shares.map(({ ciphertexts }) => ciphertexts))}) as s (message_id, public_key_shares, ciphertexts)
+                    ${bytesArray(shares.map(({ ciphertexts }) => ciphertexts))}, ${bytesArray(shares.map(({ receipt }) => receipt))})
+             as s (message_id, public_key_shares, ciphertexts, receipt)
         order by s.message_id
         on conflict do nothing returning message_id`,
   )
   return inserted.map(({ message_id }) => message_id)
 }
 
+/** Gives share sets just stored the revision their messages were announced with, in the same transaction. */
+export async function stampOracleShares(tx: Sql, oracleSetId: number, messageIds: readonly number[]): Promise<void> {
+  if (messageIds.length === 0) return
+  await tx.execute(sql`
+    update oracle_shares s set revision = m.revision from messages m
+    where s.oracle_set_id = ${oracleSetId} and s.message_id = any(${numberArray(messageIds)}) and m.id = s.message_id`)
+}
+
 /** The shares of these exits under the current oracle set. */
 export function findOracleShares(
   db: Sql,
   messageIds: readonly number[],
-): Promise<{ message_id: number; oracle_set_id: number; public_key_shares: Buffer; ciphertexts: Buffer }[]> {
+): Promise<
+  { message_id: number; oracle_set_id: number; public_key_shares: Buffer; ciphertexts: Buffer; receipt: Buffer }[]
+> {
   return rows(
     db,
-    sql`select s.message_id, s.oracle_set_id, s.public_key_shares, s.ciphertexts
+    sql`select s.message_id, s.oracle_set_id, s.public_key_shares, s.ciphertexts, s.receipt
         from oracle_shares s join oracle_sets o on o.id = s.oracle_set_id and o.is_current
         where s.message_id = any(${numberArray(messageIds)})`,
   )

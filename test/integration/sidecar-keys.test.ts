@@ -121,12 +121,19 @@ describe('layouts', () => {
     const keystore = await open([{ keystoresDir: dir }]).opening
     const validator = first(loadFixtureCluster('cluster-4').expected.validators)
     const message = new Uint8Array(32).fill(7)
-    const signature = await keystore.sign(message, { validatorPublicKey: validator.public_key, shareIndex: 1 })
+    const sign = (shareIndex: number) =>
+      keystore.sign(
+        {
+          signingRoot: message,
+          message: { kind: 'exit', epoch: 0, validatorIndex: 0 },
+          keyShare: { validatorPublicKey: validator.public_key, shareIndex },
+        },
+        new AbortController().signal,
+      )
+    const signature = await sign(1)
     const share = first(validator.public_key_shares).public_key_share
     expect(engine.verify(fromHex(share), message, signature)).toBe(true)
-    await expect(keystore.sign(message, { validatorPublicKey: validator.public_key, shareIndex: 2 })).rejects.toThrow(
-      /not held/,
-    )
+    await expect(sign(2)).rejects.toThrow(/not held/)
   })
 })
 

@@ -1,5 +1,5 @@
 import { networks } from '@dvt-relayer/chain/networks.ts'
-import { toHex } from '@dvt-relayer/common/hex.ts'
+import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { describe, expect, it } from 'vitest'
 import { readFixtureJson } from '../../../test/support/fixtures.ts'
 import type { WantedDeposit } from './book.ts'
@@ -26,7 +26,18 @@ describe('deposit policy', () => {
     for (const { network, pubkey, vault, validator_type: validatorType, amount_gwei, signing_root } of cases) {
       const wanted = { vault, validatorType, amountGwei: Number(amount_gwei) }
       for (const name of ['mainnet', 'hoodi', 'gnosis'] as const) {
-        const root = toHex(createDepositPolicy(networks[name], []).root(pubkey, wanted))
+        const { signingRoot, message } = createDepositPolicy(networks[name], []).deposit(pubkey, wanted)
+        const credentials = Buffer.concat([
+          fromHex(validatorType, 1),
+          new Uint8Array(11),
+          fromHex(vault.toLowerCase(), 20),
+        ])
+        expect(message).toEqual({
+          kind: 'deposit',
+          withdrawalCredentials: new Uint8Array(credentials),
+          amountGwei: BigInt(amount_gwei),
+        })
+        const root = toHex(signingRoot)
         if (name === network) expect(root).toBe(signing_root)
         else expect(root).not.toBe(signing_root)
       }

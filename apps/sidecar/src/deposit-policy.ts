@@ -7,7 +7,7 @@ import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { depositSigningRoot, withdrawalCredentials } from '@dvt-relayer/crypto/messages.ts'
 import type { WantedDeposit } from './book.ts'
-import type { KeyShare } from './keystores/keystore.ts'
+import type { KeyShare, ToSign } from './keystores/keystore.ts'
 import type { Refusal } from './metrics.ts'
 
 /** In Gwei: 32 and 2048 ETH; Gnosis counts its mGNO the same way. */
@@ -19,15 +19,17 @@ export function createDepositPolicy(network: Pick<Network, 'genesisForkVersion'>
   const allowed = new Set(allowedVaults)
   return {
     /**
-     * What a node signs to let a validator deposit: the root of DepositMessage{pubkey, credentials of type and vault, amount} under
-     * the deposit domain of our own network. 32 bytes.
+     * What a node signs to let a validator deposit: DepositMessage{pubkey, credentials of type and vault, amount} under
+     * the deposit domain of our own network.
      */
-    root: (validatorPublicKey: string, { vault, amountGwei, validatorType }: WantedDeposit): Uint8Array =>
-      depositSigningRoot(network, {
-        publicKey: fromHex(validatorPublicKey, 48),
+    deposit(validatorPublicKey: string, { vault, amountGwei, validatorType }: WantedDeposit): ToSign {
+      const fields = {
         withdrawalCredentials: withdrawalCredentials(validatorType, fromHex(vault, 20)),
         amountGwei: BigInt(amountGwei),
-      }),
+      }
+      const signingRoot = depositSigningRoot(network, { publicKey: fromHex(validatorPublicKey, 48), ...fields })
+      return { signingRoot, message: { kind: 'deposit', ...fields } }
+    },
 
     /**
      * Why a deposit is refused; undefined where it may be signed. The vault must be in the list where there is one, and the

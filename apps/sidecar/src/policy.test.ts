@@ -43,8 +43,11 @@ describe('policy', () => {
   it('computes roots with the Capella epoch of its own network', () => {
     const policy = createPolicy(networks.mainnet, deposits, undefined)
     const root = exitSigningRoot(networks.mainnet, { epoch: 194048, validatorIndex: 42 })
-    expect(policy.exitRoot(42)).toEqual(root)
-    expect(createPolicy(networks.hoodi, deposits, undefined).exitRoot(42)).not.toEqual(root)
+    expect(policy.exit(42)).toEqual({
+      signingRoot: root,
+      message: { kind: 'exit', epoch: 194048, validatorIndex: 42 },
+    })
+    expect(createPolicy(networks.hoodi, deposits, undefined).exit(42).signingRoot).not.toEqual(root)
   })
 
   it('without a chain refuses only indexes that cannot be', async () => {

@@ -18,7 +18,7 @@ import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { exitSigningRoot } from '@dvt-relayer/crypto/messages.ts'
 import type { Wanted } from './book.ts'
 import type { DepositPolicy } from './deposit-policy.ts'
-import type { KeyShare } from './keystores/keystore.ts'
+import type { KeyShare, ToSign } from './keystores/keystore.ts'
 import type { Refusal } from './metrics.ts'
 
 /** What somebody wants signed, by which key share. */
@@ -44,11 +44,13 @@ export function createPolicy(network: Network, deposits: DepositPolicy, consensu
   }
 
   return {
-    /** The signing root of the exit of this index: 32 bytes. */
-    exitRoot: (validatorIndex: number): Uint8Array =>
-      exitSigningRoot(network, { epoch: network.capellaEpoch, validatorIndex }),
-    /** The signing root of this deposit of a validator (48 bytes, hex): 32 bytes. */
-    depositRoot: deposits.root,
+    /** What is signed for the exit of this index. */
+    exit(validatorIndex: number): ToSign {
+      const fields = { epoch: network.capellaEpoch, validatorIndex }
+      return { signingRoot: exitSigningRoot(network, fields), message: { kind: 'exit', ...fields } }
+    },
+    /** What is signed for this deposit of a validator (48 bytes, hex). */
+    deposit: deposits.deposit,
 
     /**
      * Why each of these is refused; undefined where it may be signed.

@@ -87,7 +87,7 @@ async function compose(
   if (signsDeposits) await checkJournal(journal, health, config.generation === '4')
   const relayer = createRelayer(config.relayer, events)
   const consensus = openConsensus(config)
-  const keystore = await openKeys(config, { events, health, relayer, consensus, signal })
+  const keystore = lifetime.use('keys', await openKeys(config, { events, health, relayer, consensus, signal }))
   if (signsDeposits) warnOfAnyVault(config, keystore.keyShares, events)
   const bookOf = (list: ListName) =>
     createBook(config.lists.includes(list) ? keystore.keyShares : [], config.relayer.pollIntervalMs)

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { createBook, type Listed, type WantedDeposit } from './book.ts'
 import { createDepositPolicy } from './deposit-policy.ts'
 import { jobOf } from './job.ts'
+import type { ToSign } from './keystores/keystore.ts'
 import { createPolicy } from './policy.ts'
 import { signBatch } from './sign.ts'
 
@@ -29,10 +30,9 @@ async function signDue(book: ReturnType<typeof createBook>, onSign: (made: numbe
   const told: unknown[] = []
   let made = 0
   const keystore = {
-    keyShares: [],
-    async sign(root: Uint8Array) {
+    async sign({ signingRoot }: ToSign) {
       onSign(++made)
-      return root
+      return signingRoot
     },
   }
   const jobs = book.due(0).flatMap((entry) => jobOf(entry) ?? [])

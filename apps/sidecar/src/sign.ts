@@ -9,7 +9,10 @@ import { countKinds, isCurrent, type Job, type SignedJob } from './job.ts'
 /** About 4 ms of signing between two looks at the event loop. */
 const SLICE = 8
 
-type SignContext = Pick<Context, 'keystore' | 'policy'> & { readonly events: Pick<Context['events'], 'signed'> }
+type SignContext = Pick<Context, 'policy'> & {
+  readonly keystore: Pick<Context['keystore'], 'sign'>
+  readonly events: Pick<Context['events'], 'signed'>
+}
 
 /** Signs what has no signatures yet. What the list wants no more is left out. */
 export async function signBatch(
@@ -25,7 +28,8 @@ export async function signBatch(
     if (signal.aborted) return []
     if (!isCurrent(job) || !entry.isListed) continue
     if (entry.signatures === undefined) {
-      const signatures = await sign(context, job)
+      // A signer may fail or be slow for one key share alone: this is where such a job is left out.
+      const signatures = await sign(context, job, signal)
       made.push(job)
       entry.triedAt = performance.now()
       sinceBreak += wanted.deposit === undefined ? 1 : 2
@@ -43,9 +47,13 @@ export async function signBatch(
 }
 
 /** The exit, and the deposit where one is wanted. */
-async function sign({ keystore, policy }: SignContext, { keyShare, wanted }: Job): Promise<Signatures> {
-  const exit = toHex(await keystore.sign(policy.exitRoot(wanted.validatorIndex), keyShare))
+async function sign(
+  { keystore, policy }: SignContext,
+  { keyShare, wanted }: Job,
+  signal: AbortSignal,
+): Promise<Signatures> {
+  const exit = toHex(await keystore.sign({ ...policy.exit(wanted.validatorIndex), keyShare }, signal))
   if (wanted.deposit === undefined) return { exit }
-  const root = policy.depositRoot(keyShare.validatorPublicKey, wanted.deposit)
-  return { exit, deposit: toHex(await keystore.sign(root, keyShare)) }
+  const deposit = policy.deposit(keyShare.validatorPublicKey, wanted.deposit)
+  return { exit, deposit: toHex(await keystore.sign({ ...deposit, keyShare }, signal)) }
 }

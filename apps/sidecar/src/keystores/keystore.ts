@@ -12,14 +12,36 @@ export interface KeyShare {
   readonly withdrawalAddress: string | undefined
 }
 
+/** What is to be signed, as a remote signer wants to know it. */
+export type SignMessage =
+  | { readonly kind: 'exit'; readonly epoch: number; readonly validatorIndex: number }
+  | { readonly kind: 'deposit'; readonly withdrawalCredentials: Uint8Array; readonly amountGwei: bigint }
+
+/** A message and its signing root under the domain of our network: 32 bytes. */
+export interface ToSign {
+  readonly signingRoot: Uint8Array
+  readonly message: SignMessage
+}
+
+/** One partial signature that is wanted. */
+export interface SignRequest extends ToSign {
+  readonly keyShare: Pick<KeyShare, 'validatorPublicKey' | 'shareIndex'>
+}
+
 /** A set of key shares. Secrets never leave it. */
-export interface Keystore {
-  /** Every key share it can sign with. */
+export interface Keystore extends AsyncDisposable {
+  /** Every key share it can sign with now; another array after each change. */
   readonly keyShares: readonly KeyShare[]
   /**
-   * The partial signature of a 32-byte signing root by one key share: 96 bytes.
+   * The partial signature of a signing root by one key share: 96 bytes.
    *
    * The caller has computed the root itself and checked the policy: what comes in here is signed.
    */
-  sign(signingRoot: Uint8Array, keyShare: Pick<KeyShare, 'validatorPublicKey' | 'shareIndex'>): Promise<Uint8Array>
+  sign(request: SignRequest, signal: AbortSignal): Promise<Uint8Array>
+  /**
+   * Looks for keys that came or went. A source that is broken now takes nothing away: it throws, and the keys stay.
+   *
+   * @returns whether `keyShares` changed
+   */
+  reload(signal: AbortSignal): Promise<boolean>
 }

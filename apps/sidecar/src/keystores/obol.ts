@@ -86,10 +86,15 @@ function createMemoryKeystore(shares: readonly HeldShare[], engine: BlsEngine): 
   const secrets = new Map(shares.map((share) => [idOf(share), share.secretKey]))
   return {
     keyShares: shares.map(withoutSecret),
-    async sign(signingRoot, keyShare) {
+    async sign({ signingRoot, keyShare }) {
       const secretKey = secrets.get(idOf(keyShare))
       if (secretKey === undefined) throw new TypeError('asked to sign with a key share that is not held')
       return engine.sign(secretKey, signingRoot)
+    },
+    reload: async () => false,
+    async [Symbol.asyncDispose]() {
+      for (const secretKey of secrets.values()) secretKey.fill(0)
+      secrets.clear()
     },
   }
 }

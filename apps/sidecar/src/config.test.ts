@@ -22,8 +22,8 @@ describe('readConfig', () => {
 
   it('names every problem at once', () => {
     const read = () => readConfig({ RELAYER_ENDPOINT: 'ftp://name:secret@x', POLL_INTERVAL: '0', CLUSTER_TYPE: 'SSV' })
-    expect(read).toThrow(/5 problems/)
-    for (const name of ['NETWORK', 'RELAYER_ENDPOINT', 'POLL_INTERVAL', 'CLUSTER_TYPE', 'OBOL_KEYSTORES_DIR'])
+    expect(read).toThrow(/4 problems/)
+    for (const name of ['NETWORK', 'RELAYER_ENDPOINT', 'POLL_INTERVAL', 'CLUSTER_TYPE'])
       expect(read).toThrow(new RegExp(`- ${name} `))
     expect(read).toThrow(/SSV yet/)
     expect(read).not.toThrow(/secret/)
@@ -72,12 +72,43 @@ describe('readConfig', () => {
     expect(() => readConfig({ ...good, ...more })).toThrow(message)
   })
 
+  describe('remote signer', () => {
+    const { OBOL_KEYSTORES_DIR: _, ...base } = good
+    const remote = { ...base, REMOTE_SIGNER_URL: 'https://n:pw@a:9000/x, http://b', OBOL_CLUSTER_LOCK_FILE: '/lock' }
+
+    it('needs a lock and no keystores', () => {
+      const { config } = readConfig({ ...remote, OBOL_NODE_INDEXES: '0,2', REMOTE_SIGNER_CA_FILE: '/ca' })
+      expect(config.remoteSigner).toEqual({
+        urls: [new URL('https://n:pw@a:9000/x'), new URL('http://b')],
+        timeoutMs: 10_000,
+        tls: { caFile: '/ca', certFile: undefined, keyFile: undefined },
+        obol: { lockFile: '/lock', nodeIndexes: [0, 2] },
+      })
+      expect(config.obol.nodes).toEqual([])
+      expect(readConfig(good).config.remoteSigner).toBeUndefined()
+    })
+
+    it.each([
+      [base, /OBOL_KEYSTORES_DIR is required.*or REMOTE_SIGNER_URL/],
+      [{ ...remote, OBOL_KEYSTORES_DIR: '/keys' }, /both set: keep the one that holds the key shares/],
+      [{ ...remote, OBOL_CLUSTER_LOCK_FILE: '' }, /OBOL_CLUSTER_LOCK_FILE is required with REMOTE_SIGNER_URL/],
+      [{ ...remote, OBOL_KEYSTORES_DIR_TEMPLATE: 'n{node_index}' }, /means nothing with REMOTE_SIGNER_URL/],
+      [{ ...remote, REMOTE_SIGNER_URL: 'https://u:p@a,https://a' }, /names a signer twice/],
+      [{ ...remote, REMOTE_SIGNER_CERT_FILE: '/c' }, /belong together/],
+      [{ ...good, REMOTE_SIGNER_CA_FILE: '/c' }, /need REMOTE_SIGNER_URL/],
+      [{ ...remote, REMOTE_SIGNER_URL: 'http://a', REMOTE_SIGNER_CA_FILE: '/c' }, /must start with https/],
+    ])('refuses %o', (environment, message) => {
+      expect(() => readConfig(environment)).toThrow(message)
+      expect(() => readConfig(environment)).not.toThrow(/pw/)
+    })
+  })
+
   it('notes what it ignores, and names that are one letter off', () => {
-    const { warnings } = readConfig({ ...good, DATABASE: 'x', REMOTE_SIGNER_URL: 'http://x', POLL_INTERVALS: '3' })
+    const { warnings } = readConfig({ ...good, DATABASE: 'x', SENTRY_DSN: 'http://x', POLL_INTERVALS: '3' })
     expect(warnings.sort()).toEqual([
       'DATABASE is accepted and ignored',
       'POLL_INTERVALS is not a setting: did you mean POLL_INTERVAL?',
-      'REMOTE_SIGNER_URL is accepted and ignored',
+      'SENTRY_DSN is accepted and ignored',
     ])
   })
 })

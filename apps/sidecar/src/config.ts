@@ -104,10 +104,14 @@ export const SIDECAR_SETTINGS = {
     custom(parseClusterType, { description: 'kind of cluster this node is part of; OBOL', example: 'OBOL' }),
     'OBOL' as const,
   ),
-  OBOL_KEYSTORES_DIR: text({
-    description: "folder of the node's keystores and their passwords, as charon leaves it",
-    example: './.charon/validator_keys',
-  }),
+  OBOL_KEYSTORES_DIR: optional(
+    text({
+      description:
+        "folder of the node's keystores and their passwords, as charon leaves it; not with REMOTE_SIGNER_URL",
+      example: './.charon/validator_keys',
+    }),
+    'required without REMOTE_SIGNER_URL',
+  ),
   OBOL_KEYSTORES_DIR_TEMPLATE: optional(
     text({
       description: "path of one node's keystores below OBOL_KEYSTORES_DIR, with {node_index} in it",
@@ -150,6 +154,30 @@ export const SIDECAR_SETTINGS = {
   ),
   CONSENSUS_TIMEOUT: withDefault(seconds('seconds one request to the consensus node may take', '30'), 30),
   CONSENSUS_RETRY_TIMEOUT: withDefault(seconds('seconds to go on trying', '60'), 60),
+  REMOTE_SIGNER_URL: secret(
+    withDefault(
+      list(
+        url({
+          description:
+            'remote signers that hold the key shares (the API of Web3Signer), comma separated, tried in turn; credentials in a URL are sent as HTTP Basic authentication',
+          example: 'https://signer.example:9000',
+        }),
+      ),
+      [],
+      '',
+    ),
+  ),
+  REMOTE_SIGNER_TIMEOUT: withDefault(seconds('seconds one request to a remote signer may take', '10'), 10),
+  REMOTE_SIGNER_CA_FILE: optional(
+    text({ description: 'certificates (PEM) of the CA that signed those of the remote signers', example: './ca.pem' }),
+    "the system's",
+  ),
+  REMOTE_SIGNER_CERT_FILE: optional(
+    text({ description: 'client certificate (PEM) for the remote signers', example: './sidecar.pem' }),
+  ),
+  REMOTE_SIGNER_KEY_FILE: optional(
+    text({ description: 'private key (PEM, not encrypted) of the client certificate', example: './sidecar-key.pem' }),
+  ),
   SIDECAR_HOST: withDefault(
     text({ description: 'address /health, /ready and /metrics listen on', example: '0.0.0.0' }),
     '127.0.0.1',
@@ -167,8 +195,6 @@ export const SIDECAR_IGNORED = [
   'VERBOSE',
   'SENTRY_DSN',
   'SENTRY_ENVIRONMENT',
-  'REMOTE_SIGNER_URL',
-  'REMOTE_SIGNER_TIMEOUT',
   'EXECUTION_ENDPOINT',
   'EXECUTION_TIMEOUT',
   'EXECUTION_RETRY_TIMEOUT',
@@ -191,6 +217,20 @@ export interface ObolNodeSource {
   readonly nodeIndex: number | undefined
 }
 
+/** Where the key shares are when they are not here. */
+export interface RemoteSignerConfig {
+  readonly urls: readonly URL[]
+  readonly timeoutMs: number
+  /** Paths of PEM files; certificate and key are both there or neither. */
+  readonly tls: {
+    readonly caFile: string | undefined
+    readonly certFile: string | undefined
+    readonly keyFile: string | undefined
+  }
+  /** The cluster whose key shares count, and the places (from 0) of those to be used; none: the one its keys stand at. */
+  readonly obol: { readonly lockFile: string; readonly nodeIndexes: readonly number[] }
+}
+
 export interface SidecarConfig {
   readonly network: Network
   readonly relayer: {
@@ -208,7 +248,9 @@ export interface SidecarConfig {
     allowedVaults: readonly string[]
     journalFile: string
   }
+  /** No nodes where a remote signer holds the keys. */
   readonly obol: { nodes: readonly ObolNodeSource[]; lockHashes: readonly Uint8Array[] }
+  readonly remoteSigner: RemoteSignerConfig | undefined
   /** Undefined: the chain is not asked. */
   readonly consensus: { endpoints: readonly URL[]; timeoutMs: number; retryTimeoutMs: number } | undefined
   /** Undefined: nothing listens. */
@@ -242,6 +284,7 @@ export function readConfig(environment: Environment): { config: SidecarConfig; w
     lists: LISTS_OF[values.GENERATION],
     deposits: { allowedVaults: values.ALLOWED_VAULTS, journalFile: resolve(values.JOURNAL_FILE) },
     obol: { nodes: nodeSources(values), lockHashes: values.CLUSTER_LOCK_HASHES },
+    remoteSigner: remoteSignerOf(values),
     consensus:
       values.CONSENSUS_ENDPOINT.length === 0
         ? undefined
@@ -260,7 +303,7 @@ type Values = SettingsOf<typeof SIDECAR_SETTINGS>
 
 /** What is wrong between settings that are each fine alone. */
 function contradictions(values: Values): string[] {
-  const problems: string[] = []
+  const problems = remoteSignerProblems(values)
   const template = values.OBOL_KEYSTORES_DIR_TEMPLATE
   const indexes = values.OBOL_NODE_INDEXES
   if (values.OBOL_NODE_INDEX !== undefined && indexes.length > 0)
@@ -270,15 +313,63 @@ function contradictions(values: Values): string[] {
     problems.push('OBOL_KEYSTORES_DIR_TEMPLATE must contain {node_index}')
   if (template !== undefined && values.OBOL_NODE_INDEX === undefined && indexes.length === 0)
     problems.push('OBOL_KEYSTORES_DIR_TEMPLATE needs OBOL_NODE_INDEX or OBOL_NODE_INDEXES')
-  if (template === undefined && indexes.length > 1)
+  if (template === undefined && indexes.length > 1 && values.REMOTE_SIGNER_URL.length === 0)
     problems.push(
       'OBOL_NODE_INDEXES needs OBOL_KEYSTORES_DIR_TEMPLATE, for example OBOL_KEYSTORES_DIR_TEMPLATE=node{node_index}/validator_keys',
     )
   return problems
 }
 
+/** What is wrong with the settings of remote signers. */
+function remoteSignerProblems(values: Values): string[] {
+  const { REMOTE_SIGNER_URL: urls, REMOTE_SIGNER_CERT_FILE: cert, REMOTE_SIGNER_KEY_FILE: key } = values
+  const files = [values.REMOTE_SIGNER_CA_FILE, cert, key].filter((file) => file !== undefined)
+  const problems: string[] = []
+  if ((cert === undefined) !== (key === undefined))
+    problems.push('REMOTE_SIGNER_CERT_FILE and REMOTE_SIGNER_KEY_FILE belong together: set both or neither')
+  if (urls.length === 0) {
+    if (files.length > 0)
+      problems.push('REMOTE_SIGNER_CA_FILE, REMOTE_SIGNER_CERT_FILE, REMOTE_SIGNER_KEY_FILE need REMOTE_SIGNER_URL')
+    if (values.OBOL_KEYSTORES_DIR === undefined)
+      problems.push(
+        'OBOL_KEYSTORES_DIR is required, for example OBOL_KEYSTORES_DIR=./.charon/validator_keys, or REMOTE_SIGNER_URL where a remote signer holds the keys',
+      )
+    return problems
+  }
+  if (values.OBOL_KEYSTORES_DIR !== undefined)
+    problems.push('OBOL_KEYSTORES_DIR and REMOTE_SIGNER_URL are both set: keep the one that holds the key shares')
+  if (values.OBOL_KEYSTORES_DIR_TEMPLATE !== undefined)
+    problems.push('OBOL_KEYSTORES_DIR_TEMPLATE means nothing with REMOTE_SIGNER_URL: unset it')
+  if (values.OBOL_CLUSTER_LOCK_FILE === undefined)
+    problems.push(
+      'OBOL_CLUSTER_LOCK_FILE is required with REMOTE_SIGNER_URL, for example OBOL_CLUSTER_LOCK_FILE=./.charon/cluster-lock.json',
+    )
+  if (new Set(urls.map(({ host, pathname }) => `${host}${pathname}`)).size !== urls.length)
+    problems.push('REMOTE_SIGNER_URL names a signer twice')
+  if (files.length > 0 && !urls.some(({ protocol }) => protocol === 'https:'))
+    problems.push('REMOTE_SIGNER_URL must start with https:// where certificates are given')
+  return problems
+}
+
+function remoteSignerOf(values: Values): RemoteSignerConfig | undefined {
+  const { REMOTE_SIGNER_URL: urls, OBOL_CLUSTER_LOCK_FILE: lock, OBOL_NODE_INDEX: index } = values
+  if (urls.length === 0 || lock === undefined) return undefined
+  const path = (file: string | undefined) => (file === undefined ? undefined : resolve(file))
+  return {
+    urls,
+    timeoutMs: values.REMOTE_SIGNER_TIMEOUT * 1000,
+    tls: {
+      caFile: path(values.REMOTE_SIGNER_CA_FILE),
+      certFile: path(values.REMOTE_SIGNER_CERT_FILE),
+      keyFile: path(values.REMOTE_SIGNER_KEY_FILE),
+    },
+    obol: { lockFile: resolve(lock), nodeIndexes: index === undefined ? values.OBOL_NODE_INDEXES : [index] },
+  }
+}
+
 function nodeSources(values: Values): ObolNodeSource[] {
   const { OBOL_KEYSTORES_DIR: dir, OBOL_KEYSTORES_DIR_TEMPLATE: template, OBOL_CLUSTER_LOCK_FILE: lock } = values
+  if (dir === undefined) return []
   const indexes = values.OBOL_NODE_INDEXES.length > 0 ? values.OBOL_NODE_INDEXES : [values.OBOL_NODE_INDEX]
   return indexes.map((index) => ({
     keystoresDir:

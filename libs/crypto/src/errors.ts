@@ -16,5 +16,6 @@ export type CryptoErrorCode =
   | 'LENGTH_INVALID'
   | 'ECIES_KEY_INVALID'
   | 'ECIES_CIPHERTEXT_INVALID'
+  | 'SIGNATURE_INVALID'
 
 export class CryptoError extends CodedError<CryptoErrorCode> {}

@@ -7,8 +7,10 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { compileContract } from '../contracts/compile.ts'
-import { writeContract } from './transactions.ts'
+import type { Abi, Hex } from 'viem'
+import { isAddressEqual, parseEventLogs } from 'viem/utils'
+import { deployContract, type Outcome, readContract, writeContract } from './transactions.ts'
+import type { Approval } from './vault.ts'
 
 export interface Anvil extends AsyncDisposable {
   readonly url: string
@@ -23,9 +25,20 @@ export interface Anvil extends AsyncDisposable {
 }
 
 export interface Keeper {
-  readonly address: `0x${string}`
+  /** Checksummed. */
+  readonly address: Hex
+  readonly abi: Abi
   /** Announces an oracle config, mined at once. Returns the block. */
   setConfig(cid: string): Promise<number>
+  /** Replaces the oracles whose signatures count, and how many of them must sign. */
+  setOracles(oracles: readonly Hex[], minOracles: number): Promise<Outcome>
+  /** `validatorsMinOracles()` at the head; likewise `exitSignaturesNonces(vault)`. */
+  minOracles(): Promise<number>
+  nonce(vault: Hex): Promise<number>
+  /** `updateExitSignatures(vault, deadline, hash, signatures)`, sent by anvil's own account. */
+  update(vault: Hex, approval: Approval): Promise<Outcome>
+  /** Every accepted update of a vault's exit signatures, in order. */
+  updates(vault: Hex): Promise<{ caller: Hex; nonce: number; ipfsHash: string; blockNumber: number }[]>
 }
 
 /** The binary of the platform's package, undefined where there is none. */
@@ -127,15 +140,39 @@ function listeningPort(child: ChildProcess): Promise<number> {
 
 /** Puts our Keeper at the network's Keeper address. */
 export async function deployKeeper(anvil: Anvil, network: Pick<Network, 'keeper'>): Promise<Keeper> {
-  const address = toHex(network.keeper)
-  const { abi, runtimeCode } = compileContract('Keeper')
-  await anvil.rpc('anvil_setCode', address, runtimeCode)
+  const contract = await deployContract(anvil, 'Keeper', [], toHex(network.keeper))
+  const { address, abi } = contract
+  const write = (name: string, args: readonly unknown[]) => writeContract(anvil, contract, name, args)
+  const read = (name: string, args?: readonly unknown[]) => readContract(anvil, contract, name, args)
   return {
     address,
+    abi,
     async setConfig(cid) {
-      const outcome = await writeContract(anvil, { address, abi }, 'updateConfig', [cid])
-      if (!outcome.ok) throw new Error('updateConfig failed')
+      const outcome = await write('updateConfig', [cid])
+      if (!outcome.ok) throw new Error(`updateConfig failed: ${outcome.error}`)
       return outcome.blockNumber
     },
+    setOracles: (oracles, minOracles) => write('setOracles', [oracles, minOracles]),
+    minOracles: async () => Number(await read('validatorsMinOracles')),
+    nonce: async (vault) => Number(await read('exitSignaturesNonces', [vault])),
+    update: (vault, { ipfsHash, deadline, signatures }) =>
+      write('updateExitSignatures', [vault, deadline, ipfsHash, signatures]),
+    async updates(vault) {
+      const filter = { address, fromBlock: '0x0', toBlock: 'latest' }
+      const logs = (await anvil.rpc('eth_getLogs', filter)) as Parameters<typeof parseEventLogs>[0]['logs']
+      const all = parseEventLogs({ abi, logs, eventName: 'ExitSignaturesUpdated' }) as unknown as RawUpdate[]
+      const own = all.filter(({ args }) => isAddressEqual(args.vault, vault))
+      return own.map(({ args, blockNumber }) => ({
+        caller: args.caller,
+        nonce: Number(args.nonce),
+        ipfsHash: args.exitSignaturesIpfsHash,
+        blockNumber: Number(blockNumber),
+      }))
+    },
   }
+}
+
+interface RawUpdate {
+  args: { caller: Hex; vault: Hex; nonce: bigint; exitSignaturesIpfsHash: string }
+  blockNumber: Hex
 }

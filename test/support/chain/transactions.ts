@@ -62,8 +62,9 @@ export async function readContract(
   anvil: Anvil,
   contract: { address: Hex; abi: Abi },
   functionName: string,
+  args: readonly unknown[] = [],
 ): Promise<unknown> {
-  const call = { to: contract.address, data: encodeFunctionData({ abi: contract.abi, functionName }) }
+  const call = { to: contract.address, data: encodeFunctionData({ abi: contract.abi, functionName, args }) }
   const data = (await anvil.rpc('eth_call', call, 'latest')) as Hex
   return decodeFunctionResult({ abi: contract.abi, functionName, data })
 }

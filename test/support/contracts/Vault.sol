@@ -12,10 +12,21 @@ interface IDepositContract {
     function get_deposit_root() external view returns (bytes32);
 }
 
+interface IKeeper {
+    function approveValidators(
+        bytes32 validatorsRegistryRoot,
+        bytes calldata validators,
+        string calldata exitSignaturesIpfsHash,
+        uint256 deadline,
+        bytes calldata oraclesSignatures
+    ) external;
+}
+
 /// What a vault checks of the validators manager's signature and does with the validators it covers: for tests only.
 ///
 /// Anybody may call; the signature alone decides. It is over (root, validators): for a registration the deposit contract's
-/// current root, so any deposit in between makes it worthless; for all else the nonce, so it counts once.
+/// current root, so any deposit in between makes it worthless; for all else the nonce, so it counts once. A vault with a Keeper
+/// registers nothing that the oracles have not approved as well.
 contract Vault {
     event ValidatorRegistered(bytes publicKey, uint256 amount);
     event ValidatorFunded(bytes publicKey, uint256 amount);
@@ -23,6 +34,7 @@ contract Vault {
     event ValidatorConsolidationSubmitted(bytes sourcePublicKey, bytes targetPublicKey);
 
     error InvalidRegistryRoot();
+    error ApprovalMissing();
     error InvalidSignature();
     error InvalidLength();
     error InvalidAmount();
@@ -43,13 +55,16 @@ contract Vault {
 
     IDepositContract public immutable validatorsRegistry;
     address public immutable validatorsManager;
+    /// Zero: registrations need no oracles.
+    IKeeper public immutable keeper;
     uint256 public validatorsManagerNonce;
     /// By keccak256 of the key: those registered here as type 0x02, which alone can be funded.
     mapping(bytes32 => bool) private compounding;
 
-    constructor(IDepositContract depositContract, address manager) {
+    constructor(IDepositContract depositContract, address manager, IKeeper approver) {
         validatorsRegistry = depositContract;
         validatorsManager = manager;
+        keeper = approver;
     }
 
     receive() external payable {}
@@ -57,6 +72,26 @@ contract Vault {
     function registerValidators(bytes32 validatorsRegistryRoot, bytes calldata validators, bytes calldata signature)
         external
     {
+        require(address(keeper) == address(0), ApprovalMissing());
+        register(validatorsRegistryRoot, validators, signature);
+    }
+
+    /// The same with what the oracles have signed.
+    function registerApprovedValidators(
+        bytes32 validatorsRegistryRoot,
+        bytes calldata validators,
+        bytes calldata signature,
+        string calldata exitSignaturesIpfsHash,
+        uint256 deadline,
+        bytes calldata oraclesSignatures
+    ) external {
+        keeper.approveValidators(
+            validatorsRegistryRoot, validators, exitSignaturesIpfsHash, deadline, oraclesSignatures
+        );
+        register(validatorsRegistryRoot, validators, signature);
+    }
+
+    function register(bytes32 validatorsRegistryRoot, bytes calldata validators, bytes calldata signature) private {
         require(validatorsRegistryRoot == validatorsRegistry.get_deposit_root(), InvalidRegistryRoot());
         useSignature(validatorsRegistryRoot, validators, signature);
         // The length alone tells the types apart, so it must be a multiple of one of them only; 0 is of both.

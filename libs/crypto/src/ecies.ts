@@ -5,7 +5,7 @@
  *     ciphertext = E (65) ++ nonce (16) ++ tag (16) ++ AES-256-GCM(key, nonce, data)
  *
  * Two implementations, each reads the other: `fast` on the native secp256k1 binding and `node:crypto`, `plain` on eciesjs. Both packages are
- * loaded only when asked for: the sidecar encrypts nothing and installs neither.
+ * loaded only when asked for: the sidecar encrypts nothing and installs neither. `decryptEcies` needs neither.
  */
 
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
@@ -107,6 +107,32 @@ function symmetricKey(ephemeral: Uint8Array, shared: Uint8Array): Uint8Array {
   return new Uint8Array(hkdfSync('sha256', Buffer.concat([ephemeral, shared]), EMPTY, EMPTY, 32))
 }
 
+/** The shared point of a 65-byte public key and a secret key, 65 bytes uncompressed. */
+type Ecdh = (publicKey: Uint8Array, secretKey: Uint8Array) => Uint8Array
+
+function decryptWith(ecdh: Ecdh, secretKey: Uint8Array, ciphertext: Uint8Array): Uint8Array {
+  if (ciphertext.length < HEADER_BYTES || ciphertext[0] !== UNCOMPRESSED) throw ciphertextInvalid()
+  try {
+    const ephemeral = ciphertext.subarray(0, KEY_BYTES)
+    const nonce = ciphertext.subarray(KEY_BYTES, KEY_BYTES + NONCE_BYTES)
+    const key = symmetricKey(ephemeral, ecdh(ephemeral, secretKey))
+    const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES })
+    decipher.setAuthTag(ciphertext.subarray(KEY_BYTES + NONCE_BYTES, HEADER_BYTES))
+    return new Uint8Array(Buffer.concat([decipher.update(ciphertext.subarray(HEADER_BYTES)), decipher.final()]))
+  } catch {
+    throw ciphertextInvalid()
+  }
+}
+
+/**
+ * Decrypts without any package but @noble/curves, for programs that are bundled into one file; some milliseconds a message.
+ *
+ * @throws {CryptoError} ECIES_CIPHERTEXT_INVALID, the same for whatever is wrong
+ */
+export function decryptEcies(secretKey: Uint8Array, ciphertext: Uint8Array): Uint8Array {
+  return decryptWith((publicKey, secret) => secp256k1.getSharedSecret(secret, publicKey, false), secretKey, ciphertext)
+}
+
 /**
  * ECIES on the native secp256k1 binding, about 0.25 ms a message; where the binding is not available, {@link createPlainEcies}.
  *
@@ -140,19 +166,7 @@ export function createFastEcies(load: () => unknown = loadBinding): Ecies {
       cipher.final()
       return new Uint8Array(Buffer.concat([ephemeral, nonce, cipher.getAuthTag(), encrypted]))
     },
-    decrypt(secretKey, ciphertext) {
-      if (ciphertext.length < HEADER_BYTES || ciphertext[0] !== UNCOMPRESSED) throw ciphertextInvalid()
-      try {
-        const ephemeral = ciphertext.subarray(0, KEY_BYTES)
-        const nonce = ciphertext.subarray(KEY_BYTES, KEY_BYTES + NONCE_BYTES)
-        const key = symmetricKey(ephemeral, ecdh(ephemeral, secretKey))
-        const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES })
-        decipher.setAuthTag(ciphertext.subarray(KEY_BYTES + NONCE_BYTES, HEADER_BYTES))
-        return new Uint8Array(Buffer.concat([decipher.update(ciphertext.subarray(HEADER_BYTES)), decipher.final()]))
-      } catch {
-        throw ciphertextInvalid()
-      }
-    },
+    decrypt: (secretKey, ciphertext) => decryptWith(ecdh, secretKey, ciphertext),
   }
 }
 

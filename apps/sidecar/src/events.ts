@@ -16,6 +16,8 @@ import {
   type Refusal,
   type RelayerRequest,
   SIDECAR_METRICS,
+  SIGNER_OUTCOMES,
+  type SignerOutcome,
 } from './metrics.ts'
 
 export { SIDECAR_METRICS } from './metrics.ts'
@@ -101,6 +103,28 @@ export function createEvents(logger: Logger) {
       logger.info(
         { list: `GET /${list}` },
         isOn ? 'relayer knows long polling' : 'relayer does not know long polling: it is polled',
+      ),
+
+    // Remote signers
+    signerAsked(outcome: SignerOutcome, seconds: number): void {
+      metrics.count('dvt_sidecar_remote_signer_requests_total', { outcome })
+      metrics.observe('dvt_sidecar_remote_signer_seconds', seconds)
+    },
+    signerLeft: (host: string, problem: string) =>
+      logger.warn({ host, problem }, 'remote signer is left alone for a while'),
+    signerBack: (host: string) => logger.info({ host }, 'remote signer is back'),
+    signerFound: (host: string, keys: number) => logger.info({ host, keys }, 'remote signer lists its keys'),
+    /** Told once for each outcome and what was wanted. */
+    notSigned: (outcome: Exclude<SignerOutcome, 'ok'>, detail: string, validatorIndexes: readonly number[]) =>
+      logger.warn(
+        {
+          outcome,
+          meaning: SIGNER_OUTCOMES[outcome],
+          detail,
+          count: validatorIndexes.length,
+          validator_indexes: shown(validatorIndexes),
+        },
+        'remote signer gives no signature that can be used: nothing is posted',
       ),
 
     // The deposit journal

@@ -4,12 +4,33 @@ import { HTTP_OUTCOMES } from '@dvt-relayer/common/http-client.ts'
 import type { MetricDefinitions } from '@dvt-relayer/common/metrics.ts'
 
 /** What the sidecar depends on, as `/ready` names it. */
-export const CHECKS = ['keys', 'relayer', 'network', 'journal', 'consensus'] as const
+export const CHECKS = ['keys', 'relayer', 'network', 'journal', 'consensus', 'signer'] as const
 export type Check = (typeof CHECKS)[number]
 
 /** What is asked of the relayer. */
 export const RELAYER_REQUESTS = ['info', 'exits', 'validators', 'exit_signature', 'signatures'] as const
 export type RelayerRequest = (typeof RELAYER_REQUESTS)[number]
+
+/** How a remote signer answers a request for a signature, and what that means for whoever reads it in the log. */
+export const SIGNER_OUTCOMES = {
+  ok: 'a signature that verifies',
+  unknown_key: 'the remote signer does not hold this key any more (404): load it there again',
+  refused: 'the remote signer refuses to sign this (412): its slashing protection or its own rules forbid it',
+  bad_request:
+    'the remote signer does not understand the request (400): does it know this network, exits and deposits?',
+  unauthorized:
+    'the remote signer does not let this sidecar in (401, 403): credentials in REMOTE_SIGNER_URL, or the client certificate',
+  server_error: 'the remote signer fails (5xx): its own log says why',
+  status: 'the remote signer answers with a status that the signing API does not have: is REMOTE_SIGNER_URL right?',
+  invalid: 'the answer is no signature: is REMOTE_SIGNER_URL that of a remote signer?',
+  too_large: 'the answer is far longer than a signature: is REMOTE_SIGNER_URL that of a remote signer?',
+  wrong_signature:
+    'the signature is not that of the key share that was asked: nothing is posted; the remote signer holds another key under this name, or is damaged',
+  timeout: 'the remote signer has not answered within REMOTE_SIGNER_TIMEOUT',
+  unreachable: 'no connection to the remote signer',
+  tls: 'no TLS connection to the remote signer: certificates, or the host name',
+} as const
+export type SignerOutcome = keyof typeof SIGNER_OUTCOMES
 
 /** What is signed. */
 export const KINDS = ['exit', 'deposit'] as const
@@ -94,6 +115,16 @@ export const SIDECAR_METRICS = {
     help: 'Duration of requests to the relayer; those for lists include the time they wait for news',
     labels: { request: RELAYER_REQUESTS },
     buckets: [0.005, 0.02, 0.1, 0.5, 2, 10, 30],
+  },
+  dvt_sidecar_remote_signer_requests_total: {
+    type: 'counter',
+    help: 'Requests for a signature to remote signers, by outcome',
+    labels: { outcome: Object.keys(SIGNER_OUTCOMES) },
+  },
+  dvt_sidecar_remote_signer_seconds: {
+    type: 'histogram',
+    help: 'Duration of requests for a signature to remote signers',
+    buckets: [0.005, 0.02, 0.1, 0.5, 2, 10],
   },
   dvt_sidecar_sign_seconds: {
     type: 'histogram',

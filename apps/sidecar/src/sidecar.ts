@@ -75,6 +75,7 @@ async function compose(
   const unused = new Set<Check>()
   if (!signsDeposits) unused.add('journal')
   if (config.consensus === undefined) unused.add('consensus')
+  if (config.remoteSigner === undefined) unused.add('signer')
   const health = createHealth(
     CHECKS.filter((check) => !unused.has(check)),
     events,

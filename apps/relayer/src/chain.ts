@@ -38,6 +38,9 @@ export function createChain(config: RelayerConfig, crypto: CryptoPool, events: E
       return publicKeys.map((key) => known.has(toHex(key)))
     },
     findValidators: (publicKeys) => withTimeout(consensus.findValidators(publicKeys), REQUEST_PATIENCE_MS),
+    // Nobody waits for these: the client's own limits are enough.
+    finalizedRoot: consensus.finalizedRoot,
+    findFinalized: consensus.findFinalized,
   }
   const oracleSets: Context['chain']['oracleSets'] = {
     async newest(from) {

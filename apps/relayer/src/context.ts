@@ -21,6 +21,10 @@ export interface ValidatorRegistry {
   /** The validators of these keys in the head state, by lower-case hex. */
   findValidators(publicKeys: readonly Uint8Array[]): Promise<Map<string, ChainValidator>>
 }
+  /** The root of the newest finalized state. */
+  finalizedRoot(): Promise<string>
+  /** The validators of these keys in the finalized state of this root, by lower-case hex. */
+  findFinalized(publicKeys: readonly Uint8Array[], root: string): Promise<Map<string, ChainValidator>>
 
 /** What the Keeper says of an oracle config: its CID, the block of the event and that block's time (Unix seconds). */
 export interface AnnouncedConfig {
@@ -47,7 +51,7 @@ export interface Vault {
 export interface Context {
   readonly config: RelayerConfig
   readonly db: Database
-  readonly queue: Pick<JobQueue, 'add'>
+  readonly queue: Pick<JobQueue, 'add' | 'counts'>
   readonly chain: {
     readonly registry: ValidatorRegistry
     readonly oracleSets: OracleSetSource

@@ -16,7 +16,9 @@ const Header = Type.Object({
     header: Type.Object({ message: Type.Object({ slot: decimal, state_root: hex(32) }) }),
   }),
 })
-const Root = Type.Object({ data: Type.Object({ root: hex(32) }) })
+/** What a node says of the state it answers from; nodes of old leave it out. */
+const standing = { execution_optimistic: Type.Optional(Type.Boolean()), finalized: Type.Optional(Type.Boolean()) }
+const Root = Type.Object({ ...standing, data: Type.Object({ root: hex(32) }) })
 const ValidatorItem = Type.Object({
   index: decimal,
   balance: decimal,
@@ -24,7 +26,7 @@ const ValidatorItem = Type.Object({
   validator: Type.Object({ pubkey: hex(48), withdrawal_credentials: hex(32), effective_balance: decimal }),
 })
 const OneValidator = Type.Object({ data: ValidatorItem })
-const ManyValidators = Type.Object({ data: Type.Array(ValidatorItem) })
+const ManyValidators = Type.Object({ ...standing, data: Type.Array(ValidatorItem) })
 const PendingDeposits = Type.Object({
   data: Type.Array(
     Type.Object({
@@ -83,6 +85,20 @@ function parseUint64(text: string, what: string): bigint {
   return value
 }
 
+/** @throws {ChainError} CONSENSUS_INVALID when the node itself does not vouch for the state it answered from */
+function assertFinal({
+  execution_optimistic: isOptimistic,
+  finalized,
+}: Pick<Static<typeof Root>, 'execution_optimistic' | 'finalized'>) {
+  if (isOptimistic === true)
+    throw new ChainError(
+      'CONSENSUS_INVALID',
+      'the consensus node has not verified its finalized state (execution_optimistic): its execution node is behind or away',
+    )
+  if (finalized === false)
+    throw new ChainError('CONSENSUS_INVALID', 'the consensus node says that its finalized state is not finalized')
+}
+
 function toValidator({ index, balance, status, validator }: Static<typeof ValidatorItem>): ChainValidator {
   return {
     index: parseDecimal(index, 'validator index'),
@@ -100,17 +116,54 @@ export function createBeaconApi(http: HttpAsk, signal?: AbortSignal) {
   const statePath = (state: string) => `/eth/v1/beacon/states/${state}`
   let postRefused = false
 
-  async function byGet(state: string, ids: readonly string[]): Promise<ChainValidator[]> {
+  type Check = (answer: Static<typeof ManyValidators>) => void
+
+  async function byGet(state: string, ids: readonly string[], check: Check): Promise<ChainValidator[]> {
     const found: ChainValidator[] = []
     for (let from = 0; from < ids.length; from += GET_IDS) {
       const query = { id: ids.slice(from, from + GET_IDS).join(',') }
       const path = `${statePath(state)}/validators`
-      found.push(...(await http.json({ ...common, path, query }, ManyValidators)).data.map(toValidator))
+      const answer = await http.json({ ...common, path, query }, ManyValidators)
+      check(answer)
+      found.push(...answer.data.map(toValidator))
+    }
+    return found
+  }
+
+  /** `POST …/states/{state}/validators` in chunks; with `GET` at nodes that know no POST. */
+  async function validators(state: string, ids: readonly string[], check: Check = () => {}): Promise<ChainValidator[]> {
+    const found: ChainValidator[] = []
+    for (let from = 0; from < ids.length; from += POST_IDS) {
+      const chunk = ids.slice(from, from + POST_IDS)
+      if (postRefused) {
+        found.push(...(await byGet(state, chunk, check)))
+        continue
+      }
+      const path = `${statePath(state)}/validators`
+      try {
+        const request = { ...common, method: 'POST' as const, path, body: { ids: chunk }, idempotent: true }
+        const answer = await http.json({ ...request, maxBytes: LARGE }, ManyValidators)
+        check(answer)
+        found.push(...answer.data.map(toValidator))
+      } catch (error) {
+        if (!isStatus(error, 404, 405)) throw error
+        found.push(...(await byGet(state, chunk, check)))
+        postRefused = true
+      }
     }
     return found
   }
 
   return {
+    validators: (state: string, ids: readonly string[]) => validators(state, ids),
+    /** The same of a finalized state. @throws {ChainError} CONSENSUS_INVALID when the node says that it is not */
+    finalValidators: (state: string, ids: readonly string[]) => validators(state, ids, assertFinal),
+    /** The root of the newest finalized state. @throws {ChainError} CONSENSUS_INVALID when the node says that it is not */
+    async finalizedRoot(): Promise<string> {
+      const answer = await http.json({ ...common, path: `${statePath('finalized')}/root` }, Root)
+      assertFinal(answer)
+      return answer.data.root.toLowerCase()
+    },
     /** `GET /eth/v1/beacon/genesis` */
     async genesis() {
       const { data } = await http.json({ ...common, path: '/eth/v1/beacon/genesis' }, Genesis)
@@ -147,27 +200,6 @@ export function createBeaconApi(http: HttpAsk, signal?: AbortSignal) {
         throw error
       }
       throw new ChainError('CONSENSUS_INVALID', 'the consensus node answers with another validator than was asked for')
-    },
-    /** `POST …/states/{state}/validators` in chunks; with `GET` at nodes that know no POST. */
-    async validators(state: string, ids: readonly string[]): Promise<ChainValidator[]> {
-      const found: ChainValidator[] = []
-      for (let from = 0; from < ids.length; from += POST_IDS) {
-        const chunk = ids.slice(from, from + POST_IDS)
-        if (postRefused) {
-          found.push(...(await byGet(state, chunk)))
-          continue
-        }
-        const path = `${statePath(state)}/validators`
-        try {
-          const request = { ...common, method: 'POST' as const, path, body: { ids: chunk }, idempotent: true }
-          found.push(...(await http.json({ ...request, maxBytes: LARGE }, ManyValidators)).data.map(toValidator))
-        } catch (error) {
-          if (!isStatus(error, 404, 405)) throw error
-          found.push(...(await byGet(state, chunk)))
-          postRefused = true
-        }
-      }
-      return found
     },
     /** `GET …/states/{state}/pending_deposits`, in the order of the queue. */
     async pendingDeposits(state: string) {

@@ -44,6 +44,14 @@ export interface ConsensusClient {
   syncing(): Promise<{ isSyncing: boolean; distance: number }>
   /** The validators the state has of these keys (48 bytes each), by lower-case hex. */
   findValidators(publicKeys: readonly Uint8Array[], state?: string): Promise<Map<string, ChainValidator>>
+  /** The root of the newest finalized state. @throws {ChainError} CONSENSUS_INVALID when the node does not vouch for it */
+  finalizedRoot(): Promise<string>
+  /**
+   * The validators that the finalized state of this root has of these keys, by lower-case hex.
+   *
+   * @throws {ChainError} CONSENSUS_INVALID when the node does not vouch for it, or has moved on to another one
+   */
+  findFinalized(publicKeys: readonly Uint8Array[], root: string): Promise<Map<string, ChainValidator>>
   /** The validator at this index, undefined when the state has none. */
   findValidatorByIndex(index: number, state?: string): Promise<ChainValidator | undefined>
   /** The next validator index; read anew only when the head has changed. Concurrent calls share one reading. */
@@ -119,6 +127,16 @@ export function createConsensusClient(options: ConsensusOptions): ConsensusClien
     head: api.head,
     syncing: api.syncing,
     findValidators,
+    finalizedRoot: api.finalizedRoot,
+    async findFinalized(publicKeys, root) {
+      const keys = new Set(publicKeys.map((key) => toHex(key)))
+      // A root means one state for ever; nodes that know none by root are asked by name, and again whether it still means that state.
+      const isKnown = (await api.stateRoot(root)) === root
+      const found = byKey(await api.finalValidators(isKnown ? root : 'finalized', [...keys]), keys)
+      if (!isKnown && (await api.finalizedRoot()) !== root)
+        throw new ChainError('CONSENSUS_INVALID', 'the finalized state moved on while it was read')
+      return found
+    },
     findValidatorByIndex: (index, state = 'head') => api.validator(state, index),
     nextValidatorIndex: async () => (await read()).view,
     async findKnown(publicKeys) {

@@ -328,3 +328,54 @@ describe('known keys', () => {
     expect(await client.findKnown([])).toEqual(new Map())
   })
 })
+
+describe('the finalized state', () => {
+  it('has what is final, read by its root or by its name', async () => {
+    for (const quirks of [{}, { noStateRoots: true }, { noPost: true }]) {
+      await using beacon = await startBeacon({ network, quirks })
+      const { client } = clientOf([beacon])
+      const [settled, fresh] = [depositAt(0).publicKey, depositAt(1).publicKey]
+      const index = beacon.addValidators(settled)
+      const before = await client.finalizedRoot()
+      beacon.finalize()
+      beacon.addValidators(fresh)
+      const root = await client.finalizedRoot()
+      expect(root).not.toBe(before)
+      const found = await client.findFinalized([settled, fresh], root)
+      expect([...found]).toEqual([[toHex(settled), expect.objectContaining({ index })]])
+      // Nodes of old say nothing of what their states are.
+      beacon.setStanding({})
+      expect(await client.findFinalized([settled], await client.finalizedRoot())).toEqual(found)
+    }
+  })
+
+  it('is not believed where the node does not vouch for it', async () => {
+    for (const quirks of [{}, { noPost: true }]) {
+      await using beacon = await startBeacon({ network, quirks })
+      const { client } = clientOf([beacon])
+      const root = await client.finalizedRoot()
+      for (const standing of [{ execution_optimistic: true, finalized: true }, { finalized: false }]) {
+        beacon.setStanding(standing)
+        await expect(client.finalizedRoot()).rejects.toMatchObject({ code: 'CONSENSUS_INVALID' })
+        await expect(client.findFinalized([madeUpKey(1)], root)).rejects.toMatchObject({ code: 'CONSENSUS_INVALID' })
+      }
+      beacon.setStanding(undefined)
+      expect((await client.findFinalized([madeUpKey(1)], root)).size).toBe(1)
+    }
+  })
+
+  it('is not taken for another one, nor the head for it', async () => {
+    await using beacon = await startBeacon({ network, quirks: { noStateRoots: true } })
+    const { client } = clientOf([beacon])
+    const root = await client.finalizedRoot()
+    beacon.advance()
+    beacon.finalize()
+    await expect(client.findFinalized([madeUpKey(1)], root)).rejects.toMatchObject({ code: 'CONSENSUS_INVALID' })
+    await using other = await startBeacon({ network })
+    other.advance()
+    const head = (await clientOf([other]).client.head()).stateRoot
+    await expect(clientOf([other]).client.findFinalized([madeUpKey(1)], head)).rejects.toMatchObject({
+      code: 'CONSENSUS_INVALID',
+    })
+  })
+})

@@ -42,6 +42,10 @@ export interface Beacon extends HttpStandIn {
   advance(): void
   /** Drops the newest heads: what they added is gone, and the next head has another root. */
   reorg(heads: number): void
+  /** Makes the state so many heads behind the head the finalized one (unless a later one is). Before that it is the first of all. */
+  finalize(behind?: number): void
+  /** Says this of its finalized states from now on: `{}` nothing, undefined the truth. */
+  setStanding(standing: { execution_optimistic?: boolean; finalized?: boolean } | undefined): void
   /** Claims another genesis from now on (undefined: the network's own). */
   setGenesis(validatorsRoot: Uint8Array | undefined): void
   /** The head's root. */
@@ -57,21 +61,33 @@ export async function startBeacon(options: BeaconOptions): Promise<Beacon> {
   const registry = createBeaconRegistry(network.name, options.validators ?? 100)
   const { head } = registry
   let genesisRoot: Uint8Array | undefined
+  let finalized = head()
+  let standing: Parameters<Beacon['setStanding']>[0]
 
   function findState(id: string): State | undefined {
     if (id === 'head') return head()
-    if (id.startsWith('0x'))
-      return quirks.noStateRoots ? undefined : registry.findState((state) => state.stateRoot === id)
+    if (id === 'finalized') return finalized
+    if (id.startsWith('0x')) {
+      if (quirks.noStateRoots) return undefined
+      return id === finalized.stateRoot ? finalized : registry.findState((state) => state.stateRoot === id)
+    }
     return registry.findState((state) => String(state.slot) === id)
+  }
+
+  /** An answer from a state. */
+  function from(state: State, data: unknown): StandInAnswer {
+    const isFinal = state.slot <= finalized.slot
+    const said = isFinal && standing !== undefined ? standing : { execution_optimistic: false, finalized: isFinal }
+    return { status: 200, body: { ...said, data } }
   }
 
   function answerState(state: State, rest: string, request: StandInRequest): StandInAnswer {
     const one = /^validators\/([^/]+)$/.exec(rest)
-    if (rest === 'root') return ok({ root: state.stateRoot })
-    if (rest === 'pending_deposits') return ok(state.pending.map(depositJson))
+    if (rest === 'root') return from(state, { root: state.stateRoot })
+    if (rest === 'pending_deposits') return from(state, state.pending.map(depositJson))
     if (one !== null) {
       const found = registry.find(state, one[1] ?? '')
-      return found === undefined ? notFound('validator not found') : ok(validatorJson(found))
+      return found === undefined ? notFound('validator not found') : from(state, validatorJson(found))
     }
     if (rest !== 'validators') return notFound('no such path')
     if (request.method === 'POST' && quirks.noPost)
@@ -81,7 +97,7 @@ export async function startBeacon(options: BeaconOptions): Promise<Beacon> {
         ? (request.body as { ids?: string[] }).ids
         : request.query.getAll('id').flatMap((list) => list.split(','))
     const found = new Map((ids ?? []).flatMap((id) => registry.find(state, id) ?? []).map((one) => [one.index, one]))
-    return ok([...found.values()].map(validatorJson))
+    return from(state, [...found.values()].map(validatorJson))
   }
 
   function answer(request: StandInRequest): StandInAnswer {
@@ -136,6 +152,13 @@ export async function startBeacon(options: BeaconOptions): Promise<Beacon> {
     processDeposits: (count = head().pending.length, isValid = () => true) => registry.processDeposits(count, isValid),
     advance: registry.advance,
     reorg: registry.reorg,
+    finalize(behind = 0) {
+      const state = registry.findState(({ slot }) => slot <= head().slot - behind)
+      if (state !== undefined && state.slot > finalized.slot) finalized = state
+    },
+    setStanding(next) {
+      standing = next
+    },
     setGenesis(validatorsRoot) {
       genesisRoot = validatorsRoot
     },

@@ -11,7 +11,7 @@ import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { DatabaseError } from '@dvt-relayer/db/errors.ts'
 import { readConfig } from './config.ts'
-import { createToken } from './http/auth.ts'
+import { createToken, TOKEN_NAME } from './http/auth.ts'
 import { openDatabase, startRelayer } from './relayer.ts'
 import { releaseKey } from './services/release.ts'
 import { forgetSealed } from './services/vault.ts'
@@ -70,7 +70,7 @@ function token(args: readonly string[]): number {
     options: { name: { type: 'string' }, role: { type: 'string' }, for: { type: 'string', default: '*' } },
   })
   const role = ROLES.find((candidate) => candidate === values.role)
-  if (values.name === undefined || !/^[A-Za-z0-9._-]{1,64}$/.test(values.name))
+  if (values.name === undefined || !TOKEN_NAME.test(values.name))
     throw new BootError('USAGE', `--name must be 1 to 64 letters, digits, dots, dashes or underscores\n\n${USAGE}`)
   if (role === undefined) throw new BootError('USAGE', `--role must be one of ${ROLES.join(', ')}\n\n${USAGE}`)
   const made = createToken(values.name, role, values.for)

@@ -14,6 +14,8 @@ const ROUTES = [
   '/validators',
   '/exits',
   '/exit-signature',
+  '/oracles/:oracle/exit-shares',
+  '/validators/:public_key/oracle-shares',
   '/register',
   '/fund',
   '/withdraw',
@@ -40,8 +42,8 @@ export const RELAYER_METRICS = {
   },
   dvt_relayer_auth_refused_total: {
     type: 'counter',
-    help: 'requests refused for their token',
-    labels: { reason: ['missing', 'unknown', 'role', 'binding'] },
+    help: 'requests refused for their token or signature',
+    labels: { reason: ['missing', 'unknown', 'role', 'binding', 'signature', 'time', 'replay'] },
   },
   dvt_relayer_exits_requested_total: { type: 'counter', help: 'exits made for operators' },
   dvt_relayer_exits_superseded_total: { type: 'counter', help: 'exits whose validator index changed' },
@@ -110,7 +112,11 @@ export function createEvents(logger: Logger) {
       metrics.count('dvt_relayer_http_requests_total', { route: label, status: `${Math.floor(status / 100)}xx` })
       if (seconds !== undefined) metrics.observe('dvt_relayer_http_request_seconds', seconds, { route: label })
     },
-    authRefused(reason: 'missing' | 'unknown' | 'role' | 'binding', route: string, name: string | undefined) {
+    authRefused(
+      reason: 'missing' | 'unknown' | 'role' | 'binding' | 'signature' | 'time' | 'replay',
+      route: string,
+      name: string | undefined,
+    ) {
       metrics.count('dvt_relayer_auth_refused_total', { reason })
       logger.warn({ reason, route, ...(name === undefined ? {} : { token_name: name }) }, 'request refused')
     },

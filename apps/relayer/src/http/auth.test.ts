@@ -3,13 +3,14 @@ import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import type { FastifyRequest } from 'fastify'
 import { describe, expect, it } from 'vitest'
 import { createEvents } from '../events.ts'
-import { createAuth, createToken, parseTokens } from './auth.ts'
+import { createAuth, createToken, parseTokens, signingOracle } from './auth.ts'
 
 const vault = '0x8ae5c1046158526cf236f74d8fb88fabe2e94aca'
 const operator = createToken('operator-1', 'operator', vault)
 const sidecar = createToken('node-2', 'sidecar', '2,3')
 const admin = createToken('root', 'admin', '*')
-const file = [`# our tokens`, '', operator.line, `${sidecar.line}  # second node`, admin.line].join('\n')
+const oracle = createToken('oracle-1', 'oracle', `${vault},0x${'22'.repeat(20)}`)
+const file = [`# our tokens`, '', operator.line, `${sidecar.line}  # second node`, admin.line, oracle.line].join('\n')
 
 const auth = createAuth(parseTokens(file, 'tokens'), createEvents(silentLogger))
 const request = (authorization?: string) => ({ headers: { authorization } }) as unknown as FastifyRequest
@@ -49,6 +50,23 @@ describe('tokens', () => {
     )
   })
 
+  it('binds an oracle to its addresses, and to no vault', () => {
+    const caller = auth.authenticate(request(`Bearer ${oracle.token}`), ['oracle'], '/oracles')
+    expect(caller).toMatchObject({ role: 'oracle', vaults: undefined, shareIndexes: undefined })
+    for (const own of [vault, `0x${'22'.repeat(20)}`])
+      expect(() => auth.assertOracle(caller, fromHex(own, 20), '/oracles')).not.toThrow()
+    const refusal = expect.objectContaining({ code: 'TOKEN_BINDING' })
+    expect(() => auth.assertOracle(caller, new Uint8Array(20).fill(0x33), '/oracles')).toThrow(refusal)
+    expect(() => auth.assertOracle(signingOracle(new Uint8Array(20)), fromHex(vault, 20), '/oracles')).toThrow(refusal)
+  })
+
+  it('takes no signed request where a token is wanted', () => {
+    for (const header of ['Oracle x', `oracle 1732147200:${'ab'.repeat(16)}:${'cd'.repeat(65)}`])
+      expect(() => auth.authenticate(request(header), ['operator', 'oracle'], '/validators')).toThrow(
+        expect.objectContaining({ code: 'REQUEST_SIGNATURE_ROUTE' }),
+      )
+  })
+
   it('is open where no tokens are set', () => {
     expect(createAuth(undefined, createEvents(silentLogger)).authenticate(request(), ['operator'], '/').name).toBeNull()
   })
@@ -68,6 +86,11 @@ describe('tokens', () => {
     const typo = `g operator 0x8ae5c1046158526Cf236f74D8FB88fabE2E94ACa sha256:${'3'.repeat(64)}`
     expect(() => parseTokens(typo, 'tokens')).toThrow(/line 1.*checksums/)
     expect(() => parseTokens('# nothing\n', 'tokens')).toThrow('nobody could call')
+    for (const name of ['vault:0x00', 'rotation:', 'a/b', '"', 'ä', 'x'.repeat(65)])
+      expect(() => parseTokens(`${name} operator * sha256:${'0'.repeat(64)}`, 'tokens'), name).toThrow(
+        /line 1.*the name/,
+      )
+    expect(parseTokens(`${'x'.repeat(62)}.- operator * sha256:${'0'.repeat(64)}`, 'tokens').size).toBe(1)
     const reserved = `anybody operator * sha256:${'0'.repeat(64)}`
     expect(() => parseTokens(reserved, 'tokens')).toThrow('stands for requests without a token')
     expect(() => parseTokens(`${admin.line}\n${admin.line}`, 'tokens')).toThrow('stands twice')

@@ -4,7 +4,7 @@
  *
  *     name  role  binding  sha256:<64 hex digits>
  *
- * with binding `*` (everything), vault addresses (operator), share indexes (sidecar) or an address (oracle), comma separated.
+ * with binding `*` (everything), vault addresses (operator), share indexes (sidecar) or an oracle's addresses, comma separated.
  */
 
 import { createHash, randomBytes } from 'node:crypto'
@@ -23,12 +23,28 @@ import { NOBODY } from '../services/manager.ts'
 export interface Caller {
   name: string | null
   role: Role
+  /** Of an operator, 20 bytes each. */
   vaults: readonly Uint8Array[] | undefined
+  /** Of an oracle, 20 bytes each. */
+  oracles: readonly Uint8Array[] | undefined
+  /** Of a sidecar. */
   shareIndexes: readonly number[] | undefined
 }
 
 /** Everybody, where no tokens are set. */
-const ANYBODY: Caller = { name: null, role: 'admin', vaults: undefined, shareIndexes: undefined }
+const UNBOUND = { vaults: undefined, oracles: undefined, shareIndexes: undefined }
+const ANYBODY: Caller = { name: null, role: 'admin', ...UNBOUND }
+
+/** An oracle that showed no token and signed its request. */
+export const signingOracle = (oracle: Uint8Array): Caller => ({
+  name: null,
+  role: 'oracle',
+  ...UNBOUND,
+  oracles: [oracle],
+})
+
+/** A name stands in the log, and beside the names that the relayer itself gives to requesters: those hold a colon. */
+export const TOKEN_NAME = /^[A-Za-z0-9._-]{1,64}$/
 
 interface Token extends Caller {
   name: string
@@ -67,20 +83,21 @@ function parseLine(words: readonly string[]): { hash: string; token: Token } {
     throw new Error('a line is: name role binding sha256:<64 hex digits>')
   const known = ROLES.find((candidate) => candidate === role)
   if (known === undefined) throw new Error(`the role must be one of ${ROLES.join(', ')}`)
+  if (!TOKEN_NAME.test(name)) throw new Error('the name must be 1 to 64 letters, digits, dots, dashes or underscores')
   if (name === NOBODY) throw new Error(`the name ${NOBODY} stands for requests without a token`)
   const hash = /^sha256:([0-9a-fA-F]{64})$/.exec(digest)?.[1]?.toLowerCase()
   if (hash === undefined) throw new Error('the last word must be sha256: and 64 hex digits')
   return { hash, token: { name, role: known, ...parseBinding(known, binding) } }
 }
 
-function parseBinding(role: Role, binding: string): Pick<Caller, 'vaults' | 'shareIndexes'> {
-  if (binding === '*') return { vaults: undefined, shareIndexes: undefined }
+function parseBinding(role: Role, binding: string): Pick<Caller, 'vaults' | 'oracles' | 'shareIndexes'> {
+  if (binding === '*') return UNBOUND
   const parts = binding.split(',')
   if (role === 'sidecar') {
     const shareIndexes = parts.map(Number)
     if (!shareIndexes.every((index) => Number.isSafeInteger(index) && index >= 1))
       throw new Error('a sidecar is bound to share indexes, for example 1 or 1,2, or to *')
-    return { vaults: undefined, shareIndexes }
+    return { ...UNBOUND, shareIndexes }
   }
   const addresses = parts.map(parseAddress)
   if (role === 'admin' || addresses.some((address) => address === undefined))
@@ -89,7 +106,8 @@ function parseBinding(role: Role, binding: string): Pick<Caller, 'vaults' | 'sha
         ? 'an admin is bound to *'
         : `the binding of ${role} is addresses of 20 bytes, their checksums right where letter case is mixed, or *`,
     )
-  return { vaults: addresses.filter((address) => address !== undefined), shareIndexes: undefined }
+  const bound = addresses.filter((address) => address !== undefined)
+  return role === 'oracle' ? { ...UNBOUND, oracles: bound } : { ...UNBOUND, vaults: bound }
 }
 
 /** Reads the file that AUTH_TOKENS_FILE names. */
@@ -126,9 +144,17 @@ function shownToken(header: string | undefined): string | undefined {
   return colon < 0 ? undefined : text.slice(colon + 1)
 }
 
+/** What stands after the scheme of a signed request, if the request is one. */
+export const signedCredentials = (request: FastifyRequest): string | undefined =>
+  /^oracle\s+(\S*)\s*$/i.exec(request.headers.authorization ?? '')?.[1]
+
 /** Decides who calls and whether the role may call this route. `tokens` undefined means: open to everybody. */
 export function createAuth(tokens: ReadonlyMap<string, Token> | undefined, events: Events) {
-  const refuse = (reason: 'missing' | 'unknown' | 'role' | 'binding', route: string, name?: string): never => {
+  const refuse = (
+    reason: 'missing' | 'unknown' | 'role' | 'binding' | 'signature',
+    route: string,
+    name?: string,
+  ): never => {
     events.authRefused(reason, route, name)
     if (reason === 'missing')
       throw new ApiError(
@@ -136,6 +162,11 @@ export function createAuth(tokens: ReadonlyMap<string, Token> | undefined, event
         'this relayer wants a token: send it as Bearer, or as the password in the URL',
       )
     if (reason === 'unknown') throw new ApiError('TOKEN_UNKNOWN', 'the token is not known to this relayer')
+    if (reason === 'signature')
+      throw new ApiError(
+        'REQUEST_SIGNATURE_ROUTE',
+        'a signed request works for GET /oracles/{oracle}/exit-shares only; this route wants a token',
+      )
     if (reason === 'role') throw new ApiError('TOKEN_ROLE', 'the role of this token may not call this route')
     throw new ApiError('TOKEN_BINDING', 'this token is not bound to what the request is about')
   }
@@ -143,6 +174,7 @@ export function createAuth(tokens: ReadonlyMap<string, Token> | undefined, event
     /** The caller. @throws {ApiError} TOKEN_MISSING, TOKEN_UNKNOWN, TOKEN_ROLE */
     authenticate(request: FastifyRequest, access: Access, route: string): Caller {
       if (access === 'public' || tokens === undefined) return ANYBODY
+      if (signedCredentials(request) !== undefined) return refuse('signature', route)
       const shown = shownToken(request.headers.authorization)
       if (shown === undefined) return refuse('missing', route)
       const caller = tokens.get(hashOf(shown))
@@ -158,6 +190,11 @@ export function createAuth(tokens: ReadonlyMap<string, Token> | undefined, event
     /** @throws {ApiError} TOKEN_BINDING when an operator speaks for a vault its token is not bound to */
     assertVault(caller: Caller, vault: Uint8Array, route: string): void {
       if (caller.vaults !== undefined && !caller.vaults.some((bound) => equalBytes(bound, vault)))
+        refuse('binding', route, caller.name ?? undefined)
+    },
+    /** @throws {ApiError} TOKEN_BINDING when somebody asks for the shares of an oracle that it is not */
+    assertOracle(caller: Caller, oracle: Uint8Array, route: string): void {
+      if (caller.oracles !== undefined && !caller.oracles.some((bound) => equalBytes(bound, oracle)))
         refuse('binding', route, caller.name ?? undefined)
     },
     /** Without tokens the validators-manager key works for programs of this machine only. @throws {ApiError} MANAGER_LOCAL_ONLY */

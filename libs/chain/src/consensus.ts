@@ -54,6 +54,8 @@ export interface ConsensusClient {
   findFinalized(publicKeys: readonly Uint8Array[], root: string): Promise<Map<string, ChainValidator>>
   /** The validator at this index, undefined when the state has none. */
   findValidatorByIndex(index: number, state?: string): Promise<ChainValidator | undefined>
+  /** The validators the state has at these indexes, by index. */
+  findValidatorsByIndex(indexes: readonly number[], state?: string): Promise<Map<number, ChainValidator>>
   /** The next validator index; read anew only when the head has changed. Concurrent calls share one reading. */
   nextValidatorIndex(): Promise<RegistryView>
   /** Which of these keys the chain knows already, by lower-case hex, at the head of `nextValidatorIndex`. */
@@ -138,6 +140,15 @@ export function createConsensusClient(options: ConsensusOptions): ConsensusClien
       return found
     },
     findValidatorByIndex: (index, state = 'head') => api.validator(state, index),
+    async findValidatorsByIndex(indexes, state = 'head') {
+      const asked = new Set(indexes)
+      const found = new Map<number, ChainValidator>()
+      for (const validator of await api.validators(state, [...asked].map(String))) {
+        if (!asked.has(validator.index) || found.has(validator.index)) throw notAskedFor()
+        found.set(validator.index, validator)
+      }
+      return found
+    },
     nextValidatorIndex: async () => (await read()).view,
     async findKnown(publicKeys) {
       const { view, state } = await read()
@@ -173,12 +184,14 @@ async function stateOf(api: BeaconApi, head: Head): Promise<string | undefined> 
 function byKey(validators: readonly ChainValidator[], asked: ReadonlySet<string>): Map<string, ChainValidator> {
   const found = new Map<string, ChainValidator>()
   for (const validator of validators) {
-    if (!asked.has(validator.publicKey) || found.has(validator.publicKey))
-      throw new ChainError('CONSENSUS_INVALID', 'the consensus node answers with a validator that was not asked for')
+    if (!asked.has(validator.publicKey) || found.has(validator.publicKey)) throw notAskedFor()
     found.set(validator.publicKey, validator)
   }
   return found
 }
+
+const notAskedFor = () =>
+  new ChainError('CONSENSUS_INVALID', 'the consensus node answers with a validator that was not asked for')
 
 /** More new validators between two heads than are looked up one by one. */
 const GROWTH = 1_000

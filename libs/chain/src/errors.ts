@@ -31,6 +31,12 @@ export type ChainErrorCode =
   | 'IPFS_UNVERIFIED'
   /** The oracle config is refused; the last good one stays. */
   | 'ORACLE_CONFIG_INVALID'
+  /** An oracle's answer is not what was asked for. */
+  | 'ORACLE_ANSWER_WRONG'
+  /** Signatures that the Keeper would not take: too few, or one oracle twice. */
+  | 'APPROVALS_INVALID'
+  /** The wallet gave a transaction that is not its own. */
+  | 'TRANSACTION_WRONG'
 
 /** An error of `libs/chain`. Endpoints are named by host only. */
 export class ChainError extends CodedError<ChainErrorCode> {}

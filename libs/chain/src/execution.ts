@@ -6,7 +6,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { createHttpClient, type HttpAsk, type HttpClientOptions, HttpError } from '@dvt-relayer/common/http-client.ts'
-import { type Static, Type } from 'typebox'
+import { type Static, type TSchema, Type } from 'typebox'
 import type { AbiEvent, DecodeEventLogReturnType, Hex } from 'viem'
 import { createRangeSize } from './block-ranges.ts'
 import { ChainError } from './errors.ts'
@@ -28,6 +28,8 @@ export interface LogQuery<E extends AbiEvent> {
   /** The contract, 20 bytes. */
   address: Uint8Array
   event: E
+  /** The value of the event's indexed arguments in order, 32 bytes each in lower-case hex; null is any. */
+  topics?: readonly (string | null)[]
   fromBlock: number
   toBlock: number
   signal?: AbortSignal
@@ -96,6 +98,18 @@ export interface ExecutionClient {
   call(call: ContractCall): Promise<Uint8Array>
   /** The logs range by range, oldest first or (`backwards`) newest range first, in chain order within a range. */
   scanLogs<const E extends AbiEvent>(query: LogQuery<E>, backwards?: 'backwards'): AsyncGenerator<LogRange<E>>
+  /**
+   * Any other method, its result checked against a schema. It must be one that may be sent twice: what fails is repeated, at other
+   * nodes too.
+   *
+   * @throws {ChainError} EXECUTION_REFUSED with the node's words; {HttpError}
+   */
+  request<S extends TSchema>(
+    method: string,
+    params: readonly unknown[],
+    result: S,
+    signal?: AbortSignal,
+  ): Promise<Static<S>>
   /** All logs of the range, in chain order. Logs of the event's signature that cannot be decoded are left out. */
   findLogs<const E extends AbiEvent>(query: LogQuery<E>): Promise<ChainLog<E>[]>
 }
@@ -146,14 +160,18 @@ export function createExecutionClient(options: ExecutionOptions): ExecutionClien
     const { decodeEventLog, toEventSelector } = await import('viem/utils')
     const address = toHex(query.address)
     const topic = toEventSelector(query.event)
-    const filter = { address, topics: [topic], fromBlock: toQuantity(fromBlock), toBlock: toQuantity(toBlock) }
+    const more = query.topics ?? []
+    const filter = { address, topics: [topic, ...more], fromBlock: toQuantity(fromBlock), toBlock: toQuantity(toBlock) }
     const logs: ChainLog<E>[] = []
     let undecodable = 0
     const answer = await callRpc(http, 'eth_getLogs', [filter], RawLogs, rpc)
     for (const [place, raw] of answer.entries()) {
       if (place % LOGS_AT_ONCE === LOGS_AT_ONCE - 1) await setImmediate()
       const blockNumber = parseQuantity(raw.blockNumber)
-      const fits = raw.address.toLowerCase() === address && raw.topics[0]?.toLowerCase() === topic
+      const fits =
+        raw.address.toLowerCase() === address &&
+        raw.topics[0]?.toLowerCase() === topic &&
+        more.every((value, place) => value === null || raw.topics[place + 1]?.toLowerCase() === value)
       if (!fits || raw.removed === true || blockNumber < fromBlock || blockNumber > toBlock)
         throw new ChainError(
           'EXECUTION_INVALID',
@@ -246,6 +264,8 @@ export function createExecutionClient(options: ExecutionOptions): ExecutionClien
     },
     getBlock,
     call,
+    request: (method, params, result, signal) =>
+      callRpc(http, method, params, result, signal === undefined ? {} : { signal }),
     async checkChain() {
       const results = await Promise.allSettled(http.each.map((ask) => assertChain(ask, network)))
       const failures = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))

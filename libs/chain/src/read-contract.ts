@@ -1,14 +1,14 @@
 /** One view function of a contract, read at one block, its answer decoded and checked. */
 
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import type { AbiFunction, AbiParameterToPrimitiveType, Hex } from 'viem'
+import type { AbiFunction, AbiParameter, AbiParameterToPrimitiveType, Hex } from 'viem'
 import { ChainError } from './errors.ts'
 import type { ExecutionClient } from './execution.ts'
 
-/** A view function without arguments and with one result. */
+/** A view function with one result. */
 export interface ViewFunction extends AbiFunction {
   readonly stateMutability: 'view'
-  readonly inputs: readonly []
+  readonly inputs: readonly AbiParameter[]
   readonly outputs: readonly [{ readonly name: string; readonly type: string }]
 }
 
@@ -21,9 +21,13 @@ export interface ContractPlace {
   signal?: AbortSignal | undefined
 }
 
+/** The arguments of a function, in order. */
+type Arguments<I extends readonly AbiParameter[]> = { [K in keyof I]: AbiParameterToPrimitiveType<I[K]> }
+
 /**
  * Reads a view function at exactly one block.
  *
+ * @param args of the function, where it has any
  * @throws {ChainError} EXECUTION_REVERTED, EXECUTION_EMPTY, EXECUTION_INVALID when the answer is not the one encoding of a
  * value of the function's type; {HttpError}
  */
@@ -31,10 +35,11 @@ export async function readContract<const F extends ViewFunction>(
   execution: Pick<ExecutionClient, 'call' | 'host'>,
   view: F,
   { address, block, signal }: ContractPlace,
+  ...args: Arguments<F['inputs']>
 ): Promise<AbiParameterToPrimitiveType<F['outputs'][0]>> {
   // Loaded at first use: it takes a quarter of a second, which the start of a process can do without.
-  const { decodeAbiParameters, encodeAbiParameters, toFunctionSelector } = await import('viem/utils')
-  const data = toFunctionSelector(view)
+  const { concatHex, decodeAbiParameters, encodeAbiParameters, toFunctionSelector } = await import('viem/utils')
+  const data = concatHex([toFunctionSelector(view), encodeAbiParameters(view.inputs as readonly AbiParameter[], args)])
   const answer = toHex(await execution.call({ to: address, data, block, ...(signal === undefined ? {} : { signal }) }))
   try {
     const values = decodeAbiParameters(view.outputs as ViewFunction['outputs'], answer as Hex)

@@ -10,6 +10,7 @@ import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { addressOfSecretKey, checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { depositDataRoot, withdrawalCredentials } from '@dvt-relayer/crypto/messages.ts'
 import { ChainError } from './errors.ts'
+import { recoverSigner } from './recover-signer.ts'
 
 /** `0x01` deposits exactly 32 ETH, `0x02` (compounding) the amount given. */
 export type ValidatorType = '0x01' | '0x02'
@@ -67,8 +68,6 @@ const ETH_GWEI = 1_000_000_000n
 const MIN_ACTIVATION_GWEI = 32n * ETH_GWEI
 const MAX_EFFECTIVE_GWEI = 2048n * ETH_GWEI
 const UINT64_MAX = 2n ** 64n - 1n
-/** Half the order of secp256k1: contracts refuse the other of the two values of s. */
-const HALF_ORDER = fromHex('7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0', 32)
 /** Bytes of one validator of a registration: public key 48, signature 96, deposit data root 32, and of type 0x02 the amount 8. */
 const ENTRY_BYTES: Readonly<Record<ValidatorType, number>> = { '0x01': 176, '0x02': 184 }
 /** Bytes of one withdrawal: public key 48, amount 8. */
@@ -238,19 +237,6 @@ export function createManagerWallet(privateKey: Uint8Array, signDigest: SignDige
       return { digest, signature }
     },
   })
-}
-
-/** The checksummed address a signature was made by, undefined unless it is 65 bytes with a low s and v 27 or 28. */
-async function recoverSigner(digest: Uint8Array, signature: Uint8Array): Promise<string | undefined> {
-  const v = signature[64]
-  const isLow = Buffer.compare(signature.subarray(32, 64), HALF_ORDER) <= 0
-  if (signature.length !== 65 || (v !== 27 && v !== 28) || !isLow) return undefined
-  const { recoverAddress } = await import('viem/utils')
-  try {
-    return await recoverAddress({ hash: toHex(digest), signature: toHex(signature) })
-  } catch {
-    return undefined
-  }
 }
 
 const wrongSignature = (address: string) =>

@@ -12,6 +12,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readConfig } from '../../apps/relayer/src/config.ts'
 import { createEvents } from '../../apps/relayer/src/events.ts'
 import { createToken } from '../../apps/relayer/src/http/auth.ts'
+import { createVault } from '../../apps/relayer/src/services/message-seals.ts'
 import { createSignatures } from '../../apps/relayer/src/services/signatures.ts'
 import { createTestKeys } from '../support/keys.ts'
 import type { MadeCluster } from '../support/make-cluster.ts'
@@ -79,10 +80,11 @@ describe('a flood', () => {
           gate.promise.then(() => engine.verifyBatch(triples)),
         areSignatures: async (all: readonly Uint8Array[]) => all.map(() => true),
       } as never,
-      vault: {
-        sealer: createSealer(fromHex(world.environment()['SEALING_KEY'] ?? ''), undefined),
-        digest: (_, signature) => signature.slice(0, 32),
-      },
+      vault: createVault(
+        createSealer(fromHex(world.environment()['SEALING_KEY'] ?? '')),
+        new Uint8Array(32),
+        silentLogger,
+      ),
       events: createEvents(silentLogger),
       logger: silentLogger,
     })

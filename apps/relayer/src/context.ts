@@ -5,8 +5,9 @@ import type { ExecutionClient } from '@dvt-relayer/chain/execution.ts'
 import type { IpfsClient } from '@dvt-relayer/chain/ipfs.ts'
 import type { ManagerWallet } from '@dvt-relayer/chain/validators-manager.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
-import type { Sealer } from '@dvt-relayer/crypto/sealing.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
+import type { MessageKind } from '@dvt-relayer/db/queries/messages.ts'
+import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import type { JobQueue } from '@dvt-relayer/queue/queue.ts'
 import type { RelayerConfig } from './config.ts'
 import type { CryptoPool } from './crypto-pool.ts'
@@ -20,11 +21,11 @@ export interface ValidatorRegistry {
   knownKeys(publicKeys: readonly Uint8Array[]): Promise<boolean[]>
   /** The validators of these keys in the head state, by lower-case hex. */
   findValidators(publicKeys: readonly Uint8Array[]): Promise<Map<string, ChainValidator>>
-}
   /** The root of the newest finalized state. */
   finalizedRoot(): Promise<string>
   /** The validators of these keys in the finalized state of this root, by lower-case hex. */
   findFinalized(publicKeys: readonly Uint8Array[], root: string): Promise<Map<string, ChainValidator>>
+}
 
 /** What the Keeper says of an oracle config: its CID, the block of the event and that block's time (Unix seconds). */
 export interface AnnouncedConfig {
@@ -41,11 +42,32 @@ export interface OracleSetSource {
   fetch(cid: string): Promise<{ threshold: number; publicKeys: readonly Uint8Array[]; config: unknown }>
 }
 
-/** Sealing of what is stored, and the keyed digests that tell two signatures apart without telling what they are. */
+/** A message whose signatures are sealed. */
+export interface SealedMessage {
+  id: number
+  kind: MessageKind
+}
+
+/** Opens the signatures of some messages. @throws {SealingError} SEALED_UNREADABLE */
+export interface SignatureOpener {
+  signature(message: SealedMessage, sealed: Uint8Array): Uint8Array
+  partial(message: SealedMessage, shareIndex: number, sealed: Uint8Array): Uint8Array
+}
+
+/** Seals the signatures of some messages; undefined where an exit takes none any more and nothing of it may be stored. */
+export interface SignatureSealer {
+  signature(message: SealedMessage, signature: Uint8Array): Uint8Array | undefined
+  partial(message: SealedMessage, shareIndex: number, signature: Uint8Array): Uint8Array | undefined
+}
+
+/** Sealing of signatures, and the keyed digests that tell two of them apart without telling what they are. */
 export interface Vault {
-  readonly sealer: Sealer
   /** Keyed digest of a partial signature of one share index. */
   digest(shareIndex: number, signature: Uint8Array): Uint8Array
+  /** To open what these exits hold (deposits may be left out). Asked for before the values are read: what is erased in between is not found then. */
+  openerFor(db: Sql, messageIds: readonly number[]): Promise<SignatureOpener>
+  /** To seal for these messages, whose rows the transaction has locked. Live exits that have no key get one. */
+  sealerFor(tx: Sql, messageIds: readonly number[]): Promise<SignatureSealer>
 }
 
 export interface Context {

@@ -19,6 +19,8 @@ const OVERHEAD = KEY_ID_LENGTH + NONCE_LENGTH + TAG_LENGTH
 export class SealingError extends CodedError<'SEALED_UNREADABLE'> {}
 
 export interface Sealer {
+  /** What values of the current key, then of the previous one, begin with: 8 bytes each. */
+  readonly keyIds: readonly Uint8Array[]
   /** Seals `plaintext` for `place`. */
   seal(plaintext: Uint8Array, place: string): Uint8Array
   /** Opens what was sealed for `place`, under the current or the previous key. @throws {SealingError} SEALED_UNREADABLE */
@@ -39,6 +41,7 @@ export function createSealer(key: Uint8Array, previousKey?: Uint8Array): Sealer 
   if (current === undefined || keys.some(({ length }) => length !== 32))
     throw new TypeError('a sealing key has 32 bytes')
   return {
+    keyIds: keys.map(({ id }) => new Uint8Array(id)),
     seal(plaintext, place) {
       const nonce = randomBytes(NONCE_LENGTH)
       const cipher = createCipheriv('aes-256-gcm', current.secret, nonce).setAAD(Buffer.from(place))

@@ -8,7 +8,6 @@
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { shareReceipt } from '@dvt-relayer/crypto/share-receipt.ts'
 import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/announce.ts'
-import type { MessageKind } from '@dvt-relayer/db/queries/messages.ts'
 import type { FinishRow, OracleSetRow } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import {
   completeMessages,
@@ -22,13 +21,9 @@ import {
 } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import type { CandidateRow } from '@dvt-relayer/db/queries/partial-signatures.ts'
 import { bindDeposits, findCandidates, findHints, writeVerdicts } from '@dvt-relayer/db/queries/partial-signatures.ts'
-import type { Context } from '../context.ts'
+import type { Context, SignatureOpener } from '../context.ts'
 import type { FinishedMessage, MessageToFinish, OracleSetToSplit } from '../crypto-tasks.ts'
 import { type KeyShareOfNode, unpackHint } from '../key-share-hints.ts'
-import { partialPlace } from './signatures.ts'
-
-/** Place a full signature is sealed for. */
-export const signaturePlace = (messageId: number, kind: MessageKind): string => `messages:${messageId}:${kind}`
 
 const PUBLIC_KEY_BYTES = 48
 const CIPHERTEXT_BYTES = 193
@@ -73,6 +68,7 @@ export function createOracleShares({
   const cache = new Map<number, { oracleSetId: number; json: string }>()
 
   async function load(messageIds: readonly number[], oracleSetId: number | null) {
+    const opener = await vault.openerFor(db, messageIds)
     const messages = await findMessagesToFinish(db, messageIds, oracleSetId)
     const ids = messages.map(({ id }) => id)
     const candidates = Map.groupBy(await findCandidates(db, ids), (row) => row.message_id)
@@ -84,7 +80,7 @@ export function createOracleShares({
       const needsShares = message.kind === 'exit' && oracleSetId !== null && !message.has_oracle_shares
       const said = (hints.get(message.id) ?? []).map(({ shares }) => unpackHint(shares))
       try {
-        return prepare(message, candidates.get(message.id) ?? [], needsShares, said)
+        return prepare(opener, message, candidates.get(message.id) ?? [], needsShares, said)
       } catch (error) {
         logger.error(
           { message_id: message.id, err: error },
@@ -97,6 +93,7 @@ export function createOracleShares({
 
   /** One message with its signatures opened; nothing when there is nothing to do for it. */
   function prepare(
+    opener: SignatureOpener,
     message: FinishRow,
     rows: readonly CandidateRow[],
     needsShares: boolean,
@@ -108,9 +105,7 @@ export function createOracleShares({
     const isJudging = message.state === 'collecting' || hasUnjudged
     const signatures = (isJudging ? rows : []).flatMap((row) => {
       try {
-        return [
-          { row, signature: vault.sealer.open(row.sealed, partialPlace(row.message_id, row.share_index, row.kind)) },
-        ]
+        return [{ row, signature: opener.partial(message, row.share_index, row.sealed) }]
       } catch (error) {
         logger.error(
           { message_id: row.message_id, share_index: row.share_index, err: error },
@@ -124,10 +119,7 @@ export function createOracleShares({
       message: message.signing_root,
       publicKey: message.public_key,
       threshold: message.threshold,
-      signature:
-        message.signature === null
-          ? undefined
-          : vault.sealer.open(message.signature, signaturePlace(message.id, message.kind)),
+      signature: message.signature === null ? undefined : opener.signature(message, message.signature),
       hints,
       candidates: [...Map.groupBy(judged, ({ row }) => row.share_index)].map(([shareIndex, found]) => ({
         shareIndex,
@@ -152,14 +144,17 @@ export function createOracleShares({
       const finished = batch.flatMap(({ message, result }) =>
         result.status === 'finished' ? [{ message, result }] : [],
       )
+      const fresh = finished.filter(({ message }) => message.state === 'collecting')
+      const seal = await vault.sealerFor(
+        tx,
+        fresh.map(({ message }) => message.id),
+      )
       const completed = await completeMessages(
         tx,
-        finished
-          .filter(({ message }) => message.state === 'collecting')
-          .map(({ message, result }) => ({
-            messageId: message.id,
-            sealed: vault.sealer.seal(result.signature, signaturePlace(message.id, message.kind)),
-          })),
+        fresh.flatMap(({ message, result }) => {
+          const sealed = seal.signature(message, result.signature)
+          return sealed === undefined ? [] : [{ messageId: message.id, sealed }]
+        }),
       )
       const verdicts = batch.flatMap(({ signatures, result }) => {
         if (result.status === 'failed') return []

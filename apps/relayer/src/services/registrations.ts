@@ -28,7 +28,7 @@ import { ApiError, refuseItems } from '../errors.ts'
 import { createLanes } from '../lanes.ts'
 import { assignDeposits, assignExits, byKey, isLapsed, isSameDeposit, requesterOfVault } from './assign.ts'
 import type { Manager } from './manager.ts'
-import { type OracleShares, signaturePlace } from './oracle-shares.ts'
+import type { OracleShares } from './oracle-shares.ts'
 import type { Registry, RegistryView } from './registry.ts'
 import { unambiguous } from './vault-actions.ts'
 
@@ -303,9 +303,9 @@ export function createRegistrations({
         assigned.map(({ depositId }) => depositId),
       ),
     ])
-    const signatureOf = new Map(
-      signatures.map(({ id, kind, signature }) => [id, sealing.sealer.open(signature, signaturePlace(id, kind))]),
-    )
+    // Deposits have no keys of their own.
+    const opener = await sealing.openerFor(db, [])
+    const signatureOf = new Map(signatures.map((message) => [message.id, opener.signature(message, message.signature)]))
     const validators = assigned.map(
       ({ publicKey, amountGwei, exitId, depositId }): Registration => ({
         publicKey,

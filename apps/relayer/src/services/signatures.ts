@@ -26,7 +26,7 @@ import {
   writeVerdicts,
 } from '@dvt-relayer/db/queries/partial-signatures.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
-import type { Context } from '../context.ts'
+import type { Context, SignatureOpener } from '../context.ts'
 import type { FailureCode } from '../errors.ts'
 import { ApiError, failure } from '../errors.ts'
 import { type PostedHint, packHint } from '../key-share-hints.ts'
@@ -73,10 +73,6 @@ interface Unverified {
   digest: Uint8Array
   triple: { publicKey: Uint8Array; message: Uint8Array; signature: Uint8Array }
 }
-
-/** Place a candidate is sealed for. */
-export const partialPlace = (messageId: number, shareIndex: number, kind: MessageKind): string =>
-  `partial_signatures:${messageId}:${shareIndex}:${kind}`
 
 /** Creates the service. */
 export function createSignatures({
@@ -166,14 +162,10 @@ export function createSignatures({
       const ids = [...new Set(fresh.map(({ match }) => match.message_id))]
       await db.transaction(async (tx) => {
         await lockMessages(tx, ids)
-        await insertCandidates(
+        await sealAndInsert(
           tx,
           shareIndex,
-          fresh.map(({ match, item }) => ({
-            messageId: match.message_id,
-            digest: item.digest,
-            sealed: vault.sealer.seal(item.signature, partialPlace(match.message_id, shareIndex, item.kind)),
-          })),
+          fresh.map(({ match, item }) => ({ ...item, messageId: match.message_id })),
         )
         await trimCandidates(tx, ids, CANDIDATE_LIMITS)
         if (isPair) await bindDeposits(tx, ids)
@@ -197,6 +189,20 @@ export function createSignatures({
     )
     const waiting = fresh.flatMap(({ match }) => (match.public_key_share === null ? [match.message_id] : []))
     return { unverified, failures, waiting }
+  }
+
+  /** Stores candidates of one share index, sealed. The transaction has locked their messages; of those that have ended nothing is stored. */
+  async function sealAndInsert(
+    tx: Sql,
+    shareIndex: number,
+    candidates: readonly { messageId: number; kind: MessageKind; digest: Uint8Array; signature: Uint8Array }[],
+  ): Promise<void> {
+    const seal = await vault.sealerFor(tx, [...new Set(candidates.map(({ messageId }) => messageId))])
+    const sealed = candidates.flatMap(({ messageId, kind, digest, signature }) => {
+      const value = seal.partial({ id: messageId, kind }, shareIndex, signature)
+      return value === undefined ? [] : [{ messageId, digest, sealed: value }]
+    })
+    await insertCandidates(tx, shareIndex, sealed)
   }
 
   /** Keeps what was said of public key shares that the relayer does not know, once for each validator. */
@@ -254,22 +260,21 @@ export function createSignatures({
   async function restoreRight(tx: Sql, verdicts: readonly (Unverified & Verdict)[]): Promise<void> {
     const right = verdicts.filter(({ isRight }) => isRight)
     for (const [shareIndex, group] of Map.groupBy(right, (verdict) => verdict.shareIndex))
-      await insertCandidates(
+      await sealAndInsert(
         tx,
         shareIndex,
-        group.map(({ messageId, digest, kind, triple }) => ({
-          messageId,
-          digest,
-          sealed: vault.sealer.seal(triple.signature, partialPlace(messageId, shareIndex, kind)),
-        })),
+        group.map(({ triple, ...candidate }) => ({ ...candidate, signature: triple.signature })),
       )
     await writeVerdicts(tx, right)
   }
 
   /** The signature of a stored candidate; undefined, and said, where it cannot be opened: the others go on without it. */
-  function open({ message_id, kind, share_index, sealed }: CandidateRow): Uint8Array | undefined {
+  function open(
+    opener: SignatureOpener,
+    { message_id, kind, share_index, sealed }: CandidateRow,
+  ): Uint8Array | undefined {
     try {
-      return vault.sealer.open(sealed, partialPlace(message_id, share_index, kind))
+      return opener.partial({ id: message_id, kind }, share_index, sealed)
     } catch (error) {
       logger.error(
         { message_id, share_index, err: error },
@@ -353,11 +358,12 @@ export function createSignatures({
 
     /** Verifies the stored candidates of these messages that are under trusted public key shares; for the sweep. */
     async verifyStored(messageIds: readonly number[]): Promise<void> {
+      const opener = await vault.openerFor(db, messageIds)
       const candidates = await findCandidates(db, messageIds)
       const unverified = candidates.flatMap((row): Unverified[] => {
         const { message_id: messageId, kind, share_index: shareIndex, digest, signing_root: message } = row
         if (row.state !== 'unverified' || row.public_key_share === null) return []
-        const signature = open(row)
+        const signature = open(opener, row)
         if (signature === undefined) return []
         return [
           {

@@ -1,9 +1,9 @@
 /**
- * The sealing key at work: proved at boot by a check value in the database, used for every exit signature at rest, rotated by
- * sealing anew what the previous key sealed.
+ * The sealing key at work: proved at boot by a check value in the database, rotated by sealing anew what the previous key sealed.
+ * `message-seals.ts` says what it seals.
  */
 
-import { createHmac, createSecretKey, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { chmodSync, existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { BootError } from '@dvt-relayer/common/errors.ts'
@@ -12,22 +12,13 @@ import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createSealer, SealingError } from '@dvt-relayer/crypto/sealing.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
 import { announceMessages } from '@dvt-relayer/db/queries/announce.ts'
-import {
-  ensureSealingCheck,
-  findSealedPartials,
-  findSealedSignatures,
-  replaceSealedPartial,
-  replaceSealedSignature,
-  replaceSealingCheck,
-  voidSealed,
-} from '@dvt-relayer/db/queries/state.ts'
+import { ensureSealingCheck, replaceSealingCheck, voidSealed } from '@dvt-relayer/db/queries/state.ts'
 import type { RelayerConfig } from '../config.ts'
 import type { Vault } from '../context.ts'
-import { signaturePlace } from './oracle-shares.ts'
-import { partialPlace } from './signatures.ts'
+import { createVault } from './message-seals.ts'
+import { giveOwnKeys, resealAll } from './reseal.ts'
 
 const CHECK_PLACE = 'sealing_checks:1:digest-key'
-const PAGE = 500
 const IF_LOST =
   'If the key is lost for good, "npm run relayer -- void-sealed --yes" forgets all sealed signatures, and sidecars sign again'
 
@@ -95,57 +86,12 @@ export async function openVault(config: RelayerConfig, db: Database, logger: Log
   }
   if (madeFile !== undefined)
     logger.warn({ file: madeFile }, 'sealing key made; keep a copy elsewhere: without it stored exits cannot be read')
+  await giveOwnKeys(db, sealer, logger)
   if (!sealer.isCurrent(check)) {
     await resealAll(db, sealer, logger)
     await replaceSealingCheck(db, sealer.seal(digestKey, CHECK_PLACE))
   }
-  const hmacKey = createSecretKey(digestKey)
-  return {
-    sealer,
-    digest(shareIndex, signature) {
-      return new Uint8Array(
-        createHmac('sha256', hmacKey).update(String(shareIndex)).update(':').update(signature).digest(),
-      )
-    },
-  }
-}
-
-/** Seals every value anew under the current key. Interrupted anywhere, the next boot does the rest: the check value goes last. */
-async function resealAll(db: Database, sealer: Vault['sealer'], logger: Logger): Promise<void> {
-  let count = 0
-  for (let after = 0; ; ) {
-    const page = await findSealedSignatures(db, after, PAGE)
-    for (const { id, kind, signature } of page) {
-      if (!sealer.isCurrent(signature)) {
-        await replaceSealedSignature(
-          db,
-          id,
-          signature,
-          sealer.seal(sealer.open(signature, signaturePlace(id, kind)), signaturePlace(id, kind)),
-        )
-        count++
-      }
-      after = id
-    }
-    if (page.length < PAGE) break
-  }
-  for (let after = 0; ; ) {
-    const page = await findSealedPartials(db, after, PAGE)
-    if (page.length === 0) break
-    for (const { message_id: messageId, kind, share_index: shareIndex, sealed } of page) {
-      const place = partialPlace(messageId, shareIndex, kind)
-      if (!sealer.isCurrent(sealed)) {
-        await replaceSealedPartial(
-          db,
-          { messageId, shareIndex, from: sealed },
-          sealer.seal(sealer.open(sealed, place), place),
-        )
-        count++
-      }
-      after = messageId
-    }
-  }
-  logger.info({ count }, 'stored values sealed anew; SEALING_KEY_PREVIOUS is needed no more')
+  return createVault(sealer, digestKey, logger)
 }
 
 /** Forgets every sealed value, for when the key is lost: exits are collected again. Oracle shares stay as handed out. */

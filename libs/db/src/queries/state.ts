@@ -1,7 +1,6 @@
 /** Small pieces of state: checkpoints of scans, and the check value of the sealing key. */
 
 import { sql } from 'drizzle-orm'
-import type { MessageKind } from './messages.ts'
 import type { Sql } from './sql.ts'
 import { bytesParam, rows } from './sql.ts'
 
@@ -33,15 +32,16 @@ export async function replaceSealingCheck(db: Sql, sealed: Uint8Array): Promise<
   await db.execute(sql`update sealing_checks set sealed = ${bytesParam(sealed)} where id = 1`)
 }
 
-/** Sealed full signatures, by message id after `afterId`. */
+/** Sealed full signatures of deposits, by message id after `afterId`. */
 export function findSealedSignatures(
   db: Sql,
   afterId: number,
   limit: number,
-): Promise<{ id: number; kind: MessageKind; signature: Buffer }[]> {
+): Promise<{ id: number; signature: Buffer }[]> {
   return rows(
     db,
-    sql`select id, kind, signature from messages where id > ${afterId} and signature is not null order by id limit ${limit}`,
+    sql`select id, signature from messages
+        where id > ${afterId} and kind = 'deposit' and signature is not null order by id limit ${limit}`,
   )
 }
 
@@ -52,17 +52,18 @@ export async function replaceSealedSignature(db: Sql, id: number, from: Uint8Arr
   )
 }
 
-/** Sealed partial signatures of the messages after `afterId`, whole messages at a time. */
+/** Sealed partial signatures of deposits after `afterId`, whole messages at a time. */
 export function findSealedPartials(
   db: Sql,
   afterId: number,
   messages: number,
-): Promise<{ message_id: number; kind: MessageKind; share_index: number; digest: Buffer; sealed: Buffer }[]> {
+): Promise<{ message_id: number; share_index: number; digest: Buffer; sealed: Buffer }[]> {
   return rows(
     db,
-    sql`select p.message_id, m.kind, p.share_index, p.digest, p.sealed from partial_signatures p join messages m on m.id = p.message_id
+    sql`select p.message_id, p.share_index, p.digest, p.sealed from partial_signatures p
         where p.sealed is not null and p.message_id in (
-          select distinct message_id from partial_signatures where message_id > ${afterId} order by message_id limit ${messages})
+          select distinct s.message_id from partial_signatures s join messages m on m.id = s.message_id and m.kind = 'deposit'
+          where s.message_id > ${afterId} order by s.message_id limit ${messages})
         order by p.message_id, p.share_index`,
   )
 }
@@ -93,6 +94,7 @@ export async function voidSealed(tx: Sql): Promise<{ messages: number; ids: numb
     where m.kind = 'deposit' and exists (select from partial_signatures p where p.message_id = m.id and p.state <> 'rejected')
     order by m.validator_id, m.id desc on conflict do nothing`)
   await tx.execute(sql`delete from partial_signatures`)
+  await tx.execute(sql`delete from message_keys`)
   await tx.execute(sql`delete from sealing_checks`)
   return { messages: ids.length, ids }
 }

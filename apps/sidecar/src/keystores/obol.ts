@@ -1,26 +1,20 @@
 /** Key shares of Obol nodes: keystores and cluster lock as charon leaves them (protocol section 11). */
 
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
-import type { Network } from '@dvt-relayer/chain/networks.ts'
-import { BootError, reasonOf } from '@dvt-relayer/common/errors.ts'
+import { BootError } from '@dvt-relayer/common/errors.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls.ts'
 import type { ClusterLock, LockValidator } from '@dvt-relayer/crypto/cluster-lock.ts'
-import { ClusterLockError, parseClusterLock } from '@dvt-relayer/crypto/cluster-lock.ts'
-import { isPinnedLock, verifyClusterLock } from '@dvt-relayer/crypto/lock-verify.ts'
 import type { ObolNodeSource } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { KeyShare, Keystore } from './keystore.ts'
+import { createLockReader, indexLock, keyShareOf, type LockOptions, placesOfAll } from './obol-lock.ts'
 import { listKeystores, type OpenedKeystore, openKeystores } from './read-keystores.ts'
 
-export interface ObolOptions {
+export interface ObolOptions extends LockOptions {
   nodes: readonly ObolNodeSource[]
-  /** Empty: any lock that verifies. */
-  lockHashes: readonly Uint8Array[]
-  network: Pick<Network, 'name' | 'genesisForkVersion'>
-  engine: BlsEngine
   events: Events
   signal: AbortSignal
 }
@@ -123,77 +117,6 @@ async function exists(path: string): Promise<boolean> {
   )
 }
 
-/** Reads and verifies locks; the copies that the nodes of one cluster have are verified once. */
-function createLockReader({ network, engine, lockHashes, events }: ObolOptions) {
-  const known: { text: string; lock: ClusterLock }[] = []
-  return async (file: string): Promise<ClusterLock> => {
-    const text = await readFile(file, 'utf8').catch((error: unknown) => {
-      throw new BootError(
-        'LOCK_MISSING',
-        `the cluster lock ${file} cannot be read (${reasonOf(error)}); OBOL_CLUSTER_LOCK_FILE must name a file this user may read`,
-        { cause: error },
-      )
-    })
-    const same = known.find((other) => other.text === text)
-    if (same !== undefined) return same.lock
-    try {
-      const lock = parseClusterLock(text, { file })
-      const expected = { genesisForkVersion: network.genesisForkVersion, networkName: network.name, file }
-      for (const warning of verifyClusterLock(engine, lock, expected).warnings) events.lockDoubtful(warning)
-      assertPinned(lock, lockHashes, file)
-      events.lockRead(lock, file, lockHashes.length > 0)
-      known.push({ text, lock })
-      return lock
-    } catch (error) {
-      if (error instanceof ClusterLockError)
-        throw new BootError('LOCK_INVALID', `the cluster lock is refused: ${error.message}`, { cause: error })
-      throw error
-    }
-  }
-}
-
-function assertPinned(lock: ClusterLock, pins: readonly Uint8Array[], file: string): void {
-  if (pins.length === 0 || isPinnedLock(lock, pins)) return
-  throw new BootError(
-    'LOCK_NOT_PINNED',
-    lock.minor < 5
-      ? `${file} is a lock of ${lock.version}, which CLUSTER_LOCK_HASHES cannot pin: its lock_hash is not recomputed before v1.5.0`
-      : `${file} has the lock_hash ${toHex(lock.lockHash)}, which is not one of CLUSTER_LOCK_HASHES`,
-  )
-}
-
-/** Where a public key share stands: its validator, and its places (several only where the threshold is 1). */
-interface LockPlaces {
-  validator: LockValidator
-  places: number[]
-}
-
-function indexLock(lock: ClusterLock): Map<string, LockPlaces> {
-  const index = new Map<string, LockPlaces>()
-  for (const validator of lock.validators)
-    for (const [place, share] of validator.publicKeyShares.entries()) {
-      const entry = index.get(toHex(share))
-      if (entry === undefined) index.set(toHex(share), { validator, places: [place] })
-      else entry.places.push(place)
-    }
-  return index
-}
-
-/** What a lock says of one node's key share. */
-function keyShareOf({ publicKey, publicKeyShares, withdrawalAddress }: LockValidator, place: number): KeyShare {
-  const isNamed = withdrawalAddress?.some((byte) => byte !== 0) === true
-  return {
-    validatorPublicKey: toHex(publicKey),
-    shareIndex: place + 1,
-    publicKeyShares: publicKeyShares.map((share, other) => ({
-      share_index: other + 1,
-      public_key_share: toHex(share),
-    })),
-    // No vault is at the zero address, which locks of test networks may carry for want of another.
-    withdrawalAddress: isNamed ? toHex(withdrawalAddress) : undefined,
-  }
-}
-
 /** The key shares of one node. */
 function matchToLock(
   { source, lock }: Node,
@@ -231,9 +154,7 @@ function nodePlace(
   { keystoresDir: dir, nodeIndex: stated }: ObolNodeSource,
   operators: number,
 ): number {
-  const common = Array.from({ length: operators }, (_, place) => place).filter((place) =>
-    keys.every(({ places }) => places.includes(place)),
-  )
+  const common = placesOfAll(keys, operators)
   const [first] = common
   if (first === undefined) {
     const example = [...new Map(keys.map(({ file, places }) => [places[0], `${file} of node ${places[0]}`])).values()]

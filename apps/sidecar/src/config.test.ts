@@ -21,11 +21,10 @@ describe('readConfig', () => {
   })
 
   it('names every problem at once', () => {
-    const read = () => readConfig({ RELAYER_ENDPOINT: 'ftp://name:secret@x', POLL_INTERVAL: '0', CLUSTER_TYPE: 'SSV' })
+    const read = () => readConfig({ RELAYER_ENDPOINT: 'ftp://name:secret@x', POLL_INTERVAL: '0', CLUSTER_TYPE: 'LIDO' })
     expect(read).toThrow(/4 problems/)
     for (const name of ['NETWORK', 'RELAYER_ENDPOINT', 'POLL_INTERVAL', 'CLUSTER_TYPE'])
       expect(read).toThrow(new RegExp(`- ${name} `))
-    expect(read).toThrow(/SSV yet/)
     expect(read).not.toThrow(/secret/)
   })
 
@@ -109,6 +108,91 @@ describe('readConfig', () => {
       'DATABASE is accepted and ignored',
       'POLL_INTERVALS is not a setting: did you mean POLL_INTERVAL?',
       'SENTRY_DSN is accepted and ignored',
+    ])
+  })
+})
+
+describe('readConfig of an SSV operator', () => {
+  const ssv = {
+    NETWORK: 'hoodi',
+    RELAYER_ENDPOINT: 'https://relayer.example',
+    CLUSTER_TYPE: 'ssv',
+    SSV_OPERATOR_KEY_FILE: '/key',
+    EXECUTION_ENDPOINT: 'http://a.example, http://b.example',
+  }
+
+  it('needs a key and a place where key shares are found', () => {
+    const { config, warnings } = readConfig(ssv)
+    expect(warnings).toEqual([])
+    expect(config.obol.nodes).toEqual([])
+    expect(config.ssv).toEqual({
+      operators: [{ keyFile: '/key', passwordFile: undefined, operatorId: undefined }],
+      owners: [],
+      keysharesFiles: [],
+      proofsFiles: [],
+      chain: {
+        endpoints: [new URL('http://a.example'), new URL('http://b.example')],
+        timeoutMs: 30_000,
+        retryTimeoutMs: 60_000,
+        stateFile: resolve('data/ssv-state.json'),
+      },
+    })
+    expect(readConfig({ ...ssv, EXECUTION_ENDPOINT: '', SSV_KEYSHARES_FILES: 'a.json,dir' }).config.ssv).toMatchObject({
+      keysharesFiles: [resolve('a.json'), resolve('dir')],
+      chain: undefined,
+    })
+  })
+
+  it('looks for keys again at every block of a chain, at every minute on disk, or as told', () => {
+    const interval = (more: Record<string, string>) => readConfig(more).config.reloadIntervalMs
+    expect(interval(ssv)).toBe(12_000)
+    expect(interval({ ...ssv, EXECUTION_ENDPOINT: '', SSV_KEYSHARES_FILES: 'a' })).toBe(60_000)
+    expect(interval(good)).toBe(60_000)
+    expect(interval({ ...ssv, RELOAD_INTERVAL: '5' })).toBe(5000)
+  })
+
+  it('puts several operators into one process by the templates', () => {
+    const { config } = readConfig({
+      ...ssv,
+      SSV_OPERATOR_KEY_FILE: '',
+      SSV_OPERATOR_KEY_FILE_TEMPLATE: '/o/{operator_id}/key.json',
+      SSV_OPERATOR_PASSWORD_FILE_TEMPLATE: '/o/{operator_id}/password',
+      SSV_OPERATOR_IDS: '5, 9007199254740991',
+    })
+    expect(config.ssv?.operators).toEqual([
+      { keyFile: '/o/5/key.json', passwordFile: '/o/5/password', operatorId: 5 },
+      {
+        keyFile: '/o/9007199254740991/key.json',
+        passwordFile: '/o/9007199254740991/password',
+        operatorId: Number.MAX_SAFE_INTEGER,
+      },
+    ])
+  })
+
+  it.each([
+    [{ SSV_OPERATOR_KEY_FILE: '' }, /SSV_OPERATOR_KEY_FILE is required, for example/],
+    [{ EXECUTION_ENDPOINT: '' }, /CLUSTER_TYPE=SSV needs EXECUTION_ENDPOINT, .* or SSV_KEYSHARES_FILES, or both/],
+    [{ NETWORK: 'gnosis' }, /EXECUTION_ENDPOINT is set, but NETWORK=gnosis has no SSV contract/],
+    [{ SSV_OPERATOR_ID: '1', SSV_OPERATOR_IDS: '1' }, /SSV_OPERATOR_ID and SSV_OPERATOR_IDS are both set: keep one/],
+    [{ SSV_OPERATOR_IDS: '1,2' }, /SSV_OPERATOR_IDS needs SSV_OPERATOR_KEY_FILE_TEMPLATE/],
+    [{ SSV_OPERATOR_IDS: '1,1' }, /SSV_OPERATOR_IDS names an operator twice/],
+    [{ SSV_OPERATOR_ID: '0' }, /SSV_OPERATOR_ID must be a whole number from 1/],
+    [{ SSV_OPERATOR_ID: '9007199254740992' }, /SSV_OPERATOR_ID must be a whole number from 1/],
+    [{ SSV_OPERATOR_KEY_FILE_TEMPLATE: '/{operator_id}' }, /KEY_FILE and SSV_OPERATOR_KEY_FILE_TEMPLATE are both set/],
+    [{ SSV_OPERATOR_PASSWORD_FILE_TEMPLATE: '/x', SSV_OPERATOR_ID: '1' }, /TEMPLATE must contain \{operator_id\}/],
+    [{ SSV_OPERATOR_PASSWORD_FILE_TEMPLATE: '/{operator_id}' }, /TEMPLATE needs SSV_OPERATOR_ID or SSV_OPERATOR_IDS/],
+    [{ SSV_PROOFS_FILES: 'p' }, /SSV_PROOFS_FILES needs SSV_KEYSHARES_FILES/],
+    [{ SSV_OWNERS: '0x12' }, /SSV_OWNERS must be addresses of owners, which 0x12… is not/],
+  ])('refuses %o', (more, message) => {
+    expect(() => readConfig({ ...ssv, ...more })).toThrow(message)
+  })
+
+  it('notes settings of the other kind of cluster', () => {
+    expect(readConfig({ ...ssv, OBOL_KEYSTORES_DIR: '/keys' }).warnings).toEqual([
+      'OBOL_KEYSTORES_DIR is ignored: it means nothing with CLUSTER_TYPE=SSV',
+    ])
+    expect(readConfig({ ...good, SSV_OWNERS: '', EXECUTION_ENDPOINT: 'http://a.example' }).warnings).toEqual([
+      'EXECUTION_ENDPOINT is ignored: it means nothing with CLUSTER_TYPE=OBOL',
     ])
   })
 })

@@ -20,16 +20,12 @@ import {
   url,
   withDefault,
 } from '@dvt-relayer/common/settings.ts'
-import { parseAddress } from '@dvt-relayer/crypto/address.ts'
+import { parseListedAddress, SSV_SETTINGS, type SsvConfig, ssvConfig, ssvProblems } from './config-ssv.ts'
 import type { ListName } from './lists.ts'
 
 const seconds = (description: string, example: string) => integer(1, 3600, { description, example })
 
-function parseClusterType(value: string): 'OBOL' {
-  if (value.toUpperCase() === 'OBOL') return 'OBOL'
-  if (value.toUpperCase() === 'SSV') throw new Error('cannot be SSV yet: this sidecar works for Obol clusters only')
-  throw new Error('must be OBOL')
-}
+const CLUSTER_TYPES = ['OBOL', 'SSV'] as const
 
 function parseHash(value: string): Uint8Array {
   const bytes = parseHex(value, 32)
@@ -37,14 +33,7 @@ function parseHash(value: string): Uint8Array {
   return bytes
 }
 
-function parseVault(value: string): string {
-  const bytes = parseAddress(value)
-  if (bytes === undefined)
-    throw new Error(
-      `must be addresses of vaults, which ${value.slice(0, 10)}… is not: 0x and 40 hex digits, and where upper and lower case are mixed, a right checksum`,
-    )
-  return toHex(bytes)
-}
+const parseVault = (value: string): string => toHex(parseListedAddress(value, 'vaults'))
 
 /** Generations of the protocol, and which lists each has. */
 const GENERATIONS = ['auto', '3', '4'] as const
@@ -101,8 +90,12 @@ export const SIDECAR_SETTINGS = {
     './data/deposits.journal',
   ),
   CLUSTER_TYPE: withDefault(
-    custom(parseClusterType, { description: 'kind of cluster this node is part of; OBOL', example: 'OBOL' }),
+    oneOf(CLUSTER_TYPES, { description: 'kind of cluster this node is part of: OBOL or SSV', example: 'SSV' }),
     'OBOL' as const,
+  ),
+  RELOAD_INTERVAL: optional(
+    seconds('seconds between two looks for keys that came or went, on disk or on the chain', '60'),
+    '60, or 12 where the chain is read',
   ),
   OBOL_KEYSTORES_DIR: optional(
     text({
@@ -110,7 +103,7 @@ export const SIDECAR_SETTINGS = {
         "folder of the node's keystores and their passwords, as charon leaves it; not with REMOTE_SIGNER_URL",
       example: './.charon/validator_keys',
     }),
-    'required without REMOTE_SIGNER_URL',
+    'required for OBOL without REMOTE_SIGNER_URL',
   ),
   OBOL_KEYSTORES_DIR_TEMPLATE: optional(
     text({
@@ -141,6 +134,7 @@ export const SIDECAR_SETTINGS = {
     [],
     '',
   ),
+  ...SSV_SETTINGS,
   CONSENSUS_ENDPOINT: withDefault(
     list(
       url({
@@ -190,23 +184,22 @@ export const SIDECAR_SETTINGS = {
 }
 
 /** Names of the existing sidecar that mean nothing here. */
-export const SIDECAR_IGNORED = [
-  'DATABASE',
-  'VERBOSE',
-  'SENTRY_DSN',
-  'SENTRY_ENVIRONMENT',
-  'EXECUTION_ENDPOINT',
-  'EXECUTION_TIMEOUT',
-  'EXECUTION_RETRY_TIMEOUT',
-  'SSV_OPERATOR_KEY_FILE',
-  'SSV_OPERATOR_PASSWORD_FILE',
-  'SSV_OPERATOR_KEY_FILE_TEMPLATE',
-  'SSV_OPERATOR_PASSWORD_FILE_TEMPLATE',
-  'SSV_OPERATOR_ID',
-  'SSV_OPERATOR_IDS',
-] as const
+export const SIDECAR_IGNORED = ['DATABASE', 'VERBOSE', 'SENTRY_DSN', 'SENTRY_ENVIRONMENT'] as const
+
+/** Settings that mean something for Obol clusters only. */
+const OBOL_SETTINGS = [
+  'OBOL_KEYSTORES_DIR',
+  'OBOL_KEYSTORES_DIR_TEMPLATE',
+  'OBOL_CLUSTER_LOCK_FILE',
+  'OBOL_NODE_INDEX',
+  'OBOL_NODE_INDEXES',
+  'CLUSTER_LOCK_HASHES',
+]
 
 const HEAL_INTERVAL_MS = 15_000
+const RELOAD_MS = 60_000
+/** The time of a block. */
+const RELOAD_CHAIN_MS = 12_000
 
 /** Where one Obol node's keys are. */
 export interface ObolNodeSource {
@@ -248,8 +241,12 @@ export interface SidecarConfig {
     allowedVaults: readonly string[]
     journalFile: string
   }
-  /** No nodes where a remote signer holds the keys. */
+  /** No nodes where a remote signer holds the keys, and for SSV. */
   readonly obol: { nodes: readonly ObolNodeSource[]; lockHashes: readonly Uint8Array[] }
+  /** Undefined for Obol. */
+  readonly ssv: SsvConfig | undefined
+  /** Between two looks for keys that came or went. */
+  readonly reloadIntervalMs: number
   readonly remoteSigner: RemoteSignerConfig | undefined
   /** Undefined: the chain is not asked. */
   readonly consensus: { endpoints: readonly URL[]; timeoutMs: number; retryTimeoutMs: number } | undefined
@@ -266,7 +263,9 @@ export interface SidecarConfig {
  */
 export function readConfig(environment: Environment): { config: SidecarConfig; warnings: string[] } {
   const { values, warnings } = readSettings(SIDECAR_SETTINGS, environment, SIDECAR_IGNORED)
-  const problems = contradictions(values)
+  const isSsv = values.CLUSTER_TYPE === 'SSV'
+  warnings.push(...unused(values, environment))
+  const problems = isSsv ? ssvContradictions(values) : contradictions(values)
   if (problems.length > 0)
     throw new BootError(
       'SETTINGS_INVALID',
@@ -284,6 +283,8 @@ export function readConfig(environment: Environment): { config: SidecarConfig; w
     lists: LISTS_OF[values.GENERATION],
     deposits: { allowedVaults: values.ALLOWED_VAULTS, journalFile: resolve(values.JOURNAL_FILE) },
     obol: { nodes: nodeSources(values), lockHashes: values.CLUSTER_LOCK_HASHES },
+    ssv: isSsv ? ssvConfig(values) : undefined,
+    reloadIntervalMs: reloadInterval(values),
     remoteSigner: remoteSignerOf(values),
     consensus:
       values.CONSENSUS_ENDPOINT.length === 0
@@ -301,7 +302,30 @@ export function readConfig(environment: Environment): { config: SidecarConfig; w
 
 type Values = SettingsOf<typeof SIDECAR_SETTINGS>
 
-/** What is wrong between settings that are each fine alone. */
+/** A note on each setting that only the other kind of cluster has. */
+function unused({ CLUSTER_TYPE: type }: Values, environment: Environment): string[] {
+  const names = type === 'OBOL' ? Object.keys(SSV_SETTINGS) : OBOL_SETTINGS
+  const isSet = (name: string) => (environment[name]?.trim() ?? '') !== ''
+  return names.filter(isSet).map((name) => `${name} is ignored: it means nothing with CLUSTER_TYPE=${type}`)
+}
+
+function reloadInterval({
+  RELOAD_INTERVAL: seconds,
+  CLUSTER_TYPE: type,
+  EXECUTION_ENDPOINT: endpoints,
+}: Values): number {
+  if (seconds !== undefined) return seconds * 1000
+  return type === 'SSV' && endpoints.length > 0 ? RELOAD_CHAIN_MS : RELOAD_MS
+}
+
+/** What is wrong between settings of an SSV operator that are each fine alone. */
+function ssvContradictions(values: Values): string[] {
+  const problems = ssvProblems(values, values.NETWORK)
+  if (values.REMOTE_SIGNER_URL.length > 0) problems.push('REMOTE_SIGNER_URL needs CLUSTER_TYPE=OBOL: unset it')
+  return problems
+}
+
+/** What is wrong between settings of an Obol node that are each fine alone. */
 function contradictions(values: Values): string[] {
   const problems = remoteSignerProblems(values)
   const template = values.OBOL_KEYSTORES_DIR_TEMPLATE
@@ -369,7 +393,7 @@ function remoteSignerOf(values: Values): RemoteSignerConfig | undefined {
 
 function nodeSources(values: Values): ObolNodeSource[] {
   const { OBOL_KEYSTORES_DIR: dir, OBOL_KEYSTORES_DIR_TEMPLATE: template, OBOL_CLUSTER_LOCK_FILE: lock } = values
-  if (dir === undefined) return []
+  if (dir === undefined || values.CLUSTER_TYPE !== 'OBOL') return []
   const indexes = values.OBOL_NODE_INDEXES.length > 0 ? values.OBOL_NODE_INDEXES : [values.OBOL_NODE_INDEX]
   return indexes.map((index) => ({
     keystoresDir:

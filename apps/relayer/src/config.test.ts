@@ -33,6 +33,27 @@ describe('readConfig', () => {
     )
   })
 
+  it('names the entry of an owner that is wrong, and the vault that has two', () => {
+    const vault = '0x8Ae5c1046158526Cf236f74D8FB88fabE2E94ACa'
+    const other = `0x${'ab'.repeat(20)}`
+    const key = '0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798'
+    const whole = `79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8`
+    const read = (value: string) => readConfig({ ...minimal, OWNER_PUBLIC_KEYS: value }).config.owners
+    const owners = read(`${vault}:${key}, ${other}:0x${whole},0x${'cd'.repeat(20)}:0x04${whole.toUpperCase()}`)
+    expect(owners.map(({ publicKey }) => Buffer.from(publicKey).toString('hex'))).toEqual(Array(3).fill(`04${whole}`))
+    for (const [wrong, what] of [
+      [`${vault.replace('0x8A', '0x8a')}:${key}`, 'before the colon'],
+      [`${vault}`, 'after the colon'],
+      [`${vault}:`, 'after the colon'],
+      [`${vault}:05${key.slice(2)}`, 'after the colon'],
+      [`${vault}:${key}:1`, 'before the colon'],
+    ])
+      expect(() => read(`${other}:${key},${wrong}`), wrong).toThrow(
+        new RegExp(`OWNER_PUBLIC_KEYS must[^]*${wrong?.slice(0, 10)}[^]*${what}`),
+      )
+    expect(() => read(`${vault}:${key},${vault.toLowerCase()}:${whole}`)).toThrow(`names the vault ${vault} twice`)
+  })
+
   it('names the vault that is wrong in a list of them', () => {
     const good = '0x8Ae5c1046158526Cf236f74D8FB88fabE2E94ACa'
     expect(readConfig({ ...minimal, VAULTS: `${good},${good.toLowerCase()}` }).config.vaults).toHaveLength(2)

@@ -21,7 +21,8 @@ import {
   url,
   withDefault,
 } from '@dvt-relayer/common/settings.ts'
-import { parseAddress } from '@dvt-relayer/crypto/address.ts'
+import { checksumAddress, parseAddress } from '@dvt-relayer/crypto/address.ts'
+import { parseOraclePublicKey } from '@dvt-relayer/crypto/ecies.ts'
 
 const seconds = (description: string, example: string) => integer(1, 86_400, { description, example })
 
@@ -45,6 +46,23 @@ function parseVault(value: string): Uint8Array {
       `must be addresses of vaults, which ${value.slice(0, 10)}… is not: 0x and 40 hex digits, and where upper and lower case are mixed, a right checksum`,
     )
   return address
+}
+
+/** An owner's entry: a vault and the secp256k1 key that its exits are encrypted to. */
+function parseOwner(value: string): { vault: Uint8Array; publicKey: Uint8Array } {
+  const [vaultText = '', keyText = '', ...rest] = value.split(':').map((part) => part.trim())
+  const vault = parseAddress(vaultText)
+  // Not all of it: somebody may have put a secret key there.
+  const shown = value.slice(0, 10)
+  if (vault === undefined || rest.length > 0)
+    throw new Error(`must be vault:key entries, and in ${shown}… what stands before the colon is no address of a vault`)
+  try {
+    return { vault, publicKey: parseOraclePublicKey(keyText) }
+  } catch {
+    throw new Error(
+      `must be vault:key entries, and in ${shown}… what stands after the colon is no secp256k1 public key: hex of 64, 65 or 33 bytes`,
+    )
+  }
 }
 
 export const RELAYER_SETTINGS = {
@@ -193,6 +211,24 @@ export const RELAYER_SETTINGS = {
     }),
     'no limit',
   ),
+  EXIT_RETENTION: withDefault(
+    oneOf(['keep', 'erase'], {
+      description: 'what becomes of an exit once its validator is registered: kept, sealed, or erased for good',
+      example: 'keep',
+    }),
+    'keep' as const,
+  ),
+  OWNER_PUBLIC_KEYS: withDefault(
+    list(
+      custom(parseOwner, {
+        description:
+          'vault:key, comma separated: secp256k1 public keys of owners that get a copy of their exits, encrypted to them',
+        example: '0x8Ae5c1046158526Cf236f74D8FB88fabE2E94ACa:66 hex digits of the public key',
+      }),
+    ),
+    [],
+    '',
+  ),
   AUTH_TOKENS_FILE: optional(
     text({ description: 'file of tokens; unset, everybody who reaches the port may call', example: './tokens' }),
     'open to everybody',
@@ -268,6 +304,9 @@ export interface RelayerConfig {
   /** Undefined: any vault. */
   readonly vaults: readonly Uint8Array[] | undefined
   readonly managerDailyLimitGwei: number | undefined
+  readonly exitRetention: 'keep' | 'erase'
+  /** Who gets copies of a vault's exits: 20 and 65 bytes, one key for a vault. */
+  readonly owners: readonly { vault: Uint8Array; publicKey: Uint8Array }[]
   readonly limits: { keys: number; shares: number; openExits: number }
   readonly validatorLifetimeSeconds: number
   readonly log: { level: LogLevel; format: LogFormat }
@@ -337,6 +376,8 @@ export function readConfig(environment: Environment): { config: RelayerConfig; w
         : { keyFile: values.VALIDATORS_MANAGER_KEY_FILE, passwordFile: values.VALIDATORS_MANAGER_PASSWORD_FILE },
     vaults: values.VAULTS.length === 0 ? undefined : values.VAULTS,
     managerDailyLimitGwei: values.MANAGER_DAILY_LIMIT_GWEI,
+    exitRetention: values.EXIT_RETENTION,
+    owners: values.OWNER_PUBLIC_KEYS,
     limits: {
       keys: values.MAX_KEYS_PER_REQUEST,
       shares: values.MAX_SHARES_PER_REQUEST,
@@ -373,5 +414,8 @@ function contradictions(
     )
   if ((values.VALIDATORS_MANAGER_KEY_FILE === undefined) !== (values.VALIDATORS_MANAGER_PASSWORD_FILE === undefined))
     problems.push('VALIDATORS_MANAGER_KEY_FILE and VALIDATORS_MANAGER_PASSWORD_FILE go together: set both, or neither')
+  const owned = values.OWNER_PUBLIC_KEYS.map(({ vault }) => checksumAddress(vault))
+  for (const vault of new Set(owned.filter((one, place) => owned.indexOf(one) < place)))
+    problems.push(`OWNER_PUBLIC_KEYS names the vault ${vault} twice: one owner key for a vault`)
   return problems
 }

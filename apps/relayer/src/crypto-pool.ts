@@ -6,7 +6,14 @@
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
-import type { FinishedMessage, MessageToFinish, OracleSetToSplit, Tasks, Triple } from './crypto-tasks.ts'
+import type {
+  DataToEncrypt,
+  FinishedMessage,
+  MessageToFinish,
+  OracleSetToSplit,
+  Tasks,
+  Triple,
+} from './crypto-tasks.ts'
 
 /** What crosses to a worker and back. */
 export interface WorkerRequest {
@@ -35,12 +42,20 @@ export interface CryptoPool extends AsyncDisposable {
   verify(triples: readonly Triple[]): Promise<boolean[]>
   /** Recovers, verifies, splits and encrypts; see `crypto-tasks.ts`. */
   finish(exits: readonly MessageToFinish[], oracleSet: OracleSetToSplit | undefined): Promise<FinishedMessage[]>
+  /** ECIES of each (protocol section 6), in order. */
+  encrypt(items: readonly DataToEncrypt[]): Promise<Uint8Array[]>
 }
 
 /** Tasks by urgency: what a request waits for comes first. */
-const URGENCY: Record<keyof Tasks, number> = { arePublicKeys: 0, areSignatures: 0, verify: 1, finish: 2 }
+const URGENCY: Record<keyof Tasks, number> = { arePublicKeys: 0, areSignatures: 0, verify: 1, finish: 2, encrypt: 2 }
 /** How many items one slice of a task holds: some tens of milliseconds of work. */
-const SLICE: Record<keyof Tasks, number> = { arePublicKeys: 256, areSignatures: 256, verify: 64, finish: 8 }
+const SLICE: Record<keyof Tasks, number> = {
+  arePublicKeys: 256,
+  areSignatures: 256,
+  verify: 64,
+  finish: 8,
+  encrypt: 64,
+}
 
 /** How long a stop waits for slices under way; a search among many candidates is the longest. */
 const LAST_SLICE_MS = 3000
@@ -116,6 +131,7 @@ export function startCryptoPool(threads = Math.max(1, Math.min(8, availableParal
     areSignatures: (signatures) => sliced('areSignatures', signatures),
     verify: (triples) => sliced('verify', triples),
     finish: (exits, oracleSet) => sliced('finish', exits, oracleSet),
+    encrypt: (items) => sliced('encrypt', items),
     async [Symbol.asyncDispose]() {
       closed = true
       for (const pending of queues.flat()) pending.reject(new Error('the signature workers are stopped'))

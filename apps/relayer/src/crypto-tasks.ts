@@ -37,6 +37,12 @@ export interface OracleSetToSplit {
   publicKeys: readonly Uint8Array[]
 }
 
+/** Data to encrypt to a 65-byte secp256k1 public key. */
+export interface DataToEncrypt {
+  recipient: Uint8Array
+  data: Uint8Array
+}
+
 /** What came of one message. Shares are there when an oracle set was given; places concatenated. */
 export type FinishedMessage =
   | {
@@ -67,6 +73,7 @@ export interface Tasks {
   areSignatures(signatures: readonly Uint8Array[]): boolean[]
   verify(triples: readonly Triple[]): boolean[]
   finish(exits: readonly MessageToFinish[], oracleSet: OracleSetToSplit | undefined): FinishedMessage[]
+  encrypt(items: readonly DataToEncrypt[]): Uint8Array[]
 }
 
 /** The tasks on an engine. */
@@ -76,6 +83,7 @@ export function createTasks(engine: BlsEngine, ecies: Ecies): Tasks {
     areSignatures: (signatures) => signatures.map((signature) => engine.isSignature(signature)),
     verify: (triples) => engine.verifyBatch(triples),
     finish: (exits, oracleSet) => finish(engine, ecies, exits, oracleSet),
+    encrypt: (items) => items.map(({ recipient, data }) => ecies.encrypt(recipient, data)),
   }
 }
 

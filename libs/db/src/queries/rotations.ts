@@ -1,0 +1,244 @@
+/** Rotations: the updates of a vault's exit signatures for a new oracle set. One statement a function; no rule lives here. */
+
+import { sql } from 'drizzle-orm'
+import type { Sql } from './sql.ts'
+import { bytesArray, bytesParam, numberArray, rows, textArray } from './sql.ts'
+
+/** The vaults of registered validators that have not exited. */
+export async function findRotationVaults(db: Sql): Promise<Buffer[]> {
+  const found = await rows<{ vault: Buffer }>(
+    db,
+    sql`select distinct beacon_vault as vault from validators
+        where registered_at is not null and exited_at is null and beacon_vault is not null order by beacon_vault`,
+  )
+  return found.map(({ vault }) => vault)
+}
+
+/** An exit of one validator at its index on chain, and how far it is. */
+export interface RotationExitRow {
+  public_key: Buffer
+  message_id: number
+  has_shares: boolean
+  /** Whether its full signature is still there, so that only the split is missing. */
+  has_signature: boolean
+}
+
+/**
+ * Of these validators the exit at this index under this epoch that is furthest: one with shares for the oracle set, in whatever state
+ * it is by now, else a live one, else one that may come back.
+ */
+export function findRotationExits(
+  db: Sql,
+  wanted: readonly { publicKey: Uint8Array; validatorIndex: number }[],
+  { epoch, oracleSetId }: { epoch: number; oracleSetId: number },
+): Promise<RotationExitRow[]> {
+  return rows<RotationExitRow>(
+    db,
+    sql`select distinct on (v.id) v.public_key, m.id as message_id, s.message_id is not null as has_shares,
+               m.signature is not null and m.state in ('ready', 'expired') as has_signature
+        from unnest(${bytesArray(wanted.map(({ publicKey }) => publicKey))}, ${numberArray(wanted.map(({ validatorIndex }) => validatorIndex))})
+             as w (public_key, validator_index)
+        join validators v on v.public_key = w.public_key
+        join messages m on m.validator_id = v.id and m.kind = 'exit' and m.epoch = ${epoch}::bigint and m.validator_index = w.validator_index
+             and m.state <> 'superseded'
+        left join oracle_shares s on s.message_id = m.id and s.oracle_set_id = ${oracleSetId}::bigint
+        order by v.id, s.message_id is null, m.state not in ('collecting', 'ready'), m.id desc`,
+  )
+}
+
+/** An open rotation. */
+export interface RotationRow {
+  id: number
+  oracle_set_id: number
+  nonce: number
+  ipfs_hash: string | null
+  transaction_hash: Buffer | null
+  transaction: Buffer | null
+  deadline: number | null
+  age_seconds: number
+}
+
+/** The open rotation of a vault, if there is one. */
+export async function findOpenRotation(db: Sql, vault: Uint8Array): Promise<RotationRow | undefined> {
+  const [row] = await rows<RotationRow>(
+    db,
+    sql`select id, oracle_set_id, nonce, ipfs_hash, transaction_hash, transaction, deadline,
+               extract(epoch from now() - created_at)::float8 as age_seconds
+        from rotations where vault = ${bytesParam(vault)} and state = 'open'`,
+  )
+  return row
+}
+
+/** Opens a rotation of these exits, in this order; returns its id, or nothing where the vault has an open one. Run in a transaction. */
+export async function insertRotation(
+  tx: Sql,
+  rotation: { vault: Uint8Array; oracleSetId: number; nonce: number; ipfsHash: string | null },
+  messageIds: readonly number[],
+): Promise<number | undefined> {
+  const [row] = await rows<{ id: number }>(
+    tx,
+    sql`with opened as (
+          insert into rotations (vault, oracle_set_id, nonce, state, ipfs_hash)
+          values (${bytesParam(rotation.vault)}, ${rotation.oracleSetId}::bigint, ${rotation.nonce}::bigint, 'open', ${rotation.ipfsHash}::text)
+          on conflict (vault) where state = 'open' do nothing returning id),
+        listed as (
+          insert into rotation_messages (rotation_id, place, message_id)
+          select o.id, m.place - 1, m.message_id from opened o, unnest(${numberArray(messageIds)}) with ordinality as m (message_id, place))
+        select id from opened`,
+  )
+  return row?.id
+}
+
+/** One exit of a rotation with its shares under the rotation's oracle set; null where they are not there. */
+export interface RotationContentRow {
+  message_id: number
+  public_key: Buffer
+  validator_index: number
+  public_key_shares: Buffer | null
+  ciphertexts: Buffer | null
+}
+
+/** What a rotation hands in, in order. */
+export function findRotationContent(db: Sql, rotationId: number): Promise<RotationContentRow[]> {
+  return rows<RotationContentRow>(
+    db,
+    sql`select r.message_id, v.public_key, m.validator_index, s.public_key_shares, s.ciphertexts
+        from rotation_messages r join rotations o on o.id = r.rotation_id
+        join messages m on m.id = r.message_id join validators v on v.id = m.validator_id
+        left join oracle_shares s on s.message_id = r.message_id and s.oracle_set_id = o.oracle_set_id
+        where r.rotation_id = ${rotationId} order by r.place`,
+  )
+}
+
+/** Notes what the oracles have approved, where nothing was noted before; says whether it is now what stands there. */
+export async function approveRotation(db: Sql, rotationId: number, ipfsHash: string): Promise<boolean> {
+  const { rowCount } = await db.execute(sql`
+    update rotations set ipfs_hash = ${ipfsHash}
+    where id = ${rotationId} and state = 'open' and (ipfs_hash is null or ipfs_hash = ${ipfsHash})`)
+  return rowCount === 1
+}
+
+/** Stores a signed transaction in the place of another one (null: of none); says whether that one still stood there. */
+export async function storeTransaction(
+  db: Sql,
+  rotationId: number,
+  replaced: Uint8Array | null,
+  transaction: { hash: Uint8Array; raw: Uint8Array; deadline: number },
+): Promise<boolean> {
+  const before = replaced === null ? sql`null::bytea` : bytesParam(replaced)
+  const { rowCount } = await db.execute(sql`
+    update rotations set transaction_hash = ${bytesParam(transaction.hash)}, transaction = ${bytesParam(transaction.raw)}, deadline = ${transaction.deadline}
+    where id = ${rotationId} and state = 'open' and transaction_hash is not distinct from ${before}`)
+  return rowCount === 1
+}
+
+/** The newest transactions of all rotations: any of them may still be known to a node. */
+export function findTransactions(
+  db: Sql,
+  limit: number,
+): Promise<{ rotation_id: number; is_open: boolean; transaction: Buffer }[]> {
+  return rows(
+    db,
+    sql`select id as rotation_id, state = 'open' as is_open, transaction from rotations
+        where transaction is not null order by id desc limit ${limit}`,
+  )
+}
+
+/** Ends an open rotation without effect. */
+export async function voidRotation(db: Sql, rotationId: number): Promise<void> {
+  await db.execute(
+    sql`update rotations set state = 'void', ended_at = now() where id = ${rotationId} and state = 'open'`,
+  )
+}
+
+/** Final updates of a vault: those from nonce `from` to below `to`, by their hashes. */
+export interface FinalUpdates {
+  vault: Uint8Array
+  from: number
+  to: number
+  ipfsHashes: readonly string[]
+}
+
+/**
+ * Ends the rotations that final updates have carried out, also those that were given up before, and notes for their validators which
+ * oracle set their shares on chain are for. Returns how many were ended so.
+ */
+export async function completeRotations(tx: Sql, updates: FinalUpdates): Promise<number> {
+  const done = await rows<{ id: number }>(
+    tx,
+    sql`with done as materialized (
+          update rotations set state = 'done', ended_at = now()
+          where vault = ${bytesParam(updates.vault)} and state <> 'done' and nonce >= ${updates.from}::bigint and nonce < ${updates.to}::bigint
+            and ipfs_hash = any(${textArray(updates.ipfsHashes)})
+          returning id, oracle_set_id),
+        renewed as materialized (
+          select distinct on (v.id) v.id, d.oracle_set_id from done d join rotation_messages r on r.rotation_id = d.id
+          join messages m on m.id = r.message_id join validators v on v.id = m.validator_id order by v.id, d.id desc),
+        locked as materialized (
+          select v.id from validators v where v.id in (select id from renewed) order by v.public_key for no key update),
+        noted as (
+          update validators v set oracle_set_id = n.oracle_set_id from renewed n, locked l where v.id = n.id and v.id = l.id)
+        select id from done`,
+  )
+  return done.length
+}
+
+/** Ends the open rotation of a vault whose nonce is used up. Returns how many were ended so. */
+export async function voidOvertaken(tx: Sql, vault: Uint8Array, nonce: number): Promise<number> {
+  const { rowCount } = await tx.execute(sql`
+    update rotations set state = 'void', ended_at = now()
+    where vault = ${bytesParam(vault)} and state = 'open' and nonce < ${nonce}::bigint`)
+  return rowCount ?? 0
+}
+
+/** Age of the oldest open rotation in seconds, 0 where there is none. */
+export async function findOldestOpen(db: Sql): Promise<number> {
+  const [row] = await rows<{ age: number }>(
+    db,
+    sql`select coalesce(max(extract(epoch from now() - created_at)), 0)::float8 as age from rotations where state = 'open'`,
+  )
+  return row?.age ?? 0
+}
+
+/** The newest rotation of a vault, open or ended. */
+export interface RotationStateRow {
+  id: number
+  state: 'open' | 'done' | 'void'
+  cid: string
+  threshold: number
+  oracles: number
+  nonce: number
+  ipfs_hash: string | null
+  transaction_hash: Buffer | null
+  /** Unix seconds; null while it is open. */
+  ended_at: number | null
+}
+
+/** The newest rotation of a vault. */
+export async function findNewestRotation(db: Sql, vault: Uint8Array): Promise<RotationStateRow | undefined> {
+  const [row] = await rows<RotationStateRow>(
+    db,
+    sql`select r.id, r.state, o.cid, o.threshold, octet_length(o.public_keys) / 65 as oracles, r.nonce, r.ipfs_hash, r.transaction_hash,
+               floor(extract(epoch from r.ended_at))::bigint as ended_at
+        from rotations r join oracle_sets o on o.id = r.oracle_set_id
+        where r.vault = ${bytesParam(vault)} order by r.state = 'open' desc, r.id desc limit 1`,
+  )
+  return row
+}
+
+/** The live exits of a vault's registered validators that one requester wants and that are not yet handed in for the current oracle set. */
+export function findWantedExits(
+  db: Sql,
+  vault: Uint8Array,
+  requester: string,
+): Promise<{ public_key: Buffer; validator_index: number; has_shares: boolean }[]> {
+  return rows(
+    db,
+    sql`select v.public_key, m.validator_index, s.message_id is not null as has_shares
+        from validators v
+        join oracle_sets c on c.is_current and v.oracle_set_id is distinct from c.id
+        join messages m on m.validator_id = v.id and m.kind = 'exit' and m.state in ('collecting', 'ready') and m.requester = ${requester}
+        left join oracle_shares s on s.message_id = m.id and s.oracle_set_id = c.id
+        where v.registered_at is not null and v.beacon_vault = ${bytesParam(vault)} order by m.validator_index`,
+  )
+}

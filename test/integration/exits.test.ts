@@ -66,7 +66,7 @@ describe('the main job', () => {
     expect(first.status).toBe(200)
     expect(first.json).toEqual({
       ready: false,
-      validators: keys.map((public_key) => ({ public_key, oracles_exit_signature_shares: null })),
+      validators: keys.map((public_key) => ({ public_key, oracles_exit_signature_shares: null, receipt: null })),
     })
     await rounds(validators, [1, 2, 4])
     const done = await untilShares(url, keys)

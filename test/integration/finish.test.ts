@@ -62,7 +62,7 @@ it('two workers finish the same exits at once', async () => {
   for (const [place, key] of keys.entries()) {
     const exit = exits.find(({ public_key }) => public_key === key)
     expect(exit).toMatchObject({ is_exit_signature_ready: true, share_indexes_ready: [1, 2, 3, 4] })
-    const json = rendered.get(ids[place] ?? 0) ?? 'null'
+    const json = rendered.get(ids[place] ?? 0)?.json ?? 'null'
     await assertOraclesCanExit(
       world.network,
       world.oracles,

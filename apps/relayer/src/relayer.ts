@@ -32,8 +32,10 @@ import type { Health } from './services/health.ts'
 import { createHealth } from './services/health.ts'
 import { importKeyList } from './services/key-list.ts'
 import { createManager, openWallet } from './services/manager.ts'
+import { createOracleFetch } from './services/oracle-fetch.ts'
 import { createOracleSets } from './services/oracle-sets.ts'
 import { createOracleShares } from './services/oracle-shares.ts'
+import { createRegistered } from './services/registered.ts'
 import { createRegistrations } from './services/registrations.ts'
 import type { Registry } from './services/registry.ts'
 import { createRegistry } from './services/registry.ts'
@@ -42,6 +44,8 @@ import { createSignatures } from './services/signatures.ts'
 import { createSweep } from './services/sweep.ts'
 import { openVault } from './services/vault.ts'
 import { createVaultActions } from './services/vault-actions.ts'
+import type { Vaults } from './services/vaults.ts'
+import { createVaults } from './services/vaults.ts'
 
 const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
 const SWEEP_MS = 3000
@@ -124,6 +128,7 @@ async function compose(
   const lists = createSidecarLists(context)
   const signatures = createSignatures(context)
   const oracleShares = createOracleShares(context)
+  const oracleFetch = createOracleFetch(context)
   const sweep = createSweep(context)
   const registry = createRegistry(context)
   const manager = createManager(context)
@@ -132,6 +137,7 @@ async function compose(
   if (wallet !== undefined && config.vaults === undefined)
     logger.warn('VAULTS is not set: the validators-manager key signs for any vault that names it')
   const oracleSets = createOracleSets(context)
+  const vaults = createVaults(context)
   lifetime.push('verification', () => signatures.drain())
 
   const follow = startLoop(async () => health.report('oracle_set', await oracleSets.follow()), {
@@ -152,8 +158,12 @@ async function compose(
       onNotify: (channel, payload) => {
         if (channel === MESSAGES_CHANNEL) lists.notified(Number(payload))
         else repair?.soon()
+        oracleFetch.notified()
       },
-      onReconnect: () => lists.reconnected(),
+      onReconnect: () => {
+        lists.reconnected()
+        oracleFetch.notified()
+      },
       logger,
     }),
   )
@@ -167,13 +177,16 @@ async function compose(
             onError: (error) => logger.debug({ err: error }, 'sweep failed, the next one comes'),
           }),
         )
+  if (config.role !== 'api') lifetime.use('registered validators', startRegistered(context, vaults))
   if (config.role !== 'api') lifetime.use('worker', startWorker(queue, { oracleShares, signatures }))
   const services = {
     exits: createExits(context),
     signatures,
     oracleShares,
+    oracleFetch,
     registrations,
     vaultActions,
+    vaults,
     manager,
     lists,
     health,
@@ -190,6 +203,7 @@ async function compose(
   lifetime.push('new work', () => {
     stopping.abort()
     lists.close()
+    oracleFetch.close()
   })
   const { host, port } = config.http
   try {
@@ -238,6 +252,29 @@ function startRegistry(registry: Registry, isNeeded: boolean, health: Health): A
     {
       intervalMs: REGISTRY_MS,
       onError: (error) => report(`the deposits on chain cannot be followed: ${messageOf(error)}`),
+    },
+  )
+}
+
+/** Notes registrations and exits once they are final: the finalized state is looked for at every slot, and read when it has changed. */
+function startRegistered(context: Context, vaults: Vaults): AsyncDisposable {
+  const registered = createRegistered(context)
+  let told: string | undefined
+  return startLoop(
+    async (signal) => {
+      try {
+        await registered.look(signal)
+        told = undefined
+      } catch (error) {
+        if (signal.aborted) return
+        if (told !== messageOf(error)) context.events.finalizedUnread(error)
+        told = messageOf(error)
+      }
+      await vaults.count()
+    },
+    {
+      intervalMs: context.config.network.secondsPerSlot * 1000,
+      onError: (error) => context.logger.debug({ err: error }, 'vaults were not counted, the next look comes'),
     },
   )
 }

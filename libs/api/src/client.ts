@@ -5,9 +5,12 @@ import type { Static, TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { routes } from './routes.ts'
 import type {
+  ExitSharesQuery,
+  ExitSharesResponse,
   ExitSignatureRequest,
   ExitsResponse,
   Info,
+  OracleSharesResponse,
   SharesResponse,
   SignaturesRequest,
   ValidatorListResponse,
@@ -38,6 +41,10 @@ export interface RelayerClient {
   getValidators(query: { wait?: number; after?: number }, signal: AbortSignal): Promise<ValidatorListResponse>
   /** `POST /signatures` */
   postSignatures(body: SignaturesRequest, signal: AbortSignal): Promise<SharesResponse>
+  /** `GET /oracles/{oracle}/exit-shares`; `oracle` is an address or a public key. A `send` that signs has to sign the query it sends. */
+  getExitShares(oracle: string, query: ExitSharesQuery, signal: AbortSignal): Promise<ExitSharesResponse>
+  /** `GET /validators/{public_key}/oracle-shares` */
+  getOracleShares(publicKey: string, signal: AbortSignal): Promise<OracleSharesResponse>
 }
 
 /** Creates a client on top of `send`. */
@@ -45,6 +52,8 @@ export function createRelayerClient(send: Send): RelayerClient {
   const info = checked('GET /info', routes.getInfo.response)
   const exits = checked('GET /exits', routes.getExits.response)
   const validators = checked('GET /validators', routes.getValidators.response)
+  const exitShares = checked('GET /oracles/{oracle}/exit-shares', routes.getExitShares.response)
+  const oracleShares = checked('GET /validators/{public_key}/oracle-shares', routes.getOracleShares.response)
 
   const list = (path: string, { wait, after }: { wait?: number; after?: number }, signal: AbortSignal) => {
     const query = {
@@ -67,8 +76,20 @@ export function createRelayerClient(send: Send): RelayerClient {
     postExitSignature: (body, signal) => post(routes.postExitSignature.path, body, signal),
     getValidators: async (query, signal) => validators(await list(routes.getValidators.path, query, signal)),
     postSignatures: (body, signal) => post(routes.postSignatures.path, body, signal),
+    async getExitShares(oracle, query, signal) {
+      const path = pathOf(routes.getExitShares.path, { oracle })
+      return exitShares(await send({ method: 'GET', path, query, extraMs: Number(query.wait ?? 0) * 1000, signal }))
+    },
+    async getOracleShares(publicKey, signal) {
+      const path = pathOf(routes.getOracleShares.path, { public_key: publicKey })
+      return oracleShares(await send({ method: 'GET', path, query: {}, extraMs: 0, signal }))
+    },
   }
 }
+
+/** A path with its parts filled in. */
+const pathOf = (path: string, parts: Readonly<Record<string, string>>): string =>
+  path.replace(/:(\w+)/g, (_, name: string) => encodeURIComponent(parts[name] ?? ''))
 
 const sharesAnswer = Compile(routes.postExitSignature.response)
 

@@ -4,6 +4,9 @@ import type { TSchema } from 'typebox'
 import { Type } from 'typebox'
 import {
   ConsolidateRequest,
+  ExitSharesParams,
+  ExitSharesQuery,
+  ExitSharesResponse,
   ExitSignatureRequest,
   ExitsResponse,
   FundRequest,
@@ -11,6 +14,8 @@ import {
   Info,
   ListQuery,
   ManagerSignatureResponse,
+  OracleSharesParams,
+  OracleSharesResponse,
   Ready,
   RegisterRequest,
   RegisterResponse,
@@ -19,6 +24,10 @@ import {
   ValidatorListResponse,
   ValidatorsRequest,
   ValidatorsResponse,
+  VaultParams,
+  VaultQuery,
+  VaultResponse,
+  VaultsResponse,
   WithdrawRequest,
 } from './schemas.ts'
 
@@ -33,6 +42,8 @@ export interface RouteContract {
   path: string
   summary: string
   access: Access
+  /** Of the `:parts` of the path. */
+  params?: TSchema
   query?: TSchema
   body?: TSchema
   response: TSchema
@@ -121,6 +132,40 @@ export const routes = contracts({
     access: ['sidecar'],
     body: SignaturesRequest,
     response: SharesResponse,
+  },
+  getExitShares: {
+    method: 'GET',
+    path: '/oracles/:oracle/exit-shares',
+    summary:
+      'The exit signature shares of one oracle, encrypted to it; waits for new ones when asked to. Knows If-None-Match',
+    access: ['oracle'],
+    params: ExitSharesParams,
+    query: ExitSharesQuery,
+    response: ExitSharesResponse,
+  },
+  getOracleShares: {
+    method: 'GET',
+    path: '/validators/:public_key/oracle-shares',
+    summary: 'The oracle shares of one validator, all of them. Knows If-None-Match',
+    access: ['operator'],
+    params: OracleSharesParams,
+    response: OracleSharesResponse,
+  },
+  getVaults: {
+    method: 'GET',
+    path: '/vaults',
+    summary: 'The vaults of registered validators: how many of these need shares for new oracles, and until when',
+    access: ['operator'],
+    response: VaultsResponse,
+  },
+  getVault: {
+    method: 'GET',
+    path: '/vaults/:vault',
+    summary: 'One vault, with its validators that need shares for new oracles',
+    access: ['operator'],
+    params: VaultParams,
+    query: VaultQuery,
+    response: VaultResponse,
   },
   getHealth: {
     method: 'GET',

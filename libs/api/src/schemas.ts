@@ -52,6 +52,10 @@ export const OracleExitSignatureShares = Type.Object({
 })
 export type OracleExitSignatureShares = Static<typeof OracleExitSignatureShares>
 
+const shareReceipt = strictHex(32, 'receipt of the share set: the same wherever the same set was handed out')
+/** Ours, beside the oracle shares of an item; existing operators ignore it. */
+const receiptOfItem = Type.Optional(Type.Union([shareReceipt, Type.Null()]))
+
 /** Answer to `POST /validators`: every key asked for, in the spelling it was asked in. */
 export const ValidatorsResponse = Type.Object({
   ready: Type.Boolean({ description: 'whether every validator has its oracle shares' }),
@@ -59,6 +63,7 @@ export const ValidatorsResponse = Type.Object({
     Type.Object({
       public_key: Type.String({ description: 'validator public key, spelled as in the request' }),
       oracles_exit_signature_shares: Type.Union([OracleExitSignatureShares, Type.Null()]),
+      receipt: receiptOfItem,
     }),
   ),
 })
@@ -173,6 +178,7 @@ export const RegisterResponse = Type.Object({
       deposit_signature: Type.Union([strictHex(96, 'deposit signature'), Type.Null()]),
       exit_signature: Type.Null({ description: 'never given away; the oracles have their shares' }),
       oracles_exit_signature_shares: Type.Union([OracleExitSignatureShares, Type.Null()]),
+      receipt: receiptOfItem,
     }),
   ),
   validators_manager_signature: Type.Union([
@@ -265,6 +271,159 @@ export const SignaturesRequest = Type.Object({
   ),
 })
 export type SignaturesRequest = Static<typeof SignaturesRequest>
+
+const epoch = safeInteger(0, 'epoch the exit is made for')
+const blockNumber = safeInteger(0, 'block of the execution chain in which the Keeper announced the oracle set')
+const oracleThreshold = safeInteger(1, 'how many shares make the exit')
+const vaultWhereKnown = Type.Union([checksummedVault, Type.Null()])
+const createdAt = safeInteger(0, 'Unix seconds at which the share set was made')
+
+/** `GET /oracles/{oracle}/exit-shares`: whose shares. */
+export const ExitSharesParams = Type.Object({
+  oracle: Type.String({
+    pattern: '^(0[xX])?([0-9a-fA-F]{40}|[0-9a-fA-F]{66}|[0-9a-fA-F]{128}|[0-9a-fA-F]{130})$',
+    description:
+      'address of the oracle (in mixed case checksummed, EIP-55), or its secp256k1 public key: 64, 65 or 33 bytes of hex',
+  }),
+})
+export type ExitSharesParams = Static<typeof ExitSharesParams>
+
+/** Its query. */
+export const ExitSharesQuery = Type.Object(
+  {
+    vault: Type.Optional(vaultAddress),
+    public_key: Type.Optional(looseHex(48, 'validator public key')),
+    after: Type.Optional(
+      Type.String({
+        pattern: '^[0-9]{1,16}\\.[0-9]{1,16}\\.[0-9]{1,16}$',
+        description: 'the cursor of an earlier answer to the same question: only what came after it is listed',
+      }),
+    ),
+    limit: Type.Optional(
+      Type.String({ pattern: '^([1-9][0-9]{0,2}|1000)$', description: 'items at most, 1 to 1000; 100 when left out' }),
+    ),
+    wait: Type.Optional(
+      Type.String({ pattern: '^([0-9]|1[0-9]|2[0-5])$', description: 'seconds to wait for the first item, 0 to 25' }),
+    ),
+  },
+  { additionalProperties: false },
+)
+export type ExitSharesQuery = Static<typeof ExitSharesQuery>
+
+/** One oracle's share of one exit. */
+export const ExitShareItem = Type.Object({
+  public_key: strictHex(48, 'validator public key'),
+  validator_index: validatorIndex,
+  epoch,
+  vault: vaultWhereKnown,
+  public_key_share: strictHex(48, 'public key share of this oracle: its exit signature share verifies under it'),
+  encrypted_exit_signature: strictHex(193, 'exit signature share, encrypted to this oracle'),
+  oracle_set: Type.Object({
+    cid: Type.String({ description: 'CID of the config on IPFS' }),
+    threshold: oracleThreshold,
+    oracles: safeInteger(1, 'how many oracles the set has'),
+    place: safeInteger(1, 'place of this oracle in it, from 1'),
+    block_number: blockNumber,
+  }),
+  receipt: shareReceipt,
+  created_at_timestamp: createdAt,
+  is_outdated: Type.Boolean({
+    description: 'whether the oracle set is not the current one: the chain knows the validator by it until a rotation',
+  }),
+})
+export type ExitShareItem = Static<typeof ExitShareItem>
+
+/** Answer to `GET /oracles/{oracle}/exit-shares`. An empty list means that there is nothing after the cursor now. */
+export const ExitSharesResponse = Type.Object({
+  exit_shares: Type.Array(ExitShareItem),
+  cursor: Type.String({ description: 'pass it as `after` to get what follows' }),
+})
+export type ExitSharesResponse = Static<typeof ExitSharesResponse>
+
+/** `GET /validators/{public_key}/oracle-shares`: of which validator. */
+export const OracleSharesParams = Type.Object({ public_key: looseHex(48, 'validator public key') })
+export type OracleSharesParams = Static<typeof OracleSharesParams>
+
+/** Its answer: the whole share set of one exit, all lists in the order of the oracle config. */
+export const OracleSharesResponse = Type.Object({
+  public_key: strictHex(48, 'validator public key'),
+  validator_index: validatorIndex,
+  epoch,
+  vault: vaultWhereKnown,
+  oracle_set: Type.Object({
+    cid: Type.String({ description: 'CID of the config on IPFS' }),
+    threshold: oracleThreshold,
+    block_number: blockNumber,
+    is_current: Type.Boolean({ description: 'whether the Keeper has announced no newer set' }),
+  }),
+  oracles: Type.Array(
+    Type.String({ pattern: '^0x[0-9a-fA-F]{40}$', description: 'address of the oracle at this place, checksummed' }),
+  ),
+  oracle_public_keys: Type.Array(strictHex(65, 'secp256k1 public key of the oracle at this place, uncompressed')),
+  public_keys: OracleExitSignatureShares.properties.public_keys,
+  encrypted_exit_signatures: OracleExitSignatureShares.properties.encrypted_exit_signatures,
+  receipt: shareReceipt,
+  created_at_timestamp: createdAt,
+})
+export type OracleSharesResponse = Static<typeof OracleSharesResponse>
+
+/** The oracle set in force. */
+export const OracleSetInfo = Type.Object({
+  cid: Type.String({ description: 'CID of the config on IPFS' }),
+  block_number: safeInteger(0, 'block of the execution chain in which the Keeper announced it'),
+  announced_at_timestamp: safeInteger(0, 'time of that block, Unix seconds'),
+  threshold: safeInteger(1, 'how many shares make an exit'),
+  oracles: safeInteger(1, 'how many oracles it has'),
+})
+export type OracleSetInfo = Static<typeof OracleSetInfo>
+const currentOracleSet = Type.Union([OracleSetInfo, Type.Null()], { description: 'null before any was announced' })
+
+/** A vault by its validators that the finalized chain has. */
+export const VaultSummary = Type.Object({
+  vault: checksummedVault,
+  registered: safeInteger(0, 'validators on the finalized chain'),
+  exited: safeInteger(0, 'of these, how many have left or are leaving; the others are what the next numbers are of'),
+  outdated: safeInteger(0, 'validators whose shares on chain were made for another oracle set than the one in force'),
+  wrong_index: safeInteger(0, 'validators whose newest shares were made for another validator index than they have'),
+  force_exit_at_timestamp: Type.Union([safeInteger(0, 'Unix seconds'), Type.Null()], {
+    description: 'when the first of the outdated validators may be exited by force; null where no oracle config says',
+  }),
+})
+export type VaultSummary = Static<typeof VaultSummary>
+
+/** Answer to `GET /vaults`. */
+export const VaultsResponse = Type.Object({ oracle_set: currentOracleSet, vaults: Type.Array(VaultSummary) })
+export type VaultsResponse = Static<typeof VaultsResponse>
+
+/** `GET /vaults/{vault}`: which one. */
+export const VaultParams = Type.Object({ vault: vaultAddress })
+export type VaultParams = Static<typeof VaultParams>
+
+/** Its query. */
+export const VaultQuery = Type.Object({
+  after: Type.Optional(
+    Type.String({ pattern: '^[0-9]{1,15}$', description: '`next` of an earlier answer: what follows is listed' }),
+  ),
+})
+export type VaultQuery = Static<typeof VaultQuery>
+
+/** Answer to `GET /vaults/{vault}`. */
+export const VaultResponse = Type.Object({
+  ...VaultSummary.properties,
+  oracle_set: currentOracleSet,
+  outdated_validators: Type.Array(
+    Type.Object({
+      public_key: strictHex(48, 'validator public key'),
+      validator_index: safeInteger(0, 'index that the chain gave it'),
+      oracle_set_cid: Type.Union([Type.String(), Type.Null()], {
+        description: 'config its shares on chain were made for; null where that is not known',
+      }),
+    }),
+    { description: 'at most 1000, by index' },
+  ),
+  next: Type.Union([safeInteger(0, 'pass it as `after` to get what follows'), Type.Null()]),
+})
+export type VaultResponse = Static<typeof VaultResponse>
 
 /** `GET /health`: the process answers. */
 export const Health = Type.Object({ status: Type.Literal('ok') })

@@ -27,6 +27,13 @@ export function fromHex(text: string, length?: number): Uint8Array {
   return bytes
 }
 
+/** Slices of equal length, in order. */
+export function slices(bytes: Uint8Array, length: number): Uint8Array[] {
+  return Array.from({ length: bytes.length / length }, (_, place) =>
+    bytes.subarray(place * length, (place + 1) * length),
+  )
+}
+
 /** Whether two byte strings are the same. Not for secrets: time depends on the place of the first difference. */
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0

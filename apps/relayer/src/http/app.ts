@@ -3,6 +3,7 @@
  * shares stands here: limits, tokens, checks, errors, metrics.
  */
 
+import { routes } from '@dvt-relayer/api/routes.ts'
 import swagger from '@fastify/swagger'
 import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
@@ -15,9 +16,11 @@ import { answerError, answerGarbage } from './error-answer.ts'
 import type { HttpContext } from './route.ts'
 import { exitRoutes } from './routes/exits.ts'
 import { operationsRoutes } from './routes/operations.ts'
+import { oracleRoutes } from './routes/oracles.ts'
 import { registerRoutes } from './routes/register.ts'
 import { signatureRoutes } from './routes/signatures.ts'
 import { validatorRoutes } from './routes/validators.ts'
+import { vaultRoutes } from './routes/vaults.ts'
 
 export type App = FastifyInstance
 
@@ -73,17 +76,28 @@ export async function createApp(context: HttpContext): Promise<App> {
     exitRoutes(scope, context)
     signatureRoutes(scope, context)
     registerRoutes(scope, context)
+    oracleRoutes(scope, context)
+    vaultRoutes(scope, context)
   })
   await app.ready()
   return app
 }
 
+/** Every route, and which paths are its. */
+const METHODS = Object.values(routes).map(({ method, path }) => ({
+  method,
+  url: path,
+  pattern: new RegExp(`^${path.replaceAll('.', '\\.').replaceAll(/:\w+/g, '[^/]+')}$`),
+}))
+
 /** A trailing slash is a redirect, a known path with another method a 405, everything else a 404, as clients of today know it. */
 function notFound(app: App, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const [path = '/', query] = request.url.split('?', 2)
   const bare = path.replace(/\/+$/, '')
-  const methods = (['GET', 'POST'] as const).filter((method) => app.hasRoute({ method, url: bare === '' ? '/' : bare }))
-  if (bare !== path && bare !== '' && methods.length > 0)
+  const methods = METHODS.flatMap(({ method, url, pattern }) =>
+    pattern.test(bare) && app.hasRoute({ method, url }) ? [method] : [],
+  )
+  if (bare !== path && methods.length > 0)
     return reply
       .code(307)
       .header('location', query === undefined ? bare : `${bare}?${query}`)

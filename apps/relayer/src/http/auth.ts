@@ -171,6 +171,8 @@ export function createAuth(tokens: ReadonlyMap<string, Token> | undefined, event
     throw new ApiError('TOKEN_BINDING', 'this token is not bound to what the request is about')
   }
   return {
+    /** Whether everybody may call. */
+    isOpen: tokens === undefined,
     /** The caller. @throws {ApiError} TOKEN_MISSING, TOKEN_UNKNOWN, TOKEN_ROLE */
     authenticate(request: FastifyRequest, access: Access, route: string): Caller {
       if (access === 'public' || tokens === undefined) return ANYBODY
@@ -187,9 +189,9 @@ export function createAuth(tokens: ReadonlyMap<string, Token> | undefined, event
       if (caller.shareIndexes !== undefined && !caller.shareIndexes.includes(shareIndex))
         refuse('binding', route, caller.name ?? undefined)
     },
-    /** @throws {ApiError} TOKEN_BINDING when an operator speaks for a vault its token is not bound to */
-    assertVault(caller: Caller, vault: Uint8Array, route: string): void {
-      if (caller.vaults !== undefined && !caller.vaults.some((bound) => equalBytes(bound, vault)))
+    /** @throws {ApiError} TOKEN_BINDING when an operator speaks for a vault its token is not bound to; null is one that nobody knows */
+    assertVault(caller: Caller, vault: Uint8Array | null, route: string): void {
+      if (caller.vaults !== undefined && !caller.vaults.some((bound) => vault !== null && equalBytes(bound, vault)))
         refuse('binding', route, caller.name ?? undefined)
     },
     /** @throws {ApiError} TOKEN_BINDING when somebody asks for the shares of an oracle that it is not */

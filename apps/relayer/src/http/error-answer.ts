@@ -21,6 +21,9 @@ const BY_FASTIFY_CODE: Readonly<Record<string, ErrorCode>> = {
   ECONNRESET: 'REQUEST_INVALID',
 }
 
+/** Where a request does not fit its schema. */
+const BY_PLACE: Readonly<Record<string, ErrorCode>> = { querystring: 'QUERY_INVALID', params: 'PATH_INVALID' }
+
 interface FastifyProblem {
   code?: string
   validation?: readonly { instancePath?: string; message?: string }[]
@@ -35,7 +38,7 @@ export function toApiError(error: unknown): ApiError {
     const [first] = validation
     const where = `${validationContext ?? 'body'}${first?.instancePath ?? ''}`
     return new ApiError(
-      validationContext === 'querystring' ? 'QUERY_INVALID' : 'BODY_INVALID',
+      BY_PLACE[validationContext ?? 'body'] ?? 'BODY_INVALID',
       `${where} ${first?.message ?? 'is not valid'}`,
     )
   }

@@ -9,11 +9,13 @@ import type { Events } from '../events.ts'
 import type { Exits } from '../services/exits.ts'
 import type { Health } from '../services/health.ts'
 import type { Manager } from '../services/manager.ts'
+import type { OracleFetch } from '../services/oracle-fetch.ts'
 import type { OracleShares } from '../services/oracle-shares.ts'
 import type { RegistrationService } from '../services/registrations.ts'
 import type { SidecarLists } from '../services/sidecar-lists.ts'
 import type { Signatures } from '../services/signatures.ts'
 import type { VaultActions } from '../services/vault-actions.ts'
+import type { Vaults } from '../services/vaults.ts'
 import type { Auth, Caller } from './auth.ts'
 
 /** What the routes ask for. */
@@ -26,8 +28,10 @@ export interface HttpContext {
     exits: Exits
     signatures: Signatures
     oracleShares: OracleShares
+    oracleFetch: OracleFetch
     registrations: RegistrationService
     vaultActions: VaultActions
+    vaults: Vaults
     manager: Manager
     lists: SidecarLists
     health: Health
@@ -52,6 +56,7 @@ export function routeOptions(contract: RouteContract, auth: Auth) {
     url: contract.path,
     schema: {
       summary: contract.summary,
+      ...(contract.params === undefined ? {} : { params: contract.params }),
       ...(contract.query === undefined ? {} : { querystring: contract.query }),
       ...(contract.body === undefined ? {} : { body: contract.body }),
       response: { '2xx': contract.response, '4xx': ErrorResponse, '5xx': ErrorResponse } as Record<string, unknown>,

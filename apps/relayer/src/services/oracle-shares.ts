@@ -5,7 +5,7 @@
  * ready already, and of two share sets for one oracle set the first stays.
  */
 
-import { toHex } from '@dvt-relayer/common/hex.ts'
+import { slices, toHex } from '@dvt-relayer/common/hex.ts'
 import { shareReceipt } from '@dvt-relayer/crypto/share-receipt.ts'
 import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/announce.ts'
 import type { FinishRow, OracleSetRow } from '@dvt-relayer/db/queries/oracle-shares.ts'
@@ -31,11 +31,12 @@ const ORACLE_KEY_BYTES = 65
 /** Rendered share sets kept in memory: some 5 KB each. They never change, so nothing here can be stale. */
 const CACHED_SETS = 4000
 
-/** Slices of equal length. */
-function slices(bytes: Uint8Array, length: number): Uint8Array[] {
-  return Array.from({ length: bytes.length / length }, (_, place) =>
-    bytes.subarray(place * length, (place + 1) * length),
-  )
+/** A share set as operators get it. */
+export interface RenderedShares {
+  /** JSON text. */
+  json: string
+  /** Hex. */
+  receipt: string
 }
 
 /** The receipt of a new share set. */
@@ -65,7 +66,7 @@ export function createOracleShares({
   events,
   logger,
 }: Pick<Context, 'db' | 'crypto' | 'vault' | 'events' | 'logger'>) {
-  const cache = new Map<number, { oracleSetId: number; json: string }>()
+  const cache = new Map<number, RenderedShares & { oracleSetId: number }>()
 
   async function load(messageIds: readonly number[], oracleSetId: number | null) {
     const opener = await vault.openerFor(db, messageIds)
@@ -232,9 +233,10 @@ export function createOracleShares({
     },
 
     /**
-     * The shares of these exits under the current oracle set as JSON texts by message id; exits that have none are left out.
+     * The shares of these exits under the current oracle set as JSON texts, with their receipts, by message id; exits that have none
+     * are left out.
      */
-    async render(messageIds: readonly number[]): Promise<Map<number, string>> {
+    async render(messageIds: readonly number[]): Promise<Map<number, RenderedShares>> {
       const set = await findCurrentOracleSet(db)
       const isCached = (id: number) => cache.get(id)?.oracleSetId === set?.id
       const missing = messageIds.filter((id) => !isCached(id))
@@ -243,6 +245,7 @@ export function createOracleShares({
         if (oldest !== undefined && oldest.done !== true) cache.delete(oldest.value)
         cache.set(row.message_id, {
           oracleSetId: row.oracle_set_id,
+          receipt: toHex(row.receipt),
           json: JSON.stringify({
             public_keys: slices(row.public_key_shares, PUBLIC_KEY_BYTES).map(toHex),
             encrypted_exit_signatures: slices(row.ciphertexts, CIPHERTEXT_BYTES).map(toHex),
@@ -252,7 +255,7 @@ export function createOracleShares({
       return new Map(
         messageIds.flatMap((id) => {
           const cached = cache.get(id)
-          return cached !== undefined && cached.oracleSetId === set?.id ? [[id, cached.json] as const] : []
+          return cached !== undefined && cached.oracleSetId === set?.id ? [[id, cached] as const] : []
         }),
       )
     },

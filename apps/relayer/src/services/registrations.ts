@@ -28,7 +28,8 @@ import { ApiError, refuseItems } from '../errors.ts'
 import { createLanes } from '../lanes.ts'
 import { assignDeposits, assignExits, byKey, isLapsed, isSameDeposit, requesterOfVault } from './assign.ts'
 import type { Manager } from './manager.ts'
-import type { OracleShares } from './oracle-shares.ts'
+import { showAgain } from './oracle-fetch.ts'
+import type { OracleShares, RenderedShares } from './oracle-shares.ts'
 import type { Registry, RegistryView } from './registry.ts'
 import { unambiguous } from './vault-actions.ts'
 
@@ -48,8 +49,7 @@ export interface Registration {
   publicKey: Uint8Array
   amountGwei: number
   depositSignature: Uint8Array | undefined
-  /** JSON text. */
-  oracleShares: string | undefined
+  oracleShares: RenderedShares | undefined
 }
 
 export interface Registrations {
@@ -275,6 +275,11 @@ export function createRegistrations({
     const exits = await assignExits(tx, config, wanted, nextIndex, requester)
     const deposits = await assignDeposits(tx, config, wanted, requester)
     await announceMessages(tx, [...retired, ...exits.changed, ...deposits.changed])
+    // Exits asked for without a vault (generation 3) may have been fetched already.
+    await showAgain(
+      tx,
+      locked.filter(({ is_reserved }) => !is_reserved).map(({ id }) => id),
+    )
     const keys = wanted.map(({ publicKey }) => publicKey)
     const [exitOf, depositOf] = [byKey(await findExits(tx, keys)), byKey(await findDeposits(tx, keys))]
     const validators = wanted.map(({ publicKey, amountGwei }): Assigned => {

@@ -5,6 +5,7 @@
 
 import { announceMessages } from '@dvt-relayer/db/queries/announce.ts'
 import { countMessages, deleteSuperseded, expireMessages } from '@dvt-relayer/db/queries/messages.ts'
+import { deleteNonces } from '@dvt-relayer/db/queries/oracle-fetch.ts'
 import { claimFinishable, claimUnverified } from '@dvt-relayer/db/queries/partial-signatures.ts'
 import type { Context } from '../context.ts'
 
@@ -12,6 +13,8 @@ const BATCH = 500
 const JOB = 16
 /** What was superseded is kept for a day, for who asks what happened; indexes change with every race for them. */
 const SUPERSEDED_SECONDS = 86_400
+/** A signed request is good for two minutes at most; the rest is for clocks of processes that differ. */
+const NONCE_SECONDS = 900
 /** A post verifies its own candidates; after this time it is taken for dead. */
 const ABANDONED_SECONDS = 8
 
@@ -38,6 +41,7 @@ export function createSweep({ config, db, queue, events }: Pick<Context, 'config
           expired.filter(({ kind }) => kind === 'exit').length,
           expired.filter(({ kind }) => kind === 'deposit').length,
         )
+      await deleteNonces(db, NONCE_SECONDS, BATCH)
       await deleteSuperseded(db, SUPERSEDED_SECONDS, BATCH)
       await addJobs('verify_partials', await claimUnverified(db, ABANDONED_SECONDS, BATCH))
       await addJobs('finish_messages', await claimFinishable(db, null, BATCH))

@@ -88,7 +88,7 @@ function render({ validators, managerSignature }: Registrations): Buffer {
   const quoted = (bytes: Uint8Array | undefined) => (bytes === undefined ? 'null' : `"${toHex(bytes)}"`)
   const items = validators.map(
     ({ publicKey, amountGwei, depositSignature, oracleShares }) =>
-      `{"public_key":${quoted(publicKey)},"amount":${amountGwei},"deposit_signature":${quoted(depositSignature)},"exit_signature":null,"oracles_exit_signature_shares":${oracleShares ?? 'null'}}`,
+      `{"public_key":${quoted(publicKey)},"amount":${amountGwei},"deposit_signature":${quoted(depositSignature)},"exit_signature":null,"oracles_exit_signature_shares":${oracleShares?.json ?? 'null'},"receipt":${oracleShares === undefined ? 'null' : `"${oracleShares.receipt}"`}}`,
   )
   return Buffer.from(`{"validators":[${items.join(',')}],"validators_manager_signature":${quoted(managerSignature)}}`)
 }

@@ -27,10 +27,11 @@ export function validatorRoutes(app: FastifyInstance, { auth, config, services }
       services.lists.changedHere()
       const shares = await services.oracleShares.render(exits.map(({ messageId }) => messageId))
       // Shares are JSON texts already; the spellings were checked to be hex, so they need no escaping.
-      const validators = exits.map(
-        ({ messageId }, place) =>
-          `{"public_key":"${spellings[place]}","oracles_exit_signature_shares":${shares.get(messageId) ?? 'null'}}`,
-      )
+      const validators = exits.map(({ messageId }, place) => {
+        const own = shares.get(messageId)
+        const receipt = own === undefined ? 'null' : `"${own.receipt}"`
+        return `{"public_key":"${spellings[place]}","oracles_exit_signature_shares":${own?.json ?? 'null'},"receipt":${receipt}}`
+      })
       return reply
         .type('application/json')
         .send(Buffer.from(`{"ready":${shares.size === exits.length},"validators":[${validators.join(',')}]}`))

@@ -1,0 +1,172 @@
+/** What oracles fetch of the stored share sets, and the nonces of the requests they sign. */
+
+import { sql } from 'drizzle-orm'
+import type { Sql } from './sql.ts'
+import { bytesParam, numberArray, rows } from './sql.ts'
+import { OWNER } from './validators.ts'
+
+/** The vault of a registered validator as the chain has it, else the one that alone may have it. */
+const VAULT = sql`coalesce(v.beacon_vault, ${OWNER})`
+
+/**
+ * Which share sets are handed out: those of the current oracle set, and of a registered validator those that the chain knows it by
+ * until new ones take their place there; never those of an exit whose content changed.
+ */
+const IS_HANDED_OUT = sql`m.state <> 'superseded' and (o.is_current or (v.registered_at is not null and v.oracle_set_id = o.id))`
+
+/** What never changes of an oracle set. */
+export interface KnownOracleSet {
+  id: number
+  public_keys: Buffer
+}
+
+/** The oracle sets adopted after one already known, in the order in which they became visible. */
+export function findOracleSetsAfter(db: Sql, id: number): Promise<KnownOracleSet[]> {
+  return rows<KnownOracleSet>(db, sql`select id, public_keys from oracle_sets where id > ${id} order by id`)
+}
+
+/** An oracle's place (from 1) in one oracle set. */
+export interface Membership {
+  oracleSetId: number
+  place: number
+}
+
+/** Where a reader of share sets is. A message may have one for each of two sets at the same revision. */
+export interface ShareCursor {
+  revision: number
+  messageId: number
+  oracleSetId: number
+}
+
+/** One oracle's share of one exit. */
+export interface ExitShareRow {
+  revision: number
+  message_id: number
+  oracle_set_id: number
+  public_key: Buffer
+  validator_index: number
+  epoch: number
+  vault: Buffer | null
+  public_key_share: Buffer
+  ciphertext: Buffer
+  cid: string
+  threshold: number
+  oracles: number
+  place: number
+  block_number: number
+  is_current: boolean
+  receipt: Buffer
+  created_at_seconds: number
+}
+
+/**
+ * The shares at these places that come after the cursor, in the order in which they became visible, at most `limit`: of each set its
+ * first ones by the index, and of those the first. Only the slice of the place is read.
+ */
+export function findExitShares(
+  db: Sql,
+  memberships: readonly Membership[],
+  filter: { vault: Uint8Array | undefined; publicKey: Uint8Array | undefined },
+  after: ShareCursor,
+  limit: number,
+): Promise<ExitShareRow[]> {
+  const { revision, messageId, oracleSetId } = after
+  const ofVault = filter.vault === undefined ? sql`` : sql`and ${VAULT} = ${bytesParam(filter.vault)}`
+  const ofKey = filter.publicKey === undefined ? sql`` : sql`and v.public_key = ${bytesParam(filter.publicKey)}`
+  return rows<ExitShareRow>(
+    db,
+    sql`select f.revision, f.message_id, o.id as oracle_set_id, f.public_key, f.validator_index, f.epoch, f.vault,
+               substring(f.public_key_shares from (p.place - 1) * 48 + 1 for 48) as public_key_share,
+               substring(f.ciphertexts from (p.place - 1) * 193 + 1 for 193) as ciphertext,
+               o.cid, o.threshold, octet_length(o.public_keys) / 65 as oracles, p.place, o.block_number, o.is_current,
+               f.receipt, f.created_at_seconds
+        from unnest(${numberArray(memberships.map((one) => one.oracleSetId))},
+                    ${numberArray(memberships.map((one) => one.place))}::int[]) as p (set_id, place)
+        join oracle_sets o on o.id = p.set_id
+        cross join lateral (
+          select s.revision, s.message_id, v.public_key, m.validator_index, m.epoch, ${VAULT} as vault, s.public_key_shares,
+                 s.ciphertexts, s.receipt, floor(extract(epoch from s.created_at))::bigint as created_at_seconds
+          from oracle_shares s join messages m on m.id = s.message_id join validators v on v.id = m.validator_id
+          where s.oracle_set_id = o.id and (s.revision, s.message_id) >= (${revision}::bigint, ${messageId}::bigint)
+            and (s.revision, s.message_id, s.oracle_set_id) > (${revision}::bigint, ${messageId}::bigint, ${oracleSetId}::bigint)
+            and ${IS_HANDED_OUT} ${ofVault} ${ofKey}
+          order by s.revision, s.message_id limit ${limit}) f
+        order by f.revision, f.message_id, o.id limit ${limit}`,
+  )
+}
+
+/** A validator with the share set that is handed out for it; without one, its fields are null. */
+export interface ShareSetRow {
+  vault: Buffer | null
+  set: {
+    validator_index: number
+    epoch: number
+    public_key_shares: Buffer
+    ciphertexts: Buffer
+    receipt: Buffer
+    created_at_seconds: number
+    cid: string
+    threshold: number
+    public_keys: Buffer
+    block_number: number
+    is_current: boolean
+  } | null
+}
+
+/** The share set of one validator: that of the current oracle set, else the one the chain knows it by. Undefined for a key of nobody. */
+export async function findShareSet(db: Sql, publicKey: Uint8Array): Promise<ShareSetRow | undefined> {
+  const [row] = await rows<{ vault: Buffer | null; cid: string | null } & NonNullable<ShareSetRow['set']>>(
+    db,
+    sql`select ${VAULT} as vault, f.*
+        from validators v left join lateral (
+          select m.validator_index, m.epoch, s.public_key_shares, s.ciphertexts, s.receipt,
+                 floor(extract(epoch from s.created_at))::bigint as created_at_seconds,
+                 o.cid, o.threshold, o.public_keys, o.block_number, o.is_current
+          from messages m join oracle_shares s on s.message_id = m.id join oracle_sets o on o.id = s.oracle_set_id
+          where m.validator_id = v.id and ${IS_HANDED_OUT}
+          order by o.is_current desc, m.id desc limit 1) f on true
+        where v.public_key = ${bytesParam(publicKey)}`,
+  )
+  if (row === undefined) return undefined
+  const { vault, ...set } = row
+  return { vault, set: set.cid === null ? null : set }
+}
+
+/**
+ * The exits of these validators with a share set whose item has just become another one or an oracle may have passed: one of an older
+ * set that the chain knows the validator by, and one whose vault is the chain's and no other's. To be asked in the transaction that
+ * records the registration.
+ */
+export async function findExitsToShowAgain(tx: Sql, validatorIds: readonly number[]): Promise<number[]> {
+  const found = await rows<{ id: number }>(
+    tx,
+    sql`select distinct m.id
+        from validators v join messages m on m.validator_id = v.id join oracle_shares s on s.message_id = m.id
+        join oracle_sets o on o.id = s.oracle_set_id
+        where v.id = any(${numberArray(validatorIds)}) and ${IS_HANDED_OUT}
+          and (not o.is_current or v.beacon_vault is distinct from ${OWNER}) order by m.id`,
+  )
+  return found.map(({ id }) => id)
+}
+
+/** Gives all share sets of messages just announced the new revision. */
+export async function restampOracleShares(tx: Sql, messageIds: readonly number[]): Promise<void> {
+  await tx.execute(sql`
+    update oracle_shares s set revision = m.revision from messages m
+    where s.message_id = any(${numberArray(messageIds)}) and m.id = s.message_id`)
+}
+
+/** Uses up a nonce. Of all requests with it, in all processes, one is told true. */
+export async function takeNonce(db: Sql, oracle: Uint8Array, nonce: Uint8Array): Promise<boolean> {
+  const { rowCount } = await db.execute(sql`
+    insert into oracle_nonces (oracle, nonce) values (${bytesParam(oracle)}, ${bytesParam(nonce)}) on conflict do nothing`)
+  return rowCount === 1
+}
+
+/** Forgets nonces older than `seconds`, at most `limit` at once. */
+export async function deleteNonces(db: Sql, seconds: number, limit: number): Promise<void> {
+  await db.execute(sql`
+    with old as (select oracle, nonce from oracle_nonces where seen_at < now() - make_interval(secs => ${seconds}::float8)
+                 order by seen_at limit ${limit} for update skip locked)
+    delete from oracle_nonces n using old where n.oracle = old.oracle and n.nonce = old.nonce`)
+}

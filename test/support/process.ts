@@ -32,10 +32,15 @@ export function startProcess(
   environment: Environment,
   args: readonly string[] = [],
 ): AppProcess {
+  return startProgram(app, [...FLAGS[app], ENTRY[app], ...args], { LOG_FORMAT: 'json', ...environment })
+}
+
+/** Starts a program of Node that logs JSON, likewise. Its standard input is open as long as this process lives. */
+export function startProgram(name: string, args: readonly string[], environment: Environment): AppProcess {
   const inherited = { PATH: process.env['PATH'], HOME: process.env['HOME'], TMPDIR: process.env['TMPDIR'] }
-  const child = spawn(process.execPath, [...FLAGS[app], ENTRY[app], ...args], {
-    env: { ...inherited, LOG_FORMAT: 'json', ...environment },
-    stdio: ['ignore', 'pipe', 'pipe'],
+  const child = spawn(process.execPath, args, {
+    env: { ...inherited, ...environment },
+    stdio: ['pipe', 'pipe', 'pipe'],
   })
   let text = ''
   const watchers = new Set<() => void>()
@@ -63,7 +68,7 @@ export function startProcess(
         }
         watchers.add(look)
         void ended.then((code) =>
-          reject(new Error(`${app} ended (${code}) before it logged "${message}":\n${text.slice(-3000)}`)),
+          reject(new Error(`${name} ended (${code}) before it logged "${message}":\n${text.slice(-3000)}`)),
         )
         look()
       }),

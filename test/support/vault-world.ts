@@ -7,7 +7,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { networkOf } from '@dvt-relayer/chain/networks.ts'
 import type { Hex } from 'viem'
-import { deployKeeper, startAnvil } from './chain/anvil.ts'
+import { deployKeeper, type Keeper, startAnvil } from './chain/anvil.ts'
 import { startBeacon } from './chain/beacon.ts'
 import { type DepositContract, deployDepositContract } from './chain/deposits.ts'
 import { DEVNET, describeDevnet, registryDump } from './chain/devnet.ts'
@@ -25,7 +25,7 @@ export interface VaultWorld extends World {
   /** Lets the consensus node see the deposits. */
   readonly beaconFollows: DepositFollower
   /** Deploys a vault that takes the manager's signature, with test ether in it. */
-  deployVault(options?: { address?: Hex; manager?: Hex; balanceEth?: bigint }): Promise<Vault>
+  deployVault(options?: { address?: Hex; manager?: Hex; balanceEth?: bigint; keeper?: Keeper }): Promise<Vault>
 }
 
 /**

@@ -13,10 +13,11 @@ export interface Ipfs extends HttpStandIn {
 const bytesOf = (content: Uint8Array | object): Uint8Array =>
   content instanceof Uint8Array ? content : new TextEncoder().encode(JSON.stringify(content))
 
-/** Starts a gateway: `GET /ipfs/{cid}`. */
+/** Starts a gateway: `GET /ipfs/{cid}`; and `POST /api/v0/add` for JSON, which answers with the `Hash` it has from then on. */
 export async function startIpfs(files: readonly (Uint8Array | object)[] = []): Promise<Ipfs> {
   const contents = new Map<string, Uint8Array>()
-  const server = await startHttpStandIn(({ path }) => {
+  const server = await startHttpStandIn(({ path, method, body: added }) => {
+    if (method === 'POST' && path === '/api/v0/add') return { status: 200, body: { Hash: add(added as object) } }
     const body = contents.get(path.replace(/^\/ipfs\//, ''))
     return body === undefined ? { status: 404, body: { message: 'no such content' } } : { status: 200, body }
   })

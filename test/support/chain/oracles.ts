@@ -18,12 +18,15 @@ export function makeOracles(count: number): TestOracle[] {
   })
 }
 
-/** The JSON of an oracle config, as it lies on IPFS. */
-export function oracleConfig(oracles: readonly Pick<TestOracle, 'publicKey'>[], threshold: number) {
+/** The JSON of an oracle config, as it lies on IPFS. Who has no endpoints gets one that leads nowhere. */
+export function oracleConfig(
+  oracles: readonly (Pick<TestOracle, 'publicKey'> & { endpoints?: readonly string[] })[],
+  threshold: number,
+) {
   return {
-    oracles: oracles.map(({ publicKey }, place) => ({
+    oracles: oracles.map(({ publicKey, endpoints }, place) => ({
       public_key: `0x${toHex(publicKey).slice('0x04'.length)}`,
-      endpoints: [`https://oracle-${place}.invalid`],
+      endpoints: endpoints ?? [`https://oracle-${place}.invalid`],
     })),
     exit_signature_recover_threshold: threshold,
     exit_signature_epoch: 194048,

@@ -1,0 +1,94 @@
+/**
+ * What an oracle checks of the shares of one exit before it approves them (protocol, section 5). With `eciesjs` and `@noble/curves`, not
+ * with the project's own cryptography.
+ */
+
+import { randomBytes } from 'node:crypto'
+import { bls12_381 } from '@noble/curves/bls12-381.js'
+import { decrypt } from 'eciesjs'
+import { verifySignature } from '../../demo/oracles.ts'
+
+const { G1, fields } = bls12_381
+const { Fr } = fields
+
+/** The shares of one exit as a request brings them, in oracle order. */
+export interface ExitShards {
+  /** 48 bytes. */
+  publicKey: Uint8Array
+  /** 48 bytes each. */
+  publicKeyShards: readonly Uint8Array[]
+  /** 193 bytes each. */
+  exitSignatureShards: readonly Uint8Array[]
+}
+
+/** An oracle of a config: its key and its place, from 1. */
+export interface Seat {
+  secretKey: Uint8Array
+  x: number
+  oracles: number
+  threshold: number
+}
+
+/**
+ * What is wrong with the shares of one exit for the oracle in this seat; undefined where nothing is.
+ *
+ * @param root the exit's signing root
+ */
+export function judgeShards(seat: Seat, root: Uint8Array, shards: ExitShards): string | undefined {
+  const { publicKey, publicKeyShards, exitSignatureShards } = shards
+  if (publicKeyShards.length !== seat.oracles || exitSignatureShards.length !== seat.oracles)
+    return `there are not ${seat.oracles} shares of each kind`
+  const own = publicKeyShards[seat.x - 1] ?? new Uint8Array()
+  let signature: Uint8Array
+  try {
+    signature = Uint8Array.from(decrypt(seat.secretKey, exitSignatureShards[seat.x - 1] ?? new Uint8Array()))
+  } catch {
+    return 'my share cannot be decrypted'
+  }
+  if (!verifySignature(signature, root, own)) return 'my share is not valid under its public key share'
+  return judgeKeyShards(publicKey, publicKeyShards, seat.threshold)
+}
+
+/** What is wrong with public key shares that should need `threshold` of them to give the key; undefined where nothing is. */
+export function judgeKeyShards(
+  publicKey: Uint8Array,
+  publicKeyShards: readonly Uint8Array[],
+  threshold: number,
+): string | undefined {
+  let points: Point[]
+  try {
+    points = [publicKey, ...publicKeyShards].map(readPoint)
+  } catch {
+    return 'a public key share is not a point of the group'
+  }
+  if (!isOfDegreeBelow(points, threshold)) return 'the public key shares do not give the validator key at the threshold'
+  if (isOfDegreeBelow(points, threshold - 1)) return 'fewer public key shares than the threshold give the validator key'
+  return undefined
+}
+
+type Point = InstanceType<typeof G1.Point>
+
+function readPoint(bytes: Uint8Array): Point {
+  const point = G1.Point.fromBytes(bytes)
+  if (bytes.length !== 48 || point.is0() || !point.isTorsionFree()) throw new RangeError('not a public key')
+  return point
+}
+
+/**
+ * Whether the points at 0, 1 … n are f(x)·G1 with f of a degree below `k`. With v_i = Π_{j ≠ i} 1 / (x_i − x_j) and a random
+ * polynomial r of degree n − k,
+ *
+ *     Σ v_i · r(x_i) · P_i = 0
+ *
+ * where they are, and with a chance of 1 in the group order where they are not: r·f has a degree below n.
+ */
+function isOfDegreeBelow(points: readonly Point[], k: number): boolean {
+  const r = Array.from({ length: points.length - k }, () => Fr.create(BigInt(`0x${randomBytes(48).toString('hex')}`)))
+  const sum = points.reduce((total, point, i) => {
+    const differences = points.map((_, j) => (j === i ? Fr.ONE : Fr.create(BigInt(i - j))))
+    const v = Fr.inv(differences.reduce((product, difference) => Fr.mul(product, difference)))
+    const value = r.reduceRight((result, coefficient) => Fr.add(Fr.mul(result, BigInt(i)), coefficient), Fr.ZERO)
+    return total.add(point.multiplyUnsafe(Fr.mul(v, value)))
+  }, G1.Point.ZERO)
+  return sum.is0()
+}

@@ -1,5 +1,6 @@
 /** What happens in the business, one function an event: a log line and a metric together. No event carries a key, a share or a signature. */
 
+import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createMetrics } from '@dvt-relayer/common/metrics.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
@@ -21,12 +22,20 @@ const ROUTES = [
   '/withdraw',
   '/consolidate',
   '/signatures',
+  '/vaults',
+  '/vaults/:vault',
+  '/vaults/:vault/owner-copies',
+  '/vaults/:vault/rotation',
   '/health',
   '/ready',
   '/metrics',
   '/openapi.json',
   'other',
 ] as const
+
+/** What became of the question for an oracle's approval: `other` approves other content than most, `wrong` is no valid approval. */
+const APPROVAL_OUTCOMES = ['approved', 'other', 'refused', 'wrong', 'away'] as const
+export type ApprovalOutcome = (typeof APPROVAL_OUTCOMES)[number]
 
 export const RELAYER_METRICS = {
   dvt_relayer_http_requests_total: {
@@ -50,6 +59,11 @@ export const RELAYER_METRICS = {
   dvt_relayer_exits_revived_total: { type: 'counter', help: 'expired exits asked for again' },
   dvt_relayer_exits_expired_total: { type: 'counter', help: 'exits nobody asked for within VALIDATOR_LIFETIME' },
   dvt_relayer_exits_ready_total: { type: 'counter', help: 'exits whose full signature was recovered' },
+  dvt_relayer_exits_erased_total: {
+    type: 'counter',
+    help: 'exits erased because their validators are registered (EXIT_RETENTION)',
+  },
+  dvt_relayer_owner_copies_total: { type: 'counter', help: 'exits encrypted to the owners of their vaults' },
   dvt_relayer_exits: { type: 'gauge', help: 'live exits, by state', labels: { state: ['collecting', 'ready'] } },
   dvt_relayer_deposits: { type: 'gauge', help: 'live deposits, by state', labels: { state: ['collecting', 'ready'] } },
   dvt_relayer_deposits_expired_total: { type: 'counter', help: 'deposits nobody asked for within VALIDATOR_LIFETIME' },
@@ -75,6 +89,33 @@ export const RELAYER_METRICS = {
     help: 'oracle configs seen on a change, by what became of them',
     labels: { outcome: ['adopted', 'refused'] },
   },
+  dvt_relayer_registered_validators: {
+    type: 'gauge',
+    help: 'registered validators on the finalized chain; wrong_index are those of current and outdated whose newest shares were made for another index than they have',
+    labels: { state: ['current', 'outdated', 'exited', 'wrong_index'] },
+  },
+  dvt_relayer_outdated_validators: {
+    type: 'gauge',
+    help: 'validators whose shares on chain are of another oracle set than the current one, by vault (at most 256, those with the most)',
+    labels: { vault: [] },
+  },
+  dvt_relayer_force_exit_seconds: {
+    type: 'gauge',
+    help: 'seconds until outdated validators may be exited by force, by vault (at most 256, those with the least); 0 when that is over',
+    labels: { vault: [] },
+  },
+  dvt_relayer_rotations_total: {
+    type: 'counter',
+    help: 'updates of exit signatures for a new oracle set: opened, carried out on chain, given up',
+    labels: { outcome: ['opened', 'done', 'void'] },
+  },
+  dvt_relayer_rotation_approvals_total: {
+    type: 'counter',
+    help: "oracles asked for their approval of an update, by what they said; other: of other content than most; wrong: no valid approval",
+    labels: { outcome: APPROVAL_OUTCOMES },
+  },
+  dvt_relayer_rotation_transactions_total: { type: 'counter', help: "transactions signed by the rotation's wallet" },
+  dvt_relayer_rotation_open_seconds: { type: 'gauge', help: 'age of the oldest open update of exit signatures; 0 without' },
   dvt_relayer_finish_seconds: {
     type: 'histogram',
     help: 'time to recover, split, encrypt and store one batch of exits',
@@ -131,6 +172,14 @@ export function createEvents(logger: Logger) {
       metrics.count('dvt_relayer_deposits_expired_total', {}, deposits)
       logger.info({ exits, deposits }, 'messages expired')
     },
+    exitsErased(count: number) {
+      metrics.count('dvt_relayer_exits_erased_total', {}, count)
+      logger.info({ count }, 'exits of registered validators erased')
+    },
+    ownerCopiesMade(count: number) {
+      metrics.count('dvt_relayer_owner_copies_total', {}, count)
+      logger.info({ count }, 'exits copied for their owners')
+    },
     messagesCounted(kind: 'exit' | 'deposit', collecting: number, ready: number) {
       const name = kind === 'exit' ? 'dvt_relayer_exits' : 'dvt_relayer_deposits'
       metrics.set(name, collecting, { state: 'collecting' })
@@ -184,6 +233,76 @@ export function createEvents(logger: Logger) {
     oracleSetRefused(cid: string, error: unknown) {
       metrics.count('dvt_relayer_oracle_sets_total', { outcome: 'refused' })
       logger.error({ cid, err: error }, 'oracle set refused, the last good one stays')
+    },
+    validatorsRegistered(validators: number) {
+      logger.info({ validators }, 'validators registered on the finalized chain')
+    },
+    validatorsExited(validators: number) {
+      logger.info({ validators }, 'validators have exited, or are about to')
+    },
+    registrationDisagrees(validatorIndex: number, saidIndex: number) {
+      logger.error(
+        { validator_index: validatorIndex, said_validator_index: saidIndex },
+        'the consensus node gives a registered validator another index: is it on the right chain?',
+      )
+    },
+    finalizedUnread(error: unknown) {
+      logger.warn({ err: error }, 'registrations cannot be read from the consensus node, the next look comes')
+    },
+    validatorsOutdated(cid: string, validators: number, vaults: number) {
+      logger.warn({ cid, validators, vaults }, 'registered validators are outdated: the oracles have changed')
+    },
+    vaultsCounted(
+      counts: { current: number; outdated: number; exited: number; wrongIndex: number },
+      vaults: readonly { vault: string; outdated: number; forceExitSeconds: number | null }[],
+    ) {
+      const name = 'dvt_relayer_registered_validators'
+      metrics.set(name, counts.current, { state: 'current' })
+      metrics.set(name, counts.outdated, { state: 'outdated' })
+      metrics.set(name, counts.exited, { state: 'exited' })
+      metrics.set(name, counts.wrongIndex, { state: 'wrong_index' })
+      metrics.replace(
+        'dvt_relayer_outdated_validators',
+        vaults
+          .toSorted((a, b) => b.outdated - a.outdated)
+          .map(({ vault, outdated }) => ({ labels: { vault }, value: outdated })),
+      )
+      metrics.replace(
+        'dvt_relayer_force_exit_seconds',
+        vaults
+          .flatMap(({ vault, forceExitSeconds: value }) => (value === null ? [] : [{ labels: { vault }, value }]))
+          .sort((a, b) => a.value - b.value),
+      )
+    },
+    rotationOpened(vault: Uint8Array, validators: number, nonce: number) {
+      metrics.count('dvt_relayer_rotations_total', { outcome: 'opened' })
+      logger.info({ vault: checksumAddress(vault), validators, nonce }, 'update of exit signatures opened')
+    },
+    rotationEnded(outcome: 'done' | 'void', vault: Uint8Array, count: number, reason: string) {
+      metrics.count('dvt_relayer_rotations_total', { outcome }, count)
+      logger[outcome === 'done' ? 'info' : 'warn'](
+        { vault: checksumAddress(vault), outcome, reason },
+        'update of exit signatures ended',
+      )
+    },
+    rotationApproved(outcome: ApprovalOutcome, count: number) {
+      metrics.count('dvt_relayer_rotation_approvals_total', { outcome }, count)
+    },
+    rotationSent(vault: Uint8Array, transactionHash: Uint8Array, from: string) {
+      metrics.count('dvt_relayer_rotation_transactions_total')
+      logger.info(
+        { vault: checksumAddress(vault), transaction: toHex(transactionHash), from },
+        'transaction for new exit signatures signed',
+      )
+    },
+    rotationNotTaken(vault: Uint8Array, error: unknown) {
+      logger.warn(
+        { vault: checksumAddress(vault), err: error },
+        'the execution node has not taken the transaction for new exit signatures; it is sent again',
+      )
+    },
+    rotationsOpen(oldestSeconds: number) {
+      metrics.set('dvt_relayer_rotation_open_seconds', oldestSeconds)
     },
     registryBegun(validators: number, nextBlock: number, seconds: number) {
       logger.info({ validators, next_block: nextBlock, seconds: Number(seconds.toFixed(1)) }, 'registry begun')

@@ -2,7 +2,10 @@
 
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 
-/** What a metric is, for the program and for the README's table. Labels list every value they can take. */
+/**
+ * What a metric is, for the program and for the README's table. Labels list every value they can take; an empty list means that only
+ * the running program knows them, and `replace` sets them.
+ */
 export interface MetricDefinition {
   type: 'counter' | 'gauge' | 'histogram'
   help: string
@@ -12,12 +15,17 @@ export interface MetricDefinition {
 export type MetricDefinitions = Readonly<Record<string, MetricDefinition>>
 type Labels = Readonly<Record<string, string>>
 
+/** Series of one gauge whose labels are not known beforehand: more would be a burden to whoever stores them. */
+export const MOST_SERIES = 256
+
 /** The metrics of one process. Names and labels are checked against the definitions when used. */
 export interface Metrics<D extends MetricDefinitions> {
   /** Adds to a counter. */
   count(name: keyof D & string, labels?: Labels, by?: number): void
   /** Sets a gauge. */
   set(name: keyof D & string, value: number, labels?: Labels): void
+  /** Sets every series of a gauge at once, at most `MOST_SERIES` of them, in their order: those that are not there any more go. */
+  replace(name: keyof D & string, series: readonly { labels: Labels; value: number }[]): void
   /** Observes a duration or size. */
   observe(name: keyof D & string, value: number, labels?: Labels): void
   /** The exposition text. */
@@ -63,6 +71,11 @@ export function createMetrics<const D extends MetricDefinitions>(definitions: D)
   return {
     count: (name, labels = {}, by = 1) => of(counters, name).inc(labels, by),
     set: (name, value, labels = {}) => of(gauges, name).set(labels, value),
+    replace: (name, series) => {
+      const gauge = of(gauges, name)
+      gauge.reset()
+      for (const { labels, value } of series.slice(0, MOST_SERIES)) gauge.set(labels, value)
+    },
     observe: (name, value, labels = {}) => of(histograms, name).observe(labels, value),
     text: () => registry.metrics(),
     contentType: registry.contentType,

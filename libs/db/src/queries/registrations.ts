@@ -19,12 +19,12 @@ export interface ReservableRow {
 }
 
 /**
- * Not registered on a finalized block, and no other vault named by its lock or bound by a deposit. The binding is looked up for each
+ * Not registered on a finalized block or in a finalized state, and no other vault named by its lock or bound by a deposit. The binding is looked up for each
  * row: as a join, where nearly all bindings are one vault's, the planner expects none of another and reads them all for every row.
  */
 const isFree = (vault: Uint8Array): SQL => sql`
   (v.withdrawal_address is null or v.withdrawal_address = ${bytesParam(vault)})
-  and not exists (select from registry_validators r where r.public_key = v.public_key)
+  and v.registered_at is null and not exists (select from registry_validators r where r.public_key = v.public_key)
   and coalesce((select b.vault from deposit_bindings b where b.validator_id = v.id), ${bytesParam(vault)}) = ${bytesParam(vault)}`
 
 /** The validators reserved for a vault that are not registered yet, in the order they were reserved. */
@@ -171,7 +171,7 @@ export async function findReservation(
   const [row] = await rows<{ id: number; vault: Buffer | null; bound: Buffer | null; is_registered: boolean }>(
     db,
     sql`select v.id, v.vault, b.vault as bound,
-               exists (select from registry_validators r where r.public_key = v.public_key) as is_registered
+               v.registered_at is not null or exists (select from registry_validators r where r.public_key = v.public_key) as is_registered
         from validators v left join deposit_bindings b on b.validator_id = v.id
         where v.public_key = ${bytesParam(publicKey)} for no key update of v`,
   )

@@ -39,6 +39,7 @@ export function createChain(config: RelayerConfig, crypto: CryptoPool, events: E
     },
     findValidators: (publicKeys) => withTimeout(consensus.findValidators(publicKeys), REQUEST_PATIENCE_MS),
     // Nobody waits for these: the client's own limits are enough.
+    findByIndex: consensus.findValidatorsByIndex,
     finalizedRoot: consensus.finalizedRoot,
     findFinalized: consensus.findFinalized,
   }

@@ -229,6 +229,28 @@ export const RELAYER_SETTINGS = {
     [],
     '',
   ),
+  ROTATION: withDefault(
+    oneOf(['on', 'off'], {
+      description: 'whether exit signatures of registered validators are renewed when the oracles change',
+      example: 'on',
+    }),
+    'off' as const,
+  ),
+  ROTATION_WALLET_KEY_FILE: optional(
+    text({
+      description:
+        'Web3 keystore of a wallet, used for nothing else, that sends and pays the transactions of rotations',
+      example: './rotation-wallet.json',
+    }),
+    'the calldata is handed out',
+  ),
+  ROTATION_WALLET_PASSWORD_FILE: optional(
+    text({ description: 'file with the password of that keystore', example: './rotation-wallet.txt' }),
+  ),
+  ROTATION_MAX_FEE_GWEI: withDefault(
+    integer(1, 100_000, { description: 'Gwei a unit of gas of these transactions may cost at most', example: '50' }),
+    50,
+  ),
   AUTH_TOKENS_FILE: optional(
     text({ description: 'file of tokens; unset, everybody who reaches the port may call', example: './tokens' }),
     'open to everybody',
@@ -304,6 +326,12 @@ export interface RelayerConfig {
   /** Undefined: any vault. */
   readonly vaults: readonly Uint8Array[] | undefined
   readonly managerDailyLimitGwei: number | undefined
+  readonly rotation: {
+    enabled: boolean
+    /** Undefined: nothing is sent, the calldata is handed out. */
+    wallet: { keyFile: string; passwordFile: string } | undefined
+    maxFeeGwei: number
+  }
   readonly exitRetention: 'keep' | 'erase'
   /** Who gets copies of a vault's exits: 20 and 65 bytes, one key for a vault. */
   readonly owners: readonly { vault: Uint8Array; publicKey: Uint8Array }[]
@@ -376,6 +404,14 @@ export function readConfig(environment: Environment): { config: RelayerConfig; w
         : { keyFile: values.VALIDATORS_MANAGER_KEY_FILE, passwordFile: values.VALIDATORS_MANAGER_PASSWORD_FILE },
     vaults: values.VAULTS.length === 0 ? undefined : values.VAULTS,
     managerDailyLimitGwei: values.MANAGER_DAILY_LIMIT_GWEI,
+    rotation: {
+      enabled: values.ROTATION === 'on',
+      wallet:
+        values.ROTATION_WALLET_KEY_FILE === undefined || values.ROTATION_WALLET_PASSWORD_FILE === undefined
+          ? undefined
+          : { keyFile: values.ROTATION_WALLET_KEY_FILE, passwordFile: values.ROTATION_WALLET_PASSWORD_FILE },
+      maxFeeGwei: values.ROTATION_MAX_FEE_GWEI,
+    },
     exitRetention: values.EXIT_RETENTION,
     owners: values.OWNER_PUBLIC_KEYS,
     limits: {
@@ -414,6 +450,8 @@ function contradictions(
     )
   if ((values.VALIDATORS_MANAGER_KEY_FILE === undefined) !== (values.VALIDATORS_MANAGER_PASSWORD_FILE === undefined))
     problems.push('VALIDATORS_MANAGER_KEY_FILE and VALIDATORS_MANAGER_PASSWORD_FILE go together: set both, or neither')
+  if ((values.ROTATION_WALLET_KEY_FILE === undefined) !== (values.ROTATION_WALLET_PASSWORD_FILE === undefined))
+    problems.push('ROTATION_WALLET_KEY_FILE and ROTATION_WALLET_PASSWORD_FILE go together: set both, or neither')
   const owned = values.OWNER_PUBLIC_KEYS.map(({ vault }) => checksumAddress(vault))
   for (const vault of new Set(owned.filter((one, place) => owned.indexOf(one) < place)))
     problems.push(`OWNER_PUBLIC_KEYS names the vault ${vault} twice: one owner key for a vault`)

@@ -100,6 +100,28 @@ export const ERRORS = {
   },
   REQUEST_TIME: { status: 401, retry: false, meaning: 'the time of a signed request is more than 60 seconds off' },
   REQUEST_REPLAYED: { status: 401, retry: false, meaning: 'the nonce of a signed request was used before' },
+  ROTATION_NOTHING: {
+    status: 409,
+    retry: false,
+    meaning: 'the oracles name no validator of the vault whose exit shares are outdated',
+  },
+  ROTATION_COLLECTING: {
+    status: 409,
+    retry: true,
+    meaning: 'exits for the update are still collected from the sidecars, or split',
+  },
+  ROTATION_SENT: { status: 409, retry: true, meaning: 'a transaction with the update is on its way, or not final yet' },
+  ROTATION_UNLEARNT: {
+    status: 503,
+    retry: true,
+    meaning: 'too few oracles say which validators are outdated, or their config lacks what a rotation needs',
+  },
+  ROTATION_UNAPPROVED: {
+    status: 503,
+    retry: true,
+    meaning: 'too few oracles approve the same update, or the Keeper would not take it',
+  },
+  ROTATION_BUSY: { status: 503, retry: true, meaning: 'another process is at the rotations' },
   NOT_FOUND: { status: 404, retry: false, meaning: 'there is no such path' },
   METHOD_NOT_ALLOWED: { status: 405, retry: false, meaning: 'the path exists, the method does not' },
   REQUEST_INVALID: { status: 400, retry: false, meaning: 'the request is not HTTP the server understands' },

@@ -111,11 +111,14 @@ export const RELAYER_METRICS = {
   },
   dvt_relayer_rotation_approvals_total: {
     type: 'counter',
-    help: "oracles asked for their approval of an update, by what they said; other: of other content than most; wrong: no valid approval",
+    help: 'oracles asked for their approval of an update, by what they said; other: of other content than most; wrong: no valid approval',
     labels: { outcome: APPROVAL_OUTCOMES },
   },
   dvt_relayer_rotation_transactions_total: { type: 'counter', help: "transactions signed by the rotation's wallet" },
-  dvt_relayer_rotation_open_seconds: { type: 'gauge', help: 'age of the oldest open update of exit signatures; 0 without' },
+  dvt_relayer_rotation_open_seconds: {
+    type: 'gauge',
+    help: 'age of the oldest open update of exit signatures; 0 without',
+  },
   dvt_relayer_finish_seconds: {
     type: 'histogram',
     help: 'time to recover, split, encrypt and store one batch of exits',

@@ -90,11 +90,14 @@ export function createTransactionWallet(privateKey: Uint8Array): TransactionWall
 const bytesOf = ({ r, s, yParity }: { r: string; s: string; yParity?: number | undefined }) =>
   new Uint8Array([...fromHex(r, 32), ...fromHex(s, 32), 27 + (yParity ?? 0)])
 
-/** The wallet's nonce and the fees of a stored transaction. */
-export async function readTransaction(raw: Uint8Array): Promise<Fees & { nonce: number }> {
-  const { parseTransaction } = await import('viem/utils')
-  const { nonce = 0, maxFeePerGas = 0n, maxPriorityFeePerGas = 0n } = parseTransaction(toHex(raw) as `0x02${string}`)
-  return { nonce, maxFeePerGas, maxPriorityFeePerGas }
+/** Who signed a stored transaction, its nonce and fees. */
+export async function readTransaction(raw: Uint8Array): Promise<Fees & { from: string | undefined; nonce: number }> {
+  const { keccak256, parseTransaction, serializeTransaction } = await import('viem/utils')
+  const { r, s, v, yParity, ...unsigned } = parseTransaction(toHex(raw) as `0x02${string}`)
+  const { nonce = 0, maxFeePerGas = 0n, maxPriorityFeePerGas = 0n } = unsigned
+  const digest = fromHex(keccak256(serializeTransaction(unsigned)), 32)
+  const signature = r === undefined || s === undefined ? new Uint8Array() : bytesOf({ r, s, yParity })
+  return { from: await recoverSigner(digest, signature), nonce, maxFeePerGas, maxPriorityFeePerGas }
 }
 
 /** How many transactions of an address are in blocks: the nonce of its next one. */

@@ -4,17 +4,15 @@
  * It is the most dangerous key in the house: callers have checked who asks, the vault, and every validator.
  */
 
-import { readFileSync } from 'node:fs'
 import type { ManagerWallet } from '@dvt-relayer/chain/validators-manager.ts'
 import { createManagerWallet, managerDigest } from '@dvt-relayer/chain/validators-manager.ts'
-import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { decryptWeb3Keystore } from '@dvt-relayer/crypto/web3-keystore.ts'
 import type { ManagerAction } from '@dvt-relayer/db/queries/manager-signatures.ts'
 import { insertManagerSignature, lockVaultLimit, sumMoved } from '@dvt-relayer/db/queries/manager-signatures.ts'
 import type { RelayerConfig } from '../config.ts'
 import type { Context } from '../context.ts'
 import { ApiError } from '../errors.ts'
+import { openKey } from './wallet-key.ts'
 
 const DAY_SECONDS = 86_400
 /** Signatures kept in memory. */
@@ -26,31 +24,12 @@ export const NOBODY = 'anybody'
 /** The wallet of the settings, if there is one. @throws {BootError} MANAGER_KEY_INVALID */
 export async function openWallet(config: Pick<RelayerConfig, 'manager'>): Promise<ManagerWallet | undefined> {
   if (config.manager === undefined) return undefined
-  const { keyFile, passwordFile } = config.manager
-  const keystore = read(keyFile, 'VALIDATORS_MANAGER_KEY_FILE').toString('utf8')
-  const password = read(passwordFile, 'VALIDATORS_MANAGER_PASSWORD_FILE')
-  try {
-    const key = await decryptWeb3Keystore(keystore, password)
-    const wallet = createManagerWallet(key)
-    key.fill(0)
-    return wallet
-  } catch (error) {
-    throw new BootError(
-      'MANAGER_KEY_INVALID',
-      `VALIDATORS_MANAGER_KEY_FILE ${keyFile} cannot be opened with VALIDATORS_MANAGER_PASSWORD_FILE ${passwordFile}: ${messageOf(error)}`,
-      { cause: error },
-    )
-  } finally {
-    password.fill(0)
+  const settings = {
+    key: 'VALIDATORS_MANAGER_KEY_FILE',
+    password: 'VALIDATORS_MANAGER_PASSWORD_FILE',
+    code: 'MANAGER_KEY_INVALID',
   }
-}
-
-function read(file: string, name: string): Buffer {
-  try {
-    return readFileSync(file)
-  } catch (error) {
-    throw new BootError('MANAGER_KEY_INVALID', `${name} ${file} cannot be read (${reasonOf(error)})`, { cause: error })
-  }
+  return openKey(config.manager, settings, (key) => createManagerWallet(key))
 }
 
 /** What is to be signed, checked by the caller. */

@@ -200,6 +200,15 @@ export async function findOldestOpen(db: Sql): Promise<number> {
   return row?.age ?? 0
 }
 
+/**
+ * Notes of validators that were thought to be renewed that their shares on chain are of another oracle set than this one, as the
+ * oracles say. Callers have locked them.
+ */
+export async function markOutdated(tx: Sql, validatorIds: readonly number[], oracleSetId: number): Promise<void> {
+  await tx.execute(sql`
+    update validators set oracle_set_id = null where id = any(${numberArray(validatorIds)}) and oracle_set_id = ${oracleSetId}::bigint`)
+}
+
 /** The newest rotation of a vault, open or ended. */
 export interface RotationStateRow {
   id: number

@@ -9,7 +9,9 @@ import { untilAborted } from './until-aborted.ts'
 /** What was refused is judged again after this many poll intervals. */
 const REFUSED_INTERVALS = 5
 
-type AdmitContext = Pick<Context, 'config' | 'policy' | 'journal' | 'books' | 'events' | 'health'>
+type AdmitContext = Pick<Context, 'config' | 'policy' | 'journal' | 'books' | 'events' | 'health'> & {
+  readonly keystore: Pick<Context['keystore'], 'isAway'>
+}
 
 /** A job that is refused, and the line of the journal that stands against it. */
 interface Refused {
@@ -21,7 +23,7 @@ interface Refused {
 /**
  * Which jobs may be signed or, already signed, posted again. Validators of admitted deposits are bound to their vault on disk.
  *
- * @returns `isJudged` false when the consensus node cannot be asked
+ * @returns `isJudged` false when the consensus node cannot be asked, or what holds the keys is away
  */
 export async function admit(
   context: AdmitContext,
@@ -32,6 +34,8 @@ export async function admit(
   const fresh = due.filter(({ entry }) => entry.signatures === undefined)
   const signed = due.filter(({ entry }) => entry.signatures !== undefined)
   if (fresh.length === 0) return { willing: signed, isJudged: true }
+  // Nobody is bound to a vault by a deposit that cannot be signed now.
+  if (context.keystore.isAway === true) return { willing: signed, isJudged: false }
   let verdicts: readonly (Refusal | undefined)[]
   try {
     if (config.consensus !== undefined && !health.isGood('consensus'))

@@ -97,7 +97,7 @@ export function startLane(context: LaneContext, list: ListName, neighbour: LaneN
     if (posts.size >= MAX_POSTS) await Promise.race(posts)
   }
 
-  /** One round: judges, signs and sends what is due. Takes what it sends out of `kept`. */
+  /** One round: judges, signs and sends what is due. Takes what it sends, or what others finish, out of `kept`. */
   async function round(kept: Set<Job>, start: number): Promise<void> {
     isReachable = true
     const { willing, isJudged } = await admit(context, [...kept], signal)
@@ -114,7 +114,12 @@ export function startLane(context: LaneContext, list: ListName, neighbour: LaneN
         if (!isReachable || signal.aborted || !health.isGood('network')) return
         // The other lane may have taken some meanwhile.
         const own = batch.filter(({ entry }) => isHeldBack?.(entry) !== true)
-        const signed = await signBatch(context, own, signal)
+        const { signed, late } = await signBatch(context, own, signal, (job) => {
+          release([job])
+          changed.resolve()
+        })
+        // These stay in hand until they have ended, and are posted by another round.
+        for (const job of late) kept.delete(job)
         if (signed.length === 0) continue
         const sent = new Set(signed.map(({ entry }) => entry))
         for (const job of own) if (sent.has(job.entry)) kept.delete(job)

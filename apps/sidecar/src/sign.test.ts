@@ -23,6 +23,10 @@ const item = (seed: number, validatorIndex: number, deposit?: WantedDeposit): Li
   shareIndexesRejected: [],
 })
 const signal = new AbortController().signal
+const config = { relayer: { pollIntervalMs: 1000 } }
+const fail = () => {
+  throw new Error('not expected')
+}
 
 /** Signs what is due with signatures that are the roots themselves; `onSign` is told before each. */
 async function signDue(book: ReturnType<typeof createBook>, onSign: (made: number) => void = () => undefined) {
@@ -36,8 +40,8 @@ async function signDue(book: ReturnType<typeof createBook>, onSign: (made: numbe
     },
   }
   const jobs = book.due(0).flatMap((entry) => jobOf(entry) ?? [])
-  const events = { signed: (counts: unknown) => void told.push(counts) }
-  const signed = await signBatch({ keystore, policy, events }, jobs, signal)
+  const events = { signed: (counts: unknown) => void told.push(counts), notSigned: fail, loopFailed: fail }
+  const { signed } = await signBatch({ config, keystore, policy, events }, jobs, signal, fail)
   return { signed, told, made: () => made }
 }
 

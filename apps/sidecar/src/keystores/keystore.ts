@@ -32,6 +32,8 @@ export interface SignRequest extends ToSign {
 export interface Keystore extends AsyncDisposable {
   /** Every key share it can sign with now; another array after each change. */
   readonly keyShares: readonly KeyShare[]
+  /** Whether nothing can be signed now because what holds the keys is away. */
+  readonly isAway?: boolean
   /**
    * The partial signature of a signing root by one key share: 96 bytes.
    *
@@ -44,4 +46,24 @@ export interface Keystore extends AsyncDisposable {
    * @returns whether `keyShares` changed
    */
   reload(signal: AbortSignal): Promise<boolean>
+}
+
+/** What tells one key share from another: its validator and its share index. */
+export const idOfShare = ({
+  shareIndex,
+  validatorPublicKey,
+}: Pick<KeyShare, 'shareIndex' | 'validatorPublicKey'>): string => `${shareIndex}:${validatorPublicKey}`
+
+/** Whether two key shares of one id are the same in everything: a validator that was split anew has other ones. */
+export function isSameShare(a: KeyShare, b: KeyShare): boolean {
+  return (
+    a === b ||
+    (idOfShare(a) === idOfShare(b) &&
+      a.withdrawalAddress === b.withdrawalAddress &&
+      a.publicKeyShares.length === b.publicKeyShares.length &&
+      a.publicKeyShares.every((share, place) => {
+        const other = b.publicKeyShares[place]
+        return share.share_index === other?.share_index && share.public_key_share === other.public_key_share
+      }))
+  )
 }

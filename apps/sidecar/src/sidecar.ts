@@ -15,8 +15,9 @@ import { startFollowing } from './follow-lists.ts'
 import { createHealth, type Health } from './health.ts'
 import { startHttp } from './http.ts'
 import { createJournal } from './journal.ts'
-import type { KeyShare } from './keystores/keystore.ts'
+import type { KeyShare, Keystore } from './keystores/keystore.ts'
 import { openObolKeystore } from './keystores/obol.ts'
+import { openRemoteSigner } from './keystores/remote-signer.ts'
 import { createListStates } from './list-states.ts'
 import type { ListName } from './lists.ts'
 import { CHECKS, type Check } from './metrics.ts'
@@ -88,7 +89,11 @@ async function compose(
   if (signsDeposits) await checkJournal(journal, health, config.generation === '4')
   const relayer = createRelayer(config.relayer, events)
   const consensus = openConsensus(config)
-  const keystore = lifetime.use('keys', await openKeys(config, { events, health, relayer, consensus, signal }))
+  let onSignerBack = () => {}
+  const keystore = lifetime.use(
+    'keys',
+    await openKeys(config, { events, health, relayer, consensus, signal, onSignerBack: () => onSignerBack() }),
+  )
   if (signsDeposits) warnOfAnyVault(config, keystore.keyShares, events)
   const bookOf = (list: ListName) =>
     createBook(config.lists.includes(list) ? keystore.keyShares : [], config.relayer.pollIntervalMs)
@@ -107,6 +112,9 @@ async function compose(
   if (consensus !== undefined) lifetime.use('consensus', startWatchingConsensus(consensus.watched, health))
   if (signsDeposits) lifetime.use('journal watch', startWatchingJournal(journal, health))
   const signing = lifetime.use('signing', startSigning(context))
+  onSignerBack = () => {
+    for (const list of config.lists) signing.wake(list, true)
+  }
   lifetime.use('following', startFollowing(context, signing.wake))
   lifetime.push('new work', events.stopping)
   events.started(config.network.name, config.relayer.endpoint.host, http?.url)
@@ -143,26 +151,47 @@ async function openKeys(
     relayer: Context['relayer']
     consensus: ReturnType<typeof openConsensus>
     signal: AbortSignal
+    onSignerBack(): void
   },
 ) {
   const { events, health, relayer, consensus } = parts
   const failed = new AbortController()
   const signal = AbortSignal.any([parts.signal, failed.signal])
-  const { nodes, lockHashes } = config.obol
   const tasks = [
-    openObolKeystore({ nodes, lockHashes, network: config.network, engine: createBlstEngine(), events, signal }),
+    openKeystore(config, { ...parts, signal }),
     refuseOtherNetwork({ config, relayer, health }, signal),
     consensus && checkConsensus(consensus.watched, health, signal),
   ] as const
   try {
     const [keystore] = await Promise.all(tasks)
-    health.report('keys')
+    if (keystore.keyShares.length > 0) health.report('keys')
+    else health.report('keys', 'no key share is known yet: see the check of the remote signer')
     return keystore
   } catch (error) {
     failed.abort()
     await Promise.allSettled(tasks)
     throw error
   }
+}
+
+/** Opens the keys where they are: keystores of Obol nodes, or remote signers. */
+function openKeystore(
+  { obol: { nodes, lockHashes }, network, remoteSigner }: SidecarConfig,
+  {
+    events,
+    health,
+    signal,
+    onSignerBack,
+  }: { events: Events; health: Health; signal: AbortSignal; onSignerBack(): void },
+): Promise<Keystore> {
+  const common = { lockHashes, network, engine: createBlstEngine(), events, signal }
+  if (remoteSigner === undefined) return openObolKeystore({ ...common, nodes })
+  return openRemoteSigner({
+    ...common,
+    signer: remoteSigner,
+    onChange: (problem) => health.report('signer', problem),
+    onBack: onSignerBack,
+  })
 }
 
 /** A relayer of another network is refused at boot; one that is away is asked again later. */

@@ -35,10 +35,13 @@ import { createManager, openWallet } from './services/manager.ts'
 import { createOracleFetch } from './services/oracle-fetch.ts'
 import { createOracleSets } from './services/oracle-sets.ts'
 import { createOracleShares } from './services/oracle-shares.ts'
+import type { OwnerCopies } from './services/owner-copies.ts'
+import { createOwnerCopies } from './services/owner-copies.ts'
 import { createRegistered } from './services/registered.ts'
 import { createRegistrations } from './services/registrations.ts'
 import type { Registry } from './services/registry.ts'
 import { createRegistry } from './services/registry.ts'
+import { createRetention } from './services/retention.ts'
 import { createSidecarLists } from './services/sidecar-lists.ts'
 import { createSignatures } from './services/signatures.ts'
 import { createSweep } from './services/sweep.ts'
@@ -49,6 +52,8 @@ import { createVaults } from './services/vaults.ts'
 
 const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
 const SWEEP_MS = 3000
+/** Looking through all exits takes the database most of a second where there are 100,000. */
+const RETENTION_MS = 30_000
 const ORACLE_SET_MS = 12_000
 const CHECK_MS = 3000
 const REGISTRY_MS = 12_000
@@ -138,6 +143,7 @@ async function compose(
     logger.warn('VAULTS is not set: the validators-manager key signs for any vault that names it')
   const oracleSets = createOracleSets(context)
   const vaults = createVaults(context)
+  const ownerCopies = createOwnerCopies(context)
   lifetime.push('verification', () => signatures.drain())
 
   const follow = startLoop(async () => health.report('oracle_set', await oracleSets.follow()), {
@@ -177,6 +183,7 @@ async function compose(
             onError: (error) => logger.debug({ err: error }, 'sweep failed, the next one comes'),
           }),
         )
+  if (config.role !== 'api') lifetime.use('retention', startRetention(context, ownerCopies))
   if (config.role !== 'api') lifetime.use('registered validators', startRegistered(context, vaults))
   if (config.role !== 'api') lifetime.use('worker', startWorker(queue, { oracleShares, signatures }))
   const services = {
@@ -184,6 +191,7 @@ async function compose(
     signatures,
     oracleShares,
     oracleFetch,
+    ownerCopies,
     registrations,
     vaultActions,
     vaults,
@@ -252,6 +260,21 @@ function startRegistry(registry: Registry, isNeeded: boolean, health: Health): A
     {
       intervalMs: REGISTRY_MS,
       onError: (error) => report(`the deposits on chain cannot be followed: ${messageOf(error)}`),
+    },
+  )
+}
+
+/** Copies exits for their owners, then erases those that need not be kept: in this order, so that none is erased before it is copied. */
+function startRetention(context: Context, ownerCopies: OwnerCopies): AsyncDisposable {
+  const retention = createRetention(context)
+  return startLoop(
+    async () => {
+      await ownerCopies.run()
+      await retention.run()
+    },
+    {
+      intervalMs: RETENTION_MS,
+      onError: (error) => context.logger.debug({ err: error }, 'exits were not copied or erased, the next round comes'),
     },
   )
 }

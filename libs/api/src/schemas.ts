@@ -425,6 +425,36 @@ export const VaultResponse = Type.Object({
 })
 export type VaultResponse = Static<typeof VaultResponse>
 
+/** `GET /vaults/{vault}/owner-copies`: its query. */
+export const OwnerCopiesQuery = Type.Object({
+  after: Type.Optional(
+    Type.String({ pattern: '^[0-9]{1,15}$', description: 'the cursor of an earlier answer: what follows is listed' }),
+  ),
+  limit: Type.Optional(
+    Type.String({ pattern: '^([1-9][0-9]{0,2}|1000)$', description: 'items at most, 1 to 1000; 100 when left out' }),
+  ),
+})
+export type OwnerCopiesQuery = Static<typeof OwnerCopiesQuery>
+
+/** Its answer. An empty list means that nothing follows. */
+export const OwnerCopiesResponse = Type.Object({
+  owner_copies: Type.Array(
+    Type.Object({
+      public_key: strictHex(48, 'validator public key'),
+      validator_index: validatorIndex,
+      epoch,
+      owner_public_key: strictHex(65, 'secp256k1 key that the copy is encrypted to, uncompressed'),
+      ciphertext: Type.String({
+        pattern: '^0x([0-9a-f]{2})+$',
+        description: 'ECIES of the JSON of a SignedVoluntaryExit of the beacon API',
+      }),
+      created_at_timestamp: safeInteger(0, 'Unix seconds at which the copy was made'),
+    }),
+  ),
+  cursor: safeInteger(0, 'pass it as `after` to get what follows'),
+})
+export type OwnerCopiesResponse = Static<typeof OwnerCopiesResponse>
+
 /** `GET /health`: the process answers. */
 export const Health = Type.Object({ status: Type.Literal('ok') })
 

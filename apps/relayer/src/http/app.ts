@@ -17,6 +17,7 @@ import type { HttpContext } from './route.ts'
 import { exitRoutes } from './routes/exits.ts'
 import { operationsRoutes } from './routes/operations.ts'
 import { oracleRoutes } from './routes/oracles.ts'
+import { ownerCopyRoutes } from './routes/owner-copies.ts'
 import { registerRoutes } from './routes/register.ts'
 import { signatureRoutes } from './routes/signatures.ts'
 import { validatorRoutes } from './routes/validators.ts'
@@ -78,6 +79,7 @@ export async function createApp(context: HttpContext): Promise<App> {
     registerRoutes(scope, context)
     oracleRoutes(scope, context)
     vaultRoutes(scope, context)
+    ownerCopyRoutes(scope, context)
   })
   await app.ready()
   return app

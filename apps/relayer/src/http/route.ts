@@ -11,6 +11,7 @@ import type { Health } from '../services/health.ts'
 import type { Manager } from '../services/manager.ts'
 import type { OracleFetch } from '../services/oracle-fetch.ts'
 import type { OracleShares } from '../services/oracle-shares.ts'
+import type { OwnerCopies } from '../services/owner-copies.ts'
 import type { RegistrationService } from '../services/registrations.ts'
 import type { SidecarLists } from '../services/sidecar-lists.ts'
 import type { Signatures } from '../services/signatures.ts'
@@ -29,6 +30,7 @@ export interface HttpContext {
     signatures: Signatures
     oracleShares: OracleShares
     oracleFetch: OracleFetch
+    ownerCopies: OwnerCopies
     registrations: RegistrationService
     vaultActions: VaultActions
     vaults: Vaults

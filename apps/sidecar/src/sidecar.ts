@@ -154,7 +154,7 @@ async function openKeys(
     onSignerBack(): void
   },
 ) {
-  const { events, health, relayer, consensus } = parts
+  const { health, relayer, consensus } = parts
   const failed = new AbortController()
   const signal = AbortSignal.any([parts.signal, failed.signal])
   const tasks = [

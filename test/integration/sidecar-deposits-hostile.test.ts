@@ -97,7 +97,7 @@ describe('a lock that names no withdrawal address', () => {
     await using _sidecar = await startSidecar(openConfig(relayer.url, { JOURNAL_FILE: folder.file() }), { logger })
     await relayer.until(() => relayer.pairs.length >= 2)
     const warnings = find(
-      'deposits are signed for any vault the relayer names: the cluster lock names no withdrawal address, so set ALLOWED_VAULTS',
+      'deposits are signed for any vault the relayer names: no cluster lock names their withdrawal address, so set ALLOWED_VAULTS',
     )
     expect(warnings).toMatchObject([{ level: 'warn', validators: 3 }])
     expect(await readFile(folder.file(), 'utf8')).toContain(formatLine({ publicKey: openKey(1), vault: VAULT_B }))

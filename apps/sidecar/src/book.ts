@@ -73,13 +73,8 @@ const never = () => false
 
 /** Creates the book of these key shares. */
 export function createBook(keyShares: readonly KeyShare[], pollIntervalMs: number) {
-  const entries = new Map<string, Entry[]>()
-  for (const keyShare of keyShares) {
-    const others = entries.get(keyShare.validatorPublicKey)
-    if (others === undefined) entries.set(keyShare.validatorPublicKey, [emptyEntry(keyShare)])
-    else others.push(emptyEntry(keyShare))
-  }
-  const all = [...entries.values()].flat()
+  let all: readonly Entry[] = keyShares.map(emptyEntry)
+  let entries = byValidator(all)
 
   function apply(entry: Entry, item: Listed): void {
     const { shareIndex } = entry.keyShare
@@ -120,6 +115,21 @@ export function createBook(keyShares: readonly KeyShare[], pollIntervalMs: numbe
   }
 
   return {
+    /**
+     * Takes other key shares over. What is known of a share that stays, the same object, is kept; one that went is wanted no more,
+     * whoever has it in hand; one that came is wanted by the next full list.
+     */
+    setKeyShares(next: readonly KeyShare[]): void {
+      const known = new Map(all.map((entry) => [entry.keyShare, entry]))
+      all = next.map((keyShare) => known.get(keyShare) ?? emptyEntry(keyShare))
+      entries = byValidator(all)
+      const kept = new Set(all)
+      for (const entry of known.values())
+        if (!kept.has(entry)) {
+          entry.wanted = undefined
+          entry.isListed = false
+        }
+    },
     /** Takes a full list over: what it lacks is not wanted any more. Returns how many items were left out as repeats. */
     applyList(items: readonly Listed[]): number {
       for (const entry of all) entry.isListed = false
@@ -151,6 +161,9 @@ export function createBook(keyShares: readonly KeyShare[], pollIntervalMs: numbe
   }
 }
 export type Book = ReturnType<typeof createBook>
+
+const byValidator = (entries: readonly Entry[]): Map<string, Entry[]> =>
+  Map.groupBy(entries, ({ keyShare }) => keyShare.validatorPublicKey)
 
 function emptyEntry(keyShare: KeyShare): Entry {
   return {

@@ -1,11 +1,14 @@
 /** What happens in the business, one function an event: a log line and a metric together. No event carries a key or a signature. */
 
 import type { Network } from '@dvt-relayer/chain/networks.ts'
+import type { ValidatorAdded } from '@dvt-relayer/chain/ssv-events.ts'
+import { SSV_FAULT_KINDS, type SsvFaultKind } from '@dvt-relayer/chain/ssv-registry.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { HttpOutcome } from '@dvt-relayer/common/http-client.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createMetrics } from '@dvt-relayer/common/metrics.ts'
 import type { ClusterLock } from '@dvt-relayer/crypto/cluster-lock.ts'
+import type { KeyShare } from './keystores/keystore.ts'
 import type { ListName } from './lists.ts'
 import {
   type Check,
@@ -76,6 +79,77 @@ export function createEvents(logger: Logger) {
       logger.warn({ dir, keys, validators }, 'this node holds keys for only some validators of its cluster'),
     nodeFound: (dir: string, place: number, keys: number) =>
       logger.info({ dir, node_index: place, share_index: place + 1, keys }, 'node found'),
+    /** Progress of the key shares of an SSV operator. */
+    decryptingShares: (done: number, total: number, seconds: number) =>
+      logger.info({ done, total, seconds: Math.round(seconds) }, 'decrypting key shares'),
+    ssvScanning: (nextBlock: number, toBlock: number, validators: number, seconds: number) =>
+      logger.info(
+        { next_block: nextBlock, to_block: toBlock, validators, seconds: Math.round(seconds) },
+        'reading the events of the SSV contract',
+      ),
+    ssvReorganized: (block: number) =>
+      logger.info({ block }, 'the chain has changed: its newest SSV events are read again'),
+    /** Each told once. */
+    ssvEventsSkipped: (skipped: readonly { reason: string; event: ValidatorAdded }[]) =>
+      logger.warn(
+        {
+          count: skipped.length,
+          registrations: shown(skipped).map(
+            ({ reason, event }) =>
+              `log ${event.logIndex} of block ${event.blockNumber} by ${toHex(event.owner)}: its shares ${reason}`,
+          ),
+        },
+        'registrations of the SSV contract skipped',
+      ),
+    ssvMalformed(counts: Readonly<Record<SsvFaultKind, number>>): void {
+      for (const kind of SSV_FAULT_KINDS) metrics.set('dvt_sidecar_ssv_events_skipped', counts[kind], { reason: kind })
+    },
+    ssvStateUseless: (file: string, why: 'other_scope' | 'broken') =>
+      logger.warn(
+        { file },
+        why === 'broken'
+          ? 'the SSV state file cannot be read: the events are read from the first block on'
+          : 'the SSV state file is of other operators, owners or another contract: the events are read from the first block on',
+      ),
+    ssvStateUnwritable: (file: string, reason: string) =>
+      logger.warn(
+        { file, reason },
+        'the SSV state file cannot be written (SSV_STATE_FILE): after a restart the events are read again',
+      ),
+    operatorKeyMislabelled: (file: string) =>
+      logger.warn({ file }, 'the operator key file names another public key than its own; its own counts'),
+    anyOwner: () =>
+      logger.warn(
+        'SSV_OWNERS is unset, so validators of any owner count: whoever registers one has made its key and may know it whole, and each costs this sidecar work; name the owners you trust',
+      ),
+    keysharesRead: (
+      file: string,
+      counts: { validators: number; ours: number; otherOwners: number; isProven: boolean },
+    ) =>
+      logger.info(
+        {
+          file,
+          validators: counts.validators,
+          keys: counts.ours - counts.otherOwners,
+          ...(counts.otherOwners === 0 ? {} : { of_other_owners: counts.otherOwners }),
+          proven: counts.isProven,
+        },
+        'keyshares file verified',
+      ),
+    /** Each told once. */
+    sharesUndecipherable: (shares: readonly { origin: string; keyShare: Pick<KeyShare, 'shareIndex'> }[]) =>
+      logger.warn(
+        {
+          count: shares.length,
+          shares: shown(shares).map(({ origin, keyShare }) => `operator ${keyShare.shareIndex} in ${origin}`),
+        },
+        "key shares skipped: they do not decrypt with the operator's key to the secret of their public key share",
+      ),
+    ssvSharesSkipped: (count: number) => metrics.set('dvt_sidecar_shares_undecipherable', count),
+    keysChanged({ added, removed, keys }: { added: number; removed: number; keys: number }): void {
+      metrics.set('dvt_sidecar_keys', keys)
+      logger.info({ added, removed, keys }, 'keys changed')
+    },
     keysLoaded(keys: number, nodes: number, seconds: number): void {
       metrics.set('dvt_sidecar_keys', keys)
       logger.info({ keys, nodes, seconds: Math.round(seconds * 10) / 10 }, 'keys loaded')
@@ -131,7 +205,7 @@ export function createEvents(logger: Logger) {
     anyVault: (validators: number) =>
       logger.warn(
         { validators },
-        'deposits are signed for any vault the relayer names: the cluster lock names no withdrawal address, so set ALLOWED_VAULTS',
+        'deposits are signed for any vault the relayer names: no cluster lock names their withdrawal address, so set ALLOWED_VAULTS',
       ),
     journalOpened(journal: string, keys: number): void {
       metrics.set('dvt_sidecar_journal_keys', keys)

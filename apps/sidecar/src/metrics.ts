@@ -1,5 +1,6 @@
 /** The sidecar's metrics. The README's table is written from these definitions. */
 
+import { SSV_FAULT_KINDS } from '@dvt-relayer/chain/ssv-registry.ts'
 import { HTTP_OUTCOMES } from '@dvt-relayer/common/http-client.ts'
 import type { MetricDefinitions } from '@dvt-relayer/common/metrics.ts'
 
@@ -64,6 +65,15 @@ export const DEPOSIT_REFUSALS: ReadonlySet<Refusal> = new Set([
 
 export const SIDECAR_METRICS = {
   dvt_sidecar_keys: { type: 'gauge', help: 'Key shares this sidecar can sign with' },
+  dvt_sidecar_ssv_events_skipped: {
+    type: 'gauge',
+    help: "Malformed events of the SSV contract that were skipped, by what is wrong; of registrations, those with this sidecar's operators and owners",
+    labels: { reason: SSV_FAULT_KINDS },
+  },
+  dvt_sidecar_shares_undecipherable: {
+    type: 'gauge',
+    help: "SSV key shares that do not decrypt with the operator's key to the secret of their public key share",
+  },
   dvt_sidecar_up: {
     type: 'gauge',
     help: 'Whether something the sidecar depends on was last seen working (1) or not (0); 1 for what is not used',

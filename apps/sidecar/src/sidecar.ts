@@ -18,6 +18,7 @@ import { createJournal } from './journal.ts'
 import type { KeyShare, Keystore } from './keystores/keystore.ts'
 import { openObolKeystore } from './keystores/obol.ts'
 import { openRemoteSigner } from './keystores/remote-signer.ts'
+import { openSsvKeystore } from './keystores/ssv.ts'
 import { createListStates } from './list-states.ts'
 import type { ListName } from './lists.ts'
 import { CHECKS, type Check } from './metrics.ts'
@@ -27,6 +28,7 @@ import { createRelayer } from './relayer.ts'
 import { startSigning } from './sign-loop.ts'
 import { checkConsensus, startWatchingConsensus } from './watch-consensus.ts'
 import { checkJournal, startWatchingJournal } from './watch-journal.ts'
+import { startWatchingKeys } from './watch-keys.ts'
 
 /** A running sidecar. */
 export interface Sidecar extends AsyncDisposable {
@@ -115,6 +117,10 @@ async function compose(
   onSignerBack = () => {
     for (const list of config.lists) signing.wake(list, true)
   }
+  const onKeysAdded = (added: readonly KeyShare[]) => {
+    if (signsDeposits) warnOfAnyVault(config, added, events)
+  }
+  lifetime.use('keys watch', startWatchingKeys(context, onKeysAdded))
   lifetime.use('following', startFollowing(context, signing.wake))
   lifetime.push('new work', events.stopping)
   events.started(config.network.name, config.relayer.endpoint.host, http?.url)
@@ -126,7 +132,7 @@ async function compose(
   }
 }
 
-/** Without a list of vaults and without a withdrawal address in the lock, nothing but the journal stands in the way. */
+/** Without a list of vaults and without a withdrawal address of a lock, nothing but the journal stands in the way. */
 function warnOfAnyVault({ deposits }: SidecarConfig, keyShares: readonly KeyShare[], events: Events): void {
   if (deposits.allowedVaults.length > 0) return
   const open = keyShares.filter(({ withdrawalAddress }) => withdrawalAddress === undefined)
@@ -163,9 +169,8 @@ async function openKeys(
     consensus && checkConsensus(consensus.watched, health, signal),
   ] as const
   try {
-    const [keystore] = await Promise.all(tasks)
-    if (keystore.keyShares.length > 0) health.report('keys')
-    else health.report('keys', 'no key share is known yet: see the check of the remote signer')
+    const [{ keystore, problem }] = await Promise.all(tasks)
+    health.report('keys', problem)
     return keystore
   } catch (error) {
     failed.abort()
@@ -174,24 +179,53 @@ async function openKeys(
   }
 }
 
-/** Opens the keys where they are: keystores of Obol nodes, or remote signers. */
-function openKeystore(
-  { obol: { nodes, lockHashes }, network, remoteSigner }: SidecarConfig,
+/**
+ * Opens the keys where they are: keystores of Obol nodes, remote signers, or SSV operators.
+ *
+ * @returns `problem`: why keys may be missing that a later look will find
+ */
+async function openKeystore(
+  { obol: { nodes, lockHashes }, ssv, network, remoteSigner }: SidecarConfig,
   {
     events,
     health,
     signal,
     onSignerBack,
   }: { events: Events; health: Health; signal: AbortSignal; onSignerBack(): void },
-): Promise<Keystore> {
+): Promise<{ keystore: Keystore; problem?: string }> {
   const common = { lockHashes, network, engine: createBlstEngine(), events, signal }
-  if (remoteSigner === undefined) return openObolKeystore({ ...common, nodes })
-  return openRemoteSigner({
+  if (ssv !== undefined) return lookFirst(await openSsvKeystore({ ...common, ssv }), events, signal)
+  if (remoteSigner === undefined) return { keystore: await openObolKeystore({ ...common, nodes }) }
+  const keystore = await openRemoteSigner({
     ...common,
     signer: remoteSigner,
     onChange: (problem) => health.report('signer', problem),
     onBack: onSignerBack,
   })
+  if (keystore.keyShares.length > 0) return { keystore }
+  return { keystore, problem: 'no key share is known yet: see the check of the remote signer' }
+}
+
+/** The first look for key shares: an execution node that is away does not stop the boot. @throws {BootError} */
+async function lookFirst(
+  keystore: Keystore,
+  events: Events,
+  signal: AbortSignal,
+): Promise<{ keystore: Keystore; problem?: string }> {
+  const start = performance.now()
+  let problem: string | undefined
+  try {
+    await keystore.reload(signal)
+  } catch (error) {
+    if (error instanceof BootError || signal.aborted) {
+      await keystore[Symbol.asyncDispose]()
+      throw error
+    }
+    problem = messageOf(error)
+  }
+  const nodes = new Set(keystore.keyShares.map(({ shareIndex }) => shareIndex)).size
+  events.keysLoaded(keystore.keyShares.length, nodes, (performance.now() - start) / 1000)
+  return { keystore, ...(problem === undefined ? {} : { problem }) }
 }
 
 /** A relayer of another network is refused at boot; one that is away is asked again later. */

@@ -60,6 +60,17 @@ describe('the arrows of the house', () => {
     ['apps/sidecar/src', '@dvt-relayer/queue/queue.ts'],
     ['apps/sidecar/src', 'fastify'],
     ['apps/sidecar/src', 'pg'],
+    ['apps/sidecar/src', '../../verify/src/cli.ts'],
+    ['apps/relayer/src', '../../verify/src/cli.ts'],
+    ['apps/relayer/src/services', '../../../verify/src/cli.ts'],
+    ['apps/relayer/src/http', '../../../verify/src/cli.ts'],
+    ['apps/verify/src', '../../relayer/src/main.ts'],
+    ['apps/verify/src', '../../sidecar/src/main.ts'],
+    ['apps/verify/src', '@dvt-relayer/db/connect.ts'],
+    ['apps/verify/src', '@dvt-relayer/api/client.ts'],
+    ['apps/verify/src', '@dvt-relayer/chain/execution.ts'],
+    ['apps/verify/src', '@dvt-relayer/crypto/bls-blst.ts'],
+    ['apps/verify/src', 'viem'],
   ])('%s may not import %s', (folder, specifier) => {
     expect(isRefused(folder, specifier)).toBe(true)
   })
@@ -69,6 +80,8 @@ describe('the arrows of the house', () => {
     ['libs/chain/src', '@dvt-relayer/crypto/bls.ts'],
     ['apps/relayer/src/services', '@dvt-relayer/db/connect.ts'],
     ['apps/sidecar/src', '@dvt-relayer/api/client.ts'],
+    ['apps/verify/src', '@dvt-relayer/crypto/bls-noble.ts'],
+    ['apps/verify/src', '@dvt-relayer/chain/oracle-config.ts'],
   ])('%s may import %s', (folder, specifier) => {
     expect(isRefused(folder, specifier)).toBe(false)
   })

@@ -1,0 +1,77 @@
+/** Files and standard input. Errors name the option and the file, never what stands in it. */
+
+import { readFileSync, statSync } from 'node:fs'
+import { reasonOf } from '@dvt-relayer/common/errors.ts'
+import { parseHex } from '@dvt-relayer/common/hex.ts'
+import { addressOfSecretKey } from '@dvt-relayer/crypto/address.ts'
+import { KeystoreError } from '@dvt-relayer/crypto/eip2335-format.ts'
+import { decryptWeb3Keystore } from '@dvt-relayer/crypto/web3-keystore.ts'
+import { unreadable, usage } from './errors.ts'
+import { MAX_FILE_BYTES } from './read.ts'
+
+/** Reads the file that an option names; `-` is standard input, which can be read once. */
+export type ReadFile = (option: string, path: string) => Promise<Uint8Array>
+
+async function readStream(stream: AsyncIterable<Uint8Array>, option: string): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of stream) {
+    bytes += chunk.length
+    if (bytes > MAX_FILE_BYTES) throw unreadable(`--${option}: standard input is too large to be what it should`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
+
+/** A reader of files. */
+export function createReadFile(stdin: AsyncIterable<Uint8Array>): ReadFile {
+  let stdinOf: string | undefined
+  return async (option, path) => {
+    if (path === '-') {
+      if (stdinOf !== undefined) throw usage(`--${stdinOf} and --${option} cannot both be standard input`)
+      stdinOf = option
+      return await readStream(stdin, option)
+    }
+    try {
+      if (statSync(path).size > MAX_FILE_BYTES)
+        throw unreadable(`--${option}: ${path} is too large to be what it should`)
+      return readFileSync(path)
+    } catch (error) {
+      const reason = reasonOf(error)
+      if (reason === 'unreadable') throw error
+      throw unreadable(`--${option}: ${path} cannot be read (${reason})`)
+    }
+  }
+}
+
+/** The secp256k1 key in a file: 32 bytes. */
+export async function readSecretKey(
+  read: ReadFile,
+  path: string,
+  passwordPath: string | undefined,
+): Promise<Uint8Array> {
+  const text = new TextDecoder().decode(await read('key-file', path)).trim()
+  if (text.startsWith('{')) return await openKeystore(text, path, passwordPath, read)
+  const key = parseHex(text, 32)
+  try {
+    if (key !== undefined && addressOfSecretKey(key).length > 0) return key
+  } catch {
+    // No key of the curve: said below, as for every other text.
+  }
+  throw unreadable(`--key-file: ${path} must hold a secp256k1 key, 32 bytes of hex, or a Web3 keystore`)
+}
+
+async function openKeystore(
+  text: string,
+  path: string,
+  passwordPath: string | undefined,
+  read: ReadFile,
+): Promise<Uint8Array> {
+  if (passwordPath === undefined) throw usage(`--key-file: ${path} is a keystore: give --password-file`)
+  try {
+    return await decryptWeb3Keystore(text, await read('password-file', passwordPath))
+  } catch (error) {
+    if (error instanceof KeystoreError) throw unreadable(`--key-file: ${path}: ${error.message}`)
+    throw error
+  }
+}

@@ -16,6 +16,7 @@ const BY_FASTIFY_CODE: Readonly<Record<string, ErrorCode>> = {
   FST_ERR_CTP_INVALID_JSON_BODY: 'BODY_INVALID',
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'REQUEST_INVALID',
   FST_ERR_BAD_URL: 'REQUEST_INVALID',
+  FST_ERR_MAX_PARAM_LENGTH: 'PATH_INVALID',
   FST_ERR_ASYNC_CONSTRAINT: 'REQUEST_INVALID',
   // The client went away while it sent its body; connections of our own have errors of their own.
   ECONNRESET: 'REQUEST_INVALID',

@@ -11,6 +11,9 @@ import { isPinnedLock, verifyClusterLock } from '@dvt-relayer/crypto/lock-verify
 import type { Events } from '../events.ts'
 import type { KeyShare } from './keystore.ts'
 
+/** Locks a reader remembers: those of all nodes, and what some of them were before. */
+const MOST_KNOWN = 32
+
 export interface LockOptions {
   /** Empty: any lock that verifies. */
   lockHashes: readonly Uint8Array[]
@@ -20,12 +23,29 @@ export interface LockOptions {
 }
 
 /**
- * Reads and verifies locks; the copies that the nodes of one cluster have are verified once.
+ * Reads and verifies locks; the copies that the nodes of one cluster have, and one that is read again, are verified once.
  *
  * @throws {BootError} LOCK_MISSING, LOCK_INVALID, LOCK_NOT_PINNED
  */
 export function createLockReader({ network, engine, lockHashes, events }: LockOptions) {
-  const known: { text: string; lock: ClusterLock }[] = []
+  const known: { text: string; lock: ClusterLock | BootError }[] = []
+
+  function verify(text: string, file: string): ClusterLock | BootError {
+    try {
+      const lock = parseClusterLock(text, { file })
+      const expected = { genesisForkVersion: network.genesisForkVersion, networkName: network.name, file }
+      for (const warning of verifyClusterLock(engine, lock, expected).warnings) events.lockDoubtful(warning)
+      assertPinned(lock, lockHashes, file)
+      events.lockRead(lock, file, lockHashes.length > 0)
+      return lock
+    } catch (error) {
+      if (error instanceof BootError) return error
+      if (error instanceof ClusterLockError)
+        return new BootError('LOCK_INVALID', `the cluster lock is refused: ${error.message}`, { cause: error })
+      throw error
+    }
+  }
+
   return async (file: string): Promise<ClusterLock> => {
     const text = await readFile(file, 'utf8').catch((error: unknown) => {
       throw new BootError(
@@ -34,21 +54,14 @@ export function createLockReader({ network, engine, lockHashes, events }: LockOp
         { cause: error },
       )
     })
-    const same = known.find((other) => other.text === text)
-    if (same !== undefined) return same.lock
-    try {
-      const lock = parseClusterLock(text, { file })
-      const expected = { genesisForkVersion: network.genesisForkVersion, networkName: network.name, file }
-      for (const warning of verifyClusterLock(engine, lock, expected).warnings) events.lockDoubtful(warning)
-      assertPinned(lock, lockHashes, file)
-      events.lockRead(lock, file, lockHashes.length > 0)
-      known.push({ text, lock })
-      return lock
-    } catch (error) {
-      if (error instanceof ClusterLockError)
-        throw new BootError('LOCK_INVALID', `the cluster lock is refused: ${error.message}`, { cause: error })
-      throw error
+    let found = known.find((other) => other.text === text)
+    if (found === undefined) {
+      found = { text, lock: verify(text, file) }
+      known.push(found)
+      if (known.length > MOST_KNOWN) known.shift()
     }
+    if (found.lock instanceof BootError) throw found.lock
+    return found.lock
   }
 }
 

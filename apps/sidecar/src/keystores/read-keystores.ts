@@ -22,9 +22,6 @@ export interface OpenedKeystore {
   readonly isMislabelled: boolean
 }
 
-/** After this many unreadable keystores the rest is not tried. */
-const MAX_PROBLEMS = 5
-
 /** The files of a folder that are named like keystores, in order of their numbers. @throws {BootError} KEYSTORES_MISSING */
 export async function listKeystores(dir: string): Promise<string[]> {
   let entries: string[]
@@ -49,41 +46,44 @@ export async function listKeystores(dir: string): Promise<string[]> {
   return files.sort(byNumber.compare).map((name) => join(dir, name))
 }
 
+/** What came of one file. */
+export type KeystoreOutcome = { readonly keystore: OpenedKeystore } | { readonly problem: string }
+
 /**
  * Decrypts keystores, `concurrency` at a time (key derivation runs on libuv's threads, not on the event loop).
  *
- * @param onOpened told after each
- * @throws {BootError} KEYSTORE_UNREADABLE, with each file and its fault, after the first five
+ * @param options `mostProblems`: after so many files that cannot be opened the others are not tried; `onOpened` is told after each
+ * @returns by path what came of each file that was tried
  */
 export async function openKeystores(
   files: readonly string[],
   engine: BlsEngine,
-  options: { concurrency: number; signal: AbortSignal; onOpened(): void },
-): Promise<OpenedKeystore[]> {
-  const opened: (OpenedKeystore | undefined)[] = []
-  const problems: string[] = []
+  options: { concurrency: number; mostProblems: number; signal: AbortSignal; onOpened(): void },
+): Promise<Map<string, KeystoreOutcome>> {
+  const outcomes = new Map<string, KeystoreOutcome>()
+  let problems = 0
   let next = 0
   const work = async () => {
-    while (next < files.length && problems.length < MAX_PROBLEMS && !options.signal.aborted) {
-      const place = next++
-      const file = files[place] ?? ''
+    while (next < files.length && problems < options.mostProblems && !options.signal.aborted) {
+      const file = files[next++] ?? ''
       try {
-        opened[place] = await openKeystore(file, engine)
-        options.onOpened()
+        outcomes.set(file, { keystore: await openKeystore(file, engine) })
       } catch (error) {
-        problems.push(`${file}: ${error instanceof BootError ? error.message : withoutPrefix(messageOf(error))}`)
+        problems++
+        outcomes.set(file, { problem: error instanceof BootError ? error.message : withoutPrefix(messageOf(error)) })
       }
+      options.onOpened()
     }
   }
   await Promise.all(Array.from({ length: options.concurrency }, work))
-  const keystores = opened.filter((keystore) => keystore !== undefined)
-  if (problems.length === 0) return keystores
-  for (const { secretKey } of keystores) secretKey.fill(0)
-  const more = problems.length >= MAX_PROBLEMS ? '\n  - … the others were not tried' : ''
-  throw new BootError(
-    'KEYSTORE_UNREADABLE',
-    `keystores that cannot be opened:\n${problems.map((line) => `  - ${line}`).join('\n')}${more}`,
-  )
+  return outcomes
+}
+
+/** The error that names each of these files with its fault. */
+export function unreadableKeystores(problems: ReadonlyMap<string, string>, isGivenUp: boolean): BootError {
+  const lines = Array.from(problems, ([file, problem]) => `  - ${file}: ${problem}`)
+  if (isGivenUp) lines.push('  - … the others were not tried')
+  return new BootError('KEYSTORE_UNREADABLE', `keystores that cannot be opened:\n${lines.join('\n')}`)
 }
 
 async function openKeystore(file: string, engine: BlsEngine): Promise<OpenedKeystore> {

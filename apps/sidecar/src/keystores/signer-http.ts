@@ -7,7 +7,7 @@
 
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
-import { reasonOf } from '@dvt-relayer/common/errors.ts'
+import { messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
 import { SignerError } from './signer-error.ts'
 import { type TlsMaterial, tlsProblemOf } from './signer-tls.ts'
 
@@ -65,7 +65,9 @@ export function createSignerHttp(
   function faultOf(error: unknown, what: string): SignerError {
     if (error instanceof SignerError) return error
     const reason = reasonOf(error)
-    const problem = isTls ? tlsProblemOf(reason, tls) : undefined
+    // OpenSSL's own word stands in the message only, as "wrong version number".
+    const words = reason === 'EPROTO' ? `EPROTO ${messageOf(error)}`.toUpperCase().replaceAll(' ', '_') : reason
+    const problem = isTls ? tlsProblemOf(words, tls) : undefined
     if (problem !== undefined)
       return new SignerError('tls', `no connection to the remote signer ${host}: ${problem}`, reason)
     return new SignerError('unreachable', `${what} failed (${reason})`, reason)

@@ -176,8 +176,7 @@ export function createSignerPool({ urls, timeoutMs, tls, events, onChange, onBac
     if (fault === undefined || !isAsked(signer) || IS_OF_KEY.has(fault)) return
     const isGone = IS_GONE.has(fault)
     if (!isGone) signer.failed.add(publicKey)
-    if (isGone || signer.state === 'tried' || signer.failed.size >= KEYS_IN_A_ROW)
-      leave(signer, message, !isGone)
+    if (isGone || signer.state === 'tried' || signer.failed.size >= KEYS_IN_A_ROW) leave(signer, message, !isGone)
     else if (fault !== 'wrong_signature') void look(signer)
   }
 

@@ -75,7 +75,7 @@ export function tlsProblemOf(code: string, { certEndsAt, cert }: TlsMaterial): s
   if (/SELF_SIGNED|UNABLE_TO_(GET_ISSUER|VERIFY)|CERT_(UNTRUSTED|SIGNATURE_FAILURE)|INVALID_CA/.test(code))
     return 'its certificate is not signed by a CA that this sidecar trusts: is it the one of REMOTE_SIGNER_CA_FILE?'
   if (/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST/.test(code)) return 'it does not speak TLS'
-  if (!/^ERR_SSL|^EPROTO$|^ECONNRESET$|^EPIPE$/.test(code)) return undefined
+  if (!/^ERR_SSL|^EPROTO|^ECONNRESET$|^EPIPE$/.test(code)) return undefined
   if (cert === undefined && /CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE/.test(code))
     return 'it asks for a client certificate: set REMOTE_SIGNER_CERT_FILE and REMOTE_SIGNER_KEY_FILE'
   if (/ALERT/.test(code)) return `it refuses our client certificate${ended} (REMOTE_SIGNER_CERT_FILE)`

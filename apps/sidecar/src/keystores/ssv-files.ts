@@ -15,6 +15,7 @@ import {
 } from '@dvt-relayer/crypto/ssv-keyshares-file.ts'
 import type { SsvSources } from '../config-ssv.ts'
 import type { Events } from '../events.ts'
+import { stampOf } from './file-stamp.ts'
 import { type OperatorRef, ownPlace } from './ssv-operator-ref.ts'
 
 export interface SsvFilesOptions {
@@ -160,16 +161,6 @@ async function readText(file: string, setting: string): Promise<string> {
     return await readFile(file, 'utf8')
   } catch (error) {
     throw unreadable(file, setting, error)
-  }
-}
-
-/** Another text for another content, as far as the file system says. */
-async function stampOf(file: string): Promise<string | undefined> {
-  try {
-    const { size, mtimeNs, ino } = await stat(file, { bigint: true })
-    return `${size}:${mtimeNs}:${ino}`
-  } catch {
-    return undefined
   }
 }
 

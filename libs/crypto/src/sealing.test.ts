@@ -37,6 +37,9 @@ describe('sealing', () => {
     const old = sealer.seal(new Uint8Array([1]), 'a')
     expect(rotated.open(old, 'a')).toEqual(new Uint8Array([1]))
     expect(rotated.isCurrent(old)).toBe(false)
+    const [current, previous] = rotated.keyIds
+    expect(old.slice(0, 8)).toEqual(previous)
+    expect(rotated.seal(new Uint8Array([1]), 'a').slice(0, 8)).toEqual(current)
     expect(rotated.isCurrent(rotated.seal(new Uint8Array([1]), 'a'))).toBe(true)
     expect(() => createSealer(randomBytes(32)).open(old, 'a')).toThrow('another key')
   })

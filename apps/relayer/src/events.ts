@@ -7,7 +7,15 @@ import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import type { ManagerAction } from '@dvt-relayer/db/queries/manager-signatures.ts'
 
 /** The services outside this process that the relayer leans on. */
-export const DEPENDENCIES = ['database', 'queue', 'execution', 'consensus', 'oracle_set', 'registry'] as const
+export const DEPENDENCIES = [
+  'database',
+  'queue',
+  'execution',
+  'consensus',
+  'oracle_set',
+  'registry',
+  'rotation',
+] as const
 export type Dependency = (typeof DEPENDENCIES)[number]
 
 const ROUTES = [

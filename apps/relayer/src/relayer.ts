@@ -42,6 +42,8 @@ import { createRegistrations } from './services/registrations.ts'
 import type { Registry } from './services/registry.ts'
 import { createRegistry } from './services/registry.ts'
 import { createRetention } from './services/retention.ts'
+import { createRotation, type Rotation } from './services/rotation.ts'
+import { openRotationWallet } from './services/rotation-transaction.ts'
 import { createSidecarLists } from './services/sidecar-lists.ts'
 import { createSignatures } from './services/signatures.ts'
 import { createSweep } from './services/sweep.ts'
@@ -57,6 +59,7 @@ const RETENTION_MS = 30_000
 const ORACLE_SET_MS = 12_000
 const CHECK_MS = 3000
 const REGISTRY_MS = 12_000
+const ROTATION_MS = 12_000
 
 /** A running relayer. */
 export interface Relayer extends AsyncDisposable {
@@ -144,6 +147,7 @@ async function compose(
   const oracleSets = createOracleSets(context)
   const vaults = createVaults(context)
   const ownerCopies = createOwnerCopies(context)
+  const rotation = createRotation(context, await openRotationWallet(config))
   lifetime.push('verification', () => signatures.drain())
 
   const follow = startLoop(async () => health.report('oracle_set', await oracleSets.follow()), {
@@ -164,6 +168,7 @@ async function compose(
       onNotify: (channel, payload) => {
         if (channel === MESSAGES_CHANNEL) lists.notified(Number(payload))
         else repair?.soon()
+        if (channel === ORACLE_SETS_CHANNEL || rotation.isCollecting) rotating?.soon()
         oracleFetch.notified()
       },
       onReconnect: () => {
@@ -183,6 +188,8 @@ async function compose(
             onError: (error) => logger.debug({ err: error }, 'sweep failed, the next one comes'),
           }),
         )
+  const rotating = config.role === 'api' ? undefined : lifetime.use('rotation', startRotation(rotation, health))
+  if (rotating === undefined) health.report('rotation')
   if (config.role !== 'api') lifetime.use('retention', startRetention(context, ownerCopies))
   if (config.role !== 'api') lifetime.use('registered validators', startRegistered(context, vaults))
   if (config.role !== 'api') lifetime.use('worker', startWorker(queue, { oracleShares, signatures }))
@@ -195,6 +202,7 @@ async function compose(
     registrations,
     vaultActions,
     vaults,
+    rotation,
     manager,
     lists,
     health,
@@ -300,6 +308,14 @@ function startRegistered(context: Context, vaults: Vaults): AsyncDisposable {
       onError: (error) => context.logger.debug({ err: error }, 'vaults were not counted, the next look comes'),
     },
   )
+}
+
+/** Carries rotations on, or only to their end where ROTATION is off. */
+function startRotation(rotation: Rotation, health: Health): AsyncDisposable & { soon(): void } {
+  return startLoop(async (signal) => health.report('rotation', await rotation.round(signal)), {
+    intervalMs: ROTATION_MS,
+    onError: (error) => health.report('rotation', `rotations cannot be carried on: ${messageOf(error)}`),
+  })
 }
 
 /** Looks at every dependency again and again, for `/ready`. */

@@ -19,6 +19,7 @@ import { operationsRoutes } from './routes/operations.ts'
 import { oracleRoutes } from './routes/oracles.ts'
 import { ownerCopyRoutes } from './routes/owner-copies.ts'
 import { registerRoutes } from './routes/register.ts'
+import { rotationRoutes } from './routes/rotation.ts'
 import { signatureRoutes } from './routes/signatures.ts'
 import { validatorRoutes } from './routes/validators.ts'
 import { vaultRoutes } from './routes/vaults.ts'
@@ -79,6 +80,7 @@ export async function createApp(context: HttpContext): Promise<App> {
     registerRoutes(scope, context)
     oracleRoutes(scope, context)
     vaultRoutes(scope, context)
+    rotationRoutes(scope, context)
     ownerCopyRoutes(scope, context)
   })
   await app.ready()

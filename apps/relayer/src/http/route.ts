@@ -13,6 +13,7 @@ import type { OracleFetch } from '../services/oracle-fetch.ts'
 import type { OracleShares } from '../services/oracle-shares.ts'
 import type { OwnerCopies } from '../services/owner-copies.ts'
 import type { RegistrationService } from '../services/registrations.ts'
+import type { Rotation } from '../services/rotation.ts'
 import type { SidecarLists } from '../services/sidecar-lists.ts'
 import type { Signatures } from '../services/signatures.ts'
 import type { VaultActions } from '../services/vault-actions.ts'
@@ -34,6 +35,7 @@ export interface HttpContext {
     registrations: RegistrationService
     vaultActions: VaultActions
     vaults: Vaults
+    rotation: Rotation
     manager: Manager
     lists: SidecarLists
     health: Health

@@ -12,27 +12,28 @@ import type { Context } from '../context.ts'
 const PAGE = 1000
 const ORACLE_KEY_BYTES = 65
 
+/** The oracle set in force, as answers name it. */
+export async function describeCurrentSet(db: Context['db']): Promise<OracleSetInfo | null> {
+  const set = await findCurrentOracleSet(db)
+  if (set === undefined) return null
+  return {
+    cid: set.cid,
+    block_number: set.block_number,
+    announced_at_timestamp: Math.floor(set.announced_at),
+    threshold: set.threshold,
+    oracles: set.public_keys.length / ORACLE_KEY_BYTES,
+  }
+}
+
 /** Creates the service. */
 export function createVaults({ config, db, events }: Pick<Context, 'config' | 'db' | 'events'>) {
   const secondsPerEpoch = config.network.slotsPerEpoch * config.network.secondsPerSlot
   const count = (vaults: readonly Uint8Array[] | null) => countByVault(db, { vaults, secondsPerEpoch })
 
-  async function currentSet(): Promise<OracleSetInfo | null> {
-    const set = await findCurrentOracleSet(db)
-    if (set === undefined) return null
-    return {
-      cid: set.cid,
-      block_number: set.block_number,
-      announced_at_timestamp: Math.floor(set.announced_at),
-      threshold: set.threshold,
-      oracles: set.public_keys.length / ORACLE_KEY_BYTES,
-    }
-  }
-
   return {
     /** The vaults that have registered validators; of these only, unless undefined. */
     async list(vaults: readonly Uint8Array[] | undefined): Promise<VaultsResponse> {
-      const [oracleSet, rows] = await Promise.all([currentSet(), count(vaults ?? null)])
+      const [oracleSet, rows] = await Promise.all([describeCurrentSet(db), count(vaults ?? null)])
       return {
         oracle_set: oracleSet,
         vaults: rows.flatMap((row) => (row.vault === null ? [] : [summaryOf(row.vault, row)])),
@@ -42,7 +43,7 @@ export function createVaults({ config, db, events }: Pick<Context, 'config' | 'd
     /** One vault, with its outdated validators of an index above `after`. A vault without registered validators has none of them. */
     async get(vault: Uint8Array, after: number): Promise<VaultResponse> {
       const [oracleSet, [row], outdated] = await Promise.all([
-        currentSet(),
+        describeCurrentSet(db),
         count([vault]),
         findOutdated(db, vault, after, PAGE),
       ])

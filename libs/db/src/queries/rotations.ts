@@ -14,6 +14,16 @@ export async function findRotationVaults(db: Sql): Promise<Buffer[]> {
   return found.map(({ vault }) => vault)
 }
 
+/** The vaults whose rotations wait for their end: open ones, and those given up lately whose calldata may still be sent. */
+export async function findUnsettledVaults(db: Sql): Promise<Buffer[]> {
+  const found = await rows<{ vault: Buffer }>(
+    db,
+    sql`select distinct vault from rotations
+        where state = 'open' or (state = 'void' and ipfs_hash is not null and ended_at > now() - interval '1 day') order by vault`,
+  )
+  return found.map(({ vault }) => vault)
+}
+
 /** An exit of one validator at its index on chain, and how far it is. */
 export interface RotationExitRow {
   public_key: Buffer
@@ -213,9 +223,6 @@ export async function markOutdated(tx: Sql, validatorIds: readonly number[], ora
 export interface RotationStateRow {
   id: number
   state: 'open' | 'done' | 'void'
-  cid: string
-  threshold: number
-  oracles: number
   nonce: number
   ipfs_hash: string | null
   transaction_hash: Buffer | null
@@ -223,14 +230,12 @@ export interface RotationStateRow {
   ended_at: number | null
 }
 
-/** The newest rotation of a vault. */
+/** The rotation of a vault that is open, else the newest. */
 export async function findNewestRotation(db: Sql, vault: Uint8Array): Promise<RotationStateRow | undefined> {
   const [row] = await rows<RotationStateRow>(
     db,
-    sql`select r.id, r.state, o.cid, o.threshold, octet_length(o.public_keys) / 65 as oracles, r.nonce, r.ipfs_hash, r.transaction_hash,
-               floor(extract(epoch from r.ended_at))::bigint as ended_at
-        from rotations r join oracle_sets o on o.id = r.oracle_set_id
-        where r.vault = ${bytesParam(vault)} order by r.state = 'open' desc, r.id desc limit 1`,
+    sql`select id, state, nonce, ipfs_hash, transaction_hash, floor(extract(epoch from ended_at))::bigint as ended_at
+        from rotations where vault = ${bytesParam(vault)} order by state = 'open' desc, id desc limit 1`,
   )
   return row
 }

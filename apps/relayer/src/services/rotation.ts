@@ -1,0 +1,268 @@
+/**
+ * Rotation (protocol section 16): when the oracles change, the exit shares of active validators are made anew for the new ones,
+ * approved by them, and their hash is put on chain.
+ *
+ *     learn → check → exits at the real index, split for the current set → open row → approvals → transaction → final event
+ *
+ * Everything that must not be forgotten stands in the database before it has an effect outside; each call looks where things stand
+ * and goes on from there. One process at a time is at it.
+ */
+
+import { ChainError } from '@dvt-relayer/chain/errors.ts'
+import type { TransactionWallet } from '@dvt-relayer/chain/transaction.ts'
+import { messageOf } from '@dvt-relayer/common/errors.ts'
+import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
+import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
+import type { OracleSetRow } from '@dvt-relayer/db/queries/oracle-shares.ts'
+import { findCurrentOracleSet } from '@dvt-relayer/db/queries/oracle-shares.ts'
+import type { RotationRow } from '@dvt-relayer/db/queries/rotations.ts'
+import {
+  findOldestOpen,
+  findOpenRotation,
+  findRotationContent,
+  findRotationVaults,
+  findUnsettledVaults,
+  voidRotation,
+} from '@dvt-relayer/db/queries/rotations.ts'
+import { type Locked, tryLock } from '@dvt-relayer/db/try-lock.ts'
+import type { Context } from '../context.ts'
+import { ApiError } from '../errors.ts'
+import { createRotationApprovals } from './rotation-approvals.ts'
+import { createRotationExits, type RotationExit } from './rotation-exits.ts'
+import { askOutdated, type RotationOracles, readRotationOracles } from './rotation-oracles.ts'
+import { findRotationState } from './rotation-state.ts'
+import { describeStep, isTrouble, type Step, type Update, updateOf } from './rotation-steps.ts'
+import { createRotationSender } from './rotation-transaction.ts'
+import { createRotationUpdates, type VaultView } from './rotation-updates.ts'
+
+const LOCK = 'rotation'
+/** How long somebody who asks waits for the process that is at it. */
+const LOCK_PATIENCE_MS = 8_000
+const LOCK_RETRY_MS = 250
+/** The oracles are asked this often which validators are outdated; new blocks of theirs take longer. */
+const LEARN_MS = 300_000
+/** What was opened and could not be approved for so long is looked at anew: some of its validators may have left since. */
+const STALE_SECONDS = 1800
+
+/** How far a call goes: to an open row, to approved calldata, to a transaction. */
+export type Goal = 'prepare' | 'approve' | 'send'
+
+/** Creates the service. Without a wallet nothing is sent. */
+export function createRotation(
+  context: Pick<Context, 'config' | 'db' | 'chain' | 'events'>,
+  wallet: TransactionWallet | undefined,
+) {
+  const { config, db, events } = context
+  const updates = createRotationUpdates(context)
+  const exits = createRotationExits(context)
+  const approvals = createRotationApprovals(context)
+  const sender = createRotationSender(context)
+  /** What the oracles said last, by vault: for the loop, which comes by more often than they need to be asked. */
+  const learnt = new Map<string, { key: string; at: number; indexes: number[] }>()
+  let isCollecting = false
+
+  const isOurs = (vault: Uint8Array) => config.vaults?.some((known) => equalBytes(known, vault)) ?? true
+
+  /** What the oracles name, checked against the chain: at most one batch, and how far its exits are. */
+  async function learn(
+    vault: Uint8Array,
+    set: OracleSetRow,
+    oracles: RotationOracles,
+    view: VaultView,
+    signal: AbortSignal,
+  ): Promise<Step | { step: 'learnt'; batch: RotationExit[]; leftOut: number }> {
+    const { needed, sinceBlock } = view
+    const key = `${set.id}:${view.finalNonce}`
+    const known = learnt.get(toHex(vault))
+    let indexes = known?.key === key && performance.now() - known.at < LEARN_MS ? known.indexes : undefined
+    if (indexes === undefined) {
+      const said = await askOutdated(oracles, { vault, sinceBlock, needed }, signal)
+      if (said.answers < needed)
+        return { step: 'unlearnt', answers: said.answers, needed, oracles: oracles.oracles.length }
+      indexes = said.indexes
+      learnt.set(toHex(vault), { key, at: performance.now(), indexes })
+    }
+    if (indexes.length === 0) return { step: 'nothing', leftOut: 0 }
+    const { renewable, leftOut } = await exits.findRenewable(vault, indexes)
+    if (renewable.length === 0) return { step: 'nothing', leftOut }
+    return { step: 'learnt', batch: await exits.findExits(renewable.slice(0, oracles.batchLimit), set.id), leftOut }
+  }
+
+  /** Opens a rotation of what is ready, once nothing is missing or what is missing has been waited for. */
+  async function begin(
+    vault: Uint8Array,
+    set: OracleSetRow,
+    oracles: RotationOracles,
+    view: VaultView,
+    signal: AbortSignal,
+  ): Promise<Step | undefined> {
+    const found = await learn(vault, set, oracles, view, signal)
+    if (found.step !== 'learnt') return found
+    const { batch, leftOut } = found
+    const ready = batch.filter(({ state }) => state === 'ready')
+    const missing = batch.filter(({ state }) => state !== 'ready')
+    await exits.want(missing, set.id)
+    const isTime = missing.length === 0 || (await exits.isPatienceOver(vault, set.id))
+    if (ready.length === 0 || !isTime)
+      return { step: 'collecting', ready: ready.length, missing: missing.length, leftOut }
+    await exits.open({ vault, oracleSetId: set.id, nonce: view.latestNonce }, ready)
+    return undefined
+  }
+
+  /** Whether a transaction of this rotation can still be carried out by a block after the newest one. */
+  const isUnderWay = ({ deadline }: RotationRow, { latest }: VaultView) =>
+    deadline !== null && latest.timestamp <= deadline
+
+  async function giveUp(vault: Uint8Array, row: RotationRow, reason: string): Promise<undefined> {
+    await voidRotation(db, row.id)
+    events.rotationEnded('void', vault, 1, reason)
+    return undefined
+  }
+
+  /** The vault's open rotation with what it hands in, if it is still worth anything. */
+  async function findOpen(vault: Uint8Array, set: OracleSetRow, view: VaultView) {
+    const row = await findOpenRotation(db, vault)
+    if (row === undefined) return undefined
+    const content = await approvals.findContent(row)
+    if (isUnderWay(row, view)) return { row, content: content ?? [] }
+    if (row.oracle_set_id !== set.id) return giveUp(vault, row, 'the oracles have changed')
+    if (content === undefined) return giveUp(vault, row, 'some of its exits are gone')
+    return { row, content }
+  }
+
+  /** One step after the other, as far as the goal says and the world lets us. The caller has the lock. */
+  async function advance(vault: Uint8Array, goal: Goal, signal: AbortSignal): Promise<Step> {
+    const set = await findCurrentOracleSet(db)
+    if (set === undefined) return { step: 'no_oracle_set' }
+    const view = await updates.settle(vault, signal)
+    const oracles = readRotationOracles(config.network, set)
+    let open = await findOpen(vault, set, view)
+    if (view.latestNonce > view.finalNonce)
+      return { step: 'sent', transactionHash: open?.row.transaction_hash ?? undefined }
+    if (open === undefined) {
+      const step = await begin(vault, set, oracles, view, signal)
+      if (step !== undefined) return step
+      open = await findOpen(vault, set, view)
+      if (open === undefined) return { step: 'nothing', leftOut: 0 }
+    }
+    const { row, content } = open
+    if (isUnderWay(row, view)) {
+      if (goal === 'send') await sender.again(row, vault, signal)
+      return { step: 'sent', transactionHash: row.transaction_hash ?? undefined }
+    }
+    if (goal === 'prepare') return { step: 'open', validators: content.length }
+    const asked = await approvals.ask({ vault, row, content }, oracles, view, signal)
+    if (asked.step !== 'approved' && row.age_seconds > STALE_SECONDS)
+      await giveUp(vault, row, 'it was not approved for too long')
+    if (asked.step !== 'approved' || goal !== 'send' || wallet === undefined) return asked
+    const { deadline, data } = asked.update
+    const place = {
+      id: asked.rotationId ?? row.id,
+      transaction_hash: asked.rotationId === row.id ? row.transaction_hash : null,
+    }
+    const sending = await sender.send(wallet, place, { vault, data, deadline }, signal)
+    if (sending === 'too_dear') return { step: 'too_dear' }
+    return { step: 'sent', transactionHash: (await findOpenRotation(db, vault))?.transaction_hash ?? undefined }
+  }
+
+  /** Runs one call under the lock, waiting a little for who has it. @throws {ApiError} ROTATION_BUSY */
+  async function alone<T>(work: () => Promise<T>): Promise<T> {
+    const deadline = performance.now() + LOCK_PATIENCE_MS
+    for (;;) {
+      const locked: Locked<T> = await tryLock(db, LOCK, work)
+      if (locked.isOurs) return locked.value
+      if (performance.now() > deadline)
+        throw new ApiError('ROTATION_BUSY', `another process is at the rotations (${locked.holder}); ask again`)
+      await pause(LOCK_RETRY_MS)
+    }
+  }
+
+  return {
+    /** The address that sends; null where the calldata is handed out. */
+    sender: wallet?.address ?? null,
+
+    /** Whether exits are being collected, so that a round is worth while as soon as some are ready. */
+    get isCollecting(): boolean {
+      return isCollecting
+    },
+
+    /**
+     * One round over all vaults; with ROTATION off only those whose updates may be final by now. Returns what a person should know, in
+     * words; nothing in a process that is not at it.
+     */
+    async round(signal: AbortSignal): Promise<string | undefined> {
+      const locked = await tryLock(db, LOCK, async () => {
+        const problems: string[] = []
+        const each = async (vaults: readonly Uint8Array[], work: (vault: Uint8Array) => Promise<Step | undefined>) => {
+          for (const vault of vaults) {
+            signal.throwIfAborted()
+            try {
+              const step = await work(vault)
+              if (step?.step === 'collecting') isCollecting = true
+              if (step !== undefined && isTrouble(step))
+                problems.push(`${checksumAddress(vault)}: ${describeStep(step)}`)
+            } catch (error) {
+              if (signal.aborted) throw error
+              problems.push(`${checksumAddress(vault)}: ${messageOf(error)}`)
+            }
+          }
+        }
+        isCollecting = false
+        if (config.rotation.enabled)
+          await each((await findRotationVaults(db)).filter(isOurs), (vault) =>
+            advance(vault, wallet === undefined ? 'prepare' : 'send', signal),
+          )
+        else
+          await each(await findUnsettledVaults(db), async (vault) => {
+            await updates.settle(vault, signal)
+            return undefined
+          })
+        return problems
+      })
+      events.rotationsOpen(await findOldestOpen(db))
+      return locked.isOurs && locked.value.length > 0 ? locked.value.join('; ') : undefined
+    },
+
+    /** Takes one vault as far as the goal says, asking the oracles anew. @throws {ApiError} ROTATION_BUSY */
+    advance(vault: Uint8Array, goal: Goal, signal: AbortSignal): Promise<Step> {
+      return alone(() => {
+        learnt.delete(toHex(vault))
+        return advance(vault, goal, signal)
+      })
+    },
+
+    /** The approved update of a vault, asked for now. @throws {ApiError} ROTATION_… */
+    async request(vault: Uint8Array, signal: AbortSignal): Promise<Update> {
+      try {
+        return updateOf(await this.advance(vault, 'approve', signal))
+      } catch (error) {
+        if (!(error instanceof ChainError)) throw error
+        throw new ApiError('DEPENDENCY_AWAY', `the chain cannot be asked: ${error.message}`, { cause: error })
+      }
+    },
+
+    /** What would be done for a vault, with reading alone: nothing is written, and no oracle is asked to approve. */
+    async plan(vault: Uint8Array, signal: AbortSignal) {
+      const set = await findCurrentOracleSet(db)
+      if (set === undefined) return { step: { step: 'no_oracle_set' } as Step, batch: [], leftOut: 0 }
+      const view = await updates.look(vault, signal)
+      const row = await findOpenRotation(db, vault)
+      if (row !== undefined || view.latestNonce > view.finalNonce) {
+        const content = row === undefined ? [] : await findRotationContent(db, row.id)
+        const step: Step =
+          view.latestNonce > view.finalNonce || (row !== undefined && isUnderWay(row, view))
+            ? { step: 'sent', transactionHash: row?.transaction_hash ?? undefined }
+            : { step: 'open', validators: content.length }
+        return { step, batch: [], leftOut: 0 }
+      }
+      const found = await learn(vault, set, readRotationOracles(config.network, set), view, signal)
+      if (found.step !== 'learnt') return { step: found, batch: [], leftOut: 0 }
+      return { step: undefined, batch: found.batch, leftOut: found.leftOut }
+    },
+
+    /** What the database has of a vault's rotation. */
+    state: (vault: Uint8Array) => findRotationState(db, vault),
+  }
+}
+export type Rotation = ReturnType<typeof createRotation>

@@ -6,10 +6,13 @@ import { expect, it } from 'vitest'
 const MAIN = fileURLToPath(new URL('./main.ts', import.meta.url))
 /** What a program that stands next to keys may load. */
 const ALLOWED = ['@chainsafe/blst', '@noble/curves', '@noble/hashes', 'pino', 'prom-client', 'typebox']
+/** What it may load besides when it is first needed: to decode the events of the SSV contract. */
+const ALLOWED_LATER = ['viem']
 
-/** The packages that the files reachable from `entry` import, and those files. `import type` loads nothing. */
-function walk(entry: string): { packages: Set<string>; files: Set<string> } {
+/** The packages that the files reachable from `entry` import at once or `later`, and those files. `import type` loads nothing. */
+function walk(entry: string): { packages: Set<string>; later: Set<string>; files: Set<string> } {
   const packages = new Set<string>()
+  const later = new Set<string>()
   const files = new Set<string>()
   const open = [entry]
   for (let file = open.pop(); file !== undefined; file = open.pop()) {
@@ -23,10 +26,10 @@ function walk(entry: string): { packages: Set<string>; files: Set<string> } {
       const name = fixed ?? dynamic ?? ''
       if (isBuiltin(name)) continue
       if (name.startsWith('.') || name.startsWith('@dvt-relayer/')) open.push(resolveFrom(file, name))
-      else packages.add(name.split('/', name.startsWith('@') ? 2 : 1).join('/'))
+      else (fixed === undefined ? later : packages).add(name.split('/', name.startsWith('@') ? 2 : 1).join('/'))
     }
   }
-  return { packages, files }
+  return { packages, later, files }
 }
 
 function resolveFrom(file: string, name: string): string {
@@ -34,9 +37,10 @@ function resolveFrom(file: string, name: string): string {
   return createRequire(file).resolve(name)
 }
 
-it('reaches a few packages only: no relayer, database, queue, web framework or chain library', () => {
-  const { packages, files } = walk(MAIN)
+it('reaches a few packages only: no relayer, database, queue or web framework, and a chain library only when it is needed', () => {
+  const { packages, later, files } = walk(MAIN)
   expect([...packages].filter((name) => !ALLOWED.includes(name))).toEqual([])
+  expect([...later]).toEqual(ALLOWED_LATER)
   expect([...packages]).toContain('@chainsafe/blst')
   expect([...files].filter((file) => /apps\/relayer|libs\/(db|queue)\//.test(file))).toEqual([])
   // The walk has seen the program, not a corner of it.

@@ -40,7 +40,7 @@ function resolveFrom(file: string, name: string): string {
 it('reaches a few packages only: no relayer, database, queue or web framework, and a chain library only when it is needed', () => {
   const { packages, later, files } = walk(MAIN)
   expect([...packages].filter((name) => !ALLOWED.includes(name))).toEqual([])
-  expect([...later]).toEqual(ALLOWED_LATER)
+  expect([...later].filter((name) => !ALLOWED.includes(name))).toEqual(ALLOWED_LATER)
   expect([...packages]).toContain('@chainsafe/blst')
   expect([...files].filter((file) => /apps\/relayer|libs\/(db|queue)\//.test(file))).toEqual([])
   // The walk has seen the program, not a corner of it.

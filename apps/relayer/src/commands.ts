@@ -13,6 +13,7 @@ import { DatabaseError } from '@dvt-relayer/db/errors.ts'
 import { readConfig } from './config.ts'
 import { createToken, TOKEN_NAME } from './http/auth.ts'
 import { openDatabase, startRelayer } from './relayer.ts'
+import { rotate } from './rotate.ts'
 import { releaseKey } from './services/release.ts'
 import { forgetSealed } from './services/vault.ts'
 
@@ -22,6 +23,9 @@ const USAGE = `usage:
                                                            R: ${ROLES.join(', ')}
                                                            B: vaults, share indexes or an oracle, comma separated; all when left out
   npm run relayer -- release-key --key 0x… --yes           free a key from the vault it is reserved for or bound to
+  npm run relayer -- rotate --vault 0x… [--dry-run | --send]
+                                                           renew a vault's exit signatures for the oracles in force: print the transaction,
+                                                           with --send send it, with --dry-run only say what would be done
   npm run relayer -- void-sealed --yes                     forget every stored signature, when SEALING_KEY is lost for good`
 
 /** The database could not be reached: a supervisor may try again. */
@@ -38,6 +42,7 @@ export async function runCommand(
     if (command === undefined) return await serve(environment, onSignal)
     if (command === 'token') return token(rest)
     if (command === 'release-key') return await release(rest, environment)
+    if (command === 'rotate') return await rotate(rest, environment, onSignal)
     if (command === 'void-sealed') return await voidAll(rest, environment)
     if (['help', '--help', '-h'].includes(command)) {
       console.log(USAGE)

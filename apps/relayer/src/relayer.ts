@@ -76,16 +76,18 @@ export interface Overrides {
   threads?: number
 }
 
-/** Opens the database: the given one, or the embedded one, migrated. */
+/** Opens the database: the given one, or the embedded one, migrated. To read alone, it is taken as it is and refuses every write. */
 export async function openDatabase(
   config: RelayerConfig,
   logger: Logger,
   lifetime: Lifetime,
+  access: 'write' | 'read' = 'write',
 ): Promise<{ db: Database; url: string }> {
   const { databaseUrl, dataDir } = config.storage
   const url = databaseUrl ?? lifetime.use('embedded postgresql', await startEmbeddedPostgres({ dataDir, logger })).url
-  const db = lifetime.use('database', await connectDatabase({ url, logger }))
-  await migrateDatabase(db, MIGRATIONS)
+  const options = access === 'read' ? { readOnly: true } : {}
+  const db = lifetime.use('database', await connectDatabase({ url, logger, ...options }))
+  if (access === 'write') await migrateDatabase(db, MIGRATIONS)
   return { db, url }
 }
 
@@ -182,12 +184,20 @@ async function compose(
     config.role === 'api'
       ? undefined
       : lifetime.use(
-          'sweep',
-          startLoop(() => sweep.run(), {
+          'finishing',
+          startLoop(() => sweep.finish(), {
             intervalMs: SWEEP_MS,
-            onError: (error) => logger.debug({ err: error }, 'sweep failed, the next one comes'),
+            onError: (error) => logger.debug({ err: error }, 'nothing was given out to finish, the next look comes'),
           }),
         )
+  if (config.role !== 'api')
+    lifetime.use(
+      'sweep',
+      startLoop(() => sweep.run(), {
+        intervalMs: SWEEP_MS,
+        onError: (error) => logger.debug({ err: error }, 'sweep failed, the next one comes'),
+      }),
+    )
   const rotating = config.role === 'api' ? undefined : lifetime.use('rotation', startRotation(rotation, health))
   if (rotating === undefined) health.report('rotation')
   if (config.role !== 'api') lifetime.use('retention', startRetention(context, ownerCopies))

@@ -25,6 +25,8 @@ export interface ConnectOptions {
   /** How long a database that is away is waited for. */
   waitMs?: number
   statementTimeoutMs?: number
+  /** The server refuses every write of these connections. */
+  readOnly?: boolean
   signal?: AbortSignal
 }
 
@@ -58,6 +60,7 @@ export async function connectDatabase(options: ConnectOptions): Promise<Database
     application_name: applicationName,
     max: maxConnections,
     statement_timeout: statementTimeoutMs,
+    ...(options.readOnly === true ? { options: '-c default_transaction_read_only=on' } : {}),
     // A connection that died without a word would otherwise hold its caller for ever.
     query_timeout: statementTimeoutMs + 5_000,
     idle_in_transaction_session_timeout: 60_000,

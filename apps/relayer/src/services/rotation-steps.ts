@@ -19,7 +19,7 @@ export type Step =
   | { step: 'no_oracle_set' }
   | { step: 'unlearnt'; answers: number; needed: number; oracles: number }
   | { step: 'nothing'; leftOut: number }
-  | { step: 'collecting'; ready: number; missing: number; leftOut: number }
+  | { step: 'collecting'; ready: number; toSign: number; toSplit: number; leftOut: number }
   | { step: 'open'; validators: number }
   | { step: 'no_validity' }
   | { step: 'unapproved'; approvals: number; needed: number; oracles: number }
@@ -38,7 +38,7 @@ export function describeStep(step: Step): string {
     case 'nothing':
       return `nothing is outdated${step.leftOut === 0 ? '' : `; ${step.leftOut} validators that the oracles name are not ours, not active or not final`}`
     case 'collecting':
-      return `${step.ready} exits are ready, ${step.missing} are collected from the sidecars or split${step.leftOut === 0 ? '' : `; ${step.leftOut} more that the oracles name are not ours, not active or not final`}`
+      return `${step.ready} exits are ready, ${step.toSign} are collected from the sidecars, ${step.toSplit} are being split${step.leftOut === 0 ? '' : `; ${step.leftOut} more that the oracles name are not ours, not active or not final`}`
     case 'open':
       return `the update of ${step.validators} validators is prepared; the oracles have not been asked`
     case 'no_validity':

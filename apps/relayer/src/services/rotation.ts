@@ -104,8 +104,10 @@ export function createRotation(
     const missing = batch.filter(({ state }) => state !== 'ready')
     await exits.want(missing, set.id)
     const isTime = missing.length === 0 || (await exits.isPatienceOver(vault, set.id))
-    if (ready.length === 0 || !isTime)
-      return { step: 'collecting', ready: ready.length, missing: missing.length, leftOut }
+    if (ready.length === 0 || !isTime) {
+      const toSplit = missing.filter(({ state }) => state === 'kept').length
+      return { step: 'collecting', ready: ready.length, toSign: missing.length - toSplit, toSplit, leftOut }
+    }
     await exits.open({ vault, oracleSetId: set.id, nonce: view.latestNonce }, ready)
     return undefined
   }
@@ -224,18 +226,18 @@ export function createRotation(
       return locked.isOurs && locked.value.length > 0 ? locked.value.join('; ') : undefined
     },
 
-    /** Takes one vault as far as the goal says, asking the oracles anew. @throws {ApiError} ROTATION_BUSY */
-    advance(vault: Uint8Array, goal: Goal, signal: AbortSignal): Promise<Step> {
-      return alone(() => {
-        learnt.delete(toHex(vault))
-        return advance(vault, goal, signal)
-      })
-    },
+    /** Takes one vault as far as the goal says. @throws {ApiError} ROTATION_BUSY */
+    advance: (vault: Uint8Array, goal: Goal, signal: AbortSignal): Promise<Step> =>
+      alone(() => advance(vault, goal, signal)),
 
-    /** The approved update of a vault, asked for now. @throws {ApiError} ROTATION_… */
+    /** The approved update of a vault, every oracle asked anew. @throws {ApiError} ROTATION_… */
     async request(vault: Uint8Array, signal: AbortSignal): Promise<Update> {
       try {
-        return updateOf(await this.advance(vault, 'approve', signal))
+        const step = await alone(() => {
+          learnt.delete(toHex(vault))
+          return advance(vault, 'approve', signal)
+        })
+        return updateOf(step)
       } catch (error) {
         if (!(error instanceof ChainError)) throw error
         throw new ApiError('DEPENDENCY_AWAY', `the chain cannot be asked: ${error.message}`, { cause: error })

@@ -12,6 +12,8 @@ import { ask } from './world.ts'
 
 const PROGRAM = fileURLToPath(new URL('./oracle/main.ts', import.meta.url))
 const START_MS = 60_000
+/** A test that was busy for some seconds has not noticed which connections were closed meanwhile. */
+const FRESH = { connection: 'close' }
 
 export interface OracleProcess extends TestOracle, AsyncDisposable {
   /** Checksummed. */
@@ -21,8 +23,11 @@ export interface OracleProcess extends TestOracle, AsyncDisposable {
   readonly endpoints: readonly string[]
   /** How it behaves from now on; nothing given, as it should. */
   behave(behaviour: Behaviour): Promise<void>
-  /** The ciphertexts it was handed in what it approved, by `<validator key> <CID of the config>`. */
-  handed(): Promise<Record<string, Hex>>
+  /**
+   * Fetches its shares from a relayer and compares them with what it was handed in requests that it approved: how many are the same,
+   * and which (`<validator key> <CID of the config>`) are not, or are not there.
+   */
+  fetchFrom(relayerUrl: string): Promise<{ same: number; different: string[]; missing: string[] }>
   /** What it has answered and refused, one JSON a line. */
   output(): string
 }
@@ -61,10 +66,14 @@ async function startOracle({ networkFile, anvil, beacon, ipfs }: Nodes, oracle: 
     url,
     endpoints: ['http://127.0.0.1:9', url],
     async behave(behaviour) {
-      const { status, text } = await ask(url, '/control', { body: behaviour })
+      const { status, text } = await ask(url, '/control', { body: behaviour, headers: FRESH })
       if (status !== 200) throw new Error(text)
     },
-    handed: async () => (await ask(url, '/control/shares')).json as Record<string, Hex>,
+    async fetchFrom(relayer) {
+      const { status, json, text } = await ask(url, '/control/fetch', { body: { relayer }, headers: FRESH })
+      if (status !== 200) throw new Error(text)
+      return json as Awaited<ReturnType<OracleProcess['fetchFrom']>>
+    },
     output: program.output,
     [Symbol.asyncDispose]: program[Symbol.asyncDispose],
   }

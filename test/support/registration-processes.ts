@@ -21,8 +21,8 @@ export interface RegistrationProcesses extends AsyncDisposable {
   readonly url: string
   /** Where the relayer keeps its PostgreSQL and its sealing key. */
   readonly dataDir: string
-  /** Starts the relayer, or starts it again on what it left; resolves when it answers. */
-  startRelayer(): Promise<void>
+  /** Starts the relayer, or starts it again on what it left; resolves when it answers. `settings` are added to its environment. */
+  startRelayer(settings?: Record<string, string>): Promise<void>
   /** Starts the sidecar of a share index, or starts it again with its journal; resolves when its keys are open. Returns the URL of its pages. */
   startSidecar(shareIndex: number): Promise<string>
   /** Starts a process that has a node's keys and lies. */
@@ -74,7 +74,7 @@ export async function prepareProcesses(
   return {
     url,
     dataDir,
-    async startRelayer() {
+    async startRelayer(settings = {}) {
       await start('relayer', 'relayer', {
         ...(world.environment() as Record<string, string>),
         RELAYER_PORT: String(port),
@@ -85,6 +85,7 @@ export async function prepareProcesses(
         CLUSTER_LOCK_FILES: cluster.lockFile,
         CLUSTER_LOCK_HASHES: lockHash,
         VAULTS: vault,
+        ...settings,
       })
     },
     async startSidecar(shareIndex) {

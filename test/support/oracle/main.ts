@@ -25,7 +25,8 @@ const file = JSON.parse(readFileSync(setting('NETWORK'), 'utf8'))
 async function askJson(url: string, body?: object): Promise<unknown> {
   const response = await fetch(url, {
     method: body === undefined ? 'GET' : 'POST',
-    headers: { 'content-type': 'application/json' },
+    // A connection left idle while shares are checked, which takes all of this process, may be closed when it is needed.
+    headers: { 'content-type': 'application/json', connection: 'close' },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     signal: AbortSignal.timeout(TIMEOUT_MS),
   })
@@ -81,8 +82,29 @@ async function answer(method: string, path: string, body: Record<string, unknown
   if (method === 'GET' && vault !== undefined) return oracle.listOutdated(vault, behaviour)
   if (method === 'POST' && path === '/signatures') return oracle.approveUpdate(body, behaviour)
   if (method === 'POST' && path === '/validators') return oracle.approveRegistration(body, behaviour)
-  if (method === 'GET' && path === '/control/shares') return Object.fromEntries(oracle.handed)
+  if (method === 'POST' && path === '/control/fetch') return compareFetched(String(body['relayer']))
   return undefined
+}
+
+/** Fetches its shares from a relayer, page by page, and compares them with what it was handed when it approved them. */
+async function compareFetched(relayer: string): Promise<{ same: number; different: string[]; missing: string[] }> {
+  const fetched = new Map<string, string>()
+  for (let query = '?limit=5'; ; ) {
+    const page = (await askJson(`${relayer}/oracles/${oracle.address}/exit-shares${query}`)) as {
+      exit_shares: { public_key: string; encrypted_exit_signature: string; oracle_set: { cid: string } }[]
+      cursor: string
+    }
+    for (const item of page.exit_shares)
+      fetched.set(`${item.public_key} ${item.oracle_set.cid}`, item.encrypted_exit_signature)
+    if (page.exit_shares.length === 0) break
+    query = `?limit=5&after=${page.cursor}`
+  }
+  const differs = (share: string) => fetched.get(share) !== oracle.handed.get(share)
+  return {
+    same: [...fetched.keys()].filter((share) => !differs(share)).length,
+    different: [...fetched.keys()].filter(differs),
+    missing: [...oracle.handed.keys()].filter((share) => !fetched.has(share)),
+  }
 }
 
 async function readBody(request: IncomingMessage): Promise<Record<string, unknown>> {
@@ -111,8 +133,10 @@ const server = createServer(async (request, response) => {
     tell('answered', { method, url, found: value !== undefined })
     send(value === undefined ? 404 : 200, value ?? { error: 'no such path' })
   } catch (error) {
-    tell('refused', { method, url, reason: (error as Error).message })
-    send(error instanceof Refusal ? 400 : 500, { error: (error as Error).message })
+    const { message, cause } = error as Error
+    const reason = cause === undefined ? message : `${message}: ${String(cause)}`
+    tell('refused', { method, url, reason })
+    send(error instanceof Refusal ? 400 : 500, { error: reason })
   }
 })
 server.listen(0, '127.0.0.1', () => {

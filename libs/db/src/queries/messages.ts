@@ -125,7 +125,7 @@ export async function reviveMessages(tx: Sql, messageIds: readonly number[], req
   await tx.execute(sql`
     update messages set state = case when signature is null then 'collecting' else 'ready' end,
                         requester = coalesce(${requester}::text, requester), requested_at = now()
-    where id = any(${numberArray(messageIds)}) and state = 'expired'`)
+    where id = any(${numberArray(messageIds)})`)
 }
 
 /** Notes that an operator asked for these messages, and which one. */

@@ -133,10 +133,15 @@ export interface SsvConfig extends SsvSources {
 }
 
 /** What is wrong between settings that are each fine alone. */
-export function ssvProblems(values: Values, network: Network): string[] {
+export function ssvProblems(values: Values, network: Network, isRemote: boolean): string[] {
   const problems: string[] = []
   const { SSV_OPERATOR_KEY_FILE_TEMPLATE: template, SSV_OPERATOR_ID: id, SSV_OPERATOR_IDS: ids } = values
-  if (values.SSV_OPERATOR_KEY_FILE === undefined && template === undefined)
+  const hasKeyFile = values.SSV_OPERATOR_KEY_FILE !== undefined || template !== undefined
+  if (isRemote && hasKeyFile)
+    problems.push('SSV_OPERATOR_KEY_FILE and REMOTE_SIGNER_URL are both set: keep the one that holds the key shares')
+  if (isRemote && id === undefined && ids.length === 0)
+    problems.push('SSV_OPERATOR_ID is required with REMOTE_SIGNER_URL, for example SSV_OPERATOR_ID=263')
+  if (!isRemote && !hasKeyFile)
     problems.push('SSV_OPERATOR_KEY_FILE is required, for example SSV_OPERATOR_KEY_FILE=./encrypted_private_key.json')
   for (const name of ['SSV_OPERATOR_KEY_FILE', 'SSV_OPERATOR_PASSWORD_FILE'] as const) {
     const path = values[`${name}_TEMPLATE`]
@@ -148,7 +153,7 @@ export function ssvProblems(values: Values, network: Network): string[] {
   }
   if (id !== undefined && ids.length > 0) problems.push('SSV_OPERATOR_ID and SSV_OPERATOR_IDS are both set: keep one')
   if (new Set(ids).size !== ids.length) problems.push('SSV_OPERATOR_IDS names an operator twice')
-  if (ids.length > 1 && template === undefined)
+  if (ids.length > 1 && template === undefined && !isRemote)
     problems.push(
       'SSV_OPERATOR_IDS needs SSV_OPERATOR_KEY_FILE_TEMPLATE, for example SSV_OPERATOR_KEY_FILE_TEMPLATE=./operators/{operator_id}/encrypted_private_key.json',
     )

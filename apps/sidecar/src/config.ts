@@ -220,8 +220,11 @@ export interface RemoteSignerConfig {
     readonly certFile: string | undefined
     readonly keyFile: string | undefined
   }
-  /** The cluster whose key shares count, and the places (from 0) of those to be used; none: the one its keys stand at. */
-  readonly obol: { readonly lockFile: string; readonly nodeIndexes: readonly number[] }
+  /**
+   * The cluster whose key shares count, and the places (from 0) of those to be used; none: the one its keys stand at. Undefined for SSV
+   * operators, whose key shares are those of `ssv`.
+   */
+  readonly obol: { readonly lockFile: string; readonly nodeIndexes: readonly number[] } | undefined
 }
 
 export interface SidecarConfig {
@@ -320,14 +323,14 @@ function reloadInterval({
 
 /** What is wrong between settings of an SSV operator that are each fine alone. */
 function ssvContradictions(values: Values): string[] {
-  const problems = ssvProblems(values, values.NETWORK)
-  if (values.REMOTE_SIGNER_URL.length > 0) problems.push('REMOTE_SIGNER_URL needs CLUSTER_TYPE=OBOL: unset it')
+  const isRemote = values.REMOTE_SIGNER_URL.length > 0
+  const problems = [...remoteSignerProblems(values), ...ssvProblems(values, values.NETWORK, isRemote)]
   return problems
 }
 
 /** What is wrong between settings of an Obol node that are each fine alone. */
 function contradictions(values: Values): string[] {
-  const problems = remoteSignerProblems(values)
+  const problems = [...remoteSignerProblems(values), ...obolSignerProblems(values)]
   const template = values.OBOL_KEYSTORES_DIR_TEMPLATE
   const indexes = values.OBOL_NODE_INDEXES
   if (values.OBOL_NODE_INDEX !== undefined && indexes.length > 0)
@@ -354,12 +357,24 @@ function remoteSignerProblems(values: Values): string[] {
   if (urls.length === 0) {
     if (files.length > 0)
       problems.push('REMOTE_SIGNER_CA_FILE, REMOTE_SIGNER_CERT_FILE, REMOTE_SIGNER_KEY_FILE need REMOTE_SIGNER_URL')
-    if (values.OBOL_KEYSTORES_DIR === undefined)
-      problems.push(
-        'OBOL_KEYSTORES_DIR is required, for example OBOL_KEYSTORES_DIR=./.charon/validator_keys, or REMOTE_SIGNER_URL where a remote signer holds the keys',
-      )
     return problems
   }
+  if (new Set(urls.map(({ host, pathname }) => `${host}${pathname}`)).size !== urls.length)
+    problems.push('REMOTE_SIGNER_URL names a signer twice')
+  if (files.length > 0 && !urls.some(({ protocol }) => protocol === 'https:'))
+    problems.push('REMOTE_SIGNER_URL must start with https:// where certificates are given')
+  return problems
+}
+
+/** What an Obol node needs where a remote signer holds its keys, and where none does. */
+function obolSignerProblems(values: Values): string[] {
+  if (values.REMOTE_SIGNER_URL.length === 0)
+    return values.OBOL_KEYSTORES_DIR === undefined
+      ? [
+          'OBOL_KEYSTORES_DIR is required, for example OBOL_KEYSTORES_DIR=./.charon/validator_keys, or REMOTE_SIGNER_URL where a remote signer holds the keys',
+        ]
+      : []
+  const problems: string[] = []
   if (values.OBOL_KEYSTORES_DIR !== undefined)
     problems.push('OBOL_KEYSTORES_DIR and REMOTE_SIGNER_URL are both set: keep the one that holds the key shares')
   if (values.OBOL_KEYSTORES_DIR_TEMPLATE !== undefined)
@@ -368,16 +383,12 @@ function remoteSignerProblems(values: Values): string[] {
     problems.push(
       'OBOL_CLUSTER_LOCK_FILE is required with REMOTE_SIGNER_URL, for example OBOL_CLUSTER_LOCK_FILE=./.charon/cluster-lock.json',
     )
-  if (new Set(urls.map(({ host, pathname }) => `${host}${pathname}`)).size !== urls.length)
-    problems.push('REMOTE_SIGNER_URL names a signer twice')
-  if (files.length > 0 && !urls.some(({ protocol }) => protocol === 'https:'))
-    problems.push('REMOTE_SIGNER_URL must start with https:// where certificates are given')
   return problems
 }
 
 function remoteSignerOf(values: Values): RemoteSignerConfig | undefined {
   const { REMOTE_SIGNER_URL: urls, OBOL_CLUSTER_LOCK_FILE: lock, OBOL_NODE_INDEX: index } = values
-  if (urls.length === 0 || lock === undefined) return undefined
+  if (urls.length === 0) return undefined
   const path = (file: string | undefined) => (file === undefined ? undefined : resolve(file))
   return {
     urls,
@@ -387,7 +398,10 @@ function remoteSignerOf(values: Values): RemoteSignerConfig | undefined {
       certFile: path(values.REMOTE_SIGNER_CERT_FILE),
       keyFile: path(values.REMOTE_SIGNER_KEY_FILE),
     },
-    obol: { lockFile: resolve(lock), nodeIndexes: index === undefined ? values.OBOL_NODE_INDEXES : [index] },
+    obol:
+      lock === undefined || values.CLUSTER_TYPE !== 'OBOL'
+        ? undefined
+        : { lockFile: resolve(lock), nodeIndexes: index === undefined ? values.OBOL_NODE_INDEXES : [index] },
   }
 }
 

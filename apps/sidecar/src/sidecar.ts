@@ -114,13 +114,14 @@ async function compose(
   if (consensus !== undefined) lifetime.use('consensus', startWatchingConsensus(consensus.watched, health))
   if (signsDeposits) lifetime.use('journal watch', startWatchingJournal(journal, health))
   const signing = lifetime.use('signing', startSigning(context))
-  onSignerBack = () => {
-    for (const list of config.lists) signing.wake(list, true)
-  }
   const onKeysAdded = (added: readonly KeyShare[]) => {
     if (signsDeposits) warnOfAnyVault(config, added, events)
   }
-  lifetime.use('keys watch', startWatchingKeys(context, onKeysAdded))
+  const keysWatch = lifetime.use('keys watch', startWatchingKeys(context, onKeysAdded))
+  onSignerBack = () => {
+    if (keystore.keyShares.length === 0) keysWatch.lookNow()
+    for (const list of config.lists) signing.wake(list, true)
+  }
   lifetime.use('following', startFollowing(context, signing.wake))
   lifetime.push('new work', events.stopping)
   events.started(config.network.name, config.relayer.endpoint.host, http?.url)
@@ -194,19 +195,19 @@ async function openKeystore(
   }: { events: Events; health: Health; signal: AbortSignal; onSignerBack(): void },
 ): Promise<{ keystore: Keystore; problem?: string }> {
   const common = { lockHashes, network, engine: createBlstEngine(), events, signal }
+  if (remoteSigner !== undefined) {
+    const onChange = (problem: string | undefined) => health.report('signer', problem)
+    return lookFirst(
+      openRemoteSigner({ ...common, ssv, signer: remoteSigner, onChange, onBack: onSignerBack }),
+      events,
+      signal,
+    )
+  }
   if (ssv !== undefined) return lookFirst(await openSsvKeystore({ ...common, ssv }), events, signal)
-  if (remoteSigner === undefined) return { keystore: await openObolKeystore({ ...common, nodes }) }
-  const keystore = await openRemoteSigner({
-    ...common,
-    signer: remoteSigner,
-    onChange: (problem) => health.report('signer', problem),
-    onBack: onSignerBack,
-  })
-  if (keystore.keyShares.length > 0) return { keystore }
-  return { keystore, problem: 'no key share is known yet: see the check of the remote signer' }
+  return { keystore: await openObolKeystore({ ...common, nodes }) }
 }
 
-/** The first look for key shares: an execution node that is away does not stop the boot. @throws {BootError} */
+/** The first look for key shares: an execution node or remote signer that is away does not stop the boot. @throws {BootError} */
 async function lookFirst(
   keystore: Keystore,
   events: Events,

@@ -11,10 +11,11 @@ type WatchContext = Pick<Context, 'config' | 'keystore' | 'books' | 'lists' | 'e
 export function startWatchingKeys(
   context: WatchContext,
   onChange: (added: readonly KeyShare[]) => void,
-): AsyncDisposable {
+): AsyncDisposable & { lookNow(): void } {
   const { config, keystore, books, lists, events, health } = context
   const stop = new AbortController()
   let known = keystore.keyShares
+  let wake = () => {}
 
   /** Also after a look that failed: what it found besides the fault counts. */
   function takeOver(): void {
@@ -44,12 +45,16 @@ export function startWatchingKeys(
 
   const run = async () => {
     while (!stop.signal.aborted) {
-      await pause(config.reloadIntervalMs, stop.signal)
+      const early = new AbortController()
+      wake = () => early.abort()
+      await pause(config.reloadIntervalMs, AbortSignal.any([stop.signal, early.signal]))
       if (!stop.signal.aborted) await look()
     }
   }
   const running = run()
   return {
+    /** Looks without waiting for its time. */
+    lookNow: () => wake(),
     async [Symbol.asyncDispose]() {
       stop.abort()
       await running

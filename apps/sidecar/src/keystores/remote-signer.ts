@@ -1,8 +1,8 @@
 /**
  * Key shares in remote signers (protocol section 13): no private key comes into this process.
  *
- * The signers list their public keys; those that stand in the cluster lock are the key shares, and every signature is verified under
- * the share's public key before anybody sees it.
+ * The signers list their public keys; those that stand in the cluster lock, or in the SSV registrations, are the key shares. Every
+ * signature is verified under the share's public key before anybody sees it.
  */
 
 import type { Network } from '@dvt-relayer/chain/networks.ts'
@@ -10,67 +10,59 @@ import { BootError } from '@dvt-relayer/common/errors.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import type { ClusterLock, LockValidator } from '@dvt-relayer/crypto/cluster-lock.ts'
 import type { RemoteSignerConfig } from '../config.ts'
+import type { SsvConfig } from '../config-ssv.ts'
 import type { Events } from '../events.ts'
 import { idOfShare, isSameShare, type KeyShare, type Keystore } from './keystore.ts'
 import { createLockReader, indexLock, keyShareOf, type LockOptions, placesOfAll } from './obol-lock.ts'
 import { createSignatureCheck } from './signature-check.ts'
 import { signBody } from './signer-api.ts'
-import { SignerError } from './signer-error.ts'
-import { createSignerPool, type PoolOptions } from './signer-pool.ts'
+import { createSignerPool, type PoolOptions, type SignerPool } from './signer-pool.ts'
 import { readTlsMaterial } from './signer-tls.ts'
+import { createSsvSource } from './ssv-source.ts'
 
 export interface RemoteSignerOptions extends LockOptions, Pick<PoolOptions, 'onChange' | 'onBack'> {
   signer: RemoteSignerConfig
+  /** Undefined for Obol nodes. */
+  ssv: SsvConfig | undefined
   network: Network
   events: Events
-  signal: AbortSignal
 }
+
+/** A keystore of remote signers, and how they are doing. */
+export interface RemoteKeystore extends Keystore, Pick<SignerPool, 'states'> {}
+
+/** Reads whose key shares count, and says which of the keys of signers they are, and what is wrong now. */
+type Source = (signal: AbortSignal) => Promise<(keys: ReadonlySet<string>) => { found: KeyShare[]; problem?: Error }>
 
 /** How log lines and errors name where the keys are. */
 const PLACE = 'remote signer'
 
 /**
- * Opens the keys of the remote signers. Where none of them answers there are no keys yet: `reload` finds them.
+ * Creates the keystore. Key shares come with the first `reload`, which throws a BootError for what a restart would not mend, and
+ * something else where the signers, or what tells whose their keys are, cannot be asked: then the keys come with a later one.
  *
- * @throws {BootError} SIGNER_TLS_INVALID, LOCK_MISSING, LOCK_INVALID, LOCK_NOT_PINNED, KEYS_NOT_IN_LOCK, NODE_INDEX_MIXED,
- * NODE_INDEX_UNKNOWN, NODE_INDEX_WRONG
+ * @throws {BootError} SIGNER_TLS_INVALID
  */
-export async function openRemoteSigner(options: RemoteSignerOptions): Promise<Keystore> {
-  const { signer, network, engine, events, signal, onChange, onBack } = options
-  const { urls, timeoutMs } = signer
-  const readLock = createLockReader(options)
-  const start = performance.now()
-  await readLock(signer.obol.lockFile)
-  const pool = createSignerPool({ urls, timeoutMs, tls: readTlsMaterial(signer.tls), events, onChange, onBack })
+export function openRemoteSigner(options: RemoteSignerOptions): RemoteKeystore {
+  const { signer, ssv, network, engine, events, onChange, onBack } = options
+  const { urls, timeoutMs, tls } = signer
+  const pool = createSignerPool({ urls, timeoutMs, tls: readTlsMaterial(tls), events, onChange, onBack })
+  const readSource = ssv === undefined ? createLockSource(options) : createRegistrationSource(options, ssv)
   const isRight = createSignatureCheck(engine)
   let keyShares: readonly KeyShare[] = []
   let shareOf = new Map<string, KeyShare>()
 
-  async function find(stop: AbortSignal): Promise<boolean> {
-    const lock = await readLock(signer.obol.lockFile)
-    const found = matchKeys(await pool.publicKeys(stop), lock, signer.obol.nodeIndexes)
-    if (found.length === keyShares.length && found.every((share) => isSameAs(share, shareOf.get(idOfShare(share)))))
-      return false
+  function replace(found: readonly KeyShare[]): boolean {
+    const isSame = (share: KeyShare) => {
+      const held = shareOf.get(idOfShare(share))
+      return held !== undefined && isSameShare(share, held)
+    }
+    if (found.length === keyShares.length && found.every(isSame)) return false
     keyShares = found
     shareOf = new Map(found.map((share) => [idOfShare(share), share]))
-    for (const [shareIndex, shares] of Map.groupBy(found, (share) => share.shareIndex)) {
-      events.nodeFound(PLACE, shareIndex - 1, shares.length)
-      if (shares.length < lock.validators.length) events.keysPartial(PLACE, shares.length, lock.validators.length)
-    }
-    const nodes = new Set(found.map(({ shareIndex }) => shareIndex)).size
-    events.keysLoaded(found.length, nodes, (performance.now() - start) / 1000)
     return true
   }
 
-  try {
-    await find(signal)
-  } catch (error) {
-    // A signer that is away does not stop the boot; what is wrong with its keys does.
-    if (!(error instanceof SignerError) || signal.aborted) {
-      await pool[Symbol.asyncDispose]()
-      throw error
-    }
-  }
   return {
     get keyShares() {
       return keyShares
@@ -78,6 +70,7 @@ export async function openRemoteSigner(options: RemoteSignerOptions): Promise<Ke
     get isAway() {
       return pool.isAway()
     },
+    states: pool.states,
     sign(request, stop) {
       const { keyShare, signingRoot: message } = request
       const shares = shareOf.get(idOfShare(keyShare))?.publicKeyShares
@@ -88,12 +81,73 @@ export async function openRemoteSigner(options: RemoteSignerOptions): Promise<Ke
       return pool.sign(key, signBody(network, request), check, stop)
     },
     async reload(stop) {
-      pool.renew(readTlsMaterial(signer.tls))
-      return find(stop)
+      pool.renew(readTlsMaterial(tls))
+      const match = await readSource(stop)
+      const { found, problem } = match(await pool.publicKeys(stop))
+      const isChanged = replace(found)
+      if (problem !== undefined) throw problem
+      return isChanged
     },
     [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
   }
 }
+
+/** The key shares of Obol nodes: what their lock says of the keys. */
+function createLockSource(options: RemoteSignerOptions): Source {
+  const { events, signer } = options
+  const { lockFile, nodeIndexes } = signer.obol ?? { lockFile: '', nodeIndexes: [] }
+  const readLock = createLockReader(options)
+  let told = ''
+  return async () => {
+    const lock = await readLock(lockFile)
+    return (keys) => {
+      const found = matchKeys(keys, lock, nodeIndexes)
+      const nodes = [...Map.groupBy(found, ({ shareIndex }) => shareIndex)]
+      const news = nodes.map(([shareIndex, shares]) => `${shareIndex}:${shares.length}`).join()
+      if (news !== told)
+        for (const [shareIndex, { length }] of nodes) {
+          events.nodeFound(PLACE, shareIndex - 1, length)
+          if (length < lock.validators.length) events.keysPartial(PLACE, length, lock.validators.length)
+        }
+      told = news
+      return { found }
+    }
+  }
+}
+
+/** The key shares of SSV operators: what their registrations, on the chain or in files, say of the keys. */
+function createRegistrationSource(options: RemoteSignerOptions, ssv: SsvConfig): Source {
+  const operators = ssv.operators.map(({ operatorId: id }) => ({
+    id,
+    publicKey: undefined,
+    name: `operator ${id}`,
+  }))
+  const source = createSsvSource({ ...options, sources: ssv, operators })
+  if (ssv.owners.length === 0) options.events.anyOwner()
+  return async (signal) => {
+    const { shares, problems } = await source.look(signal)
+    return (keys) => {
+      const own = shares.map(({ keyShare }) => keyShare)
+      const found = own.filter(({ publicKeyShares, shareIndex }) =>
+        publicKeyShares.some(
+          ({ share_index, public_key_share }) => share_index === shareIndex && keys.has(public_key_share),
+        ),
+      )
+      const isStrange = own.length > 0 && found.length === 0
+      const names = operators.map(({ name }) => name).join(', ')
+      const [problem = isStrange ? keysOfOthers(keys.size, `is a key share of ${names}`) : undefined] = problems
+      return { found, ...(problem === undefined ? {} : { problem }) }
+    }
+  }
+}
+
+const keysOfOthers = (count: number, whose: string) =>
+  new BootError(
+    'SIGNER_KEYS_OF_OTHERS',
+    count === 0
+      ? 'the remote signer lists no keys: load the key shares of this node there'
+      : `none of the ${count} keys of the remote signer ${whose}: are they of another cluster or node?`,
+  )
 
 /** A key of a signer that stands in the lock. */
 interface LockKey {
@@ -106,18 +160,12 @@ interface LockKey {
  * The key shares of the nodes that are meant, among all that signers hold: keys of other clusters and, where node indexes are stated,
  * of other nodes may be there too.
  *
- * @throws {BootError} KEYS_NOT_IN_LOCK, NODE_INDEX_MIXED, NODE_INDEX_UNKNOWN, NODE_INDEX_WRONG
+ * @throws {BootError} SIGNER_KEYS_OF_OTHERS, NODE_INDEX_MIXED, NODE_INDEX_UNKNOWN, NODE_INDEX_WRONG
  */
 export function matchKeys(keys: ReadonlySet<string>, lock: ClusterLock, stated: readonly number[]): KeyShare[] {
   const index = indexLock(lock)
   const found = [...keys].flatMap((key): LockKey | readonly LockKey[] => index.get(key) ?? [])
-  if (found.length === 0)
-    throw new BootError(
-      'KEYS_NOT_IN_LOCK',
-      keys.size === 0
-        ? 'the remote signer lists no keys: load the key shares of this node there'
-        : `none of the ${keys.size} keys of the remote signer belongs to the cluster lock: are they of another cluster?`,
-    )
+  if (found.length === 0) throw keysOfOthers(keys.size, 'stands in the cluster lock')
   const indexes = stated.length > 0 ? stated : [onlyPlace(found, lock.operators.length)]
   return indexes.flatMap((place) => {
     const own = found.filter(({ places }) => places.includes(place))
@@ -149,5 +197,3 @@ const nodesOf = (found: readonly LockKey[]): string => {
   const places = [...new Set(found.flatMap(({ places: [place = 0] }) => place))].sort((a, b) => a - b)
   return `${places.length === 1 ? 'node' : 'nodes'} ${places.join(', ')}`
 }
-
-const isSameAs = (share: KeyShare, other: KeyShare | undefined) => other !== undefined && isSameShare(share, other)

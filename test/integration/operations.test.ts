@@ -11,9 +11,13 @@ import { ask, eventually, startWorld } from '../support/world.ts'
 
 interface Operation {
   summary: string
+  parameters?: { in: string; name: string }[]
   requestBody?: { content: { 'application/json': { schema: { required: string[]; properties: object } } } }
   responses: Record<string, unknown>
 }
+
+/** A path as OpenAPI writes it. */
+const templateOf = (path: string) => path.replace(/:(\w+)/g, '{$1}')
 
 let world: World
 let relayer: Awaited<ReturnType<World['startRelayer']>>
@@ -55,7 +59,7 @@ describe('operations', () => {
     const { json } = await ask(relayer.url, '/openapi.json')
     const { paths } = json as { paths: Record<string, Record<string, Operation>> }
     for (const route of Object.values(routes)) {
-      const operation = paths[route.path]?.[route.method.toLowerCase()]
+      const operation = paths[templateOf(route.path)]?.[route.method.toLowerCase()]
       expect(operation?.summary).toBe(route.summary)
       expect(Object.keys(operation?.responses ?? {}).toSorted()).toEqual(['2XX', '4XX', '5XX'])
       const body = 'body' in route ? route.body : undefined
@@ -64,8 +68,19 @@ describe('operations', () => {
       expect(Object.keys(described?.properties ?? {})).toEqual(Object.keys(body?.properties ?? {}))
     }
     expect(Object.keys(paths).toSorted()).toEqual(
-      [...new Set(Object.values(routes).map(({ path }) => path))].toSorted(),
+      [...new Set(Object.values(routes).map(({ path }) => templateOf(path)))].toSorted(),
     )
+    const asked = paths['/oracles/{oracle}/exit-shares']?.['get']?.parameters?.map(
+      ({ in: place, name }) => `${place} ${name}`,
+    )
+    expect(asked?.toSorted()).toEqual([
+      'path oracle',
+      'query after',
+      'query limit',
+      'query public_key',
+      'query vault',
+      'query wait',
+    ])
     expect(JSON.stringify(paths)).toContain('encrypted_exit_signatures')
     expect(JSON.stringify(paths['/fund'])).toContain('"validators_manager_signature"')
   })

@@ -63,7 +63,7 @@ describe.skipIf(skipWithoutAnvil)('a registration', () => {
     const first = await askRegister(url, request)
     expect(first.headers.get('content-type')).toMatch(/^application\/json/)
     const item = (key: string, place: number) =>
-      `{"public_key":"${key}","amount":${amounts[place]},"deposit_signature":null,"exit_signature":null,"oracles_exit_signature_shares":null}`
+      `{"public_key":"${key}","amount":${amounts[place]},"deposit_signature":null,"exit_signature":null,"oracles_exit_signature_shares":null,"receipt":null}`
     expect(first.text).toBe(`{"validators":[${keys.map(item).join(',')}],"validators_manager_signature":null}`)
 
     await signAll(world, url, cluster.validators, [3, 1])
@@ -113,7 +113,7 @@ describe.skipIf(skipWithoutAnvil)('a registration', () => {
     const { validators, validators_manager_signature } = json as RegisterResponse
     expect(Compile(RegisterResponseSchema).Check(json)).toBe(true)
     const ordered = validators.map(
-      ({ public_key, amount, deposit_signature, oracles_exit_signature_shares: shares }) => ({
+      ({ public_key, amount, deposit_signature, oracles_exit_signature_shares: shares, receipt }) => ({
         public_key,
         amount,
         deposit_signature,
@@ -122,9 +122,12 @@ describe.skipIf(skipWithoutAnvil)('a registration', () => {
           public_keys: shares?.public_keys,
           encrypted_exit_signatures: shares?.encrypted_exit_signatures,
         },
+        receipt,
       }),
     )
     expect(text).toBe(JSON.stringify({ validators: ordered, validators_manager_signature }))
+    // Its last field is ours: the receipt of a set that was handed out.
+    for (const { receipt } of validators) expect(receipt).toMatch(/^0x[0-9a-f]{64}$/)
     // The same again is the same; the manager's signature is deterministic over the same root.
     expect((await askRegister(url, request)).text).toBe(text)
   })

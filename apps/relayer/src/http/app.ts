@@ -60,7 +60,10 @@ export async function createApp(context: HttpContext): Promise<App> {
     if (stopping.aborted) reply.header('connection', 'close')
   })
   // Before the body is read: what leads nowhere costs no memory, whoever sends it.
-  app.addHook('onRequest', async (request, reply) => (request.is404 ? notFound(app, request, reply) : undefined))
+  app.addHook('onRequest', async (request, reply) =>
+    // No route ends with a slash, but the router takes one for an empty last part of a path.
+    request.is404 || /^[^?]*\/(\?|$)/.test(request.url) ? notFound(app, request, reply) : undefined,
+  )
   app.setErrorHandler((error, request, reply) => answerError(error, request, reply, context.logger))
   await app.register(swagger, {
     openapi: {

@@ -11,8 +11,7 @@ import type { ExitShareItem, OracleSharesResponse } from '@dvt-relayer/api/schem
 import { slices, toHex } from '@dvt-relayer/common/hex.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
 import { addressOfPublicKey, checksumAddress } from '@dvt-relayer/crypto/address.ts'
-import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/announce.ts'
-import { findNewestRevision } from '@dvt-relayer/db/queries/lists.ts'
+import { announceMessages, findLastRevision, lockMessages } from '@dvt-relayer/db/queries/announce.ts'
 import type { ExitShareRow, KnownOracleSet, Membership, ShareCursor } from '@dvt-relayer/db/queries/oracle-fetch.ts'
 import {
   findExitShares,
@@ -29,7 +28,7 @@ const PUBLIC_KEY_BYTES = 48
 const CIPHERTEXT_BYTES = 193
 const ORACLE_KEY_BYTES = 65
 /** Changes that come within this time wake a waiting oracle once. */
-const GATHER_MS = 50
+const GATHER_MS = 200
 const START: ShareCursor = { revision: 0, messageId: 0, oracleSetId: 0 }
 
 /** What an oracle asks for. */
@@ -72,7 +71,7 @@ export function createOracleFetch({ db }: Pick<Context, 'db'>) {
   /** Where to begin. A cursor from the future is one of another database, or of this one before it was restored: all is new then. */
   async function beginning(after: ShareCursor | undefined): Promise<ShareCursor> {
     if (after === undefined) return START
-    return after.revision > (await findNewestRevision(db, ['exit', 'deposit'])) ? START : after
+    return after.revision > (await findLastRevision(db)) ? START : after
   }
 
   async function look({ oracle, vault, publicKey, limit }: ExitSharesRequest, after: ShareCursor) {

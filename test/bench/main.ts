@@ -18,6 +18,7 @@ import { benchCryptoRow } from './rows/crypto.ts'
 import { benchEndToEnd } from './rows/end-to-end.ts'
 import { benchList } from './rows/list.ts'
 import { benchRegister } from './rows/register.ts'
+import { benchResplit } from './rows/resplit.ts'
 import { benchKeystores, benchSigning } from './rows/sidecar.ts'
 import { benchStart } from './rows/start.ts'
 import { benchWork } from './rows/work.ts'
@@ -31,6 +32,7 @@ const GROUPS: { rows: string[]; run(stage: Stage, isFull: boolean): Promise<Benc
   { rows: ['one', 'hundred', 'thousand'], run: benchEndToEnd },
   { rows: ['list', 'memory'], run: benchList },
   { rows: ['register', 'validator-list'], run: benchRegister },
+  { rows: ['resplit'], run: benchResplit },
   { rows: ['start'], run: benchStart },
   { rows: ['sidecar-sign'], run: benchSigning },
   { rows: ['sidecar-keys'], run: benchKeystores },

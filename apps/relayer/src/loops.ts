@@ -5,9 +5,12 @@ import { pause, withTimeout } from '@dvt-relayer/common/lifetime.ts'
 /** How long a stop waits for the round under way. */
 const LAST_ROUND_MS = 1500
 
-/** Runs `round` now and then every `intervalMs` (some jitter), until disposed. A round that throws is told and the next one comes. */
+/**
+ * Runs `round` now and then every `intervalMs` (some jitter), or as many milliseconds later as the round says, until disposed. A round
+ * that throws is told and the next one comes.
+ */
 export function startLoop(
-  round: (signal: AbortSignal) => Promise<void>,
+  round: (signal: AbortSignal) => Promise<void> | Promise<number | undefined>,
   options: { intervalMs: number; onError: (error: unknown) => void },
 ): AsyncDisposable & { soon(): void } {
   const stop = new AbortController()
@@ -15,12 +18,13 @@ export function startLoop(
   const run = async () => {
     while (!stop.signal.aborted) {
       wake = new AbortController()
+      let waitMs = options.intervalMs
       try {
-        await round(stop.signal)
+        waitMs = (await round(stop.signal)) ?? options.intervalMs
       } catch (error) {
         if (!stop.signal.aborted) options.onError(error)
       }
-      await pause(options.intervalMs * (0.9 + Math.random() / 5), AbortSignal.any([stop.signal, wake.signal]))
+      await pause(waitMs * (0.9 + Math.random() / 5), AbortSignal.any([stop.signal, wake.signal]))
     }
   }
   const running = run()

@@ -100,7 +100,7 @@ async function preparePosts(stage: Stage, relayer: RunningRelayer, validators: r
 }
 
 /** Times of the list while `work` goes on, asked by several clients one after the other within the interval. */
-async function listed(url: string, work: () => Promise<unknown>) {
+export async function listed(url: string, work: () => Promise<unknown>) {
   const clients: ReturnType<typeof startAsking>[] = []
   for (let client = 0; client < CLIENTS; client++) {
     clients.push(startAsking(url, '/exits', ASK_MS))

@@ -17,6 +17,7 @@ import {
   supersedeMessages,
   touchMessages,
 } from '@dvt-relayer/db/queries/messages.ts'
+import { ROTATION_REQUESTER } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import type { RelayerConfig } from '../config.ts'
 import { ApiError, refuseItems } from '../errors.ts'
@@ -44,13 +45,13 @@ export interface WantedDeposit extends Wanted {
   validatorType: '0x01' | '0x02'
 }
 
+export { ROTATION_REQUESTER }
+
 type AssignConfig = Pick<RelayerConfig, 'network' | 'limits' | 'validatorLifetimeSeconds'>
 
 /** Who asks, where no token says so: the vault. Names of tokens have no colon. */
 export const requesterOfVault = (vault: Uint8Array): string => `vault:${toHex(vault)}`
 const isVault = (requester: string) => requester.startsWith('vault:')
-/** Who asks where an exit of a registered validator is wanted for a new oracle set. */
-export const ROTATION_REQUESTER = 'rotation:'
 
 /** Whether nobody has asked for a message for so long that anybody may. */
 export const isLapsed = (message: { state: string; idle_seconds: number }, config: AssignConfig): boolean =>

@@ -4,6 +4,7 @@
  */
 
 import { adoptOracleSet, findCurrentOracleSet } from '@dvt-relayer/db/queries/oracle-shares.ts'
+import { countOutdated } from '@dvt-relayer/db/queries/registered.ts'
 import { findCheckpoint, storeCheckpoint } from '@dvt-relayer/db/queries/state.ts'
 import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
@@ -61,18 +62,20 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
       if (current?.cid === newest.cid) return undefined
       try {
         const set = await chain.oracleSets.fetch(newest.cid)
-        await db.transaction((tx) =>
-          adoptOracleSet(tx, {
+        const outdated = await db.transaction(async (tx) => {
+          await adoptOracleSet(tx, {
             cid: newest.cid,
             threshold: set.threshold,
             publicKeys: Buffer.concat(set.publicKeys),
             config: set.config,
             blockNumber: newest.blockNumber,
             announcedAt: newest.announcedAt,
-          }),
-        )
+          })
+          return countOutdated(tx)
+        })
         refused = undefined
         events.oracleSetAdopted(newest.cid, set.publicKeys.length, set.threshold, newest.blockNumber)
+        if (outdated.validators > 0) events.validatorsOutdated(newest.cid, outdated.validators, outdated.vaults)
         return undefined
       } catch (error) {
         if (refused !== newest.cid) events.oracleSetRefused(newest.cid, error)

@@ -7,7 +7,7 @@
 
 import { slices, toHex } from '@dvt-relayer/common/hex.ts'
 import { shareReceipt } from '@dvt-relayer/crypto/share-receipt.ts'
-import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/announce.ts'
+import { announceMessages, announceOracleShares, lockMessages } from '@dvt-relayer/db/queries/announce.ts'
 import type { FinishRow, OracleSetRow } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import {
   completeMessages,
@@ -17,7 +17,6 @@ import {
   findOracleShares,
   insertOracleShares,
   releaseMessages,
-  stampOracleShares,
 } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import type { CandidateRow } from '@dvt-relayer/db/queries/partial-signatures.ts'
 import { bindDeposits, findCandidates, findHints, writeVerdicts } from '@dvt-relayer/db/queries/partial-signatures.ts'
@@ -71,17 +70,19 @@ export function createOracleShares({
   async function load(messageIds: readonly number[], oracleSetId: number | null) {
     const opener = await vault.openerFor(db, messageIds)
     const messages = await findMessagesToFinish(db, messageIds, oracleSetId)
-    const ids = messages.map(({ id }) => id)
-    const candidates = Map.groupBy(await findCandidates(db, ids), (row) => row.message_id)
+    // Of a signature that is there and that trusted shares made, the candidates have nothing to say.
+    const judged = messages
+      .filter(({ has_key_shares: has, state }) => !has || state === 'collecting')
+      .map(({ id }) => id)
+    const candidates = Map.groupBy(judged.length === 0 ? [] : await findCandidates(db, judged), (row) => row.message_id)
     const guessed = messages
       .filter(({ has_key_shares: has, state }) => !has && state === 'collecting')
       .map(({ id }) => id)
     const hints = Map.groupBy(guessed.length === 0 ? [] : await findHints(db, guessed), (row) => row.message_id)
     return messages.flatMap((message) => {
-      const needsShares = message.kind === 'exit' && oracleSetId !== null && !message.has_oracle_shares
       const said = (hints.get(message.id) ?? []).map(({ shares }) => unpackHint(shares))
       try {
-        return prepare(opener, message, candidates.get(message.id) ?? [], needsShares, said)
+        return prepare(opener, message, candidates.get(message.id) ?? [], said)
       } catch (error) {
         logger.error(
           { message_id: message.id, err: error },
@@ -97,9 +98,9 @@ export function createOracleShares({
     opener: SignatureOpener,
     message: FinishRow,
     rows: readonly CandidateRow[],
-    needsShares: boolean,
     hints: readonly KeyShareOfNode[][],
   ) {
+    const { needs_oracle_shares: needsShares } = message
     const hasUnjudged = !message.has_key_shares && rows.some(({ state }) => state === 'unverified')
     if (message.state === 'ready' && !needsShares && !hasUnjudged) return []
     // A split alone needs the full signature only.
@@ -191,9 +192,9 @@ export function createOracleShares({
       await countFailedAttempts(tx, failed)
       await announceMessages(
         tx,
-        [...new Set([...completed, ...inserted, ...verdicts.map(({ messageId }) => messageId)])].sort((a, b) => a - b),
+        [...new Set([...completed, ...verdicts.map(({ messageId }) => messageId)])].sort((a, b) => a - b),
       )
-      if (set !== undefined) await stampOracleShares(tx, set.id, inserted)
+      if (set !== undefined) await announceOracleShares(tx, set.id, inserted)
       for (const [shareIndex, wrong] of Map.groupBy(
         verdicts.filter(({ isRight }) => !isRight),
         (verdict) => verdict.shareIndex,

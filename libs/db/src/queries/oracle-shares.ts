@@ -1,5 +1,6 @@
 /** Oracle sets, and the oracle shares of exits under them. */
 
+import type { SQL } from 'drizzle-orm'
 import { sql } from 'drizzle-orm'
 import type { MessageKind } from './messages.ts'
 import type { Sql } from './sql.ts'
@@ -68,12 +69,24 @@ export interface FinishRow {
   /** Of an exit. */
   epoch: number | null
   validator_index: number | null
-  has_oracle_shares: boolean
+  /** Whether it is to be split for the given oracle set. */
+  needs_oracle_shares: boolean
   /** Whether the validator has trusted public key shares. */
   has_key_shares: boolean
 }
 
-/** The live messages among these ids, with whether the given oracle set has their shares. */
+/** Who asks for the exit of a registered validator, for shares of a new oracle set. Names of tokens have no colon. */
+export const ROTATION_REQUESTER = 'rotation:'
+
+/**
+ * Whether exit `m` is split for every new oracle set: not once its validator is registered, for then the chain goes by the set it was
+ * registered with, unless a rotation asks.
+ */
+export const IS_SPLIT_ANEW: SQL = sql.raw(
+  `(m.requester is not distinct from '${ROTATION_REQUESTER}' or exists (select from validators r where r.id = m.validator_id and r.registered_at is null))`,
+)
+
+/** The live messages among these ids, with whether they are to be split for the given oracle set. */
 export function findMessagesToFinish(
   db: Sql,
   messageIds: readonly number[],
@@ -82,7 +95,8 @@ export function findMessagesToFinish(
   return rows<FinishRow>(
     db,
     sql`select m.id, m.kind, m.state, v.public_key, m.signing_root, m.threshold, m.signature, m.epoch, m.validator_index,
-               exists (select from oracle_shares s where s.message_id = m.id and s.oracle_set_id = ${oracleSetId}::bigint) as has_oracle_shares,
+               m.kind = 'exit' and ${oracleSetId}::bigint is not null and ${IS_SPLIT_ANEW} and not exists (
+                 select from oracle_shares s where s.message_id = m.id and s.oracle_set_id = ${oracleSetId}::bigint) as needs_oracle_shares,
                exists (select from key_shares k where k.validator_id = m.validator_id) as has_key_shares
         from messages m join validators v on v.id = m.validator_id
         where m.id = any(${numberArray(messageIds)}) and m.state in ('collecting', 'ready') order by m.id`,
@@ -129,7 +143,7 @@ export interface NewOracleShares {
 
 /**
  * Stores share sets, each once: of two workers the second stores nothing. Returns the ids that were stored; nobody finds them before
- * `stampOracleShares` has given them their place in the order of changes.
+ * `announceOracleShares` has given them their place in the order of changes.
  */
 export async function insertOracleShares(
   tx: Sql,
@@ -150,14 +164,6 @@ export async function insertOracleShares(
   return inserted.map(({ message_id }) => message_id)
 }
 
-/** Gives share sets just stored the revision their messages were announced with, in the same transaction. */
-export async function stampOracleShares(tx: Sql, oracleSetId: number, messageIds: readonly number[]): Promise<void> {
-  if (messageIds.length === 0) return
-  await tx.execute(sql`
-    update oracle_shares s set revision = m.revision from messages m
-    where s.oracle_set_id = ${oracleSetId} and s.message_id = any(${numberArray(messageIds)}) and m.id = s.message_id`)
-}
-
 /** The shares of these exits under the current oracle set. */
 export function findOracleShares(
   db: Sql,
@@ -171,4 +177,27 @@ export function findOracleShares(
         from oracle_shares s join oracle_sets o on o.id = s.oracle_set_id and o.is_current
         where s.message_id = any(${numberArray(messageIds)})`,
   )
+}
+
+/**
+ * Deletes share sets that nothing needs any more, at most `limit`: of an oracle set that was replaced more than `seconds` ago, and
+ * neither the last one made of their exit, nor what the chain knows, or may come to know, their validator by, nor of an open rotation.
+ */
+export async function deleteOldShares(db: Sql, seconds: number, limit: number): Promise<number> {
+  const { rowCount } = await db.execute(sql`
+    with replaced as materialized (
+           select o.id from oracle_sets o
+           where not o.is_current and exists (select from oracle_sets n where n.id > o.id and n.adopted_at < now() - make_interval(secs => ${seconds}::float8))),
+         old as (
+           select s.message_id, s.oracle_set_id
+           from oracle_shares s join replaced on replaced.id = s.oracle_set_id
+           join messages m on m.id = s.message_id join validators v on v.id = m.validator_id
+           where exists (select from oracle_shares n where n.message_id = s.message_id and n.oracle_set_id > s.oracle_set_id)
+             and v.oracle_set_id is distinct from s.oracle_set_id
+             and (v.registered_at is not null or not exists (select from registry_validators r where r.public_key = v.public_key))
+             and not exists (select from rotation_messages i join rotations r on r.id = i.rotation_id and r.state = 'open'
+                             where i.message_id = s.message_id and r.oracle_set_id = s.oracle_set_id)
+           limit ${limit} for update of s skip locked)
+    delete from oracle_shares s using old where s.message_id = old.message_id and s.oracle_set_id = old.oracle_set_id`)
+  return rowCount ?? 0
 }

@@ -2,6 +2,7 @@
 
 import { sql } from 'drizzle-orm'
 import type { MessageKind } from './messages.ts'
+import { IS_SPLIT_ANEW } from './oracle-shares.ts'
 import type { Sql } from './sql.ts'
 import { bytesArray, numberArray, rows, textArray } from './sql.ts'
 
@@ -156,14 +157,15 @@ export async function writeVerdicts(tx: Sql, verdicts: readonly Verdict[]): Prom
 
 /**
  * Of these messages (all when null), the ids that a worker should finish: collecting with enough share indexes, exits ready
- * without shares for the current oracle set, or ready with candidates that only the signature can judge; each at most once in its retry time, which doubles with every attempt that found
+ * without the shares for the current oracle set that they are to have, or ready with candidates that only the signature can judge; each at most once in its retry time, which doubles with every attempt that found
  * no signature. Marks them as queued.
  */
 export async function claimFinishable(db: Sql, messageIds: readonly number[] | null, limit: number): Promise<number[]> {
   const scope = messageIds === null ? sql`true` : sql`m.id = any(${numberArray(messageIds)})`
   const claimed = await rows<{ id: number }>(
     db,
-    sql`with finishable as (
+    sql`with current as materialized (select id from oracle_sets where is_current),
+        finishable as (
           select m.id from messages m
           where ${scope} and m.state in ${LIVE}
             and (m.queued_at is null or m.queued_at < now() - make_interval(secs => least(30, 2 ^ least(m.failed_attempts, 5))
@@ -172,8 +174,9 @@ export async function claimFinishable(db: Sql, messageIds: readonly number[] | n
                   when 'collecting' then m.threshold <= (select count(distinct p.share_index) from partial_signatures p
                        where p.message_id = m.id and (p.state = 'verified' or (p.state = 'unverified'
                          and not exists (select from key_shares k where k.validator_id = m.validator_id))))
-                  else (m.kind = 'exit' and exists (select from oracle_sets o where o.is_current and not exists (
-                         select from oracle_shares s where s.message_id = m.id and s.oracle_set_id = o.id)))
+                  else (m.kind = 'exit' and exists (select from current) and not exists (
+                         select from oracle_shares s where s.message_id = m.id and s.oracle_set_id = (select id from current))
+                         and ${IS_SPLIT_ANEW})
                        or exists (select from partial_signatures p where p.message_id = m.id and p.state = 'unverified'
                          and not exists (select from key_shares k where k.validator_id = m.validator_id))
                 end

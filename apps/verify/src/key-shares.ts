@@ -6,7 +6,7 @@
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
 import type { BlsEngine, IndexedPoint } from '@dvt-relayer/crypto/bls.ts'
 import { subsetsToTry } from '@dvt-relayer/crypto/subsets.ts'
-import { publicKeySharesFit } from '@dvt-relayer/crypto/threshold.ts'
+import { lagrangeFactors, publicKeySharesFit, scaledLagrangeFactors } from '@dvt-relayer/crypto/threshold.ts'
 import type { Verdict } from './verdicts.ts'
 
 /** All choices of 7 of 11 are 330. */
@@ -35,29 +35,42 @@ const indexed = (points: readonly Uint8Array[]): IndexedPoint[] =>
 const fits = (engine: BlsEngine, publicKey: Uint8Array, threshold: number, points: readonly Uint8Array[]): boolean =>
   publicKeySharesFit(engine, { publicKey, threshold, shares: indexed(points) })
 
-/** The value of the polynomial through the shares, undefined when it is infinity. */
-function valueAt(engine: BlsEngine, shares: readonly IndexedPoint[], at: bigint): Uint8Array | undefined {
-  try {
-    return engine.interpolatePublicKeys(shares, at)
-  } catch {
-    return undefined
-  }
+/** The value at 0 of the polynomial through the first `threshold` shares, undefined when it is infinity. */
+function ownKey(engine: BlsEngine, { threshold, publicKeyShares }: KeyShares): Uint8Array | undefined {
+  const points = publicKeyShares.slice(0, threshold)
+  return engine.combinePublicKeys(points, [lagrangeFactors(points.map((_, i) => BigInt(i + 1)))])[0]
 }
 
-/** What the polynomial through some `threshold` shares and the validator key gives at every place, if some such shares give the key. */
+/**
+ * What the polynomial through some `threshold` shares gives at every place, for the first such shares that give the validator key.
+ * All choices are tried in one call, as sums that are infinity where they do: whole factors are small, and points are read once.
+ */
 function expectedPoints(engine: BlsEngine, { publicKey, threshold, publicKeyShares }: KeyShares) {
-  if (publicKeyShares.length > MOST_LOOKED_AT) return undefined
-  const all = indexed(publicKeyShares)
-  const counts = all.map(() => 1)
-  for (const picks of subsetsToTry(counts, threshold, MOST_ATTEMPTS)) {
-    const base = picks.flatMap(({ place }) => all[place] ?? [])
-    const key = valueAt(engine, base, 0n)
-    if (key !== undefined && equalBytes(key, publicKey))
-      return all.map(({ index, point }) =>
-        base.some((share) => share.index === index) ? point : valueAt(engine, base, index),
-      )
-  }
-  return undefined
+  const n = publicKeyShares.length
+  if (n > MOST_LOOKED_AT) return undefined
+  const choices = [
+    ...subsetsToTry(
+      publicKeyShares.map(() => 1),
+      threshold,
+      MOST_ATTEMPTS,
+    ),
+  ].map((picks) => picks.map(({ place }) => place).sort((a, b) => a - b))
+  const rowOf = (choice: readonly number[], factors: readonly bigint[]) =>
+    publicKeyShares.map((_, i) => factors[choice.indexOf(i)] ?? 0n)
+  const indexesOf = (choice: readonly number[]) => choice.map((i) => BigInt(i + 1))
+  const sums = engine.combinePublicKeys(
+    [publicKey, ...publicKeyShares],
+    choices.map((choice) => {
+      const { factors, denominator } = scaledLagrangeFactors(indexesOf(choice))
+      return [-denominator, ...rowOf(choice, factors)]
+    }),
+  )
+  const base = choices.find((_, i) => sums[i] === undefined)
+  if (base === undefined) return undefined
+  return engine.combinePublicKeys(
+    publicKeyShares,
+    publicKeyShares.map((_, i) => rowOf(base, lagrangeFactors(indexesOf(base), BigInt(i + 1)))),
+  )
 }
 
 /** The fault of shares that lie on no polynomial of the right degree at all. */
@@ -112,7 +125,7 @@ export function findKeySharesFault(engine: BlsEngine, set: KeyShares): KeyShares
     const message = 'the public key shares stand in the reverse order of the oracles'
     return { verdict: 'wrong_order', message, places: publicKeyShares.map((_, i) => i + 1) }
   }
-  const own = valueAt(engine, shares.slice(0, threshold), 0n)
+  const own = ownKey(engine, set)
   if (publicKeyShares.length > threshold && own !== undefined && fits(engine, own, threshold, publicKeyShares)) {
     const message = `the public key shares are those of the key ${toHex(own)}, or do not count from 1`
     return { verdict: 'wrong_validator_key', message, places: [] }

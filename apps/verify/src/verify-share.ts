@@ -95,6 +95,12 @@ function lookElsewhere(context: Context, { publicKeyShares, ciphertexts }: Share
   )
 }
 
+/** What is left to the caller where the config's file is not what the CID of the shares stands for. */
+const uncheckedConfig = ({ isNamedConfig }: Context, { labels }: ShareItem | ShareSet): string[] =>
+  isNamedConfig || labels.cid === undefined
+    ? []
+    : [`whether the config is ${labels.cid}: give --cid, or the file as it lies on IPFS`]
+
 function judgeSet(context: Context, set: ShareSet): Judgement {
   const { engine, given, network, place, secretKey, root, claims, receipt, isNamedConfig } = context
   const own = set.publicKeyShares[place - 1] ?? new Uint8Array()
@@ -120,8 +126,10 @@ function judgeSet(context: Context, set: ShareSet): Judgement {
       ? against('wrong_receipt', `your share is true, but ${receiptFault}`)
       : against('stale_set', `your share is true, but ${receiptFault}: ${cause}`)
   }
-  const unchecked =
-    set.receipt === undefined && receipt === undefined ? ['the receipt: none was given to compare with'] : []
+  const unchecked = [
+    ...uncheckedConfig(context, set),
+    ...(set.receipt === undefined && receipt === undefined ? ['the receipt: none was given to compare with'] : []),
+  ]
   return against(
     'ok',
     `this is a true share of the exit, of place ${place}, and the whole set fits the validator's key`,
@@ -152,7 +160,11 @@ function judgeItem(context: Context, item: ShareItem): Judgement {
     return against('set_invalid', `the public key share ${message}`, { share_opens: true, share_verifies: verifies })
   }
   if (!verifies) return whyNot(context, share, [], item.publicKeyShare)
-  const unchecked = [isAlone, ...(item.receipt === undefined ? [] : ['the receipt: it is of the whole set'])]
+  const unchecked = [
+    isAlone,
+    ...uncheckedConfig(context, item),
+    ...(item.receipt === undefined ? [] : ['the receipt: it is of the whole set']),
+  ]
   return against('ok', `this is a true share of place ${place}, under the public key share that came with it`, {
     unchecked,
   })

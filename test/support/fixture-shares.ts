@@ -11,9 +11,14 @@ import { engine, type KeyedValidator } from './nodes.ts'
 /** Secret keys of 32 bytes, by public key share as lower-case hex. */
 export async function openShares(keystoresDir: string): Promise<Map<string, Uint8Array>> {
   const files = await listKeystores(keystoresDir)
-  const options = { concurrency: 2, signal: new AbortController().signal, onOpened: () => {} }
-  const opened = await openKeystores(files, engine, options)
-  return new Map(opened.map(({ publicKey, secretKey }) => [toHex(publicKey), secretKey]))
+  const options = { concurrency: 2, mostProblems: 1, signal: new AbortController().signal, onOpened: () => {} }
+  const outcomes = [...(await openKeystores(files, engine, options)).values()]
+  return new Map(
+    outcomes.map((outcome) => {
+      if (!('keystore' in outcome)) throw new Error(outcome.problem)
+      return [toHex(outcome.keystore.publicKey), outcome.keystore.secretKey]
+    }),
+  )
 }
 
 /** The validators of a cluster, in lock order, with those of their shares that these secrets are of. */

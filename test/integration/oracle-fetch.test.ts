@@ -17,15 +17,17 @@ import { readConfig } from '../../apps/relayer/src/config.ts'
 import { startCryptoPool } from '../../apps/relayer/src/crypto-pool.ts'
 import { createEvents } from '../../apps/relayer/src/events.ts'
 import type { Relayer } from '../../apps/relayer/src/relayer.ts'
-import { showAgain } from '../../apps/relayer/src/services/oracle-fetch.ts'
 import { createOracleSets } from '../../apps/relayer/src/services/oracle-sets.ts'
+import { createRegistered } from '../../apps/relayer/src/services/registered.ts'
 import { makeOracles, type TestOracle } from '../support/chain/oracles.ts'
 import { createTestKeys } from '../support/keys.ts'
 import { expectRefusal } from '../support/mutations.ts'
 import { getExits, postValidators, sidecarRound, untilShares } from '../support/nodes.ts'
 import { ask, eventually, hex, startWorld, type World } from '../support/world.ts'
 import { addressOf, askShares, canExit, fetchShares, openShare, pathOf, walkShares } from './oracle-fetch-support.ts'
+import { credentials } from './registered-support.ts'
 
+const VAULT = new Uint8Array(20).fill(0x55)
 let world: World
 let relayer: Relayer
 let url: string
@@ -458,20 +460,12 @@ describe('when the oracle set changes', () => {
     })
 
     // The chain knows one validator by the shares of A: its members are told, also who had come further meanwhile.
-    const [setA] = await query<{ id: string }>('select id from oracle_sets order by id limit 1')
     const end = (await walkShares(url, addressOf(b))).cursor
     const waiting = fetchShares(url, addressOf(a), { after: cursors.get(a) ?? '', wait: 25 })
-    await db.transaction(async (tx) => {
-      await client.query(
-        `update validators set registered_at = now(), beacon_index = 7, beacon_vault = $1, oracle_set_id = $2 where public_key = $3`,
-        [Buffer.alloc(20, 0x55), setA?.id, Buffer.from(fromHex(key))],
-      )
-      const [row] = await query<{ id: string }>(`select id from validators where public_key = $1`, [
-        Buffer.from(fromHex(key)),
-      ])
-      await showAgain(tx, [Number(row?.id)])
-    })
-    const outdated = { ...first, is_outdated: true, vault: checksumAddress(new Uint8Array(20).fill(0x55)) }
+    world.beacon.addValidator({ publicKey: fromHex(key), withdrawalCredentials: credentials(VAULT) })
+    world.beacon.finalize()
+    await createRegistered({ db, chain, events }).look(AbortSignal.timeout(20_000))
+    const outdated = { ...first, is_outdated: true, vault: checksumAddress(VAULT) }
     expect((await waiting).exit_shares).toEqual([outdated])
     expect(await ofKey(a)).toEqual([outdated])
     const again = (await walkShares(url, addressOf(b), { limit: 1 }, end)).items

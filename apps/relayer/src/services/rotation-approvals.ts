@@ -56,14 +56,15 @@ export function createRotationApprovals({
     async ask(
       rotation: { vault: Uint8Array; row: RotationRow; content: readonly RotationContentRow[] },
       oracles: RotationOracles,
-      { needed }: VaultView,
+      { needed, latest: { timestamp } }: VaultView,
       signal: AbortSignal,
     ): Promise<
       Extract<Step, { step: 'approved' | 'unapproved' | 'refused' | 'no_validity' }> & { rotationId?: number }
     > {
       const { vault, row, content } = rotation
       if (oracles.validitySeconds === undefined) return { step: 'no_validity' }
-      const deadline = Math.floor(Date.now() / 1000) + oracles.validitySeconds
+      // The Keeper goes by the time of blocks, which a slow clock here must not fall behind.
+      const deadline = Math.max(Math.floor(Date.now() / 1000), timestamp) + oracles.validitySeconds
       const request = {
         vault,
         publicKeys: content.map(({ public_key: key }) => key),

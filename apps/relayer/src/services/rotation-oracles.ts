@@ -1,7 +1,7 @@
 /** The oracles of a rotation: who they are, what their config allows, and what they say (protocol section 16). */
 
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
-import type { OracleClient, RotationRequest } from '@dvt-relayer/chain/oracle-client.ts'
+import type { OracleClient, OutdatedValidators, RotationRequest } from '@dvt-relayer/chain/oracle-client.ts'
 import { createOracleClient } from '@dvt-relayer/chain/oracle-client.ts'
 import { HttpError } from '@dvt-relayer/common/http-client.ts'
 import { parseAddress } from '@dvt-relayer/crypto/address.ts'
@@ -18,6 +18,8 @@ const BATCH_LIMIT = 100
 /** How long the oracles are listened to: their replicas are asked in turn, 10 s each. */
 const LEARN_MS = 15_000
 const APPROVE_MS = 30_000
+/** How long the others have once enough have answered. */
+const LATE_MS = 3_000
 
 const whole = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER })
 /** What of the stored config a rotation needs; the keys stand in a column of their own. */
@@ -78,11 +80,16 @@ export async function askOutdated(
   question: { vault: Uint8Array; sinceBlock: number; needed: number },
   signal: AbortSignal,
 ): Promise<Learnt> {
-  const within = AbortSignal.any([signal, AbortSignal.timeout(LEARN_MS)])
-  const asked = oracles.map(({ client }) => client.findOutdated(question.vault, question.sinceBlock, within))
-  const answers = (await Promise.allSettled(asked)).flatMap((answer) =>
-    answer.status === 'fulfilled' ? [answer.value] : [],
-  )
+  const late = new AbortController()
+  const within = AbortSignal.any([signal, late.signal, AbortSignal.timeout(LEARN_MS)])
+  const answers: OutdatedValidators[] = []
+  let timer: NodeJS.Timeout | undefined
+  const ask = async ({ client }: RotationOracle) => {
+    answers.push(await client.findOutdated(question.vault, question.sinceBlock, within))
+    if (answers.length === question.needed) timer = setTimeout(() => late.abort(), LATE_MS)
+  }
+  await Promise.allSettled(oracles.map(ask))
+  clearTimeout(timer)
   if (answers.length < question.needed) return { answers: answers.length, indexes: [] }
   const named = new Map<number, number>()
   for (const { indexes } of answers) for (const index of indexes) named.set(index, (named.get(index) ?? 0) + 1)

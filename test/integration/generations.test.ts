@@ -14,6 +14,7 @@ import {
 import { nextIndex, register, registerOnChain, registerUntilReady } from '../support/operator.ts'
 import { startVaultWorld, type VaultWorld } from '../support/vault-world.ts'
 import { ask } from '../support/world.ts'
+import { addressOf, fetchShares } from './oracle-fetch-support.ts'
 import { askRegister, clusterFor, ETH32, keysOf, openStage, registerKeys, signAll } from './register-support.ts'
 
 let world: VaultWorld
@@ -67,6 +68,32 @@ describe.skipIf(skipWithoutAnvil)('both generations', () => {
     expect(await registerOnChain(vault, '0x01', ofFour)).toMatchObject({ ok: true })
     await world.beaconFollows.sync()
     expect((await postValidators(url, keys)).status).toBe(422)
+  })
+
+  it('an exit of no vault is told to the oracles again, once, when a vault has it', async () => {
+    const vault = await world.deployVault()
+    const cluster = await clusterFor(world, undefined, { validators: 1 })
+    const { url } = await (await openStage(world)).startRelayer({ CLUSTER_LOCK_FILES: cluster.lockFile })
+    const keys = keysOf(cluster.validators)
+    const request = {
+      vault: vault.address,
+      startIndex: nextIndex(world.beacon),
+      amounts: [ETH32],
+      type: '0x01' as const,
+    }
+    await postValidators(url, keys)
+    for (const shareIndex of [1, 2, 3]) await sidecarRound(url, world.network, cluster.validators, shareIndex)
+    await untilShares(url, keys)
+    const [oracle] = world.oracles
+    if (oracle === undefined) throw new Error('no oracle')
+    const { exit_shares: first, cursor } = await fetchShares(url, addressOf(oracle))
+    expect(first).toMatchObject([{ public_key: keys[0], vault: null }])
+    expect(await registerKeys(url, request)).toEqual(keys)
+    const again = await fetchShares(url, addressOf(oracle), { after: cursor, vault: vault.address })
+    expect(again.exit_shares).toEqual([{ ...first[0], vault: vault.address }])
+    expect(await registerKeys(url, request)).toEqual(keys)
+    await registerKeys(url, { ...request, amounts: [ETH32, ETH32] })
+    expect((await fetchShares(url, addressOf(oracle), { after: again.cursor })).exit_shares).toEqual([])
   })
 
   it('whichever came first', async () => {

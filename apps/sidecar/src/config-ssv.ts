@@ -56,7 +56,7 @@ export const SSV_SETTINGS = {
       custom((value: string) => parseListedAddress(value, 'owners'), {
         description:
           'owners whose validators count, comma separated; unset, those of anybody who registers one with this operator',
-        example: '0xa4F91B1F8eAaAE1396bD088561d29fE99357b305',
+        example: '0xA4F91B1F8eaAaE1396bD088561D29FE99357b305',
       }),
     ),
     [],

@@ -37,13 +37,15 @@ export interface RpcStandIn extends HttpStandIn {
   limit: { blocks: number; refusal: Refusal } | undefined
   /** The finalized block, or how the node says that it has none. */
   finalized: number | null | RpcFault
+  /** Since a reorganization: the first block that is another one now, and a letter (A to F) for the hashes from it on. */
+  fork: { from: number; salt: string } | undefined
   /** What `eth_call` gives. */
   call: (call: StandInCall) => string | RpcFault
 }
 
 /** The hash of a block, in the letter case nodes do not use. */
-export const hashOfBlock = (blockNumber: number): string =>
-  `0x${blockNumber.toString(16).toUpperCase().padStart(64, 'B')}`
+export const hashOfBlock = (blockNumber: number, salt = 'B'): string =>
+  `0x${blockNumber.toString(16).toUpperCase().padStart(64, salt)}`
 
 interface Filter {
   address: string
@@ -79,7 +81,8 @@ export async function startRpc(options: { chainId: number; head: number; logs?: 
     const number = tag === 'latest' ? node.head : tag === 'finalized' ? node.finalized : Number(tag)
     if (typeof number === 'object' && number !== null) return error(number)
     if (number === null || number > node.head) return result(null)
-    const hashes = { hash: hashOfBlock(number), parentHash: hashOfBlock(number - 1) }
+    const hashAt = (block: number) => hashOfBlock(block, block >= (node.fork?.from ?? Infinity) ? node.fork?.salt : 'B')
+    const hashes = { hash: hashAt(number), parentHash: hashAt(number - 1) }
     return result({ number: quantity(number), ...hashes, timestamp: quantity(1_700_000_000 + 12 * number) })
   }
 
@@ -115,6 +118,7 @@ export async function startRpc(options: { chainId: number; head: number; logs?: 
     chainId: options.chainId,
     limit: undefined,
     finalized: null,
+    fork: undefined,
     call: () => ({ code: -32000, message: 'header not found' }),
   }
   return node

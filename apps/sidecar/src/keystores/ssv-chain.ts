@@ -119,7 +119,6 @@ export function createSsvChain({ execution, scope, file, engine, events }: SsvCh
     if (current === undefined || current.state.nextBlock <= known.nextBlock) return known
     const same = await execution.getBlock(current.end.number, signal)
     if (same?.hash === current.end.hash) return current.state
-    events.ssvReorganized(current.end.number)
     told.clear()
     return known
   }
@@ -149,6 +148,8 @@ export function createSsvChain({ execution, scope, file, engine, events }: SsvCh
           'EXECUTION_INVALID',
           `the chain of the execution node at ${execution.host} changed while its events were read`,
         )
+      if (tail !== undefined && base !== tail.state && tail.end.number >= final.nextBlock)
+        events.ssvReorganized(tail.end.number)
       tail = { state, end: head }
       events.ssvMalformed(state.malformed)
     },

@@ -15,6 +15,7 @@ import type { SsvShare } from '@dvt-relayer/crypto/ssv-shares.ts'
 import type { SsvSources } from '../config-ssv.ts'
 import type { Events } from '../events.ts'
 import { untilAborted } from '../until-aborted.ts'
+import { KeysError } from './keys-error.ts'
 import type { KeyShare } from './keystore.ts'
 import { createSsvChain, type SsvChain } from './ssv-chain.ts'
 import { createSsvFiles, type FileItem } from './ssv-files.ts'
@@ -115,18 +116,24 @@ function scopeOf(
 }
 
 /** What the chain says against an operator. */
-function wrongOperator(state: SsvChain['state'], { id, publicKey, name }: OperatorRef): BootError | undefined {
+function wrongOperator(
+  state: SsvChain['state'],
+  { id, publicKey, name }: OperatorRef,
+): BootError | KeysError | undefined {
   if (state === undefined) return undefined
   const ids = publicKey === undefined ? [] : operatorIdsOf(state, publicKey)
   if (id === undefined)
     return ids.length > 0
       ? undefined
-      : new BootError(
+      : new KeysError(
           'OPERATOR_UNKNOWN',
-          `no operator of the SSV contract has the key of ${name}: is it another operator's, or of another network? (SSV_OPERATOR_KEY_FILE, NETWORK)`,
+          `no operator of the SSV contract has the key of ${name}: is it of another network, or is the execution node still catching up? (SSV_OPERATOR_KEY_FILE, NETWORK)`,
         )
   if (!state.operators.has(id))
-    return new BootError('OPERATOR_UNKNOWN', `the SSV contract knows no operator ${id} (SSV_OPERATOR_ID, NETWORK)`)
+    return new KeysError(
+      'OPERATOR_UNKNOWN',
+      `the SSV contract knows no operator ${id}: is it of another network, or is the execution node still catching up? (SSV_OPERATOR_ID, NETWORK)`,
+    )
   if (publicKey === undefined || ids.includes(id)) return undefined
   const whose =
     ids.length === 0 ? 'no operator has the key of that file' : `that file has the key of operator ${ids.join(', ')}`

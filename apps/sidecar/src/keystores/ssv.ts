@@ -6,6 +6,7 @@ import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { openKeyShare } from '@dvt-relayer/crypto/ssv-shares.ts'
 import type { SsvConfig } from '../config-ssv.ts'
 import { createHeldShares, type HeldShare } from './held-shares.ts'
+import { KeysError } from './keys-error.ts'
 import { idOfShare, type Keystore } from './keystore.ts'
 import { startProgress } from './progress.ts'
 import type { OperatorRef } from './ssv-operator-ref.ts'
@@ -113,5 +114,5 @@ function throwProblems({ problems, shares }: SsvFindings, { operators, chain }: 
   const isFinal = problems.find((problem) => problem instanceof BootError)
   const message = problems.map((problem) => messageOf(problem)).join('; ')
   if (isFinal !== undefined) throw new BootError(isFinal.code, message, { cause: isFinal })
-  throw new Error(message, { cause: first })
+  throw new KeysError('KEYS_INCOMPLETE', message, { cause: first })
 }

@@ -7,7 +7,7 @@
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
-import { fromHex, parseHex, toHex } from '@dvt-relayer/common/hex.ts'
+import { parseHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls-blst.ts'
 import { bytesRoot, containerRoot, uint64Root } from '@dvt-relayer/crypto/ssz.ts'
 import type { TestCa } from './certificates.ts'
@@ -45,7 +45,9 @@ export interface Web3Signer extends AsyncDisposable {
   readonly signed: SignBody[]
   /** How requests for signatures by this key (any, when left out) are answered from now on. */
   behave(mode: SignerMode, publicKey?: string): void
-  /** How everything else is answered: `never` also leaves /upcheck and the list of keys without an answer. */
+  /** Refuses one type of message, as a policy would. */
+  refuse(type: SignBody['type']): void
+  /** How every request is answered, those for /upcheck and the list of keys too. */
   behaveAll(mode: 'right' | 'never' | { status: number }): void
   /** Answers bare hex instead of JSON. */
   answerText(isText: boolean): void
@@ -113,6 +115,7 @@ export async function startWeb3Signer(options: Web3SignerOptions): Promise<Web3S
   let secrets = new Map<string, Uint8Array>()
   let everything: 'right' | 'never' | { status: number } = 'right'
   let isText = false
+  let refused: string | undefined
   let authorization: string | undefined
   let open = 0
   let most = 0
@@ -135,6 +138,7 @@ export async function startWeb3Signer(options: Web3SignerOptions): Promise<Web3S
     const secret = secrets.get(key)
     if (secret === undefined) return void send(404, `Signer not found for identifier ${key}`)
     const body = JSON.parse(text) as SignBody
+    if (body.type === refused) return void send(412, 'refused')
     const root = rootOf(body)
     if (toHex(root) !== body.signingRoot) throw new BadRequest('signing root does not match the fields')
     const other = [...secrets.values()].find((candidate) => candidate !== secret)
@@ -215,6 +219,9 @@ export async function startWeb3Signer(options: Web3SignerOptions): Promise<Web3S
     behaveAll(mode) {
       everything = mode
     },
+    refuse(type) {
+      refused = type
+    },
     answerText(value) {
       isText = value
     },
@@ -238,6 +245,3 @@ export async function startWeb3Signer(options: Web3SignerOptions): Promise<Web3S
     },
   }
 }
-
-/** The public key of a secret key, as requests name it. */
-export const keyNameOf = (secretKey: Uint8Array): string => toHex(engine.publicKeyOf(fromHex(toHex(secretKey), 32)))

@@ -39,7 +39,7 @@ export interface PostedPartial {
   digest: Uint8Array
 }
 
-/** Matches posted signatures to the messages they may be of, by validator public key and kind; those of unknown validators are left out. */
+/** Matches posted signatures to the messages they may be of, by validator public key and kind, in order; those of unknown validators are left out. */
 export function matchPartials(db: Sql, shareIndex: number, posted: readonly PostedPartial[]): Promise<MatchRow[]> {
   return rows<MatchRow>(
     db,
@@ -54,7 +54,7 @@ export function matchPartials(db: Sql, shareIndex: number, posted: readonly Post
         left join partial_signatures p on p.message_id = m.id and p.share_index = ${shareIndex} and p.digest = i.digest
         left join partial_signatures good on good.message_id = m.id and good.share_index = ${shareIndex} and good.state = 'verified'
         left join key_shares k on k.validator_id = v.id and k.share_index = ${shareIndex}
-        where p.state is distinct from 'verified'`,
+        where p.state is distinct from 'verified' order by i.place`,
   )
 }
 

@@ -18,3 +18,17 @@ test('a stop lets a round that ends soon end', async () => {
   await loop[Symbol.asyncDispose]()
   expect(ended).toBe(true)
 })
+
+test('a round says when the next one comes, else it is the usual time', async () => {
+  const second = Promise.withResolvers<void>()
+  let rounds = 0
+  const round = async () => {
+    if (++rounds < 3) return 1
+    second.resolve()
+    return undefined
+  }
+  const loop = startLoop(round, { intervalMs: 60_000, onError: () => {} })
+  await second.promise
+  await loop[Symbol.asyncDispose]()
+  expect(rounds).toBe(3)
+}, 5000)

@@ -59,6 +59,8 @@ const RETENTION_MS = 30_000
 const ORACLE_SET_MS = 12_000
 const CHECK_MS = 3000
 const REGISTRY_MS = 12_000
+/** How old the numbers of vaults in the metrics get. */
+const VAULTS_MS = 60_000
 const ROTATION_MS = 12_000
 
 /** A running relayer. */
@@ -301,17 +303,20 @@ function startRetention(context: Context, ownerCopies: OwnerCopies): AsyncDispos
 function startRegistered(context: Context, vaults: Vaults): AsyncDisposable {
   const registered = createRegistered(context)
   let told: string | undefined
+  let nextCount = 0
   return startLoop(
     async (signal) => {
       try {
-        await registered.look(signal)
+        if (await registered.look(signal)) nextCount = 0
         told = undefined
       } catch (error) {
         if (signal.aborted) return
         if (told !== messageOf(error)) context.events.finalizedUnread(error)
         told = messageOf(error)
       }
+      if (performance.now() < nextCount) return
       await vaults.count()
+      nextCount = performance.now() + VAULTS_MS
     },
     {
       intervalMs: context.config.network.secondsPerSlot * 1000,

@@ -87,19 +87,21 @@ export function createRegistered({ db, chain, events }: Pick<Context, 'db' | 'ch
 
   return {
     /**
-     * Looks once: at what is new in the finalized state, which changes once an epoch, and now and then at who has left.
+     * Looks once: at what is new in the finalized state, which changes once an epoch, and now and then at who has left. Returns whether
+     * that state was a new one.
      *
      * @throws {ChainError | HttpError} when the consensus node is away or does not vouch for its finalized state: nothing is noted then
      */
-    async look(signal: AbortSignal): Promise<void> {
+    async look(signal: AbortSignal): Promise<boolean> {
       const root = await chain.registry.finalizedRoot()
-      if (root === seenRoot) return
+      if (root === seenRoot) return false
       await findNew(root, signal)
       if (refreshedAt === undefined || performance.now() - refreshedAt > REFRESH_MS) {
         await refresh(root, signal)
         refreshedAt = performance.now()
       }
       seenRoot = root
+      return true
     },
   }
 }

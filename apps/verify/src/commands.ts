@@ -6,7 +6,7 @@ import { parseHex } from '@dvt-relayer/common/hex.ts'
 import { createNobleEngine } from '@dvt-relayer/crypto/bls-noble.ts'
 import { unreadable, usage } from './errors.ts'
 import type { Claims } from './exit-message.ts'
-import { type ReadFile, readSecretKey } from './input.ts'
+import { labelOf, type ReadFile, readSecretKey } from './input.ts'
 import { type ExitNetwork, findNetwork, readNetworkFile } from './networks.ts'
 import type { Values } from './options.ts'
 import { type GivenSet, isNamedConfig } from './oracle-set.ts'
@@ -64,7 +64,7 @@ async function readGivenSet(read: ReadFile, options: Pick<Values<'verify-set'>, 
   const path = needed('config', options.config)
   if (options.cid !== undefined && parseCid(options.cid) === undefined) throw usage('--cid is no IPFS CID')
   const content = await read('config', path)
-  return { config: readConfig(text(content), path), cid: options.cid, content }
+  return { config: readConfig(text(content), labelOf(path)), cid: options.cid, content }
 }
 
 /** `verify-share`. */
@@ -75,7 +75,7 @@ async function runShare(options: Values<'verify-share'>, read: ReadFile): Promis
   const keyPath = needed('key-file', options['key-file'])
   const receipt = hexOption('receipt', options.receipt, 32)
   const given = await readGivenSet(read, options)
-  const shares = readShares(text(await read('share', path)), path, claims)
+  const shares = readShares(text(await read('share', path)), labelOf(path), claims)
   const secretKey = await readSecretKey(read, keyPath, options['password-file'])
   const engine = createNobleEngine()
   const sources = 'set' in shares ? [shares.set] : shares.items
@@ -111,7 +111,7 @@ async function runSet(options: Values<'verify-set'>, read: ReadFile): Promise<Ou
   const path = needed('set', options.set)
   const receipt = hexOption('receipt', options.receipt, 32)
   const given = await readGivenSet(read, options)
-  const set = readShareSet(text(await read('set', path)), path, claims)
+  const set = readShareSet(text(await read('set', path)), labelOf(path), claims)
   return { report: verifySet(createNobleEngine(), { network, given, claims, set, receipt }) }
 }
 
@@ -130,7 +130,9 @@ async function runShares(options: Values<'verify-exit'>, read: ReadFile, network
   const claims = readClaims(options, network)
   const given = await readGivenSet(read, options)
   const set =
-    options.set === undefined ? undefined : readShareSet(text(await read('set', options.set)), options.set, claims)
+    options.set === undefined
+      ? undefined
+      : readShareSet(text(await read('set', options.set)), labelOf(options.set), claims)
   const keyPaths = options['key-file'] ?? []
   if (set === undefined && keyPaths.length > 0) throw usage('--key-file needs --set: the ciphertexts it opens')
   if (keyPaths.length === 0 && options.share === undefined) throw usage('--key-file or --share is needed')
@@ -141,7 +143,7 @@ async function runShares(options: Values<'verify-exit'>, read: ReadFile, network
     const [, place, path] = /^(\d{1,3})=(.+)$/.exec(option) ?? []
     if (place === undefined || path === undefined || Number(place) < 1 || Number(place) > given.config.oracles.length)
       throw usage(`--share must be PLACE=FILE, with a place of 1 to ${given.config.oracles.length}`)
-    shares.push({ place: Number(place), share: readPlainShare(text(await read('share', path)), path) })
+    shares.push({ place: Number(place), share: readPlainShare(text(await read('share', path)), labelOf(path)) })
   }
   const { publicKey, validatorIndex, epoch } = claims
   const exit = set?.exit ?? {
@@ -165,7 +167,7 @@ async function runOwnerCopy(
   const [keyPath, ...more] = options['key-file'] ?? []
   if (keyPath === undefined || more.length > 0) throw usage("--owner-copy takes one --key-file, the owner's")
   const claims = readClaims(options, network)
-  const copy = readOwnerCopy(text(await read('owner-copy', path)), path, claims)
+  const copy = readOwnerCopy(text(await read('owner-copy', path)), labelOf(path), claims)
   const secretKey = await readSecretKey(read, keyPath, options['password-file'])
   return verifyOwnerCopy(createNobleEngine(), { network, claims, copy, secretKey })
 }

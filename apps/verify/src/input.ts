@@ -9,7 +9,7 @@ import { decryptWeb3Keystore } from '@dvt-relayer/crypto/web3-keystore.ts'
 import { unreadable, usage } from './errors.ts'
 import { MAX_FILE_BYTES } from './read.ts'
 
-/** Reads the file that an option names; `-` is standard input, which can be read once. */
+/** Reads the file that an option names; `-` is standard input. */
 export type ReadFile = (option: string, path: string) => Promise<Uint8Array>
 
 async function readStream(stream: AsyncIterable<Uint8Array>, option: string): Promise<Uint8Array> {
@@ -23,15 +23,13 @@ async function readStream(stream: AsyncIterable<Uint8Array>, option: string): Pr
   return Buffer.concat(chunks)
 }
 
+/** How errors call a file. */
+export const labelOf = (path: string): string => (path === '-' ? 'standard input' : path)
+
 /** A reader of files. */
 export function createReadFile(stdin: AsyncIterable<Uint8Array>): ReadFile {
-  let stdinOf: string | undefined
   return async (option, path) => {
-    if (path === '-') {
-      if (stdinOf !== undefined) throw usage(`--${stdinOf} and --${option} cannot both be standard input`)
-      stdinOf = option
-      return await readStream(stdin, option)
-    }
+    if (path === '-') return await readStream(stdin, option)
     try {
       if (statSync(path).size > MAX_FILE_BYTES)
         throw unreadable(`--${option}: ${path} is too large to be what it should`)
@@ -58,7 +56,7 @@ export async function readSecretKey(
   } catch {
     // No key of the curve: said below, as for every other text.
   }
-  throw unreadable(`--key-file: ${path} must hold a secp256k1 key, 32 bytes of hex, or a Web3 keystore`)
+  throw unreadable(`--key-file: ${labelOf(path)} must hold a secp256k1 key, 32 bytes of hex, or a Web3 keystore`)
 }
 
 async function openKeystore(
@@ -67,11 +65,11 @@ async function openKeystore(
   passwordPath: string | undefined,
   read: ReadFile,
 ): Promise<Uint8Array> {
-  if (passwordPath === undefined) throw usage(`--key-file: ${path} is a keystore: give --password-file`)
+  if (passwordPath === undefined) throw usage(`--key-file: ${labelOf(path)} is a keystore: give --password-file`)
   try {
     return await decryptWeb3Keystore(text, await read('password-file', passwordPath))
   } catch (error) {
-    if (error instanceof KeystoreError) throw unreadable(`--key-file: ${path}: ${error.message}`)
+    if (error instanceof KeystoreError) throw unreadable(`--key-file: ${labelOf(path)}: ${error.message}`)
     throw error
   }
 }

@@ -117,8 +117,16 @@ export type Values<C extends Command> = {
 
 /** The options of a command line. @throws {InputError} usage, for unknown options and for texts that are no option */
 export function parseOptions<C extends Command>(command: C, args: readonly string[]): Values<C> {
+  const values = parseValues(command, args)
+  const isStdin = (value: string | boolean | undefined) => typeof value === 'string' && /^(\d+=)?-$/.test(value)
+  if (Object.values(values).flat().filter(isStdin).length > 1) throw usage('only one file can be standard input')
+  return values as Values<C>
+}
+
+function parseValues(command: Command, args: readonly string[]) {
+  const options: Readonly<Record<string, Option>> = OPTIONS[command]
   try {
-    return parseArgs({ args: [...args], options: OPTIONS[command], allowPositionals: false }).values as Values<C>
+    return parseArgs({ args: [...args], options, allowPositionals: false }).values
   } catch (error) {
     // Node's message says what is wrong with an option, but repeats a stray text, which may be a secret.
     const { code, message } = error as { code?: string; message: string }

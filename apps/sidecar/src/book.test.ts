@@ -26,6 +26,29 @@ function item(publicKey: string, validatorIndex: number, more: Partial<Listed> =
 const indexesOf = (entries: readonly Entry[]) => entries.map(({ wanted }) => wanted?.validatorIndex)
 
 describe('book', () => {
+  it('takes other key shares over: it keeps what it knows of those that stay', () => {
+    const [a, b] = [share(A), share(B)]
+    const book = createBook([a, b], POLL_MS)
+    book.applyList([item(A, 7), item(B, 8)])
+    const [first, second] = book.due(0)
+    if (first === undefined || second === undefined) throw new Error('nothing is due')
+    first.postedAt = 100
+    const inHand = second.wanted
+    const again = share(B)
+    book.setKeyShares([share(B, 5), a, again])
+    // What was split anew is another key share, and who has the old one in hand sees that nothing is wanted of it.
+    expect(book.due(0)).toEqual([])
+    expect([second.wanted === inHand, second.isListed]).toEqual([false, false])
+    expect(book.due(100 + POLL_MS)).toEqual([first])
+    expect(book.find(a)).toBe(first)
+    book.applyList([item(A, 7), item(B, 8)])
+    expect(book.due(0).map(({ keyShare }) => keyShare.shareIndex)).toEqual([5, 2])
+    expect(book.find(again)?.keyShare).toBe(again)
+    book.setKeyShares([])
+    book.applyList([item(A, 9)])
+    expect([book.due(1e9), book.openCount(), book.nextDueAt()]).toEqual([[], 0, Number.POSITIVE_INFINITY])
+  })
+
   it('owes what is listed, held, and not ready', () => {
     const book = createBook([share(A)], POLL_MS)
     expect(book.nextDueAt()).toBe(Number.POSITIVE_INFINITY)

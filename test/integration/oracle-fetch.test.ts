@@ -4,11 +4,13 @@ import { createRelayerClient } from '@dvt-relayer/api/client.ts'
 import { type ExitShareItem, OracleSharesResponse } from '@dvt-relayer/api/schemas.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { silentLogger } from '@dvt-relayer/common/logger.ts'
-import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
+import { addressOfPublicKey, checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { exitSigningRoot } from '@dvt-relayer/crypto/messages.ts'
 import { shareReceipt } from '@dvt-relayer/crypto/share-receipt.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
+import { completeRotations } from '@dvt-relayer/db/queries/rotations.ts'
 import { secp256k1 } from '@noble/curves/secp256k1.js'
+import { sql } from 'drizzle-orm'
 import pg from 'pg'
 import { Compile } from 'typebox/compile'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -17,6 +19,7 @@ import { readConfig } from '../../apps/relayer/src/config.ts'
 import { startCryptoPool } from '../../apps/relayer/src/crypto-pool.ts'
 import { createEvents } from '../../apps/relayer/src/events.ts'
 import type { Relayer } from '../../apps/relayer/src/relayer.ts'
+import { createOracleFetch, showRenewed } from '../../apps/relayer/src/services/oracle-fetch.ts'
 import { createOracleSets } from '../../apps/relayer/src/services/oracle-sets.ts'
 import { createRegistered } from '../../apps/relayer/src/services/registered.ts'
 import { makeOracles, type TestOracle } from '../support/chain/oracles.ts'
@@ -25,7 +28,7 @@ import { expectRefusal } from '../support/mutations.ts'
 import { getExits, postValidators, sidecarRound, untilShares } from '../support/nodes.ts'
 import { ask, eventually, hex, startWorld, type World } from '../support/world.ts'
 import { addressOf, askShares, canExit, fetchShares, openShare, pathOf, walkShares } from './oracle-fetch-support.ts'
-import { credentials } from './registered-support.ts'
+import { credentials, openStore } from './registered-support.ts'
 
 const VAULT = new Uint8Array(20).fill(0x55)
 let world: World
@@ -408,6 +411,45 @@ describe('the typed client', () => {
     await expect(api.getOracleShares(`0x${'11'.repeat(48)}`, signal)).rejects.toMatchObject({
       code: 'RELAYER_ANSWER_INVALID',
     })
+  })
+})
+
+describe('shares that a rotation has put on chain', () => {
+  it('are told to their members also when their set was replaced before that was final', async () => {
+    const { db, adopt, addValidator, addExit, query: run, noted } = await openStore(world)
+    const vault = Buffer.alloc(20, 0x66)
+    // The store numbers share sets by itself.
+    await run(sql`select setval('message_revision', 1000)`)
+    const [{ id, hex: key }, { id: later }] = [await addValidator(), await addValidator()]
+    const b = await adopt('b', 1)
+    const exit = await addExit(id, 1, [b])
+    await run(
+      sql`update validators set registered_at = now(), beacon_index = 1, beacon_vault = ${vault} where id = ${id}`,
+    )
+    await run(sql`with r as (insert into rotations (vault, oracle_set_id, nonce, state, ipfs_hash)
+                  values (${vault}, ${b}, 0, 'open', 'b') returning id)
+      insert into rotation_messages (rotation_id, place, message_id) select id, 0, ${exit} from r`)
+    const c = await adopt('c', 2)
+    await addExit(later, 2, [c])
+    const fetch = createOracleFetch({ db })
+    const request = { oracle: addressOfPublicKey(Buffer.alloc(65)), vault: undefined, publicKey: undefined, limit: 10 }
+    const forever = new AbortController().signal
+    const first = await fetch.fetch({ ...request, after: undefined }, 0, forever)
+    expect(first.items).toMatchObject([{ oracle_set: { cid: 'c' } }])
+    const settle = (ipfsHashes: readonly string[]) =>
+      db.transaction(async (tx) => {
+        const done = await completeRotations(tx, { vault, from: 0, to: 1, ipfsHashes })
+        await showRenewed(tx, vault)
+        return done
+      })
+    expect(await settle(['other'])).toBe(0)
+    expect((await fetch.fetch({ ...request, after: first.cursor }, 0, forever)).items).toEqual([])
+    expect(await settle(['b'])).toBe(1)
+    expect(await noted(id)).toMatchObject({ set: b })
+    const second = await fetch.fetch({ ...request, after: first.cursor }, 0, forever)
+    expect(second.items).toMatchObject([{ public_key: key, oracle_set: { cid: 'b' }, is_outdated: true }])
+    expect(await settle(['b'])).toBe(0)
+    expect((await fetch.fetch({ ...request, after: second.cursor }, 0, forever)).items).toEqual([])
   })
 })
 

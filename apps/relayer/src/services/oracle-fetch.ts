@@ -17,6 +17,7 @@ import {
   findExitShares,
   findExitsToShowAgain,
   findOracleSetsAfter,
+  findRenewedToShowAgain,
   findShareSet,
   restampOracleShares,
   takeNonce,
@@ -169,9 +170,17 @@ export type OracleFetch = ReturnType<typeof createOracleFetch>
  * those whose vault became known. To be called in the transaction that records registrations, after its last change of them.
  */
 export async function showAgain(tx: Sql, validatorIds: readonly number[]): Promise<void> {
-  if (validatorIds.length === 0) return
-  const exits = await lockMessages(tx, await findExitsToShowAgain(tx, validatorIds))
-  if (exits.length === 0) return
+  if (validatorIds.length > 0) await restamp(tx, await findExitsToShowAgain(tx, validatorIds))
+}
+
+/** The same for validators that a rotation of this vault has renewed; in the transaction that ends it, after its last change. */
+export async function showRenewed(tx: Sql, vault: Uint8Array): Promise<void> {
+  await restamp(tx, await findRenewedToShowAgain(tx, vault))
+}
+
+async function restamp(tx: Sql, messageIds: readonly number[]): Promise<void> {
+  if (messageIds.length === 0) return
+  const exits = await lockMessages(tx, messageIds)
   await announceMessages(tx, exits)
   await restampOracleShares(tx, exits)
 }

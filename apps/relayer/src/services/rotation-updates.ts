@@ -15,6 +15,7 @@ import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { Context } from '../context.ts'
 import { ApiError } from '../errors.ts'
+import { showRenewed } from './oracle-fetch.ts'
 
 /** A vault as the chain has it. */
 export interface VaultView {
@@ -85,6 +86,7 @@ export function createRotationUpdates({
         const done = await completeRotations(tx, { vault, from: noted?.nonce ?? 0, to: view.finalNonce, ipfsHashes })
         const overtaken = await voidOvertaken(tx, vault, view.finalNonce)
         await storeCheckpoint(tx, checkpointOf(vault), { nonce: view.finalNonce, block_number: view.sinceBlock })
+        if (done > 0) await showRenewed(tx, vault)
         return { done, overtaken }
       })
       if (ended.done > 0) events.rotationEnded('done', vault, ended.done, 'the update is final')

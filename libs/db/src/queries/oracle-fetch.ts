@@ -149,6 +149,20 @@ export async function findExitsToShowAgain(tx: Sql, validatorIds: readonly numbe
   return found.map(({ id }) => id)
 }
 
+/**
+ * The exits of the rotations of a vault that this transaction has ended, where their oracle set is not the current one any more: between
+ * that set's end and now their shares were handed out to nobody.
+ */
+export async function findRenewedToShowAgain(tx: Sql, vault: Uint8Array): Promise<number[]> {
+  const found = await rows<{ id: number }>(
+    tx,
+    sql`select distinct i.message_id as id
+        from rotations r join rotation_messages i on i.rotation_id = r.id join oracle_sets o on o.id = r.oracle_set_id
+        where r.vault = ${bytesParam(vault)} and r.state = 'done' and r.ended_at = now() and not o.is_current order by id`,
+  )
+  return found.map(({ id }) => id)
+}
+
 /** Gives all share sets of messages just announced the new revision. */
 export async function restampOracleShares(tx: Sql, messageIds: readonly number[]): Promise<void> {
   await tx.execute(sql`

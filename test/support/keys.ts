@@ -9,14 +9,15 @@ const GROUP_ORDER = 0x73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00
 const scalar = () => (BigInt(`0x${randomBytes(48).toString('hex')}`) % (GROUP_ORDER - 1n)) + 1n
 const bytesOf = (value: bigint) => new Uint8Array(Buffer.from(value.toString(16).padStart(64, '0'), 'hex'))
 
-/** Makes `count` validators. `indexes` are the share indexes, 1 … nodes unless given. */
+/** Makes `count` validators. `indexes` are the share indexes, 1 … nodes unless given; `secretKey` is split instead of fresh ones. */
 export function createTestKeys(
   count: number,
-  options: { nodes: number; threshold: number; indexes?: readonly bigint[] },
+  options: { nodes: number; threshold: number; indexes?: readonly bigint[]; secretKey?: Uint8Array | undefined },
 ): KeyedValidator[] {
   const indexes = options.indexes ?? Array.from({ length: options.nodes }, (_, place) => BigInt(place + 1))
   return Array.from({ length: count }, () => {
     const coefficients = Array.from({ length: options.threshold }, scalar)
+    if (options.secretKey !== undefined) coefficients[0] = BigInt(`0x${Buffer.from(options.secretKey).toString('hex')}`)
     const at = (x: bigint) => coefficients.reduceRight((sum, coefficient) => (sum * x + coefficient) % GROUP_ORDER, 0n)
     const key = (x: bigint) => {
       const secretKey = bytesOf(at(x))

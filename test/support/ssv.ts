@@ -117,10 +117,10 @@ export interface MadeSsvValidator extends KeyedValidator {
 export function makeSsvValidators(
   count: number,
   operators: readonly MadeOperator[],
-  { owner, firstNonce = 0 }: { owner: string; firstNonce?: number },
+  { owner, firstNonce = 0, secretKey }: { owner: string; firstNonce?: number; secretKey?: Uint8Array | undefined },
 ): MadeSsvValidator[] {
   const indexes = operators.map(({ id }) => BigInt(id))
-  const options = { nodes: operators.length, threshold: ssvThreshold(operators.length), indexes }
+  const options = { nodes: operators.length, threshold: ssvThreshold(operators.length), indexes, secretKey }
   return createTestKeys(count, options).map((validator, place) => {
     const ownerNonce = firstNonce + place
     const text = `${getAddress(owner)}:${ownerNonce}`

@@ -128,20 +128,23 @@ export function createSsvFiles({ sources, operators, engine, events }: SsvFilesO
       const next = new Map<string, Known>()
       const problems: BootError[] = []
       for (const path of sources.keysharesFiles) {
+        const keep = (file: string, error?: unknown) => {
+          if (error !== undefined) problems.push(asBootError(error))
+          const before = known.get(file)
+          if (before !== undefined) next.set(file, before)
+        }
         try {
           listed.set(path, await filesOf(path))
         } catch (error) {
           problems.push(asBootError(error))
+          for (const file of listed.get(path) ?? []) keep(file)
+          continue
         }
-        for (const file of listed.get(path) ?? []) {
-          try {
-            next.set(file, await refresh(file))
-          } catch (error) {
-            problems.push(asBootError(error))
-            const before = known.get(file)
-            if (before !== undefined) next.set(file, before)
-          }
-        }
+        for (const file of listed.get(path) ?? [])
+          await refresh(file).then(
+            (found) => next.set(file, found),
+            (error) => keep(file, error),
+          )
       }
       known = next
       const items = Array.from(next, ([file, { items }]) => items.map((item) => ({ file, item }))).flat()

@@ -50,6 +50,8 @@ export interface RotationOracle extends TestOracle, HttpStandIn {
   block: number
   /** `exitSignaturesNonces(vault)`, which it would read from the chain. */
   nonce: number
+  /** Called when it is asked for its approval, before it answers. */
+  onApproval: (() => void) | undefined
   /** Every request for its approval. */
   readonly asked: ApprovalBody[]
 }
@@ -75,6 +77,7 @@ export async function startRotationOracle(network: { chainId: number; keeper: Ui
 
   async function approve(body: ApprovalBody): Promise<StandInAnswer> {
     asked.push(body)
+    oracle.onApproval?.()
     if (oracle.manner === 'refusing') return { status: 400, body: { message: 'no' } }
     const deadline = oracle.manner === 'other_deadline' ? body.deadline + 1 : body.deadline
     const ipfsHash = oracle.manner === 'other_hash' ? hashOf({ ...body, public_keys: [] }) : hashOf(body)
@@ -109,6 +112,7 @@ export async function startRotationOracle(network: { chainId: number; keeper: Ui
     block: 0,
     nonce: 0,
     asked,
+    onApproval: undefined,
     manner: 'honest' as Manner,
   })
   Object.defineProperty(oracle, 'manner', {

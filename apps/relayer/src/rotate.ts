@@ -13,11 +13,13 @@ import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { checksumAddress, parseAddress } from '@dvt-relayer/crypto/address.ts'
 import { DatabaseError } from '@dvt-relayer/db/errors.ts'
 import { claimFinishable } from '@dvt-relayer/db/queries/partial-signatures.ts'
+import { hasClaimedExits } from '@dvt-relayer/db/queries/rotations.ts'
 import { createChain } from './chain.ts'
 import { type RelayerConfig, readConfig } from './config.ts'
 import { startCryptoPool } from './crypto-pool.ts'
 import { createEvents } from './events.ts'
 import { openDatabase } from './relayer.ts'
+import { ROTATION_REQUESTER } from './services/assign.ts'
 import { createOracleSets } from './services/oracle-sets.ts'
 import { createOracleShares, type OracleShares } from './services/oracle-shares.ts'
 import { createRotation, type Rotation } from './services/rotation.ts'
@@ -124,11 +126,11 @@ async function open(
   }
 }
 
-/** Finishes what can be finished here; returns whether there was anything. */
+/** Finishes what can be finished here; returns whether there was anything, or another process is at it. */
 async function split(db: Parameters<typeof claimFinishable>[0], oracleShares: OracleShares): Promise<boolean> {
   for (let round = 0; ; round++) {
     const ids = await claimFinishable(db, null, SPLIT_AT_ONCE)
-    if (ids.length === 0) return round > 0
+    if (ids.length === 0) return round > 0 || (await hasClaimedExits(db, ROTATION_REQUESTER))
     await oracleShares.finish(ids)
   }
 }
@@ -147,8 +149,8 @@ async function carryOn(
     if (signal.aborted) return step
     if (step.step === 'collecting') {
       // What another process has begun and left can be claimed after a while.
-      const isLeft = step.toSplit > 0 && performance.now() - started < SPLIT_MS
-      if (!(await finish()) && !isLeft) return step
+      const isWorth = (await finish()) || step.toSplit > 0
+      if (!isWorth || performance.now() - started > SPLIT_MS) return step
     } else if ((step.step === 'unapproved' || step.step === 'refused') && attempt++ < ATTEMPTS) {
       console.error(`${describeStep(step)}; asking again`)
     } else return step

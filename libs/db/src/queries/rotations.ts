@@ -201,6 +201,15 @@ export async function voidOvertaken(tx: Sql, vault: Uint8Array, nonce: number): 
   return rowCount ?? 0
 }
 
+/** Whether a worker has claimed exits that this requester wants; one that was killed has its claim for a while. */
+export async function hasClaimedExits(db: Sql, requester: string): Promise<boolean> {
+  const claimed = await rows(
+    db,
+    sql`select 1 from messages where kind = 'exit' and state in ('collecting', 'ready') and requester = ${requester} and queued_at is not null limit 1`,
+  )
+  return claimed.length > 0
+}
+
 /** Age of the oldest open rotation in seconds, 0 where there is none. */
 export async function findOldestOpen(db: Sql): Promise<number> {
   const [row] = await rows<{ age: number }>(

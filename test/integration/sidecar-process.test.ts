@@ -17,7 +17,7 @@ const OBOL_KEYSTORES_DIR = first(nodes).keystoresDir
 
 describe('sidecar process', () => {
   it('prints every wrong setting and ends with 1', async () => {
-    await using sidecar = startProcess('sidecar', { NETWORK: 'nowhere', CLUSTER_TYPE: 'ssv' })
+    await using sidecar = startProcess('sidecar', { NETWORK: 'nowhere', CLUSTER_TYPE: 'other' })
     expect(await sidecar.ended).toBe(1)
     for (const name of ['NETWORK', 'RELAYER_ENDPOINT', 'CLUSTER_TYPE']) expect(sidecar.output()).toContain(`- ${name} `)
     expect(sidecar.output()).not.toContain('    at ')

@@ -124,7 +124,14 @@ export interface SsvSources {
   readonly proofsFiles: readonly string[]
   /** Undefined: the chain is not asked. */
   readonly chain:
-    | { endpoints: readonly URL[]; timeoutMs: number; retryTimeoutMs: number; stateFile: string }
+    | {
+        endpoints: readonly URL[]
+        timeoutMs: number
+        retryTimeoutMs: number
+        stateFile: string
+        /** The state file is read and never written. */
+        isReadOnly?: boolean
+      }
     | undefined
 }
 

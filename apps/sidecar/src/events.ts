@@ -8,6 +8,7 @@ import type { HttpOutcome } from '@dvt-relayer/common/http-client.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createMetrics } from '@dvt-relayer/common/metrics.ts'
 import type { ClusterLock } from '@dvt-relayer/crypto/cluster-lock.ts'
+import type { Finding } from './findings.ts'
 import type { KeyShare } from './keystores/keystore.ts'
 import type { ListName } from './lists.ts'
 import {
@@ -154,6 +155,12 @@ export function createEvents(logger: Logger) {
       metrics.set('dvt_sidecar_keys', keys)
       logger.info({ keys, nodes, seconds: Math.round(seconds * 10) / 10 }, 'keys loaded')
     },
+    /** One of the findings at start, as `doctor` has them too. */
+    found: ({ check, status, message, details }: Finding) =>
+      logger[status === 'good' ? 'info' : 'warn'](
+        { check, finding: message, ...(details.length === 0 ? {} : { details }) },
+        'found at start',
+      ),
     started: (network: Network['name'], relayer: string, url: string | undefined) =>
       logger.info({ network, relayer, ...(url === undefined ? {} : { url }) }, 'sidecar started'),
     stopping: () => logger.info('sidecar stopping'),

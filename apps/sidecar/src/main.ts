@@ -1,25 +1,17 @@
 /** The process: environment in, signals in, exit code out. */
 
-import { BootError } from '@dvt-relayer/common/errors.ts'
-import { scrub } from '@dvt-relayer/common/logger.ts'
-import { readConfig } from './config.ts'
-import { startSidecar } from './sidecar.ts'
+import { runCommand } from './commands.ts'
 
 /** A stop that takes longer is cut off. */
 const STOP_MS = 10_000
+/** Nothing is held any more; a connection that idles must not keep the process. */
+const IDLE_MS = 1000
 const stop = new AbortController()
-const stopped = new Promise((resolve) => stop.signal.addEventListener('abort', resolve))
-for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop.abort())
+for (const signal of ['SIGTERM', 'SIGINT'] as const)
+  process.on(signal, () => {
+    stop.abort()
+    setTimeout(() => process.exit(), STOP_MS).unref()
+  })
 
-try {
-  const { config, warnings } = readConfig(process.env)
-  await using _sidecar = await startSidecar(config, { warnings, signal: stop.signal })
-  await stopped
-  setTimeout(() => process.exit(), STOP_MS).unref()
-} catch (error) {
-  if (!stop.signal.aborted) {
-    const text = error instanceof BootError ? error.message : error instanceof Error ? error.stack : String(error)
-    process.stderr.write(`${scrub(text ?? '')}\n`)
-    process.exitCode = 1
-  }
-}
+process.exitCode = await runCommand(process.argv.slice(2), process.env, stop.signal)
+setTimeout(() => process.exit(), IDLE_MS).unref()

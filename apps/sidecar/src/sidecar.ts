@@ -5,24 +5,22 @@ import { createConsensusClient } from '@dvt-relayer/chain/consensus.ts'
 import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
 import { createLogger, type Logger } from '@dvt-relayer/common/logger.ts'
-import { createBlstEngine } from '@dvt-relayer/crypto/bls-blst.ts'
 import { createBook } from './book.ts'
 import type { SidecarConfig } from './config.ts'
 import type { Context } from './context.ts'
 import { createDepositPolicy } from './deposit-policy.ts'
 import { createEvents, type Events } from './events.ts'
+import { credentialsFinding, keysFinding } from './findings.ts'
 import { startFollowing } from './follow-lists.ts'
 import { createHealth, type Health } from './health.ts'
 import { startHttp } from './http.ts'
 import { createJournal } from './journal.ts'
-import type { KeyShare, Keystore } from './keystores/keystore.ts'
-import { openObolKeystore } from './keystores/obol.ts'
-import { openRemoteSigner } from './keystores/remote-signer.ts'
-import { openSsvKeystore } from './keystores/ssv.ts'
+import type { KeyShare } from './keystores/keystore.ts'
 import { createListStates } from './list-states.ts'
 import type { ListName } from './lists.ts'
 import { CHECKS, type Check } from './metrics.ts'
 import { checkRelayerNetwork } from './network-check.ts'
+import { openKeystore } from './open-keystore.ts'
 import { createPolicy } from './policy.ts'
 import { createRelayer } from './relayer.ts'
 import { startSigning } from './sign-loop.ts'
@@ -124,6 +122,7 @@ async function compose(
   }
   lifetime.use('following', startFollowing(context, signing.wake))
   lifetime.push('new work', events.stopping)
+  for (const found of [keysFinding(config, keystore.keyShares, []), credentialsFinding(config)]) events.found(found)
   events.started(config.network.name, config.relayer.endpoint.host, http?.url)
   return {
     url: http?.url,
@@ -165,7 +164,12 @@ async function openKeys(
   const failed = new AbortController()
   const signal = AbortSignal.any([parts.signal, failed.signal])
   const tasks = [
-    openKeystore(config, { ...parts, signal }),
+    openKeystore(config, {
+      events: parts.events,
+      signal,
+      onSignerChange: (problem) => health.report('signer', problem),
+      onSignerBack: parts.onSignerBack,
+    }),
     refuseOtherNetwork({ config, relayer, health }, signal),
     consensus && checkConsensus(consensus.watched, health, signal),
   ] as const
@@ -178,55 +182,6 @@ async function openKeys(
     await Promise.allSettled(tasks)
     throw error
   }
-}
-
-/**
- * Opens the keys where they are: keystores of Obol nodes, remote signers, or SSV operators.
- *
- * @returns `problem`: why keys may be missing that a later look will find
- */
-async function openKeystore(
-  { obol: { nodes, lockHashes }, ssv, network, remoteSigner }: SidecarConfig,
-  {
-    events,
-    health,
-    signal,
-    onSignerBack,
-  }: { events: Events; health: Health; signal: AbortSignal; onSignerBack(): void },
-): Promise<{ keystore: Keystore; problem?: string }> {
-  const common = { lockHashes, network, engine: createBlstEngine(), events, signal }
-  if (remoteSigner !== undefined) {
-    const onChange = (problem: string | undefined) => health.report('signer', problem)
-    return lookFirst(
-      openRemoteSigner({ ...common, ssv, signer: remoteSigner, onChange, onBack: onSignerBack }),
-      events,
-      signal,
-    )
-  }
-  if (ssv !== undefined) return lookFirst(await openSsvKeystore({ ...common, ssv }), events, signal)
-  return { keystore: await openObolKeystore({ ...common, nodes }) }
-}
-
-/** The first look for key shares: an execution node or remote signer that is away does not stop the boot. @throws {BootError} */
-async function lookFirst(
-  keystore: Keystore,
-  events: Events,
-  signal: AbortSignal,
-): Promise<{ keystore: Keystore; problem?: string }> {
-  const start = performance.now()
-  let problem: string | undefined
-  try {
-    await keystore.reload(signal)
-  } catch (error) {
-    if (error instanceof BootError || signal.aborted) {
-      await keystore[Symbol.asyncDispose]()
-      throw error
-    }
-    problem = messageOf(error)
-  }
-  const nodes = new Set(keystore.keyShares.map(({ shareIndex }) => shareIndex)).size
-  events.keysLoaded(keystore.keyShares.length, nodes, (performance.now() - start) / 1000)
-  return { keystore, ...(problem === undefined ? {} : { problem }) }
 }
 
 /** A relayer of another network is refused at boot; one that is away is asked again later. */

@@ -58,7 +58,7 @@ export function createSsvSource({ sources, operators, network, engine, events }:
     createSsvChain({
       execution,
       scope,
-      file: createSsvStateFile({ path: sources.chain.stateFile, scope }, events),
+      file: createSsvStateFile({ path: sources.chain.stateFile, scope, isReadOnly: sources.chain.isReadOnly }, events),
       engine,
       events,
     })

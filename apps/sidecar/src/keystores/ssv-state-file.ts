@@ -10,7 +10,7 @@ import type { Events } from '../events.ts'
 
 /** Creates the checkpoint of one scope. A file that cannot be used costs a longer start and nothing else. */
 export function createSsvStateFile(
-  { path, scope }: { path: string; scope: SsvScope },
+  { path, scope, isReadOnly = false }: { path: string; scope: SsvScope; isReadOnly?: boolean | undefined },
   events: Pick<Events, 'ssvStateUseless' | 'ssvStateUnwritable'>,
 ) {
   let saved: SsvState | undefined
@@ -29,7 +29,7 @@ export function createSsvStateFile(
     },
     /** Replaces the file as a whole, on disk before it returns. A disk that does not take it is told once. */
     async save(state: SsvState): Promise<void> {
-      if (state === saved) return
+      if (state === saved || isReadOnly) return
       try {
         await replaceFile(path, ssvStateToJson(scope, state))
         saved = state

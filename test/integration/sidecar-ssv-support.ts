@@ -15,14 +15,18 @@ export const LIVE = ['cluster-4-gaps', 'cluster-7', 'cluster-4-readded', 'cluste
 /** Between two looks for keys. */
 const RELOAD_MS = 40
 
-/** An execution node of hoodi with the fixture's logs, or others. */
-export async function startSsvNode(
-  logs: StandInLog[] = [...ssvLogs('operator-added.json'), ...ssvLogs('validator-added.json')],
-) {
-  const node = await startRpc({ chainId: networks.hoodi.chainId, head: HEAD, logs })
+/** An execution node with the fixture's logs, or others. */
+export async function startSsvNode({ chainId = networks.hoodi.chainId, logs = FIXTURE_LOGS }: SsvNodeOptions = {}) {
+  const node = await startRpc({ chainId, head: HEAD, logs: [...logs] })
   node.finalized = HEAD - 64
   return node
 }
+interface SsvNodeOptions {
+  /** Hoodi's unless given. */
+  chainId?: number
+  logs?: readonly StandInLog[]
+}
+const FIXTURE_LOGS = [...ssvLogs('operator-added.json'), ...ssvLogs('validator-added.json')]
 
 /** The config of an SSV sidecar, faster. */
 export function ssvConfig(url: string, environment: Record<string, string | undefined>): SidecarConfig {

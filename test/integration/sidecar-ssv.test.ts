@@ -189,7 +189,7 @@ describe('key shares from the chain', () => {
     if (a === undefined || b === undefined || c === undefined) throw new Error('no validator')
     const added = operators.map((operator, place) => operatorAddedLog(operator, 2_000, place))
     await using relayer = await startStandInRelayer({ generation: 'ours' })
-    await using node = await startSsvNode([...added, validatorAddedLog(a, 3_000, 0)])
+    await using node = await startSsvNode({ logs: [...added, validatorAddedLog(a, 3_000, 0)] })
     const keyFile = path('key')
     await writeFile(keyFile, own.keyFile)
     const environment = { SSV_OPERATOR_KEY_FILE: keyFile, EXECUTION_ENDPOINT: node.url, SSV_STATE_FILE: path() }
@@ -250,12 +250,14 @@ describe('key shares from the chain', () => {
     const other = own.encrypt(good.secretKey)
     swapped.sharesData.set(other, at)
     const added = operators.map((operator, place) => operatorAddedLog(operator, 2_000, place))
-    await using node = await startSsvNode([
-      ...added,
-      validatorAddedLog(good, 3_000, 0),
-      validatorAddedLog(noise, 3_000, 1),
-      validatorAddedLog(swapped, 3_001, 0),
-    ])
+    await using node = await startSsvNode({
+      logs: [
+        ...added,
+        validatorAddedLog(good, 3_000, 0),
+        validatorAddedLog(noise, 3_000, 1),
+        validatorAddedLog(swapped, 3_001, 0),
+      ],
+    })
     await using relayer = await startStandInRelayer({ generation: 'existing' })
     const keyFile = path('key')
     await writeFile(keyFile, own.keyFile)

@@ -20,6 +20,8 @@ const CLOCK_MS = 5000
 const MAX_LIST_BYTES = 64 * 1024 * 1024
 /** A head that is older is one of a node that has stopped. */
 const OLD_HEAD_MS = 60_000
+/** Slots without a block happen; so many do not. */
+const MOST_BEHIND = 32
 const MONTH_MS = 30 * 86_400_000
 
 const infoCheck = Compile(Info)
@@ -68,14 +70,14 @@ export async function examineRelayer(config: SidecarConfig, signal: AbortSignal)
     ]
     return finding('relayer', 'warning', message, { details, facts })
   } catch (error) {
-    return problem(relayerProblem(error, host))
+    return problem(relayerProblem(error))
   }
 }
 
-function relayerProblem(error: unknown, host: string): string {
+function relayerProblem(error: unknown): string {
   const status = error instanceof HttpError ? error.status : undefined
   if (status === 401 || status === 403)
-    return `${messageOf(error)}: the token in RELAYER_ENDPOINT (https://name:token@${host}) is missing, unknown to the relayer, or not one of a sidecar`
+    return `${messageOf(error)}: the token in RELAYER_ENDPOINT is missing, unknown to the relayer, or not one of a sidecar`
   return `${messageOf(error)}: is the relayer running, and RELAYER_ENDPOINT right?`
 }
 
@@ -113,6 +115,8 @@ interface EndpointLook {
   readonly host: string
   readonly words: string
   readonly problem?: string
+  /** It serves, and yet. */
+  readonly doubt?: string
   readonly facts?: Readonly<Record<string, string | number | boolean | null>>
 }
 
@@ -124,7 +128,8 @@ function endpointsFinding(check: Finding['check'], looks: readonly EndpointLook[
   }
   if (bad.length === looks.length) return finding(check, 'problem', bad.join('; '), { facts })
   const message = looks.flatMap(({ words, problem }) => (problem === undefined ? [words] : [])).join('; ')
-  return finding(check, bad.length > 0 ? 'warning' : 'good', message, { details: bad, facts })
+  const details = [...bad, ...looks.flatMap(({ doubt }) => doubt ?? [])]
+  return finding(check, details.length > 0 ? 'warning' : 'good', message, { details, facts })
 }
 
 /** The consensus nodes: on our chain, in step with the clock? */
@@ -155,7 +160,11 @@ export async function examineConsensus({ consensus, network }: SidecarConfig): P
           facts,
           problem: `the consensus node at ${host} is still catching up: ${distance} slots behind`,
         }
-      return { host, words: `${host} is on ${network.name}, at slot ${slot}`, facts }
+      const words = `${host} is on ${network.name}, at slot ${slot}`
+      const behind = facts.slots_behind_clock
+      if (behind >= -1 && behind <= MOST_BEHIND) return { host, words, facts }
+      const doubt = `the head of the consensus node at ${host} is ${Math.abs(behind)} slots ${behind < 0 ? 'ahead of' : 'behind'} this machine's clock: the clock is wrong, or the node stands still`
+      return { host, words, facts, doubt }
     } catch (error) {
       return { host, words: '', problem: `${messageOf(error)} (CONSENSUS_ENDPOINT)` }
     }

@@ -1,6 +1,6 @@
 /** `npm run relayer -- rotate` as a process: what a dry run says and leaves alone, the calldata, sending, and who is in the way. */
 
-import { toHex } from '@dvt-relayer/common/hex.ts'
+import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { tryLock } from '@dvt-relayer/db/try-lock.ts'
@@ -8,6 +8,7 @@ import { sql } from 'drizzle-orm'
 import type { Hex } from 'viem'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rotate as rotateHere } from '../../apps/relayer/src/rotate.ts'
+import { rotationLock } from '../../apps/relayer/src/services/rotation.ts'
 import { skipWithoutAnvil } from '../support/chain/anvil.ts'
 import { createTestKeys } from '../support/keys.ts'
 import { makeManagerWallet } from '../support/manager-wallet.ts'
@@ -129,10 +130,11 @@ describe.skipIf(skipWithoutAnvil)('the command rotate', () => {
 
   it('says who is in the way, and what is missing', async () => {
     await using db = await connectDatabase({ url: world.databaseUrl, logger: silentLogger })
+    const lock = rotationLock(fromHex(VAULT, 20))
     const here = (...args: string[]) => rotateHere(args, world.environment(settings), () => undefined)
-    const busy = tryLock(db, 'rotation', () => here('--vault', VAULT))
+    const busy = tryLock(db, lock, () => here('--vault', VAULT))
     await expect(busy).rejects.toMatchObject({ code: 'ROTATION_BUSY', message: expect.stringContaining('since 20') })
-    const inner = await tryLock(db, 'rotation', () => tryLock(db, 'rotation', async () => 'both'))
+    const inner = await tryLock(db, lock, () => tryLock(db, lock, async () => 'both'))
     expect(inner).toMatchObject({ value: { isOurs: false, holder: expect.stringContaining('since') } })
     await expect(here()).rejects.toThrow('--vault must be the address')
     await expect(here('--vault', VAULT, '--send')).rejects.toThrow('--send needs ROTATION_WALLET_KEY_FILE')

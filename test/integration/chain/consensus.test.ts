@@ -95,6 +95,11 @@ describe('validators', () => {
     expect(found.has(keyOf(b))).toBe(false)
     expect((await client.findValidatorByIndex(first))?.publicKey).toBe(keyOf(a))
     expect(await client.findValidatorByIndex(first + 1)).toBeUndefined()
+    const both = await client.findValidatorsByIndex([first, 3, first + 1, 3])
+    expect([...both].map(([index, { publicKey }]) => [index, publicKey])).toEqual([
+      [first, keyOf(a)],
+      [3, toHex(madeUpKey(3))],
+    ])
   })
 
   it('have the credentials, balances and state that the node says, in lower case', async () => {
@@ -137,6 +142,7 @@ describe('validators', () => {
     const { client } = clientOf([node])
     await expect(client.findValidators([madeUpKey(9)])).rejects.toMatchObject({ code: 'CONSENSUS_INVALID' })
     await expect(client.findValidatorByIndex(8)).rejects.toMatchObject({ code: 'CONSENSUS_INVALID' })
+    await expect(client.findValidatorsByIndex([8])).rejects.toMatchObject({ code: 'CONSENSUS_INVALID' })
     expect(await client.findValidatorByIndex(7)).toEqual({
       index: 7,
       publicKey: good.pubkey,

@@ -17,6 +17,8 @@ import { assignExits, byKey, ROTATION_REQUESTER } from './assign.ts'
 
 /** How long those that are ready wait for those that are not. */
 const PATIENCE_SECONDS = 600
+/** Indexes that are looked up at once: more than a batch has. */
+const INDEXES_AT_ONCE = 500
 /** An exit is wanted of who can still leave, and only that is approved. */
 const ACTIVE = 'active_ongoing'
 
@@ -49,8 +51,8 @@ export function createRotationExits({
 }: Pick<Context, 'config' | 'db' | 'chain' | 'events'>) {
   const { network, clusters } = config
 
-  /** What of a vault's validators at these indexes is active, final and ours, ascending; and how many of the indexes are not. */
-  async function findRenewable(vault: Uint8Array, indexes: readonly number[]) {
+  /** Of a vault's validators at these indexes those that are active, final and ours, in their order. */
+  async function findFit(vault: Uint8Array, indexes: readonly number[]): Promise<Renewed[]> {
     const credentials = new Set<string>(
       (['0x01', '0x02'] as const).map((type) => toHex(withdrawalCredentials(type, vault))),
     )
@@ -59,13 +61,28 @@ export function createRotationExits({
     const keys = atHead.map(({ publicKey }) => fromHex(publicKey, 48))
     const final = await chain.registry.findFinalized(keys, await chain.registry.finalizedRoot())
     const known = byKey(await findValidators(db, keys))
-    const renewable = atHead.flatMap(({ publicKey, index: validatorIndex }): Renewed[] => {
+    const fit = atHead.flatMap(({ publicKey, index: validatorIndex }): Renewed[] => {
       const threshold = known.get(publicKey)?.threshold ?? clusters.signatureThreshold
       if (!known.has(publicKey) || threshold === undefined || final.get(publicKey)?.index !== validatorIndex) return []
       return [{ publicKey: fromHex(publicKey, 48), validatorIndex, threshold }]
     })
-    renewable.sort((a, b) => a.validatorIndex - b.validatorIndex)
-    return { renewable, leftOut: indexes.length - renewable.length }
+    return fit.sort((a, b) => a.validatorIndex - b.validatorIndex)
+  }
+
+  /**
+   * The first validators at these indexes, at most `limit`, that are active, final and ours; and how many of those
+   * looked at are not.
+   */
+  async function findRenewable(vault: Uint8Array, indexes: readonly number[], limit: number) {
+    const renewable: Renewed[] = []
+    let leftOut = 0
+    for (let from = 0; from < indexes.length && renewable.length < limit; from += INDEXES_AT_ONCE) {
+      const asked = indexes.slice(from, from + INDEXES_AT_ONCE)
+      const fit = await findFit(vault, asked)
+      renewable.push(...fit)
+      leftOut += asked.length - fit.length
+    }
+    return { renewable: renewable.slice(0, limit), leftOut }
   }
 
   /** How far the exits of these validators are under an oracle set, in their order. */
@@ -90,7 +107,9 @@ export function createRotationExits({
       )
       const wanted = missing.flatMap(({ publicKey, validatorIndex, threshold }) => {
         const row = locked.get(toHex(publicKey))
-        return row === undefined ? [] : [{ validatorId: row.id, publicKey, validatorIndex, threshold }]
+        return row === undefined
+          ? []
+          : [{ validatorId: row.id, publicKey, validatorIndex, threshold: row.threshold ?? threshold }]
       })
       // Else what is collected now would count as done, and be erased where exits are not kept.
       await markOutdated(

@@ -5,7 +5,7 @@
  *     learn → check → exits at the real index, split for the current set → open row → approvals → transaction → final event
  *
  * Everything that must not be forgotten stands in the database before it has an effect outside; each call looks where things stand
- * and goes on from there. One process at a time is at it.
+ * and goes on from there. One process at a time is at a vault.
  */
 
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
@@ -36,7 +36,10 @@ import { describeStep, isTrouble, type Step, type Update, updateOf } from './rot
 import { createRotationSender } from './rotation-transaction.ts'
 import { createRotationUpdates, type VaultView } from './rotation-updates.ts'
 
-const LOCK = 'rotation'
+/** The lock of one vault's rotation. */
+export const rotationLock = (vault: Uint8Array): string => `rotation:${toHex(vault)}`
+/** The lock of the wallet: no two transactions of it may get one nonce. */
+const WALLET_LOCK = 'rotation wallet'
 /** How long somebody who asks waits for the process that is at it. */
 const LOCK_PATIENCE_MS = 8_000
 const LOCK_RETRY_MS = 250
@@ -84,9 +87,9 @@ export function createRotation(
       learnt.set(toHex(vault), { key, at: performance.now(), indexes })
     }
     if (indexes.length === 0) return { step: 'nothing', leftOut: 0 }
-    const { renewable, leftOut } = await exits.findRenewable(vault, indexes)
+    const { renewable, leftOut } = await exits.findRenewable(vault, indexes, oracles.batchLimit)
     if (renewable.length === 0) return { step: 'nothing', leftOut }
-    return { step: 'learnt', batch: await exits.findExits(renewable.slice(0, oracles.batchLimit), set.id), leftOut }
+    return { step: 'learnt', batch: await exits.findExits(renewable, set.id), leftOut }
   }
 
   /** Opens a rotation of what is ready, once nothing is missing or what is missing has been waited for. */
@@ -163,19 +166,19 @@ export function createRotation(
       id: asked.rotationId ?? row.id,
       transaction_hash: asked.rotationId === row.id ? row.transaction_hash : null,
     }
-    const sending = await sender.send(wallet, place, { vault, data, deadline }, signal)
+    const sending = await alone(WALLET_LOCK, () => sender.send(wallet, place, { vault, data, deadline }, signal))
     if (sending === 'too_dear') return { step: 'too_dear' }
     return { step: 'sent', transactionHash: (await findOpenRotation(db, vault))?.transaction_hash ?? undefined }
   }
 
   /** Runs one call under the lock, waiting a little for who has it. @throws {ApiError} ROTATION_BUSY */
-  async function alone<T>(work: () => Promise<T>): Promise<T> {
+  async function alone<T>(lock: string, work: () => Promise<T>): Promise<T> {
     const deadline = performance.now() + LOCK_PATIENCE_MS
     for (;;) {
-      const locked: Locked<T> = await tryLock(db, LOCK, work)
+      const locked: Locked<T> = await tryLock(db, lock, work)
       if (locked.isOurs) return locked.value
       if (performance.now() > deadline)
-        throw new ApiError('ROTATION_BUSY', `another process is at the rotations (${locked.holder}); ask again`)
+        throw new ApiError('ROTATION_BUSY', `another process is at it (${locked.holder}); ask again`)
       await pause(LOCK_RETRY_MS)
     }
   }
@@ -191,49 +194,47 @@ export function createRotation(
 
     /**
      * One round over all vaults; with ROTATION off only those whose updates may be final by now. Returns what a person should know, in
-     * words; nothing in a process that is not at it.
+     * words.
      */
     async round(signal: AbortSignal): Promise<string | undefined> {
-      const locked = await tryLock(db, LOCK, async () => {
-        const problems: string[] = []
-        const each = async (vaults: readonly Uint8Array[], work: (vault: Uint8Array) => Promise<Step | undefined>) => {
-          for (const vault of vaults) {
-            signal.throwIfAborted()
-            try {
-              const step = await work(vault)
-              if (step?.step === 'collecting') isCollecting = true
-              if (step !== undefined && isTrouble(step))
-                problems.push(`${checksumAddress(vault)}: ${describeStep(step)}`)
-            } catch (error) {
-              if (signal.aborted) throw error
-              problems.push(`${checksumAddress(vault)}: ${messageOf(error)}`)
-            }
+      const problems: string[] = []
+      let isWanted = false
+      const each = async (vaults: readonly Uint8Array[], work: (vault: Uint8Array) => Promise<Step | undefined>) => {
+        for (const vault of vaults) {
+          signal.throwIfAborted()
+          try {
+            const locked = await tryLock(db, rotationLock(vault), () => work(vault))
+            const step = locked.isOurs ? locked.value : undefined
+            if (step?.step === 'collecting') isWanted = true
+            if (step !== undefined && isTrouble(step)) problems.push(`${checksumAddress(vault)}: ${describeStep(step)}`)
+          } catch (error) {
+            if (signal.aborted) throw error
+            problems.push(`${checksumAddress(vault)}: ${messageOf(error)}`)
           }
         }
-        isCollecting = false
-        if (config.rotation.enabled)
-          await each((await findRotationVaults(db)).filter(isOurs), (vault) =>
-            advance(vault, wallet === undefined ? 'prepare' : 'send', signal),
-          )
-        else
-          await each(await findUnsettledVaults(db), async (vault) => {
-            await updates.settle(vault, signal)
-            return undefined
-          })
-        return problems
-      })
+      }
+      if (config.rotation.enabled)
+        await each((await findRotationVaults(db)).filter(isOurs), (vault) =>
+          advance(vault, wallet === undefined ? 'prepare' : 'send', signal),
+        )
+      else
+        await each(await findUnsettledVaults(db), async (vault) => {
+          await updates.settle(vault, signal)
+          return undefined
+        })
+      isCollecting = isWanted
       events.rotationsOpen(await findOldestOpen(db))
-      return locked.isOurs && locked.value.length > 0 ? locked.value.join('; ') : undefined
+      return problems.length > 0 ? problems.join('; ') : undefined
     },
 
     /** Takes one vault as far as the goal says. @throws {ApiError} ROTATION_BUSY */
     advance: (vault: Uint8Array, goal: Goal, signal: AbortSignal): Promise<Step> =>
-      alone(() => advance(vault, goal, signal)),
+      alone(rotationLock(vault), () => advance(vault, goal, signal)),
 
     /** The approved update of a vault, every oracle asked anew. @throws {ApiError} ROTATION_… */
     async request(vault: Uint8Array, signal: AbortSignal): Promise<Update> {
       try {
-        const step = await alone(() => {
+        const step = await alone(rotationLock(vault), () => {
           learnt.delete(toHex(vault))
           return advance(vault, 'approve', signal)
         })

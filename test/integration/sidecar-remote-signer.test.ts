@@ -202,7 +202,8 @@ describe('requests', () => {
     await using signer = await startWeb3Signer({
       keys: cluster.validators.flatMap(({ shares }) => first(shares).secretKey),
     })
-    signer.behave({ delayMs: 20 })
+    // Longer than a batch waits, so that it ends without most of them.
+    signer.behave({ delayMs: 500 })
     const config = configOf(relayer.url, [signer], { OBOL_CLUSTER_LOCK_FILE: cluster.lockFile })
     await using _sidecar = await startSidecar(config, { logger: silentLogger })
     for (const [place, key] of keys.entries()) relayer.addExit(key, 100 + place)

@@ -29,7 +29,7 @@ describe('readConfig', () => {
 
   it('wants a threshold from somewhere', () => {
     expect(() => readConfig({ ...minimal, SIGNATURE_THRESHOLD: '' })).toThrow(
-      'CLUSTER_LOCK_FILES or SIGNATURE_THRESHOLD is required',
+      'CLUSTER_LOCK_FILES, SSV_KEYSHARES_FILES, SSV_OWNERS or SIGNATURE_THRESHOLD is required',
     )
   })
 

@@ -39,11 +39,11 @@ function parseHash(value: string): Uint8Array {
   return bytes
 }
 
-function parseVault(value: string): Uint8Array {
+function parseListed(value: string, whose: string): Uint8Array {
   const address = parseAddress(value)
   if (address === undefined)
     throw new Error(
-      `must be addresses of vaults, which ${value.slice(0, 10)}… is not: 0x and 40 hex digits, and where upper and lower case are mixed, a right checksum`,
+      `must be addresses of ${whose}, which ${value.slice(0, 10)}… is not: 0x and 40 hex digits, and where upper and lower case are mixed, a right checksum`,
     )
   return address
 }
@@ -142,7 +142,8 @@ export const RELAYER_SETTINGS = {
   ),
   SIGNATURE_THRESHOLD: optional(
     integer(1, 256, {
-      description: 'how many partial signatures make a full one, for keys no cluster lock covers',
+      description:
+        'how many partial signatures make a full one, for keys that no cluster lock and no SSV cluster covers',
       example: '3',
     }),
   ),
@@ -176,12 +177,45 @@ export const RELAYER_SETTINGS = {
     [],
     '',
   ),
+  SSV_KEYSHARES_FILES: withDefault(
+    list(
+      text({
+        description:
+          'keyshares files of SSV validators, and folders of them (keyshares*.json), to import at boot, comma separated',
+        example: './keyshares.json',
+      }),
+    ),
+    [],
+    '',
+  ),
+  SSV_PROOFS_FILES: withDefault(
+    list(
+      text({
+        description:
+          'proofs.json of a DKG, comma separated, which must prove every validator of SSV_KEYSHARES_FILES; unset, the proofs.json beside a keyshares file proves those of that file',
+        example: './proofs.json',
+      }),
+    ),
+    [],
+    '',
+  ),
+  SSV_OWNERS: withDefault(
+    list(
+      custom((value: string) => parseListed(value, 'owners'), {
+        description:
+          'owners whose SSV validators count, comma separated: their registrations on the chain are followed, and files of other owners left out; unset, the chain is not followed',
+        example: '0xA4F91B1F8eaAaE1396bD088561D29FE99357b305',
+      }),
+    ),
+    [],
+    '',
+  ),
   PUBLIC_KEYS_FILE: optional(
     text({
       description: 'CSV of validator public keys to hand out, one a line, in order (generation 4)',
       example: './public-keys.csv',
     }),
-    'the keys of CLUSTER_LOCK_FILES',
+    'the keys of locks and SSV clusters',
   ),
   VALIDATORS_MANAGER_KEY_FILE: optional(
     text({
@@ -195,7 +229,7 @@ export const RELAYER_SETTINGS = {
   ),
   VAULTS: withDefault(
     list(
-      custom(parseVault, {
+      custom((value: string) => parseListed(value, 'vaults'), {
         description: 'the vaults this relayer works for, comma separated (generation 4); unset, any',
         example: '0x8Ae5c1046158526Cf236f74D8FB88fabE2E94ACa',
       }),
@@ -321,6 +355,14 @@ export interface RelayerConfig {
     replaces: readonly Uint8Array[]
     publicKeysFile: string | undefined
   }
+  readonly ssv: {
+    /** 20 bytes each; empty: the chain is not followed, and files of any owner count. */
+    owners: readonly Uint8Array[]
+    /** Files, and folders of them. */
+    keysharesFiles: readonly string[]
+    /** Empty: `proofs.json` beside each keyshares file, where there is one. */
+    proofsFiles: readonly string[]
+  }
   /** Undefined: nothing is signed for vaults. */
   readonly manager: { keyFile: string; passwordFile: string } | undefined
   /** Undefined: any vault. */
@@ -398,6 +440,11 @@ export function readConfig(environment: Environment): { config: RelayerConfig; w
       replaces: values.CLUSTER_LOCK_REPLACES,
       publicKeysFile: values.PUBLIC_KEYS_FILE,
     },
+    ssv: {
+      owners: values.SSV_OWNERS,
+      keysharesFiles: values.SSV_KEYSHARES_FILES,
+      proofsFiles: values.SSV_PROOFS_FILES,
+    },
     manager:
       values.VALIDATORS_MANAGER_KEY_FILE === undefined || values.VALIDATORS_MANAGER_PASSWORD_FILE === undefined
         ? undefined
@@ -444,10 +491,19 @@ function contradictions(
       `SEALING_KEY_FILE must lie outside DATA_DIR on ${name}: a copy of that folder would hold the data and its key`,
     )
   }
-  if (values.CLUSTER_LOCK_FILES.length === 0 && values.SIGNATURE_THRESHOLD === undefined)
+  const sources = [values.CLUSTER_LOCK_FILES, values.SSV_KEYSHARES_FILES, values.SSV_OWNERS]
+  if (sources.every((source) => source.length === 0) && values.SIGNATURE_THRESHOLD === undefined)
     problems.push(
-      'CLUSTER_LOCK_FILES or SIGNATURE_THRESHOLD is required: how many partial signatures make a full one? for example CLUSTER_LOCK_FILES=./cluster-lock.json',
+      'CLUSTER_LOCK_FILES, SSV_KEYSHARES_FILES, SSV_OWNERS or SIGNATURE_THRESHOLD is required: how many partial signatures make a full one? for example CLUSTER_LOCK_FILES=./cluster-lock.json',
     )
+  if (
+    values.SSV_OWNERS.length > 0 &&
+    values.NETWORK.ssvNetwork === undefined &&
+    values.SSV_KEYSHARES_FILES.length === 0
+  )
+    problems.push(`SSV_OWNERS is set, but NETWORK=${name} has no SSV contract: set SSV_KEYSHARES_FILES`)
+  if (values.SSV_PROOFS_FILES.length > 0 && values.SSV_KEYSHARES_FILES.length === 0)
+    problems.push('SSV_PROOFS_FILES needs SSV_KEYSHARES_FILES')
   if ((values.VALIDATORS_MANAGER_KEY_FILE === undefined) !== (values.VALIDATORS_MANAGER_PASSWORD_FILE === undefined))
     problems.push('VALIDATORS_MANAGER_KEY_FILE and VALIDATORS_MANAGER_PASSWORD_FILE go together: set both, or neither')
   if ((values.ROTATION_WALLET_KEY_FILE === undefined) !== (values.ROTATION_WALLET_PASSWORD_FILE === undefined))

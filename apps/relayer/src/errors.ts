@@ -18,7 +18,7 @@ export const ERRORS = {
   THRESHOLD_UNKNOWN: {
     status: 422,
     retry: false,
-    meaning: 'no cluster lock covers the key and SIGNATURE_THRESHOLD is not set',
+    meaning: 'no cluster lock and no SSV cluster covers the key and SIGNATURE_THRESHOLD is not set',
   },
   VALIDATOR_KNOWN: { status: 422, retry: false, meaning: 'the beacon chain knows the public key already' },
   EXIT_TAKEN: { status: 409, retry: true, meaning: 'the live exit of a key belongs to another requester' },

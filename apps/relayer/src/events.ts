@@ -1,5 +1,7 @@
 /** What happens in the business, one function an event: a log line and a metric together. No event carries a key, a share or a signature. */
 
+import type { ValidatorAdded } from '@dvt-relayer/chain/ssv-events.ts'
+import { SSV_FAULT_KINDS, type SsvState } from '@dvt-relayer/chain/ssv-registry.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createMetrics } from '@dvt-relayer/common/metrics.ts'
@@ -15,6 +17,7 @@ export const DEPENDENCIES = [
   'oracle_set',
   'registry',
   'rotation',
+  'ssv',
 ] as const
 export type Dependency = (typeof DEPENDENCIES)[number]
 
@@ -146,6 +149,15 @@ export const RELAYER_METRICS = {
     type: 'gauge',
     help: 'validators there are once all deposits are processed, as the deposit logs and as the consensus node say',
     labels: { source: ['execution', 'consensus'] },
+  },
+  dvt_relayer_ssv_validators: {
+    type: 'gauge',
+    help: 'validators that the owners of SSV_OWNERS have registered, on the final chain',
+  },
+  dvt_relayer_ssv_events_skipped: {
+    type: 'gauge',
+    help: 'malformed events of the SSV contract that were skipped, by what is wrong; of registrations, those of the owners of SSV_OWNERS',
+    labels: { reason: SSV_FAULT_KINDS },
   },
   dvt_relayer_wrong_deposits_total: {
     type: 'counter',
@@ -334,6 +346,39 @@ export function createEvents(logger: Logger) {
         { block_number: blockNumber, deposit_index: depositIndex },
         'a deposit of a validator of ours has a wrong signature and is ignored by the chain',
       )
+    },
+    ssvImported(
+      source: 'files' | 'chain',
+      { imported, removed, rejudged }: { imported: number; removed: number; rejudged: number },
+    ) {
+      const level = imported + removed > 0 ? 'info' : 'debug'
+      logger[level]({ source, imported, removed, rejudged_messages: rejudged }, 'SSV validators imported')
+    },
+    ssvLocked(validators: readonly string[]) {
+      logger.error(
+        { count: validators.length, validators: validators.slice(0, 10) },
+        'registrations of the SSV contract say otherwise than a cluster lock: the lock stays',
+      )
+    },
+    ssvEventsSkipped(skipped: readonly { reason: string; event: ValidatorAdded }[]) {
+      const registrations = skipped
+        .slice(0, 10)
+        .map(
+          ({ reason, event }) =>
+            `log ${event.logIndex} of block ${event.blockNumber} by ${toHex(event.owner)}: its shares ${reason}`,
+        )
+      logger.warn({ count: skipped.length, registrations }, 'registrations of the SSV contract skipped')
+    },
+    ssvScanned(nextBlock: number, finalBlock: number, validators: number) {
+      logger.info(
+        { next_block: nextBlock, final_block: finalBlock, validators },
+        'reading the events of the SSV contract',
+      )
+    },
+    ssvSettled({ live, malformed }: Pick<SsvState, 'live' | 'malformed'>) {
+      metrics.set('dvt_relayer_ssv_validators', live.size)
+      for (const kind of SSV_FAULT_KINDS)
+        metrics.set('dvt_relayer_ssv_events_skipped', malformed[kind], { reason: kind })
     },
     outboundAnswered(target: 'consensus' | 'execution' | 'ipfs', ok: boolean) {
       metrics.count('dvt_relayer_outbound_requests_total', { target, outcome: ok ? 'ok' : 'failed' })

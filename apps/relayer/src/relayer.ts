@@ -46,6 +46,8 @@ import { createRotation, type Rotation } from './services/rotation.ts'
 import { openRotationWallet } from './services/rotation-transaction.ts'
 import { createSidecarLists } from './services/sidecar-lists.ts'
 import { createSignatures } from './services/signatures.ts'
+import { createSsvFileImport } from './services/ssv-clusters.ts'
+import { createSsvFollower, type SsvFollower } from './services/ssv-follow.ts'
 import { createSweep } from './services/sweep.ts'
 import { openVault } from './services/vault.ts'
 import { createVaultActions } from './services/vault-actions.ts'
@@ -59,6 +61,7 @@ const RETENTION_MS = 30_000
 const ORACLE_SET_MS = 12_000
 const CHECK_MS = 3000
 const REGISTRY_MS = 12_000
+const SSV_MS = 12_000
 /** How old the numbers of vaults in the metrics get. */
 const VAULTS_MS = 60_000
 const ROTATION_MS = 12_000
@@ -134,6 +137,10 @@ async function compose(
   const wallet = await openWallet(config)
   const context: Context = { config, db, queue, chain, crypto, vault, wallet, events, logger }
   await createClusters(context, engine).importLocks()
+  const ssv = createSsvFollower(context, engine)
+  if (ssv === undefined && config.ssv.keysharesFiles.length > 0)
+    logger.info('SSV_OWNERS is not set: registrations of the SSV contract are not followed')
+  await createSsvFileImport(context, engine).run(await ssv?.findStored())
   await importKeyList(context, engine)
   await refuseOtherChains(chain, health)
 
@@ -202,6 +209,8 @@ async function compose(
     )
   const rotating = config.role === 'api' ? undefined : lifetime.use('rotation', startRotation(rotation, health))
   if (rotating === undefined) health.report('rotation')
+  if (ssv === undefined || config.role === 'api') health.report('ssv')
+  else lifetime.use('ssv clusters', startSsv(ssv, health))
   if (config.role !== 'api') lifetime.use('retention', startRetention(context, ownerCopies))
   if (config.role !== 'api') lifetime.use('registered validators', startRegistered(context, vaults))
   if (config.role !== 'api') lifetime.use('worker', startWorker(queue, { oracleShares, signatures }))
@@ -280,6 +289,20 @@ function startRegistry(registry: Registry, isNeeded: boolean, health: Health): A
     {
       intervalMs: REGISTRY_MS,
       onError: (error) => report(`the deposits on chain cannot be followed: ${messageOf(error)}`),
+    },
+  )
+}
+
+/** Follows the registrations of the SSV contract. */
+function startSsv(ssv: NonNullable<SsvFollower>, health: Health): AsyncDisposable {
+  return startLoop(
+    async (signal) => {
+      await ssv.round(signal)
+      health.report('ssv')
+    },
+    {
+      intervalMs: SSV_MS,
+      onError: (error) => health.report('ssv', `registrations of the SSV contract cannot be read: ${messageOf(error)}`),
     },
   )
 }

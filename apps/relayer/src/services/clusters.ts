@@ -84,6 +84,7 @@ export function createClusters({ config, db, logger }: Pick<Context, 'config' | 
             publicKeyShare,
           })),
         ),
+        'lock',
       )
       const messages = await lockCollecting(tx, ids)
       await rejudgePartials(tx, messages, lock.threshold)

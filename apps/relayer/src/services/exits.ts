@@ -70,7 +70,7 @@ export function createExits({
     )
     refuseItems(
       'THRESHOLD_UNKNOWN',
-      'no imported cluster lock covers some keys and SIGNATURE_THRESHOLD is not set',
+      'no imported cluster lock and no SSV cluster covers some keys and SIGNATURE_THRESHOLD is not set',
       publicKeys,
       (key) => (thresholdOf(known.get(toHex(key))) === undefined ? 'THRESHOLD_UNKNOWN' : undefined),
     )

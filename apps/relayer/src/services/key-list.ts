@@ -1,6 +1,7 @@
 /**
- * PUBLIC_KEYS_FILE: validator public keys to hand out, one a line (generation 4). A key that a cluster lock covers belongs to the
- * lock's cluster; the others make a cluster of their own with SIGNATURE_THRESHOLD.
+ * PUBLIC_KEYS_FILE: validator public keys to hand out, one a line (generation 4). A key that a cluster lock or an SSV cluster covers
+ * belongs to that cluster; the others make a cluster of their own with SIGNATURE_THRESHOLD. Without it, where the chain's SSV events are
+ * followed, they wait until an owner has registered them.
  */
 
 import { readFileSync } from 'node:fs'
@@ -67,16 +68,24 @@ export async function importKeyList(
   await db.transaction(async (tx) => {
     await lockClusterImport(tx)
     const locked = new Set((await findLockedKeys(tx, keys)).map((key) => toHex(key)))
-    const own = keys.filter((key) => !locked.has(toHex(key)))
+    const uncovered = keys.filter((key) => !locked.has(toHex(key)))
+    const isFollowed = config.ssv.owners.length > 0 && config.network.ssvNetwork !== undefined
+    const isWaiting = signatureThreshold === undefined && isFollowed
+    const own = isWaiting ? [] : uncovered
+    if (isWaiting && uncovered.length > 0)
+      logger.warn(
+        { file, keys: uncovered.length },
+        'public keys are in no cluster yet: they are handed out once the chain has their SSV registration',
+      )
     const unlisted = await unlistKeys(tx, own)
     if (own.length > 0 && signatureThreshold === undefined)
       throw new BootError(
         'THRESHOLD_UNKNOWN',
-        `PUBLIC_KEYS_FILE ${file}: ${own.length} of its keys are in no cluster lock, so SIGNATURE_THRESHOLD must say how many partial signatures make a full one`,
+        `PUBLIC_KEYS_FILE ${file}: ${own.length} of its keys are in no cluster lock and no SSV cluster, so SIGNATURE_THRESHOLD must say how many partial signatures make a full one`,
       )
     if (own.length > 0) await storeKeyList(tx, signatureThreshold ?? 0, own)
     if (keys.length + unlisted > 0)
-      logger.info({ file, keys: keys.length, of_locks: keys.length - own.length, unlisted }, 'public keys listed')
+      logger.info({ file, keys: keys.length, of_clusters: locked.size, unlisted }, 'public keys listed')
   })
 }
 

@@ -17,6 +17,7 @@ import {
   claimFinishable,
   countLiveKeys,
   findCandidates,
+  findStillTrusted,
   insertCandidates,
   matchPartials,
   storeHints,
@@ -235,14 +236,21 @@ export function createSignatures({
   }
 
   /** Writes verdicts, announces the exits, and has those finished that now have enough. */
-  async function decide(verdicts: readonly (Unverified & Verdict)[]): Promise<void> {
-    const ids = [...new Set(verdicts.map(({ messageId }) => messageId))]
-    await db.transaction(async (tx) => {
+  async function decide(judged: readonly (Unverified & Verdict)[]): Promise<void> {
+    const ids = [...new Set(judged.map(({ messageId }) => messageId))]
+    const verdicts = await db.transaction(async (tx) => {
       await lockMessages(tx, ids)
+      // The operators of a validator may have changed meanwhile: what fits the old ones must not count among the new.
+      const trusted = await findStillTrusted(
+        tx,
+        judged.map(({ triple, ...candidate }) => ({ ...candidate, publicKeyShare: triple.publicKey })),
+      )
+      const verdicts = judged.filter((_, place) => trusted.has(place))
       const written = await writeVerdicts(tx, verdicts)
       if (written < verdicts.length) await restoreRight(tx, verdicts)
       if (verdicts.some(({ kind }) => kind === 'deposit')) await bindDeposits(tx, ids)
       await announceMessages(tx, ids)
+      return verdicts
     })
     for (const shareIndex of new Set(verdicts.map((verdict) => verdict.shareIndex))) {
       const right = verdicts.filter((verdict) => verdict.shareIndex === shareIndex && verdict.isRight).length

@@ -67,16 +67,17 @@ export async function assignValidators(
   return validators.map(({ publicKey }) => idOf.get(Buffer.from(publicKey).toString('hex')) ?? 0)
 }
 
-/** Replaces the trusted public key shares of these validators. */
+/** Replaces the trusted public key shares of these validators by those of a source. */
 export async function replaceKeyShares(
   tx: Sql,
   validatorIds: readonly number[],
   shares: readonly { validatorId: number; shareIndex: number; publicKeyShare: Uint8Array }[],
+  source: 'lock' | 'ssv',
 ): Promise<void> {
   await tx.execute(sql`delete from key_shares where validator_id = any(${numberArray(validatorIds)})`)
   await tx.execute(sql`
     insert into key_shares (validator_id, share_index, public_key_share, source)
-    select s.validator_id, s.share_index, s.public_key_share, 'lock'
+    select s.validator_id, s.share_index, s.public_key_share, ${source}::text
     from unnest(${numberArray(shares.map(({ validatorId }) => validatorId))}, ${numberArray(shares.map(({ shareIndex }) => shareIndex))},
                 ${bytesArray(shares.map(({ publicKeyShare }) => publicKeyShare))}) as s (validator_id, share_index, public_key_share)`)
 }
@@ -93,12 +94,20 @@ export async function lockCollecting(tx: Sql, validatorIds: readonly number[]): 
 
 /**
  * New key shares: what was judged under the old ones is judged anew, under the cluster's threshold. Signatures of old key shares
- * do not verify any more; those of shares that stayed the same are not lost.
+ * do not verify any more; those of shares that stayed the same are not lost. Those of share indexes that are no node's any more go;
+ * a deposit that had any of them binds its validator to its vault first: who signed once may have signed enough elsewhere.
  */
 export async function rejudgePartials(tx: Sql, messageIds: readonly number[], threshold: number): Promise<void> {
-  await tx.execute(
-    sql`delete from partial_signatures where message_id = any(${numberArray(messageIds)}) and state = 'rejected'`,
-  )
+  const isForeign = sql`not exists (select from key_shares k where k.validator_id = m.validator_id and k.share_index = p.share_index)`
+  await tx.execute(sql`
+    insert into deposit_bindings (validator_id, vault)
+    select m.validator_id, m.vault from messages m
+    where m.id = any(${numberArray(messageIds)}) and m.kind = 'deposit'
+      and exists (select from partial_signatures p where p.message_id = m.id and p.state <> 'rejected' and ${isForeign})
+    on conflict do nothing`)
+  await tx.execute(sql`
+    delete from partial_signatures p using messages m
+    where m.id = p.message_id and m.id = any(${numberArray(messageIds)}) and (p.state = 'rejected' or ${isForeign})`)
   await tx.execute(sql`
     update partial_signatures set state = 'unverified', seen_at = 'epoch' where message_id = any(${numberArray(messageIds)})`)
   await tx.execute(sql`

@@ -135,6 +135,22 @@ export interface Verdict {
   isRight: boolean
 }
 
+/** Of judged candidates, by place, those whose trusted public key share is still the one they were judged under. */
+export async function findStillTrusted(
+  tx: Sql,
+  judged: readonly { messageId: number; shareIndex: number; publicKeyShare: Uint8Array }[],
+): Promise<Set<number>> {
+  const found = await rows<{ place: number }>(
+    tx,
+    sql`select (j.place - 1)::int as place
+        from unnest(${numberArray(judged.map(({ messageId }) => messageId))}, ${numberArray(judged.map(({ shareIndex }) => shareIndex))},
+                    ${bytesArray(judged.map(({ publicKeyShare }) => publicKeyShare))}) with ordinality as j (message_id, share_index, public_key_share, place)
+        join messages m on m.id = j.message_id
+        join key_shares k on k.validator_id = m.validator_id and k.share_index = j.share_index and k.public_key_share = j.public_key_share`,
+  )
+  return new Set(found.map(({ place }) => place))
+}
+
 /**
  * Writes verdicts: a right candidate becomes verified and its rivals go; a wrong one is rejected and its bytes are forgotten.
  * Callers have locked the messages. Returns how many candidates were there, unverified, to be written.

@@ -194,7 +194,7 @@ export async function unlistKeys(tx: Sql, listed: readonly Uint8Array[]): Promis
   return rowCount ?? 0
 }
 
-/** Makes these keys the list's, in this order; keys of a lock stay the lock's. Returns how many are the list's. */
+/** Makes these keys the list's, in this order; keys of another cluster stay that one's. Returns how many are the list's. */
 export async function storeKeyList(tx: Sql, threshold: number, publicKeys: readonly Uint8Array[]): Promise<number> {
   const [cluster] = await rows<{ id: number }>(
     tx,
@@ -214,11 +214,11 @@ export async function storeKeyList(tx: Sql, threshold: number, publicKeys: reado
   return listed.length
 }
 
-/** Which of these keys a lock covers. */
+/** Which of these keys a lock or an SSV cluster covers. */
 export async function findLockedKeys(db: Sql, publicKeys: readonly Uint8Array[]): Promise<Buffer[]> {
   const found = await rows<{ public_key: Buffer }>(
     db,
-    sql`select v.public_key from validators v join clusters c on c.id = v.cluster_id and c.source = 'lock'
+    sql`select v.public_key from validators v join clusters c on c.id = v.cluster_id and c.source in ('lock', 'ssv')
         where v.public_key = any(${bytesArray(publicKeys)})`,
   )
   return found.map((row) => row.public_key)

@@ -39,13 +39,10 @@ export function findValidators(db: Sql, publicKeys: readonly Uint8Array[]): Prom
 
 /**
  * The same, locked in one order for everybody. The lock leaves references to the rows alone: who holds a message may still bind its
- * validator to a vault.
+ * validator to a vault. Read after the lock is there: while it was waited for, a validator may have come into another cluster.
  */
-export function lockValidators(tx: Sql, publicKeys: readonly Uint8Array[]): Promise<ValidatorRow[]> {
-  return rows<ValidatorRow>(
-    tx,
-    sql`select v.id, v.public_key, c.threshold, ${OWNER} as owner
-        from validators v left join clusters c on c.id = v.cluster_id
-        where v.public_key = any(${bytesArray(publicKeys)}) order by v.public_key for no key update of v`,
-  )
+export async function lockValidators(tx: Sql, publicKeys: readonly Uint8Array[]): Promise<ValidatorRow[]> {
+  await tx.execute(sql`
+    select id from validators where public_key = any(${bytesArray(publicKeys)}) order by public_key for no key update`)
+  return findValidators(tx, publicKeys)
 }

@@ -1,0 +1,67 @@
+/** SSV clusters: one for each owner and set of operators. The place of a validator in one is its owner nonce. */
+
+import { sql } from 'drizzle-orm'
+import type { Sql } from './sql.ts'
+import { bytesArray, numberArray, rows } from './sql.ts'
+
+/** What a validator's key shares are known from, if they are. */
+export interface CoverRow {
+  id: number
+  public_key: Buffer
+  place: number | null
+  source: 'lock' | 'list' | 'ssv' | null
+  name: string | null
+  lock_hash: Buffer | null
+  threshold: number | null
+  /** The trusted public key shares by share index: 56 bytes each, share index (8, big-endian) and public key share (48). */
+  shares: Buffer
+}
+
+/** Which cluster covers each of these validators, and with which key shares; those that do not exist are left out. */
+export function findCovers(db: Sql, publicKeys: readonly Uint8Array[]): Promise<CoverRow[]> {
+  return rows<CoverRow>(
+    db,
+    sql`select v.id, v.public_key, v.place, c.source, c.name, c.lock_hash, c.threshold, coalesce(
+                 (select string_agg(int8send(k.share_index) || k.public_key_share, ''::bytea order by k.share_index)
+                  from key_shares k where k.validator_id = v.id), ''::bytea) as shares
+        from validators v left join clusters c on c.id = v.cluster_id
+        where v.public_key = any(${bytesArray(publicKeys)})`,
+  )
+}
+
+/** A validator of an SSV cluster. */
+export interface SsvMemberRow {
+  id: number
+  public_key: Buffer
+  /** Of its cluster. */
+  name: string
+  place: number
+}
+
+/** The validators of all SSV clusters. */
+export function findSsvMembers(db: Sql): Promise<SsvMemberRow[]> {
+  return rows<SsvMemberRow>(
+    db,
+    sql`select v.id, v.public_key, c.name, v.place from validators v join clusters c on c.id = v.cluster_id and c.source = 'ssv'`,
+  )
+}
+
+/** Inserts an SSV cluster, or finds it by its name. Callers hold the lock of cluster imports. */
+export async function insertSsvCluster(tx: Sql, cluster: { name: string; threshold: number }): Promise<number> {
+  const [row] = await rows<{ id: number }>(
+    tx,
+    sql`with found as (select id from clusters where source = 'ssv' and name = ${cluster.name}),
+             made as (insert into clusters (name, threshold, source)
+                      select ${cluster.name}, ${cluster.threshold}, 'ssv' where not exists (select from found) returning id)
+        select id from found union all select id from made`,
+  )
+  if (row === undefined) throw new Error('a cluster that was just inserted is not there')
+  return row.id
+}
+
+/** Takes validators out of their clusters: no new message is made of them by their cluster's threshold. Callers have locked them. */
+export async function leaveClusters(tx: Sql, validatorIds: readonly number[]): Promise<void> {
+  await tx.execute(
+    sql`update validators set cluster_id = null, place = null where id = any(${numberArray(validatorIds)})`,
+  )
+}

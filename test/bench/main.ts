@@ -20,6 +20,7 @@ import { benchList } from './rows/list.ts'
 import { benchRegister } from './rows/register.ts'
 import { benchResplit } from './rows/resplit.ts'
 import { benchKeystores, benchSigning } from './rows/sidecar.ts'
+import { benchSsv } from './rows/sidecar-ssv.ts'
 import { benchStart } from './rows/start.ts'
 import { benchWork } from './rows/work.ts'
 import type { Stage } from './stage.ts'
@@ -36,6 +37,7 @@ const GROUPS: { rows: string[]; run(stage: Stage, isFull: boolean): Promise<Benc
   { rows: ['start'], run: benchStart },
   { rows: ['sidecar-sign'], run: benchSigning },
   { rows: ['sidecar-keys'], run: benchKeystores },
+  { rows: ['ssv-start', 'ssv-sign'], run: benchSsv },
 ]
 const ROWS = GROUPS.flatMap(({ rows }) => rows)
 

@@ -3,7 +3,7 @@ import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import type { FastifyRequest } from 'fastify'
 import { describe, expect, it } from 'vitest'
 import { createEvents } from '../events.ts'
-import { createAuth, createToken, parseTokens, signingOracle } from './auth.ts'
+import { createAuth, createToken, parseTokens, signedCredentials, signingOracle } from './auth.ts'
 
 const vault = '0x8ae5c1046158526cf236f74d8fb88fabe2e94aca'
 const operator = createToken('operator-1', 'operator', vault)
@@ -35,6 +35,13 @@ describe('tokens', () => {
     expect(() => auth.authenticate(request(header), ['operator'], '/validators')).toThrow(
       expect.objectContaining({ code }),
     )
+  })
+
+  it('tells the credentials of a signed request, and reads a header of blanks once only', () => {
+    expect(signedCredentials(request('oracle  1:2:3 '))).toBe('1:2:3')
+    expect(signedCredentials(request('Oracle '))).toBeUndefined()
+    // Quadratic, this takes hours.
+    expect(signedCredentials(request(`Oracle${' '.repeat(4_000_000)}x y`))).toBeUndefined()
   })
 
   it('lets an admin call everything and anybody call what is public', () => {

@@ -144,9 +144,9 @@ function shownToken(header: string | undefined): string | undefined {
   return colon < 0 ? undefined : text.slice(colon + 1)
 }
 
-/** What stands after the scheme of a signed request, if the request is one. */
+/** What stands after the scheme of a signed request, if the request is one. Linear: a header of blanks comes from anybody. */
 export const signedCredentials = (request: FastifyRequest): string | undefined =>
-  /^oracle\s+(\S*)\s*$/i.exec(request.headers.authorization ?? '')?.[1]
+  /^oracle\s+(\S*)$/i.exec(request.headers.authorization?.trimEnd() ?? '')?.[1]
 
 /** Decides who calls and whether the role may call this route. `tokens` undefined means: open to everybody. */
 export function createAuth(tokens: ReadonlyMap<string, Token> | undefined, events: Events) {

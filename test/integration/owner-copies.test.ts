@@ -187,6 +187,26 @@ describe("an owner's copy", () => {
     expect((await copiesOf()).owner_copies).toHaveLength(4)
   })
 
+  it('is not made for a vault that only asks for the validator', async () => {
+    const asking = `0x${'33'.repeat(20)}`
+    const ofStranger = Buffer.from(strangers[0]?.publicKey ?? [])
+    await db.execute(sql`insert into messages (validator_id, kind, vault, amount_gwei, validator_type, signing_root, threshold, state)
+      select id, 'deposit', ${Buffer.from(fromHex(asking, 20))}, 32000000000, '0x01', ${Buffer.alloc(32, 1)}, 3, 'collecting'
+      from validators where public_key = ${ofStranger}`)
+    const before = await stored()
+    const service = await openService(owner.publicKey, asking)
+    await service.run()
+    expect(await stored()).toEqual(before)
+    // Its deposit may be made: the vault has it for good.
+    await db.execute(sql`insert into deposit_bindings (validator_id, vault)
+      select validator_id, vault from messages where kind = 'deposit'`)
+    await service.run()
+    expect(await service.find(fromHex(asking, 20), 0, 10)).toMatchObject([{ public_key: ofStranger }])
+    await db.execute(sql`delete from owner_copies where vault = ${Buffer.from(fromHex(asking, 20))}`)
+    await db.execute(sql`delete from deposit_bindings`)
+    await db.execute(sql`delete from messages where kind = 'deposit'`)
+  })
+
   it('of an exit that cannot be opened is said once, and the others are made', async () => {
     await db.execute(sql`delete from owner_copies`)
     const [first] = (

@@ -4,7 +4,6 @@ import type { SQL } from 'drizzle-orm'
 import { sql } from 'drizzle-orm'
 import type { Sql } from './sql.ts'
 import { bytesArray, bytesParam, numberArray, rows } from './sql.ts'
-import { OWNER } from './validators.ts'
 
 /** Who gets a copy of a vault's exits: 20 bytes and 65 bytes. */
 export interface OwnerKey {
@@ -12,8 +11,13 @@ export interface OwnerKey {
   publicKey: Uint8Array
 }
 
-/** The vault of `v`: the chain's once it is registered, else the one that alone may have it. */
-const VAULT: SQL = sql`coalesce(v.beacon_vault, ${OWNER})`
+/**
+ * The vault of `v`: the chain's once it is registered, else the one that has it for good. One that only asks for it is none: its owner
+ * would keep exits of a validator that may go to another vault, of as many indexes as were asked for.
+ */
+const VAULT: SQL = sql.raw(
+  `coalesce(v.beacon_vault, v.withdrawal_address, (select b.vault from deposit_bindings b where b.validator_id = v.id))`,
+)
 /** Whether the exit `m` of `v` may be of use: nothing replaced it, and the chain gave the validator no other index. */
 const IS_OF_USE: SQL = sql.raw(
   `(m.state <> 'superseded' and coalesce(v.beacon_index, m.validator_index) = m.validator_index)`,

@@ -142,6 +142,12 @@ describe('inputs', () => {
     expect((await answerOf([...args, '--cid', `ipfs://${made.cid}`])).facts.config_is_named).toBe(true)
     const other = 'QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG'
     expect((await answerOf([...args, '--cid', other])).verdict).toBe('stale_set')
+    // A CID of the bytes themselves shows that these are others.
+    const ofBytes = 'bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy'
+    expect(await answerOf([...args, '--cid', ofBytes])).toMatchObject({
+      verdict: 'unreadable',
+      message: expect.stringContaining('not the file that --cid names'),
+    })
   })
 
   it('are a whole page: one share that is wrong is named', async () => {

@@ -1,7 +1,7 @@
 /** The commands: from options to what is judged, and to what was found. */
 
 import { extname } from 'node:path'
-import { parseCid } from '@dvt-relayer/chain/cid.ts'
+import { checkContent, parseCid } from '@dvt-relayer/chain/cid.ts'
 import { parseHex } from '@dvt-relayer/common/hex.ts'
 import { createNobleEngine } from '@dvt-relayer/crypto/bls-noble.ts'
 import { unreadable, usage } from './errors.ts'
@@ -64,6 +64,9 @@ async function readGivenSet(read: ReadFile, options: Pick<Values<'verify-set'>, 
   const path = needed('config', options.config)
   if (options.cid !== undefined && parseCid(options.cid) === undefined) throw usage('--cid is no IPFS CID')
   const content = await read('config', path)
+  const named = options.cid === undefined ? undefined : parseCid(options.cid)
+  if (named !== undefined && (await checkContent(named, content)) === 'different')
+    throw unreadable(`${labelOf(path)}: it is not the file that --cid names: its bytes have another digest`)
   return { config: readConfig(text(content), labelOf(path)), cid: options.cid, content }
 }
 

@@ -51,6 +51,18 @@ describe('public key shares', () => {
     expect(findKeySharesFault(blst, right)).toBeUndefined()
   })
 
+  it('that let fewer suffice though the degree is right are told: the key itself, one share twice', () => {
+    // x² − 3x + 100 is 100 at 0 and at 3; x² − 6x + 100 is 92 at 2 and at 4.
+    const alone = { publicKey: blst.publicKeyOf(scalarBytes(100n)), threshold: 3 }
+    const own = findKeySharesFault(noble, { ...alone, publicKeyShares: sharesOf([100n, -3n, 1n], 5) })
+    expect(own).toMatchObject({ verdict: 'degree_too_low', places: [3] })
+    const twins = findKeySharesFault(noble, { ...alone, publicKeyShares: sharesOf([100n, -6n, 1n], 5) })
+    expect(twins).toMatchObject({ verdict: 'degree_too_low', places: [2, 4] })
+    expect(findKeySharesFault(noble, { ...alone, publicKeyShares: sharesOf([100n, 60n, 1n], 5) })).toBeUndefined()
+    const one = { publicKey, threshold: 1, publicKeyShares: sharesOf([101n], 3) }
+    expect(findKeySharesFault(noble, one)).toBeUndefined()
+  })
+
   it('are judged alike by both engines', () => {
     const set = { ...right, publicKeyShares: replaced([5]) }
     expect(findKeySharesFault(noble, set)).toEqual(findKeySharesFault(blst, set))

@@ -103,6 +103,29 @@ function misfit(engine: BlsEngine, set: KeyShares): KeySharesFault {
   return { verdict: 'wrong_shares', message, places }
 }
 
+/**
+ * Why fewer oracles than the threshold suffice although the degree is right: a share that is the validator key's own makes its oracle
+ * do so alone, two that are one make each oracle count for both. An honest dealer draws neither; other relations cannot be seen.
+ */
+function findTwin({ publicKey, threshold, publicKeyShares }: KeyShares): KeySharesFault | undefined {
+  if (threshold === 1) return undefined
+  const own = publicKeyShares.findIndex((share) => equalBytes(share, publicKey))
+  if (own >= 0) {
+    const message = `the public key share at place ${own + 1} is the validator's own key: that oracle alone can make the validator leave`
+    return { verdict: 'degree_too_low', message, places: [own + 1] }
+  }
+  const seen = new Map<string, number>()
+  for (const [i, share] of publicKeyShares.entries()) {
+    const twin = seen.get(toHex(share))
+    if (twin !== undefined) {
+      const message = `the oracles at places ${twin} and ${i + 1} have one share: with both places of it, ${threshold - 1} oracles suffice to make the validator leave`
+      return { verdict: 'degree_too_low', message, places: [twin, i + 1] }
+    }
+    seen.set(toHex(share), i + 1)
+  }
+  return undefined
+}
+
 /** What is wrong with the set, undefined when nothing is. */
 export function findKeySharesFault(engine: BlsEngine, set: KeyShares): KeySharesFault | undefined {
   const { publicKey, threshold, publicKeyShares } = set
@@ -114,7 +137,7 @@ export function findKeySharesFault(engine: BlsEngine, set: KeyShares): KeyShares
     return { verdict: 'invalid_point', message, places: invalid }
   }
   const shares = indexed(publicKeyShares)
-  if (publicKeySharesFit(engine, { publicKey, threshold, shares, exactDegree: true })) return undefined
+  if (publicKeySharesFit(engine, { publicKey, threshold, shares, exactDegree: true })) return findTwin(set)
   if (fits(engine, publicKey, threshold, publicKeyShares)) {
     let enough = threshold - 1
     while (enough > 1 && fits(engine, publicKey, enough - 1, publicKeyShares)) enough--

@@ -278,6 +278,8 @@ describe('wrong_receipt', () => {
     expect(judge({ ...made.set, receipt }).verdict).toBe('wrong_receipt')
     expect(judge(made.set, { receipt: fromHex(receipt) }).verdict).toBe('wrong_receipt')
     expect(judge({ ...bare(), receipt }, { claims, isNamedConfig: true }).verdict).toBe('wrong_receipt')
+    expect(judge(made.item(PLACE), { receipt: fromHex(receipt) }).verdict).toBe('wrong_receipt')
+    expect(judge(made.item(PLACE), { receipt: fromHex(made.set.receipt) }).verdict).toBe('ok')
   })
 
   it('is what an altered ciphertext of another oracle leaves', () => {

@@ -1,6 +1,6 @@
 /** `verify-share`: whether an oracle's ciphertext holds a true share of that validator's exit, under that oracle set. */
 
-import { equalBytes } from '@dvt-relayer/common/hex.ts'
+import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
 import { addressOfSecretKey, checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls.ts'
 import { decryptEcies } from '@dvt-relayer/crypto/ecies.ts'
@@ -138,7 +138,7 @@ function judgeSet(context: Context, set: ShareSet): Judgement {
 }
 
 function judgeItem(context: Context, item: ShareItem): Judgement {
-  const { engine, given, place, secretKey, root, exit } = context
+  const { engine, given, place, secretKey, root, exit, receipt } = context
   const named = item.place ?? place
   const { oracles, threshold } = given.config
   const share = open(secretKey, item.ciphertext)
@@ -160,10 +160,14 @@ function judgeItem(context: Context, item: ShareItem): Judgement {
     return against('set_invalid', `the public key share ${message}`, { share_opens: true, share_verifies: verifies })
   }
   if (!verifies) return whyNot(context, share, [], item.publicKeyShare)
+  if (receipt !== undefined && item.receipt !== undefined && !equalBytes(receipt, item.receipt)) {
+    const message = `your share is true, but its set is another: the receipt in the file is ${toHex(item.receipt)}, the one given ${toHex(receipt)}`
+    return against('wrong_receipt', message)
+  }
   const unchecked = [
     isAlone,
     ...uncheckedConfig(context, item),
-    ...(item.receipt === undefined ? [] : ['the receipt: it is of the whole set']),
+    ...(item.receipt === undefined && receipt === undefined ? [] : ['the receipt: it is of the whole set']),
   ]
   return against('ok', `this is a true share of place ${place}, under the public key share that came with it`, {
     unchecked,

@@ -115,7 +115,12 @@ describe.skipIf(skipWithoutAnvil)('a rotation', () => {
       [Buffer.from(first.publicKey)],
     )
     // The oracles know better than we do what the chain has.
-    await query(world, 'update validators set oracle_set_id = (select id from oracle_sets where is_current)')
+    const keys = validators.map(({ publicKey }) => Buffer.from(publicKey))
+    await query(
+      world,
+      'update validators set oracle_set_id = (select id from oracle_sets where is_current) where public_key = any($1)',
+      [keys],
+    )
     say([...others, ...indexes])
     expect(await rotate()).toMatchObject({ status: 409, json: { code: 'ROTATION_COLLECTING' } })
     const exits = await getExits(relayer.url)

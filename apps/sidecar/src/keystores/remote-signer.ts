@@ -5,9 +5,11 @@
  * signature is verified under the share's public key before anybody sees it.
  */
 
+import { setImmediate } from 'node:timers/promises'
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { BootError } from '@dvt-relayer/common/errors.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
+import type { BlsEngine } from '@dvt-relayer/crypto/bls.ts'
 import type { ClusterLock, LockValidator } from '@dvt-relayer/crypto/cluster-lock.ts'
 import type { RemoteSignerConfig } from '../config.ts'
 import type { SsvConfig } from '../config-ssv.ts'
@@ -34,6 +36,8 @@ export interface RemoteKeystore extends Keystore, Pick<SignerPool, 'states'> {}
 /** Reads whose key shares count, and says which of the keys of signers they are, and what is wrong now. */
 type Source = (signal: AbortSignal) => Promise<(keys: ReadonlySet<string>) => { found: KeyShare[]; problem?: Error }>
 
+/** Keys parsed between two looks at the event loop: about 10 ms. */
+const SLICE = 32
 /** How log lines and errors name where the keys are. */
 const PLACE = 'remote signer'
 
@@ -50,16 +54,21 @@ export function openRemoteSigner(options: RemoteSignerOptions): RemoteKeystore {
   const readSource = ssv === undefined ? createLockSource(options) : createRegistrationSource(options, ssv)
   const isRight = createSignatureCheck(engine)
   let keyShares: readonly KeyShare[] = []
-  let shareOf = new Map<string, KeyShare>()
+  let shareOf = new Map<string, RemoteShare>()
 
-  function replace(found: readonly KeyShare[]): boolean {
-    const isSame = (share: KeyShare) => {
-      const held = shareOf.get(idOfShare(share))
+  async function replace(found: readonly KeyShare[]): Promise<boolean> {
+    const isHeld = (share: KeyShare) => {
+      const held = shareOf.get(idOfShare(share))?.keyShare
       return held !== undefined && isSameShare(share, held)
     }
-    if (found.length === keyShares.length && found.every(isSame)) return false
+    if (found.length === keyShares.length && found.every(isHeld)) return false
+    const next = new Map<string, RemoteShare>()
+    for (const share of found) {
+      next.set(idOfShare(share), remoteShareOf(share, engine))
+      if (next.size % SLICE === 0) await setImmediate()
+    }
     keyShares = found
-    shareOf = new Map(found.map((share) => [idOfShare(share), share]))
+    shareOf = next
     return true
   }
 
@@ -72,24 +81,39 @@ export function openRemoteSigner(options: RemoteSignerOptions): RemoteKeystore {
     },
     states: pool.states,
     sign(request, stop) {
-      const { keyShare, signingRoot: message } = request
-      const shares = shareOf.get(idOfShare(keyShare))?.publicKeyShares
-      const key = shares?.find(({ share_index }) => share_index === keyShare.shareIndex)?.public_key_share
-      if (key === undefined) return Promise.reject(new TypeError('asked to sign with a key share that is not held'))
-      const publicKey = fromHex(key, 48)
-      const check = (signature: Uint8Array) => isRight({ publicKey, message, signature })
-      return pool.sign(key, signBody(network, request), check, stop)
+      const share = shareOf.get(idOfShare(request.keyShare))
+      if (share === undefined) return Promise.reject(new TypeError('asked to sign with a key share that is not held'))
+      const { publicKey, name } = share
+      const check = (signature: Uint8Array) => isRight({ publicKey, message: request.signingRoot, signature })
+      return pool.sign(name, signBody(network, request), check, stop)
     },
     async reload(stop) {
       pool.renew(readTlsMaterial(tls))
       const match = await readSource(stop)
       const { found, problem } = match(await pool.publicKeys(stop))
-      const isChanged = replace(found)
+      const isChanged = await replace(found)
       if (problem !== undefined) throw problem
       return isChanged
     },
     [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
   }
+}
+
+/** A key share, and what it takes to ask for its signatures. */
+interface RemoteShare {
+  readonly keyShare: KeyShare
+  /** Its public key as signers name it, and its bytes. */
+  readonly name: string
+  readonly publicKey: Uint8Array
+}
+
+/** The bytes are parsed here, and remembered by the engine: a fifth of the price of a signature's check. */
+function remoteShareOf(keyShare: KeyShare, engine: Pick<BlsEngine, 'isPublicKey'>): RemoteShare {
+  const { publicKeyShares, shareIndex } = keyShare
+  const name = publicKeyShares.find(({ share_index }) => share_index === shareIndex)?.public_key_share ?? ''
+  const publicKey = fromHex(name, 48)
+  engine.isPublicKey(publicKey)
+  return { keyShare, name, publicKey }
 }
 
 /** The key shares of Obol nodes: what their lock says of the keys. */

@@ -4,7 +4,14 @@ import fc from 'fast-check'
 import { privateKeyToAccount } from 'viem/accounts'
 import { describe, expect, it } from 'vitest'
 import { addressOfSecretKey } from './address.ts'
-import { parseRequestCredentials, recoverRequestSigner, requestText, type SignedRequest } from './request-signature.ts'
+import {
+  createRecover,
+  parseRequestCredentials,
+  recoverPlainly,
+  recoverRequestSigner,
+  requestText,
+  type SignedRequest,
+} from './request-signature.ts'
 
 const SECRET = new Uint8Array(32).fill(7)
 const ADDRESS = addressOfSecretKey(SECRET)
@@ -53,6 +60,29 @@ nonce: 0x${'ab'.repeat(16)}`)
 })
 
 describe('the signer of a request', () => {
+  it('is recovered natively where that is possible, and alike without', () => {
+    const recover = createRecover()
+    expect(recover).not.toBe(recoverPlainly)
+    const none = () => {
+      throw new Error('no binding')
+    }
+    expect(createRecover(none)).toBe(recoverPlainly)
+    const outcome = (run: typeof recover, ...args: Parameters<typeof recover>) => {
+      try {
+        return toHex(run(...args))
+      } catch {
+        return 'none'
+      }
+    }
+    const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length })
+    fc.assert(
+      fc.property(bytes(64), fc.constantFrom(0, 1), bytes(32), (signature, recovery, digest) => {
+        expect(outcome(recover, signature, recovery, digest)).toBe(outcome(recoverPlainly, signature, recovery, digest))
+      }),
+      { numRuns: 30 },
+    )
+  })
+
   it('is recovered from what viem signs, whatever the request', async () => {
     await fc.assert(
       fc.asyncProperty(

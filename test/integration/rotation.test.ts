@@ -249,6 +249,32 @@ describe.skipIf(skipWithoutAnvil)('a rotation', () => {
     expect(sets[0]?.id).not.toBe(before[0]?.id)
   })
 
+  it('of some keeps not waiting for others whose nodes are gone, and takes those that are not active yet', async () => {
+    const vault = someVault(0xc3)
+    const many = createTestKeys(5, { nodes: 4, threshold: 3 })
+    const found: number[] = []
+    for (const [place, validator] of many.entries())
+      found.push(await addRegistered(world, vault, validator, place === 4 ? { status: 'pending_queued' } : {}))
+    const { block } = oracles[0] ?? fail()
+    say(found, { block, nonce: 0 })
+    const cid = await announceOracles(world, oracles, { threshold: THRESHOLD, needed: NEEDED, limit: 2 })
+    await eventually('the oracle set', async () =>
+      (await ask(relayer.url, '/vaults')).text.includes(cid) ? true : undefined,
+    )
+    expect(await rotate(vault)).toMatchObject({ status: 409, json: { code: 'ROTATION_COLLECTING' } })
+    // The first batch by index would be of nodes that never sign.
+    for (const share of [1, 2, 3]) await sidecarRound(relayer.url, world.network, many.slice(3), share)
+    const ready = await eventually('an update', async () => {
+      const answer = await rotate(vault)
+      return answer.status === 200 ? (answer.json as RotationUpdate) : undefined
+    })
+    expect(ready.validators).toEqual(
+      many
+        .slice(3)
+        .map(({ publicKey }, place) => ({ public_key: toHex(publicKey), validator_index: found[place + 3] })),
+    )
+  }, 90_000)
+
   it('is for the operator of its vault, and for vaults of ours', async () => {
     const [own, other] = [createToken('own', 'operator', VAULT), createToken('other', 'operator', someVault(2))]
     const sidecar = createToken('node', 'sidecar', '*')

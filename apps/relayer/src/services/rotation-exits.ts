@@ -19,8 +19,8 @@ import { assignExits, byKey, ROTATION_REQUESTER } from './assign.ts'
 const PATIENCE_SECONDS = 600
 /** Indexes that are looked up at once: more than a batch has. */
 const INDEXES_AT_ONCE = 500
-/** An exit is wanted of who can still leave, and only that is approved. */
-const ACTIVE = 'active_ongoing'
+/** An exit is wanted of who can still leave: what waits for its activation may wait longer than the oracles do. */
+const CAN_LEAVE: readonly string[] = ['pending_initialized', 'pending_queued', 'active_ongoing']
 
 /** A validator whose shares are to be renewed. */
 export interface Renewed {
@@ -51,12 +51,13 @@ export function createRotationExits({
 }: Pick<Context, 'config' | 'db' | 'chain' | 'events'>) {
   const { network, clusters } = config
 
-  /** Of a vault's validators at these indexes those that are active, final and ours, in their order. */
+  /** Of a vault's validators at these indexes those that can leave, are final and ours, in their order. */
   async function findFit(vault: Uint8Array, indexes: readonly number[]): Promise<Renewed[]> {
     const credentials = new Set<string>(
       (['0x01', '0x02'] as const).map((type) => toHex(withdrawalCredentials(type, vault))),
     )
-    const isFit = ({ status, withdrawalCredentials: own }: ChainValidator) => status === ACTIVE && credentials.has(own)
+    const isFit = ({ status, withdrawalCredentials: own }: ChainValidator) =>
+      CAN_LEAVE.includes(status) && credentials.has(own)
     const atHead = [...(await chain.registry.findByIndex(indexes)).values()].filter(isFit)
     const keys = atHead.map(({ publicKey }) => fromHex(publicKey, 48))
     const final = await chain.registry.findFinalized(keys, await chain.registry.finalizedRoot())
@@ -70,7 +71,7 @@ export function createRotationExits({
   }
 
   /**
-   * The first validators at these indexes, at most `limit`, that are active, final and ours; and how many of those
+   * The first validators at these indexes, at most `limit`, that can leave, are final and ours; and how many of those
    * looked at are not.
    */
   async function findRenewable(vault: Uint8Array, indexes: readonly number[], limit: number) {

@@ -47,6 +47,8 @@ const LOCK_RETRY_MS = 250
 const LEARN_MS = 300_000
 /** What was opened and could not be approved for so long is looked at anew: some of its validators may have left since. */
 const STALE_SECONDS = 1800
+/** Exits are collected for so many batches at once. */
+const BATCHES_AHEAD = 10
 
 /** How far a call goes: to an open row, to approved calldata, to a transaction. */
 export type Goal = 'prepare' | 'approve' | 'send'
@@ -67,14 +69,17 @@ export function createRotation(
 
   const isOurs = (vault: Uint8Array) => config.vaults?.some((known) => equalBytes(known, vault)) ?? true
 
-  /** What the oracles name, checked against the chain: at most one batch, and how far its exits are. */
+  /**
+   * What the oracles name, checked against the chain: the next batch, what is ready first, so that validators whose nodes are gone
+   * keep nobody else waiting; and all whose exits are missing.
+   */
   async function learn(
     vault: Uint8Array,
     set: OracleSetRow,
     oracles: RotationOracles,
     view: VaultView,
     signal: AbortSignal,
-  ): Promise<Step | { step: 'learnt'; batch: RotationExit[]; leftOut: number }> {
+  ): Promise<Step | { step: 'learnt'; batch: RotationExit[]; missing: RotationExit[]; leftOut: number }> {
     const { needed, sinceBlock } = view
     const key = `${set.id}:${view.finalNonce}`
     const known = learnt.get(toHex(vault))
@@ -87,9 +92,12 @@ export function createRotation(
       learnt.set(toHex(vault), { key, at: performance.now(), indexes })
     }
     if (indexes.length === 0) return { step: 'nothing', leftOut: 0 }
-    const { renewable, leftOut } = await exits.findRenewable(vault, indexes, oracles.batchLimit)
+    const { renewable, leftOut } = await exits.findRenewable(vault, indexes, BATCHES_AHEAD * oracles.batchLimit)
     if (renewable.length === 0) return { step: 'nothing', leftOut }
-    return { step: 'learnt', batch: await exits.findExits(renewable, set.id), leftOut }
+    const found = await exits.findExits(renewable, set.id)
+    const missing = found.filter(({ state }) => state !== 'ready')
+    const ready = found.filter(({ state }) => state === 'ready')
+    return { step: 'learnt', batch: [...ready, ...missing].slice(0, oracles.batchLimit), missing, leftOut }
   }
 
   /** Opens a rotation of what is ready, once nothing is missing or what is missing has been waited for. */
@@ -102,11 +110,10 @@ export function createRotation(
   ): Promise<Step | undefined> {
     const found = await learn(vault, set, oracles, view, signal)
     if (found.step !== 'learnt') return found
-    const { batch, leftOut } = found
+    const { batch, missing, leftOut } = found
     const ready = batch.filter(({ state }) => state === 'ready')
-    const missing = batch.filter(({ state }) => state !== 'ready')
     await exits.want(missing, set.id)
-    const isTime = missing.length === 0 || (await exits.isPatienceOver(vault, set.id))
+    const isTime = ready.length === batch.length || (await exits.isPatienceOver(vault, set.id))
     if (ready.length === 0 || !isTime) {
       const toSplit = missing.filter(({ state }) => state === 'kept').length
       return { step: 'collecting', ready: ready.length, toSign: missing.length - toSplit, toSplit, leftOut }

@@ -200,6 +200,21 @@ describe('an oracle', () => {
     expect(answer).toMatchObject({ status: 200, json: { exit_shares: [], cursor: end } })
   })
 
+  it('waits with sixteen requests at most: one more is answered at once', async () => {
+    const { cursor } = await walkShares(url, addressOf(oracles[0]))
+    const query = { after: cursor, wait: 25 }
+    const all = Array.from({ length: 17 }, () => fetchShares(url, addressOf(oracles[0]), query))
+    expect(await Promise.race(all)).toEqual({ exit_shares: [], cursor })
+    await makeReady(1)
+    const found = await Promise.all(all)
+    expect(found.filter(({ exit_shares: items }) => items.length === 1)).toHaveLength(16)
+    // Those that were answered wait no more.
+    const { cursor: end } = await walkShares(url, addressOf(oracles[0]))
+    const again = fetchShares(url, addressOf(oracles[0]), { after: end, wait: 25 })
+    await makeReady(1)
+    expect((await again).exit_shares).toHaveLength(1)
+  })
+
   it('is answered when the process stops', async () => {
     const second = await world.startRelayer({ SIGNATURE_THRESHOLD: '1', ROLE: 'api' })
     const address = addressOf(oracles[0])

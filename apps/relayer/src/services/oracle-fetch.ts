@@ -24,12 +24,17 @@ import {
 } from '@dvt-relayer/db/queries/oracle-fetch.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import type { Context } from '../context.ts'
+import { createLanes } from '../lanes.ts'
 
 const PUBLIC_KEY_BYTES = 48
 const CIPHERTEXT_BYTES = 193
 const ORACLE_KEY_BYTES = 65
 /** Changes that come within this time wake a waiting oracle once. */
 const GATHER_MS = 200
+/** Requests of one oracle that may wait at a process, its replicas included. What more there are is answered at once. */
+const MOST_WAITING = 16
+/** Waiting requests that look again at once: all others of the process need the database as well. */
+const LOOKS_AT_ONCE = 2
 const START: ShareCursor = { revision: 0, messageId: 0, oracleSetId: 0 }
 
 /** What an oracle asks for. */
@@ -56,6 +61,9 @@ export function createOracleFetch({ db }: Pick<Context, 'db'>) {
   /** Counts what may have brought something. */
   let changes = 0
   const waiters = new Set<() => void>()
+  /** How many requests of each oracle wait. */
+  const waiting = new Map<string, number>()
+  const turns = createLanes({ depth: LOOKS_AT_ONCE, waiting: Number.POSITIVE_INFINITY })
   let isClosed = false
 
   async function findMemberships(oracle: Uint8Array): Promise<Membership[]> {
@@ -90,6 +98,27 @@ export function createOracleFetch({ db }: Pick<Context, 'db'>) {
     if (stop.signal.aborted && !isClosed) await pause(Math.min(GATHER_MS, ms), signal)
   }
 
+  /** What comes after a look at `seen` changes found nothing; nothing when the time is up, or the signal aborts. */
+  async function lookUntil(
+    request: ExitSharesRequest,
+    after: ShareCursor,
+    seen: number,
+    deadline: number,
+    signal: AbortSignal,
+  ): Promise<ExitShareRow[]> {
+    let rows: ExitShareRow[] = []
+    for (let last = seen; rows.length === 0; ) {
+      const left = deadline - performance.now()
+      if (left <= 0 || signal.aborted || isClosed) break
+      await waitForChange(last, left, signal)
+      await turns.run('', async () => {
+        last = changes
+        if (!signal.aborted) rows = await look(request, after)
+      })
+    }
+    return rows
+  }
+
   function wakeAll(): void {
     changes++
     for (const wake of [...waiters]) wake()
@@ -108,18 +137,18 @@ export function createOracleFetch({ db }: Pick<Context, 'db'>) {
     async fetch(request: ExitSharesRequest, waitMs: number, signal: AbortSignal): Promise<ExitSharesPage> {
       const deadline = performance.now() + waitMs
       const after = await beginning(request.after)
-      for (;;) {
-        const seen = changes
-        const rows = await look(request, after)
-        const left = deadline - performance.now()
-        const last = rows.at(-1)
-        if (last !== undefined)
-          return {
-            items: rows.map(itemOf),
-            cursor: { revision: last.revision, messageId: last.message_id, oracleSetId: last.oracle_set_id },
-          }
-        if (left <= 0 || signal.aborted || isClosed) return { items: [], cursor: after }
-        await waitForChange(seen, left, signal)
+      const seen = changes
+      const rows = await look(request, after)
+      const address = toHex(request.oracle)
+      const others = waiting.get(address) ?? 0
+      if (rows.length > 0 || others >= MOST_WAITING) return pageOf(rows, after)
+      waiting.set(address, others + 1)
+      try {
+        return pageOf(await lookUntil(request, after, seen, deadline, signal), after)
+      } finally {
+        const left = (waiting.get(address) ?? 1) - 1
+        if (left === 0) waiting.delete(address)
+        else waiting.set(address, left)
       }
     },
 
@@ -187,6 +216,15 @@ async function restamp(tx: Sql, messageIds: readonly number[]): Promise<void> {
 
 const addressesOf = ({ public_keys: keys }: Pick<KnownOracleSet, 'public_keys'>): Uint8Array[] =>
   slices(keys, ORACLE_KEY_BYTES).map(addressOfPublicKey)
+
+const pageOf = (rows: readonly ExitShareRow[], after: ShareCursor): ExitSharesPage => {
+  const last = rows.at(-1)
+  const cursor =
+    last === undefined
+      ? after
+      : { revision: last.revision, messageId: last.message_id, oracleSetId: last.oracle_set_id }
+  return { items: rows.map(itemOf), cursor }
+}
 
 const itemOf = (row: ExitShareRow): ExitShareItem => ({
   public_key: toHex(row.public_key),

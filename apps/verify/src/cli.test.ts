@@ -119,6 +119,15 @@ describe('exit codes', () => {
     expect(err).not.toContain('secretsecret')
   })
 
+  it.each([
+    ['--key-file', [...SHARE.slice(0, -1), 'ab'.repeat(32), '--share', item]],
+    ['--share', [...EXIT, '--set', set, '--share', `1=0x${'AB'.repeat(96)}`]],
+  ])('2: a key or a share in the place of the file of %s is not repeated', async (option, args) => {
+    const { code, out, err } = await run(args)
+    expect({ code, out }).toEqual({ code: 2, out: '' })
+    expect(err).toContain(`--${option.slice(2)}: <hex> cannot be read`)
+  })
+
   it('2: in JSON as well', async () => {
     expect(await answerOf(['verify-set', ...NETWORK, '--config', config, '--set', key])).toEqual({
       verdict: 'unreadable',

@@ -20,6 +20,7 @@ import { benchList } from './rows/list.ts'
 import { benchRegister } from './rows/register.ts'
 import { benchResplit } from './rows/resplit.ts'
 import { benchKeystores, benchSigning } from './rows/sidecar.ts'
+import { benchRemoteSigning } from './rows/sidecar-signer.ts'
 import { benchSsv } from './rows/sidecar-ssv.ts'
 import { benchStart } from './rows/start.ts'
 import { benchWork } from './rows/work.ts'
@@ -38,6 +39,7 @@ const GROUPS: { rows: string[]; run(stage: Stage, isFull: boolean): Promise<Benc
   { rows: ['sidecar-sign'], run: benchSigning },
   { rows: ['sidecar-keys'], run: benchKeystores },
   { rows: ['ssv-start', 'ssv-sign'], run: benchSsv },
+  { rows: ['signer-sign'], run: benchRemoteSigning },
 ]
 const ROWS = GROUPS.flatMap(({ rows }) => rows)
 

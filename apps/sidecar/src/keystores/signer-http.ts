@@ -5,7 +5,7 @@
  * Node does not ship: `node:https` does. A signer is named by its host only; its URL may hold credentials.
  */
 
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http'
+import { Agent as HttpAgent, request as httpRequest, type RequestOptions } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import { messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
 import { SignerError } from './signer-error.ts'
@@ -109,9 +109,16 @@ export function createSignerHttp(
         end(request.reusedSocket && reasonOf(error) === 'ECONNRESET' ? new StaleConnection() : faultOf(error, what)),
       )
       request.on('response', (response) => {
-        readText(response, maxBytes, what).then(
-          (text) => end({ status: response.statusCode ?? 0, text }),
-          (error: unknown) => end(faultOf(error, what)),
+        const chunks: Buffer[] = []
+        let length = 0
+        response.on('data', (chunk: Buffer) => {
+          length += chunk.length
+          if (length > maxBytes) end(new SignerError('too_large', `${what} answers with more than ${maxBytes} bytes`))
+          else chunks.push(chunk)
+        })
+        response.on('error', (error) => end(faultOf(error, what)))
+        response.on('end', () =>
+          end({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }),
         )
       })
       request.end(body)
@@ -149,17 +156,6 @@ export function createSignerHttp(
 
 /** The server had closed the kept connection before the request came: it was not looked at. */
 class StaleConnection extends Error {}
-
-async function readText(response: IncomingMessage, maxBytes: number, what: string): Promise<string> {
-  const chunks: Buffer[] = []
-  let length = 0
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    length += chunk.length
-    if (length > maxBytes) throw new SignerError('too_large', `${what} answers with more than ${maxBytes} bytes`)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString('utf8')
-}
 
 /** Without its per cent signs, where they are an encoding. */
 function decode(part: string): string {

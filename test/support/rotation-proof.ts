@@ -3,11 +3,12 @@
  * with `@noble/curves`, from what lies on IPFS for everybody to read.
  */
 
+import { setImmediate } from 'node:timers/promises'
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { decrypt } from 'eciesjs'
 import { expect } from 'vitest'
-import { drawShares, type OpenedShare, openShares, rebuildExit, verifySignature } from '../demo/oracles.ts'
+import { drawShares, type OpenedShare, openShares, rebuildExit } from '../demo/oracles.ts'
 import { exitRoot } from '../demo/signing-roots.ts'
 import type { SignatureSet } from './oracle/keeper-log.ts'
 import type { OracleSet } from './rotation-world.ts'
@@ -44,7 +45,7 @@ export async function assertThresholdExits(
 /**
  * Who was an oracle before learns nothing from new shares, and old and new shares do not go together:
  *
- * - those who left open none of the new shares, and what they had does not verify under any new public key share;
+ * - those who left open none of the new shares, and no share of old is one of the new;
  * - old and new shares, fewer of each than their own threshold, rebuild nothing, however many they are together.
  */
 export async function assertSeparate(
@@ -59,19 +60,19 @@ export async function assertSeparate(
   const root = rootOf(network, validatorIndex)
   const key = fromHex(publicKey, 48)
   const { public_keys: keyShares, encrypted_exit_signatures: ciphertexts } = sharesOf(after.content, publicKey)
+  // A signature verifies under one public key: what was an oracle's share is nobody's now.
+  const common = new Set(sharesOf(before.content, publicKey).public_keys).intersection(new Set(keyShares))
+  expect([...common]).toEqual([])
 
   const members = new Set(after.set.oracles.map(({ address }) => address))
-  const leavers = before.set.oracles.flatMap((oracle, place) =>
-    members.has(oracle.address) ? [] : [{ oracle, place }],
-  )
+  const leavers = before.set.oracles.filter(({ address }) => !members.has(address))
   expect(leavers.length).toBeGreaterThan(0)
-  for (const { oracle, place } of leavers) {
-    for (const ciphertext of ciphertexts)
-      expect(() => decrypt(oracle.secretKey, fromHex(ciphertext, 193)), 'a leaver opens a new share').toThrow()
-    const share = old[place]?.signature ?? new Uint8Array()
-    for (const keyShare of keyShares)
-      expect(verifySignature(share, root, fromHex(keyShare, 48)), 'an old share is one of the new').toBe(false)
-  }
+  for (const { secretKey } of leavers)
+    for (const ciphertext of ciphertexts) {
+      // The stand-ins of the world live in this process and answer in between.
+      await setImmediate()
+      expect(() => decrypt(secretKey, fromHex(ciphertext, 193)), 'a leaver opens a new share').toThrow()
+    }
   expect(() => rebuildExit(drawShares(old, leavers.length), root, key)).toThrow('not valid')
 
   const [most, mostFresh] = [before.set.threshold - 1, after.set.threshold - 1]
@@ -82,8 +83,10 @@ export async function assertSeparate(
     const mixed = [...first, ...rest]
     expect(mixed.length).toBeGreaterThanOrEqual(Math.min(before.set.threshold, after.set.threshold))
     // All of them, and just as many as either threshold says, some of both kinds.
-    for (const size of new Set([mixed.length, before.set.threshold, after.set.threshold]))
+    for (const size of new Set([mixed.length, before.set.threshold, after.set.threshold])) {
+      await setImmediate()
       if (size > count && size <= mixed.length)
         expect(() => rebuildExit(mixed.slice(0, size), root, key), `${count} old of ${size}`).toThrow('not valid')
+    }
   }
 }

@@ -28,6 +28,8 @@ const USAGE = `usage:
                                                            with --send send it, with --dry-run only say what would be done
   npm run relayer -- void-sealed --yes                     forget every stored signature, when SEALING_KEY is lost for good`
 
+const HELP = ['help', '--help', '-h']
+
 /** The database could not be reached: a supervisor may try again. */
 const TRY_AGAIN = 75
 
@@ -39,15 +41,15 @@ export async function runCommand(
 ): Promise<number> {
   try {
     const [command, ...rest] = args
+    if (args.some((arg) => HELP.includes(arg))) {
+      console.log(USAGE)
+      return 0
+    }
     if (command === undefined) return await serve(environment, onSignal)
     if (command === 'token') return token(rest)
     if (command === 'release-key') return await release(rest, environment)
     if (command === 'rotate') return await rotate(rest, environment, onSignal)
     if (command === 'void-sealed') return await voidAll(rest, environment)
-    if (['help', '--help', '-h'].includes(command)) {
-      console.log(USAGE)
-      return 0
-    }
     throw new BootError('USAGE', `there is no command ${command}\n\n${USAGE}`)
   } catch (error) {
     return explain(error)
@@ -132,8 +134,9 @@ function whereOf(error: unknown): string {
 
 /** Says what is wrong in plain words, and whether trying again may help. */
 function explain(error: unknown): number {
-  const isWrong = error instanceof CodedError || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS')
-  if (isWrong) console.error(`${(error as Error).message}${whereOf(error)}`)
+  if (error instanceof CodedError) console.error(`${error.message}${whereOf(error)}`)
+  else if ((error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS'))
+    console.error(`${(error as Error).message}\n\n${USAGE}`)
   else console.error(JSON.stringify(describeError(error)))
   if (error instanceof ChainError || error instanceof BootError) return 1
   return error instanceof CodedError && error.code === 'DATABASE_UNREACHABLE' ? TRY_AGAIN : 1

@@ -22,20 +22,24 @@ export async function runCommand(
 ): Promise<number> {
   try {
     const [command, ...rest] = args
-    if (command === undefined) return await run(environment, signal)
-    if (command === 'doctor') return await doctor(rest, environment, signal)
-    if (['help', '--help', '-h'].includes(command)) {
+    if (args.some((arg) => ['help', '--help', '-h'].includes(arg))) {
       console.log(USAGE)
       return 0
     }
+    if (command === undefined) return await run(environment, signal)
+    if (command === 'doctor') return await doctor(rest, environment, signal)
     throw new BootError('USAGE', `there is no command ${command}\n\n${USAGE}`)
   } catch (error) {
     if (signal.aborted) return 0
-    const isWrong = error instanceof BootError || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS')
-    const text = error instanceof Error ? (isWrong ? error.message : error.stack) : String(error)
-    process.stderr.write(`${scrub(text ?? '')}\n`)
+    process.stderr.write(`${scrub(textOf(error))}\n`)
     return 1
   }
+}
+
+function textOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  if ((error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS')) return `${error.message}\n\n${USAGE}`
+  return error instanceof BootError ? error.message : (error.stack ?? error.message)
 }
 
 async function run(environment: Environment, signal: AbortSignal): Promise<number> {

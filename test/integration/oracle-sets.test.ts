@@ -1,7 +1,12 @@
 /** Following the Keeper: which configs are refused, what is split anew for which set, and what is kept of the sets before. */
 
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { deleteOldShares, findMessagesToFinish, ROTATION_REQUESTER } from '@dvt-relayer/db/queries/oracle-shares.ts'
+import {
+  adoptOracleSet,
+  deleteOldShares,
+  findMessagesToFinish,
+  ROTATION_REQUESTER,
+} from '@dvt-relayer/db/queries/oracle-shares.ts'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createOracleSets } from '../../apps/relayer/src/services/oracle-sets.ts'
@@ -73,6 +78,46 @@ describe.skipIf(skipWithoutAnvil)('a config', () => {
     // A process that has just started refuses as well.
     await world.keeper.setConfig(world.ipfs.add({ ...good, oracles: [] }))
     expect(await createOracleSets(store).follow()).toContain('it has 0 oracles')
+    expect(await current(store)).toEqual(before)
+    await world.announce(world.oracles, 2)
+  })
+
+  it('that was announced before the current one, as a node that lags behind has it, changes nothing', async () => {
+    const store = await openStore(world)
+    const sets = createOracleSets(store)
+    await world.keeper.setConfig(world.ipfs.add(oracleConfig(makeOracles(2), 1)))
+    expect(await sets.follow()).toBeUndefined()
+    const [old] = await store.query<{ value: unknown }>(sql`select value from checkpoints where name = 'keeper_config'`)
+    const [older] = await store.query<{ cid: string; block_number: number }>(
+      sql`select cid, block_number from oracle_sets where is_current`,
+    )
+    await world.keeper.setConfig(world.ipfs.add(oracleConfig(makeOracles(2), 2)))
+    expect(await sets.follow()).toBeUndefined()
+    const before = await current(store)
+    expect(before).toMatchObject([{ threshold: 2 }])
+    // A process at a node of an earlier head stores last what it read first.
+    const lagging = createOracleSets({
+      ...store,
+      chain: {
+        ...store.chain,
+        oracleSets: { ...store.chain.oracleSets, newest: async () => ({ config: undefined, nextBlock: 1 }) },
+      },
+    })
+    await store.query(
+      sql`update checkpoints set value = ${JSON.stringify(old?.value)}::jsonb where name = 'keeper_config'`,
+    )
+    expect(await lagging.follow()).toBeUndefined()
+    expect(await current(store)).toEqual(before)
+    const set = {
+      cid: older?.cid ?? '',
+      threshold: 1,
+      publicKeys: makeOracles(1)[0]?.publicKey ?? new Uint8Array(),
+      config: {},
+    }
+    const blockNumber = Number(older?.block_number)
+    await store.db.transaction((tx) => adoptOracleSet(tx, { ...set, blockNumber, announcedAt: 1 }))
+    expect(await current(store)).toEqual(before)
+    expect(await sets.follow()).toBeUndefined()
     expect(await current(store)).toEqual(before)
     await world.announce(world.oracles, 2)
   })

@@ -59,7 +59,9 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
       const current = await findCurrentOracleSet(db)
       if (newest === undefined)
         return current === undefined ? 'the Keeper has not announced an oracle config yet' : undefined
-      if (current?.cid === newest.cid) return undefined
+      // What a node that lags behind says is older than what another process has adopted meanwhile.
+      if (current !== undefined && (current.cid === newest.cid || newest.blockNumber < current.block_number))
+        return undefined
       try {
         const set = await chain.oracleSets.fetch(newest.cid)
         const outdated = await db.transaction(async (tx) => {

@@ -33,7 +33,7 @@ export async function findCurrentOracleSet(db: Sql): Promise<OracleSetRow | unde
 
 /**
  * Makes an announced config the current oracle set, as a row of its own also where one of the same CID was there before, and tells
- * everybody. Does nothing while the current one is of that CID. Run in a transaction.
+ * everybody. Does nothing while the current one is of that CID, or was announced later. Run in a transaction.
  */
 export async function adoptOracleSet(
   tx: Sql,
@@ -48,7 +48,9 @@ export async function adoptOracleSet(
   },
 ): Promise<void> {
   await tx.execute(sql`select pg_advisory_xact_lock(hashtext('oracle_sets.current'))`)
-  await tx.execute(sql`update oracle_sets set is_current = false where is_current and cid <> ${set.cid}`)
+  await tx.execute(
+    sql`update oracle_sets set is_current = false where is_current and cid <> ${set.cid} and block_number <= ${set.blockNumber}`,
+  )
   await tx.execute(sql`
     insert into oracle_sets (cid, threshold, public_keys, config, block_number, announced_at, is_current)
     values (${set.cid}, ${set.threshold}, ${bytesParam(set.publicKeys)}, ${JSON.stringify(set.config)}::jsonb, ${set.blockNumber},

@@ -43,6 +43,6 @@ export function findValidators(db: Sql, publicKeys: readonly Uint8Array[]): Prom
  */
 export async function lockValidators(tx: Sql, publicKeys: readonly Uint8Array[]): Promise<ValidatorRow[]> {
   await tx.execute(sql`
-    select id from validators where public_key = any(${bytesArray(publicKeys)}) order by public_key for no key update`)
+    select v.id from validators v where v.public_key = any(${bytesArray(publicKeys)}) order by v.public_key for no key update of v`)
   return findValidators(tx, publicKeys)
 }

@@ -87,13 +87,13 @@ function untilRegistered(): Promise<true> {
   return untilTrue('the registered validators', async () => (await vaultSaid()).registered === keys.length)
 }
 
-/** Asks four times a second, for what nobody announces. */
+/** Asks twice a second, for what nobody announces. */
 function untilTrue(what: string, look: () => Promise<boolean>): Promise<true> {
   return eventually(
     what,
     async () => {
       if (await look()) return true
-      await pause(250)
+      await pause(500)
       return undefined
     },
     ROTATION_MS,

@@ -24,7 +24,7 @@ import { ask, eventually } from './world.ts'
 const GWEI = 32_000_000_000
 const BLOCK_MS = 1000
 /** Between two looks at whether all is done, so that looking does not keep others from doing it. */
-const LOOK_MS = 250
+const LOOK_MS = 500
 /** Blocks and states behind the head that are final. */
 const FINAL = 2
 

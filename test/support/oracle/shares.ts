@@ -3,13 +3,11 @@
  * with the project's own cryptography.
  */
 
-import { randomBytes } from 'node:crypto'
 import { bls12_381 } from '@noble/curves/bls12-381.js'
 import { decrypt } from 'eciesjs'
 import { verifySignature } from '../../demo/oracles.ts'
 
-const { G1, fields } = bls12_381
-const { Fr } = fields
+const { G1 } = bls12_381
 
 /** The shares of one exit as a request brings them, in oracle order. */
 export interface ExitShards {
@@ -75,20 +73,21 @@ function readPoint(bytes: Uint8Array): Point {
 }
 
 /**
- * Whether the points at 0, 1 … n are f(x)·G1 with f of a degree below `k`. With v_i = Π_{j ≠ i} 1 / (x_i − x_j) and a random
- * polynomial r of degree n − k,
+ * Whether the points at 0, 1 … n are f(x)·G1 with f of a degree below `k`: all their k-th differences vanish,
  *
- *     Σ v_i · r(x_i) · P_i = 0
- *
- * where they are, and with a chance of 1 in the group order where they are not: r·f has a degree below n.
+ *     Σ_j (−1)^j · C(k, j) · P_(s + j) = 0    j = 0 … k    s = 0 … n − k
  */
 function isOfDegreeBelow(points: readonly Point[], k: number): boolean {
-  const r = Array.from({ length: points.length - k }, () => Fr.create(BigInt(`0x${randomBytes(48).toString('hex')}`)))
-  const sum = points.reduce((total, point, i) => {
-    const differences = points.map((_, j) => (j === i ? Fr.ONE : Fr.create(BigInt(i - j))))
-    const v = Fr.inv(differences.reduce((product, difference) => Fr.mul(product, difference)))
-    const value = r.reduceRight((result, coefficient) => Fr.add(Fr.mul(result, BigInt(i)), coefficient), Fr.ZERO)
-    return total.add(point.multiplyUnsafe(Fr.mul(v, value)))
-  }, G1.Point.ZERO)
-  return sum.is0()
+  const binomials = Array.from({ length: k }).reduce<bigint[]>(
+    (row) => [1n, ...row.slice(1).map((value, j) => value + (row[j] ?? 0n)), 1n],
+    [1n],
+  )
+  return points.slice(k).every((_, s) =>
+    binomials
+      .reduce((sum, factor, j) => {
+        const term = (points[s + j] ?? G1.Point.ZERO).multiplyUnsafe(factor)
+        return j % 2 === 0 ? sum.add(term) : sum.subtract(term)
+      }, G1.Point.ZERO)
+      .is0(),
+  )
 }

@@ -34,7 +34,8 @@ COPY --from=sidecar-install /app ./
 USER node
 # No volume is declared for the journal: one without a name would be lost with its container. Where nothing is mounted, no deposit
 # is signed, and the log says why.
-ENV SIDECAR_HOST=0.0.0.0 SIDECAR_PORT=8001 JOURNAL_FILE=/sidecar/deposits.journal LOG_FORMAT=json NODE_ENV=production
+ENV SIDECAR_HOST=0.0.0.0 SIDECAR_PORT=8001 JOURNAL_FILE=/sidecar/deposits.journal SSV_STATE_FILE=/sidecar/ssv-state.json \
+  LOG_FORMAT=json NODE_ENV=production
 EXPOSE 8001
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.SIDECAR_PORT}/health`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]

@@ -31,7 +31,7 @@ export async function startGeneration3(running: AsyncDisposableStack): Promise<G
           if (found === undefined) throw new DemoError('the operator has no shares of a validator that it asked for')
           const exit = { epoch: network.capellaEpoch, validatorIndex }
           messages.push({ kind: 'exit', publicKey, root: exitRoot(network, exit) })
-          return { publicKey, validatorIndex, shares: found }
+          return { publicKey, validatorIndex, ...found }
         })
       }
     },

@@ -73,13 +73,15 @@ export async function startGeneration4(home: Pick<Home, 'path'>, running: AsyncD
         const outcome = await registerOnChain(vault, TYPE, answer)
         if (!outcome.ok) throw new DemoError(`the vault refuses the operator's transaction: ${outcome.error}`)
         await chain.processDeposits()
-        return answer.validators.map(({ public_key: publicKey, oracles_exit_signature_shares: shares }, place) => {
-          const found = beacon.findValidator(fromHex(publicKey, 48))
-          if (found?.index !== startIndex + place || toHex(found.withdrawalCredentials) !== toHex(credentials))
-            throw new DemoError('the consensus side does not count a deposit of the vault as it should')
-          if (shares === null) throw new DemoError('the operator has no shares of a validator that it registered')
-          return { publicKey, validatorIndex: found.index, shares }
-        })
+        return answer.validators.map(
+          ({ public_key: publicKey, oracles_exit_signature_shares: shares, receipt }, place) => {
+            const found = beacon.findValidator(fromHex(publicKey, 48))
+            if (found?.index !== startIndex + place || toHex(found.withdrawalCredentials) !== toHex(credentials))
+              throw new DemoError('the consensus side does not count a deposit of the vault as it should')
+            if (shares === null) throw new DemoError('the operator has no shares of a validator that it registered')
+            return { publicKey, validatorIndex: found.index, shares, receipt }
+          },
+        )
       },
       () =>
         `The vault checked the manager's signature and deposited. The consensus side checked the deposit signatures and has validators ${startIndex} to ${last}.`,

@@ -12,6 +12,8 @@ export interface Home extends AsyncDisposable {
   readonly logs: string
   readonly data: string
   readonly cluster: string
+  /** Their config and keys, where everything is left running. */
+  readonly oracles: string
 }
 
 const remove = (path: string) => rmSync(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 })
@@ -33,6 +35,7 @@ export function makeHome(): Home {
     logs,
     data: join(path, 'data'),
     cluster: join(path, 'cluster'),
+    oracles: join(path, 'oracles'),
     async [Symbol.asyncDispose]() {
       for (let looks = 0; looks < 100 && findProcessesOf(path).length > 0; looks++) {
         killProcessesOf(path)

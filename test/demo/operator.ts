@@ -11,8 +11,18 @@ export interface EncryptedShares {
   encrypted_exit_signatures: string[]
 }
 
+/** The shares with their receipt. */
+export interface Receipted {
+  shares: EncryptedShares
+  receipt: string | null | undefined
+}
+
 interface Answer {
-  validators: { public_key: string; oracles_exit_signature_shares: EncryptedShares | null }[]
+  validators: {
+    public_key: string
+    oracles_exit_signature_shares: EncryptedShares | null
+    receipt?: string | null
+  }[]
 }
 
 const POLL_MS = 1000
@@ -21,14 +31,14 @@ const TIMEOUT_MS = 10_000
 /**
  * Posts the keys every second until all have their shares. A relayer that is away or answers 5xx is asked again.
  *
- * @returns the shares by public key, as it was sent
+ * @returns the shares and receipts by public key, as it was sent
  * @throws {DemoError} when the relayer refuses, or answers with other keys than it was asked for
  */
 export function askForShares(
   relayerUrl: string,
   publicKeys: readonly string[],
   signal: AbortSignal,
-): Promise<Map<string, EncryptedShares>> {
+): Promise<Map<string, Receipted>> {
   return poll(signal, async () => {
     const found = await ask(relayerUrl, publicKeys, signal)
     return found?.size === publicKeys.length ? found : undefined
@@ -77,7 +87,7 @@ async function ask(
   relayerUrl: string,
   publicKeys: readonly string[],
   signal: AbortSignal,
-): Promise<Map<string, EncryptedShares> | undefined> {
+): Promise<Map<string, Receipted> | undefined> {
   let status: number
   let text: string
   try {
@@ -99,8 +109,8 @@ async function ask(
   if (keys.length !== publicKeys.length || publicKeys.some((key) => !keys.includes(key)))
     throw new DemoError('the relayer answers with other validators than the operator asked for')
   return new Map(
-    validators.flatMap(({ public_key, oracles_exit_signature_shares: shares }) =>
-      shares === null ? [] : [[public_key, shares] as const],
+    validators.flatMap(({ public_key, oracles_exit_signature_shares: shares, receipt }) =>
+      shares === null ? [] : [[public_key, { shares, receipt }] as const],
     ),
   )
 }

@@ -5,10 +5,13 @@
 
 import { randomInt } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
+import { toHex } from '@dvt-relayer/common/hex.ts'
 import { bls12_381 } from '@noble/curves/bls12-381.js'
 import { decrypt } from 'eciesjs'
 import { DemoError } from './errors.ts'
 import type { EncryptedShares } from './operator.ts'
+import type { Chain, Registered } from './scene.ts'
+import { getJson } from './wait.ts'
 
 const DST = 'BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_'
 const { longSignatures: bls, G2, fields } = bls12_381
@@ -62,6 +65,48 @@ export async function openShares(
     opened.push({ x: place + 1, signature })
   }
   return opened
+}
+
+/** `GET /oracles/{oracle}/exit-shares`, as much of it as is compared. */
+interface Fetched {
+  exit_shares: {
+    public_key: string
+    validator_index: number
+    public_key_share: string
+    encrypted_exit_signature: string
+    receipt: string
+  }[]
+}
+
+/**
+ * Every oracle asks the relayer for its shares and compares them with what the operator got.
+ *
+ * @throws {DemoError} naming the oracle that was given something else than the operator
+ */
+export async function fetchShares(
+  relayerUrl: string,
+  { oracles }: Pick<Chain, 'oracles'>,
+  registered: readonly Registered[],
+  signal: AbortSignal,
+): Promise<void> {
+  for (const [place, { publicKey }] of oracles.entries()) {
+    const { exit_shares: items } = await getJson<Fetched>(
+      `${relayerUrl}/oracles/${toHex(publicKey)}/exit-shares`,
+      signal,
+    )
+    const found = new Map(items.map((item) => [item.public_key, item]))
+    const isSame = ({ publicKey, validatorIndex, shares, receipt }: Registered) => {
+      const item = found.get(publicKey)
+      return (
+        item?.validator_index === validatorIndex &&
+        item.public_key_share === shares.public_keys[place] &&
+        item.encrypted_exit_signature === shares.encrypted_exit_signatures[place] &&
+        item.receipt === receipt
+      )
+    }
+    if (found.size !== registered.length || !registered.every(isSame))
+      throw new DemoError(`the relayer gives oracle ${place + 1} other shares than it gave the operator`)
+  }
 }
 
 /** Takes `count` shares by chance. */

@@ -45,6 +45,8 @@ export interface Registered {
   publicKey: string
   validatorIndex: number
   shares: EncryptedShares
+  /** Of the shares, as the operator got it. */
+  receipt: string | null | undefined
 }
 
 /** A message that nodes were asked to sign. */

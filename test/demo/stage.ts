@@ -2,9 +2,11 @@
 
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { MadeCluster } from '../support/make-cluster.ts'
 import { DemoError } from './errors.ts'
 import type { Home } from './home.ts'
+import { writeOracleFiles } from './oracle-files.ts'
 import type { Child, Children } from './processes.ts'
 import { type Generation, NODES, type Registered } from './scene.ts'
 import { findFreePorts, getJson, waitFor } from './wait.ts'
@@ -57,6 +59,19 @@ export async function createStage(options: {
   const isReady = (child: Child, url: string) =>
     waitFor(`${child.name} is ready`, () => getJson(`${url}/ready`, signal), { signal, logFile: child.logFile })
 
+  const oracleHints = (registered: Registered | undefined): string[] => {
+    const [oracle] = generation.chain.oracles
+    if (oracle === undefined || registered === undefined) return []
+    const files = writeOracleFiles(home.oracles, generation.chain)
+    const set = `curl -s ${relayerUrl}/validators/${registered.publicKey}/oracle-shares`
+    const verify = `npm run -s verify -- verify-share --network ${settings.sidecar['NETWORK']}`
+    return [
+      `  curl -s '${relayerUrl}/oracles/${toHex(oracle.publicKey)}/exit-shares?limit=1'`,
+      `  ${set}`,
+      `  ${set} | ${verify} --config ${files.config} --share - --key-file ${files.firstKey}`,
+    ]
+  }
+
   return {
     relayerUrl,
     async startRelayer() {
@@ -105,14 +120,17 @@ export async function createStage(options: {
     hints: (spare, registered) => [
       '',
       'Everything goes on running until Ctrl-C. Things to try:',
-      ...['info', 'exits', 'ready', 'metrics', 'openapi.json'].map((path) => `  curl -s ${relayerUrl}/${path}`),
+      ...['info', 'exits', 'vaults', 'ready', 'metrics', 'openapi.json'].map(
+        (path) => `  curl -s ${relayerUrl}/${path}`,
+      ),
       `  curl -s '${relayerUrl}/exits?wait=30&after=N'   # N: the revision in the answer before; waits for a change`,
       ...generation.hints(spare, registered).map(({ path, body, remark }) => {
         const post = body === undefined ? '' : ` -H 'content-type: application/json' -d '${JSON.stringify(body)}'`
         return `  curl -s ${relayerUrl}/${path}${post}${remark === undefined ? '' : `   # ${remark}`}`
       }),
+      ...oracleHints(registered[0]),
       ...cluster.nodes.map((_, place) => `  curl -s ${sidecarUrl(place + 1)}/ready   # sidecar of node ${place + 1}`),
-      `Logs: ${home.logs}   Key material: ${home.cluster}`,
+      `Logs: ${home.logs}   Key material: ${home.cluster}, ${home.oracles}`,
     ],
   }
 }

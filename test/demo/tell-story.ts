@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { makeCluster } from '../support/make-cluster.ts'
 import { DemoError } from './errors.ts'
-import { drawShares, openShares, rebuildExit } from './oracles.ts'
+import { drawShares, fetchShares, openShares, rebuildExit } from './oracles.ts'
 import type { Child } from './processes.ts'
 import { gatherSecrets, readLogs } from './run-secrets.ts'
 import {
@@ -184,10 +184,16 @@ async function waitForHalf({ stage, generation, cluster, signal }: Scene): Promi
 
 /** Returns what the oracles decrypted. */
 async function openAndRebuild(
-  { generation, story, signal }: Scene,
+  { generation, stage, story, signal }: Scene,
   validators: readonly Registered[],
 ): Promise<Uint8Array[]> {
   const { network, oracles } = generation.chain
+  await story.step(
+    'oracles fetch their shares',
+    () => fetchShares(stage.relayerUrl, generation.chain, validators, signal),
+    () =>
+      `${ORACLES} oracles fetched their shares from the relayer: those that the operator has, under the same receipts.`,
+  )
   const epoch = network.capellaEpoch
   const rootOf = ({ validatorIndex }: Registered) => exitRoot(network, { epoch, validatorIndex })
   const opened = await story.step(

@@ -76,6 +76,7 @@ export async function startVaultChain(home: Pick<Home, 'path'>, running: AsyncDi
       beacon.processDeposits(undefined, (deposit) =>
         verifySignature(deposit.signature, depositRoot(network, deposit), deposit.publicKey),
       )
+      beacon.finalize()
     },
   }
 }

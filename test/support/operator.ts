@@ -30,6 +30,8 @@ export interface RegisterAnswer {
     deposit_signature: string | null
     exit_signature: string | null
     oracles_exit_signature_shares: { public_keys: string[]; encrypted_exit_signatures: string[] } | null
+    /** Of our relayer. */
+    receipt?: string | null
   }[]
   validators_manager_signature: string | null
 }

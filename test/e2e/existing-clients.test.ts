@@ -96,7 +96,12 @@ test.skipIf(skipWithoutAnvil)(
       amounts: [32 * ETH, 40 * ETH, 32 * ETH],
       type: '0x02' as const,
     }
-    const nothingYet = { deposit_signature: null, exit_signature: null, oracles_exit_signature_shares: null, receipt: null }
+    const nothingYet = {
+      deposit_signature: null,
+      exit_signature: null,
+      oracles_exit_signature_shares: null,
+      receipt: null,
+    }
     const first = await untilAnswered(urls.operator, request)
     expect(first).toEqual({
       validators: keysOf(cluster)

@@ -3,6 +3,8 @@
  * steps, and finishes splits itself; what the nodes must sign needs a running relayer, which they post to.
  */
 
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { findReceipt } from '@dvt-relayer/chain/transaction.ts'
 import { BootError } from '@dvt-relayer/common/errors.ts'
@@ -114,6 +116,13 @@ async function open(
   lifetime: Lifetime,
   access: 'read' | 'write',
 ) {
+  const { databaseUrl, dataDir } = config.storage
+  // A first start of the embedded PostgreSQL would make an empty one.
+  if (databaseUrl === undefined && !existsSync(join(dataDir, 'postgres')))
+    throw new BootError(
+      'DATABASE_MISSING',
+      `there is no database of a relayer in DATA_DIR ${dataDir}: run this with the DATABASE_URL or DATA_DIR of the relayer`,
+    )
   try {
     return (await openDatabase(config, logger, lifetime, access)).db
   } catch (error) {

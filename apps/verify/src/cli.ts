@@ -37,6 +37,9 @@ function printJson({ report, exit }: Outcome, io: Io): void {
   io.stdout(`${JSON.stringify(answer, null, 2)}\n`)
 }
 
+const seeHelp = (command: string, message: string): string =>
+  message.includes('--help') ? '' : `see dvt-verify ${command} --help\n`
+
 /** Runs a command line. Exit code: 0 the verdict is ok, 1 it is another one, 2 wrong options or unreadable input. */
 export async function runVerify(args: readonly string[], io: Io): Promise<0 | 1 | 2> {
   const [command, ...rest] = args
@@ -60,7 +63,7 @@ export async function runVerify(args: readonly string[], io: Io): Promise<0 | 1 
     // Whatever else is thrown is a fault of this program: it is no verdict either.
     const [verdict, message] = error instanceof InputError ? [error.code, error.message] : ['internal', String(error)]
     if (rest.includes('--json')) io.stdout(`${JSON.stringify({ verdict, message, facts: {} }, null, 2)}\n`)
-    else io.stderr(`${verdict}: ${message}\n`)
+    else io.stderr(`${verdict}: ${message}\n${verdict === 'usage' ? seeHelp(command, message) : ''}`)
     return 2
   }
 }

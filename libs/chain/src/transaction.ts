@@ -100,9 +100,14 @@ export async function readTransaction(raw: Uint8Array): Promise<Fees & { from: s
   return { from: await recoverSigner(digest, signature), nonce, maxFeePerGas, maxPriorityFeePerGas }
 }
 
-/** How many transactions of an address are in blocks: the nonce of its next one. */
-export async function countTransactions(node: Node, address: string, signal?: AbortSignal): Promise<number> {
-  return parseQuantity(await node.request('eth_getTransactionCount', [address, 'latest'], Quantity, signal))
+/** How many transactions of an address are in blocks, or in final ones: the nonce of its next one. */
+export async function countTransactions(
+  node: Node,
+  address: string,
+  signal?: AbortSignal,
+  block: 'latest' | 'finalized' = 'latest',
+): Promise<number> {
+  return parseQuantity(await node.request('eth_getTransactionCount', [address, block], Quantity, signal))
 }
 
 /** The gas a call needs, and a quarter more. @throws {ChainError} EXECUTION_REFUSED when it would revert */
@@ -118,7 +123,8 @@ const FeeHistory = Type.Object({ baseFeePerGas: Type.Array(Quantity, { minItems:
  * growth, and the tip the node suggests.
  *
  * @param most the cap of `maxFeePerGas`, in wei
- * @param replaced the fees of a transaction of the same nonce, which a node gives up only for an eighth more
+ * @param replaced the fees of a transaction of the same nonce, which a node gives up only for an eighth more: as far as the cap lets
+ * it, for nobody may know that one any more, and whoever does has it mined and out of the way
  * @returns undefined while the chain asks for more than the cap
  */
 export async function chooseFees(
@@ -130,14 +136,17 @@ export async function chooseFees(
   const history = await node.request('eth_feeHistory', ['0x1', 'latest', []], FeeHistory, signal)
   const baseFee = BigInt(history.baseFeePerGas.at(-1) ?? '0x0')
   const suggested = BigInt(await node.request('eth_maxPriorityFeePerGas', [], Quantity, signal))
-  const tip = larger(larger(suggested, LEAST_TIP), raised(replaced?.maxPriorityFeePerGas))
-  const least = larger(baseFee + tip, raised(replaced?.maxFeePerGas))
-  if (least > most) return undefined
-  const wanted = larger(2n * baseFee + tip, least)
-  return { maxFeePerGas: wanted < most ? wanted : most, maxPriorityFeePerGas: tip }
+  const asked = larger(suggested, LEAST_TIP)
+  if (baseFee + asked > most) return undefined
+  const tip = smaller(larger(asked, raised(replaced?.maxPriorityFeePerGas)), most - baseFee)
+  return {
+    maxFeePerGas: smaller(larger(2n * baseFee + tip, raised(replaced?.maxFeePerGas)), most),
+    maxPriorityFeePerGas: tip,
+  }
 }
 
 const larger = (a: bigint, b: bigint) => (a > b ? a : b)
+const smaller = (a: bigint, b: bigint) => (a < b ? a : b)
 /** An eighth more, rounded up. */
 const raised = (fee = 0n) => (fee === 0n ? 0n : fee + fee / REPLACE_BY + 1n)
 

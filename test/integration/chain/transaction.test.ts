@@ -84,6 +84,10 @@ describe.skipIf(skipWithoutAnvil)('a transaction', () => {
     // Within the cap, if not with room for a rise.
     const most = base + (cheap?.maxPriorityFeePerGas ?? 0n)
     expect(await chooseFees(node(), most, undefined)).toMatchObject({ maxFeePerGas: most })
-    expect(await chooseFees(node(), most, { maxFeePerGas: most, maxPriorityFeePerGas: 1n })).toBeUndefined()
+    // One at the cap that no node has any more must not end everything.
+    expect(await chooseFees(node(), most, { maxFeePerGas: most, maxPriorityFeePerGas: most })).toEqual({
+      maxFeePerGas: most,
+      maxPriorityFeePerGas: most - base,
+    })
   })
 })

@@ -106,7 +106,9 @@ export async function assignExits(
     ),
   )
   // Counted when all is done: a replaced exit may have expired or have been another's, and a revived one counts again.
-  if (assigned.created + assigned.revived > 0 && (await countLiveExits(tx, requester)) > limits.openExits)
+  // Rotations ask for validators that are registered alone, and for some batches at a time.
+  const isLimited = requester !== ROTATION_REQUESTER && assigned.created + assigned.revived > 0
+  if (isLimited && (await countLiveExits(tx, requester)) > limits.openExits)
     throw new ApiError(
       'TOO_MANY_EXITS',
       `at most ${limits.openExits} live exits for one requester; wait until some are registered or expire`,

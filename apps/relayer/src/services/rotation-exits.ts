@@ -37,6 +37,8 @@ export interface RotationExit extends Renewed {
   messageId: number | undefined
   /** `ready`: split for the current oracle set; `kept`: signed and to be split; `collecting`: to be signed by the nodes. */
   state: 'ready' | 'kept' | 'collecting'
+  /** Whether it was handed in for the current oracle set within the last day, and that is final. */
+  isDone: boolean
 }
 
 const waiting = Compile(Type.Object({ oracle_set_id: Type.Integer(), since: Type.Integer() }))
@@ -92,7 +94,7 @@ export function createRotationExits({
     return renewed.map((validator) => {
       const row = found.get(toHex(validator.publicKey))
       const state = row?.has_shares ? 'ready' : row?.has_signature ? 'kept' : 'collecting'
-      return { ...validator, messageId: row?.message_id, state }
+      return { ...validator, messageId: row?.message_id, state, isDone: row?.is_done ?? false }
     })
   }
 

@@ -53,10 +53,10 @@ export function createRotationSender({
   const mostWei = BigInt(rotation.maxFeeGwei) * WEI_PER_GWEI
 
   /**
-   * The nonce of the wallet's next transaction: the first that no other open rotation's transaction has; and the fees of what may
-   * still wait under it.
+   * The nonce of the wallet's next transaction: the first that no other open rotation's transaction has, unless that one's deadline is
+   * over (nobody may ever send another in its place, and all after it would wait for it); and the fees of what may still wait under it.
    */
-  async function findPlace(wallet: TransactionWallet, rotationId: number, signal: AbortSignal) {
+  async function findPlace(wallet: TransactionWallet, rotationId: number, now: number, signal: AbortSignal) {
     const count = await countTransactions(execution, wallet.address, signal)
     const stored = await Promise.all(
       (await findTransactions(db, RECENT)).map(async (row) => ({
@@ -65,7 +65,9 @@ export function createRotationSender({
       })),
     )
     const own = stored.filter(({ from }) => from === wallet.address)
-    const taken = new Set(own.filter((row) => row.is_open && row.rotation_id !== rotationId).map((row) => row.nonce))
+    const isWaiting = (row: (typeof own)[number]) =>
+      row.is_open && row.deadline >= now && row.rotation_id !== rotationId
+    const taken = new Set(own.filter(isWaiting).map((row) => row.nonce))
     let nonce = count
     while (taken.has(nonce)) nonce++
     const replaced = own
@@ -91,6 +93,20 @@ export function createRotationSender({
   }
 
   return {
+    /** Whether the chain asks for more than the cap. */
+    isTooDear: async (signal: AbortSignal): Promise<boolean> =>
+      (await chooseFees(execution, mostWei, undefined, signal)) === undefined,
+
+    /**
+     * Whether the stored transaction has come to its end in a final block: its nonce is used there, by itself or by another. Where the
+     * vault's nonce is as it was, it was refused, and is never carried out.
+     */
+    async isSpent({ transaction }: RotationRow, signal: AbortSignal): Promise<boolean> {
+      if (transaction === null) return false
+      const { from, nonce } = await readTransaction(transaction)
+      return from !== undefined && (await countTransactions(execution, from, signal, 'finalized')) > nonce
+    },
+
     /** Sends the stored transaction once more. */
     again: (row: RotationRow, vault: Uint8Array, signal: AbortSignal): Promise<void> =>
       row.transaction === null ? Promise.resolve() : send({ raw: row.transaction }, vault, false, signal),
@@ -98,16 +114,18 @@ export function createRotationSender({
     /**
      * Signs, stores and sends a call to the Keeper. The caller has seen that the rotation's earlier transaction, if there is one, cannot
      * be carried out any more.
+     *
+     * @param update.now of the newest block, Unix seconds
      */
     async send(
       wallet: TransactionWallet,
       row: Pick<RotationRow, 'id' | 'transaction_hash'>,
-      update: { vault: Uint8Array; data: `0x${string}`; deadline: number },
+      update: { vault: Uint8Array; data: `0x${string}`; deadline: number; now: number },
       signal: AbortSignal,
     ): Promise<Sending> {
       const call = { to: network.keeper, data: update.data }
       const gas = await estimateGas(execution, wallet.address, call, signal)
-      const { nonce, replaced } = await findPlace(wallet, row.id, signal)
+      const { nonce, replaced } = await findPlace(wallet, row.id, update.now, signal)
       const fees = await chooseFees(execution, mostWei, replaced, signal)
       if (fees === undefined) return 'too_dear'
       const signed = await wallet.sign({ ...call, ...fees, chainId: network.chainId, nonce, gas })

@@ -44,6 +44,8 @@ export function createRotationUpdates({
   async function findNews(vault: Uint8Array, finalNonce: number, toBlock: number, signal: AbortSignal) {
     const checkpoint = await findCheckpoint(db, checkpointOf(vault))
     const noted = stored.Check(checkpoint) ? checkpoint : undefined
+    // What is final stays so. Noting less would have updates looked for where they are not.
+    if (noted !== undefined && finalNonce < noted.nonce) throw behind()
     // Before anything was noted no rotation was opened: only where the last update stands matters then.
     const count = noted === undefined ? Math.min(1, finalNonce) : finalNonce - noted.nonce
     if (count <= 0) return { noted, updates: [] }
@@ -55,6 +57,12 @@ export function createRotationUpdates({
       `the execution node at ${execution.host} has ${updates.length} of ${count} updates of a vault's exit signatures`,
     )
   }
+
+  const behind = () =>
+    new ChainError(
+      'EXECUTION_INVALID',
+      `the execution node at ${execution.host} is behind: it knows fewer updates of a vault than were final before`,
+    )
 
   async function look(vault: Uint8Array, signal: AbortSignal) {
     const [final, latest] = await Promise.all([
@@ -68,6 +76,7 @@ export function createRotationUpdates({
       readExitSignaturesNonce(execution, network, vault, latest.hash, signal),
       readMinOracles(execution, network, latest.hash, signal),
     ])
+    if (latestNonce < finalNonce) throw behind()
     const { noted, updates } = await findNews(vault, finalNonce, final.number, signal)
     const sinceBlock = updates.at(-1)?.blockNumber ?? noted?.block_number ?? 0
     return { view: { latest, latestNonce, finalNonce, needed, sinceBlock }, noted, updates }

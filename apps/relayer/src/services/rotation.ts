@@ -43,6 +43,12 @@ const WALLET_LOCK = 'rotation wallet'
 /** How long somebody who asks waits for the process that is at it. */
 const LOCK_PATIENCE_MS = 8_000
 const LOCK_RETRY_MS = 250
+/** Vaults that requests are at, each with a connection of its own to the database. */
+const VAULTS_AT_ONCE = 4
+/** Oracles that cannot be had, or do not agree, are left alone for twice as long each time; a question costs them less than shares. */
+const MOST_REST_MS = 120_000
+const MOST_REST_UNLEARNT_MS = 60_000
+const FIRST_REST_MS = 6_000
 /** The oracles are asked this often which validators are outdated; new blocks of theirs take longer. */
 const LEARN_MS = 300_000
 /** What was opened and could not be approved for so long is looked at anew: some of its validators may have left since. */
@@ -65,6 +71,10 @@ export function createRotation(
   const sender = createRotationSender(context)
   /** What the oracles said last, by vault: for the loop, which comes by more often than they need to be asked. */
   const learnt = new Map<string, { key: string; at: number; indexes: number[] }>()
+  /** The vaults whose oracles the loop leaves alone for a while, under one oracle set. */
+  const resting = new Map<string, { setId: number; until: number; restMs: number; problem: string }>()
+  /** Locks that this process is at or has: who waits for one of them needs no connection for that. */
+  const held = new Set<string>()
   let isCollecting = false
 
   const isOurs = (vault: Uint8Array) => config.vaults?.some((known) => equalBytes(known, vault)) ?? true
@@ -79,6 +89,7 @@ export function createRotation(
     oracles: RotationOracles,
     view: VaultView,
     signal: AbortSignal,
+    goal?: Goal,
   ): Promise<Step | { step: 'learnt'; batch: RotationExit[]; missing: RotationExit[]; leftOut: number }> {
     const { needed, sinceBlock } = view
     const key = `${set.id}:${view.finalNonce}`
@@ -94,7 +105,9 @@ export function createRotation(
     if (indexes.length === 0) return { step: 'nothing', leftOut: 0 }
     const { renewable, leftOut } = await exits.findRenewable(vault, indexes, BATCHES_AHEAD * oracles.batchLimit)
     if (renewable.length === 0) return { step: 'nothing', leftOut }
-    const found = await exits.findExits(renewable, set.id)
+    // Oracles that ask for the same again and again may not empty the wallet.
+    const found = (await exits.findExits(renewable, set.id)).filter(({ isDone }) => goal !== 'send' || !isDone)
+    if (found.length === 0) return { step: 'nothing', leftOut: leftOut + renewable.length }
     const missing = found.filter(({ state }) => state !== 'ready')
     const ready = found.filter(({ state }) => state === 'ready')
     return { step: 'learnt', batch: [...ready, ...missing].slice(0, oracles.batchLimit), missing, leftOut }
@@ -107,8 +120,9 @@ export function createRotation(
     oracles: RotationOracles,
     view: VaultView,
     signal: AbortSignal,
+    goal: Goal,
   ): Promise<Step | undefined> {
-    const found = await learn(vault, set, oracles, view, signal)
+    const found = await learn(vault, set, oracles, view, signal, goal)
     if (found.step !== 'learnt') return found
     const { batch, missing, leftOut } = found
     const ready = batch.filter(({ state }) => state === 'ready')
@@ -123,8 +137,8 @@ export function createRotation(
   }
 
   /** Whether a transaction of this rotation can still be carried out by a block after the newest one. */
-  const isUnderWay = ({ deadline }: RotationRow, { latest }: VaultView) =>
-    deadline !== null && latest.timestamp <= deadline
+  const isUnderWay = async (row: RotationRow, { latest }: VaultView, signal: AbortSignal) =>
+    row.deadline !== null && latest.timestamp <= row.deadline && !(await sender.isSpent(row, signal))
 
   async function giveUp(vault: Uint8Array, row: RotationRow, reason: string): Promise<undefined> {
     await voidRotation(db, row.id)
@@ -133,14 +147,15 @@ export function createRotation(
   }
 
   /** The vault's open rotation with what it hands in, if it is still worth anything. */
-  async function findOpen(vault: Uint8Array, set: OracleSetRow, view: VaultView) {
+  async function findOpen(vault: Uint8Array, set: OracleSetRow, view: VaultView, signal: AbortSignal) {
     const row = await findOpenRotation(db, vault)
     if (row === undefined) return undefined
     const content = await approvals.findContent(row)
-    if (isUnderWay(row, view)) return { row, content: content ?? [] }
+    if (await isUnderWay(row, view, signal)) return { row, content: content ?? [], isSent: true }
+    if (row.nonce < view.finalNonce) return giveUp(vault, row, 'another update of the vault was final first')
     if (row.oracle_set_id !== set.id) return giveUp(vault, row, 'the oracles have changed')
     if (content === undefined) return giveUp(vault, row, 'some of its exits are gone')
-    return { row, content }
+    return { row, content, isSent: false }
   }
 
   /** One step after the other, as far as the goal says and the world lets us. The caller has the lock. */
@@ -149,21 +164,23 @@ export function createRotation(
     if (set === undefined) return { step: 'no_oracle_set' }
     const view = await updates.settle(vault, signal)
     const oracles = readRotationOracles(config.network, set)
-    let open = await findOpen(vault, set, view)
+    let open = await findOpen(vault, set, view, signal)
     if (view.latestNonce > view.finalNonce)
       return { step: 'sent', transactionHash: open?.row.transaction_hash ?? undefined }
     if (open === undefined) {
-      const step = await begin(vault, set, oracles, view, signal)
+      const step = await begin(vault, set, oracles, view, signal, goal)
       if (step !== undefined) return step
-      open = await findOpen(vault, set, view)
+      open = await findOpen(vault, set, view, signal)
       if (open === undefined) return { step: 'nothing', leftOut: 0 }
     }
-    const { row, content } = open
-    if (isUnderWay(row, view)) {
+    const { row, content, isSent } = open
+    if (isSent) {
       if (goal === 'send') await sender.again(row, vault, signal)
       return { step: 'sent', transactionHash: row.transaction_hash ?? undefined }
     }
     if (goal === 'prepare') return { step: 'open', validators: content.length }
+    // Before the oracles are troubled for what could not be sent.
+    if (goal === 'send' && wallet !== undefined && (await sender.isTooDear(signal))) return { step: 'too_dear' }
     const asked = await approvals.ask({ vault, row, content }, oracles, view, signal)
     if (asked.step !== 'approved' && row.age_seconds > STALE_SECONDS)
       await giveUp(vault, row, 'it was not approved for too long')
@@ -173,16 +190,30 @@ export function createRotation(
       id: asked.rotationId ?? row.id,
       transaction_hash: asked.rotationId === row.id ? row.transaction_hash : null,
     }
-    const sending = await alone(WALLET_LOCK, () => sender.send(wallet, place, { vault, data, deadline }, signal))
+    const update = { vault, data, deadline, now: view.latest.timestamp }
+    const sending = await alone(WALLET_LOCK, () => sender.send(wallet, place, update, signal))
     if (sending === 'too_dear') return { step: 'too_dear' }
     return { step: 'sent', transactionHash: (await findOpenRotation(db, vault))?.transaction_hash ?? undefined }
+  }
+
+  /** Runs one call under the lock, unless this process or another is at it. */
+  async function tryHold<T>(lock: string, work: () => Promise<T>): Promise<Locked<T>> {
+    if (held.has(lock)) return { isOurs: false, holder: 'this one' }
+    held.add(lock)
+    try {
+      return await tryLock(db, lock, work)
+    } finally {
+      held.delete(lock)
+    }
   }
 
   /** Runs one call under the lock, waiting a little for who has it. @throws {ApiError} ROTATION_BUSY */
   async function alone<T>(lock: string, work: () => Promise<T>): Promise<T> {
     const deadline = performance.now() + LOCK_PATIENCE_MS
     for (;;) {
-      const locked: Locked<T> = await tryLock(db, lock, work)
+      // Who has a vault waits for the wallet, so that one is not counted.
+      const isFull = lock !== WALLET_LOCK && held.size >= VAULTS_AT_ONCE
+      const locked: Locked<T> = isFull ? { isOurs: false, holder: 'this one' } : await tryHold(lock, work)
       if (locked.isOurs) return locked.value
       if (performance.now() > deadline)
         throw new ApiError('ROTATION_BUSY', `another process is at it (${locked.holder}); ask again`)
@@ -206,29 +237,47 @@ export function createRotation(
     async round(signal: AbortSignal): Promise<string | undefined> {
       const problems: string[] = []
       let isWanted = false
+      const setId = (await findCurrentOracleSet(db))?.id ?? 0
       const each = async (vaults: readonly Uint8Array[], work: (vault: Uint8Array) => Promise<Step | undefined>) => {
         for (const vault of vaults) {
           signal.throwIfAborted()
+          const rest = resting.get(toHex(vault))
+          if (rest?.setId === setId && performance.now() < rest.until) {
+            problems.push(rest.problem)
+            continue
+          }
           try {
-            const locked = await tryLock(db, rotationLock(vault), () => work(vault))
+            const locked = await tryHold(rotationLock(vault), () => work(vault))
             const step = locked.isOurs ? locked.value : undefined
             if (step?.step === 'collecting') isWanted = true
-            if (step !== undefined && isTrouble(step)) problems.push(`${checksumAddress(vault)}: ${describeStep(step)}`)
+            resting.delete(toHex(vault))
+            if (step === undefined || !isTrouble(step)) continue
+            const problem = `${checksumAddress(vault)}: ${describeStep(step)}`
+            problems.push(problem)
+            if (step.step === 'too_dear') continue
+            const mostMs = step.step === 'unlearnt' ? MOST_REST_UNLEARNT_MS : MOST_REST_MS
+            const restMs = Math.min(mostMs, rest?.setId === setId ? 2 * rest.restMs : FIRST_REST_MS)
+            resting.set(toHex(vault), { setId, until: performance.now() + restMs, restMs, problem })
           } catch (error) {
             if (signal.aborted) throw error
             problems.push(`${checksumAddress(vault)}: ${messageOf(error)}`)
           }
         }
       }
-      if (config.rotation.enabled)
-        await each((await findRotationVaults(db)).filter(isOurs), (vault) =>
-          advance(vault, wallet === undefined ? 'prepare' : 'send', signal),
-        )
-      else
-        await each(await findUnsettledVaults(db), async (vault) => {
-          await updates.settle(vault, signal)
+      const { enabled } = config.rotation
+      const vaults = enabled ? (await findRotationVaults(db)).filter(isOurs) : []
+      await each(vaults, (vault) => advance(vault, wallet === undefined ? 'prepare' : 'send', signal))
+      const isAmong = (vault: Uint8Array) => vaults.some((other) => equalBytes(other, vault))
+      await each(
+        (await findUnsettledVaults(db)).filter((vault) => !isAmong(vault)),
+        async (vault) => {
+          const view = await updates.settle(vault, signal)
+          const row = enabled ? await findOpenRotation(db, vault) : undefined
+          if (row !== undefined && row.age_seconds > STALE_SECONDS && !(await isUnderWay(row, view, signal)))
+            await giveUp(vault, row, 'the vault has no validators here any more, or is not ours')
           return undefined
-        })
+        },
+      )
       isCollecting = isWanted
       events.rotationsOpen(await findOldestOpen(db))
       return problems.length > 0 ? problems.join('; ') : undefined
@@ -240,6 +289,9 @@ export function createRotation(
 
     /** The approved update of a vault, every oracle asked anew. @throws {ApiError} ROTATION_… */
     async request(vault: Uint8Array, signal: AbortSignal): Promise<Update> {
+      // Who asks for a vault of nobody's costs neither memory nor rows nor the oracles anything.
+      const isKnown = (await findRotationVaults(db)).some((known) => equalBytes(known, vault))
+      if (!isKnown) return updateOf({ step: 'nothing', leftOut: 0 })
       try {
         const step = await alone(rotationLock(vault), () => {
           learnt.delete(toHex(vault))
@@ -261,7 +313,7 @@ export function createRotation(
       if (row !== undefined || view.latestNonce > view.finalNonce) {
         const content = row === undefined ? [] : await findRotationContent(db, row.id)
         const step: Step =
-          view.latestNonce > view.finalNonce || (row !== undefined && isUnderWay(row, view))
+          view.latestNonce > view.finalNonce || (row !== undefined && (await isUnderWay(row, view, signal)))
             ? { step: 'sent', transactionHash: row?.transaction_hash ?? undefined }
             : { step: 'open', validators: content.length }
         return { step, batch: [], leftOut: 0 }

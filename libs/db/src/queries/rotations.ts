@@ -31,6 +31,8 @@ export interface RotationExitRow {
   has_shares: boolean
   /** Whether its full signature is still there, so that only the split is missing. */
   has_signature: boolean
+  /** Whether an update with its shares for the oracle set became final within the last day. */
+  is_done: boolean
 }
 
 /**
@@ -45,7 +47,10 @@ export function findRotationExits(
   return rows<RotationExitRow>(
     db,
     sql`select distinct on (v.id) v.public_key, m.id as message_id, s.message_id is not null as has_shares,
-               m.signature is not null and m.state in ('ready', 'expired') as has_signature
+               m.signature is not null and m.state in ('ready', 'expired') as has_signature,
+               exists (select from rotation_messages i join rotations r on r.id = i.rotation_id
+                       where i.message_id = m.id and r.oracle_set_id = ${oracleSetId}::bigint and r.state = 'done'
+                         and r.ended_at > now() - interval '1 day') as is_done
         from unnest(${bytesArray(wanted.map(({ publicKey }) => publicKey))}, ${numberArray(wanted.map(({ validatorIndex }) => validatorIndex))})
              as w (public_key, validator_index)
         join validators v on v.public_key = w.public_key
@@ -146,10 +151,10 @@ export async function storeTransaction(
 export function findTransactions(
   db: Sql,
   limit: number,
-): Promise<{ rotation_id: number; is_open: boolean; transaction: Buffer }[]> {
+): Promise<{ rotation_id: number; is_open: boolean; deadline: number; transaction: Buffer }[]> {
   return rows(
     db,
-    sql`select id as rotation_id, state = 'open' as is_open, transaction from rotations
+    sql`select id as rotation_id, state = 'open' as is_open, deadline, transaction from rotations
         where transaction is not null order by id desc limit ${limit}`,
   )
 }

@@ -68,7 +68,8 @@ export async function rotate(
     throw new BootError('USAGE', `--send needs ROTATION_WALLET_KEY_FILE and ROTATION_WALLET_PASSWORD_FILE\n\n${USAGE}`)
   const stop = new AbortController()
   onSignal(() => stop.abort())
-  const logger = createLogger(config.log)
+  // Standard output is the transaction's.
+  const logger = createLogger({ ...config.log, destination: process.stderr })
   await using lifetime = new Lifetime(logger)
   const db = await open(config, logger, lifetime, values['dry-run'] ? 'read' : 'write')
   const events = createEvents(logger)

@@ -86,11 +86,11 @@ async function post(stage: Stage, relayer: RunningRelayer, validators: readonly 
   if (status !== 200) throw new Error(`a post is answered with ${status}`)
 }
 
-/** Asks a few times a second until `count` says so many; at most ten minutes. */
+/** Asks a few times a second until `count` says so many; at most an hour. */
 async function until(count: () => Promise<number>, wanted: number): Promise<void> {
-  const deadline = performance.now() + 600_000
+  const deadline = performance.now() + 3_600_000
   for (let found = await count(); found < wanted; found = await count()) {
-    if (performance.now() > deadline) throw new Error(`${found} of ${wanted} are split within ten minutes`)
+    if (performance.now() > deadline) throw new Error(`${found} of ${wanted} are split within an hour`)
     await sleep(200)
   }
 }

@@ -1,5 +1,6 @@
 /** Following the Keeper: which configs are refused, what is split anew for which set, and what is kept of the sets before. */
 
+import type { ExitSharesResponse } from '@dvt-relayer/api/schemas.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import {
   adoptOracleSet,
@@ -7,6 +8,7 @@ import {
   findMessagesToFinish,
   ROTATION_REQUESTER,
 } from '@dvt-relayer/db/queries/oracle-shares.ts'
+import { claimFinishable } from '@dvt-relayer/db/queries/partial-signatures.ts'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createOracleSets } from '../../apps/relayer/src/services/oracle-sets.ts'
@@ -189,7 +191,12 @@ describe.skipIf(skipWithoutAnvil)('after a change', () => {
     expect(await setsOf(keys.slice(0, 2))).toEqual([{ sets: 6 }])
     // Who follows the list of exits has nothing to read: none of them has changed.
     expect((await ask(relayer.url, '/exits')).text).toBe(list)
-    // Unless a rotation asks for it.
+    // Oracles have: the new sets, once.
+    const fetched = `/oracles/${toHex(world.oracles[0]?.publicKey ?? new Uint8Array())}/exit-shares`
+    const { exit_shares: items, cursor } = (await ask(relayer.url, fetched)).json as ExitSharesResponse
+    expect(items.filter((item) => !item.is_outdated)).toHaveLength(2)
+    expect((await ask(relayer.url, `${fetched}?after=${cursor}`)).json).toEqual({ exit_shares: [], cursor })
+    // A rotation that asks for an exit has it split.
     await store.query(sql`update messages set requester = ${ROTATION_REQUESTER} where validator_id =
       (select id from validators where public_key = ${Buffer.from((registered[0] ?? '').slice(2), 'hex')})`)
     await eventually('split for the rotation', async () =>
@@ -208,6 +215,7 @@ describe.skipIf(skipWithoutAnvil)('after a change', () => {
     const needs = async (setId: number | null) =>
       new Map((await findMessagesToFinish(store.db, ids, setId)).map((row) => [row.id, row.needs_oracle_shares]))
     expect(await needs(set)).toEqual(new Map(ids.map((id, place) => [id, place !== 1])))
+    expect(await claimFinishable(store.db, null, 10)).toEqual(ids.filter((_, place) => place !== 1).sort())
     expect(await needs(null)).toEqual(new Map(ids.map((id) => [id, false])))
   })
 })

@@ -108,7 +108,7 @@ describe.skipIf(skipWithoutAnvil)('exits of registered validators', () => {
     const oracles = await world.startOracles(11)
     const set = await world.announceSet(oracles, 7, 6)
     await Promise.all([processes.startRelayer(settings), ...[1, 2, 3].map((index) => processes.startSidecar(index))])
-    const right = await world.register(url, set, { count: 3 })
+    const right = await world.register(url, set, { count: 2 })
     // The operator thinks that somebody else's two validators come first.
     const wrong = await world.register(url, set, { count: 1, ahead: 2 })
     const validators = [...right.validators, ...wrong.validators].map((item) => ({

@@ -89,7 +89,7 @@ async function answer(method: string, path: string, body: Record<string, unknown
 /** Fetches its shares from a relayer, page by page, and compares them with what it was handed when it approved them. */
 async function compareFetched(relayer: string): Promise<{ same: number; different: string[]; missing: string[] }> {
   const fetched = new Map<string, string>()
-  for (let query = '?limit=5'; ; ) {
+  for (let query = '?limit=2'; ; ) {
     const page = (await askJson(`${relayer}/oracles/${oracle.address}/exit-shares${query}`)) as {
       exit_shares: { public_key: string; encrypted_exit_signature: string; oracle_set: { cid: string } }[]
       cursor: string
@@ -97,7 +97,7 @@ async function compareFetched(relayer: string): Promise<{ same: number; differen
     for (const item of page.exit_shares)
       fetched.set(`${item.public_key} ${item.oracle_set.cid}`, item.encrypted_exit_signature)
     if (page.exit_shares.length === 0) break
-    query = `?limit=5&after=${page.cursor}`
+    query = `?limit=2&after=${page.cursor}`
   }
   const differs = (share: string) => fetched.get(share) !== oracle.handed.get(share)
   return {

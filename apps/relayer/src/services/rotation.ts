@@ -49,8 +49,9 @@ const VAULTS_AT_ONCE = 4
 const MOST_REST_MS = 120_000
 const MOST_REST_UNLEARNT_MS = 60_000
 const FIRST_REST_MS = 6_000
-/** The oracles are asked this often which validators are outdated; new blocks of theirs take longer. */
+/** The oracles are asked this often which validators are outdated; sooner where they named none, for some may be behind the change. */
 const LEARN_MS = 300_000
+const LEARN_AGAIN_MS = 60_000
 /** What was opened and could not be approved for so long is looked at anew: some of its validators may have left since. */
 const STALE_SECONDS = 1800
 /** Exits are collected for so many batches at once. */
@@ -94,7 +95,8 @@ export function createRotation(
     const { needed, sinceBlock } = view
     const key = `${set.id}:${view.finalNonce}`
     const known = learnt.get(toHex(vault))
-    let indexes = known?.key === key && performance.now() - known.at < LEARN_MS ? known.indexes : undefined
+    const freshMs = known === undefined || known.indexes.length === 0 ? LEARN_AGAIN_MS : LEARN_MS
+    let indexes = known?.key === key && performance.now() - known.at < freshMs ? known.indexes : undefined
     if (indexes === undefined) {
       const said = await askOutdated(oracles, { vault, sinceBlock, needed }, signal)
       if (said.answers < needed)

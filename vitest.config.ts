@@ -7,7 +7,8 @@ export default defineConfig({
     pool: 'forks',
     reporters: ['default', './test/support/summary.ts'],
     globalSetup: ['test/support/global-setup.ts'],
-    maxWorkers: 2,
+    // One more than CI has cores: many tests wait for blocks, polls and timeouts.
+    maxWorkers: 3,
     testTimeout: 60_000,
     hookTimeout: 120_000,
     retry: 0,

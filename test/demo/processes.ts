@@ -38,7 +38,9 @@ export interface Children extends AsyncDisposable {
 
 const usual = () =>
   Object.fromEntries(
-    ['PATH', 'HOME'].flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
+    ['PATH', 'HOME', 'NODE_COMPILE_CACHE'].flatMap((name) =>
+      process.env[name] === undefined ? [] : [[name, process.env[name]]],
+    ),
   )
 
 const isRunning = (child: ChildProcess) => child.exitCode === null && child.signalCode === null

@@ -19,8 +19,12 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
 /** Starts the demo with a folder for temporary files that is ours alone. */
-function startDemo(...args: string[]) {
-  const child = spawn(process.execPath, ['test/demo/main.ts', ...args], {
+const startDemo = (...args: string[]) => start(process.execPath, 'test/demo/main.ts', ...args)
+/** The same as the README says it. */
+const npmRunDemo = (...args: string[]) => start('npm', 'run', '--silent', 'demo', '--', ...args)
+
+function start(command: string, ...args: string[]) {
+  const child = spawn(command, args, {
     cwd: ROOT,
     env: { ...process.env, TMPDIR: folder },
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -65,7 +69,7 @@ function expectNothingLeft(): void {
 test('generation 3: the whole story ends well, with every exit rebuilt and no secret in a log', {
   timeout: DEMO_MS,
 }, async () => {
-  const { code, output } = await startDemo('--generation', '3').ends()
+  const { code, output } = await npmRunDemo('--generation', '3').ends()
   expect(output).toContain('11 oracles decrypted and checked 110 shares.')
   expect(output).toContain('Any 7 of them rebuilt 10 exits, valid for validators 100 to 109 at epoch 0.')
   expect(output).toMatch(/None of \d{3,} secrets of this run stands in the \d{3,} lines/)

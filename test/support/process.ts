@@ -37,7 +37,8 @@ export function startProcess(
 
 /** Starts a program of Node that logs JSON, likewise. Its standard input is open as long as this process lives. */
 export function startProgram(name: string, args: readonly string[], environment: Environment): AppProcess {
-  const inherited = { PATH: process.env['PATH'], HOME: process.env['HOME'], TMPDIR: process.env['TMPDIR'] }
+  const names = ['PATH', 'HOME', 'TMPDIR', 'NODE_COMPILE_CACHE']
+  const inherited = Object.fromEntries(names.map((variable) => [variable, process.env[variable]]))
   const child = spawn(process.execPath, args, {
     env: { ...inherited, ...environment },
     stdio: ['pipe', 'pipe', 'pipe'],

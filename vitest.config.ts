@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { StoriesFirst } from './test/support/stories-first.ts'
 
 export default defineConfig({
   test: {
@@ -9,6 +10,7 @@ export default defineConfig({
     globalSetup: ['test/support/global-setup.ts'],
     // One more than CI has cores: many tests wait for blocks, polls and timeouts.
     maxWorkers: 3,
+    sequence: { sequencer: StoriesFirst },
     testTimeout: 60_000,
     hookTimeout: 120_000,
     retry: 0,

@@ -33,17 +33,17 @@ afterEach(() => {
 
 describe('the arrows of the house', () => {
   it.each([
-    ['libs/common/src', '@dvt-relayer/crypto/bls.ts'],
+    ['libs/common/src', '@dvt-relayer/crypto/bls/bls.ts'],
     ['libs/crypto/src', '@dvt-relayer/chain/networks.ts'],
     ['libs/crypto/src', '@dvt-relayer/db/connect.ts'],
     ['libs/crypto/src', '../../db/src/connect.ts'],
     ['libs/db/src/queries', '../../../crypto/src/bls.ts'],
     ['libs/crypto/src', 'node:fs'],
     ['libs/crypto/src', 'node:http'],
-    ['libs/api/src', '@dvt-relayer/crypto/bls.ts'],
+    ['libs/api/src', '@dvt-relayer/crypto/bls/bls.ts'],
     ['libs/chain/src', '@dvt-relayer/db/connect.ts'],
     ['libs/chain/src', '@dvt-relayer/api/routes.ts'],
-    ['libs/db/src', '@dvt-relayer/crypto/bls.ts'],
+    ['libs/db/src', '@dvt-relayer/crypto/bls/bls.ts'],
     ['libs/db/src/queries', '@dvt-relayer/queue/queue.ts'],
     ['libs/queue/src', '@dvt-relayer/db/connect.ts'],
     ['apps/relayer/src', '@dvt-relayer/sidecar/src/main.ts'],
@@ -68,8 +68,8 @@ describe('the arrows of the house', () => {
     ['apps/verify/src', '../../sidecar/src/main.ts'],
     ['apps/verify/src', '@dvt-relayer/db/connect.ts'],
     ['apps/verify/src', '@dvt-relayer/api/client.ts'],
-    ['apps/verify/src', '@dvt-relayer/chain/execution.ts'],
-    ['apps/verify/src', '@dvt-relayer/crypto/bls-blst.ts'],
+    ['apps/verify/src', '@dvt-relayer/chain/execution/execution.ts'],
+    ['apps/verify/src', '@dvt-relayer/crypto/bls/blst.ts'],
     ['apps/verify/src', 'viem'],
   ])('%s may not import %s', (folder, specifier) => {
     expect(isRefused(folder, specifier)).toBe(true)
@@ -77,11 +77,11 @@ describe('the arrows of the house', () => {
 
   it.each([
     ['libs/crypto/src', '@dvt-relayer/common/hex.ts'],
-    ['libs/chain/src', '@dvt-relayer/crypto/bls.ts'],
+    ['libs/chain/src', '@dvt-relayer/crypto/bls/bls.ts'],
     ['apps/relayer/src/services', '@dvt-relayer/db/connect.ts'],
     ['apps/sidecar/src', '@dvt-relayer/api/client.ts'],
-    ['apps/verify/src', '@dvt-relayer/crypto/bls-noble.ts'],
-    ['apps/verify/src', '@dvt-relayer/chain/oracle-config.ts'],
+    ['apps/verify/src', '@dvt-relayer/crypto/bls/noble.ts'],
+    ['apps/verify/src', '@dvt-relayer/chain/stakewise/oracle-config.ts'],
   ])('%s may import %s', (folder, specifier) => {
     expect(isRefused(folder, specifier)).toBe(false)
   })

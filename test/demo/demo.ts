@@ -6,12 +6,12 @@
 import { readFileSync } from 'node:fs'
 import { findAnvil } from '../support/chain/anvil.ts'
 import { DemoError } from './errors.ts'
-import { startGeneration3 } from './generation3.ts'
-import { startGeneration4 } from './generation4.ts'
 import { makeHome } from './home.ts'
 import { createChildren } from './processes.ts'
-import { createStory } from './story.ts'
-import { type Ending, tellStory } from './tell-story.ts'
+import { startGeneration3 } from './story/generation3.ts'
+import { startGeneration4 } from './story/generation4.ts'
+import { createStory } from './story/story.ts'
+import { type Ending, tellStory } from './story/tell-story.ts'
 
 /** For the whole story. */
 const DEMO_MS = 240_000

@@ -1,6 +1,6 @@
 /** Signing with keys that the demo knows: to play those who have them, and to know what must not be printed. Not for verifying. */
 
-import { createBlstEngine } from '@dvt-relayer/crypto/bls-blst.ts'
+import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
 import { bls12_381 } from '@noble/curves/bls12-381.js'
 
 const engine = createBlstEngine()

@@ -6,9 +6,9 @@ import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import { describe, expect, it } from 'vitest'
 import { readConfig } from '../../apps/sidecar/src/config.ts'
 import { startSidecar } from '../../apps/sidecar/src/sidecar.ts'
-import { FIXTURE_CLUSTERS, loadFixtureCluster } from '../support/fixtures.ts'
-import { assertOraclesCanExit, getExits, postValidators, untilShares } from '../support/nodes.ts'
-import { startWorld } from '../support/world.ts'
+import { FIXTURE_CLUSTERS, loadFixtureCluster } from '../support/keys/fixtures.ts'
+import { assertOraclesCanExit, getExits, postValidators, untilShares } from '../support/world/nodes.ts'
+import { startWorld } from '../support/world/world.ts'
 
 describe.each(FIXTURE_CLUSTERS)('%s', (name) => {
   it('from public keys to oracle shares, with as few nodes as its threshold', {

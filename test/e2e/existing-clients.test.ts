@@ -6,19 +6,27 @@ import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import { expect, onTestFinished, test } from 'vitest'
 import { createToken } from '../../apps/relayer/src/http/auth.ts'
-import { findLeaks } from '../demo/secrets.ts'
+import { findLeaks } from '../demo/secrets/secrets.ts'
 import { findFreePorts } from '../demo/wait.ts'
 import { skipWithoutAnvil } from '../support/chain/anvil.ts'
-import { askAsOperator3, createExistingSidecar, getAsClient } from '../support/existing-clients.ts'
-import { makeCluster } from '../support/make-cluster.ts'
-import { assertOraclesCanExit } from '../support/nodes.ts'
-import { fund, fundOnChain, isReady, nextIndex, register, registerOnChain, withdraw } from '../support/operator.ts'
-import { postAsOperator } from '../support/operator-http.ts'
-import { untilAnswered, untilComplete } from '../support/patient-operator.ts'
-import { startProcess } from '../support/process.ts'
-import { assertRegistered } from '../support/registration-steps.ts'
-import { startVaultWorld } from '../support/vault-world.ts'
-import { eventually } from '../support/world.ts'
+import { makeCluster } from '../support/keys/make-cluster.ts'
+import { askAsOperator3, createExistingSidecar, getAsClient } from '../support/operator/existing-clients.ts'
+import {
+  fund,
+  fundOnChain,
+  isReady,
+  nextIndex,
+  register,
+  registerOnChain,
+  withdraw,
+} from '../support/operator/operator.ts'
+import { postAsOperator } from '../support/operator/operator-http.ts'
+import { untilAnswered, untilComplete } from '../support/operator/patient-operator.ts'
+import { startProcess } from '../support/services/process.ts'
+import { assertOraclesCanExit } from '../support/world/nodes.ts'
+import { assertRegistered } from '../support/world/registration-steps.ts'
+import { startVaultWorld } from '../support/world/vault-world.ts'
+import { eventually } from '../support/world/world.ts'
 
 const ETH = 1_000_000_000
 const SHARES = [1, 2, 3, 4] as const

@@ -5,12 +5,12 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type { ValidatorsResponse } from '@dvt-relayer/api/schemas.ts'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { createTestKeys } from '../support/keys.ts'
-import { assertOraclesCanExit, getExits, postValidators, sidecarRound } from '../support/nodes.ts'
-import type { AppProcess } from '../support/process.ts'
-import { startProcess } from '../support/process.ts'
-import type { World } from '../support/world.ts'
-import { hex, startWorld } from '../support/world.ts'
+import { createTestKeys } from '../support/keys/keys.ts'
+import type { AppProcess } from '../support/services/process.ts'
+import { startProcess } from '../support/services/process.ts'
+import { assertOraclesCanExit, getExits, postValidators, sidecarRound } from '../support/world/nodes.ts'
+import type { World } from '../support/world/world.ts'
+import { hex, startWorld } from '../support/world/world.ts'
 
 const KILLS = 20
 const VALIDATORS = 40

@@ -7,23 +7,23 @@ import type { ValidatorItem, ValidatorListResponse } from '@dvt-relayer/api/sche
 import type { Hex } from 'viem'
 import { expect, onTestFinished, test } from 'vitest'
 import { findProcessesOf } from '../demo/processes.ts'
-import { findLeaks } from '../demo/secrets.ts'
+import { findLeaks } from '../demo/secrets/secrets.ts'
 import { skipWithoutAnvil } from '../support/chain/anvil.ts'
-import { openCluster } from '../support/fixture-shares.ts'
-import { loadFixtureCluster } from '../support/fixtures.ts'
-import type { RegisterAnswer, RegisterRequest } from '../support/operator.ts'
-import { isReady, nextIndex, registerOnChain } from '../support/operator.ts'
-import { PATIENCE_MS, untilAnswered, untilComplete } from '../support/patient-operator.ts'
-import { prepareProcesses } from '../support/registration-processes.ts'
-import { gatherSecrets } from '../support/registration-secrets.ts'
+import { openCluster } from '../support/keys/fixture-shares.ts'
+import { loadFixtureCluster } from '../support/keys/fixtures.ts'
+import type { RegisterAnswer, RegisterRequest } from '../support/operator/operator.ts'
+import { isReady, nextIndex, registerOnChain } from '../support/operator/operator.ts'
+import { PATIENCE_MS, untilAnswered, untilComplete } from '../support/operator/patient-operator.ts'
+import { prepareProcesses } from '../support/world/registration-processes.ts'
+import { gatherSecrets } from '../support/world/registration-secrets.ts'
 import {
   assertRegistered,
   assertTamperProof,
   depositOfStranger,
   registerOverRoot,
-} from '../support/registration-steps.ts'
-import { startVaultWorld } from '../support/vault-world.ts'
-import { ask, eventually } from '../support/world.ts'
+} from '../support/world/registration-steps.ts'
+import { startVaultWorld } from '../support/world/vault-world.ts'
+import { ask, eventually } from '../support/world/world.ts'
 
 const ETH = 1_000_000_000
 const TEST_MS = 300_000

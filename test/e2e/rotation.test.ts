@@ -11,12 +11,12 @@ import { fromHex } from '@dvt-relayer/common/hex.ts'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest'
 import { skipWithoutAnvil } from '../support/chain/anvil.ts'
-import { loadFixtureCluster } from '../support/fixtures.ts'
-import type { OracleProcess } from '../support/oracle-process.ts'
-import { prepareProcesses, type RegistrationProcesses } from '../support/registration-processes.ts'
-import { type Accepted, assertSeparate, assertThresholdExits } from '../support/rotation-proof.ts'
-import { type OracleSet, type RotationWorld, startRotationWorld } from '../support/rotation-world.ts'
-import { ask, eventually } from '../support/world.ts'
+import { loadFixtureCluster } from '../support/keys/fixtures.ts'
+import type { OracleProcess } from '../support/oracle/oracle-process.ts'
+import { prepareProcesses, type RegistrationProcesses } from '../support/world/registration-processes.ts'
+import { type Accepted, assertSeparate, assertThresholdExits } from '../support/world/rotation-proof.ts'
+import { type OracleSet, type RotationWorld, startRotationWorld } from '../support/world/rotation-world.ts'
+import { ask, eventually } from '../support/world/world.ts'
 
 const TEST_MS = 300_000
 /** For a change to be noticed, approved, sent and final. */

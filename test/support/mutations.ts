@@ -1,7 +1,7 @@
 /** Every single-field mutation of a body, and what an answer that refuses one looks like. */
 
 import { expect } from 'vitest'
-import type { Answer } from './world.ts'
+import type { Answer } from './world/world.ts'
 
 const WRONG_VALUES: readonly unknown[] = [
   null,

@@ -1,16 +1,16 @@
 /** The outside world as the services see it, made of the clients of `libs/chain`. */
 
-import { createConsensusClient } from '@dvt-relayer/chain/consensus.ts'
+import { createConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts'
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
-import { createExecutionClient } from '@dvt-relayer/chain/execution.ts'
-import { createIpfsClient } from '@dvt-relayer/chain/ipfs.ts'
-import { findNewestConfig } from '@dvt-relayer/chain/keeper.ts'
+import { createExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
+import { createIpfsClient } from '@dvt-relayer/chain/ipfs/ipfs.ts'
+import { findNewestConfig } from '@dvt-relayer/chain/stakewise/keeper.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import type { RelayerConfig } from './config.ts'
 import type { Context, ValidatorRegistry } from './context.ts'
-import type { CryptoPool } from './crypto-pool.ts'
+import type { CryptoPool } from './crypto-workers/pool.ts'
 import type { Events } from './events.ts'
 import { judgeUnverified } from './unverified-content.ts'
 

@@ -22,7 +22,7 @@ import {
   withDefault,
 } from '@dvt-relayer/common/settings.ts'
 import { checksumAddress, parseAddress } from '@dvt-relayer/crypto/address.ts'
-import { parseOraclePublicKey } from '@dvt-relayer/crypto/ecies.ts'
+import { parseOraclePublicKey } from '@dvt-relayer/crypto/oracle/ecies.ts'
 
 const seconds = (description: string, example: string) => integer(1, 86_400, { description, example })
 

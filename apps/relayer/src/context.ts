@@ -1,16 +1,16 @@
 /** What services may ask for. Each takes `Pick<Context, …>`: its parameter's type is the list of what it needs. */
 
-import type { ChainValidator } from '@dvt-relayer/chain/consensus.ts'
-import type { ExecutionClient } from '@dvt-relayer/chain/execution.ts'
-import type { IpfsClient } from '@dvt-relayer/chain/ipfs.ts'
-import type { ManagerWallet } from '@dvt-relayer/chain/validators-manager.ts'
+import type { ChainValidator } from '@dvt-relayer/chain/consensus/consensus.ts'
+import type { ExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
+import type { IpfsClient } from '@dvt-relayer/chain/ipfs/ipfs.ts'
+import type { ManagerWallet } from '@dvt-relayer/chain/stakewise/validators-manager.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
-import type { MessageKind } from '@dvt-relayer/db/queries/messages.ts'
+import type { MessageKind } from '@dvt-relayer/db/queries/messages/messages.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import type { JobQueue } from '@dvt-relayer/queue/queue.ts'
 import type { RelayerConfig } from './config.ts'
-import type { CryptoPool } from './crypto-pool.ts'
+import type { CryptoPool } from './crypto-workers/pool.ts'
 import type { Events } from './events.ts'
 
 /** What the beacon chain says of validator keys and indexes, all at one head. */

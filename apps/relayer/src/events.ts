@@ -1,7 +1,7 @@
 /** What happens in the business, one function an event: a log line and a metric together. No event carries a key, a share or a signature. */
 
-import type { ValidatorAdded } from '@dvt-relayer/chain/ssv-events.ts'
-import { SSV_FAULT_KINDS, type SsvState } from '@dvt-relayer/chain/ssv-registry.ts'
+import type { ValidatorAdded } from '@dvt-relayer/chain/ssv/events.ts'
+import { SSV_FAULT_KINDS, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createMetrics } from '@dvt-relayer/common/metrics.ts'

@@ -1,6 +1,6 @@
 /** The process: environment in, signals in, exit code out. */
 
-import { runCommand } from './commands.ts'
+import { runCommand } from './cli/commands.ts'
 
 /** Ctrl-C below npm arrives twice, from the terminal and from npm: only one that comes later than this means "at once". */
 const SAME_SIGNAL_MS = 1000

@@ -1,7 +1,7 @@
 /** Content of IPFS that one gateway gave and that could not be checked against its CID. */
 
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
-import type { Verification } from '@dvt-relayer/chain/ipfs.ts'
+import type { Verification } from '@dvt-relayer/chain/ipfs/ipfs.ts'
 import type { RelayerConfig } from './config.ts'
 import { isRealMoney } from './config.ts'
 import type { Context } from './context.ts'

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { createBackoff } from './backoff.ts'
-import { createPace } from './request-pace.ts'
+import { createPace } from './lists/request-pace.ts'
 
 describe('backoff', () => {
   it('doubles with jitter up to a limit, and starts again when it works', () => {

@@ -21,7 +21,7 @@ import {
   withDefault,
 } from '@dvt-relayer/common/settings.ts'
 import { parseListedAddress, SSV_SETTINGS, type SsvConfig, ssvConfig, ssvProblems } from './config-ssv.ts'
-import type { ListName } from './lists.ts'
+import type { ListName } from './lists/lists.ts'
 
 const seconds = (description: string, example: string) => integer(1, 3600, { description, example })
 

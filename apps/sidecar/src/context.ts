@@ -1,15 +1,15 @@
 /** What the parts of a sidecar may ask for. */
 
 import type { RelayerClient } from '@dvt-relayer/api/client.ts'
-import type { Book } from './book.ts'
 import type { SidecarConfig } from './config.ts'
 import type { Events } from './events.ts'
 import type { Health } from './health.ts'
-import type { Journal } from './journal.ts'
-import type { Keystore } from './keystores/keystore.ts'
-import type { ListStates } from './list-states.ts'
-import type { ListName } from './lists.ts'
-import type { Policy } from './policy.ts'
+import type { Keystore } from './keystores/obol/keystore.ts'
+import type { ListStates } from './lists/list-states.ts'
+import type { ListName } from './lists/lists.ts'
+import type { Book } from './lists/work-list.ts'
+import type { Journal } from './policy/journal.ts'
+import type { Policy } from './policy/policy.ts'
 
 export interface Context {
   readonly config: SidecarConfig

@@ -1,16 +1,16 @@
 /** What happens in the business, one function an event: a log line and a metric together. No event carries a key or a signature. */
 
 import type { Network } from '@dvt-relayer/chain/networks.ts'
-import type { ValidatorAdded } from '@dvt-relayer/chain/ssv-events.ts'
-import { SSV_FAULT_KINDS, type SsvFaultKind } from '@dvt-relayer/chain/ssv-registry.ts'
+import type { ValidatorAdded } from '@dvt-relayer/chain/ssv/events.ts'
+import { SSV_FAULT_KINDS, type SsvFaultKind } from '@dvt-relayer/chain/ssv/registry.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { HttpOutcome } from '@dvt-relayer/common/http-client.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createMetrics } from '@dvt-relayer/common/metrics.ts'
-import type { ClusterLock } from '@dvt-relayer/crypto/cluster-lock.ts'
-import type { Finding } from './findings.ts'
-import type { KeyShare } from './keystores/keystore.ts'
-import type { ListName } from './lists.ts'
+import type { ClusterLock } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'
+import type { Finding } from './doctor/findings.ts'
+import type { KeyShare } from './keystores/obol/keystore.ts'
+import type { ListName } from './lists/lists.ts'
 import {
   type Check,
   DEPOSIT_REFUSALS,

@@ -1,6 +1,6 @@
 /** The process: environment in, signals in, exit code out. */
 
-import { runCommand } from './commands.ts'
+import { runCommand } from './doctor/commands.ts'
 
 /** A stop that takes longer is cut off. */
 const STOP_MS = 10_000

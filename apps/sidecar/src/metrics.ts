@@ -1,6 +1,6 @@
 /** The sidecar's metrics. The README's table is written from these definitions. */
 
-import { SSV_FAULT_KINDS } from '@dvt-relayer/chain/ssv-registry.ts'
+import { SSV_FAULT_KINDS } from '@dvt-relayer/chain/ssv/registry.ts'
 import { HTTP_OUTCOMES } from '@dvt-relayer/common/http-client.ts'
 import type { MetricDefinitions } from '@dvt-relayer/common/metrics.ts'
 

@@ -1,9 +1,9 @@
 /** The commands: from options to what is judged, and to what was found. */
 
 import { extname } from 'node:path'
-import { checkContent, parseCid } from '@dvt-relayer/chain/cid.ts'
+import { checkContent, parseCid } from '@dvt-relayer/chain/ipfs/cid.ts'
 import { parseHex } from '@dvt-relayer/common/hex.ts'
-import { createNobleEngine } from '@dvt-relayer/crypto/bls-noble.ts'
+import { createNobleEngine } from '@dvt-relayer/crypto/bls/noble.ts'
 import { unreadable, usage } from './errors.ts'
 import type { Claims } from './exit-message.ts'
 import { labelOf, type ReadFile, readSecretKey } from './input.ts'

@@ -1,7 +1,7 @@
 /** The exit that is to be verified, and those it may be mistaken for. */
 
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { exitSigningRoot, type VoluntaryExit } from '@dvt-relayer/crypto/messages.ts'
+import { exitSigningRoot, type VoluntaryExit } from '@dvt-relayer/crypto/messages/messages.ts'
 import { type ExitNetwork, NETWORKS } from './networks.ts'
 import type { Facts } from './verdicts.ts'
 

@@ -1,9 +1,9 @@
 /** The oracle set that the caller gives, and whether shares were made for that one. */
 
-import { checkContent, parseCid } from '@dvt-relayer/chain/cid.ts'
-import type { OracleConfig } from '@dvt-relayer/chain/oracle-config.ts'
+import { checkContent, parseCid } from '@dvt-relayer/chain/ipfs/cid.ts'
+import type { OracleConfig } from '@dvt-relayer/chain/stakewise/oracle-config.ts'
 import { equalBytes, parseHex, toHex } from '@dvt-relayer/common/hex.ts'
-import { shareReceipt } from '@dvt-relayer/crypto/share-receipt.ts'
+import { shareReceipt } from '@dvt-relayer/crypto/oracle/share-receipt.ts'
 import { signingRootOf } from './exit-message.ts'
 import type { ExitNetwork } from './networks.ts'
 import type { SetLabels, ShareSet } from './read.ts'

@@ -1,8 +1,8 @@
 import { networks } from '@dvt-relayer/chain/networks.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { describe, expect, it } from 'vitest'
-import { readFixtureJson } from '../../../test/support/fixtures.ts'
-import { makeOracleShares } from '../../../test/support/oracle-shares.ts'
+import { readFixtureJson } from '../../../test/support/keys/fixtures.ts'
+import { makeOracleShares } from '../../../test/support/keys/oracle-shares.ts'
 import { NETWORKS, readNetworkFile } from './networks.ts'
 import { readConfig, readPlainShare, readShareSet, readShares } from './read.ts'
 

@@ -3,7 +3,7 @@
  * verdict needs are read strictly, unknown ones passed over.
  */
 
-import { type OracleConfig, parseOracleConfig } from '@dvt-relayer/chain/oracle-config.ts'
+import { type OracleConfig, parseOracleConfig } from '@dvt-relayer/chain/stakewise/oracle-config.ts'
 import { parseHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { JsonField, parseJson } from '@dvt-relayer/crypto/json-field.ts'
 import { unreadable } from './errors.ts'

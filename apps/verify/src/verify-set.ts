@@ -1,7 +1,7 @@
 /** `verify-set`: whether public key shares share the validator key among the config's oracles, with exactly its threshold. */
 
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
-import type { BlsEngine } from '@dvt-relayer/crypto/bls.ts'
+import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import { type Claims, claimFault, exitFacts } from './exit-message.ts'
 import { findKeySharesFault } from './key-shares.ts'
 import type { ExitNetwork } from './networks.ts'

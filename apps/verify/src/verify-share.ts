@@ -2,8 +2,8 @@
 
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
 import { addressOfSecretKey, checksumAddress } from '@dvt-relayer/crypto/address.ts'
-import type { BlsEngine } from '@dvt-relayer/crypto/bls.ts'
-import { decryptEcies } from '@dvt-relayer/crypto/ecies.ts'
+import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
+import { decryptEcies } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import { type Claims, claimFault, type Exit, exitFacts, mistakenExits, signingRootOf } from './exit-message.ts'
 import { findKeySharesFault } from './key-shares.ts'
 import type { ExitNetwork } from './networks.ts'

@@ -2,7 +2,7 @@ import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import fc from 'fast-check'
 import { getAddress } from 'viem/utils'
 import { describe, expect, it } from 'vitest'
-import { readFixtureJson } from '../../../test/support/fixtures.ts'
+import { readFixtureJson } from '../../../test/support/keys/fixtures.ts'
 import { addressOfSecretKey, checksumAddress, parseAddress } from './address.ts'
 
 /** The examples of EIP-55. */

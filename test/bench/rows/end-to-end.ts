@@ -1,7 +1,7 @@
 /** Rows: from an operator's request to ready, with four sidecars of ours that were idle before. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { KeyedValidator } from '../../support/nodes.ts'
+import type { KeyedValidator } from '../../support/world/nodes.ts'
 import { median, percentile, sendJson } from '../measure.ts'
 import type { BenchRow } from '../report.ts'
 import { formatMs } from '../report.ts'

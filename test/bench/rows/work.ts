@@ -1,9 +1,9 @@
 /** Rows: CPU of the whole relayer for one validator, and how others are answered while a big post is worked on. */
 
 import type { Network } from '@dvt-relayer/chain/networks.ts'
-import { createBlstEngine } from '@dvt-relayer/crypto/bls-blst.ts'
-import { exitSigningRoot } from '@dvt-relayer/crypto/messages.ts'
-import type { KeyedValidator } from '../../support/nodes.ts'
+import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
+import { exitSigningRoot } from '@dvt-relayer/crypto/messages/messages.ts'
+import type { KeyedValidator } from '../../support/world/nodes.ts'
 import { cpuMs, percentile, postgresCpu, send, startAsking, timed } from '../measure.ts'
 import type { BenchRow } from '../report.ts'
 import { formatMs } from '../report.ts'

@@ -1,9 +1,9 @@
-import { type ConsensusOptions, createConsensusClient } from '@dvt-relayer/chain/consensus.ts'
+import { type ConsensusOptions, createConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts'
 import { networks } from '@dvt-relayer/chain/networks.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { HttpError } from '@dvt-relayer/common/http-client.ts'
-import type { SignedMessage } from '@dvt-relayer/crypto/bls.ts'
-import { createBlstEngine } from '@dvt-relayer/crypto/bls-blst.ts'
+import type { SignedMessage } from '@dvt-relayer/crypto/bls/bls.ts'
+import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
 import { describe, expect, it } from 'vitest'
 import {
   type Beacon,
@@ -13,7 +13,7 @@ import {
   startBeacon,
 } from '../../support/chain/beacon.ts'
 import { startHttpStandIn } from '../../support/chain/http-stand-in.ts'
-import { readFixtureJson } from '../../support/fixtures.ts'
+import { readFixtureJson } from '../../support/keys/fixtures.ts'
 
 const engine = createBlstEngine()
 const network = networks.hoodi

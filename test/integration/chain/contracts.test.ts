@@ -5,16 +5,16 @@ import {
   readDepositCount,
   readDepositRoot,
   readDeposits,
-} from '@dvt-relayer/chain/deposit-contract.ts'
-import { createExecutionClient } from '@dvt-relayer/chain/execution.ts'
+} from '@dvt-relayer/chain/execution/deposit-contract.ts'
+import { createExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
 import { networks } from '@dvt-relayer/chain/networks.ts'
 import {
   createManagerWallet,
   encodeRegistration,
   encodeWithdrawals,
   nonceToRoot,
-} from '@dvt-relayer/chain/validators-manager.ts'
-import { readManagerNonce } from '@dvt-relayer/chain/vault-contract.ts'
+} from '@dvt-relayer/chain/stakewise/validators-manager.ts'
+import { readManagerNonce } from '@dvt-relayer/chain/stakewise/vault-contract.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import type { Hex } from 'viem'
 import { encodeAbiParameters, encodeEventTopics } from 'viem/utils'
@@ -24,7 +24,7 @@ import { depositOfVector } from '../../support/chain/beacon.ts'
 import { deployDepositContract, depositBySomebodyElse } from '../../support/chain/deposits.ts'
 import { type RpcStandIn, type StandInLog, startRpc } from '../../support/chain/rpc.ts'
 import { deployVault } from '../../support/chain/vault.ts'
-import { readFixtureJson } from '../../support/fixtures.ts'
+import { readFixtureJson } from '../../support/keys/fixtures.ts'
 
 const network = networks.hoodi
 const BLOCK = `0x${'ab'.repeat(32)}`

@@ -1,10 +1,10 @@
 /** What holds for execution and consensus endpoints alike: credentials, redirects, sizes, and who they are after a failure. */
 
 import { inspect } from 'node:util'
-import { createConsensusClient } from '@dvt-relayer/chain/consensus.ts'
-import { createExecutionClient } from '@dvt-relayer/chain/execution.ts'
-import { configUpdatedEvent } from '@dvt-relayer/chain/keeper.ts'
+import { createConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts'
+import { createExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
 import { networks } from '@dvt-relayer/chain/networks.ts'
+import { configUpdatedEvent } from '@dvt-relayer/chain/stakewise/keeper.ts'
 import type { HttpClientOptions, HttpResult } from '@dvt-relayer/common/http-client.ts'
 import { describe, expect, it } from 'vitest'
 import { startBeacon } from '../../support/chain/beacon.ts'

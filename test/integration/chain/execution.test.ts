@@ -1,6 +1,6 @@
-import { createExecutionClient, type ExecutionOptions } from '@dvt-relayer/chain/execution.ts'
-import { configUpdatedEvent, findNewestConfig } from '@dvt-relayer/chain/keeper.ts'
+import { createExecutionClient, type ExecutionOptions } from '@dvt-relayer/chain/execution/execution.ts'
 import { networks } from '@dvt-relayer/chain/networks.ts'
+import { configUpdatedEvent, findNewestConfig } from '@dvt-relayer/chain/stakewise/keeper.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { HttpError } from '@dvt-relayer/common/http-client.ts'
 import { encodeAbiParameters, encodeEventTopics } from 'viem/utils'

@@ -1,4 +1,4 @@
-import { createIpfsClient, type IpfsOptions } from '@dvt-relayer/chain/ipfs.ts'
+import { createIpfsClient, type IpfsOptions } from '@dvt-relayer/chain/ipfs/ipfs.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { describe, expect, it } from 'vitest'
 import { startIpfs } from '../../support/chain/ipfs.ts'

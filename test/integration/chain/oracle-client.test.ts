@@ -1,10 +1,10 @@
 /** The client of an oracle against replicas that lie, redirect, answer too much, or nothing. */
 
 import { networks } from '@dvt-relayer/chain/networks.ts'
-import { createOracleClient } from '@dvt-relayer/chain/oracle-client.ts'
+import { createOracleClient } from '@dvt-relayer/chain/stakewise/oracle-client.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { describe, expect, it } from 'vitest'
-import { type Manner, someVault, startRotationOracle } from '../rotation-support.ts'
+import { type Manner, someVault, startRotationOracle } from '../rotation/rotation-support.ts'
 
 const network = networks.hoodi
 const vault = fromHex(someVault(7), 20)

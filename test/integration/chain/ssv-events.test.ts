@@ -1,4 +1,4 @@
-import { createExecutionClient, type ExecutionOptions } from '@dvt-relayer/chain/execution.ts'
+import { createExecutionClient, type ExecutionOptions } from '@dvt-relayer/chain/execution/execution.ts'
 import { networks } from '@dvt-relayer/chain/networks.ts'
 import {
   operatorAddedEvent,
@@ -7,22 +7,22 @@ import {
   type SsvEventRange,
   validatorAddedEvent,
   validatorRemovedEvent,
-} from '@dvt-relayer/chain/ssv-events.ts'
+} from '@dvt-relayer/chain/ssv/events.ts'
 import {
   applySsvEvents,
   emptySsvState,
   liveRegistrations,
   operatorIdsOf,
   type SsvScope,
-} from '@dvt-relayer/chain/ssv-registry.ts'
+} from '@dvt-relayer/chain/ssv/registry.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { parseOperatorPublicKey } from '@dvt-relayer/crypto/ssv-operator-key.ts'
+import { parseOperatorPublicKey } from '@dvt-relayer/crypto/ssv/operator-key.ts'
 import type { AbiEvent } from 'viem'
 import { encodeAbiParameters, encodeEventTopics, toEventSelector } from 'viem/utils'
 import { describe, expect, it } from 'vitest'
 import { type Refusal, type StandInLog, startRpc } from '../../support/chain/rpc.ts'
-import { readFixture, readFixtureJson } from '../../support/fixtures.ts'
-import { engine } from '../../support/nodes.ts'
+import { readFixture, readFixtureJson } from '../../support/keys/fixtures.ts'
+import { engine } from '../../support/world/nodes.ts'
 
 interface Expected {
   contract: string

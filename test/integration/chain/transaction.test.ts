@@ -1,7 +1,6 @@
 /** Transactions of a wallet of our own on a real EVM node: signed, stored, read back, sent twice, replaced, within the cap. */
 
-import { createExecutionClient } from '@dvt-relayer/chain/execution.ts'
-import { networks } from '@dvt-relayer/chain/networks.ts'
+import { createExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
 import {
   chooseFees,
   countTransactions,
@@ -10,7 +9,8 @@ import {
   findReceipt,
   readTransaction,
   sendRaw,
-} from '@dvt-relayer/chain/transaction.ts'
+} from '@dvt-relayer/chain/execution/transaction.ts'
+import { networks } from '@dvt-relayer/chain/networks.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts'
 import { parseTransaction } from 'viem/utils'

@@ -1,7 +1,7 @@
 /** The deposit contract on anvil, and who deposits there besides the vault. */
 
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { depositDataRoot } from '@dvt-relayer/crypto/messages.ts'
+import { depositDataRoot } from '@dvt-relayer/crypto/messages/messages.ts'
 import type { Abi, Hex } from 'viem'
 import { parseEventLogs } from 'viem/utils'
 import type { Anvil } from './anvil.ts'

@@ -1,8 +1,8 @@
 /** What a consensus client does with the deposits of the execution chain, for the beacon stand-in. */
 
 import type { Network } from '@dvt-relayer/chain/networks.ts'
-import { createBlstEngine } from '@dvt-relayer/crypto/bls-blst.ts'
-import { depositSigningRoot } from '@dvt-relayer/crypto/messages.ts'
+import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
+import { depositSigningRoot } from '@dvt-relayer/crypto/messages/messages.ts'
 import type { Beacon, StandInDeposit } from './beacon.ts'
 import type { DepositContract, DepositEvent } from './deposits.ts'
 

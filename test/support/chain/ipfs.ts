@@ -1,6 +1,6 @@
 /** An IPFS gateway stand-in: true CIDs, and content that is not what its CID says when a test wants that. */
 
-import { cidOf } from '@dvt-relayer/chain/cid.ts'
+import { cidOf } from '@dvt-relayer/chain/ipfs/cid.ts'
 import { type HttpStandIn, startHttpStandIn } from './http-stand-in.ts'
 
 export interface Ipfs extends HttpStandIn {

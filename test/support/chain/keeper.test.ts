@@ -1,5 +1,5 @@
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { oracleAddress } from '@dvt-relayer/crypto/ecies.ts'
+import { oracleAddress } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import type { Hex } from 'viem'
 import { concatHex, getAddress, sliceHex } from 'viem/utils'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -11,7 +11,7 @@ import {
   signRegistration,
   signUpdate,
   type UpdateMessage,
-} from '../oracle-approvals.ts'
+} from '../oracle/oracle-approvals.ts'
 import { type Anvil, deployKeeper, type Keeper, skipWithoutAnvil, startAnvil } from './anvil.ts'
 import { deployDepositContract } from './deposits.ts'
 import { makeOracles } from './oracles.ts'

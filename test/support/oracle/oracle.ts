@@ -7,9 +7,9 @@ import { createHash } from 'node:crypto'
 import type { Hex } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
 import { bytesToHex, getAddress, hexToBytes, isAddress } from 'viem/utils'
-import { exitRoot } from '../../demo/signing-roots.ts'
-import { signRegistration, signUpdate } from '../oracle-approvals.ts'
+import { exitRoot } from '../../demo/chain/signing-roots.ts'
 import type { KeeperLog, SignatureSet } from './keeper-log.ts'
+import { signRegistration, signUpdate } from './oracle-approvals.ts'
 import { judgeShards, type Seat } from './shares.ts'
 
 /** A request that is refused; the message says why. */

@@ -5,7 +5,7 @@
 
 import { bls12_381 } from '@noble/curves/bls12-381.js'
 import { decrypt } from 'eciesjs'
-import { verifySignature } from '../../demo/oracles.ts'
+import { verifySignature } from '../../demo/actors/oracles.ts'
 
 const { G1 } = bls12_381
 

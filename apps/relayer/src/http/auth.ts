@@ -17,7 +17,7 @@ import { parseAddress } from '@dvt-relayer/crypto/address.ts'
 import type { FastifyRequest } from 'fastify'
 import { ApiError } from '../errors.ts'
 import type { Events } from '../events.ts'
-import { NOBODY } from '../services/manager.ts'
+import { NOBODY } from '../services/registrations/manager.ts'
 
 /** Who calls. Unbound means: everything its role may. */
 export interface Caller {

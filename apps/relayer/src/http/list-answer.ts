@@ -2,7 +2,7 @@
 
 import type { ListQuery } from '@dvt-relayer/api/schemas.ts'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { SidecarList } from '../services/sidecar-lists.ts'
+import type { SidecarList } from '../services/signatures/sidecar-lists.ts'
 
 /** Answers `?wait=<seconds>&after=<revision>`. `stopping` ends the wait. */
 export async function answerList(

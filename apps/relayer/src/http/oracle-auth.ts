@@ -9,9 +9,9 @@
 
 import { equalBytes } from '@dvt-relayer/common/hex.ts'
 import { addressOfPublicKey, parseAddress } from '@dvt-relayer/crypto/address.ts'
-import { parseOraclePublicKey } from '@dvt-relayer/crypto/ecies.ts'
-import type { RequestCredentials } from '@dvt-relayer/crypto/request-signature.ts'
-import { parseRequestCredentials, recoverRequestSigner } from '@dvt-relayer/crypto/request-signature.ts'
+import { parseOraclePublicKey } from '@dvt-relayer/crypto/oracle/ecies.ts'
+import type { RequestCredentials } from '@dvt-relayer/crypto/oracle/request-signature.ts'
+import { parseRequestCredentials, recoverRequestSigner } from '@dvt-relayer/crypto/oracle/request-signature.ts'
 import type { FastifyRequest } from 'fastify'
 import { ApiError } from '../errors.ts'
 import { type Caller, signingOracle } from './auth.ts'

@@ -1,8 +1,8 @@
 /** The second front door: job names to the same services. A job carries ids only and does nothing the second time. */
 
 import type { JobQueue } from '@dvt-relayer/queue/queue.ts'
-import type { OracleShares } from '../services/oracle-shares.ts'
-import type { Signatures } from '../services/signatures.ts'
+import type { OracleShares } from '../services/oracles/shares.ts'
+import type { Signatures } from '../services/signatures/signatures.ts'
 
 /** Jobs at once: enough to keep the signature workers busy while others wait for the database. */
 const CONCURRENCY = 3

@@ -1,6 +1,6 @@
 /** Verifies signatures of remote signers as they come in, several at once, without holding the event loop for long. */
 
-import type { BlsEngine, SignedMessage } from '@dvt-relayer/crypto/bls.ts'
+import type { BlsEngine, SignedMessage } from '@dvt-relayer/crypto/bls/bls.ts'
 
 /** About 15 ms of verifying between two looks at the event loop. */
 const SLICE = 32

@@ -1,9 +1,9 @@
 /** What oracles fetch of the stored share sets, and the nonces of the requests they sign. */
 
 import { sql } from 'drizzle-orm'
+import { OWNER } from './messages/validators.ts'
 import type { Sql } from './sql.ts'
 import { bytesParam, numberArray, rows } from './sql.ts'
-import { OWNER } from './validators.ts'
 
 /** The vault of a registered validator as the chain has it, else the one that alone may have it. */
 const VAULT = sql`coalesce(v.beacon_vault, ${OWNER})`

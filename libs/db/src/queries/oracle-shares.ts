@@ -2,7 +2,7 @@
 
 import type { SQL } from 'drizzle-orm'
 import { sql } from 'drizzle-orm'
-import type { MessageKind } from './messages.ts'
+import type { MessageKind } from './messages/messages.ts'
 import type { Sql } from './sql.ts'
 import { bytesArray, bytesParam, numberArray, rows } from './sql.ts'
 

@@ -6,7 +6,7 @@ import { equalBytes, fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { parseAddress } from '@dvt-relayer/crypto/address.ts'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { ApiError } from '../../errors.ts'
-import type { Registrations } from '../../services/registrations.ts'
+import type { Registrations } from '../../services/registrations/registrations.ts'
 import type { HttpContext } from '../route.ts'
 import { routeOptions } from '../route.ts'
 

@@ -1,0 +1,103 @@
+/** Vaults as their registered validators stand: whose shares on chain are of the oracle set in force, and how long the others have. */
+
+import type { OracleSetInfo, VaultResponse, VaultSummary, VaultsResponse } from '@dvt-relayer/api/schemas.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
+import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
+import { findCurrentOracleSet } from '@dvt-relayer/db/queries/oracle-shares.ts'
+import type { VaultRow } from '@dvt-relayer/db/queries/registered.ts'
+import { countByVault, findOutdated } from '@dvt-relayer/db/queries/registered.ts'
+import type { Context } from '../../context.ts'
+
+/** Outdated validators in one answer. */
+const PAGE = 1000
+const ORACLE_KEY_BYTES = 65
+
+/** The oracle set in force, as answers name it. */
+export async function describeCurrentSet(db: Context['db']): Promise<OracleSetInfo | null> {
+  const set = await findCurrentOracleSet(db)
+  if (set === undefined) return null
+  return {
+    cid: set.cid,
+    block_number: set.block_number,
+    announced_at_timestamp: Math.floor(set.announced_at),
+    threshold: set.threshold,
+    oracles: set.public_keys.length / ORACLE_KEY_BYTES,
+  }
+}
+
+/** Creates the service. */
+export function createVaults({ config, db, events }: Pick<Context, 'config' | 'db' | 'events'>) {
+  const secondsPerEpoch = config.network.slotsPerEpoch * config.network.secondsPerSlot
+  const count = (vaults: readonly Uint8Array[] | null) => countByVault(db, { vaults, secondsPerEpoch })
+
+  return {
+    /** The vaults that have registered validators; of these only, unless undefined. */
+    async list(vaults: readonly Uint8Array[] | undefined): Promise<VaultsResponse> {
+      const [oracleSet, rows] = await Promise.all([describeCurrentSet(db), count(vaults ?? null)])
+      return {
+        oracle_set: oracleSet,
+        vaults: rows.flatMap((row) => (row.vault === null ? [] : [summaryOf(row.vault, row)])),
+      }
+    },
+
+    /** One vault, with its outdated validators of an index above `after`. A vault without registered validators has none of them. */
+    async get(vault: Uint8Array, after: number): Promise<VaultResponse> {
+      const [oracleSet, [row], outdated] = await Promise.all([
+        describeCurrentSet(db),
+        count([vault]),
+        findOutdated(db, vault, after, PAGE),
+      ])
+      return {
+        ...summaryOf(vault, row),
+        oracle_set: oracleSet,
+        outdated_validators: outdated.map(({ public_key: key, beacon_index: index, cid }) => ({
+          public_key: toHex(key),
+          validator_index: index,
+          oracle_set_cid: cid,
+        })),
+        next: outdated.length < PAGE ? null : (outdated.at(-1)?.beacon_index ?? null),
+      }
+    },
+
+    /** Counts for the metrics. */
+    async count(): Promise<void> {
+      const rows = await count(null)
+      const sum = (of: (row: VaultRow) => number) => rows.reduce((total, row) => total + of(row), 0)
+      const now = Date.now() / 1000
+      events.vaultsCounted(
+        {
+          current: sum(({ registered, exited, outdated }) => registered - exited - outdated),
+          outdated: sum(({ outdated }) => outdated),
+          exited: sum(({ exited }) => exited),
+          wrongIndex: sum(({ wrong_index: wrong }) => wrong),
+        },
+        rows.flatMap(({ vault, outdated, force_exit_at: at }) =>
+          vault === null
+            ? []
+            : [
+                {
+                  vault: checksumAddress(vault),
+                  outdated,
+                  forceExitSeconds: at === null ? null : Math.max(0, Math.round(at - now)),
+                },
+              ],
+        ),
+      )
+    },
+  }
+}
+export type Vaults = ReturnType<typeof createVaults>
+
+/** What an answer says of a vault; zeros where no validator of it is registered. */
+function summaryOf(vault: Uint8Array, row: VaultRow | undefined): VaultSummary {
+  const at = row?.force_exit_at ?? null
+  return {
+    vault: checksumAddress(vault),
+    registered: row?.registered ?? 0,
+    exited: row?.exited ?? 0,
+    outdated: row?.outdated ?? 0,
+    wrong_index: row?.wrong_index ?? 0,
+    // A config may name a time that no clock will show.
+    force_exit_at_timestamp: at !== null && Number.isSafeInteger(Math.floor(at)) ? Math.floor(at) : null,
+  }
+}

@@ -1,0 +1,201 @@
+/**
+ * Live messages for validators, decided inside the caller's transaction: kept, revived, replaced or made. The caller holds the rows
+ * of the validators, so neither two requests nor two processes ever make two live messages of a kind for one key.
+ */
+
+import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
+import { depositSigningRoot, exitSigningRoot, withdrawalCredentials } from '@dvt-relayer/crypto/messages/messages.ts'
+import { lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
+import type { DepositRow, ExitRow } from '@dvt-relayer/db/queries/messages/messages.ts'
+import {
+  countLiveExits,
+  findDeposits,
+  findExits,
+  insertDeposits,
+  insertExits,
+  reviveMessages,
+  supersedeMessages,
+  touchMessages,
+} from '@dvt-relayer/db/queries/messages/messages.ts'
+import { ROTATION_REQUESTER } from '@dvt-relayer/db/queries/oracle-shares.ts'
+import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
+import type { RelayerConfig } from '../../config.ts'
+import { ApiError, refuseItems } from '../../errors.ts'
+
+/** What was done; `changed` are the messages to announce. */
+export interface Assigned {
+  created: number
+  superseded: number
+  revived: number
+  changed: number[]
+}
+
+/** A locked validator that is to have a message. */
+interface Wanted {
+  validatorId: number
+  publicKey: Uint8Array
+  threshold: number
+}
+export interface WantedExit extends Wanted {
+  validatorIndex: number
+}
+export interface WantedDeposit extends Wanted {
+  vault: Uint8Array
+  amountGwei: number
+  validatorType: '0x01' | '0x02'
+}
+
+export { ROTATION_REQUESTER }
+
+type AssignConfig = Pick<RelayerConfig, 'network' | 'limits' | 'validatorLifetimeSeconds'>
+
+/** Who asks, where no token says so: the vault. Names of tokens have no colon. */
+export const requesterOfVault = (vault: Uint8Array): string => `vault:${toHex(vault)}`
+const isVault = (requester: string) => requester.startsWith('vault:')
+
+/** Whether nobody has asked for a message for so long that anybody may. */
+export const isLapsed = (message: { state: string; idle_seconds: number }, config: AssignConfig): boolean =>
+  message.state === 'expired' || message.idle_seconds > config.validatorLifetimeSeconds
+
+/**
+ * A live exit belongs to its requester until it has lapsed, or its index is below the next free one. Who shows neither token nor vault
+ * cannot be told apart, but may not move a vault's exit to another index: two that wait for different ones would wait for ever.
+ */
+function isTaken(exit: ExitRow, wantedIndex: number, start: number, requester: string | null, config: AssignConfig) {
+  if (exit.requester === null || exit.requester === requester) return false
+  // The validator is registered: no index but its own is worth anything to anybody.
+  if (requester === ROTATION_REQUESTER) return false
+  if (isLapsed(exit, config) || exit.validator_index < start) return false
+  if (requester === null) return isVault(exit.requester) && exit.validator_index !== wantedIndex
+  return !isVault(exit.requester)
+}
+
+/**
+ * Gives each validator its live exit at its index. `start` is the next free index.
+ *
+ * @throws {ApiError} EXIT_TAKEN, TOO_MANY_EXITS: the transaction must not be committed then
+ */
+export async function assignExits(
+  tx: Sql,
+  config: AssignConfig,
+  wanted: readonly WantedExit[],
+  start: number,
+  requester: string | null,
+): Promise<Assigned> {
+  const { network, limits } = config
+  const epoch = network.capellaEpoch
+  const exits = byKey(
+    await findExits(
+      tx,
+      wanted.map(({ publicKey }) => publicKey),
+    ),
+  )
+  refuseItems('EXIT_TAKEN', 'some keys have a live exit that another requester asked for', wanted, (item) => {
+    const exit = exits.get(toHex(item.publicKey))
+    return exit !== undefined && isTaken(exit, item.validatorIndex, start, requester, config) ? 'EXIT_TAKEN' : undefined
+  })
+  const plan = planOf(wanted, exits, (item, exit) => exit.validator_index === item.validatorIndex)
+  const assigned = await carryOut(tx, plan, requester, (fresh) =>
+    insertExits(
+      tx,
+      fresh.map(({ validatorId, validatorIndex, threshold }) => {
+        const signingRoot = exitSigningRoot(network, { epoch, validatorIndex })
+        return { validatorId, validatorIndex, epoch, signingRoot, threshold }
+      }),
+      requester,
+    ),
+  )
+  // Counted when all is done: a replaced exit may have expired or have been another's, and a revived one counts again.
+  // Rotations ask for validators that are registered alone, and for some batches at a time.
+  const isLimited = requester !== ROTATION_REQUESTER && assigned.created + assigned.revived > 0
+  if (isLimited && (await countLiveExits(tx, requester)) > limits.openExits)
+    throw new ApiError(
+      'TOO_MANY_EXITS',
+      `at most ${limits.openExits} live exits for one requester; wait until some are registered or expire`,
+    )
+  return assigned
+}
+
+/** Gives each validator its live deposit to its vault, of its amount and type. */
+export async function assignDeposits(
+  tx: Sql,
+  config: AssignConfig,
+  wanted: readonly WantedDeposit[],
+  requester: string,
+): Promise<Assigned> {
+  const deposits = byKey(
+    await findDeposits(
+      tx,
+      wanted.map(({ publicKey }) => publicKey),
+    ),
+  )
+  const plan = planOf(wanted, deposits, isSameDeposit)
+  return carryOut(tx, plan, requester, (fresh) =>
+    insertDeposits(
+      tx,
+      fresh.map(({ validatorId, publicKey, threshold, vault, amountGwei, validatorType }) => {
+        const signingRoot = depositSigningRoot(config.network, {
+          publicKey,
+          withdrawalCredentials: withdrawalCredentials(validatorType, vault),
+          amountGwei: BigInt(amountGwei),
+        })
+        return { validatorId, vault, amountGwei, validatorType, signingRoot, threshold }
+      }),
+      requester,
+    ),
+  )
+}
+
+/** Whether a deposit is the one that is wanted. */
+export const isSameDeposit = (
+  { vault, amountGwei, validatorType }: Pick<WantedDeposit, 'vault' | 'amountGwei' | 'validatorType'>,
+  deposit: DepositRow,
+): boolean =>
+  equalBytes(deposit.vault, vault) && deposit.amount_gwei === amountGwei && deposit.validator_type === validatorType
+
+interface Planned<W> {
+  item: W
+  action: 'create' | 'replace' | 'revive' | 'keep'
+  messageId: number | undefined
+}
+
+function planOf<W extends Wanted, M extends { id: number; state: string }>(
+  wanted: readonly W[],
+  messages: ReadonlyMap<string, M>,
+  isSame: (item: W, message: M) => boolean,
+): Planned<W>[] {
+  return wanted.map((item): Planned<W> => {
+    const message = messages.get(toHex(item.publicKey))
+    if (message === undefined) return { item, action: 'create', messageId: undefined }
+    if (!isSame(item, message)) return { item, action: 'replace', messageId: message.id }
+    return { item, action: message.state === 'expired' ? 'revive' : 'keep', messageId: message.id }
+  })
+}
+
+async function carryOut<W>(
+  tx: Sql,
+  plan: readonly Planned<W>[],
+  requester: string | null,
+  insert: (fresh: W[]) => Promise<number[]>,
+): Promise<Assigned> {
+  const idsOf = (...actions: Planned<W>['action'][]) =>
+    plan.flatMap(({ action, messageId }) => (actions.includes(action) && messageId !== undefined ? [messageId] : []))
+  await lockMessages(tx, idsOf('keep', 'revive', 'replace'))
+  await supersedeMessages(tx, idsOf('replace'))
+  await touchMessages(tx, idsOf('keep'), requester)
+  await reviveMessages(tx, idsOf('revive'), requester)
+  const created = await insert(
+    plan.flatMap(({ action, item }) => (action === 'create' || action === 'replace' ? [item] : [])),
+  )
+  return {
+    created: created.length,
+    superseded: idsOf('replace').length,
+    revived: idsOf('revive').length,
+    changed: [...created, ...idsOf('replace', 'revive')],
+  }
+}
+
+/** Rows by the hex of their public key. */
+export function byKey<T extends { public_key: Uint8Array }>(rows: readonly T[]): Map<string, T> {
+  return new Map(rows.map((row) => [toHex(row.public_key), row]))
+}

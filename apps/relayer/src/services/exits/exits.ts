@@ -1,0 +1,172 @@
+/**
+ * Exits: from an operator's request to the live message of each key (generation 3, `POST /validators`).
+ *
+ * The same request again is a poll. A key's live exit changes only inside a transaction that holds the key's row, in one order
+ * for everybody, so neither two operators nor two processes ever make two live exits for one key.
+ */
+
+import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
+import { announceMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
+import type { ExitRow } from '@dvt-relayer/db/queries/messages/messages.ts'
+import { findExits, touchMessages } from '@dvt-relayer/db/queries/messages/messages.ts'
+import type { ValidatorRow } from '@dvt-relayer/db/queries/messages/validators.ts'
+import { findValidators, insertValidators, lockValidators } from '@dvt-relayer/db/queries/messages/validators.ts'
+import type { Context } from '../../context.ts'
+import { ApiError, refuseDuplicates, refuseItems } from '../../errors.ts'
+import { assignExits, byKey, isLapsed } from './assign.ts'
+
+/** Who asks: the name of its token and the vaults the token is bound to; both absent where no tokens are set. */
+export interface Requester {
+  name: string | null
+  /** 20-byte addresses; undefined means any vault. */
+  vaults: readonly Uint8Array[] | undefined
+}
+
+/** The exit of one key asked for. */
+export interface RequestedExit {
+  publicKey: Uint8Array
+  messageId: number
+}
+
+/** Polls touch an exit's time at most this often, a fraction of the lifetime, so that polling every second writes little. */
+const TOUCH_FRACTION = 20
+
+/** Creates the service. */
+export function createExits({
+  config,
+  db,
+  chain,
+  crypto,
+  events,
+}: Pick<Context, 'config' | 'db' | 'chain' | 'crypto' | 'events'>) {
+  const { clusters, limits, validatorLifetimeSeconds } = config
+
+  /** The poll: nothing to decide, because every key has its live exit at its index. */
+  async function findAll(publicKeys: readonly Uint8Array[], start: number | undefined, requester: Requester) {
+    const exits = byKey(await findExits(db, publicKeys))
+    const found = publicKeys.map((key) => exits.get(toHex(key)))
+    const first = start ?? found[0]?.validator_index
+    const isPoll = found.every(
+      (exit, place) =>
+        exit !== undefined &&
+        !isLapsed(exit, config) &&
+        exit.validator_index === (first ?? 0) + place &&
+        (exit.requester === requester.name || requester.name === null),
+    )
+    if (!isPoll) return undefined
+    refuseForeign(publicKeys, exits, requester)
+    return found as ExitRow[]
+  }
+
+  /** Keys that must not get an exit at all, told apart before anything is written. */
+  async function refuseUnusable(publicKeys: readonly Uint8Array[], requester: Requester): Promise<void> {
+    const known = new Map((await findValidators(db, publicKeys)).map((row) => [toHex(row.public_key), row]))
+    const fresh = publicKeys.filter((key) => !known.has(toHex(key)))
+    const valid = new Map(
+      (await crypto.arePublicKeys(fresh)).map((isKey, place) => [toHex(fresh[place] ?? new Uint8Array()), isKey]),
+    )
+    refuseItems('PUBLIC_KEY_INVALID', 'some public keys are not points of the group', publicKeys, (key) =>
+      valid.get(toHex(key)) === false ? 'PUBLIC_KEY_INVALID' : undefined,
+    )
+    refuseItems(
+      'THRESHOLD_UNKNOWN',
+      'no imported cluster lock and no SSV cluster covers some keys and SIGNATURE_THRESHOLD is not set',
+      publicKeys,
+      (key) => (thresholdOf(known.get(toHex(key))) === undefined ? 'THRESHOLD_UNKNOWN' : undefined),
+    )
+    refuseForeign(publicKeys, known, requester)
+    const onChain = await chain.registry.knownKeys(publicKeys)
+    refuseItems(
+      'VALIDATOR_KNOWN',
+      'the beacon chain knows some of these public keys already',
+      publicKeys,
+      (_, place) => (onChain[place] === true ? 'VALIDATOR_KNOWN' : undefined),
+    )
+  }
+
+  /** Asked at every poll: a token may have been bound anew, or a vault given a key, since its exits were made. */
+  function refuseForeign(
+    publicKeys: readonly Uint8Array[],
+    known: ReadonlyMap<string, Pick<ValidatorRow, 'owner'>>,
+    requester: Requester,
+  ): void {
+    refuseItems('TOKEN_BINDING', 'some keys belong to vaults this token is not bound to', publicKeys, (key) =>
+      isForeign(known.get(toHex(key)), requester) ? 'TOKEN_BINDING' : undefined,
+    )
+  }
+
+  const thresholdOf = (validator: ValidatorRow | undefined) => validator?.threshold ?? clusters.signatureThreshold
+
+  /** Decides about every key in one transaction. */
+  async function assign(publicKeys: readonly Uint8Array[], start: number, requester: Requester): Promise<void> {
+    const counts = await db.transaction(async (tx) => {
+      await insertValidators(tx, publicKeys)
+      const validators = byKey(await lockValidators(tx, publicKeys))
+      // Asked again now that nobody can reserve them, and not by the statement that waited for that: a vault may just have been given some.
+      refuseForeign(publicKeys, byKey(await findValidators(tx, publicKeys)), requester)
+      const wanted = publicKeys.map((publicKey, place) => {
+        const validator = validators.get(toHex(publicKey))
+        const threshold = thresholdOf(validator)
+        if (validator === undefined || threshold === undefined)
+          throw new Error('a validator that was just locked is not there')
+        return { validatorId: validator.id, publicKey, threshold, validatorIndex: start + place }
+      })
+      const assigned = await assignExits(tx, config, wanted, start, requester.name)
+      await announceMessages(tx, assigned.changed)
+      return assigned
+    })
+    if (counts.created + counts.revived > 0) events.exitsRequested(counts, requester.name)
+  }
+
+  return {
+    /**
+     * The live exits of these keys at consecutive indexes from the network's next free one, in the order of the request.
+     *
+     * @throws {ApiError} for keys that cannot get one; nothing is changed then
+     */
+    async request(publicKeys: readonly Uint8Array[], requester: Requester): Promise<RequestedExit[]> {
+      if (publicKeys.length > limits.keys)
+        throw new ApiError(
+          'TOO_MANY_KEYS',
+          `at most ${limits.keys} public keys in one request, this one has ${publicKeys.length}`,
+        )
+      refuseDuplicates(publicKeys)
+      const start = await chain.registry.nextIndex().catch(async (error: unknown) => {
+        // The consensus node is away: what is asked for may still be answered if it is all there, in one row.
+        if ((await findAll(publicKeys, undefined, requester)) === undefined)
+          throw new ApiError('DEPENDENCY_AWAY', 'the consensus node is away, so no validator index can be assigned', {
+            cause: error,
+          })
+        return undefined
+      })
+      let exits = await findAll(publicKeys, start, requester)
+      if (exits === undefined && start !== undefined) {
+        await refuseUnusable(publicKeys, requester)
+        await assign(publicKeys, start, requester)
+        exits = await findAll(publicKeys, start, requester)
+      } else if (exits !== undefined) {
+        const old = exits.filter((exit) => exit.idle_seconds > validatorLifetimeSeconds / TOUCH_FRACTION)
+        await touchMessages(
+          db,
+          old.map(({ id }) => id),
+          requester.name,
+        )
+      }
+      if (exits === undefined)
+        throw new ApiError('EXIT_TAKEN', 'another request for the same keys came in between; ask again')
+      return exits.map((exit, place) => ({
+        publicKey: publicKeys[place] ?? new Uint8Array(),
+        messageId: exit.id,
+      }))
+    },
+  }
+}
+export type Exits = ReturnType<typeof createExits>
+
+/** Whether a validator's vault is known and not one the token is bound to. */
+function isForeign(validator: Pick<ValidatorRow, 'owner'> | undefined, { vaults }: Requester): boolean {
+  const vault = validator?.owner
+  return (
+    vault !== null && vault !== undefined && vaults !== undefined && !vaults.some((bound) => equalBytes(bound, vault))
+  )
+}

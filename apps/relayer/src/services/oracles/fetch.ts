@@ -1,0 +1,246 @@
+/**
+ * What oracles fetch: their own encrypted shares, in the order in which they became visible, from a cursor on; and the whole share set
+ * of one validator.
+ *
+ * Share sets get their revision under the lock that announces it, so "everything after the last one delivered" misses nothing. What
+ * becomes outdated, or ends, is not delivered again. What an oracle may have passed before it was its to have, or before its vault was
+ * known, gets a new revision (`showAgain`) and is delivered once more.
+ */
+
+import type { ExitShareItem, OracleSharesResponse } from '@dvt-relayer/api/schemas.ts'
+import { slices, toHex } from '@dvt-relayer/common/hex.ts'
+import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { addressOfPublicKey, checksumAddress } from '@dvt-relayer/crypto/address.ts'
+import { announceMessages, findLastRevision, lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
+import type { ExitShareRow, KnownOracleSet, Membership, ShareCursor } from '@dvt-relayer/db/queries/oracle-fetch.ts'
+import {
+  findExitShares,
+  findExitsToShowAgain,
+  findOracleSetsAfter,
+  findRenewedToShowAgain,
+  findShareSet,
+  restampOracleShares,
+  takeNonce,
+} from '@dvt-relayer/db/queries/oracle-fetch.ts'
+import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
+import type { Context } from '../../context.ts'
+import { createLanes } from '../../lanes.ts'
+
+const PUBLIC_KEY_BYTES = 48
+const CIPHERTEXT_BYTES = 193
+const ORACLE_KEY_BYTES = 65
+/** Changes that come within this time wake a waiting oracle once. */
+const GATHER_MS = 200
+/** Requests of one oracle that may wait at a process, its replicas included. What more there are is answered at once. */
+const MOST_WAITING = 16
+/** Waiting requests that look again at once: all others of the process need the database as well. */
+const LOOKS_AT_ONCE = 2
+const START: ShareCursor = { revision: 0, messageId: 0, oracleSetId: 0 }
+
+/** What an oracle asks for. */
+export interface ExitSharesRequest {
+  /** 20 bytes. */
+  oracle: Uint8Array
+  vault: Uint8Array | undefined
+  publicKey: Uint8Array | undefined
+  after: ShareCursor | undefined
+  limit: number
+}
+
+/** A page of shares. */
+export interface ExitSharesPage {
+  items: ExitShareItem[]
+  /** Of the last item, or the one asked with where there is none. */
+  cursor: ShareCursor
+}
+
+/** Creates the service. */
+export function createOracleFetch({ db }: Pick<Context, 'db'>) {
+  /** Every set ever adopted, as the addresses of its oracles in order; what a row says of them never changes. */
+  const sets: { id: number; oracles: string[] }[] = []
+  /** Counts what may have brought something. */
+  let changes = 0
+  const waiters = new Set<() => void>()
+  /** How many requests of each oracle wait. */
+  const waiting = new Map<string, number>()
+  const turns = createLanes({ depth: LOOKS_AT_ONCE, waiting: Number.POSITIVE_INFINITY })
+  let isClosed = false
+
+  async function findMemberships(oracle: Uint8Array): Promise<Membership[]> {
+    const last = sets.at(-1)?.id ?? 0
+    for (const row of await findOracleSetsAfter(db, last))
+      if (row.id > (sets.at(-1)?.id ?? 0)) sets.push({ id: row.id, oracles: addressesOf(row).map(toHex) })
+    const address = toHex(oracle)
+    return sets.flatMap(({ id, oracles }) => {
+      const place = oracles.indexOf(address) + 1
+      return place === 0 ? [] : [{ oracleSetId: id, place }]
+    })
+  }
+
+  /** Where to begin. A cursor from the future is one of another database, or of this one before it was restored: all is new then. */
+  async function beginning(after: ShareCursor | undefined): Promise<ShareCursor> {
+    if (after === undefined) return START
+    return after.revision > (await findLastRevision(db)) ? START : after
+  }
+
+  async function look({ oracle, vault, publicKey, limit }: ExitSharesRequest, after: ShareCursor) {
+    const memberships = await findMemberships(oracle)
+    return findExitShares(db, memberships, { vault, publicKey }, after, limit)
+  }
+
+  async function waitForChange(seen: number, ms: number, signal: AbortSignal): Promise<void> {
+    const stop = new AbortController()
+    const wake = () => stop.abort()
+    waiters.add(wake)
+    if (changes !== seen || isClosed) wake()
+    await pause(ms, AbortSignal.any([stop.signal, signal]))
+    waiters.delete(wake)
+    if (stop.signal.aborted && !isClosed) await pause(Math.min(GATHER_MS, ms), signal)
+  }
+
+  /** What comes after a look at `seen` changes found nothing; nothing when the time is up, or the signal aborts. */
+  async function lookUntil(
+    request: ExitSharesRequest,
+    after: ShareCursor,
+    seen: number,
+    deadline: number,
+    signal: AbortSignal,
+  ): Promise<ExitShareRow[]> {
+    let rows: ExitShareRow[] = []
+    for (let last = seen; rows.length === 0; ) {
+      const left = deadline - performance.now()
+      if (left <= 0 || signal.aborted || isClosed) break
+      await waitForChange(last, left, signal)
+      await turns.run('', async () => {
+        last = changes
+        if (!signal.aborted) rows = await look(request, after)
+      })
+    }
+    return rows
+  }
+
+  function wakeAll(): void {
+    changes++
+    for (const wake of [...waiters]) wake()
+  }
+
+  return {
+    /** Whether any oracle set that was ever in force here has this oracle. */
+    async isKnown(oracle: Uint8Array): Promise<boolean> {
+      return (await findMemberships(oracle)).length > 0
+    },
+
+    /** Uses up the nonce of a request that this oracle signed; false when it was used before. */
+    takeNonce: (oracle: Uint8Array, nonce: Uint8Array): Promise<boolean> => takeNonce(db, oracle, nonce),
+
+    /** The shares that follow the cursor; where there are none, those that come within `waitMs`, or until the signal aborts. */
+    async fetch(request: ExitSharesRequest, waitMs: number, signal: AbortSignal): Promise<ExitSharesPage> {
+      const deadline = performance.now() + waitMs
+      const after = await beginning(request.after)
+      const seen = changes
+      const rows = await look(request, after)
+      const address = toHex(request.oracle)
+      const others = waiting.get(address) ?? 0
+      if (rows.length > 0 || others >= MOST_WAITING) return pageOf(rows, after)
+      waiting.set(address, others + 1)
+      try {
+        return pageOf(await lookUntil(request, after, seen, deadline, signal), after)
+      } finally {
+        const left = (waiting.get(address) ?? 1) - 1
+        if (left === 0) waiting.delete(address)
+        else waiting.set(address, left)
+      }
+    },
+
+    /**
+     * The vault of a validator, where it is known, and the share set that is handed out for it, where there is one. Undefined for a key
+     * that the relayer does not know.
+     */
+    async findSet(
+      publicKey: Uint8Array,
+    ): Promise<{ vault: Uint8Array | null; set: OracleSharesResponse | undefined } | undefined> {
+      const found = await findShareSet(db, publicKey)
+      if (found === undefined) return undefined
+      const { vault, set } = found
+      if (set === null) return { vault, set: undefined }
+      const { cid, threshold, block_number, is_current } = set
+      return {
+        vault,
+        set: {
+          public_key: toHex(publicKey),
+          validator_index: set.validator_index,
+          epoch: set.epoch,
+          vault: vault === null ? null : checksumAddress(vault),
+          oracle_set: { cid, threshold, block_number, is_current },
+          oracles: addressesOf(set).map(checksumAddress),
+          oracle_public_keys: slices(set.public_keys, ORACLE_KEY_BYTES).map(toHex),
+          public_keys: slices(set.public_key_shares, PUBLIC_KEY_BYTES).map(toHex),
+          encrypted_exit_signatures: slices(set.ciphertexts, CIPHERTEXT_BYTES).map(toHex),
+          receipt: toHex(set.receipt),
+          created_at_timestamp: set.created_at_seconds,
+        },
+      }
+    },
+
+    /** A notification, or a connection for them that is there again: something may have come. */
+    notified: wakeAll,
+
+    /** Wakes everybody who waits, for a stop. */
+    close(): void {
+      isClosed = true
+      wakeAll()
+    },
+  }
+}
+export type OracleFetch = ReturnType<typeof createOracleFetch>
+
+/**
+ * Lets oracles see again what they may have passed: share sets of an older oracle set that the chain now knows a validator by, and
+ * those whose vault became known. To be called in the transaction that records registrations, after its last change of them.
+ */
+export async function showAgain(tx: Sql, validatorIds: readonly number[]): Promise<void> {
+  if (validatorIds.length > 0) await restamp(tx, await findExitsToShowAgain(tx, validatorIds))
+}
+
+/** The same for validators that a rotation of this vault has renewed; in the transaction that ends it, after its last change. */
+export async function showRenewed(tx: Sql, vault: Uint8Array): Promise<void> {
+  await restamp(tx, await findRenewedToShowAgain(tx, vault))
+}
+
+async function restamp(tx: Sql, messageIds: readonly number[]): Promise<void> {
+  if (messageIds.length === 0) return
+  const exits = await lockMessages(tx, messageIds)
+  await announceMessages(tx, exits)
+  await restampOracleShares(tx, exits)
+}
+
+const addressesOf = ({ public_keys: keys }: Pick<KnownOracleSet, 'public_keys'>): Uint8Array[] =>
+  slices(keys, ORACLE_KEY_BYTES).map(addressOfPublicKey)
+
+const pageOf = (rows: readonly ExitShareRow[], after: ShareCursor): ExitSharesPage => {
+  const last = rows.at(-1)
+  const cursor =
+    last === undefined
+      ? after
+      : { revision: last.revision, messageId: last.message_id, oracleSetId: last.oracle_set_id }
+  return { items: rows.map(itemOf), cursor }
+}
+
+const itemOf = (row: ExitShareRow): ExitShareItem => ({
+  public_key: toHex(row.public_key),
+  validator_index: row.validator_index,
+  epoch: row.epoch,
+  vault: row.vault === null ? null : checksumAddress(row.vault),
+  public_key_share: toHex(row.public_key_share),
+  encrypted_exit_signature: toHex(row.ciphertext),
+  oracle_set: {
+    cid: row.cid,
+    threshold: row.threshold,
+    oracles: row.oracles,
+    place: row.place,
+    block_number: row.block_number,
+  },
+  receipt: toHex(row.receipt),
+  created_at_timestamp: row.created_at_seconds,
+  is_outdated: !row.is_current,
+})

@@ -1,0 +1,101 @@
+/**
+ * The validators-manager key at work (generation 4): what it signs is recorded first, and only within the daily limit.
+ *
+ * It is the most dangerous key in the house: callers have checked who asks, the vault, and every validator.
+ */
+
+import type { ManagerWallet } from '@dvt-relayer/chain/stakewise/validators-manager.ts'
+import { createManagerWallet, managerDigest } from '@dvt-relayer/chain/stakewise/validators-manager.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
+import type { ManagerAction } from '@dvt-relayer/db/queries/manager-signatures.ts'
+import { insertManagerSignature, lockVaultLimit, sumMoved } from '@dvt-relayer/db/queries/manager-signatures.ts'
+import type { RelayerConfig } from '../../config.ts'
+import type { Context } from '../../context.ts'
+import { ApiError } from '../../errors.ts'
+import { openKey } from './wallet-key.ts'
+
+const DAY_SECONDS = 86_400
+/** Signatures kept in memory. */
+const KEPT = 64
+
+/** Who asked, in the record, where no tokens are set. No token may be named so. */
+export const NOBODY = 'anybody'
+
+/** The wallet of the settings, if there is one. @throws {BootError} MANAGER_KEY_INVALID */
+export async function openWallet(config: Pick<RelayerConfig, 'manager'>): Promise<ManagerWallet | undefined> {
+  if (config.manager === undefined) return undefined
+  const settings = {
+    key: 'VALIDATORS_MANAGER_KEY_FILE',
+    password: 'VALIDATORS_MANAGER_PASSWORD_FILE',
+    code: 'MANAGER_KEY_INVALID',
+  }
+  return openKey(config.manager, settings, (key) => createManagerWallet(key))
+}
+
+/** What is to be signed, checked by the caller. */
+export interface ManagerRequest {
+  action: ManagerAction
+  vault: Uint8Array
+  /** Name of the token; null where no tokens are set. */
+  requester: string | null
+  /** Of the block that everything was checked at: deposit root or nonce. */
+  registryRoot: Uint8Array
+  validators: Uint8Array
+  validatorCount: number
+  /** What it moves; counted against the limit unless it is a registration. */
+  amountGwei: bigint
+}
+
+/** Creates the service. */
+export function createManager({ config, db, wallet, events }: Pick<Context, 'config' | 'db' | 'wallet' | 'events'>) {
+  const limit = config.managerDailyLimitGwei === undefined ? undefined : BigInt(config.managerDailyLimitGwei)
+  /** Signatures of registrations whose record is committed: an operator polls each of them until its transaction is in a block. */
+  const recorded = new Map<string, Uint8Array>()
+
+  function keep(record: string, signature: Uint8Array): void {
+    const oldest = recorded.size >= KEPT ? recorded.keys().next() : undefined
+    if (oldest !== undefined && oldest.done !== true) recorded.delete(oldest.value)
+    recorded.set(record, signature)
+  }
+
+  return {
+    /** The manager's address, checksummed; null without a wallet. */
+    address: wallet?.address ?? null,
+
+    /**
+     * Signs: 65 bytes `r ++ s ++ v`. The record is committed before the signature is made, so none leaves without one.
+     *
+     * @throws {ApiError} MANAGER_MISSING, DAILY_LIMIT
+     */
+    async sign(request: ManagerRequest): Promise<Uint8Array> {
+      if (wallet === undefined)
+        throw new ApiError(
+          'MANAGER_MISSING',
+          'this relayer has no validators-manager key: set VALIDATORS_MANAGER_KEY_FILE and VALIDATORS_MANAGER_PASSWORD_FILE',
+        )
+      const { vault, registryRoot, validators, action, requester } = request
+      const message = { chainId: config.network.chainId, vault, validatorsRegistryRoot: registryRoot, validators }
+      const digest = await managerDigest(message)
+      const record = `${toHex(digest)} ${requester ?? NOBODY} ${new Date().toISOString().slice(0, 'yyyy-mm-dd'.length)}`
+      const again = recorded.get(record)
+      if (again !== undefined) return again
+      const outcome = await db.transaction(async (tx) => {
+        if (limit !== undefined && action !== 'register') {
+          await lockVaultLimit(tx, vault)
+          const moved = await sumMoved(tx, vault, digest, DAY_SECONDS)
+          if (moved + request.amountGwei > limit)
+            throw new ApiError(
+              'DAILY_LIMIT',
+              `signatures of the last 24 hours move ${moved} Gwei of this vault; ${request.amountGwei} more are over MANAGER_DAILY_LIMIT_GWEI=${limit}`,
+            )
+        }
+        return insertManagerSignature(tx, { ...request, requester: requester ?? NOBODY, digest })
+      })
+      const { signature } = await wallet.sign(message)
+      if (outcome === 'inserted') events.managerSigned(action, vault, request.validatorCount, requester)
+      if (action === 'register') keep(record, signature)
+      return signature
+    },
+  }
+}
+export type Manager = ReturnType<typeof createManager>

@@ -1,0 +1,52 @@
+/** The key of a wallet as its owner keeps it: a Web3 keystore, and a file with its password. */
+
+import { readFileSync } from 'node:fs'
+import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
+import { decryptWeb3Keystore } from '@dvt-relayer/crypto/keystores/web3-keystore.ts'
+
+/** The two files of a wallet, and the settings that name them. */
+export interface WalletFiles {
+  keyFile: string
+  passwordFile: string
+}
+interface WalletSettings {
+  key: string
+  password: string
+  /** Code of the error. */
+  code: string
+}
+
+/**
+ * Reads a wallet's key and hands it to `make`; the key is wiped afterwards.
+ *
+ * @throws {BootError} with the names of the settings
+ */
+export async function openKey<T>(
+  { keyFile, passwordFile }: WalletFiles,
+  settings: WalletSettings,
+  make: (key: Uint8Array) => T,
+): Promise<T> {
+  const read = (file: string, name: string) => {
+    try {
+      return readFileSync(file)
+    } catch (error) {
+      throw new BootError(settings.code, `${name} ${file} cannot be read (${reasonOf(error)})`, { cause: error })
+    }
+  }
+  const keystore = read(keyFile, settings.key).toString('utf8')
+  const password = read(passwordFile, settings.password)
+  try {
+    const key = await decryptWeb3Keystore(keystore, password)
+    const wallet = make(key)
+    key.fill(0)
+    return wallet
+  } catch (error) {
+    throw new BootError(
+      settings.code,
+      `${settings.key} ${keyFile} cannot be opened with ${settings.password} ${passwordFile}: ${messageOf(error)}`,
+      { cause: error },
+    )
+  } finally {
+    password.fill(0)
+  }
+}

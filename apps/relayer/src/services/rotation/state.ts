@@ -1,0 +1,46 @@
+/** A vault's rotation as the database has it, for who asks. */
+
+import type { RotationResponse } from '@dvt-relayer/api/schemas.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
+import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
+import type { RotationStateRow } from '@dvt-relayer/db/queries/rotations.ts'
+import { findNewestRotation, findRotationContent, findWantedExits } from '@dvt-relayer/db/queries/rotations.ts'
+import type { Context } from '../../context.ts'
+import { describeCurrentSet } from '../beacon-status/vaults.ts'
+import { ROTATION_REQUESTER } from '../exits/assign.ts'
+
+/** The open rotation with its validators, or those whose exits are wanted for one; and the last that ended. */
+export async function findRotationState(db: Context['db'], vault: Uint8Array): Promise<RotationResponse> {
+  const newest = await findNewestRotation(db, vault)
+  const open = newest?.state === 'open' ? newest : undefined
+  const validators =
+    open === undefined
+      ? await findWantedExits(db, vault, ROTATION_REQUESTER)
+      : (await findRotationContent(db, open.id)).map((row) => ({ ...row, has_shares: true }))
+  return {
+    vault: checksumAddress(vault),
+    state: stateOf(open, validators.length),
+    oracle_set: await describeCurrentSet(db),
+    validators: validators.map((row) => ({
+      public_key: toHex(row.public_key),
+      validator_index: row.validator_index,
+      state: row.has_shares ? 'ready' : 'collecting',
+    })),
+    nonce: open?.nonce ?? null,
+    ipfs_hash: open?.ipfs_hash ?? null,
+    transaction_hash: hexOrNull(open?.transaction_hash),
+    last: newest === undefined ? null : lastOf(newest),
+  }
+}
+
+function stateOf(open: RotationStateRow | undefined, wanted: number): RotationResponse['state'] {
+  if (open === undefined) return wanted > 0 ? 'collecting' : 'idle'
+  return open.transaction_hash === null ? 'prepared' : 'sent'
+}
+
+function lastOf({ state, nonce, ipfs_hash, transaction_hash, ended_at }: RotationStateRow): RotationResponse['last'] {
+  if (state === 'open' || ended_at === null) return null
+  return { state, nonce, ipfs_hash, transaction_hash: hexOrNull(transaction_hash), ended_at_timestamp: ended_at }
+}
+
+const hexOrNull = (bytes: Uint8Array | null | undefined) => (bytes == null ? null : toHex(bytes))

@@ -1,0 +1,89 @@
+/**
+ * The sweep: what a lost job, a killed process or the passing of time leaves to do, found in the database alone. Running it
+ * twice, or in two processes, does nothing the second time.
+ */
+
+import { announceMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
+import { countMessages, deleteSuperseded, expireMessages } from '@dvt-relayer/db/queries/messages/messages.ts'
+import { claimFinishable, claimUnverified } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
+import { deleteNonces } from '@dvt-relayer/db/queries/oracle-fetch.ts'
+import { deleteOldShares } from '@dvt-relayer/db/queries/oracle-shares.ts'
+import type { Context } from '../../context.ts'
+
+const BATCH = 500
+const JOB = 16
+/**
+ * Jobs that may wait in the queue when more are added: some seconds of one worker, so that what a request waits for comes soon after
+ * them. More would be claimed anew before their turn comes.
+ */
+const QUEUED_JOBS = 32
+/** How soon a long queue is looked at again. */
+const SOON_MS = 300
+/**
+ * The share sets of an oracle set that was replaced are kept so long: a deposit may have been made with them just before, and the
+ * queue of deposits on the beacon chain has been longer than six weeks.
+ */
+const OLD_SHARES_SECONDS = 60 * 86_400
+/** How often they are looked for. */
+const OLD_SHARES_MS = 3_600_000
+/** What was superseded is kept for a day, for who asks what happened; indexes change with every race for them. */
+const SUPERSEDED_SECONDS = 86_400
+/** A signed request is good for two minutes at most; the rest is for clocks of processes that differ. */
+const NONCE_SECONDS = 900
+/** A post verifies its own candidates; after this time it is taken for dead. */
+const ABANDONED_SECONDS = 8
+
+/** Creates the service. */
+export function createSweep({ config, db, queue, events }: Pick<Context, 'config' | 'db' | 'queue' | 'events'>) {
+  let nextOldShares = 0
+
+  async function addJobs(name: 'finish_messages' | 'verify_partials', messageIds: readonly number[]): Promise<void> {
+    for (let from = 0; from < messageIds.length; from += JOB)
+      if ((await queue.add(name, { message_ids: messageIds.slice(from, from + JOB) })) !== 'added') return
+  }
+
+  return {
+    /**
+     * Has finished what nobody is finishing, as much at once as the queue has room for: after a change of the oracles that is every
+     * exit. Returns in how many milliseconds to look again, where there is more.
+     */
+    async finish(): Promise<number | undefined> {
+      const counts = await queue.counts()
+      // What cannot be handed out is not claimed.
+      if (counts === undefined) return undefined
+      const room = QUEUED_JOBS - counts.waiting
+      if (room < QUEUED_JOBS / 2) return SOON_MS
+      const claimed = await claimFinishable(db, null, room * JOB)
+      await addJobs('finish_messages', claimed)
+      return claimed.length < room * JOB ? undefined : SOON_MS
+    },
+
+    /** One round of everything else. */
+    async run(): Promise<void> {
+      const expired = await db.transaction(async (tx) => {
+        const messages = await expireMessages(tx, config.validatorLifetimeSeconds, BATCH)
+        await announceMessages(
+          tx,
+          messages.map(({ id }) => id),
+        )
+        return messages
+      })
+      if (expired.length > 0)
+        events.messagesExpired(
+          expired.filter(({ kind }) => kind === 'exit').length,
+          expired.filter(({ kind }) => kind === 'deposit').length,
+        )
+      await deleteNonces(db, NONCE_SECONDS, BATCH)
+      await deleteSuperseded(db, SUPERSEDED_SECONDS, BATCH)
+      await addJobs('verify_partials', await claimUnverified(db, ABANDONED_SECONDS, BATCH))
+      if (performance.now() >= nextOldShares) {
+        // What the chain goes by stays, and is looked through again each time: not at every round.
+        const deleted = await deleteOldShares(db, OLD_SHARES_SECONDS, BATCH)
+        if (deleted < BATCH) nextOldShares = performance.now() + OLD_SHARES_MS
+      }
+      const counts = new Map((await countMessages(db)).map(({ kind, state, count }) => [`${kind} ${state}`, count]))
+      for (const kind of ['exit', 'deposit'] as const)
+        events.messagesCounted(kind, counts.get(`${kind} collecting`) ?? 0, counts.get(`${kind} ready`) ?? 0)
+    },
+  }
+}

@@ -1,0 +1,105 @@
+/** `doctor`: what is there, what is wrong, and what to do. It changes nothing: no file is written, nothing is signed or posted. */
+
+import { messageOf } from '@dvt-relayer/common/errors.ts'
+import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
+import { scrub } from '@dvt-relayer/common/logger.ts'
+import type { Environment } from '@dvt-relayer/common/settings.ts'
+import { readConfig, type SidecarConfig } from '../config.ts'
+import { count, credentialsFinding, type Finding, finding, type Report } from './findings.ts'
+import { examineJournal } from './journal.ts'
+import { examineKeys } from './keys.ts'
+import { examineConsensus, examineExecution, examineRelayer, examineSigners } from './network.ts'
+
+/** What one check may take; decrypting keystores takes what it takes, and says how far it is. */
+const CHECK_MS = 20_000
+
+export interface DoctorOptions {
+  /** Keystores are looked at, not decrypted. */
+  readonly isQuick: boolean
+  onProgress(line: string): void
+  readonly signal: AbortSignal
+}
+
+/** Finds out everything at once. Never throws: what goes wrong is a finding. */
+export async function examine(environment: Environment, options: DoctorOptions): Promise<Report> {
+  let config: SidecarConfig
+  let warnings: string[]
+  try {
+    ;({ config, warnings } = readConfig(environment))
+  } catch (error) {
+    return reportOf(null, [finding('settings', 'problem', messageOf(error))])
+  }
+  const settings = finding(
+    'settings',
+    warnings.length > 0 ? 'warning' : 'good',
+    `NETWORK=${config.network.name}, CLUSTER_TYPE=${config.ssv === undefined ? 'OBOL' : 'SSV'}, GENERATION=${config.generation}`,
+    { details: warnings },
+  )
+  const stop = new AbortController()
+  const signal = AbortSignal.any([options.signal, stop.signal])
+  /** Only what is bounded by the number of keystores may take longer. */
+  const isLong = config.ssv === undefined && config.remoteSigner === undefined
+  try {
+    const findings = await Promise.all([
+      isLong
+        ? examineKeys(config, { ...options, signal })
+        : bounded('keys', examineKeys(config, { ...options, signal })),
+      bounded('signer', examineSigners(config, signal)),
+      bounded('relayer', examineRelayer(config, signal)),
+      bounded('consensus', examineConsensus(config)),
+      bounded('execution', examineExecution(config, signal)),
+      bounded('journal', examineJournal(config)),
+    ])
+    return reportOf(config.network.name, [settings, ...findings, credentialsFinding(config)])
+  } finally {
+    // What was given up goes on no longer.
+    stop.abort()
+  }
+}
+
+async function bounded(check: Finding['check'], work: Promise<Finding>): Promise<Finding> {
+  try {
+    return await withTimeout(work, CHECK_MS)
+  } catch (error) {
+    return finding(check, 'problem', messageOf(error))
+  }
+}
+
+function reportOf(network: string | null, findings: readonly Finding[]): Report {
+  const healthy = findings.every(({ status }) => status !== 'problem')
+  return { version: 1, healthy, network, findings: findings.map(scrubbed) }
+}
+
+/** The last fence: messages of other people's code are in here too. Hex of 32 bytes stays: lock hashes are meant to be read. */
+const scrubbed = (found: Finding): Finding => ({
+  ...found,
+  message: scrubText(found.message),
+  details: found.details.map(scrubText),
+})
+const LOCK_HASH = /cluster lock (0x[0-9a-f]{64})/
+function scrubText(text: string): string {
+  const [, hash = ''] = LOCK_HASH.exec(text) ?? []
+  return hash === '' ? scrub(text) : text.split(hash).map(scrub).join(hash)
+}
+
+const MARKS: Readonly<Record<Finding['status'], string>> = {
+  good: 'good',
+  warning: 'WARNING',
+  problem: 'PROBLEM',
+  unused: '-',
+}
+
+/** The report as a person reads it. */
+export function reportText({ findings }: Report): string {
+  const lines = findings.flatMap(({ check, status, message, details }) => [
+    `${MARKS[status].padEnd(8)} ${check.padEnd(12)} ${indent(message)}`,
+    ...details.map((detail) => `${' '.repeat(22)}${indent(detail)}`),
+  ])
+  const problems = findings.filter(({ status }) => status === 'problem').length
+  const warnings = findings.filter(({ status }) => status === 'warning').length
+  const verdict = problems === 0 ? 'nothing is wrong' : `${count(problems, 'problem')} to be solved`
+  return `${lines.join('\n')}\n\n${verdict}${warnings === 0 ? '' : `, ${count(warnings, 'warning')}`}`
+}
+
+/** Further lines of a message stand below its first. */
+const indent = (text: string) => text.replaceAll('\n', `\n${' '.repeat(22)}`)

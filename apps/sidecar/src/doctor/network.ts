@@ -1,0 +1,233 @@
+/** What `doctor` finds of everything that is asked over the network: relayer, nodes, remote signers. Each is asked by itself. */
+
+import { routes } from '@dvt-relayer/api/routes.ts'
+import { Info } from '@dvt-relayer/api/schemas.ts'
+import { createConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts'
+import { createExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
+import { messageOf } from '@dvt-relayer/common/errors.ts'
+import { createHttpClient, type HttpAnswer, HttpError } from '@dvt-relayer/common/http-client.ts'
+import { Compile } from 'typebox/compile'
+import type { SidecarConfig } from '../config.ts'
+import { askPublicKeys, askWhetherUp } from '../keystores/remote/api.ts'
+import { createSignerHttp } from '../keystores/remote/http.ts'
+import { readTlsMaterial, type TlsMaterial } from '../keystores/remote/tls.ts'
+import { LISTS, type ListName } from '../lists/lists.ts'
+import { count, type Finding, finding } from './findings.ts'
+
+/** A clock may be off by this much, an answer's way and its whole seconds included. */
+const CLOCK_MS = 5000
+/** A list of the relayer may be as long as this. */
+const MAX_LIST_BYTES = 64 * 1024 * 1024
+/** A head that is older is one of a node that has stopped. */
+const OLD_HEAD_MS = 60_000
+/** Slots without a block happen; so many do not. */
+const MOST_BEHIND = 32
+const MONTH_MS = 30 * 86_400_000
+
+const infoCheck = Compile(Info)
+
+/** The relayer: is it there, of our network, does it let us in, which lists has it, is its clock ours? */
+export async function examineRelayer(config: SidecarConfig, signal: AbortSignal): Promise<Finding> {
+  const { relayer, network, generation } = config
+  const { host } = relayer.endpoint
+  const http = createHttpClient({
+    endpoints: [relayer.endpoint],
+    timeoutMs: relayer.timeoutMs,
+    maxBytes: MAX_LIST_BYTES,
+  })
+  const problem = (message: string, facts: Finding['facts'] = {}) =>
+    finding('relayer', 'problem', message, { facts: { host, ...facts } })
+  try {
+    const info = await http.send({ path: routes.getInfo.path, signal })
+    const differenceMs = clockDifference(info)
+    const value = parse(info)
+    if (!infoCheck.Check(value))
+      return problem(`${host} does not answer GET /info as a relayer does: is RELAYER_ENDPOINT right?`)
+    if (value.network !== network.name)
+      return problem(
+        `the relayer at ${host} is of another network than NETWORK=${network.name}: correct RELAYER_ENDPOINT or NETWORK`,
+      )
+    const lists = await findLists(http, signal)
+    const facts = {
+      host,
+      network: value.network,
+      lists: lists.map((name) => `GET /${name}`).join(', '),
+      clock_difference_seconds: differenceMs === undefined ? null : Math.round(differenceMs / 1000),
+    }
+    const wanted = config.lists.filter((name) => !lists.includes(name))
+    if (lists.length === 0) return problem(`the relayer at ${host} has neither GET /exits nor GET /validators`, facts)
+    if (generation !== 'auto' && wanted.length > 0)
+      return problem(
+        `the relayer at ${host} does not have GET /${wanted[0]}, which GENERATION=${generation} needs: unset GENERATION`,
+        facts,
+      )
+    const message = `${host} is of ${value.network} and has ${facts.lists}`
+    const off = differenceMs !== undefined && Math.abs(differenceMs) > CLOCK_MS
+    if (!off) return finding('relayer', 'good', message, { facts })
+    const seconds = Math.round(Math.abs(differenceMs) / 1000)
+    const details = [
+      `the relayer's clock is ${seconds} s ${differenceMs > 0 ? 'ahead of' : 'behind'} this machine's: set both by NTP`,
+    ]
+    return finding('relayer', 'warning', message, { details, facts })
+  } catch (error) {
+    return problem(relayerProblem(error))
+  }
+}
+
+function relayerProblem(error: unknown): string {
+  const status = error instanceof HttpError ? error.status : undefined
+  if (status === 401 || status === 403)
+    return `${messageOf(error)}: the token in RELAYER_ENDPOINT is missing, unknown to the relayer, or not one of a sidecar`
+  return `${messageOf(error)}: is the relayer running, and RELAYER_ENDPOINT right?`
+}
+
+const PATHS: Readonly<Record<ListName, string>> = {
+  exits: routes.getExits.path,
+  validators: routes.getValidators.path,
+}
+
+async function findLists(http: ReturnType<typeof createHttpClient>, signal: AbortSignal): Promise<ListName[]> {
+  const isKnown = async (list: ListName) => {
+    const accepts = (status: number) => (status >= 200 && status < 300) || status === 404 || status === 405
+    return (await http.send({ path: PATHS[list], accepts, signal })).status < 300
+  }
+  const known = await Promise.all(LISTS.map(isKnown))
+  return LISTS.filter((_, place) => known[place])
+}
+
+/** How far the sender's clock is ahead of ours; undefined without a `Date`. */
+function clockDifference({ headers }: HttpAnswer): number | undefined {
+  const date = Date.parse(headers.get('date') ?? '')
+  // The header has whole seconds, cut off.
+  return Number.isNaN(date) ? undefined : date + 500 - Date.now()
+}
+
+function parse({ bytes }: HttpAnswer): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes))
+  } catch {
+    return undefined
+  }
+}
+
+/** One endpoint of several: in order, or what is wrong with it. */
+interface EndpointLook {
+  readonly host: string
+  readonly words: string
+  readonly problem?: string
+  /** It serves, and yet. */
+  readonly doubt?: string
+  readonly facts?: Readonly<Record<string, string | number | boolean | null>>
+}
+
+/** One that is out of order is a warning while another one serves. */
+function endpointsFinding(check: Finding['check'], looks: readonly EndpointLook[]): Finding {
+  const bad = looks.flatMap(({ problem }) => problem ?? [])
+  const facts = {
+    endpoints: looks.map(({ host, facts: more, problem }) => ({ host, ok: problem === undefined, ...more })),
+  }
+  if (bad.length === looks.length) return finding(check, 'problem', bad.join('; '), { facts })
+  const message = looks.flatMap(({ words, problem }) => (problem === undefined ? [words] : [])).join('; ')
+  const details = [...bad, ...looks.flatMap(({ doubt }) => doubt ?? [])]
+  return finding(check, details.length > 0 ? 'warning' : 'good', message, { details, facts })
+}
+
+/** The consensus nodes: on our chain, in step with the clock? */
+export async function examineConsensus({ consensus, network }: SidecarConfig): Promise<Finding> {
+  if (consensus === undefined)
+    return finding(
+      'consensus',
+      'unused',
+      'CONSENSUS_ENDPOINT is unset: exits are signed for whatever index the relayer names, which is worth nothing to it but for the right one',
+    )
+  const look = async (endpoint: URL): Promise<EndpointLook> => {
+    const { host } = endpoint
+    const client = createConsensusClient({
+      endpoints: [endpoint],
+      timeoutMs: consensus.timeoutMs,
+      retryTimeoutMs: 0,
+      network,
+    })
+    try {
+      await client.checkChain()
+      const [{ slot }, { isSyncing, distance }] = await Promise.all([client.head(), client.syncing()])
+      const now = Math.floor((Date.now() / 1000 - network.genesisTimestamp) / network.secondsPerSlot)
+      const facts = { head_slot: slot, slots_behind_clock: now - slot, syncing: isSyncing }
+      if (isSyncing)
+        return {
+          host,
+          words: '',
+          facts,
+          problem: `the consensus node at ${host} is still catching up: ${distance} slots behind`,
+        }
+      const words = `${host} is on ${network.name}, at slot ${slot}`
+      const behind = facts.slots_behind_clock
+      if (behind >= -1 && behind <= MOST_BEHIND) return { host, words, facts }
+      const doubt = `the head of the consensus node at ${host} is ${Math.abs(behind)} slots ${behind < 0 ? 'ahead of' : 'behind'} this machine's clock: the clock is wrong, or the node stands still`
+      return { host, words, facts, doubt }
+    } catch (error) {
+      return { host, words: '', problem: `${messageOf(error)} (CONSENSUS_ENDPOINT)` }
+    }
+  }
+  return endpointsFinding('consensus', await Promise.all(consensus.endpoints.map(look)))
+}
+
+/** The execution nodes of an SSV operator: on our chain, and not stopped? */
+export async function examineExecution({ ssv, network }: SidecarConfig, signal: AbortSignal): Promise<Finding> {
+  const chain = ssv?.chain
+  if (chain === undefined)
+    return finding('execution', 'unused', 'no execution node is needed: key shares are not looked for on the chain')
+  const look = async (endpoint: URL): Promise<EndpointLook> => {
+    const { host } = endpoint
+    const client = createExecutionClient({
+      endpoints: [endpoint],
+      timeoutMs: chain.timeoutMs,
+      retryTimeoutMs: 0,
+      network,
+    })
+    try {
+      await client.checkChain()
+      const block = await client.getBlock('latest', signal)
+      if (block === undefined) return { host, words: '', problem: `the execution node at ${host} has no block` }
+      const ageMs = Date.now() - block.timestamp * 1000
+      const facts = { head_block: block.number, head_age_seconds: Math.round(ageMs / 1000) }
+      const words = `${host} is on ${network.name}, at block ${block.number}`
+      if (ageMs <= OLD_HEAD_MS) return { host, words, facts }
+      const problem = `the newest block of the execution node at ${host} is ${facts.head_age_seconds} s old: it is still catching up, or this machine's clock is wrong`
+      return { host, words, facts, problem }
+    } catch (error) {
+      return { host, words: '', problem: `${messageOf(error)} (EXECUTION_ENDPOINT)` }
+    }
+  }
+  return endpointsFinding('execution', await Promise.all(chain.endpoints.map(look)))
+}
+
+/** The remote signers: does each let us in, and how many keys has it? */
+export async function examineSigners({ remoteSigner }: SidecarConfig, signal: AbortSignal): Promise<Finding> {
+  if (remoteSigner === undefined) return finding('signer', 'unused', 'REMOTE_SIGNER_URL is unset: the keys are here')
+  const { urls, timeoutMs } = remoteSigner
+  let tls: TlsMaterial
+  try {
+    tls = readTlsMaterial(remoteSigner.tls)
+  } catch (error) {
+    return finding('signer', 'problem', messageOf(error))
+  }
+  const look = async (url: URL): Promise<EndpointLook> => {
+    using http = createSignerHttp(url, { timeoutMs, connections: 1, tls })
+    try {
+      await askWhetherUp(http, signal)
+      const { size } = await askPublicKeys(http, signal)
+      return { host: http.host, words: `${http.host} holds ${count(size, 'key')}`, facts: { keys: size } }
+    } catch (error) {
+      return { host: http.host, words: '', problem: `${messageOf(error)} (REMOTE_SIGNER_URL)` }
+    }
+  }
+  const found = endpointsFinding('signer', await Promise.all(urls.map(look)))
+  const { certEndsAt } = tls
+  if (certEndsAt === undefined || certEndsAt - Date.now() > MONTH_MS) return found
+  const day = new Date(certEndsAt).toISOString().slice(0, 10)
+  const isOver = certEndsAt < Date.now()
+  const detail = `the client certificate (REMOTE_SIGNER_CERT_FILE) ${isOver ? 'expired' : 'expires'} on ${day}: renew it`
+  const status = isOver ? 'problem' : found.status === 'good' ? 'warning' : found.status
+  return { ...found, status, details: [...found.details, detail] }
+}

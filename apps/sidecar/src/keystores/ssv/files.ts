@@ -1,0 +1,180 @@
+/** Key shares of SSV validators from keyshares files, with the proofs of a DKG where they are given (protocol section 12). */
+
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
+import { BootError, reasonOf } from '@dvt-relayer/common/errors.ts'
+import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
+import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
+import { parseProofsFile, verifyProofs } from '@dvt-relayer/crypto/ssv/dkg-proofs.ts'
+import {
+  KeysharesError,
+  type KeysharesItem,
+  parseKeysharesFile,
+  verifyKeysharesItem,
+} from '@dvt-relayer/crypto/ssv/keyshares-file.ts'
+import type { SsvSources } from '../../config-ssv.ts'
+import type { Events } from '../../events.ts'
+import { stampOf } from '../file-stamp.ts'
+import { type OperatorRef, ownPlace } from './operator-ref.ts'
+
+export interface SsvFilesOptions {
+  sources: Pick<SsvSources, 'keysharesFiles' | 'proofsFiles' | 'owners'>
+  operators: readonly OperatorRef[]
+  engine: BlsEngine
+  events: Pick<Events, 'keysharesRead'>
+}
+
+/** One validator of a file that one of our operators has a share of: verified, and proven where there are proofs. */
+export interface FileItem {
+  readonly file: string
+  readonly item: KeysharesItem
+}
+
+/** What a file held when it was last whole. */
+interface Known {
+  /** Of the file and its proofs; whatever else is written into them makes another one. */
+  readonly stamp: string
+  readonly items: readonly KeysharesItem[]
+  /** Those that none of our operators has a share of: not verified. */
+  readonly others: readonly KeysharesItem[]
+}
+
+/** Creates a reader that reads a file again only when it has changed. */
+export function createSsvFiles({ sources, operators, engine, events }: SsvFilesOptions) {
+  let known: ReadonlyMap<string, Known> = new Map()
+  /** By place in the setting: the files of a folder that could be listed. */
+  const listed = new Map<string, readonly string[]>()
+
+  async function load(file: string, proofsFiles: readonly string[], stamp: string): Promise<Known> {
+    const all = parseKeysharesFile(await readText(file, 'SSV_KEYSHARES_FILES'), { file })
+    const isOwned = ({ ownerAddress }: KeysharesItem) =>
+      sources.owners.length === 0 || sources.owners.some((owner) => equalBytes(owner, ownerAddress))
+    const isOurs = (item: KeysharesItem) => operators.some((operator) => ownPlace(item, operator) !== undefined)
+    const ours = all.filter(isOurs)
+    const items = ours.filter(isOwned)
+    for (const item of items) {
+      verifyKeysharesItem(engine, item, { file })
+      await setImmediate()
+    }
+    if (proofsFiles.length > 0) {
+      const proofs = []
+      for (const name of proofsFiles)
+        proofs.push(...parseProofsFile(await readText(name, 'SSV_PROOFS_FILES'), { file: name }))
+      verifyProofs(items, proofs, { file: proofsFiles.join(', ') })
+    }
+    events.keysharesRead(file, {
+      validators: all.length,
+      ours: ours.length,
+      otherOwners: ours.length - items.length,
+      isProven: proofsFiles.length > 0,
+    })
+    return { stamp, items, others: all.filter((item) => !isOurs(item)) }
+  }
+
+  /** Whether the same owner has split the validator key again later: among other operators as a rule. */
+  function isSuperseded({ item }: FileItem, all: ReadonlyMap<string, readonly KeysharesItem[]>): boolean {
+    const later = (all.get(validatorOf(item)) ?? []).filter(({ ownerNonce }) => ownerNonce > item.ownerNonce)
+    return later.some((other) => {
+      try {
+        verifyKeysharesItem(engine, other, { file: '' })
+        return true
+      } catch {
+        // What is not the owner's word takes nothing away.
+        return false
+      }
+    })
+  }
+
+  /** The proofs that a file must stand up to: those of the setting, else what lies beside it. */
+  async function proofsOf(file: string): Promise<readonly string[]> {
+    if (sources.proofsFiles.length > 0) return sources.proofsFiles
+    const beside = join(dirname(file), 'proofs.json')
+    return (await stampOf(beside)) === undefined ? [] : [beside]
+  }
+
+  async function refresh(file: string): Promise<Known> {
+    const proofs = await proofsOf(file)
+    const stamps = await Promise.all([file, ...proofs].map(async (name) => `${name}:${await stampOf(name)}`))
+    const stamp = stamps.join()
+    const before = known.get(file)
+    return before?.stamp === stamp ? before : load(file, proofs, stamp)
+  }
+
+  /** The files that an entry of the setting names. */
+  async function filesOf(path: string): Promise<readonly string[]> {
+    let names: string[]
+    try {
+      if (!(await stat(path)).isDirectory()) return [path]
+      names = (await readdir(path)).filter((name) => /^keyshares.*\.json$/.test(name)).sort()
+    } catch (error) {
+      throw unreadable(path, 'SSV_KEYSHARES_FILES', error)
+    }
+    if (names.length === 0)
+      throw new BootError(
+        'KEYSHARES_MISSING',
+        `the folder ${path} of SSV_KEYSHARES_FILES holds no keyshares*.json: name the right one`,
+      )
+    return names.map((name) => join(path, name))
+  }
+
+  return {
+    /**
+     * What the files hold now, files in the order of the setting.
+     *
+     * @returns `problems`: files that are broken or missing; what they held before stays in `items`
+     */
+    async read(): Promise<{ items: FileItem[]; problems: BootError[] }> {
+      const next = new Map<string, Known>()
+      const problems: BootError[] = []
+      for (const path of sources.keysharesFiles) {
+        const keep = (file: string, error?: unknown) => {
+          if (error !== undefined) problems.push(asBootError(error))
+          const before = known.get(file)
+          if (before !== undefined) next.set(file, before)
+        }
+        try {
+          listed.set(path, await filesOf(path))
+        } catch (error) {
+          problems.push(asBootError(error))
+          for (const file of listed.get(path) ?? []) keep(file)
+          continue
+        }
+        for (const file of listed.get(path) ?? [])
+          await refresh(file).then(
+            (found) => next.set(file, found),
+            (error) => keep(file, error),
+          )
+      }
+      known = next
+      const items = Array.from(next, ([file, { items }]) => items.map((item) => ({ file, item }))).flat()
+      const all = [...next.values()].flatMap((one) => [...one.items, ...one.others])
+      const byValidator = Map.groupBy(all, validatorOf)
+      return { items: items.filter((item) => !isSuperseded(item, byValidator)), problems }
+    },
+  }
+}
+export type SsvFiles = ReturnType<typeof createSsvFiles>
+
+/** What is registered: a validator key of an owner. */
+const validatorOf = ({ ownerAddress, publicKey }: KeysharesItem): string => `${toHex(ownerAddress)}:${toHex(publicKey)}`
+
+async function readText(file: string, setting: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8')
+  } catch (error) {
+    throw unreadable(file, setting, error)
+  }
+}
+
+const unreadable = (path: string, setting: string, error: unknown) =>
+  new BootError(
+    'KEYSHARES_UNREADABLE',
+    `${path} cannot be read (${reasonOf(error)}); ${setting} must name files this user may read`,
+  )
+
+function asBootError(error: unknown): BootError {
+  if (error instanceof BootError) return error
+  if (error instanceof KeysharesError) return new BootError(error.code, error.message, { cause: error })
+  throw error
+}

@@ -1,0 +1,135 @@
+/** The relayer as the sidecar sees it: untrusted. Answers are bounded in size, checked, and freed of items no protocol allows. */
+
+import { createRelayerClient, type RelayerClient, type Send } from '@dvt-relayer/api/client.ts'
+import { routes } from '@dvt-relayer/api/routes.ts'
+import { ExitItem, SharesResponse, ValidatorItem } from '@dvt-relayer/api/schemas.ts'
+import { createHttpClient, HTTP_OUTCOMES, HttpError, type HttpOutcome } from '@dvt-relayer/common/http-client.ts'
+import type { TSchema } from 'typebox'
+import { Compile } from 'typebox/compile'
+import type { SidecarConfig } from '../config.ts'
+import type { Events } from '../events.ts'
+import type { RelayerRequest } from '../metrics.ts'
+
+/** About 200,000 items. */
+const MAX_LIST_BYTES = 64 * 1024 * 1024
+/** Of an answer of tiny items not all are looked at. */
+const MAX_ITEMS = 500_000
+const MAX_ANSWER_BYTES = 4 * 1024 * 1024
+
+const REQUESTS: Readonly<Record<string, RelayerRequest>> = {
+  [routes.getInfo.path]: 'info',
+  [routes.getExits.path]: 'exits',
+  [routes.getValidators.path]: 'validators',
+  [routes.postExitSignature.path]: 'exit_signature',
+  [routes.postSignatures.path]: 'signatures',
+}
+
+/** The field of a list's answer that holds its items, and what an item must be. */
+const LISTS: Readonly<Record<string, { field: string; isItem: (item: unknown) => boolean }>> = {
+  [routes.getExits.path]: { field: 'exits', isItem: checkOf(ExitItem) },
+  [routes.getValidators.path]: { field: 'validators', isItem: checkOf(ValidatorItem) },
+}
+
+function checkOf(schema: TSchema): (item: unknown) => boolean {
+  const check = Compile(schema)
+  return (item) => check.Check(item)
+}
+
+const sharesCheck = Compile(SharesResponse)
+
+/** Creates the client. Credentials in the endpoint's URL become Basic authentication; redirects are refused. */
+export function createRelayer(config: SidecarConfig['relayer'], events: Events): RelayerClient {
+  const http = createHttpClient({
+    endpoints: [config.endpoint],
+    timeoutMs: config.timeoutMs,
+    maxBytes: MAX_ANSWER_BYTES,
+  })
+  const send: Send = async ({ method, path, query, body, extraMs, signal }) => {
+    const request = REQUESTS[path] ?? 'info'
+    const list = method === 'GET' ? LISTS[path] : undefined
+    const start = performance.now()
+    let outcome: HttpOutcome = 'ok'
+    try {
+      const answer = await http.send({
+        method,
+        path,
+        query,
+        extraMs,
+        signal,
+        ...(body === undefined ? {} : { body, accepts: (status) => (status >= 200 && status < 300) || status === 422 }),
+        ...(list === undefined ? {} : { maxBytes: MAX_LIST_BYTES }),
+      })
+      if (method === 'POST') return readVerdict(path, answer.status, answer.bytes, answer.host)
+      const value = parseJson(answer.bytes)
+      if (value === undefined)
+        throw new HttpError('HTTP_INVALID', answer.host, `the answer of ${answer.host} to GET ${path} is not JSON`)
+      return list === undefined ? value : withoutStrangeItems(value, list, events)
+    } catch (error) {
+      outcome = outcomeOf(error)
+      throw error
+    } finally {
+      if (outcome !== 'aborted') events.relayerAsked(request, outcome, (performance.now() - start) / 1000)
+    }
+  }
+  return createRelayerClient(send)
+}
+
+/**
+ * The body of an answer to a post. A 2xx is good whatever its body; a 422 is an answer only where it says which items failed.
+ */
+function readVerdict(path: string, status: number, bytes: Uint8Array, host: string): unknown {
+  const value = parseJson(bytes)
+  if (status !== 422) return value
+  if (sharesCheck.Check(value) && value.failures !== undefined && value.failures.length > 0) return value
+  throw new HttpError('HTTP_STATUS', host, `POST ${path} at ${host} answers with status 422`, { status })
+}
+
+function parseJson(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'))
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * A list without the items that are not what the protocol says, so that one of them does not hide the others: existing relayers
+ * store keys off the curve, share index 0, negative indexes and other spellings, whoever posts them.
+ */
+function withoutStrangeItems(
+  answer: unknown,
+  { field, isItem }: { field: string; isItem: (item: unknown) => boolean },
+  events: Events,
+): unknown {
+  if (typeof answer !== 'object' || answer === null) return answer
+  const { [field]: list, revision } = answer as Record<string, unknown>
+  if (!Array.isArray(list)) return answer
+  const items: unknown[] = []
+  for (let place = 0; place < Math.min(list.length, MAX_ITEMS); place++) {
+    const item = withGoodIndexes(list[place])
+    if (isItem(item)) items.push(item)
+  }
+  if (items.length < list.length) events.itemsDropped(list.length - items.length)
+  const isRevision = Number.isSafeInteger(revision) && Number(revision) >= 0
+  return { [field]: items, ...(isRevision ? { revision } : {}) }
+}
+
+const INDEX_LISTS = ['share_indexes_ready', 'share_indexes_unverified', 'share_indexes_rejected'] as const
+
+/** The item without share indexes that cannot be: they are other nodes' business. */
+function withGoodIndexes(item: unknown): unknown {
+  if (typeof item !== 'object' || item === null) return item
+  const fields: Record<string, unknown> = { ...item }
+  for (const name of INDEX_LISTS) {
+    const list = fields[name]
+    if (Array.isArray(list) && !list.every(isShareIndex)) fields[name] = list.filter(isShareIndex)
+  }
+  return fields
+}
+
+const isShareIndex = (value: unknown): boolean => Number.isSafeInteger(value) && Number(value) >= 1
+
+function outcomeOf(error: unknown): HttpOutcome {
+  const word = error instanceof HttpError ? error.code.slice('HTTP_'.length).toLowerCase() : 'invalid'
+  return HTTP_OUTCOMES.find((outcome) => outcome === word) ?? 'invalid'
+}

@@ -1,0 +1,55 @@
+/** Looks at the consensus node again and again: is it there, in step, and on our chain? Nothing is signed while it is not. */
+
+import type { ConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts'
+import { ChainError } from '@dvt-relayer/chain/errors.ts'
+import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
+import { pause } from '@dvt-relayer/common/lifetime.ts'
+import type { Health } from '../health.ts'
+import { untilAborted } from '../until-aborted.ts'
+
+const CHECK_MS = 12_000
+/** While it is away it is looked for more often. */
+const AWAY_MS = 3000
+
+type Watched = Pick<ConsensusClient, 'checkChain' | 'syncing'>
+
+/** Looks once and reports. @throws {BootError} CHAIN_MISMATCH */
+export async function checkConsensus(consensus: Watched, health: Health, signal: AbortSignal): Promise<void> {
+  try {
+    await untilAborted(look(consensus), signal)
+    health.report('consensus')
+  } catch (error) {
+    if (signal.aborted) return
+    health.report('consensus', messageOf(error))
+    if (error instanceof ChainError && error.code === 'CHAIN_MISMATCH')
+      throw new BootError('CHAIN_MISMATCH', `${error.message} (CONSENSUS_ENDPOINT, NETWORK)`, { cause: error })
+  }
+}
+
+async function look(consensus: Watched): Promise<void> {
+  await consensus.checkChain()
+  const { isSyncing, distance } = await consensus.syncing()
+  // A node that is behind takes a taken index for a free one.
+  if (isSyncing)
+    throw new ChainError('CONSENSUS_INVALID', `the consensus node is still catching up: ${distance} slots behind`)
+}
+
+/** Goes on looking. A node that turns out to be on another chain is reported, not fatal: the one that was here may come back. */
+export function startWatchingConsensus(consensus: Watched, health: Health): AsyncDisposable {
+  const stop = new AbortController()
+  const run = async () => {
+    while (!stop.signal.aborted) {
+      await pause(health.isGood('consensus') ? CHECK_MS : AWAY_MS, stop.signal)
+      if (stop.signal.aborted) return
+      // What it throws is reported already.
+      await checkConsensus(consensus, health, stop.signal).catch(() => undefined)
+    }
+  }
+  const running = run()
+  return {
+    async [Symbol.asyncDispose]() {
+      stop.abort()
+      await running
+    },
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * Web3 Secret Storage keystores, version 3: an Ethereum wallet's key under a password.
+ *
+ *     key        = KDF(password, salt)                     32 bytes
+ *     mac        = keccak256(key[16:32] ++ ciphertext)     32 bytes
+ *     ciphertext = AES-128-CTR(key[0:16], iv) ⊕ secret     32 bytes
+ *
+ * @see protocol section 10
+ */
+
+import { createDecipheriv, timingSafeEqual } from 'node:crypto'
+import { equalBytes } from '@dvt-relayer/common/hex.ts'
+import { keccak_256 } from '@noble/hashes/sha3.js'
+import { addressOfSecretKey } from '../address.ts'
+import { JsonField, parseJson } from '../json-field.ts'
+import { deriveKey } from './eip2335.ts'
+import { type Kdf, KeystoreError, MAX_FILE_BYTES, malformed, oneOf, readKdf, refuse } from './eip2335-format.ts'
+
+interface Web3Keystore {
+  kdf: Kdf
+  /** 32 bytes. */
+  mac: Uint8Array
+  /** 16 bytes. */
+  iv: Uint8Array
+  /** 32 bytes. */
+  ciphertext: Uint8Array
+  /** 20 bytes; not every wallet writes it. */
+  address: Uint8Array | undefined
+}
+
+function parseWeb3Keystore(text: string): Web3Keystore {
+  const file = new JsonField(parseJson(text, MAX_FILE_BYTES, malformed), '', malformed)
+  const version = file.get('version')
+  if (version.integer(0) !== 3) throw refuse('KEYSTORE_UNSUPPORTED', version, 'is not 3')
+  // Some wallets write it in upper case.
+  const crypto = file.get('crypto').absent && !file.get('Crypto').absent ? file.get('Crypto') : file.get('crypto')
+  const kdf = oneOf(crypto.get('kdf'), ['scrypt', 'pbkdf2'])
+  oneOf(crypto.get('cipher'), ['aes-128-ctr'])
+  const address = file.get('address')
+  return {
+    kdf: readKdf(kdf, crypto.get('kdfparams')),
+    mac: crypto.get('mac').hex(32),
+    iv: crypto.get('cipherparams').get('iv').hex(16),
+    ciphertext: crypto.get('ciphertext').hex(32),
+    address: address.absent ? undefined : address.hex(20),
+  }
+}
+
+/** What a password file says: UTF-8 text without outer whitespace, not normalised further. */
+function passwordBytes(password: Uint8Array | string): Uint8Array {
+  try {
+    const text = typeof password === 'string' ? password : new TextDecoder('utf-8', { fatal: true }).decode(password)
+    return new TextEncoder().encode(text.trim())
+  } catch {
+    throw new KeystoreError('KEYSTORE_PASSWORD_WRONG', 'keystore: the password is not UTF-8 text')
+  }
+}
+
+/**
+ * Decrypts a wallet.
+ *
+ * @param text JSON of the keystore file
+ * @param password text, or the bytes of a password file; outer whitespace does not count
+ * @returns the 32-byte secp256k1 secret key
+ * @throws {KeystoreError} every code; KEYSTORE_MALFORMED also when the file names another address than its key's
+ */
+export async function decryptWeb3Keystore(text: string, password: Uint8Array | string): Promise<Uint8Array> {
+  const { kdf, mac, iv, ciphertext, address } = parseWeb3Keystore(text)
+  const bytes = passwordBytes(password)
+  const key = await deriveKey(kdf, bytes)
+  bytes.fill(0)
+  let secret: Uint8Array
+  try {
+    if (!timingSafeEqual(keccak_256(Buffer.concat([key.subarray(16), ciphertext])), mac))
+      throw new KeystoreError(
+        'KEYSTORE_PASSWORD_WRONG',
+        'keystore: the MAC does not fit (wrong password, or a damaged file)',
+      )
+    secret = new Uint8Array(createDecipheriv('aes-128-ctr', key.subarray(0, 16), iv).update(ciphertext))
+  } finally {
+    key.fill(0)
+  }
+  const fault = faultOf(secret, address)
+  if (fault === undefined) return secret
+  secret.fill(0)
+  throw fault
+}
+
+/** Why this secret is not the wallet's that the file says, undefined when it is. */
+function faultOf(secret: Uint8Array, address: Uint8Array | undefined): KeystoreError | undefined {
+  let own: Uint8Array
+  try {
+    own = addressOfSecretKey(secret)
+  } catch {
+    return new KeystoreError('KEYSTORE_SECRET_INVALID', 'keystore: what it holds is not a secp256k1 secret key')
+  }
+  return address === undefined || equalBytes(address, own)
+    ? undefined
+    : malformed('address', 'is not that of the key in the file')
+}

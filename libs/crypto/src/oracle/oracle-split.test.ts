@@ -1,0 +1,195 @@
+import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { readFixtureJson } from '../../../../test/support/keys/fixtures.ts'
+import { createBlstEngine } from '../bls/blst.ts'
+import { createNobleEngine } from '../bls/noble.ts'
+import { bytesToNumber, GROUP_ORDER, randomScalarBytes, scalarBytes } from '../bls/scalar.ts'
+import {
+  splitExitSignature,
+  splitWithCoefficients,
+  verifyOracleShare,
+  verifyShareSet,
+  verifyShareSets,
+} from './oracle-split.ts'
+
+interface Case {
+  name: string
+  exit_signature_recover_threshold: string
+  oracles: string
+  message_root: string
+  validator_public_key: string
+  exit_signature: string
+  coefficients: string[]
+  signature_shares: string[]
+  public_key_shares: string[]
+}
+const vectors = readFixtureJson('vectors/oracle_split.json') as { cases: Case[] }
+
+const blst = createBlstEngine()
+const noble = createNobleEngine()
+const message = Buffer.alloc(32, 3)
+const secretKey = scalarBytes(123456789n)
+const validator = { message, publicKey: blst.publicKeyOf(secretKey), signature: blst.sign(secretKey, message) }
+const invalid = expect.objectContaining({ code: 'SHARE_SET_INVALID' })
+
+function requestOf(vector: Case) {
+  return {
+    message: fromHex(vector.message_root),
+    signature: fromHex(vector.exit_signature),
+    publicKey: fromHex(vector.validator_public_key),
+    threshold: Number(vector.exit_signature_recover_threshold),
+    oracles: Number(vector.oracles),
+    coefficients: vector.coefficients.map((coefficient) => BigInt(coefficient)),
+  }
+}
+
+describe.each([blst, noble])('$name: vectors', (engine) => {
+  describe.each(['plain', 'fast'] as const)('%s', (path) => {
+    it.each(vectors.cases)('$name', (vector) => {
+      const shares = splitWithCoefficients(engine, { ...requestOf(vector), path })
+      expect(shares.publicKeyShares.map(toHex)).toEqual(vector.public_key_shares)
+      expect(shares.signatureShares.map(toHex)).toEqual(vector.signature_shares)
+    })
+  })
+
+  it.each(vectors.cases)('$name: the set is accepted, each share verifies', (vector) => {
+    const { message, publicKey, threshold } = requestOf(vector)
+    const publicKeyShares = vector.public_key_shares.map((share) => fromHex(share))
+    const signatureShares = vector.signature_shares.map((share) => fromHex(share))
+    expect(verifyShareSet(engine, { message, publicKey, threshold, publicKeyShares, signatureShares })).toBe(true)
+    publicKeyShares.slice(0, engine === blst ? undefined : 1).forEach((publicKeyShare, i) => {
+      const signatureShare = signatureShares[i] ?? new Uint8Array()
+      expect(verifyOracleShare(engine, { message, publicKeyShare, signatureShare })).toBe(true)
+      expect(verifyOracleShare(engine, { message: new Uint8Array(32), publicKeyShare, signatureShare })).toBe(false)
+    })
+  })
+})
+
+describe('a split', () => {
+  const shape = fc
+    .integer({ min: 1, max: 14 })
+    .chain((oracles) => fc.record({ oracles: fc.constant(oracles), threshold: fc.integer({ min: 1, max: oracles }) }))
+
+  it('is the same by both paths for the same coefficients', () => {
+    fc.assert(
+      fc.property(shape, fc.bigInt({ min: 1n, max: GROUP_ORDER - 1n }), (size, seed) => {
+        const coefficients = Array.from({ length: size.threshold - 1 }, (_, i) => (seed * BigInt(i + 7)) % GROUP_ORDER)
+        const request = { ...validator, ...size, coefficients }
+        expect(splitWithCoefficients(blst, { ...request, path: 'fast' })).toEqual(
+          splitWithCoefficients(blst, { ...request, path: 'plain' }),
+        )
+      }),
+      { numRuns: 25 },
+    )
+  })
+
+  it('gives any threshold oracles the signature, fewer another point', () => {
+    fc.assert(
+      fc.property(shape, fc.infiniteStream(fc.nat(1000)), (size, order) => {
+        const set = splitExitSignature(blst, { ...validator, ...size })
+        expect(verifyShareSet(blst, { ...validator, ...size, ...set })).toBe(true)
+        const shuffled = set.signatureShares
+          .map((point, i) => ({ index: BigInt(i + 1), point, rank: order.next().value }))
+          .sort((a, b) => a.rank - b.rank)
+        const chosen = shuffled.slice(0, size.threshold)
+        expect(blst.interpolateSignatures(chosen)).toEqual(validator.signature)
+        const keys = chosen.map(({ index }) => ({
+          index,
+          point: set.publicKeyShares[Number(index) - 1] ?? new Uint8Array(),
+        }))
+        expect(blst.interpolatePublicKeys(keys)).toEqual(validator.publicKey)
+        if (size.threshold > 1) {
+          expect(blst.interpolateSignatures(chosen.slice(1))).not.toEqual(validator.signature)
+        }
+      }),
+      { numRuns: 15 },
+    )
+  })
+
+  it('is another one each time', () => {
+    const [one, other] = [0, 1].map(() => splitExitSignature(blst, { ...validator, threshold: 3, oracles: 5 }))
+    const shares = [...(one?.signatureShares ?? []), ...(other?.signatureShares ?? [])].map(toHex)
+    expect(new Set(shares).size).toBe(10)
+  })
+
+  it('draws again when a share would be the signature itself or infinity', () => {
+    // k = 3: b_1 = 2, b_2 = 1 put 0 at x = 3. Then b_1 = −secret key makes share 1 infinity.
+    const minusKey = scalarBytes(GROUP_ORDER - bytesToNumber(secretKey))
+    const draws = [scalarBytes(3n), scalarBytes(3n), minusKey, scalarBytes(5n)]
+    const random = (length: number) => draws.shift() ?? randomScalarBytes().subarray(0, length)
+    const request = { ...validator, threshold: 3, oracles: 3, random }
+    const shares = splitExitSignature(blst, request)
+    expect(draws).toEqual([])
+    expect(verifyShareSet(blst, { ...request, ...shares })).toBe(true)
+  })
+
+  it.each([
+    [0, 3],
+    [4, 3],
+    [1.5, 3],
+    [2, Number.NaN],
+    [1, 0],
+  ])('refuses %s of %s', (threshold, oracles) => {
+    expect(() => splitExitSignature(blst, { ...validator, threshold, oracles })).toThrow(invalid)
+  })
+
+  it.each(['plain', 'fast'] as const)('%s: refuses unusable coefficients', (path) => {
+    const request = { ...validator, threshold: 2, oracles: 3, path }
+    expect(() => splitWithCoefficients(blst, { ...request, coefficients: [] })).toThrow(invalid)
+    expect(() => splitWithCoefficients(blst, { ...request, coefficients: [0n] })).toThrow(invalid)
+    const minusKey = GROUP_ORDER - bytesToNumber(secretKey)
+    expect(() => splitWithCoefficients(blst, { ...request, coefficients: [minusKey] })).toThrow(invalid)
+    // b_3 = 3·a_1 + 9·a_2 = 0
+    expect(() =>
+      splitWithCoefficients(blst, { ...request, threshold: 3, coefficients: [GROUP_ORDER - 3n, 1n] }),
+    ).toThrow(invalid)
+  })
+
+  it('refuses a signature or a key that is no point', () => {
+    const request = { ...validator, threshold: 2, oracles: 3 }
+    const point = expect.objectContaining({ code: 'POINT_INVALID' })
+    expect(() => splitExitSignature(blst, { ...request, signature: new Uint8Array(96) })).toThrow(point)
+    expect(() => splitExitSignature(blst, { ...request, publicKey: new Uint8Array(47) })).toThrow(point)
+  })
+})
+
+describe('a set of shares', () => {
+  const size = { threshold: 3, oracles: 5 }
+  const good = { ...validator, ...size, ...splitExitSignature(blst, { ...validator, ...size }) }
+  const other = splitExitSignature(blst, { ...validator, ...size })
+  const replaced = (points: readonly Uint8Array[], place: number, point?: Uint8Array) =>
+    points.map((old, i) => (i === place && point !== undefined ? point : old))
+
+  it.each([blst, noble])('$name: refuses every single fault', (engine) => {
+    const bad = [
+      { ...good, message: new Uint8Array(32) },
+      { ...good, publicKey: blst.publicKeyOf(scalarBytes(5n)) },
+      { ...good, threshold: 2 },
+      { ...good, threshold: 0 },
+      { ...good, threshold: 6 },
+      { ...good, signatureShares: replaced(good.signatureShares, 2, other.signatureShares[2]) },
+      { ...good, signatureShares: replaced(good.signatureShares, 4, new Uint8Array(96)) },
+      { ...good, publicKeyShares: replaced(good.publicKeyShares, 2, other.publicKeyShares[2]) },
+      { ...good, publicKeyShares: good.publicKeyShares.slice(1) },
+      // Each share verifies, but they do not lie on one polynomial.
+      {
+        ...good,
+        publicKeyShares: replaced(good.publicKeyShares, 1, other.publicKeyShares[1]),
+        signatureShares: replaced(good.signatureShares, 1, other.signatureShares[1]),
+      },
+      // Each share verifies and lies on a polynomial, but every one is the full signature.
+      {
+        ...good,
+        publicKeyShares: good.publicKeyShares.map(() => validator.publicKey),
+        signatureShares: good.signatureShares.map(() => validator.signature),
+      },
+    ]
+    const sets = engine === blst ? bad : bad.slice(5, 7)
+    expect(verifyShareSets(engine, [...sets, good])).toEqual([...sets.map(() => false), true])
+  })
+
+  it('no sets are no verdicts', () => {
+    expect(verifyShareSets(blst, [])).toEqual([])
+  })
+})

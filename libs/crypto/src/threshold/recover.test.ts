@@ -1,0 +1,390 @@
+import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { readFixtureJson } from '../../../../test/support/keys/fixtures.ts'
+import type { BlsEngine } from '../bls/bls.ts'
+import { createBlstEngine } from '../bls/blst.ts'
+import { createNobleEngine } from '../bls/noble.ts'
+import { GROUP_ORDER, modOrder, scalarBytes } from '../bls/scalar.ts'
+import {
+  ATTEMPTS_9_OF_13,
+  LOOKED_AT_INDEXES,
+  type RecoverRequest,
+  type RecoverResult,
+  recoverSignature,
+  recoverSignatures,
+} from './recover.ts'
+import { subsetsToTry } from './subsets.ts'
+
+interface Share {
+  share_index: string
+  public_key: string
+  partial_signature: string
+}
+interface NegativeCase {
+  name: string
+  threshold: string
+  message_root: string
+  public_key: string
+  shares: { share_index: string; partial_signature: string }[]
+  expected: string
+  bad_share_indexes: string[]
+  signature?: string
+}
+const vectors = readFixtureJson('vectors/threshold.json') as {
+  cases: {
+    name: string
+    threshold: string
+    message_root: string
+    public_key: string
+    signature: string
+    shares: Share[]
+  }[]
+  negative_cases: NegativeCase[]
+}
+
+const blst = createBlstEngine()
+const noble = createNobleEngine()
+const message = Buffer.alloc(32, 9)
+
+function candidatesOf(shares: readonly { share_index: string; partial_signature: string }[]) {
+  const candidates = new Map<bigint, Uint8Array[]>()
+  for (const { share_index, partial_signature } of shares) {
+    const index = BigInt(share_index)
+    candidates.set(index, [...(candidates.get(index) ?? []), fromHex(partial_signature)])
+  }
+  return candidates
+}
+
+/** A cluster of any shape. */
+function makeCluster(threshold: number, indexes: readonly bigint[], seed = 1n) {
+  const coefficients = Array.from({ length: threshold }, (_, i) => modOrder((seed + BigInt(i)) ** 31n + 12345n))
+  const at = (x: bigint) =>
+    scalarBytes(coefficients.reduceRight((sum, coefficient) => modOrder(sum * x + coefficient), 0n))
+  const right = new Map(indexes.map((index) => [index, blst.sign(at(index), message)]))
+  return {
+    request: {
+      message,
+      publicKey: blst.publicKeyOf(at(0n)),
+      threshold,
+      candidates: new Map([...right].map(([index, signature]) => [index, [signature]])),
+      maxAttempts: 1000,
+    } satisfies RecoverRequest,
+    right,
+    keys: new Map(indexes.map((index) => [index, blst.publicKeyOf(at(index))])),
+    signature: blst.sign(at(0n), message),
+  }
+}
+const upTo = (n: number) => Array.from({ length: n }, (_, i) => BigInt(i + 1))
+const noise = (number: number | bigint) => blst.sign(scalarBytes(BigInt(number) + 777n), message)
+
+/** The engine, counting pairing checks. */
+function counting(engine: BlsEngine) {
+  const counts = { verified: 0, triples: 0 }
+  const counted: BlsEngine = {
+    ...engine,
+    verify: (...args) => {
+      counts.verified++
+      return engine.verify(...args)
+    },
+    verifyBatch: (triples) => {
+      counts.triples += triples.length
+      return engine.verifyBatch(triples)
+    },
+  }
+  return { engine: counted, counts }
+}
+
+function assertRecovered(result: RecoverResult): asserts result is RecoverResult & { status: 'recovered' } {
+  expect(result.status).toBe('recovered')
+}
+
+describe.each([blst, noble])('$name: vectors', (engine) => {
+  const cases = engine === blst ? vectors.cases : vectors.cases.slice(0, 2)
+  it.each(cases)('$name, shares known and unknown', (vector) => {
+    const request: RecoverRequest = {
+      message: fromHex(vector.message_root),
+      publicKey: fromHex(vector.public_key),
+      threshold: Number(vector.threshold),
+      candidates: candidatesOf(vector.shares),
+      maxAttempts: 10,
+    }
+    const knownShares = new Map(vector.shares.map((share) => [BigInt(share.share_index), fromHex(share.public_key)]))
+    for (const result of [recoverSignature(engine, request), recoverSignature(engine, { ...request, knownShares })]) {
+      assertRecovered(result)
+      expect(toHex(result.signature)).toBe(vector.signature)
+      expect(result).toMatchObject({ wrong: [], unjudged: [], attempts: 1 })
+      expect(result.right.size).toBe(vector.shares.length)
+    }
+  })
+
+  const negatives = vectors.negative_cases.filter(({ expected }) => expected === 'signature_from_the_others')
+  it.each(engine === blst ? negatives : negatives.slice(0, 2))('$name', (vector) => {
+    const result = recoverSignature(engine, {
+      message: fromHex(vector.message_root),
+      publicKey: fromHex(vector.public_key),
+      threshold: Number(vector.threshold),
+      candidates: candidatesOf(vector.shares),
+      maxAttempts: 1000,
+    })
+    assertRecovered(result)
+    expect(toHex(result.signature)).toBe(vector.signature)
+    expect(result.wrong.map(({ index }) => String(index)).sort()).toEqual([...vector.bad_share_indexes].sort())
+  })
+})
+
+describe('negative vectors', () => {
+  const of = (expected: string) => vectors.negative_cases.filter((vector) => vector.expected === expected)
+  const requestOf = (vector: NegativeCase): RecoverRequest => ({
+    message: fromHex(vector.message_root),
+    publicKey: fromHex(vector.public_key),
+    threshold: Number(vector.threshold),
+    candidates: candidatesOf(vector.shares),
+    maxAttempts: 1000,
+  })
+
+  it.each(of('too_few_shares'))('$name', (vector) => {
+    expect(recoverSignature(blst, requestOf(vector))).toMatchObject({ status: 'not_enough', wrong: [] })
+  })
+
+  it.each(of('not_enough_right_shares'))('$name', (vector) => {
+    expect(recoverSignature(blst, requestOf(vector))).toMatchObject({ status: 'not_found', wrong: [] })
+  })
+
+  it.each(of('not_enough_right_shares'))('$name: known public key shares name the bad ones', (vector) => {
+    const whole = vectors.cases.find(({ public_key }) => public_key === vector.public_key)
+    const knownShares = new Map(whole?.shares.map((share) => [BigInt(share.share_index), fromHex(share.public_key)]))
+    const result = recoverSignature(blst, { ...requestOf(vector), knownShares })
+    expect(result.status).toBe('not_enough')
+    const wrong = result.wrong.map(({ index }) => String(index))
+    expect(wrong.sort()).toEqual([...vector.bad_share_indexes].sort())
+  })
+
+  it.each(of('invalid_point'))('$name: dropped at once', (vector) => {
+    const result = recoverSignature(blst, requestOf(vector))
+    expect(result.wrong.map(({ index }) => String(index))).toEqual(vector.bad_share_indexes)
+  })
+
+  it.each(of('zero_index'))('$name', (vector) => {
+    expect(() => recoverSignature(blst, requestOf(vector))).toThrow(
+      expect.objectContaining({ code: 'SHARE_INDEX_ZERO' }),
+    )
+  })
+})
+
+describe('shares known', () => {
+  it('proves a whole batch with one check of threshold triples each', () => {
+    const clusters = [1n, 2n, 3n].map((seed) => makeCluster(3, upTo(4), seed))
+    const { engine, counts } = counting(blst)
+    const results = recoverSignatures(
+      engine,
+      clusters.map(({ request, keys }) => ({ ...request, knownShares: keys })),
+    )
+    results.forEach((result, i) => {
+      assertRecovered(result)
+      expect(result.signature).toEqual(clusters[i]?.signature)
+      expect(result.right).toEqual(clusters[i]?.right)
+    })
+    expect(counts).toEqual({ verified: 0, triples: 9 })
+  })
+
+  it('takes whatever candidates are right and names the others', () => {
+    const cluster = makeCluster(3, [5n, 128n, 1402n, 9000n])
+    const candidates = new Map<bigint, Uint8Array[]>([
+      [5n, [noise(1), cluster.right.get(5n) ?? noise(0)]],
+      [128n, [new Uint8Array(96)]],
+      [1402n, [cluster.right.get(1402n) ?? noise(0)]],
+      [9000n, [cluster.right.get(9000n) ?? noise(0), noise(2), new Uint8Array(3)]],
+    ])
+    const result = recoverSignature(blst, { ...cluster.request, candidates, knownShares: cluster.keys })
+    assertRecovered(result)
+    expect(result.signature).toEqual(cluster.signature)
+    expect([...result.right.keys()]).toEqual([5n, 1402n, 9000n])
+    expect(result.wrong.map(({ index }) => index)).toEqual([5n, 128n, 9000n, 9000n])
+  })
+
+  it('leaves candidates at unknown indexes out and judges them afterwards', () => {
+    const cluster = makeCluster(2, upTo(4))
+    const knownShares = new Map([...cluster.keys].slice(0, 2))
+    const candidates = new Map(cluster.request.candidates).set(4n, [noise(4), cluster.right.get(4n) ?? noise(0)])
+    const result = recoverSignature(blst, { ...cluster.request, candidates, knownShares })
+    assertRecovered(result)
+    expect(result.right.get(4n)).toEqual(cluster.right.get(4n))
+    expect(result.wrong).toEqual([{ index: 4n, signature: noise(4) }])
+    candidates.delete(1n)
+    expect(recoverSignature(blst, { ...cluster.request, candidates, knownShares }).status).toBe('not_enough')
+  })
+
+  it('is not fooled by shares whose errors cancel in the sum', () => {
+    // Factors of 1, 2, 3 are 3, −3, 1: errors e, e and 0 give the right signature from two wrong shares.
+    const cluster = makeCluster(3, upTo(3))
+    const shifted = (index: bigint) => [blst.addSignatures([cluster.right.get(index) ?? noise(0), noise(5)])]
+    const candidates = new Map(cluster.request.candidates).set(1n, shifted(1n)).set(2n, shifted(2n))
+    expect(
+      blst.interpolateSignatures([...candidates].map(([index, [point = noise(0)]]) => ({ index, point }))),
+    ).toEqual(cluster.signature)
+    const result = recoverSignature(blst, { ...cluster.request, candidates, knownShares: cluster.keys })
+    expect(result).toMatchObject({ status: 'not_enough', wrong: [{ index: 1n }, { index: 2n }] })
+  })
+
+  it('does not find a signature where the known shares do not fit the key', () => {
+    const [cluster, other] = [makeCluster(2, upTo(3)), makeCluster(2, upTo(3), 9n)]
+    const request = { ...cluster.request, publicKey: other.request.publicKey, knownShares: cluster.keys }
+    expect(recoverSignature(blst, request)).toMatchObject({ status: 'not_found', wrong: [] })
+  })
+})
+
+describe('shares unknown', () => {
+  it('any choice of wrong ones is found and named while threshold right ones remain', () => {
+    const shape = fc
+      .tuple(fc.integer({ min: 1, max: 4 }), fc.nat(2), fc.boolean())
+      .map(([threshold, spare, gaps]) => ({ threshold, n: threshold + spare, gaps }))
+    fc.assert(
+      fc.property(shape, fc.array(fc.nat(5), { maxLength: 4 }), ({ threshold, n, gaps }, bad) => {
+        const cluster = makeCluster(threshold, gaps ? upTo(n).map((x) => x * 137n + 5n) : upTo(n))
+        const wrong = [...cluster.right.keys()].filter((_, i) => bad.includes(i)).slice(0, n - threshold)
+        const candidates = new Map(cluster.request.candidates)
+        for (const index of wrong) candidates.set(index, [noise(index)])
+        const result = recoverSignature(blst, { ...cluster.request, candidates })
+        assertRecovered(result)
+        expect(result.signature).toEqual(cluster.signature)
+        expect(result.wrong.map(({ index }) => index)).toEqual(wrong)
+        expect(result.right.size).toBe(n - wrong.length)
+      }),
+      { numRuns: 20 },
+    )
+  })
+
+  it('finds 9 of 13 with four hostile within 715 attempts, where the right nine are the last to be tried', () => {
+    const cluster = makeCluster(9, upTo(13))
+    const last = [...subsetsToTry(Array<number>(13).fill(1), 9, ATTEMPTS_9_OF_13)].at(-1) ?? []
+    const honest = last.map(({ place }) => BigInt(place + 1))
+    const hostile = upTo(13).filter((index) => !honest.includes(index))
+    const candidates = new Map(cluster.request.candidates)
+    for (const index of hostile) candidates.set(index, [noise(index)])
+    const result = recoverSignature(blst, { ...cluster.request, candidates, maxAttempts: ATTEMPTS_9_OF_13 })
+    assertRecovered(result)
+    expect(result.attempts).toBe(ATTEMPTS_9_OF_13)
+    expect(result.wrong.map(({ index }) => index)).toEqual(hostile)
+  })
+
+  it('gives up after the attempts it was given', () => {
+    const cluster = makeCluster(3, upTo(6))
+    const candidates = new Map(upTo(6).map((index) => [index, [noise(index), noise(index + 50n)]]))
+    const { engine, counts } = counting(blst)
+    const request = { ...cluster.request, candidates, maxAttempts: 12 }
+    expect(recoverSignature(engine, request)).toEqual({ status: 'not_found', wrong: [], attempts: 12 })
+    expect(counts.verified).toBe(12)
+  })
+
+  it('finds right ones behind others at the same index', () => {
+    const cluster = makeCluster(2, upTo(3))
+    const behind = (index: bigint) => [noise(index), noise(index + 9n), cluster.right.get(index) ?? noise(0)]
+    const candidates = new Map(upTo(3).map((index) => [index, behind(index)]))
+    const result = recoverSignature(blst, { ...cluster.request, candidates })
+    assertRecovered(result)
+    expect(result.right).toEqual(cluster.right)
+    expect(result.wrong).toHaveLength(6)
+  })
+
+  it('is not held up by hundreds of invented indexes, and says which candidates it did not judge', () => {
+    const cluster = makeCluster(2, upTo(3))
+    const candidates = new Map(cluster.request.candidates).set(1n, [noise(1)])
+    for (let index = 100n; index < 400n; index++) candidates.set(index, [noise(3)])
+    const result = recoverSignature(blst, { ...cluster.request, candidates })
+    assertRecovered(result)
+    expect(result.attempts).toBeLessThanOrEqual(3)
+    expect([...result.right.keys()]).toEqual([2n, 3n])
+    expect(result.wrong).toHaveLength(LOOKED_AT_INDEXES)
+    expect(result.unjudged).toHaveLength(301 - LOOKED_AT_INDEXES)
+  })
+
+  it('tries what verifies under a hint first, and lets no hint refuse anything', () => {
+    const cluster = makeCluster(5, upTo(7))
+    const candidates = new Map(
+      [...cluster.request.candidates].map(([index, listed]) => [index, [noise(index), ...listed]]),
+    )
+    const liar = new Map(upTo(7).map((index) => [index, blst.publicKeyOf(scalarBytes(BigInt(index) + 777n))]))
+    const request = { ...cluster.request, candidates, maxAttempts: 2 }
+    expect(recoverSignature(blst, { ...request, hints: [liar] }).status).toBe('not_found')
+    const result = recoverSignature(blst, { ...request, hints: [liar, cluster.keys] })
+    assertRecovered(result)
+    expect(result).toMatchObject({ attempts: 2, right: cluster.right })
+    expect(recoverSignature(blst, { ...cluster.request, hints: [liar] }).status).toBe('recovered')
+  })
+
+  it('tries the likely indexes before all others, and lets them refuse nothing', () => {
+    const { request, right, signature } = makeCluster(3, [101n, 102n, 103n])
+    const candidates = new Map<bigint, Uint8Array[]>(request.candidates)
+    for (const index of upTo(64)) candidates.set(index, [noise(index)])
+    const result = recoverSignature(blst, { ...request, candidates, likely: [103n, 101n, 102n], maxAttempts: 1 })
+    assertRecovered(result)
+    expect(result).toMatchObject({ signature, right, attempts: 1, unjudged: [] })
+    expect(result.wrong).toHaveLength(64)
+    for (const likely of [[1n, 2n, 3n], [101n, 102n, 999n], [101n], []])
+      expect(recoverSignature(blst, { ...request, likely })).toMatchObject({ status: 'recovered', signature })
+  })
+
+  it('spends nothing on hints with more candidates than a cluster has', () => {
+    const cluster = makeCluster(2, upTo(54))
+    const { engine, counts } = counting(blst)
+    const hints = Array.from({ length: 9 }, () => cluster.keys)
+    expect(recoverSignature(engine, { ...cluster.request, hints }).status).toBe('recovered')
+    expect(counts.triples).toBe(0)
+    const few = new Map([...cluster.keys].slice(0, 1))
+    recoverSignature(engine, { ...cluster.request, hints: hints.map(() => few) })
+    expect(counts.triples).toBe(8)
+  })
+
+  it('fewer known shares than the threshold still narrow the search', () => {
+    const cluster = makeCluster(3, upTo(4))
+    const candidates = new Map(cluster.request.candidates).set(1n, [noise(1), cluster.right.get(1n) ?? noise(0)])
+    const knownShares = new Map([...cluster.keys].slice(0, 2))
+    const result = recoverSignature(blst, { ...cluster.request, candidates, knownShares, maxAttempts: 1 })
+    assertRecovered(result)
+    expect(result.right).toEqual(cluster.right)
+    expect(result.wrong).toEqual([{ index: 1n, signature: noise(1) }])
+  })
+
+  it('two who bend the polynomial together cannot make it overrule what was checked', () => {
+    const { request, right, keys, signature } = makeCluster(3, upTo(5))
+    // 3·S_1 − 3·S_2 + S_3 is the signature: equal errors at 1 and 2 cancel there, and nowhere else.
+    const bend = (index: bigint) => blst.addSignatures([right.get(index) ?? noise(0), noise(9)])
+    const candidates = new Map([...request.candidates, [1n, [bend(1n)]], [2n, [bend(2n)]]])
+    const blind = recoverSignature(blst, { ...request, candidates })
+    assertRecovered(blind)
+    expect(blind.signature).toEqual(signature)
+    expect([...blind.right.keys()]).toEqual([1n, 2n, 3n])
+
+    const knownShares = new Map([...keys].slice(4))
+    const result = recoverSignature(blst, { ...request, candidates, knownShares })
+    assertRecovered(result)
+    expect(result.signature).toEqual(signature)
+    expect(result.right).toEqual(new Map([[5n, right.get(5n)]]))
+    expect(result.wrong).toEqual([])
+    expect(result.unjudged.map(({ index }) => index)).toEqual([1n, 2n, 3n, 4n])
+  })
+
+  it('passes over subsets whose interpolation is infinity', () => {
+    const cluster = makeCluster(2, upTo(3))
+    const [five, ten] = [5n, 10n].map((number) => blst.sign(scalarBytes(number), message))
+    const candidates = new Map(cluster.request.candidates)
+      .set(1n, [five ?? noise(0), cluster.right.get(1n) ?? noise(0)])
+      .set(2n, [ten ?? noise(0), cluster.right.get(2n) ?? noise(0)])
+    expect(recoverSignature(blst, { ...cluster.request, candidates }).status).toBe('recovered')
+  })
+
+  it('an invalid public key is never recovered for', () => {
+    const cluster = makeCluster(2, upTo(3))
+    expect(recoverSignature(blst, { ...cluster.request, publicKey: new Uint8Array(48) }).status).not.toBe('recovered')
+  })
+
+  it('refuses indexes that are equal modulo the group order', () => {
+    const cluster = makeCluster(2, upTo(2))
+    const candidates = new Map(cluster.request.candidates).set(GROUP_ORDER + 1n, [noise(1)])
+    candidates.delete(2n)
+    expect(() => recoverSignature(blst, { ...cluster.request, candidates })).toThrow(
+      expect.objectContaining({ code: 'SHARE_INDEX_DUPLICATE' }),
+    )
+  })
+})

@@ -1,0 +1,314 @@
+/**
+ * From partial signatures to the full one, whatever part of them is wrong (protocol, section 4; design, "Signatures, and what a bad one
+ * may do"). A wrong candidate never blocks `threshold` right ones that are found, and is named once the signature is known.
+ */
+
+import type { BlsEngine, IndexedPoint, SignedMessage } from '../bls/bls.ts'
+import type { RandomBytes } from '../bls/scalar.ts'
+import {
+  ascending,
+  type Candidate,
+  cheapestBase,
+  type FactorsOf,
+  type Judged,
+  judge,
+  LOOKED_AT_INDEXES,
+  rememberingFactors,
+} from './recover-judge.ts'
+import { subsetsToTry } from './subsets.ts'
+import { scaledLagrangeFactors } from './threshold.ts'
+
+export { type Candidate, LOOKED_AT_INDEXES } from './recover-judge.ts'
+
+/**
+ * Attempts that find every recoverable 9 of 13, the largest usual cluster, with all four spare nodes hostile: C(13, 9) subsets, one of
+ * which is right. An attempt takes about 2 ms with blst.
+ */
+export const ATTEMPTS_9_OF_13 = 715
+
+/** Hints come from anybody: so many sets are looked at, and a set only while it has no more candidates than 13 nodes with 4 each. */
+const LOOKED_AT_HINTS = 8
+const HINT_CANDIDATES = 52
+
+export interface RecoverRequest {
+  message: Uint8Array
+  publicKey: Uint8Array
+  threshold: number
+  /** Partial signatures by share index, oldest first; several where it is not known which is right. */
+  candidates: ReadonlyMap<bigint, readonly Uint8Array[]>
+  /** Public key shares that are trusted *and fit the public key* (`publicKeySharesFit`). */
+  knownShares?: ReadonlyMap<bigint, Uint8Array>
+  /** Sets of public key shares of unknown origin: tried first, never a reason to refuse. */
+  hints?: readonly ReadonlyMap<bigint, Uint8Array>[]
+  /** `threshold` share indexes whose first candidates are tried together before any search: those that were right before. */
+  likely?: readonly bigint[]
+  maxAttempts: number
+  random?: RandomBytes
+}
+
+export type RecoverResult =
+  | {
+      status: 'recovered'
+      signature: Uint8Array
+      right: Map<bigint, Uint8Array>
+      wrong: Candidate[]
+      unjudged: Candidate[]
+      attempts: number
+    }
+  | { status: 'not_enough'; right: Map<bigint, Uint8Array>; wrong: Candidate[] }
+  | { status: 'not_found'; wrong: Candidate[]; attempts: number }
+
+/** The result of a judgement whose signature has been verified. */
+function recovered({ signature, right, wrong, unjudged }: Judged, attempts: number): RecoverResult {
+  if (signature === undefined) return { status: 'not_found', wrong: [], attempts }
+  return { status: 'recovered', signature, right, wrong, unjudged, attempts }
+}
+
+/** Candidates at indexes whose public key share is known, lowest index first. */
+function knownCandidates({ candidates, knownShares }: RecoverRequest): (Candidate & { publicKey: Uint8Array })[] {
+  return [...(knownShares ?? [])]
+    .sort(([a], [b]) => ascending(a, b))
+    .flatMap(([index, publicKey]) =>
+      (candidates.get(index) ?? []).map((signature) => ({ index, publicKey, signature })),
+    )
+}
+
+interface Guess {
+  judged: Judged
+  triples: SignedMessage[]
+}
+
+/**
+ * What is so if every first candidate of a base is right, and the triples that prove it. With the full signature right under the key, and
+ * all but one of the base right under their public key shares, the last one is right too; the others are compared with the polynomial.
+ * That is `threshold` signatures in one check instead of all candidates, then the full one.
+ */
+function guess(engine: BlsEngine, request: RecoverRequest, factorsOf: FactorsOf): Guess | undefined {
+  const { message, publicKey, threshold, candidates, knownShares = new Map<bigint, Uint8Array>() } = request
+  const firsts = [...knownShares.keys()].flatMap((index) => {
+    const [point] = candidates.get(index) ?? []
+    return point === undefined ? [] : [{ index, point }]
+  })
+  if (threshold < 1 || firsts.length < threshold) return undefined
+  const base = cheapestBase(firsts, threshold, factorsOf)
+  try {
+    const last = base.at(-1)
+    // A part of small order in the last point could vanish in the sum: its subgroup is checked by itself.
+    if (last === undefined || !engine.isSignature(last.point)) return undefined
+    const judged = judge(engine, request.candidates, base, factorsOf)
+    if (judged.signature === undefined) return undefined
+    const shares = base.slice(0, -1).flatMap(({ index, point }) => {
+      const key = knownShares.get(index)
+      return key === undefined ? [] : [{ publicKey: key, message, signature: point }]
+    })
+    return { judged, triples: [{ publicKey, message, signature: judged.signature }, ...shares] }
+  } catch {
+    return undefined
+  }
+}
+
+/** Slices of a flat list of verdicts, one for each list of triples. */
+function verifyLists(engine: BlsEngine, lists: readonly (readonly SignedMessage[])[]): boolean[][] {
+  const verdicts = engine.verifyBatch(lists.flat())
+  let start = 0
+  return lists.map((list) => {
+    const slice = verdicts.slice(start, start + list.length)
+    start += list.length
+    return slice
+  })
+}
+
+interface Checked {
+  right: Map<bigint, Uint8Array>
+  wrong: Candidate[]
+}
+
+/** Checks every candidate whose public key share is known, for all requests in one batch. */
+function checkKnown(engine: BlsEngine, requests: readonly RecoverRequest[]): Checked[] {
+  const listed = requests.flatMap((request, place) =>
+    knownCandidates(request).map((candidate) => ({ ...candidate, place, message: request.message })),
+  )
+  // One hostile node is wrong for every validator: side by side its candidates are found in few checks.
+  listed.sort((a, b) => ascending(a.index, b.index))
+  const verdicts = engine.verifyBatch(listed)
+  const results = requests.map((): Checked => ({ right: new Map(), wrong: [] }))
+  listed.forEach(({ place, index, signature }, i) => {
+    const result = results[place]
+    if (verdicts[i] === true) result?.right.set(index, signature)
+    else result?.wrong.push({ index, signature })
+  })
+  return results
+}
+
+/** Recovery from candidates that have each been checked under a known public key share. */
+function recoverChecked(
+  engine: BlsEngine,
+  request: RecoverRequest,
+  { right, wrong }: Checked,
+  factorsOf: FactorsOf,
+): RecoverResult {
+  if (right.size < request.threshold) return { status: 'not_enough', right, wrong }
+  const shares = [...right].map(([index, point]) => ({ index, point }))
+  const judged = judge(engine, request.candidates, cheapestBase(shares, request.threshold, factorsOf), factorsOf)
+  if (judged.signature === undefined || !engine.verify(request.publicKey, request.message, judged.signature)) {
+    return { status: 'not_found', wrong, attempts: 1 }
+  }
+  return recovered(judged, 1)
+}
+
+/** Well-formed candidates at the lowest indexes; where one has been checked, that one alone, and in front. */
+function searchPlaces(
+  engine: BlsEngine,
+  { candidates }: RecoverRequest,
+  { right, wrong }: Checked,
+): { places: { index: bigint; listed: Uint8Array[] }[]; malformed: Candidate[] } {
+  const malformed: Candidate[] = []
+  const refused = new Set(wrong.map(({ signature }) => signature))
+  const places = [...right].map(([index, signature]) => ({ index, listed: [signature] }))
+  const indexes = [...candidates.keys()].filter((index) => !right.has(index)).sort(ascending)
+  for (const index of indexes.slice(0, LOOKED_AT_INDEXES)) {
+    const listed = (candidates.get(index) ?? []).filter((signature) => {
+      if (refused.has(signature)) return false
+      if (engine.isSignature(signature)) return true
+      malformed.push({ index, signature })
+      return false
+    })
+    if (listed.length > 0) places.push({ index, listed })
+  }
+  return { places, malformed }
+}
+
+/** For each hint under which enough candidates verify: those candidates. */
+function* hinted(engine: BlsEngine, { message, threshold, candidates, hints = [] }: RecoverRequest) {
+  for (const hint of hints.slice(0, LOOKED_AT_HINTS)) {
+    const listed = [...hint].flatMap(([index, publicKey]) =>
+      (candidates.get(index) ?? []).map((signature) => ({ index, publicKey, message, signature })),
+    )
+    if (listed.length > HINT_CANDIDATES) continue
+    const verdicts = engine.verifyBatch(listed)
+    const right = new Map(listed.flatMap(({ index, signature }, i) => (verdicts[i] ? [[index, signature]] : [])))
+    if (right.size >= threshold) yield [...right].slice(0, threshold).map(([index, point]) => ({ index, point }))
+  }
+}
+
+/** Whether the shares give a signature of the key: a whole multiple of it, under the same multiple of the key. */
+function givesSignature(
+  engine: BlsEngine,
+  { publicKey, message }: RecoverRequest,
+  shares: readonly IndexedPoint[],
+): boolean {
+  const { factors, denominator } = scaledLagrangeFactors(shares.map(({ index }) => index))
+  const [multiple] = engine.combineSignatures(
+    shares.map(({ point }) => point),
+    [factors],
+  )
+  if (multiple === undefined) return false
+  const [key] = denominator === 1n ? [publicKey] : engine.combinePublicKeys([publicKey], [[denominator]])
+  return key !== undefined && engine.verify(key, message, multiple)
+}
+
+/**
+ * The judgement of a base that was searched for, unless it contradicts what was checked under a known public key share: two who collude
+ * can add errors that cancel at 0, and their polynomial then gives the signature but says nothing of the other candidates.
+ */
+function withoutContradiction(judged: Judged, request: RecoverRequest, { right, wrong }: Checked): Judged {
+  const isRight = new Set(right.values())
+  const isWrong = new Set(wrong.map(({ signature }) => signature))
+  const contradicts =
+    judged.wrong.some(({ signature }) => isRight.has(signature)) ||
+    [...judged.right.values()].some((signature) => isWrong.has(signature))
+  if (!contradicts) return judged
+  const unjudged = [...request.candidates].flatMap(([index, listed]) =>
+    listed.flatMap((signature) => (isRight.has(signature) || isWrong.has(signature) ? [] : [{ index, signature }])),
+  )
+  return { signature: judged.signature, right, wrong, unjudged }
+}
+
+/** Recovery without enough known public key shares: subsets are tried until one gives a signature of the key. */
+function recoverBySearch(
+  engine: BlsEngine,
+  request: RecoverRequest,
+  checked: Checked,
+  factorsOf: FactorsOf,
+): RecoverResult {
+  const { threshold, maxAttempts, publicKey, message, random } = request
+  const { places, malformed } = searchPlaces(engine, request, checked)
+  const wrong = [...checked.wrong, ...malformed]
+  if (places.length < threshold || !engine.isPublicKey(publicKey)) {
+    return { status: 'not_enough', right: checked.right, wrong }
+  }
+  let attempts = 0
+  const attempt = (shares: readonly IndexedPoint[]): RecoverResult | undefined => {
+    attempts++
+    if (!givesSignature(engine, request, shares)) return undefined
+    const judged = judge(engine, request.candidates, shares, factorsOf)
+    if (judged.signature === undefined || !engine.verify(publicKey, message, judged.signature)) return undefined
+    return recovered(withoutContradiction(judged, request, checked), attempts)
+  }
+  const likely = places.flatMap(({ index, listed: [point] }) =>
+    point !== undefined && request.likely?.includes(index) === true ? [{ index, point }] : [],
+  )
+  if (likely.length === threshold && maxAttempts > 0) {
+    const result = attempt(likely)
+    if (result !== undefined) return result
+  }
+  for (const shares of hinted(engine, request)) {
+    if (attempts >= maxAttempts) break
+    const result = attempt(shares)
+    if (result !== undefined) return result
+  }
+  const counts = places.map(({ listed }) => listed.length)
+  for (const picks of subsetsToTry(counts, threshold, maxAttempts - attempts, random)) {
+    const shares = picks.flatMap(({ place, candidate }) => {
+      const { index = 0n, listed = [] } = places[place] ?? {}
+      const point = listed[candidate]
+      return point === undefined ? [] : [{ index, point }]
+    })
+    const result = attempt(shares)
+    if (result !== undefined) return result
+  }
+  return { status: 'not_found', wrong, attempts }
+}
+
+/**
+ * Recovers the full signatures of many messages at once; what can be checked together is.
+ *
+ * - `threshold` or more public key shares known: candidates are checked under them and only right ones are interpolated. Candidates at
+ *   other indexes do not take part and are judged by the polynomial afterwards.
+ * - Fewer known: subsets of candidates are tried, the likely one first, those that verify under a hint next, then `subsetsToTry`, at most `maxAttempts`.
+ *
+ * `recovered` means that the signature verifies under the public key. Then every candidate is right (equal to the polynomial at its
+ * index) or wrong. With `threshold` known shares that is proven. Where subsets were searched it is the verdict of the polynomial that gave
+ * the signature: one wrong share cannot be part of it, but two or more nodes that collude can bend it without moving its value at 0, and
+ * then have others named wrong. The signature is right all the same. `not_enough`: fewer than `threshold` indexes have a candidate that may count. `not_found`: no attempt succeeded.
+ *
+ * @throws {CryptoError} SHARE_INDEX_ZERO, SHARE_INDEX_DUPLICATE for indexes that are 0 or equal modulo the group order
+ */
+export function recoverSignatures(engine: BlsEngine, requests: readonly RecoverRequest[]): RecoverResult[] {
+  const factorsOf = rememberingFactors()
+  const guesses = requests.map((request) => guess(engine, request, factorsOf))
+  const guessed = verifyLists(
+    engine,
+    guesses.map((made) => made?.triples ?? []),
+  )
+  const results = guesses.map((made, i) =>
+    made !== undefined && guessed[i]?.every((verdict) => verdict) ? recovered(made.judged, 1) : undefined,
+  )
+  const open = requests.flatMap((request, i) => (results[i] === undefined ? [request] : []))
+  const checked = new Map(checkKnown(engine, open).map((result, i) => [open[i], result]))
+  return requests.map((request, i) => {
+    const result = results[i]
+    if (result !== undefined) return result
+    const known = checked.get(request) ?? { right: new Map<bigint, Uint8Array>(), wrong: [] }
+    return (request.knownShares?.size ?? 0) >= request.threshold
+      ? recoverChecked(engine, request, known, factorsOf)
+      : recoverBySearch(engine, request, known, factorsOf)
+  })
+}
+
+/** Recovers the full signature of one message: {@link recoverSignatures} of one. */
+export function recoverSignature(engine: BlsEngine, request: RecoverRequest): RecoverResult {
+  const [result] = recoverSignatures(engine, [request])
+  if (result === undefined) throw new TypeError('no result for a request')
+  return result
+}

@@ -1,0 +1,101 @@
+/** What the lists for sidecars show, in the order of its changes. */
+
+import { sql } from 'drizzle-orm'
+import type { Sql } from '../sql.ts'
+import { rows, textArray } from '../sql.ts'
+import type { MessageKind } from './messages.ts'
+
+const LIVE = sql.raw(`('collecting', 'ready')`)
+
+/** Share indexes by state, comma separated; null when there are none. */
+interface ShareIndexes {
+  verified: string | null
+  unverified: string | null
+  rejected: string | null
+}
+
+/** What stands in both lists. */
+interface ListRow extends ShareIndexes {
+  /** What the row is about: a message of the exit list, a validator of the validator list. */
+  id: number
+  /** Orders the changes, with the message that changed. */
+  revision: number
+  message_id: number
+  /** Whether it is in the list now. */
+  is_listed: boolean
+  is_ready: boolean
+  public_key: Buffer
+  validator_index: number
+  created_at_seconds: number
+}
+
+/** What `GET /exits` shows of an exit. */
+export type ExitListRow = ListRow
+
+/** What `GET /validators` shows of a validator. Where it is not listed, the fields of its messages are null. */
+export interface ValidatorListRow extends ListRow {
+  vault: Buffer
+  amount_gwei: number
+  validator_type: '0x01' | '0x02'
+}
+
+/** Where a reader of changes is. */
+export interface ListCursor {
+  revision: number
+  messageId: number
+}
+
+/** The newest revision of messages of these kinds, dead ones included; 0 where there are none. */
+export async function findNewestRevision(db: Sql, kinds: readonly MessageKind[]): Promise<number> {
+  const [row] = await rows<{ revision: number }>(
+    db,
+    sql`select revision from messages where kind = any(${textArray(kinds)}) order by revision desc limit 1`,
+  )
+  return row?.revision ?? 0
+}
+
+/** The exits that changed after a row already seen (all live ones from `start`), in the order of their changes, at most `limit`. */
+export function findChangedExits(db: Sql, after: ListCursor, limit: number): Promise<ExitListRow[]> {
+  return rows<ExitListRow>(
+    db,
+    sql`select m.id, m.id as message_id, m.revision, m.state in ${LIVE} as is_listed, m.state = 'ready' as is_ready, v.public_key,
+               m.validator_index, floor(extract(epoch from m.created_at))::bigint as created_at_seconds, p.verified, p.unverified, p.rejected
+        from messages m join validators v on v.id = m.validator_id
+        left join lateral (
+          select string_agg(distinct s.share_index::text, ',') filter (where s.state = 'verified') as verified,
+                 string_agg(distinct s.share_index::text, ',') filter (where s.state = 'unverified') as unverified,
+                 string_agg(distinct s.share_index::text, ',') filter (where s.state = 'rejected') as rejected
+          from partial_signatures s where s.message_id = m.id and m.state in ${LIVE}) p on true
+        where m.kind = 'exit' and (m.revision, m.id) > (${after.revision}::bigint, ${after.messageId}::bigint)
+          and (${after.revision}::bigint > 0 or m.state in ${LIVE})
+        order by m.revision, m.id limit ${limit}`,
+  )
+}
+
+/**
+ * The validators any of whose messages changed after a row already seen, as they are now, in the order of the changes; from `start`
+ * both messages of those with a live deposit, so that a validator is told of with the later of the two. A share index is verified
+ * when both signatures are.
+ */
+export function findChangedValidators(db: Sql, after: ListCursor, limit: number): Promise<ValidatorListRow[]> {
+  return rows<ValidatorListRow>(
+    db,
+    sql`select v.id, m.id as message_id, m.revision, e.id is not null and d.id is not null as is_listed,
+               e.state = 'ready' and d.state = 'ready' as is_ready, v.public_key, e.validator_index, d.vault, d.amount_gwei, d.validator_type,
+               floor(extract(epoch from greatest(e.created_at, d.created_at)))::bigint as created_at_seconds, p.verified, p.unverified, p.rejected
+        from messages m join validators v on v.id = m.validator_id
+        left join messages e on e.validator_id = v.id and e.kind = 'exit' and e.state in ${LIVE}
+        left join messages d on d.validator_id = v.id and d.kind = 'deposit' and d.state in ${LIVE}
+        left join lateral (
+          select string_agg(i.share_index::text, ',') filter (where i.verified = 2) as verified,
+                 string_agg(i.share_index::text, ',') filter (where i.unverified) as unverified,
+                 string_agg(i.share_index::text, ',') filter (where i.rejected) as rejected
+          from (select s.share_index, count(*) filter (where s.state = 'verified') as verified,
+                       bool_or(s.state = 'unverified') as unverified, bool_or(s.state = 'rejected') as rejected
+                from partial_signatures s where s.message_id in (e.id, d.id) group by s.share_index) i) p
+          on e.id is not null and d.id is not null
+        where (m.revision, m.id) > (${after.revision}::bigint, ${after.messageId}::bigint)
+          and (${after.revision}::bigint > 0 or (m.state in ${LIVE} and d.id is not null))
+        order by m.revision, m.id limit ${limit}`,
+  )
+}

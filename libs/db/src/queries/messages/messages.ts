@@ -1,0 +1,188 @@
+/** Messages: exits and deposits, from an operator's request to ready. One statement a function; no rule lives here. */
+
+import { sql } from 'drizzle-orm'
+import type { Sql } from '../sql.ts'
+import { bytesArray, numberArray, rows, textArray } from '../sql.ts'
+import { OWNER } from './validators.ts'
+
+const LIVE = sql.raw(`('collecting', 'ready')`)
+
+export type MessageKind = 'exit' | 'deposit'
+
+/** A message of a validator that counts: the live one, else the one that expired last. */
+interface MessageRow {
+  id: number
+  public_key: Buffer
+  state: 'collecting' | 'ready' | 'expired'
+  requester: string | null
+  /** The vault that alone may have its validator, where there is one. */
+  owner: Buffer | null
+  /** Seconds since an operator last asked. */
+  idle_seconds: number
+}
+export interface ExitRow extends MessageRow {
+  validator_index: number
+}
+export interface DepositRow extends MessageRow {
+  vault: Buffer
+  amount_gwei: number
+  validator_type: '0x01' | '0x02'
+}
+
+const findMessages = <T extends MessageRow>(db: Sql, kind: MessageKind, publicKeys: readonly Uint8Array[]) =>
+  rows<T>(
+    db,
+    sql`select distinct on (v.id) m.id, v.public_key, m.state, m.requester, ${OWNER} as owner,
+               m.validator_index, m.vault, m.amount_gwei, m.validator_type,
+               extract(epoch from now() - m.requested_at)::float8 as idle_seconds
+        from validators v join messages m on m.validator_id = v.id and m.kind = ${kind}
+        where v.public_key = any(${bytesArray(publicKeys)}) and m.state in ('collecting', 'ready', 'expired')
+        order by v.id, m.state = 'expired', m.id desc`,
+  )
+
+/** The exits of these validators that are live or may come back. */
+export const findExits = (db: Sql, publicKeys: readonly Uint8Array[]): Promise<ExitRow[]> =>
+  findMessages<ExitRow>(db, 'exit', publicKeys)
+
+/** The deposits of these validators that are live or may come back. */
+export const findDeposits = (db: Sql, publicKeys: readonly Uint8Array[]): Promise<DepositRow[]> =>
+  findMessages<DepositRow>(db, 'deposit', publicKeys)
+
+/** A new exit to collect. */
+export interface NewExit {
+  validatorId: number
+  validatorIndex: number
+  epoch: number
+  signingRoot: Uint8Array
+  threshold: number
+}
+
+/** Inserts exits in state `collecting`; returns their ids. */
+export async function insertExits(tx: Sql, exits: readonly NewExit[], requester: string | null): Promise<number[]> {
+  if (exits.length === 0) return []
+  const inserted = await rows<{ id: number }>(
+    tx,
+    sql`insert into messages (validator_id, kind, validator_index, epoch, signing_root, threshold, state, requester)
+        select e.validator_id, 'exit', e.validator_index, e.epoch, e.signing_root, e.threshold, 'collecting', ${requester}::text
+        from unnest(${numberArray(exits.map((exit) => exit.validatorId))}, ${numberArray(exits.map((exit) => exit.validatorIndex))},
+                    ${numberArray(exits.map((exit) => exit.epoch))}, ${bytesArray(exits.map((exit) => exit.signingRoot))},
+                    ${numberArray(exits.map((exit) => exit.threshold))}) as e (validator_id, validator_index, epoch, signing_root, threshold)
+        returning id`,
+  )
+  return inserted.map(({ id }) => id)
+}
+
+/** A new deposit to collect. */
+export interface NewDeposit {
+  validatorId: number
+  vault: Uint8Array
+  amountGwei: number
+  validatorType: '0x01' | '0x02'
+  signingRoot: Uint8Array
+  threshold: number
+}
+
+/** Inserts deposits in state `collecting`; returns their ids. */
+export async function insertDeposits(
+  tx: Sql,
+  deposits: readonly NewDeposit[],
+  requester: string | null,
+): Promise<number[]> {
+  if (deposits.length === 0) return []
+  const inserted = await rows<{ id: number }>(
+    tx,
+    sql`insert into messages (validator_id, kind, vault, amount_gwei, validator_type, signing_root, threshold, state, requester)
+        select d.validator_id, 'deposit', d.vault, d.amount_gwei, d.validator_type, d.signing_root, d.threshold, 'collecting', ${requester}::text
+        from unnest(${numberArray(deposits.map((deposit) => deposit.validatorId))}, ${bytesArray(deposits.map((deposit) => deposit.vault))},
+                    ${numberArray(deposits.map((deposit) => deposit.amountGwei))}, ${textArray(deposits.map((deposit) => deposit.validatorType))},
+                    ${bytesArray(deposits.map((deposit) => deposit.signingRoot))}, ${numberArray(deposits.map((deposit) => deposit.threshold))})
+             as d (validator_id, vault, amount_gwei, validator_type, signing_root, threshold)
+        returning id`,
+  )
+  return inserted.map(({ id }) => id)
+}
+
+/**
+ * Ends messages whose content changed: their partial signatures are void and deleted. A deposit that had any binds its validator
+ * to its vault first. Nobody asks for them any more, so `requested_at` becomes the time of their end, from which they are kept.
+ */
+export async function supersedeMessages(tx: Sql, messageIds: readonly number[]): Promise<void> {
+  if (messageIds.length === 0) return
+  await tx.execute(sql`
+    insert into deposit_bindings (validator_id, vault)
+    select m.validator_id, m.vault from messages m
+    where m.id = any(${numberArray(messageIds)}) and m.kind = 'deposit'
+      and exists (select from partial_signatures p where p.message_id = m.id and p.state <> 'rejected')
+    on conflict do nothing`)
+  await tx.execute(sql`
+    with voided as (delete from partial_signatures where message_id = any(${numberArray(messageIds)}))
+    update messages set state = 'superseded', requested_at = now() where id = any(${numberArray(messageIds)})`)
+}
+
+/** Brings expired messages back, with whatever was collected for them, for a requester; who has no name takes no name away. */
+export async function reviveMessages(tx: Sql, messageIds: readonly number[], requester: string | null): Promise<void> {
+  if (messageIds.length === 0) return
+  await tx.execute(sql`
+    update messages set state = case when signature is null then 'collecting' else 'ready' end,
+                        requester = coalesce(${requester}::text, requester), requested_at = now()
+    where id = any(${numberArray(messageIds)})`)
+}
+
+/** Notes that an operator asked for these messages, and which one. */
+export async function touchMessages(db: Sql, messageIds: readonly number[], requester: string | null): Promise<void> {
+  if (messageIds.length === 0) return
+  await db.execute(sql`
+    with touched as (select id from messages where id = any(${numberArray(messageIds)}) order by id for update)
+    update messages m set requested_at = now(), requester = coalesce(${requester}::text, requester) from touched t where m.id = t.id`)
+}
+
+/** Ends the life of messages nobody has asked for within `lifetimeSeconds`, at most `limit` at once. */
+export function expireMessages(
+  tx: Sql,
+  lifetimeSeconds: number,
+  limit: number,
+): Promise<{ id: number; kind: MessageKind }[]> {
+  return rows(
+    tx,
+    sql`with idle as (
+          select id from messages
+          where state in ${LIVE} and requested_at < now() - make_interval(secs => ${lifetimeSeconds}::float8)
+          order by id limit ${limit} for update skip locked)
+        update messages m set state = 'expired' from idle where m.id = idle.id returning m.id, m.kind`,
+  )
+}
+
+/** Ends the life of these messages: nobody asks for them any more. They come back, with what was collected, when somebody does. */
+export async function retireMessages(tx: Sql, messageIds: readonly number[]): Promise<void> {
+  if (messageIds.length === 0) return
+  await tx.execute(sql`
+    update messages set state = 'expired' where id = any(${numberArray(messageIds)}) and state in ${LIVE}`)
+}
+
+/**
+ * Deletes messages that were superseded more than `seconds` ago, with all that was made of them, at most `limit`. The one with the
+ * newest revision of its kind stays, so that a process that starts now comes to the same revision as those that have seen it.
+ */
+export async function deleteSuperseded(db: Sql, seconds: number, limit: number): Promise<void> {
+  await db.execute(sql`
+    with old as (select id from messages s
+                 where state = 'superseded' and requested_at < now() - make_interval(secs => ${seconds}::float8)
+                   and exists (select from messages n where n.kind = s.kind and (n.revision, n.id) > (s.revision, s.id))
+                 order by requested_at limit ${limit} for update skip locked)
+    delete from messages m using old where m.id = old.id`)
+}
+
+/** How many live exits a requester has. */
+export async function countLiveExits(db: Sql, requester: string | null): Promise<number> {
+  const [row] = await rows<{ count: number }>(
+    db,
+    sql`select count(*) as count from messages
+        where kind = 'exit' and state in ${LIVE} and requester is not distinct from ${requester}::text`,
+  )
+  return row?.count ?? 0
+}
+
+/** How many live messages are of each kind and in each state. */
+export function countMessages(db: Sql): Promise<{ kind: MessageKind; state: 'collecting' | 'ready'; count: number }[]> {
+  return rows(db, sql`select kind, state, count(*) as count from messages where state in ${LIVE} group by kind, state`)
+}

@@ -1,0 +1,298 @@
+/** Partial signatures: candidates, verdicts, and which messages have enough of them. */
+
+import { sql } from 'drizzle-orm'
+import { IS_SPLIT_ANEW } from '../oracle-shares.ts'
+import type { Sql } from '../sql.ts'
+import { bytesArray, numberArray, rows, textArray } from '../sql.ts'
+import type { MessageKind } from './messages.ts'
+
+const LIVE = sql.raw(`('collecting', 'ready')`)
+/**
+ * Whether partial signatures of `m` are taken: it is live, or a deposit that nobody asks for any more. A node may have signed that
+ * while it was listed, and such a signature never expires: it must bind the key, however late it comes.
+ */
+const IS_TAKEN = sql.raw(`(m.state in ('collecting', 'ready') or (m.kind = 'deposit' and m.state = 'expired'))`)
+
+/** What is known of one posted partial signature before anything is parsed. */
+export interface MatchRow {
+  /** Place in the request, from 0. */
+  place: number
+  message_id: number
+  validator_id: number
+  signing_root: Buffer
+  /** The trusted public key share at this share index, if there is one. */
+  public_key_share: Buffer | null
+  /** Whether the validator has trusted public key shares at all. */
+  has_key_shares: boolean
+  /** State of these very bytes, if they were posted before. */
+  same: 'unverified' | 'verified' | 'rejected' | null
+  /** Whether this share index has a verified signature. */
+  has_verified: boolean
+  /** Seconds since these very bytes were last seen. */
+  seen_seconds: number | null
+}
+
+/** A posted signature: of which validator's message, and its digest. */
+export interface PostedPartial {
+  publicKey: Uint8Array
+  kind: MessageKind
+  digest: Uint8Array
+}
+
+/** Matches posted signatures to the messages they may be of, by validator public key and kind, in order; those of unknown validators are left out. */
+export function matchPartials(db: Sql, shareIndex: number, posted: readonly PostedPartial[]): Promise<MatchRow[]> {
+  return rows<MatchRow>(
+    db,
+    sql`select (i.place - 1)::int as place, m.id as message_id, m.validator_id, m.signing_root, k.public_key_share,
+               exists (select from key_shares any_share where any_share.validator_id = v.id) as has_key_shares,
+               p.state as same, good.message_id is not null as has_verified,
+               extract(epoch from now() - p.seen_at)::float8 as seen_seconds
+        from unnest(${bytesArray(posted.map(({ publicKey }) => publicKey))}, ${textArray(posted.map(({ kind }) => kind))},
+                    ${bytesArray(posted.map(({ digest }) => digest))}) with ordinality as i (public_key, kind, digest, place)
+        join validators v on v.public_key = i.public_key
+        join messages m on m.validator_id = v.id and m.kind = i.kind and ${IS_TAKEN}
+        left join partial_signatures p on p.message_id = m.id and p.share_index = ${shareIndex} and p.digest = i.digest
+        left join partial_signatures good on good.message_id = m.id and good.share_index = ${shareIndex} and good.state = 'verified'
+        left join key_shares k on k.validator_id = v.id and k.share_index = ${shareIndex}
+        where p.state is distinct from 'verified' order by i.place`,
+  )
+}
+
+/** How many of these keys have a live message. */
+export async function countLiveKeys(db: Sql, publicKeys: readonly Uint8Array[]): Promise<number> {
+  const [row] = await rows<{ count: number }>(
+    db,
+    sql`select count(distinct v.id) as count from validators v join messages m on m.validator_id = v.id and m.state in ${LIVE}
+        where v.public_key = any(${bytesArray(publicKeys)})`,
+  )
+  return row?.count ?? 0
+}
+
+/** One candidate to store. */
+export interface Candidate {
+  messageId: number
+  digest: Uint8Array
+  sealed: Uint8Array
+}
+
+/** Stores candidates of one share index, each once. Callers have locked the messages. */
+export async function insertCandidates(tx: Sql, shareIndex: number, candidates: readonly Candidate[]): Promise<void> {
+  await tx.execute(sql`
+    insert into partial_signatures (message_id, share_index, digest, sealed, state)
+    select c.message_id, ${shareIndex}::bigint, c.digest, c.sealed, 'unverified'
+    from unnest(${numberArray(candidates.map(({ messageId }) => messageId))}, ${bytesArray(candidates.map(({ digest }) => digest))},
+                ${bytesArray(candidates.map(({ sealed }) => sealed))}) as c (message_id, digest, sealed)
+    join messages m on m.id = c.message_id and ${IS_TAKEN}
+    where not exists (select from partial_signatures g
+                      where g.message_id = c.message_id and g.share_index = ${shareIndex} and g.state = 'verified')
+    on conflict do nothing`)
+}
+
+/**
+ * Drops what is over the limits: of each share index all but the `perIndex` newest candidates (rejected ones go first), and of
+ * each message the unverified share indexes beyond the `indexes` most recently seen. Verified signatures stay.
+ */
+export async function trimCandidates(
+  tx: Sql,
+  messageIds: readonly number[],
+  limits: { perIndex: number; indexes: number },
+): Promise<void> {
+  await tx.execute(sql`
+    with ranked as (
+      select message_id, share_index, digest,
+             row_number() over (partition by message_id, share_index
+                                order by state = 'rejected', seen_at desc, digest) as candidate_rank,
+             max(seen_at) over (partition by message_id, share_index) as index_seen_at
+      from partial_signatures where message_id = any(${numberArray(messageIds)}) and state <> 'verified'),
+    placed as (
+      select *, dense_rank() over (partition by message_id order by index_seen_at desc, share_index) as index_rank from ranked)
+    delete from partial_signatures p using placed r
+    where p.message_id = r.message_id and p.share_index = r.share_index and p.digest = r.digest
+      and (r.candidate_rank > ${limits.perIndex} or r.index_rank > ${limits.indexes})`)
+}
+
+/** Notes that candidates were posted again. Those that somebody else is at are passed over: it is a hint, and never waits. */
+export async function touchCandidates(
+  db: Sql,
+  shareIndex: number,
+  candidates: readonly { messageId: number; digest: Uint8Array }[],
+): Promise<void> {
+  if (candidates.length === 0) return
+  await db.execute(sql`
+    with free as (
+      select p.ctid from partial_signatures p
+      join unnest(${numberArray(candidates.map(({ messageId }) => messageId))}, ${bytesArray(candidates.map(({ digest }) => digest))})
+           as c (message_id, digest) on p.message_id = c.message_id and p.share_index = ${shareIndex} and p.digest = c.digest
+      for update of p skip locked)
+    update partial_signatures p set seen_at = now() from free where p.ctid = free.ctid`)
+}
+
+/** The verdict on one candidate. */
+export interface Verdict {
+  messageId: number
+  shareIndex: number
+  digest: Uint8Array
+  isRight: boolean
+}
+
+/** Of judged candidates, by place, those whose trusted public key share is still the one they were judged under. */
+export async function findStillTrusted(
+  tx: Sql,
+  judged: readonly { messageId: number; shareIndex: number; publicKeyShare: Uint8Array }[],
+): Promise<Set<number>> {
+  const found = await rows<{ place: number }>(
+    tx,
+    sql`select (j.place - 1)::int as place
+        from unnest(${numberArray(judged.map(({ messageId }) => messageId))}, ${numberArray(judged.map(({ shareIndex }) => shareIndex))},
+                    ${bytesArray(judged.map(({ publicKeyShare }) => publicKeyShare))}) with ordinality as j (message_id, share_index, public_key_share, place)
+        join messages m on m.id = j.message_id
+        join key_shares k on k.validator_id = m.validator_id and k.share_index = j.share_index and k.public_key_share = j.public_key_share`,
+  )
+  return new Set(found.map(({ place }) => place))
+}
+
+/**
+ * Writes verdicts: a right candidate becomes verified and its rivals go; a wrong one is rejected and its bytes are forgotten.
+ * Callers have locked the messages. Returns how many candidates were there, unverified, to be written.
+ */
+export async function writeVerdicts(tx: Sql, verdicts: readonly Verdict[]): Promise<number> {
+  if (verdicts.length === 0) return 0
+  const table = sql`unnest(${numberArray(verdicts.map(({ messageId }) => messageId))}, ${numberArray(verdicts.map(({ shareIndex }) => shareIndex))},
+    ${bytesArray(verdicts.map(({ digest }) => digest))}, ${textArray(verdicts.map(({ isRight }) => (isRight ? 'verified' : 'rejected')))})
+    as r (message_id, share_index, digest, state)`
+  const { rowCount } = await tx.execute(sql`
+    update partial_signatures p set state = r.state, sealed = case when r.state = 'verified' then p.sealed end
+    from ${table}
+    where p.message_id = r.message_id and p.share_index = r.share_index and p.digest = r.digest and p.state = 'unverified'`)
+  await tx.execute(sql`
+    delete from partial_signatures p using ${table}, partial_signatures good
+    where r.state = 'verified' and p.message_id = r.message_id and p.share_index = r.share_index and p.digest <> r.digest
+      and good.message_id = r.message_id and good.share_index = r.share_index and good.digest = r.digest and good.state = 'verified'`)
+  return rowCount ?? 0
+}
+
+/**
+ * Of these messages (all when null), the ids that a worker should finish: collecting with enough share indexes, exits ready
+ * without the shares for the current oracle set that they are to have, or ready with candidates that only the signature can judge; each at most once in its retry time, which doubles with every attempt that found
+ * no signature. Marks them as queued.
+ */
+export async function claimFinishable(db: Sql, messageIds: readonly number[] | null, limit: number): Promise<number[]> {
+  const scope = messageIds === null ? sql`true` : sql`m.id = any(${numberArray(messageIds)})`
+  const claimed = await rows<{ id: number }>(
+    db,
+    sql`with current as materialized (select id from oracle_sets where is_current),
+        finishable as (
+          select m.id from messages m
+          where ${scope} and m.state in ${LIVE}
+            and (m.queued_at is null or m.queued_at < now() - make_interval(secs => least(30, 2 ^ least(m.failed_attempts, 5))
+                                                                                  + case when m.failed_attempts = 0 then 20 else 0 end))
+            and case m.state
+                  when 'collecting' then m.threshold <= (select count(distinct p.share_index) from partial_signatures p
+                       where p.message_id = m.id and (p.state = 'verified' or (p.state = 'unverified'
+                         and not exists (select from key_shares k where k.validator_id = m.validator_id))))
+                  else (m.kind = 'exit' and exists (select from current) and not exists (
+                         select from oracle_shares s where s.message_id = m.id and s.oracle_set_id = (select id from current))
+                         and ${IS_SPLIT_ANEW})
+                       or exists (select from partial_signatures p where p.message_id = m.id and p.state = 'unverified'
+                         and not exists (select from key_shares k where k.validator_id = m.validator_id))
+                end
+          order by m.id limit ${limit} for update of m skip locked)
+        update messages m set queued_at = now() from finishable f where m.id = f.id returning m.id`,
+  )
+  return claimed.map(({ id }) => id).sort((a, b) => a - b)
+}
+
+/**
+ * Of `limit` candidates under trusted public key shares that have waited for `seconds`, those that wait longest, the messages.
+ * Marks them as seen now, so that the next look, here or in another process, finds them only when they have waited as long again.
+ */
+export async function claimUnverified(db: Sql, seconds: number, limit: number): Promise<number[]> {
+  const claimed = await rows<{ message_id: number }>(
+    db,
+    sql`with waiting as (
+          select p.ctid from partial_signatures p
+          join messages m on m.id = p.message_id and ${IS_TAKEN}
+          join key_shares k on k.validator_id = m.validator_id and k.share_index = p.share_index
+          where p.state = 'unverified' and p.seen_at < now() - make_interval(secs => ${seconds}::float8)
+          order by p.seen_at limit ${limit} for update of p skip locked)
+        update partial_signatures p set seen_at = now() from waiting where p.ctid = waiting.ctid returning p.message_id`,
+  )
+  return [...new Set(claimed.map((row) => row.message_id))].sort((a, b) => a - b)
+}
+
+/** One candidate with everything needed to judge it. */
+export interface CandidateRow {
+  message_id: number
+  kind: MessageKind
+  share_index: number
+  digest: Buffer
+  sealed: Buffer
+  state: 'unverified' | 'verified'
+  signing_root: Buffer
+  public_key_share: Buffer | null
+}
+
+/** The candidates of these messages that are not rejected, most recently seen first. */
+export function findCandidates(db: Sql, messageIds: readonly number[]): Promise<CandidateRow[]> {
+  return rows<CandidateRow>(
+    db,
+    sql`select p.message_id, m.kind, p.share_index, p.digest, p.sealed, p.state, m.signing_root, k.public_key_share
+        from partial_signatures p join messages m on m.id = p.message_id
+        left join key_shares k on k.validator_id = m.validator_id and k.share_index = p.share_index
+        where p.message_id = any(${numberArray(messageIds)}) and p.state <> 'rejected'
+        order by p.message_id, p.seen_at desc, p.share_index`,
+  )
+}
+
+/**
+ * Binds the validators of these deposits to their vaults for good where a partial signature that may be right exists: a verified
+ * one, or one that only the full signature can judge. Callers have locked the messages.
+ */
+export async function bindDeposits(tx: Sql, messageIds: readonly number[]): Promise<void> {
+  await tx.execute(sql`
+    insert into deposit_bindings (validator_id, vault)
+    select m.validator_id, m.vault from messages m
+    where m.id = any(${numberArray(messageIds)}) and m.kind = 'deposit' and ${IS_TAKEN}
+      and exists (select from partial_signatures p where p.message_id = m.id and (p.state = 'verified'
+                    or (p.state = 'unverified' and not exists (select from key_shares k where k.validator_id = m.validator_id))))
+    on conflict do nothing`)
+}
+
+/** What one share index says every node's public key share is, for one validator: 56 bytes a node. */
+export interface KeyShareHint {
+  validatorId: number
+  shares: Uint8Array
+}
+
+/** Keeps what a share index says of the public key shares, the last of it. What is known for sure needs no hints. */
+export async function storeHints(db: Sql, shareIndex: number, hints: readonly KeyShareHint[]): Promise<void> {
+  if (hints.length === 0) return
+  await db.execute(sql`
+    insert into key_share_hints (validator_id, share_index, shares)
+    select h.validator_id, ${shareIndex}::bigint, h.shares
+    from unnest(${numberArray(hints.map(({ validatorId }) => validatorId))}, ${bytesArray(hints.map(({ shares }) => shares))}) as h (validator_id, shares)
+    where not exists (select from key_shares k where k.validator_id = h.validator_id)
+    order by h.validator_id
+    on conflict (validator_id, share_index) do update set shares = excluded.shares, seen_at = now()
+      where key_share_hints.shares <> excluded.shares`)
+}
+
+/** Keeps of each of these validators' hints those of the `limit` share indexes seen last. */
+export async function trimHints(db: Sql, validatorIds: readonly number[], limit: number): Promise<void> {
+  if (validatorIds.length === 0) return
+  await db.execute(sql`
+    with ranked as (
+      select validator_id, share_index, row_number() over (partition by validator_id order by seen_at desc, share_index) as place
+      from key_share_hints where validator_id = any(${numberArray(validatorIds)}))
+    delete from key_share_hints h using ranked r
+    where h.validator_id = r.validator_id and h.share_index = r.share_index and r.place > ${limit}`)
+}
+
+/** The hints for the validators of these messages, most recently seen first. */
+export function findHints(db: Sql, messageIds: readonly number[]): Promise<{ message_id: number; shares: Buffer }[]> {
+  return rows(
+    db,
+    sql`select m.id as message_id, h.shares from messages m join key_share_hints h on h.validator_id = m.validator_id
+        where m.id = any(${numberArray(messageIds)}) order by m.id, h.seen_at desc, h.share_index`,
+  )
+}

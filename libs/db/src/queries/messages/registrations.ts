@@ -1,0 +1,225 @@
+/** Which validators a vault has, and which it may still get (generation 4). One statement a function; no rule lives here. */
+
+import type { SQL } from 'drizzle-orm'
+import { sql } from 'drizzle-orm'
+import type { Sql } from '../sql.ts'
+import { bytesArray, bytesParam, numberArray, rows } from '../sql.ts'
+
+/** Held to the end of the transaction: one allocation of keys at a time, also between processes. */
+export async function lockAllocation(tx: Sql): Promise<void> {
+  await tx.execute(sql`select pg_advisory_xact_lock(hashtext('validators.allocation'))`)
+}
+
+/** A validator that a vault has, or may get. */
+export interface ReservableRow {
+  id: number
+  public_key: Buffer
+  threshold: number
+  is_reserved: boolean
+}
+
+/**
+ * Not registered on a finalized block or in a finalized state, and no other vault named by its lock or bound by a deposit. The binding is looked up for each
+ * row: as a join, where nearly all bindings are one vault's, the planner expects none of another and reads them all for every row.
+ */
+const isFree = (vault: Uint8Array): SQL => sql`
+  (v.withdrawal_address is null or v.withdrawal_address = ${bytesParam(vault)})
+  and v.registered_at is null and not exists (select from registry_validators r where r.public_key = v.public_key)
+  and coalesce((select b.vault from deposit_bindings b where b.validator_id = v.id), ${bytesParam(vault)}) = ${bytesParam(vault)}`
+
+/** The validators reserved for a vault that are not registered yet, in the order they were reserved. */
+export function findReserved(
+  db: Sql,
+  vault: Uint8Array,
+  { limit, excluded }: { limit: number; excluded: readonly Uint8Array[] },
+): Promise<ReservableRow[]> {
+  return rows<ReservableRow>(
+    db,
+    sql`select v.id, v.public_key, c.threshold, true as is_reserved
+        from validators v join clusters c on c.id = v.cluster_id
+        where v.vault = ${bytesParam(vault)} and ${isFree(vault)} and v.public_key <> all(${bytesArray(excluded)})
+        order by v.reserved_at, v.cluster_id, v.place limit ${limit}`,
+  )
+}
+
+/**
+ * The validators a vault may have: those reserved for it, in the order they were reserved, then those free
+ * for it, in the order of clusters and places. A reservation nobody has asked for within `lifetimeSeconds` is free again unless a
+ * partial signature of its deposit exists; a key whose live exit another requester's token owns is left out.
+ */
+export function findReservable(
+  db: Sql,
+  vault: Uint8Array,
+  options: {
+    limit: number
+    lifetimeSeconds: number
+    requester: string
+    excluded: readonly Uint8Array[]
+  },
+): Promise<ReservableRow[]> {
+  const { limit, lifetimeSeconds, requester, excluded } = options
+  return rows<ReservableRow>(
+    db,
+    sql`select v.id, v.public_key, c.threshold, v.vault is not distinct from ${bytesParam(vault)} as is_reserved
+        from validators v join clusters c on c.id = v.cluster_id
+        where ${isFree(vault)} and v.public_key <> all(${bytesArray(excluded)})
+          and (v.vault is null or v.vault = ${bytesParam(vault)} or (
+            v.vault_asked_at < now() - make_interval(secs => ${lifetimeSeconds}::float8) and not ${hasDeposit}))
+          and (v.vault is not distinct from ${bytesParam(vault)} or not exists (
+            select from messages m where m.validator_id = v.id and m.kind = 'exit' and m.state in ('collecting', 'ready')
+              and m.requester is not null and m.requester <> ${requester} and m.requester not like 'vault:%'
+              and m.requested_at > now() - make_interval(secs => ${lifetimeSeconds}::float8)))
+        order by v.vault is distinct from ${bytesParam(vault)},
+                 case when v.vault = ${bytesParam(vault)} then v.reserved_at end, v.cluster_id, v.place
+        limit ${limit}`,
+  )
+}
+
+/** Whether a partial signature of any deposit of `v` exists that may be right. */
+const hasDeposit: SQL = sql`(
+  exists (select from deposit_bindings b where b.validator_id = v.id)
+  or exists (select from messages m join partial_signatures p on p.message_id = m.id
+             where m.validator_id = v.id and m.kind = 'deposit' and p.state <> 'rejected'))`
+
+/** Of these validators, those that a deposit to another vault may have been signed for. Callers hold their messages. */
+export function findBoundElsewhere(
+  tx: Sql,
+  validatorIds: readonly number[],
+  vault: Uint8Array,
+): Promise<{ id: number }[]> {
+  return rows(
+    tx,
+    sql`select v.id from validators v
+        where v.id = any(${numberArray(validatorIds)}) and v.vault is distinct from ${bytesParam(vault)} and ${hasDeposit}
+          and not exists (select from deposit_bindings b where b.validator_id = v.id and b.vault = ${bytesParam(vault)})`,
+  )
+}
+
+/** Ids of the messages of these validators that are live or may come back. */
+export async function findMessageIds(tx: Sql, validatorIds: readonly number[]): Promise<number[]> {
+  const found = await rows<{ id: number }>(
+    tx,
+    sql`select id from messages where validator_id = any(${numberArray(validatorIds)})
+        and state in ('collecting', 'ready', 'expired') order by id`,
+  )
+  return found.map(({ id }) => id)
+}
+
+/** Live exits that a requester has at the indexes from `first` on, `count` of them, of other validators of the vault than these. */
+export async function findExitsInTheWay(
+  tx: Sql,
+  exits: {
+    vault: Uint8Array
+    validatorIds: readonly number[]
+    requester: string
+    first: number
+    count: number
+  },
+): Promise<number[]> {
+  const { vault, validatorIds, requester, first, count } = exits
+  const found = await rows<{ id: number }>(
+    tx,
+    sql`select m.id from messages m join validators v on v.id = m.validator_id
+        where v.vault = ${bytesParam(vault)} and v.id <> all(${numberArray(validatorIds)}) and m.kind = 'exit'
+          and m.state in ('collecting', 'ready') and m.requester = ${requester}
+          and m.validator_index >= ${first}::bigint and m.validator_index < ${first + count}::bigint`,
+  )
+  return found.map(({ id }) => id)
+}
+
+/**
+ * Reserves validators for a vault, or notes that it asked for them again. The caller holds the allocation's lock: the clock is read
+ * under it, once for all, so that those reserved later stand later.
+ */
+export async function reserveValidators(tx: Sql, validatorIds: readonly number[], vault: Uint8Array): Promise<void> {
+  if (validatorIds.length === 0) return
+  await tx.execute(sql`
+    update validators set vault = ${bytesParam(vault)}, vault_asked_at = now(),
+           reserved_at = case when vault = ${bytesParam(vault)} then reserved_at else (select clock_timestamp()) end
+    where id = any(${numberArray(validatorIds)})`)
+}
+
+/** Notes that a vault asked for its validators again, unless it did within `seconds`. Rows somebody else is at are passed over. */
+export async function touchReservations(
+  db: Sql,
+  validatorIds: readonly number[],
+  vault: Uint8Array,
+  seconds: number,
+): Promise<void> {
+  await db.execute(sql`
+    with old as (select id from validators where id = any(${numberArray(validatorIds)}) and vault = ${bytesParam(vault)}
+                   and vault_asked_at < now() - make_interval(secs => ${seconds}::float8) for no key update skip locked)
+    update validators v set vault_asked_at = now() from old where v.id = old.id`)
+}
+
+/** The sealed signatures of these messages that are ready. */
+export function findSignatures(
+  db: Sql,
+  messageIds: readonly number[],
+): Promise<{ id: number; kind: 'exit' | 'deposit'; signature: Buffer }[]> {
+  return rows(
+    db,
+    sql`select id, kind, signature from messages where id = any(${numberArray(messageIds)}) and state = 'ready'`,
+  )
+}
+
+/** What stands in the way of giving a key to another vault: for the command that releases it. */
+export async function findReservation(
+  db: Sql,
+  publicKey: Uint8Array,
+): Promise<{ id: number; vault: Buffer | null; bound: Buffer | null; is_registered: boolean } | undefined> {
+  const [row] = await rows<{ id: number; vault: Buffer | null; bound: Buffer | null; is_registered: boolean }>(
+    db,
+    sql`select v.id, v.vault, b.vault as bound,
+               v.registered_at is not null or exists (select from registry_validators r where r.public_key = v.public_key) as is_registered
+        from validators v left join deposit_bindings b on b.validator_id = v.id
+        where v.public_key = ${bytesParam(publicKey)} for no key update of v`,
+  )
+  return row
+}
+
+/** Frees a validator: no vault, no binding. The caller has ended its messages. */
+export async function releaseValidator(tx: Sql, validatorId: number): Promise<void> {
+  await tx.execute(sql`delete from deposit_bindings where validator_id = ${validatorId}`)
+  await tx.execute(
+    sql`update validators set vault = null, reserved_at = null, vault_asked_at = null where id = ${validatorId}`,
+  )
+}
+
+/** What the list names no more is nobody's. Returns how many keys that were. */
+export async function unlistKeys(tx: Sql, listed: readonly Uint8Array[]): Promise<number> {
+  const { rowCount } = await tx.execute(sql`
+    update validators v set cluster_id = null, place = null from clusters c
+    where c.id = v.cluster_id and c.source = 'list' and v.public_key <> all(${bytesArray(listed)})`)
+  return rowCount ?? 0
+}
+
+/** Makes these keys the list's, in this order; keys of another cluster stay that one's. Returns how many are the list's. */
+export async function storeKeyList(tx: Sql, threshold: number, publicKeys: readonly Uint8Array[]): Promise<number> {
+  const [cluster] = await rows<{ id: number }>(
+    tx,
+    sql`insert into clusters (name, threshold, source) values ('PUBLIC_KEYS_FILE', ${threshold}, 'list')
+        on conflict (source) where source = 'list' do update set threshold = excluded.threshold returning id`,
+  )
+  const clusterId = cluster?.id ?? 0
+  const listed = await rows<{ id: number }>(
+    tx,
+    sql`insert into validators (public_key, cluster_id, place)
+        select k.public_key, ${clusterId}::bigint, k.place from unnest(${bytesArray(publicKeys)}) with ordinality as k (public_key, place)
+        order by k.public_key
+        on conflict (public_key) do update set cluster_id = excluded.cluster_id, place = excluded.place
+          where validators.cluster_id is null or validators.cluster_id = excluded.cluster_id
+        returning id`,
+  )
+  return listed.length
+}
+
+/** Which of these keys a lock or an SSV cluster covers. */
+export async function findLockedKeys(db: Sql, publicKeys: readonly Uint8Array[]): Promise<Buffer[]> {
+  const found = await rows<{ public_key: Buffer }>(
+    db,
+    sql`select v.public_key from validators v join clusters c on c.id = v.cluster_id and c.source in ('lock', 'ssv')
+        where v.public_key = any(${bytesArray(publicKeys)})`,
+  )
+  return found.map((row) => row.public_key)
+}

@@ -1,0 +1,106 @@
+/** What the tests of the validators-manager key share: vaults with validators on the beacon chain, and the record of signatures. */
+
+import { randomBytes } from 'node:crypto'
+import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
+import { depositSigningRoot, withdrawalCredentials } from '@dvt-relayer/crypto/messages/messages.ts'
+import pg from 'pg'
+import type { Hex } from 'viem'
+import { concatHex } from 'viem/utils'
+import type { Vault } from '../../support/chain/vault.ts'
+import { createTestKeys } from '../../support/keys/keys.ts'
+import { signValidators } from '../../support/keys/manager-wallet.ts'
+import { encodeDeposit } from '../../support/operator/operator-encoding.ts'
+import { engine } from '../../support/world/nodes.ts'
+import type { VaultWorld } from '../../support/world/vault-world.ts'
+import { type Answer, ask } from '../../support/world/world.ts'
+
+export const ETH = 1_000_000_000
+
+/** What every relayer of these tests needs: there is no cluster, so a threshold. */
+export const settings = { SIGNATURE_THRESHOLD: '3' }
+
+/** Withdrawal credentials of an address, of any type. */
+export const credentialsOf = (type: '0x00' | '0x01' | '0x02', address: string): Uint8Array =>
+  fromHex(`${type}${'00'.repeat(11)}${address.slice('0x'.length)}`, 32)
+
+/** Adds a validator of the vault to the beacon chain's state: type `0x02`, 32 ETH, active unless given. Returns its key. */
+export function addValidator(
+  { beacon }: Pick<VaultWorld, 'beacon'>,
+  vault: string,
+  fields: { type?: '0x00' | '0x01' | '0x02'; balanceEth?: number; status?: string } = {},
+): Hex {
+  const { type = '0x02', balanceEth = 32, status = 'active_ongoing' } = fields
+  const publicKey = new Uint8Array(randomBytes(48))
+  const balanceGwei = BigInt(balanceEth) * BigInt(ETH)
+  beacon.addValidator({ publicKey, withdrawalCredentials: credentialsOf(type, vault), balanceGwei, status })
+  return toHex(publicKey)
+}
+
+/** Registers validators of type `0x02` in the vault contract, which funds no others. Returns their keys. */
+export async function registerCompounding(world: VaultWorld, vault: Vault, count: number): Promise<Hex[]> {
+  const keys = createTestKeys(count, { nodes: 1, threshold: 1 })
+  const amountGwei = BigInt(32 * ETH)
+  const credentials = withdrawalCredentials('0x02', fromHex(vault.address, 20))
+  const deposits = keys.map(({ publicKey, secretKey }) => {
+    const root = depositSigningRoot(world.network, { publicKey, withdrawalCredentials: credentials, amountGwei })
+    return encodeDeposit(vault.address, '0x02', toHex(publicKey), Number(amountGwei), engine.sign(secretKey, root))
+  })
+  const [root, validators] = [await vault.depositContract.root(), concatHex(deposits)]
+  const domain = { chainId: world.network.chainId, vault: vault.address }
+  const signature = await signValidators(world.manager.privateKey, domain, { root, validators })
+  const outcome = await vault.register(root, validators, signature)
+  if (!outcome.ok) throw new Error(outcome.error)
+  await world.beaconFollows.sync()
+  return keys.map(({ publicKey }) => toHex(publicKey))
+}
+
+/** A row of the record. */
+export interface Recorded {
+  action: string
+  vault: Buffer
+  requester: string
+  registry_root: Buffer
+  validators: Buffer
+  validator_count: number
+  amount_gwei: string
+  digest: Buffer
+  signed_at: Date
+}
+
+/** Runs SQL on the world's database, past the relayer. */
+export async function query<T = Record<string, unknown>>(
+  { databaseUrl }: Pick<VaultWorld, 'databaseUrl'>,
+  text: string,
+  values: unknown[] = [],
+): Promise<T[]> {
+  const client = new pg.Client({ connectionString: databaseUrl })
+  await client.connect()
+  try {
+    return (await client.query(text, values)).rows as T[]
+  } finally {
+    await client.end()
+  }
+}
+
+/** What the relayers recorded, oldest first; of one vault where it is given. */
+export function recorded(world: Pick<VaultWorld, 'databaseUrl'>, vault?: string): Promise<Recorded[]> {
+  const where = vault === undefined ? '' : 'where vault = $1'
+  const values = vault === undefined ? [] : [Buffer.from(fromHex(vault, 20))]
+  return query<Recorded>(world, `select * from manager_signatures ${where} order by id`, values)
+}
+
+/** `POST /withdraw` and its kin as they are on the wire, for what no operator would send. */
+export const post = (url: string, path: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> =>
+  ask(url, path, { method: 'POST', body, headers })
+
+/** Bodies of the three actions. */
+export const amountsBody = (vault: string, items: readonly (readonly [key: string, amountGwei: number])[]) => ({
+  vault,
+  public_keys: items.map(([key]) => key),
+  amounts: items.map(([, amountGwei]) => amountGwei),
+})
+export const pairsBody = (vault: string, pairs: readonly (readonly [source: string, target: string])[]) => ({
+  vault,
+  source_public_keys: pairs.map(([source]) => source),
+  target_public_keys: pairs.map(([, target]) => target),
+})

@@ -1,0 +1,269 @@
+/** Following the Keeper: which configs are refused, what is split anew for which set, and what is kept of the sets before. */
+
+import type { ExitSharesResponse } from '@dvt-relayer/api/schemas.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
+import { claimFinishable } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
+import {
+  adoptOracleSet,
+  deleteOldShares,
+  findMessagesToFinish,
+  ROTATION_REQUESTER,
+} from '@dvt-relayer/db/queries/oracle-shares.ts'
+import { sql } from 'drizzle-orm'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createOracleSets } from '../../../apps/relayer/src/services/oracles/sets.ts'
+import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
+import { makeOracles, oracleConfig } from '../../support/chain/oracles.ts'
+import { createTestKeys } from '../../support/keys/keys.ts'
+import { assertOraclesCanExit, getExits, postValidators, sidecarRound, untilShares } from '../../support/world/nodes.ts'
+import { ask, eventually, hex, startWorld, type World } from '../../support/world/world.ts'
+import { openStore } from '../beacon-status/registered-support.ts'
+
+let world: World
+beforeAll(async () => {
+  if (!skipWithoutAnvil) world = await startWorld({ oracles: 3, threshold: 2 })
+})
+afterAll(() => world?.[Symbol.asyncDispose]())
+
+const current = (store: Awaited<ReturnType<typeof openStore>>) =>
+  store.query(sql`select id, cid, threshold, block_number from oracle_sets where is_current`)
+
+describe.skipIf(skipWithoutAnvil)('a config', () => {
+  it('that is not valid is refused with the reason, once in the log, and the last good one stays', async () => {
+    const store = await openStore(world)
+    const sets = createOracleSets(store)
+    expect(await sets.follow()).toBeUndefined()
+    const before = await current(store)
+    expect(before).toHaveLength(1)
+    const [one, two] = makeOracles(2)
+    if (one === undefined || two === undefined) throw new Error('two oracles were asked for')
+    const good = oracleConfig([one, two], 1)
+    const key = good.oracles[0]?.public_key ?? ''
+    const refused: [reason: string, config: object][] = [
+      ['not a JSON object', [good]],
+      ['it has 0 oracles', { ...good, oracles: [] }],
+      ['oracles is missing', { ...good, oracles: undefined }],
+      ['oracles is missing or not a list', { ...good, oracles: { 0: { public_key: key } } }],
+      [
+        'oracles 1 and 2 have the same public key',
+        { ...good, oracles: [one, one].map((o) => oracleConfig([o], 1).oracles[0]) },
+      ],
+      [
+        'oracles 1 and 3 have the same public key',
+        { ...good, oracles: [...good.oracles, { public_key: toHex(one.publicKey).slice(2).toUpperCase() }] },
+      ],
+      ['oracle 2 has no public_key', { ...good, oracles: [good.oracles[0], { endpoints: [] }] }],
+      ['oracle 1 has no public_key', { ...good, oracles: [{ public_key: 7 }] }],
+      ['the public_key of oracle 1 is not a point', { ...good, oracles: [{ public_key: `0x${'11'.repeat(64)}` }] }],
+      ['exit_signature_recover_threshold is 0', { ...good, exit_signature_recover_threshold: 0 }],
+      ['exit_signature_recover_threshold is 3 with 2', { ...good, exit_signature_recover_threshold: 3 }],
+      ['exit_signature_recover_threshold is missing', { ...good, exit_signature_recover_threshold: undefined }],
+      ['exit_signature_recover_threshold is missing or not', { ...good, exit_signature_recover_threshold: '1' }],
+    ]
+    for (const [reason, config] of refused) {
+      const cid = world.ipfs.add(config)
+      await world.keeper.setConfig(cid)
+      for (let again = 0; again < 2; again++) expect(await sets.follow()).toContain(reason)
+      expect(await current(store)).toEqual(before)
+      expect(store.logged('oracle set refused, the last good one stays').at(-1)).toMatchObject({
+        cid,
+        err: { code: 'ORACLE_CONFIG_INVALID', message: expect.stringContaining(reason) },
+      })
+    }
+    await world.keeper.setConfig('not a CID')
+    expect(await sets.follow()).toContain('not in force')
+    expect(store.logged('oracle set refused, the last good one stays')).toHaveLength(refused.length + 1)
+    // The last good one is announced again: it was in force all the time, and no share made for it is worthless.
+    await world.announce(world.oracles, 2)
+    expect(await sets.follow()).toBeUndefined()
+    expect(await current(store)).toEqual(before)
+    // A process that has just started refuses as well.
+    await world.keeper.setConfig(world.ipfs.add({ ...good, oracles: [] }))
+    expect(await createOracleSets(store).follow()).toContain('it has 0 oracles')
+    expect(await current(store)).toEqual(before)
+    await world.announce(world.oracles, 2)
+  })
+
+  it('that was announced before the current one, as a node that lags behind has it, changes nothing', async () => {
+    const store = await openStore(world)
+    const sets = createOracleSets(store)
+    await world.keeper.setConfig(world.ipfs.add(oracleConfig(makeOracles(2), 1)))
+    expect(await sets.follow()).toBeUndefined()
+    const [old] = await store.query<{ value: unknown }>(sql`select value from checkpoints where name = 'keeper_config'`)
+    const [older] = await store.query<{ cid: string; block_number: number }>(
+      sql`select cid, block_number from oracle_sets where is_current`,
+    )
+    await world.keeper.setConfig(world.ipfs.add(oracleConfig(makeOracles(2), 2)))
+    expect(await sets.follow()).toBeUndefined()
+    const before = await current(store)
+    expect(before).toMatchObject([{ threshold: 2 }])
+    // A process at a node of an earlier head stores last what it read first.
+    const lagging = createOracleSets({
+      ...store,
+      chain: {
+        ...store.chain,
+        oracleSets: { ...store.chain.oracleSets, newest: async () => ({ config: undefined, nextBlock: 1 }) },
+      },
+    })
+    await store.query(
+      sql`update checkpoints set value = ${JSON.stringify(old?.value)}::jsonb where name = 'keeper_config'`,
+    )
+    expect(await lagging.follow()).toBeUndefined()
+    expect(await current(store)).toEqual(before)
+    const set = {
+      cid: older?.cid ?? '',
+      threshold: 1,
+      publicKeys: makeOracles(1)[0]?.publicKey ?? new Uint8Array(),
+      config: {},
+    }
+    const blockNumber = Number(older?.block_number)
+    await store.db.transaction((tx) => adoptOracleSet(tx, { ...set, blockNumber, announcedAt: 1 }))
+    expect(await current(store)).toEqual(before)
+    expect(await sets.follow()).toBeUndefined()
+    expect(await current(store)).toEqual(before)
+    await world.announce(world.oracles, 2)
+  })
+
+  it('that comes back after another one is a set of its own, of the block of its new announcement', async () => {
+    const store = await openStore(world)
+    const sets = createOracleSets(store)
+    await sets.follow()
+    const [first] = await current(store)
+    await world.announce(makeOracles(4), 3)
+    await sets.follow()
+    await world.announce(world.oracles, 2)
+    await Promise.all([sets.follow(), createOracleSets(store).follow()])
+    const [last] = await current(store)
+    expect(last).toMatchObject({ cid: first?.['cid' as never], threshold: 2 })
+    expect(Number(last?.['block_number' as never])).toBeGreaterThan(Number(first?.['block_number' as never]))
+    expect(await store.query(sql`select from oracle_sets`)).toHaveLength(3)
+  })
+})
+
+describe.skipIf(skipWithoutAnvil)('after a change', () => {
+  it('what is not registered is split anew at once, also back to oracles from before, and nothing old is handed out', async () => {
+    const store = await openStore(world)
+    const settings = { DATABASE_URL: store.databaseUrl, SIGNATURE_THRESHOLD: '2' }
+    await using relayer = await world.startRelayer(settings)
+    const validators = createTestKeys(4, { nodes: 2, threshold: 2 })
+    const keys = validators.map(({ publicKey }) => hex(publicKey))
+    const registered = keys.slice(2)
+    await postValidators(relayer.url, keys)
+    for (const share of [1, 2]) await sidecarRound(relayer.url, world.network, validators, share)
+    const all = [JSON.stringify(await untilShares(relayer.url, keys))]
+    const list = (await ask(relayer.url, '/exits')).text
+    const indexes = new Map((await getExits(relayer.url)).map((exit) => [exit.public_key, exit.validator_index]))
+    for (const key of registered)
+      await store.query(sql`update validators set registered_at = now(), beacon_index = ${indexes.get(key)}
+        where public_key = ${Buffer.from(key.slice(2), 'hex')}`)
+
+    const sets = createOracleSets(store)
+    const next = makeOracles(5)
+    for (const [oracles, threshold] of [
+      [next, 4],
+      [world.oracles, 2],
+    ] as const) {
+      await world.announce(oracles, threshold)
+      await sets.follow()
+      // From this moment on: null or new.
+      const at = await postValidators(relayer.url, keys)
+      expect(at.status).toBe(200)
+      const { validators: items } = await untilShares(relayer.url, keys.slice(0, 2))
+      for (const text of [at.text, JSON.stringify(items)])
+        for (const [share] of text.matchAll(/0x[0-9a-f]{96}(?=["])/g))
+          if (!keys.includes(share as never)) for (const old of all) expect(old).not.toContain(share)
+      for (const [place, item] of items.entries()) {
+        const publicKey = validators[place]?.publicKey ?? new Uint8Array()
+        const index = indexes.get(hex(publicKey)) ?? -1
+        const shares = item.oracles_exit_signature_shares
+        await assertOraclesCanExit(world.network, oracles, threshold, publicKey, index, shares)
+      }
+      all.push(JSON.stringify(items))
+    }
+    // What the chain knows by its first set keeps that one alone.
+    const setsOf = (own: readonly string[]) =>
+      store.query(sql`select count(*) as sets from oracle_shares s join messages m on m.id = s.message_id join validators v on v.id = m.validator_id
+        where encode(v.public_key, 'hex') in (${sql.join(
+          own.map((key) => sql`${key.slice(2)}`),
+          sql`, `,
+        )})`)
+    expect(await setsOf(registered)).toEqual([{ sets: 2 }])
+    expect(await setsOf(keys.slice(0, 2))).toEqual([{ sets: 6 }])
+    // Who follows the list of exits has nothing to read: none of them has changed.
+    expect((await ask(relayer.url, '/exits')).text).toBe(list)
+    // Oracles have: the new sets, once.
+    const fetched = `/oracles/${toHex(world.oracles[0]?.publicKey ?? new Uint8Array())}/exit-shares`
+    const { exit_shares: items, cursor } = (await ask(relayer.url, fetched)).json as ExitSharesResponse
+    expect(items.filter((item) => !item.is_outdated)).toHaveLength(2)
+    expect((await ask(relayer.url, `${fetched}?after=${cursor}`)).json).toEqual({ exit_shares: [], cursor })
+    // A rotation that asks for an exit has it split.
+    await store.query(sql`update messages set requester = ${ROTATION_REQUESTER} where validator_id =
+      (select id from validators where public_key = ${Buffer.from((registered[0] ?? '').slice(2), 'hex')})`)
+    await eventually('split for the rotation', async () =>
+      (await setsOf(registered.slice(0, 1)))[0]?.['sets' as never] === 2 ? true : undefined,
+    )
+    expect(await setsOf(registered.slice(1))).toEqual([{ sets: 1 }])
+  })
+
+  it('an exit of a registered validator is not split by a job either', async () => {
+    const store = await openStore(world)
+    const set = await store.adopt('a', 1)
+    const [free, noted, rotated] = await Promise.all([1, 2, 3].map(() => store.addValidator()))
+    const ids = await Promise.all([free, noted, rotated].map((one, index) => store.addExit(one?.id ?? 0, index, [])))
+    await store.query(sql`update validators set registered_at = now(), beacon_index = 1 where id <> ${free?.id}`)
+    await store.query(sql`update messages set requester = ${ROTATION_REQUESTER} where id = ${ids[2]}`)
+    const needs = async (setId: number | null) =>
+      new Map((await findMessagesToFinish(store.db, ids, setId)).map((row) => [row.id, row.needs_oracle_shares]))
+    expect(await needs(set)).toEqual(new Map(ids.map((id, place) => [id, place !== 1])))
+    expect(await claimFinishable(store.db, null, 10)).toEqual(ids.filter((_, place) => place !== 1).sort())
+    expect(await needs(null)).toEqual(new Map(ids.map((id) => [id, false])))
+  })
+})
+
+describe.skipIf(skipWithoutAnvil)('share sets of replaced oracle sets', () => {
+  it('are deleted when nothing needs them any more', async () => {
+    const store = await openStore(world)
+    const [a, b, c, d] = [
+      await store.adopt('a', 1),
+      await store.adopt('b', 2),
+      await store.adopt('c', 3),
+      await store.adopt('d', 4),
+    ]
+    const add = async (setIds: number[], onChain?: number) => {
+      const { id, publicKey } = await store.addValidator()
+      const exit = await store.addExit(id, id, setIds)
+      if (onChain !== undefined)
+        await store.query(
+          sql`update validators set registered_at = now(), beacon_index = ${id}, oracle_set_id = ${onChain} where id = ${id}`,
+        )
+      return { exit, publicKey }
+    }
+    const live = await add([a, b, d])
+    const lapsed = await add([a, b])
+    const registered = await add([a, b, c, d], b)
+    const deposited = await add([a, d])
+    await store.deposited(deposited.publicKey, 1)
+    const rotating = await add([a, b, c, d], a)
+    await store.query(sql`with r as (insert into rotations (vault, oracle_set_id, nonce, state) values (${Buffer.alloc(20)}, ${c}, 0, 'open') returning id)
+      insert into rotation_messages (rotation_id, place, message_id) select id, 0, ${rotating.exit} from r`)
+    const kept = async ({ exit }: { exit: number }) =>
+      (
+        await store.query<{ id: number }>(
+          sql`select oracle_set_id as id from oracle_shares where message_id = ${exit} order by 1`,
+        )
+      ).map(({ id }) => id)
+    // Replaced just now: a deposit may have been made with them.
+    expect(await deleteOldShares(store.db, 3600, 100)).toBe(0)
+    // Replaced longer ago: a and b.
+    await store.query(sql`update oracle_sets set adopted_at = now() - interval '2 hours' where id <= ${c}`)
+    expect(await deleteOldShares(store.db, 3600, 2)).toBe(2)
+    expect(await deleteOldShares(store.db, 3600, 100)).toBe(3)
+    await store.query(sql`update oracle_sets set adopted_at = now() - interval '2 hours'`)
+    expect(await deleteOldShares(store.db, 3600, 100)).toBe(1)
+    expect(await kept(live)).toEqual([d])
+    expect(await kept(lapsed)).toEqual([b])
+    expect(await kept(registered)).toEqual([b, d])
+    expect(await kept(deposited)).toEqual([a, d])
+    expect(await kept(rotating)).toEqual([a, c, d])
+  })
+})

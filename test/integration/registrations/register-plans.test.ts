@@ -1,0 +1,64 @@
+/** What the choice of keys reads on a database that has served for long: never all of one table for each row of another. */
+
+import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { connectDatabase } from '@dvt-relayer/db/connect.ts'
+import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
+import { findReservable, findReserved } from '@dvt-relayer/db/queries/messages/registrations.ts'
+import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
+import type { SQL } from 'drizzle-orm'
+import { sql } from 'drizzle-orm'
+import { expect, it } from 'vitest'
+import { createTestDatabase } from '../../support/services/postgres.ts'
+
+const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
+const VALIDATORS = 2000
+const vault = new Uint8Array(20).fill(1)
+
+interface Plan {
+  'Relation Name'?: string
+  'Actual Rows': number
+  'Actual Loops': number
+  'Rows Removed by Filter'?: number
+  Plans?: Plan[]
+}
+
+/** Rows of a table that a plan has looked at. */
+function rowsRead(plan: Plan, table: string): number {
+  const own =
+    plan['Relation Name'] === table
+      ? (plan['Actual Rows'] + (plan['Rows Removed by Filter'] ?? 0)) * plan['Actual Loops']
+      : 0
+  return own + (plan.Plans ?? []).reduce((sum, child) => sum + rowsRead(child, table), 0)
+}
+
+it('reads each binding once or twice, where one vault has nearly all of them', async () => {
+  await using database = await createTestDatabase()
+  await using db = await connectDatabase({ url: database.url, logger: silentLogger })
+  await migrateDatabase(db, MIGRATIONS)
+  await db.execute(sql`insert into clusters (name, threshold) values ('one', 3)`)
+  await db.execute(sql`
+    insert into validators (public_key, cluster_id, place, vault, reserved_at, vault_asked_at)
+    select decode(lpad(to_hex(i), 96, '0'), 'hex'), 1, i, reserved.vault, reserved.at, reserved.at
+    from generate_series(1, ${VALIDATORS}::int) i
+    left join lateral (select decode(repeat('01', 20), 'hex') as vault, now() as at where i % 2 = 0) reserved on true`)
+  await db.execute(
+    sql`insert into deposit_bindings (validator_id, vault) select id, vault from validators where vault is not null`,
+  )
+  await db.execute(sql`
+    insert into registry_validators (public_key, block_number)
+    select decode(md5('a' || i) || md5('b' || i) || md5('c' || i), 'hex'), i from generate_series(1, ${10 * VALIDATORS}::int) i`)
+  await db.execute(sql`analyze`)
+  const read: number[] = []
+  const explaining: Sql = {
+    async execute(query: SQL) {
+      const { rows } = await db.execute(sql`explain (analyze, format json) ${query}`)
+      const [explained] = rows as { 'QUERY PLAN': [{ Plan: Plan }] }[]
+      if (explained !== undefined) read.push(rowsRead(explained['QUERY PLAN'][0].Plan, 'deposit_bindings'))
+      return { rows: [], rowCount: 0 }
+    },
+  }
+  await findReserved(explaining, vault, { limit: 10, excluded: [] })
+  await findReservable(explaining, vault, { limit: 10, lifetimeSeconds: 3600, requester: 'a', excluded: [] })
+  expect(read).toHaveLength(2)
+  for (const count of read) expect(count).toBeLessThanOrEqual(2 * VALIDATORS)
+})

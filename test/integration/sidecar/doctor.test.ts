@@ -1,0 +1,410 @@
+/** `sidecar doctor`: what it finds, what it says is wrong, and that it leaves everything as it was. */
+
+import { appendFile, cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Compile } from 'typebox/compile'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { examine, reportText } from '../../../apps/sidecar/src/doctor/doctor.ts'
+import { type Finding, Report } from '../../../apps/sidecar/src/doctor/findings.ts'
+import { createEvents } from '../../../apps/sidecar/src/events.ts'
+import { createJournal } from '../../../apps/sidecar/src/policy/journal.ts'
+import { networks } from '../../../libs/chain/src/networks.ts'
+import { silentLogger } from '../../../libs/common/src/logger.ts'
+import type { Environment } from '../../../libs/common/src/settings.ts'
+import { startBeacon } from '../../support/chain/beacon.ts'
+import { openShares } from '../../support/keys/fixture-shares.ts'
+import { loadFixtureCluster } from '../../support/keys/fixtures.ts'
+import { operatorFiles } from '../../support/keys/ssv.ts'
+import { makeCa } from '../../support/services/certificates.ts'
+import { startProcess } from '../../support/services/process.ts'
+import { startWeb3Signer } from '../../support/services/web3signer.ts'
+import { startSsvNode } from './keystores/ssv-support.ts'
+import { type StandInRelayer, startStandInRelayer, VAULT } from './stand-in.ts'
+import { first, keysOf } from './support.ts'
+
+const CLUSTER = loadFixtureCluster('cluster-4')
+const LOCK_HASH = '0xb84f4ba95344f3c4f218867c2567da012848c0380b2f046ae010ac655eafa01f'
+let root = ''
+let count = 0
+let relayer: StandInRelayer
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'sidecar-doctor-'))
+  relayer = await startStandInRelayer({ generation: 'ours' })
+})
+afterAll(async () => {
+  await relayer[Symbol.asyncDispose]()
+  await rm(root, { recursive: true, force: true })
+})
+
+/** A copy of a node to be changed. */
+async function copyNode(node = 0): Promise<string> {
+  const dir = join(root, String(count++))
+  await cp(first(CLUSTER.nodes.slice(node)).dir, dir, { recursive: true })
+  return dir
+}
+
+const settings = (dir: string, more: Environment = {}): Environment => ({
+  NETWORK: 'hoodi',
+  RELAYER_ENDPOINT: relayer.url.replace('//', '//node-1:top-secret@'),
+  RELAYER_TIMEOUT: '2',
+  OBOL_KEYSTORES_DIR: dir,
+  JOURNAL_FILE: join(dir, 'journal/deposits.journal'),
+  ...more,
+})
+
+async function look(environment: Environment, isQuick = false) {
+  const progress: string[] = []
+  const options = { isQuick, onProgress: (line: string) => progress.push(line), signal: new AbortController().signal }
+  const report = await examine(environment, options)
+  expect(Compile(Report).Check(report)).toBe(true)
+  const text = reportText(report)
+  for (const secret of ['top-secret', 'PRIVATE KEY']) expect(JSON.stringify(report) + text).not.toContain(secret)
+  const of = (check: Finding['check']) => report.findings.find((found) => found.check === check)
+  return { report, text, of }
+}
+
+/** Every file below a folder, with its content and the time of its last change. */
+async function snapshot(dir: string): Promise<string[]> {
+  const files = await readdir(dir, { recursive: true })
+  return Promise.all(
+    files.sort().map(async (name) => {
+      const path = join(dir, name)
+      const { mtimeMs } = await stat(path)
+      const content = await readFile(path, 'base64').catch(() => 'folder')
+      return `${name} ${mtimeMs} ${content}`
+    }),
+  )
+}
+
+describe('when nothing is wrong', () => {
+  it('says what it found, as text and as JSON, ends with 0, and changes nothing', async () => {
+    const dir = await copyNode()
+    const before = await snapshot(dir)
+    const environment = settings(dir)
+    await using json = startProcess('sidecar', environment, ['doctor', '--json'])
+    expect(await json.ended).toBe(0)
+    const report = JSON.parse(json.output()) as Report
+    expect(Compile(Report).Check(report)).toBe(true)
+    expect(report).toMatchObject({ version: 1, healthy: true, network: 'hoodi' })
+    const facts = Object.fromEntries(report.findings.map((found) => [found.check, found.facts]))
+    expect(facts['keys']).toEqual({
+      keys: 12,
+      holders: [{ node_index: 0, share_index: 1, keys: 12 }],
+      clusters: [
+        {
+          file: join(dir, 'cluster-lock.json'),
+          lock_hash: LOCK_HASH,
+          validators: 12,
+          threshold: 3,
+          nodes: 4,
+          pinned: false,
+        },
+      ],
+      from: 'keystores',
+    })
+    expect(facts['relayer']).toMatchObject({ network: 'hoodi', lists: 'GET /exits, GET /validators' })
+    expect(facts['journal']).toMatchObject({ exists: false, bindings: 0 })
+    expect(facts['credentials']).toEqual({ relayer: true })
+
+    await using text = startProcess('sidecar', environment, ['doctor'])
+    expect(await text.ended).toBe(0)
+    expect(text.output()).toContain(
+      `good     keys         12 key shares of node 0 in keystores; cluster lock ${LOCK_HASH}, 3 of 4 nodes, 12 validators\n`,
+    )
+    expect(text.output()).toMatch(/\n\nnothing is wrong\n$/)
+    expect(json.output() + text.output()).not.toContain('top-secret')
+    expect(await snapshot(dir)).toEqual(before)
+    expect(relayer.requests.filter((line) => line.startsWith('POST'))).toEqual([])
+  })
+
+  it('looks at keystores without decrypting them', async () => {
+    const dir = await copyNode()
+    for (const name of await readdir(join(dir, 'validator_keys')))
+      if (name.endsWith('.txt'))
+        await writeFile(join(dir, 'validator_keys', name), 'wrong', { flag: 'w+' }).catch(() => 0)
+    const { of, report } = await look(settings(dir), true)
+    expect(of('keys')).toMatchObject({
+      status: 'good',
+      message: '12 keystores, not decrypted (--quick): whether passwords and keys are right is not known',
+    })
+    expect(report.healthy).toBe(true)
+    await rm(join(dir, 'validator_keys/keystore-insecure-3.txt'), { force: true })
+    expect((await look(settings(dir), true)).of('keys')).toMatchObject({
+      status: 'problem',
+      details: [`${join(dir, 'validator_keys/keystore-insecure-3.txt')} cannot be read (ENOENT)`],
+    })
+  })
+
+  it('finds the keys of remote signers, beside one that is away', async () => {
+    const ca = makeCa('signers')
+    await using signer = await startWeb3Signer({
+      keys: [...(await openShares(first(CLUSTER.nodes).keystoresDir)).values()],
+      ca,
+    })
+    const client = ca.issue('sidecar', { ended: true })
+    const dir = join(root, 'tls')
+    await mkdir(dir)
+    for (const [name, pem] of Object.entries({ ca: ca.cert, ...client })) await writeFile(join(dir, name), pem)
+    const remote = {
+      ...settings(dir, { OBOL_KEYSTORES_DIR: '' }),
+      REMOTE_SIGNER_URL: `${signer.url},https://127.0.0.1:1`,
+      REMOTE_SIGNER_TIMEOUT: '2',
+      REMOTE_SIGNER_CA_FILE: join(dir, 'ca'),
+      REMOTE_SIGNER_CERT_FILE: join(dir, 'cert'),
+      REMOTE_SIGNER_KEY_FILE: join(dir, 'key'),
+      OBOL_CLUSTER_LOCK_FILE: CLUSTER.lockFile,
+    }
+    const wrong = await look(remote)
+    expect(wrong.of('signer')).toMatchObject({
+      status: 'problem',
+      message: expect.stringMatching(/refuses our client certificate, which has expired/),
+      details: [expect.stringMatching(/^the client certificate \(REMOTE_SIGNER_CERT_FILE\) expired on .*: renew it$/)],
+    })
+    const fresh = ca.issue('sidecar')
+    for (const [name, pem] of Object.entries({ ...fresh })) await writeFile(join(dir, name), pem)
+    const { of, report } = await look(remote)
+    expect(report.healthy).toBe(true)
+    expect(of('signer')).toMatchObject({
+      status: 'warning',
+      message: `127.0.0.1:${signer.port} holds 12 keys`,
+      details: ['GET /upcheck at the remote signer 127.0.0.1:1 failed (ECONNREFUSED) (REMOTE_SIGNER_URL)'],
+    })
+    expect(of('keys')?.message).toContain('12 key shares of node 0 in remote signers; cluster lock 0xb84f')
+    expect(of('credentials')?.message).toBe(
+      'credentials for the relayer; a client certificate and no credentials for the remote signer',
+    )
+  })
+
+  it('reads the chain of an SSV operator, and keeps nothing of it', async () => {
+    await using node = await startSsvNode()
+    const dir = join(root, 'ssv')
+    await mkdir(dir)
+    const { of } = await look({
+      ...settings(dir, { OBOL_KEYSTORES_DIR: '' }),
+      CLUSTER_TYPE: 'SSV',
+      ...operatorFiles(263),
+      EXECUTION_ENDPOINT: node.url,
+      SSV_STATE_FILE: join(dir, 'state/ssv.json'),
+    })
+    expect(of('keys')?.facts).toMatchObject({ holders: [{ operator_id: 263, share_index: 263 }] })
+    expect(of('execution')?.facts['endpoints']).toMatchObject([{ head_block: 1_300_000 }])
+    expect(await readdir(dir)).toEqual([])
+  })
+})
+
+describe('keys', () => {
+  it.each([
+    [
+      'a wrong password',
+      async (dir: string) => {
+        const file = join(dir, 'validator_keys/keystore-insecure-1.txt')
+        await rm(file, { force: true })
+        await writeFile(file, 'not-the-password')
+        return {}
+      },
+      (dir: string) =>
+        `keystores that cannot be opened:\n  - ${dir}/validator_keys/keystore-insecure-1.json: the checksum does not fit (wrong password, or a damaged file)`,
+    ],
+    [
+      'a lock of another network',
+      async () => ({ NETWORK: 'mainnet' }),
+      (dir: string) =>
+        `the cluster lock is refused: ${dir}/cluster-lock.json: cluster_definition.fork_version is 0x10000910 (hoodi), but the network is mainnet (0x00000000)`,
+    ],
+    [
+      'a file that cannot be read',
+      async () => ({ OBOL_CLUSTER_LOCK_FILE: '/none/cluster-lock.json' }),
+      () =>
+        'the cluster lock /none/cluster-lock.json cannot be read (ENOENT); OBOL_CLUSTER_LOCK_FILE must name a file this user may read',
+    ],
+    [
+      'another node',
+      async () => ({ OBOL_NODE_INDEX: '2' }),
+      (dir: string) =>
+        `the node index is set to 2, but the keys in ${dir} are those of node 0: correct or unset OBOL_NODE_INDEX`,
+    ],
+  ])('%s', async (_, spoil, message) => {
+    const dir = await copyNode()
+    const { of, report, text } = await look(settings(dir, await spoil(dir)))
+    expect(of('keys')).toMatchObject({ status: 'problem', message: message(dir) })
+    expect(report.healthy).toBe(false)
+    expect(text).toContain('PROBLEM  keys')
+    expect(text).not.toContain('not-the-password')
+  })
+
+  it('half a set of keystores', async () => {
+    const dir = await copyNode()
+    for (const n of [0, 1, 2, 3, 4, 5])
+      for (const ending of ['json', 'txt']) await rm(join(dir, `validator_keys/keystore-insecure-${n}.${ending}`))
+    const { of, report } = await look(settings(dir))
+    expect(report.healthy).toBe(false)
+    expect(of('keys')).toMatchObject({
+      status: 'problem',
+      details: [`this node holds keys for only some validators of its cluster (dir "${dir}", keys 6, validators 12)`],
+    })
+  })
+
+  it('a wrong password of an SSV operator', async () => {
+    const dir = join(root, 'operator')
+    await mkdir(dir)
+    await writeFile(join(dir, 'password'), 'not-the-password')
+    const files = operatorFiles(263)
+    const { of } = await look({
+      ...settings(dir, { OBOL_KEYSTORES_DIR: '', CLUSTER_TYPE: 'SSV', EXECUTION_ENDPOINT: 'http://127.0.0.1:1' }),
+      ...files,
+      SSV_OPERATOR_PASSWORD_FILE: join(dir, 'password'),
+    })
+    expect(of('keys')).toMatchObject({
+      status: 'problem',
+      message: `the operator key file ${files.SSV_OPERATOR_KEY_FILE} cannot be opened: the checksum does not fit (wrong password, or a damaged file); its password file is ${dir}/password`,
+    })
+    expect(of('execution')?.status).toBe('problem')
+  })
+})
+
+describe('the relayer', () => {
+  const answer = async (hook: StandInRelayer['hook'], more: Environment = {}) => {
+    relayer.hook = hook
+    try {
+      return (await look(settings(await copyNode(), more), true)).of('relayer')
+    } finally {
+      relayer.hook = undefined
+    }
+  }
+  const host = () => new URL(relayer.url).host
+
+  it('of another network', async () => {
+    const found = await answer(({ path }) =>
+      path === '/info' ? { status: 200, body: { network: 'gnosis' } } : undefined,
+    )
+    expect(found).toMatchObject({
+      status: 'problem',
+      message: `the relayer at ${host()} is of another network than NETWORK=hoodi: correct RELAYER_ENDPOINT or NETWORK`,
+    })
+  })
+
+  it('that does not let us in', async () => {
+    const found = await answer(() => ({ status: 401, body: { code: 'TOKEN_UNKNOWN' } }))
+    expect(found?.message).toBe(
+      `GET /info at ${host()} answers with status 401 TOKEN_UNKNOWN: the token in RELAYER_ENDPOINT is missing, unknown to the relayer, or not one of a sidecar`,
+    )
+  })
+
+  it('that hangs, or is something else', async () => {
+    const hanging = await answer(() => new Promise(() => {}), { RELAYER_TIMEOUT: '1' })
+    expect(hanging?.message).toMatch(/has not answered within 1000 ms: is the relayer running/)
+    const other = await answer(() => ({ status: 200, body: Buffer.from('<html>') }))
+    expect(other?.message).toBe(`${host()} does not answer GET /info as a relayer does: is RELAYER_ENDPOINT right?`)
+  })
+
+  it('without the list that is wanted', async () => {
+    const unknown = ({ path }: { path: string }) => (path === '/validators' ? { status: 405, body: {} } : undefined)
+    expect(await answer(unknown, { GENERATION: '4' })).toMatchObject({
+      status: 'problem',
+      message: `the relayer at ${host()} does not have GET /validators, which GENERATION=4 needs: unset GENERATION`,
+    })
+    expect(await answer(unknown)).toMatchObject({ status: 'good', facts: { lists: 'GET /exits' } })
+  })
+
+  it('whose clock is another', async () => {
+    const found = await answer(({ path }) =>
+      path === '/info'
+        ? {
+            status: 200,
+            body: { network: 'hoodi' },
+            headers: { date: new Date(Date.now() + 3_600_000).toUTCString() },
+          }
+        : undefined,
+    )
+    expect(found).toMatchObject({
+      status: 'warning',
+      details: [expect.stringMatching(/^the relayer's clock is 3\d\d\d s ahead of this machine's: set both by NTP$/)],
+    })
+  })
+})
+
+describe('nodes and settings', () => {
+  it('a consensus node of another chain, and one that is away', async () => {
+    await using beacon = await startBeacon({ network: networks.mainnet })
+    const more = { CONSENSUS_ENDPOINT: `${beacon.url},http://127.0.0.1:2`, CONSENSUS_TIMEOUT: '2' }
+    const { of } = await look(settings(await copyNode(), more), true)
+    const host = new URL(beacon.url).host
+    expect(of('consensus')).toMatchObject({ status: 'problem' })
+    expect(of('consensus')?.message).toContain(
+      `the consensus node at ${host} is not on hoodi: its genesis validators root or fork version differs (CONSENSUS_ENDPOINT); `,
+    )
+  })
+
+  it('a consensus node whose head does not fit the clock', async () => {
+    await using beacon = await startBeacon({ network: networks.hoodi })
+    const { of } = await look(settings(await copyNode(), { CONSENSUS_ENDPOINT: beacon.url }), true)
+    const host = new URL(beacon.url).host
+    expect(of('consensus')).toMatchObject({
+      status: 'warning',
+      message: `${host} is on hoodi, at slot ${beacon.headSlot}`,
+      details: [
+        expect.stringMatching(/ slots behind this machine's clock: the clock is wrong, or the node stands still$/),
+      ],
+    })
+  })
+
+  it('settings that are wrong are all it says', async () => {
+    const { report } = await look({ NETWORK: 'nowhere', RELAYER_ENDPOINT: 'x', OBOL_KEYSTORES_DIR: '/keys' })
+    expect(report).toMatchObject({
+      healthy: false,
+      network: null,
+      findings: [{ check: 'settings', status: 'problem' }],
+    })
+    expect(report.findings[0]?.message).toMatch(/2 problems in the settings:\n {2}- NETWORK is "nowhere"/)
+  })
+
+  it('a typo in a setting’s name', async () => {
+    const { of } = await look(settings(await copyNode(), { POLL_INTERVALS: '3' }), true)
+    expect(of('settings')).toMatchObject({
+      status: 'warning',
+      details: ['POLL_INTERVALS is not a setting: did you mean POLL_INTERVAL?'],
+    })
+  })
+})
+
+describe('the journal', () => {
+  const journalOf = async (file: string, more: Environment = {}) =>
+    (await look(settings(await copyNode(), { JOURNAL_FILE: file, ...more }), true)).of('journal')
+
+  it('in use by a sidecar, which goes on', async () => {
+    const file = join(root, 'used/deposits.journal')
+    await using journal = createJournal(file, createEvents(silentLogger))
+    const bind = (place: number) =>
+      journal.bind([{ publicKey: keysOf('cluster-4')[place] ?? '', vault: VAULT.toLowerCase() }])
+    await bind(0)
+    expect(await journalOf(file)).toMatchObject({
+      status: 'good',
+      message: `1 validator bound to their vaults in ${file}, in use by a running sidecar`,
+      facts: { bindings: 1, in_use: true },
+    })
+    await bind(1)
+    await journal[Symbol.asyncDispose]()
+    expect(await journalOf(file)).toMatchObject({ facts: { bindings: 2, in_use: false } })
+    await appendFile(file, '0x12')
+    expect(await journalOf(file)).toMatchObject({
+      status: 'warning',
+      details: ['line 5 was cut off by a crash; the next start removes it'],
+    })
+    await appendFile(file, '\n')
+    expect(await journalOf(file)).toMatchObject({
+      status: 'problem',
+      message: expect.stringContaining(`line 5 of the deposit journal ${file} is damaged: `),
+    })
+  })
+
+  it('that could not be made, and one that is not needed', async () => {
+    const inFile = join(root, 'plain')
+    await writeFile(inFile, '')
+    expect(await journalOf(join(inFile, 'deposits.journal'))).toMatchObject({
+      status: 'problem',
+      message: expect.stringContaining('cannot be read (ENOTDIR); JOURNAL_FILE puts it elsewhere'),
+    })
+    expect(await journalOf(inFile, { GENERATION: '3' })).toMatchObject({ status: 'unused' })
+  })
+})

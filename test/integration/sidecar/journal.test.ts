@@ -1,0 +1,239 @@
+/** The deposit journal on a real disk: what is bound stays bound, whatever happens to the process, the disk and the file. */
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { appendFile, mkdir, mkdtemp, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createJournal, type Journal } from '../../../apps/sidecar/src/policy/journal.ts'
+import { formatLine, HEADER } from '../../../apps/sidecar/src/policy/journal-lines.ts'
+
+const CHILD = fileURLToPath(new URL('./journal-child.ts', import.meta.url))
+const VAULT = `0x${'11'.repeat(20)}`
+const OTHER_VAULT = `0x${'22'.repeat(20)}`
+const keyOf = (number: number) => `0x${number.toString(16).padStart(96, '0')}`
+const bindingOf = (number: number, vault = VAULT) => ({ publicKey: keyOf(number), vault })
+const HEADER_LINES = HEADER.split('\n').length - 1
+
+let root = ''
+let places = 0
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'dvt-journal-'))
+})
+afterAll(() => rm(root, { recursive: true, force: true }))
+const newFile = () => join(root, String(++places), 'deposits.journal')
+
+/** A journal and what it told of itself. */
+function journalAt(file: string): Journal & { told: string[] } {
+  const told: string[] = []
+  const journal = createJournal(file, {
+    journalOpened: (_, keys) => void told.push(`opened ${keys}`),
+    journalRepaired: (_, line) => void told.push(`repaired ${line}`),
+    keysBound: (keys, count) => void told.push(`bound ${count}, ${keys} in all`),
+  })
+  return Object.assign(journal, { told })
+}
+
+/** A process with the journal; its lines are read, its end is awaited. */
+function startChild(file: string, batches: readonly string[], before = '') {
+  const command = `${before}exec "$0" "$@"`
+  const child = spawn('sh', ['-c', command, process.execPath, CHILD, file, ...batches], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const chunks: Buffer[] = []
+  child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk))
+  const lines = () => Buffer.concat(chunks).toString().trim().split('\n')
+  return {
+    lines,
+    said: async (line: string) => {
+      while (!lines().includes(line)) await once(child.stdout, 'data')
+    },
+    ended: once(child, 'close').then(lines),
+    kill: async () => {
+      child.kill('SIGKILL')
+      await once(child, 'close')
+    },
+    [Symbol.asyncDispose]: async () => {
+      if (child.exitCode === null && child.signalCode === null) {
+        child.kill('SIGKILL')
+        await once(child, 'close')
+      }
+    },
+  }
+}
+
+describe('deposit journal', () => {
+  it('touches nothing before something is bound', async () => {
+    const file = newFile()
+    await using journal = journalAt(file)
+    await journal.openExisting()
+    await expect(stat(join(root, String(places)))).rejects.toThrow(/ENOENT/)
+    expect(journal.told).toEqual([])
+  })
+
+  it('binds a batch in one write, for its owner alone to read, and says which line stands against another vault', async () => {
+    const file = newFile()
+    await using journal = journalAt(file)
+    expect(await journal.bind([bindingOf(1), bindingOf(2), bindingOf(1)])).toEqual([undefined, undefined, undefined])
+    expect(await readFile(file, 'utf8')).toBe(HEADER + formatLine(bindingOf(1)) + formatLine(bindingOf(2)))
+    expect((await stat(file)).mode & 0o777).toBe(0o600)
+    expect(await journal.bind([bindingOf(1, OTHER_VAULT), bindingOf(2), bindingOf(3)])).toEqual([
+      HEADER_LINES + 1,
+      undefined,
+      undefined,
+    ])
+    expect(await journal.bind([bindingOf(4), bindingOf(4, OTHER_VAULT)])).toEqual([undefined, HEADER_LINES + 4])
+    expect(journal.told).toEqual(['opened 0', 'bound 2, 2 in all', 'bound 1, 3 in all', 'bound 1, 4 in all'])
+  })
+
+  it('knows after a restart what was bound before', async () => {
+    const file = newFile()
+    {
+      await using journal = journalAt(file)
+      await journal.bind([bindingOf(1), bindingOf(2)])
+    }
+    await using journal = journalAt(file)
+    expect(await journal.bind([bindingOf(2, OTHER_VAULT), bindingOf(1)])).toEqual([HEADER_LINES + 2, undefined])
+    expect(journal.told).toEqual(['opened 2'])
+  })
+
+  it('lets go what the operator removes while it is stopped', async () => {
+    const file = newFile()
+    {
+      await using journal = journalAt(file)
+      await journal.bind([bindingOf(1), bindingOf(2)])
+    }
+    await writeFile(file, (await readFile(file, 'utf8')).replace(formatLine(bindingOf(1)), ''))
+    await using journal = journalAt(file)
+    expect(await journal.bind([bindingOf(1, OTHER_VAULT), bindingOf(2, OTHER_VAULT)])).toEqual([
+      undefined,
+      HEADER_LINES + 1,
+    ])
+  })
+
+  it('removes a last line that a crash cut off, and ends one that an editor left open', async () => {
+    const file = newFile()
+    const whole = HEADER + formatLine(bindingOf(1))
+    await mkdir(join(root, String(places)))
+    await writeFile(file, whole + formatLine(bindingOf(2)).slice(0, 100))
+    {
+      await using journal = journalAt(file)
+      await journal.openExisting()
+      expect(journal.told).toEqual([`repaired ${HEADER_LINES + 2}`, 'opened 1'])
+      expect(await readFile(file, 'utf8')).toBe(whole)
+    }
+    await writeFile(file, whole.trimEnd())
+    await using journal = journalAt(file)
+    expect(await journal.bind([bindingOf(3), bindingOf(1, OTHER_VAULT)])).toEqual([undefined, HEADER_LINES + 1])
+    expect(await readFile(file, 'utf8')).toBe(whole + formatLine(bindingOf(3)))
+  })
+
+  it('refuses a damaged line and leaves the file as it is', async () => {
+    const file = newFile()
+    await mkdir(join(root, String(places)))
+    const text = HEADER + formatLine(bindingOf(1)).replace(VAULT, OTHER_VAULT) + formatLine(bindingOf(2))
+    await writeFile(file, text)
+    await using journal = journalAt(file)
+    await expect(journal.openExisting()).rejects.toMatchObject({ code: 'JOURNAL_DAMAGED' })
+    expect(await readFile(file, 'utf8')).toBe(text)
+  })
+})
+
+describe('two processes', () => {
+  it('keeps a second one out while the first lives, in this process or another, by whatever path', async () => {
+    const file = newFile()
+    await using child = startChild(file, ['1', 'hold'])
+    await child.said('holding')
+    const inUse = { code: 'JOURNAL_IN_USE', message: expect.stringContaining('another sidecar uses') }
+    const link = newFile()
+    await mkdir(join(root, String(places)))
+    await symlink(file, link)
+    for (const path of [file, link]) {
+      await using journal = journalAt(path)
+      await expect(journal.openExisting()).rejects.toMatchObject(inUse)
+      await expect(journal.bind([bindingOf(7)])).rejects.toMatchObject(inUse)
+    }
+    await child.kill()
+    // What was killed leaves no lock behind, but what it bound.
+    await using journal = journalAt(file)
+    expect(await journal.bind([bindingOf(1, OTHER_VAULT)])).toEqual([HEADER_LINES + 1])
+    await using other = journalAt(file)
+    await expect(other.bind([bindingOf(2)])).rejects.toMatchObject(inUse)
+  })
+})
+
+describe('a disk in trouble', () => {
+  it('cuts off what a full disk took of a batch, and goes on where there is room', async () => {
+    const file = newFile()
+    // 2 blocks of 512 bytes are room for the head and five lines.
+    const child = startChild(file, ['2', '10', '1', '1000', '1'], 'ulimit -f 2; ')
+    expect(await child.ended).toEqual([
+      'bound 2',
+      expect.stringMatching(/^JOURNAL_UNUSABLE .*\(EFBIG\)/),
+      'bound 1',
+      expect.stringMatching(/^JOURNAL_UNUSABLE .*\(EFBIG\)/),
+      'bound 1',
+    ])
+    await using journal = journalAt(file)
+    await journal.openExisting()
+    expect(journal.told).toEqual(['opened 4'])
+    expect(await readFile(file, 'utf8')).toBe(HEADER + [1, 2, 13, 1014].map((n) => formatLine(bindingOf(n))).join(''))
+  })
+
+  it('reads as whole what a process that died in a full disk left behind', async () => {
+    const file = newFile()
+    const child = startChild(file, ['2', '10'], 'ulimit -f 2; ')
+    expect(await child.ended).toEqual(['bound 2', expect.stringContaining('EFBIG')])
+    expect((await stat(file)).size).toBe(1024)
+    await using journal = journalAt(file)
+    await journal.openExisting()
+    // Lines that are whole may stay: nothing was signed for them, and nothing is wrong with them.
+    expect(journal.told).toEqual([expect.stringMatching(/^repaired/), expect.stringMatching(/^opened [2-5]$/)])
+  })
+
+  it('says what is wrong with a place where nothing can be written, and works once it can', async () => {
+    const file = newFile()
+    const folder = join(root, String(places))
+    await writeFile(folder, 'in the way')
+    await using journal = journalAt(file)
+    await expect(journal.check()).rejects.toMatchObject({
+      code: 'JOURNAL_UNUSABLE',
+      message: expect.stringMatching(/\((EEXIST|ENOTDIR)\): no deposit is signed until .* JOURNAL_FILE/),
+    })
+    await expect(journal.bind([bindingOf(1)])).rejects.toMatchObject({ code: 'JOURNAL_UNUSABLE' })
+    await rm(folder)
+    await journal.check()
+    // A trial leaves nothing behind.
+    expect((await stat(file)).size).toBe(0)
+    expect(await journal.bind([bindingOf(1)])).toEqual([undefined])
+  })
+
+  it('asks for the rights on the folder where the lock beside it cannot be made', async () => {
+    const file = newFile()
+    await mkdir(`${file}.lock`, { recursive: true })
+    await using journal = journalAt(file)
+    await expect(journal.check()).rejects.toMatchObject({
+      code: 'JOURNAL_UNUSABLE',
+      message: expect.stringMatching(/\.lock cannot be made beside it: may this user write to the folder\?\)/),
+    })
+  })
+
+  it.each([
+    ['removed', (file: string) => rm(file)],
+    ['moved', (file: string) => rename(file, `${file}.old`)],
+    ['replaced', async (file: string) => writeFile(`${file}.new`, '').then(() => rename(`${file}.new`, file))],
+    ['edited', (file: string) => appendFile(file, formatLine(bindingOf(9)))],
+    ['emptied', (file: string) => writeFile(file, '')],
+  ])('binds nobody new once the file was %s, and still knows who is bound', async (_, change) => {
+    const file = newFile()
+    await using journal = journalAt(file)
+    await journal.bind([bindingOf(1)])
+    await change(file)
+    const changed = { code: 'JOURNAL_UNUSABLE', message: expect.stringContaining('was changed while the sidecar runs') }
+    await expect(journal.bind([bindingOf(2)])).rejects.toMatchObject(changed)
+    await expect(journal.check()).rejects.toMatchObject(changed)
+    expect(await journal.bind([bindingOf(1), bindingOf(1, OTHER_VAULT)])).toEqual([undefined, HEADER_LINES + 1])
+  })
+})

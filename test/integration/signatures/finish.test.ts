@@ -1,0 +1,75 @@
+/** Two workers that finish the same exits at the same moment, and again later: one signature, one share set, never another. */
+
+import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { connectDatabase } from '@dvt-relayer/db/connect.ts'
+import { sql } from 'drizzle-orm'
+import { expect, it } from 'vitest'
+import { readConfig } from '../../../apps/relayer/src/config.ts'
+import { startCryptoPool } from '../../../apps/relayer/src/crypto-workers/pool.ts'
+import { createEvents } from '../../../apps/relayer/src/events.ts'
+import { createOracleShares } from '../../../apps/relayer/src/services/oracles/shares.ts'
+import { openVault } from '../../../apps/relayer/src/services/sealing/sealing.ts'
+import { createTestKeys } from '../../support/keys/keys.ts'
+import { assertOraclesCanExit, getExits, postValidators, sidecarRound } from '../../support/world/nodes.ts'
+import { ask, eventually, hex, startWorld } from '../../support/world/world.ts'
+
+it('two workers finish the same exits at once', async () => {
+  await using world = await startWorld()
+  // An API process alone: exits are collected and nobody finishes them.
+  await using api = await world.startRelayer({ SIGNATURE_THRESHOLD: '3', ROLE: 'api' })
+  await eventually('the oracle set', async () =>
+    (await ask(api.url, '/ready')).text.includes('"oracle_set":{"ok":true}') ? true : undefined,
+  )
+  const validators = createTestKeys(12, { nodes: 4, threshold: 3 })
+  const keys: string[] = validators.map(({ publicKey }) => hex(publicKey))
+  await postValidators(api.url, keys)
+  for (const share of [1, 2, 3, 4]) await sidecarRound(api.url, world.network, validators, share)
+
+  const { config } = readConfig(world.environment({ SIGNATURE_THRESHOLD: '3' }))
+  const worker = async (resources: AsyncDisposableStack) => {
+    const db = resources.use(await connectDatabase({ url: world.databaseUrl, logger: silentLogger }))
+    const crypto = resources.use(startCryptoPool(1))
+    const vault = await openVault(config, db, silentLogger)
+    return {
+      db,
+      shares: createOracleShares({ db, crypto, vault, events: createEvents(silentLogger), logger: silentLogger }),
+    }
+  }
+  await using resources = new AsyncDisposableStack()
+  const [a, b] = await Promise.all([worker(resources), worker(resources)])
+  const ids = (await a.db.execute(sql`select id from messages order by id`)).rows.map((row) => Number(row['id']))
+  expect(ids).toHaveLength(12)
+  await Promise.all([
+    a.shares.finish(ids),
+    b.shares.finish([...ids].reverse()),
+    a.shares.finish(ids),
+    b.shares.finish(ids),
+  ])
+
+  const stored = async () =>
+    (
+      await a.db.execute(
+        sql`select message_id, encode(ciphertexts, 'hex') as ciphertexts from oracle_shares order by message_id`,
+      )
+    ).rows
+  const first = await stored()
+  expect(first.map((row) => Number(row['message_id']))).toEqual(ids)
+  await Promise.all([a.shares.finish(ids), b.shares.finish(ids)])
+  expect(await stored()).toEqual(first)
+
+  const exits = await getExits(api.url)
+  const rendered = await b.shares.render(ids)
+  for (const [place, key] of keys.entries()) {
+    const exit = exits.find(({ public_key }) => public_key === key)
+    expect(exit).toMatchObject({ is_exit_signature_ready: true, share_indexes_ready: [1, 2, 3, 4] })
+    const json = rendered.get(ids[place] ?? 0)?.json ?? 'null'
+    await assertOraclesCanExit(
+      world.network,
+      world.oracles,
+      7,
+      validators[place]?.publicKey ?? new Uint8Array(),
+      exit?.validator_index ?? -1,
+      JSON.parse(json),
+    )
+  }
+})

@@ -1,0 +1,82 @@
+/** Relayer and sidecars as a user runs them: processes with an environment and nothing else. */
+
+import type { ChildProcess } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import type { Environment } from '@dvt-relayer/common/settings.ts'
+
+const ENTRY = {
+  relayer: fileURLToPath(new URL('../../../apps/relayer/src/main.ts', import.meta.url)),
+  sidecar: fileURLToPath(new URL('../../../apps/sidecar/src/main.ts', import.meta.url)),
+}
+
+/** The flags of Node that `npm run` gives. */
+const FLAGS = { relayer: ['--max-semi-space-size=4'], sidecar: [] }
+
+export interface AppProcess extends AsyncDisposable {
+  readonly child: ChildProcess
+  /** Everything it printed so far. */
+  output(): string
+  /** Resolves with the first line of JSON log whose `msg` this is; rejects when the process ends first. */
+  logged(message: string): Promise<Record<string, unknown>>
+  /** Sends a signal and waits for the end; returns the exit code, or the signal that ended it. */
+  end(signal: NodeJS.Signals): Promise<number | NodeJS.Signals | null>
+  /** Resolves with the exit code when it ends by itself. */
+  ended: Promise<number | NodeJS.Signals | null>
+}
+
+/** Starts an app. Logs are JSON; nothing of this process's environment but PATH and TMPDIR reaches it. */
+export function startProcess(
+  app: keyof typeof ENTRY,
+  environment: Environment,
+  args: readonly string[] = [],
+): AppProcess {
+  return startProgram(app, [...FLAGS[app], ENTRY[app], ...args], { LOG_FORMAT: 'json', ...environment })
+}
+
+/** Starts a program of Node that logs JSON, likewise. Its standard input is open as long as this process lives. */
+export function startProgram(name: string, args: readonly string[], environment: Environment): AppProcess {
+  const names = ['PATH', 'HOME', 'TMPDIR', 'NODE_COMPILE_CACHE']
+  const inherited = Object.fromEntries(names.map((variable) => [variable, process.env[variable]]))
+  const child = spawn(process.execPath, args, {
+    env: { ...inherited, ...environment },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  })
+  let text = ''
+  const watchers = new Set<() => void>()
+  const more = (chunk: Buffer) => {
+    text += chunk.toString()
+    for (const watch of [...watchers]) watch()
+  }
+  child.stdout?.on('data', more)
+  child.stderr?.on('data', more)
+  const ended = once(child, 'close').then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals | null)
+  const end = async (signal: NodeJS.Signals) => {
+    child.kill(signal)
+    return ended
+  }
+  return {
+    child,
+    output: () => text,
+    logged: (message) =>
+      new Promise((resolve, reject) => {
+        const look = () => {
+          const line = text.split('\n').find((candidate) => candidate.includes(`"msg":"${message}"`))
+          if (line === undefined) return
+          watchers.delete(look)
+          resolve(JSON.parse(line) as Record<string, unknown>)
+        }
+        watchers.add(look)
+        void ended.then((code) =>
+          reject(new Error(`${name} ended (${code}) before it logged "${message}":\n${text.slice(-3000)}`)),
+        )
+        look()
+      }),
+    end,
+    ended,
+    [Symbol.asyncDispose]: async () => {
+      if (child.exitCode === null && child.signalCode === null) await end('SIGKILL')
+    },
+  }
+}

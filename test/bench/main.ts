@@ -46,8 +46,8 @@ const ROWS = GROUPS.flatMap(({ rows }) => rows)
 const args = process.argv.slice(2)
 const { values: options } = parseArgs({
   // `--json` without a file means standard output.
-  args: args.flatMap((arg, place) => {
-    const next = args[place + 1]
+  args: args.flatMap((arg, position) => {
+    const next = args[position + 1]
     return arg === '--json' && (next === undefined || next.startsWith('--')) ? ['--json=-'] : [arg]
   }),
   options: {

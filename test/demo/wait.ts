@@ -45,7 +45,7 @@ export async function getJson<T>(url: string, signal: AbortSignal): Promise<T> {
 /** Ports of 127.0.0.1 that are free now, all different. */
 export async function findFreePorts(count: number): Promise<number[]> {
   const servers: Server[] = []
-  for (let place = 0; place < count; place++) {
+  for (let position = 0; position < count; position++) {
     const server = createServer()
     servers.push(server)
     await new Promise<void>((resolve, reject) => {

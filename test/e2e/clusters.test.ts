@@ -37,14 +37,14 @@ describe.each(FIXTURE_CLUSTERS)('%s', (name) => {
     expect((await postValidators(relayer.url, keys)).status).toBe(200)
     const done = await untilShares(relayer.url, keys)
     const indexes = new Map((await getExits(relayer.url)).map((exit) => [exit.public_key, exit.validator_index]))
-    for (const [place, key] of keys.entries())
+    for (const [position, key] of keys.entries())
       await assertOraclesCanExit(
         network,
         world.oracles,
         7,
         fromHex(key),
         indexes.get(key) ?? -1,
-        done.validators[place]?.oracles_exit_signature_shares ?? null,
+        done.validators[position]?.oracles_exit_signature_shares ?? null,
       )
   })
 })

@@ -114,7 +114,7 @@ test.skipIf(skipWithoutAnvil)(
     expect(first).toEqual({
       validators: keysOf(cluster)
         .slice(0, 3)
-        .map((public_key, place) => ({ public_key, amount: request.amounts[place], ...nothingYet })),
+        .map((public_key, position) => ({ public_key, amount: request.amounts[position], ...nothingYet })),
       validators_manager_signature: null,
     })
     // One whose path ends with a slash is redirected, body and credentials included.
@@ -127,7 +127,7 @@ test.skipIf(skipWithoutAnvil)(
     expect(await postAsOperator(urls.operator, '/register/', body)).toEqual(first)
 
     // Generation 3 at the same time: keys of its own vault, and with the same token those of generation 4 as well.
-    const spelled = keysOf(cluster3).map((key, place) => (place % 2 === 0 ? key : key.slice(2).toUpperCase()))
+    const spelled = keysOf(cluster3).map((key, position) => (position % 2 === 0 ? key : key.slice(2).toUpperCase()))
     expect(await askAsOperator3(urls.operator3, spelled)).toBeUndefined()
     expect(await askAsOperator3(urls.operator, keysOf(cluster))).toBeUndefined()
 
@@ -155,9 +155,9 @@ test.skipIf(skipWithoutAnvil)(
     for (const node of nodes3) expect(await node.round()).toBe(200)
     const shares3 = await eventually('shares for Operator 3', () => askAsOperator3(urls.operator3, spelled), 60_000)
     for (const node of nodes3) expect(await node.round()).toBeUndefined()
-    for (const [place, { public_key, oracles_exit_signature_shares: shares }] of shares3.entries()) {
-      expect(public_key).toBe(spelled[place])
-      await assertOraclesCanExit(network, oracles, 7, fromHex(public_key, 48), request.startIndex + place, shares)
+    for (const [position, { public_key, oracles_exit_signature_shares: shares }] of shares3.entries()) {
+      expect(public_key).toBe(spelled[position])
+      await assertOraclesCanExit(network, oracles, 7, fromHex(public_key, 48), request.startIndex + position, shares)
     }
 
     // The answer of generation 4 holds on chain; what generation 3 gets for the same keys are the same shares.
@@ -180,8 +180,8 @@ test.skipIf(skipWithoutAnvil)(
     expect(await askAsOperator3(urls.operator3, spelled)).toBeUndefined()
     for (const node of nodes3) expect(await node.round()).toBe(200)
     const again = await eventually('shares anew', () => askAsOperator3(urls.operator3, spelled), 60_000)
-    for (const [place, { public_key, oracles_exit_signature_shares: shares }] of again.entries())
-      await assertOraclesCanExit(network, oracles, 7, fromHex(public_key, 48), nextIndex(beacon) + place, shares)
+    for (const [position, { public_key, oracles_exit_signature_shares: shares }] of again.entries())
+      await assertOraclesCanExit(network, oracles, 7, fromHex(public_key, 48), nextIndex(beacon) + position, shares)
 
     // Who shows no token, a wrong one, or one for something else.
     const refused = (status: number) => expect.objectContaining({ status })

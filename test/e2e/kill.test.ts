@@ -99,15 +99,15 @@ it(`SIGKILL at ${KILLS} random moments, on the embedded PostgreSQL`, { timeout: 
     expect(faults).toEqual([])
     expect(handedOut.size).toBe(VALIDATORS)
     const exits = await getExits(url)
-    for (const [place, key] of keys.entries()) {
+    for (const [position, key] of keys.entries()) {
       const index = exits.find((exit) => exit.public_key === key)?.validator_index ?? -1
-      expect(index).toBe(100 + place)
-      if (place % 8 === 0)
+      expect(index).toBe(100 + position)
+      if (position % 8 === 0)
         await assertOraclesCanExit(
           world.network,
           world.oracles,
           7,
-          validators[place]?.publicKey ?? new Uint8Array(),
+          validators[position]?.publicKey ?? new Uint8Array(),
           index,
           JSON.parse(handedOut.get(key) ?? 'null'),
         )

@@ -190,13 +190,15 @@ test.skipIf(skipWithoutAnvil)(
     const validators = await openCluster(cluster)
     const secrets = await gatherSecrets({
       ...{ network: world.network, cluster, manager: world.manager, oracles: world.oracles },
-      registrations: validators.map((validator, place) => ({
+      registrations: validators.map((validator, position) => ({
         validator,
         vault: vault.address,
-        type: place < 6 ? '0x01' : '0x02',
-        amountGwei: [...batch1.amounts, ...batch2.amounts][place] ?? 0,
+        type: position < 6 ? '0x01' : '0x02',
+        amountGwei: [...batch1.amounts, ...batch2.amounts][position] ?? 0,
         validatorIndexes:
-          place < 6 ? [batch1.startIndex + place] : [batch2.startIndex + place - 6, again.startIndex + place - 6],
+          position < 6
+            ? [batch1.startIndex + position]
+            : [batch2.startIndex + position - 6, again.startIndex + position - 6],
       })),
       oracleShares: [...shares1, ...shares2],
       dataDir: processes.dataDir,

@@ -37,9 +37,9 @@ const PARTS: Readonly<Record<string, string>> = {
 /** The README with every part written anew. @throws when a part's place is missing */
 export function renderReadme(text: string): string {
   return Object.entries(PARTS).reduce((readme, [name, table]) => {
-    const place = new RegExp(`<!-- ${name} -->\\n[\\s\\S]*?<!-- end -->`)
-    if (!place.test(readme)) throw new Error(`README.md has no place for: ${name}`)
-    return readme.replace(place, () => `<!-- ${name} -->\n${table}\n<!-- end -->`)
+    const position = new RegExp(`<!-- ${name} -->\\n[\\s\\S]*?<!-- end -->`)
+    if (!position.test(readme)) throw new Error(`README.md has no place for: ${name}`)
+    return readme.replace(position, () => `<!-- ${name} -->\n${table}\n<!-- end -->`)
   }, text)
 }
 

@@ -36,8 +36,8 @@ export function mutations(body: unknown, allowed: (path: string, value: unknown)
     for (const value of WRONG_VALUES)
       if (!allowed(path, value)) found.push({ name: `${path} = ${JSON.stringify(value)}`, body: rebuild(value) })
     if (Array.isArray(node)) {
-      for (const [place, item] of node.entries())
-        walk(item, `${path}[${place}]`, (value) => rebuild(node.with(place, value)))
+      for (const [position, item] of node.entries())
+        walk(item, `${path}[${position}]`, (value) => rebuild(node.with(position, value)))
     } else if (typeof node === 'object' && node !== null) {
       for (const [name, item] of Object.entries(node)) {
         const { [name]: _, ...rest } = node as Record<string, unknown>

@@ -509,7 +509,7 @@ function contradictions(
   if ((values.ROTATION_WALLET_KEY_FILE === undefined) !== (values.ROTATION_WALLET_PASSWORD_FILE === undefined))
     problems.push('ROTATION_WALLET_KEY_FILE and ROTATION_WALLET_PASSWORD_FILE go together: set both, or neither')
   const owned = values.OWNER_PUBLIC_KEYS.map(({ vault }) => checksumAddress(vault))
-  for (const vault of new Set(owned.filter((one, place) => owned.indexOf(one) < place)))
+  for (const vault of new Set(owned.filter((one, position) => owned.indexOf(one) < position)))
     problems.push(`OWNER_PUBLIC_KEYS names the vault ${vault} twice: one owner key for a vault`)
   return problems
 }

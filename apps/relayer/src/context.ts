@@ -63,7 +63,7 @@ export interface SignatureSealer {
 }
 
 /** Sealing of signatures, and the keyed digests that tell two of them apart without telling what they are. */
-export interface Vault {
+export interface Sealing {
   /** Keyed digest of a partial signature of one share index. */
   digest(shareIndex: number, signature: Uint8Array): Uint8Array
   /** To open what these exits hold (deposits may be left out). Asked for before the values are read: what is erased in between is not found then. */
@@ -83,7 +83,7 @@ export interface Context {
     readonly ipfs: IpfsClient
   }
   readonly crypto: CryptoPool
-  readonly vault: Vault
+  readonly sealing: Sealing
   /** The validators manager; undefined where VALIDATORS_MANAGER_KEY_FILE is not set. */
   readonly wallet: ManagerWallet | undefined
   readonly events: Events

@@ -171,11 +171,11 @@ export function refuseItems<T>(
   code: ErrorCode,
   message: string,
   items: readonly T[],
-  judge: (item: T, place: number) => FailureCode | undefined,
+  judge: (item: T, position: number) => FailureCode | undefined,
 ): void {
-  const failures = items.flatMap((item, place) => {
-    const verdict = judge(item, place)
-    return verdict === undefined ? [] : [failure(place, verdict)]
+  const failures = items.flatMap((item, position) => {
+    const verdict = judge(item, position)
+    return verdict === undefined ? [] : [failure(position, verdict)]
   })
   if (failures.length > 0) throw new ApiError(code, message, { failures })
 }

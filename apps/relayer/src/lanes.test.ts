@@ -13,9 +13,9 @@ describe('lanes', () => {
     const lanes = createLanes({ depth: 2, waiting: 10 })
     const started: string[] = []
     const gates = Array.from({ length: 4 }, gate)
-    const runs = gates.map(({ piece }, place) =>
+    const runs = gates.map(({ piece }, position) =>
       lanes.run(1, () => {
-        started.push(`a${place}`)
+        started.push(`a${position}`)
         return piece()
       }),
     )

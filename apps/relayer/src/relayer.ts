@@ -49,7 +49,7 @@ import { createRegistrations } from './services/registrations/registrations.ts'
 import { createVaultActions } from './services/registrations/vault-actions.ts'
 import { createRotation, type Rotation } from './services/rotation/rotation.ts'
 import { openRotationWallet } from './services/rotation/transaction.ts'
-import { openVault } from './services/sealing/sealing.ts'
+import { openSealing } from './services/sealing/sealing.ts'
 import { createSidecarLists } from './services/signatures/sidecar-lists.ts'
 import { createSignatures } from './services/signatures/signatures.ts'
 import { createSweep } from './services/signatures/sweep.ts'
@@ -133,9 +133,9 @@ async function compose(
   )
   const crypto = lifetime.use('signature workers', startCryptoPool(overrides.threads))
   const chain = createChain(config, crypto, events, logger)
-  const vault = await openVault(config, db, logger)
+  const sealing = await openSealing(config, db, logger)
   const wallet = await openWallet(config)
-  const context: Context = { config, db, queue, chain, crypto, vault, wallet, events, logger }
+  const context: Context = { config, db, queue, chain, crypto, sealing, wallet, events, logger }
   await createClusters(context, engine).importLocks()
   const ssv = createSsvFollower(context, engine)
   if (ssv === undefined && config.ssv.keysharesFiles.length > 0)

@@ -78,8 +78,8 @@ export function createEvents(logger: Logger) {
       logger.warn({ dir, count }, 'keystores are encrypted weakly: their passwords are cheap to guess'),
     keysPartial: (dir: string, keys: number, validators: number) =>
       logger.warn({ dir, keys, validators }, 'this node holds keys for only some validators of its cluster'),
-    nodeFound: (dir: string, place: number, keys: number) =>
-      logger.info({ dir, node_index: place, share_index: place + 1, keys }, 'node found'),
+    nodeFound: (dir: string, position: number, keys: number) =>
+      logger.info({ dir, node_index: position, share_index: position + 1, keys }, 'node found'),
     /** Progress of the key shares of an SSV operator. */
     decryptingShares: (done: number, total: number, seconds: number) =>
       logger.info({ done, total, seconds: Math.round(seconds) }, 'decrypting key shares'),

@@ -54,7 +54,7 @@ function expectedPoints(engine: BlsEngine, { publicKey, threshold, publicKeyShar
       threshold,
       MOST_ATTEMPTS,
     ),
-  ].map((picks) => picks.map(({ place }) => place).sort((a, b) => a - b))
+  ].map((picks) => picks.map(({ position }) => position).sort((a, b) => a - b))
   const rowOf = (choice: readonly number[], factors: readonly bigint[]) =>
     publicKeyShares.map((_, i) => factors[choice.indexOf(i)] ?? 0n)
   const indexesOf = (choice: readonly number[]) => choice.map((i) => BigInt(i + 1))

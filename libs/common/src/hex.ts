@@ -29,8 +29,8 @@ export function fromHex(text: string, length?: number): Uint8Array {
 
 /** Slices of equal length, in order. */
 export function slices(bytes: Uint8Array, length: number): Uint8Array[] {
-  return Array.from({ length: bytes.length / length }, (_, place) =>
-    bytes.subarray(place * length, (place + 1) * length),
+  return Array.from({ length: bytes.length / length }, (_, position) =>
+    bytes.subarray(position * length, (position + 1) * length),
   )
 }
 

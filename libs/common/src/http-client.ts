@@ -159,7 +159,7 @@ const LATER = new Set([408, 425, 429])
 
 /** Creates a client. @throws {TypeError} an endpoint is not an http or https URL (the text is not repeated) */
 export function createHttpClient(options: HttpClientOptions): HttpClient {
-  const endpoints = options.endpoints.map((endpoint, place) => parseEndpoint(endpoint, place))
+  const endpoints = options.endpoints.map((endpoint, position) => parseEndpoint(endpoint, position))
   if (endpoints.length === 0) throw new TypeError('an HTTP client needs at least one endpoint')
   const each = endpoints.map((endpoint) => askOf([endpoint], { ...options, retryTimeoutMs: 0 }, undefined))
   return Object.assign(askOf(endpoints, options, each), { each })
@@ -175,11 +175,11 @@ interface Endpoint {
   admittedAt: number | undefined
 }
 
-function parseEndpoint(endpoint: string | URL, place: number): Endpoint {
-  if (!URL.canParse(String(endpoint))) throw new TypeError(`endpoint ${place + 1} is not a URL`)
+function parseEndpoint(endpoint: string | URL, position: number): Endpoint {
+  if (!URL.canParse(String(endpoint))) throw new TypeError(`endpoint ${position + 1} is not a URL`)
   const url = new URL(endpoint)
   if (url.protocol !== 'http:' && url.protocol !== 'https:')
-    throw new TypeError(`endpoint ${place + 1} must start with http:// or https://`)
+    throw new TypeError(`endpoint ${position + 1} must start with http:// or https://`)
   const headers: Record<string, string> = {}
   const longParts = [...url.pathname.split('/'), ...url.searchParams.values()].filter(
     (part) => part.length >= KEY_LENGTH,
@@ -212,24 +212,24 @@ function decode(part: string): string {
 function askOf(endpoints: Endpoint[], options: HttpClientOptions, each: readonly HttpAsk[] | undefined): HttpAsk {
   let preferred = 0
   let failures = 0
-  const at = (place: number) => {
-    const endpoint = endpoints[place % endpoints.length]
+  const at = (position: number) => {
+    const endpoint = endpoints[position % endpoints.length]
     if (endpoint === undefined) throw new TypeError('no endpoint')
     return endpoint
   }
 
-  async function assertAdmitted(place: number): Promise<void> {
-    const endpoint = at(place)
-    const checker = each?.[place % endpoints.length]
+  async function assertAdmitted(position: number): Promise<void> {
+    const endpoint = at(position)
+    const checker = each?.[position % endpoints.length]
     if (options.admit === undefined || checker === undefined || endpoint.admittedAt === failures) return
     const before = failures
     await options.admit(checker)
     endpoint.admittedAt = before
   }
 
-  async function attempt<T>(place: number, request: HttpRequest, read: (answer: HttpAnswer) => T): Promise<T> {
-    const endpoint = at(place)
-    await assertAdmitted(place)
+  async function attempt<T>(position: number, request: HttpRequest, read: (answer: HttpAnswer) => T): Promise<T> {
+    const endpoint = at(position)
+    await assertAdmitted(position)
     const start = performance.now()
     let outcome: HttpOutcome = 'ok'
     let value: T
@@ -243,7 +243,7 @@ function askOf(endpoints: Endpoint[], options: HttpClientOptions, each: readonly
       options.onResult?.({ host: endpoint.host, outcome, seconds: (performance.now() - start) / 1000 })
     }
     // Where another request has failed meanwhile, this answer may be from what came back.
-    await assertAdmitted(place)
+    await assertAdmitted(position)
     return value
   }
 
@@ -256,10 +256,10 @@ function askOf(endpoints: Endpoint[], options: HttpClientOptions, each: readonly
       let again = false
       let retryAfterMs = 0
       const start = preferred
-      for (let place = start; place < start + endpoints.length; place++) {
+      for (let position = start; position < start + endpoints.length; position++) {
         try {
-          const value = await attempt(place, request, read)
-          preferred = place % endpoints.length
+          const value = await attempt(position, request, read)
+          preferred = position % endpoints.length
           return value
         } catch (error) {
           worst = error

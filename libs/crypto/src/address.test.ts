@@ -38,10 +38,13 @@ describe('an address', () => {
 
   it('is refused with one letter of a mixed spelling in the wrong case', () => {
     const [, , , , example = ''] = EXAMPLES
-    for (const [place, letter] of [...example].entries()) {
-      if (place < 2 || !/[a-f]/i.test(letter)) continue
+    for (const [position, letter] of [...example].entries()) {
+      if (position < 2 || !/[a-f]/i.test(letter)) continue
       const other = letter === letter.toLowerCase() ? letter.toUpperCase() : letter.toLowerCase()
-      expect(parseAddress(example.slice(0, place) + other + example.slice(place + 1)), String(place)).toBeUndefined()
+      expect(
+        parseAddress(example.slice(0, position) + other + example.slice(position + 1)),
+        String(position),
+      ).toBeUndefined()
     }
   })
 

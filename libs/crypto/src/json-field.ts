@@ -44,7 +44,7 @@ export class JsonField {
     if (!Array.isArray(value)) throw this.fault(this.value === undefined ? 'is missing' : 'must be a list')
     if (value.length > max) throw this.fault(`has ${value.length} items, at most ${max} are allowed`)
     // A list that was not read from JSON may have holes, which `map` would pass over.
-    return Array.from(value, (item: unknown, place) => new JsonField(item, `${this.path}[${place}]`, this.#fault))
+    return Array.from(value, (item: unknown, position) => new JsonField(item, `${this.path}[${position}]`, this.#fault))
   }
 
   /** This text, of at most `maxBytes` UTF-8 bytes. */

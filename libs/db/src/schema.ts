@@ -58,7 +58,7 @@ export const validators = pgTable(
     publicKey: bytes('public_key').notNull().unique(),
     clusterId: id64('cluster_id').references(() => clusters.id),
     /** Order within its cluster. */
-    place: integer('place'),
+    position: integer('place'),
     /** The vault the cluster's lock names for it. */
     withdrawalAddress: bytes('withdrawal_address'),
     /** The vault this key is reserved for: one, or none. */
@@ -90,7 +90,7 @@ export const validators = pgTable(
     index('validators_registered')
       .on(table.beaconVault, table.beaconIndex)
       .where(sql`${table.registeredAt} is not null`),
-    index('validators_cluster').on(table.clusterId, table.place),
+    index('validators_cluster').on(table.clusterId, table.position),
     index('validators_vault').on(table.vault),
   ],
 )
@@ -380,13 +380,13 @@ export const rotationMessages = pgTable(
     rotationId: id64('rotation_id')
       .notNull()
       .references(() => rotations.id, { onDelete: 'cascade' }),
-    place: integer('place').notNull(),
+    position: integer('place').notNull(),
     messageId: id64('message_id')
       .notNull()
       .references(() => messages.id, { onDelete: 'cascade' }),
   },
   (table) => [
-    primaryKey({ columns: [table.rotationId, table.place] }),
+    primaryKey({ columns: [table.rotationId, table.position] }),
     uniqueIndex('rotation_messages_once').on(table.rotationId, table.messageId),
   ],
 )

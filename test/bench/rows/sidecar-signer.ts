@@ -39,9 +39,9 @@ export async function benchRemoteSigning(stage: Stage): Promise<BenchRow[]> {
     )
     const cpu = (cpuMs(pid) - cpuBefore) / rounds
     const engine = createBlstEngine()
-    const items = exits.flatMap(({ shares: [share] }, place) => {
+    const items = exits.flatMap(({ shares: [share] }, position) => {
       if (share === undefined) return []
-      const message = exitSigningRoot(network, { epoch: network.capellaEpoch, validatorIndex: place })
+      const message = exitSigningRoot(network, { epoch: network.capellaEpoch, validatorIndex: position })
       return [{ publicKey: share.publicKey, message, signature: engine.sign(share.secretKey, message) }]
     })
     const verifier = createBlstEngine()

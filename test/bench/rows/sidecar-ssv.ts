@@ -32,8 +32,8 @@ export async function benchSsv(stage: Stage): Promise<BenchRow[]> {
     chainId: network.chainId,
     head: HEAD,
     logs: [
-      ...operators.map((operator, place) => operatorAddedLog(operator, 2_000, place)),
-      ...validators.map((validator, place) => validatorAddedLog(validator, 3_000 + 100 * place, 0)),
+      ...operators.map((operator, position) => operatorAddedLog(operator, 2_000, position)),
+      ...validators.map((validator, position) => validatorAddedLog(validator, 3_000 + 100 * position, 0)),
     ],
   })
   node.limit = { blocks: 10_000, refusal: { code: -32005, message: 'query exceeds max block range' } }
@@ -69,8 +69,8 @@ export async function benchSsv(stage: Stage): Promise<BenchRow[]> {
     const bare = await bareWork(own.keyFile, validators)
     const engine = createBlstEngine()
     const signing = await timed(() =>
-      validators.forEach(({ secretKey }, place) => {
-        engine.sign(secretKey, exitSigningRoot(network, { epoch: network.capellaEpoch, validatorIndex: place }))
+      validators.forEach(({ secretKey }, position) => {
+        engine.sign(secretKey, exitSigningRoot(network, { epoch: network.capellaEpoch, validatorIndex: position }))
       }),
     )
     return [

@@ -34,8 +34,8 @@ export async function measureRounds(
     const before = relayer.posts.length
     times.push(
       await timed(() => {
-        keys.forEach((key, place) => {
-          relayer.addExit(key, keys.length * (round + 1) + place)
+        keys.forEach((key, position) => {
+          relayer.addExit(key, keys.length * (round + 1) + position)
         })
         return relayer.until(() => relayer.posts.length >= before + keys.length)
       }),
@@ -54,8 +54,8 @@ export async function benchSigning(stage: Stage): Promise<BenchRow[]> {
   const { best, first } = await measureRounds(relayer, keys)
   const engine = createBlstEngine()
   const signing = await timed(() =>
-    validators.forEach(({ secretKey }, place) => {
-      engine.sign(secretKey, exitSigningRoot(network, { epoch: network.capellaEpoch, validatorIndex: place }))
+    validators.forEach(({ secretKey }, position) => {
+      engine.sign(secretKey, exitSigningRoot(network, { epoch: network.capellaEpoch, validatorIndex: position }))
     }),
   )
   return [
@@ -115,7 +115,7 @@ async function writeStrongKeystores(dir: string, validators: readonly KeyedValid
   const [password, salt] = [randomBytes(16).toString('hex'), randomBytes(32)]
   const key = pbkdf2Sync(password, salt, ROUNDS_OF_KDF, 32, 'sha256')
   await mkdir(dir, { recursive: true })
-  for (const [place, { shares }] of validators.entries()) {
+  for (const [position, { shares }] of validators.entries()) {
     const [share] = shares
     if (share === undefined) throw new Error('a validator without shares')
     const iv = randomBytes(16)
@@ -136,7 +136,7 @@ async function writeStrongKeystores(dir: string, validators: readonly KeyedValid
       uuid: randomUUID(),
       version: 4,
     }
-    await writeFile(join(dir, `keystore-${place}.json`), JSON.stringify(keystore))
-    await writeFile(join(dir, `keystore-${place}.txt`), password, { mode: 0o400 })
+    await writeFile(join(dir, `keystore-${position}.json`), JSON.stringify(keystore))
+    await writeFile(join(dir, `keystore-${position}.txt`), password, { mode: 0o400 })
   }
 }

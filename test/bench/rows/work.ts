@@ -114,8 +114,8 @@ function inlineMs(network: Network, validators: readonly KeyedValidator[]): numb
   const sample = validators.slice(0, 50).flatMap(({ shares }) => shares.slice(0, 1))
   const signatures = sample.map(({ secretKey }) => engine.sign(secretKey, message))
   const start = performance.now()
-  sample.forEach(({ publicKey }, place) => {
-    engine.verify(publicKey, message, signatures[place] ?? new Uint8Array())
+  sample.forEach(({ publicKey }, position) => {
+    engine.verify(publicKey, message, signatures[position] ?? new Uint8Array())
   })
   return ((performance.now() - start) / sample.length) * validators.length
 }

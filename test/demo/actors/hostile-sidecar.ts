@@ -66,8 +66,8 @@ async function lieAboutValidators(): Promise<void> {
         public_key,
         exit_signature: wrongExit(secretKey, index),
         deposit_signature: toHex(signRoot(root, secretKey)),
-        public_key_shares: keys.map(({ publicKey }, place) => ({
-          share_index: place + 1,
+        public_key_shares: keys.map(({ publicKey }, position) => ({
+          share_index: position + 1,
           public_key_share: toHex(publicKey),
         })),
       }

@@ -14,8 +14,8 @@ export function writeOracleFiles(
   mkdirSync(dir, { recursive: true })
   const config = join(dir, 'config.json')
   writeFileSync(config, JSON.stringify(oracleConfig(oracles, ORACLE_THRESHOLD)))
-  const keyFile = (place: number) => join(dir, `${place}.key`)
-  for (const [place, { secretKey }] of oracles.entries())
-    writeFileSync(keyFile(place + 1), toHex(secretKey), { mode: 0o600 })
+  const keyFile = (position: number) => join(dir, `${position}.key`)
+  for (const [position, { secretKey }] of oracles.entries())
+    writeFileSync(keyFile(position + 1), toHex(secretKey), { mode: 0o600 })
   return { config, firstKey: keyFile(1) }
 }

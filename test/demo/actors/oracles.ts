@@ -50,19 +50,19 @@ export async function openShares(
     throw new DemoError(`there are ${shares.public_keys.length} shares for ${oracles.length} oracles`)
   const message = bls.hash(root, DST)
   const opened: OpenedShare[] = []
-  for (const [place, { secretKey }] of oracles.entries()) {
+  for (const [position, { secretKey }] of oracles.entries()) {
     // Signals are heard between two shares.
     await setImmediate()
-    const publicKeyShare = bytesOf(shares.public_keys[place] ?? '')
+    const publicKeyShare = bytesOf(shares.public_keys[position] ?? '')
     let signature: Uint8Array
     try {
-      signature = Uint8Array.from(decrypt(secretKey, bytesOf(shares.encrypted_exit_signatures[place] ?? '')))
+      signature = Uint8Array.from(decrypt(secretKey, bytesOf(shares.encrypted_exit_signatures[position] ?? '')))
     } catch {
-      throw new DemoError(`oracle ${place + 1} cannot decrypt its share`)
+      throw new DemoError(`oracle ${position + 1} cannot decrypt its share`)
     }
     if (!bls.verify(signature, message, publicKeyShare))
-      throw new DemoError(`the share of oracle ${place + 1} is not valid under its public key share`)
-    opened.push({ x: place + 1, signature })
+      throw new DemoError(`the share of oracle ${position + 1} is not valid under its public key share`)
+    opened.push({ x: position + 1, signature })
   }
   return opened
 }
@@ -89,7 +89,7 @@ export async function fetchShares(
   registered: readonly Registered[],
   signal: AbortSignal,
 ): Promise<void> {
-  for (const [place, { publicKey }] of oracles.entries()) {
+  for (const [position, { publicKey }] of oracles.entries()) {
     const { exit_shares: items } = await getJson<Fetched>(
       `${relayerUrl}/oracles/${toHex(publicKey)}/exit-shares`,
       signal,
@@ -99,13 +99,13 @@ export async function fetchShares(
       const item = found.get(publicKey)
       return (
         item?.validator_index === validatorIndex &&
-        item.public_key_share === shares.public_keys[place] &&
-        item.encrypted_exit_signature === shares.encrypted_exit_signatures[place] &&
+        item.public_key_share === shares.public_keys[position] &&
+        item.encrypted_exit_signature === shares.encrypted_exit_signatures[position] &&
         item.receipt === receipt
       )
     }
     if (found.size !== registered.length || !registered.every(isSame))
-      throw new DemoError(`the relayer gives oracle ${place + 1} other shares than it gave the operator`)
+      throw new DemoError(`the relayer gives oracle ${position + 1} other shares than it gave the operator`)
   }
 }
 

@@ -44,7 +44,7 @@ export async function startEvmStandIn(network: Pick<Network, 'chainId' | 'keeper
   const topics = [toEventSelector('ConfigUpdated(string)')]
   const logs: object[] = []
   const quantity = (value: number) => `0x${value.toString(16)}`
-  const blockOf = (place: number) => network.keeperBlock + 1 + place
+  const blockOf = (position: number) => network.keeperBlock + 1 + position
   const answer = ({ method, params }: RpcRequest): unknown => {
     if (method === 'eth_chainId') return quantity(network.chainId)
     if (method === 'eth_blockNumber') return quantity(blockOf(logs.length))
@@ -52,7 +52,7 @@ export async function startEvmStandIn(network: Pick<Network, 'chainId' | 'keeper
     const [filter] = params
     const isKeeper = filter.address.toLowerCase() === address && filter.topics[0] === topics[0]
     const isInside = (block: number) => block >= Number(filter.fromBlock) && block <= Number(filter.toBlock)
-    return isKeeper ? logs.filter((_, place) => isInside(blockOf(place))) : []
+    return isKeeper ? logs.filter((_, position) => isInside(blockOf(position))) : []
   }
   const server = await startHttpStandIn((request) => {
     const call = request.body as RpcRequest

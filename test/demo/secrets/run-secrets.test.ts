@@ -55,7 +55,9 @@ async function runOf(home: Home, kinds: readonly Message['kind'][]) {
   const [validator] = cluster.validators
   if (validator === undefined) throw new Error('no validator was made')
   const publicKey = toHex(validator.publicKey)
-  const messages = kinds.map((kind, place): Message => ({ kind, publicKey, root: new Uint8Array(32).fill(place + 1) }))
+  const messages = kinds.map(
+    (kind, position): Message => ({ kind, publicKey, root: new Uint8Array(32).fill(position + 1) }),
+  )
   const generation = {
     kinds: ['exit', 'deposit'] as const,
     messages,

@@ -58,7 +58,7 @@ function needlesOf({ kind, value }: Secret): Needle[] {
     ...pieces.flatMap(base64Pieces).map(needle('base64')),
     needle('decimal')(BigInt(`0x${bytes.toString('hex')}`).toString()),
     needle('list of bytes')(start.join(',')),
-    needle('object of bytes')(start.map((byte, place) => `"${place}":${byte}`).join(',')),
+    needle('object of bytes')(start.map((byte, position) => `"${position}":${byte}`).join(',')),
     needle('bytes with gaps')(start.map((byte) => byte.toString(16).padStart(2, '0')).join(' ')),
   ]
 }

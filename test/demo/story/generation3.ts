@@ -25,8 +25,8 @@ export async function startGeneration3(running: AsyncDisposableStack): Promise<G
         // Here nobody else deposits, so the validators get the indexes that were predicted.
         const first = beacon.addValidators(...keys)
         story.say(`The operator registers validators ${first} to ${first + keys.length - 1} on chain.`)
-        return keys.map((key, place): Registered => {
-          const [publicKey, validatorIndex] = [toHex(key), first + place]
+        return keys.map((key, position): Registered => {
+          const [publicKey, validatorIndex] = [toHex(key), first + position]
           const found = shares.get(publicKey)
           if (found === undefined) throw new DemoError('the operator has no shares of a validator that it asked for')
           const exit = { epoch: network.capellaEpoch, validatorIndex }

@@ -51,8 +51,8 @@ export async function startGeneration4(home: Pick<Home, 'path'>, running: AsyncD
   async function askFor({ stage, cluster, signal }: Scene, half: 0 | 1): Promise<Asked> {
     const request = requestOf(HALF)
     const expected = keysOf(cluster, half)
-    for (const [place, publicKey] of expected.entries()) {
-      const exit = { epoch: network.capellaEpoch, validatorIndex: request.startIndex + place }
+    for (const [position, publicKey] of expected.entries()) {
+      const exit = { epoch: network.capellaEpoch, validatorIndex: request.startIndex + position }
       const deposit = { publicKey, withdrawalCredentials: credentials, amountGwei: BigInt(AMOUNT_GWEI) }
       messages.push(
         { kind: 'exit', publicKey: toHex(publicKey), root: exitRoot(network, exit) },
@@ -80,9 +80,9 @@ export async function startGeneration4(home: Pick<Home, 'path'>, running: AsyncD
         if (!outcome.ok) throw new DemoError(`the vault refuses the operator's transaction: ${outcome.error}`)
         await chain.processDeposits()
         return answer.validators.map(
-          ({ public_key: publicKey, oracles_exit_signature_shares: shares, receipt }, place) => {
+          ({ public_key: publicKey, oracles_exit_signature_shares: shares, receipt }, position) => {
             const found = beacon.findValidator(fromHex(publicKey, 48))
-            if (found?.index !== startIndex + place || toHex(found.withdrawalCredentials) !== toHex(credentials))
+            if (found?.index !== startIndex + position || toHex(found.withdrawalCredentials) !== toHex(credentials))
               throw new DemoError('the consensus side does not count a deposit of the vault as it should')
             if (shares === null) throw new DemoError('the operator has no shares of a validator that it registered')
             return { publicKey, validatorIndex: found.index, shares, receipt }

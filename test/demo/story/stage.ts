@@ -129,7 +129,9 @@ export async function createStage(options: {
         return `  curl -s ${relayerUrl}/${path}${post}${remark === undefined ? '' : `   # ${remark}`}`
       }),
       ...oracleHints(registered[0]),
-      ...cluster.nodes.map((_, place) => `  curl -s ${sidecarUrl(place + 1)}/ready   # sidecar of node ${place + 1}`),
+      ...cluster.nodes.map(
+        (_, position) => `  curl -s ${sidecarUrl(position + 1)}/ready   # sidecar of node ${position + 1}`,
+      ),
       `Logs: ${home.logs}   Key material: ${home.cluster}, ${home.oracles}`,
     ],
   }

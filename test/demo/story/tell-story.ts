@@ -228,7 +228,7 @@ async function openAndRebuild(
 function rangesOf(numbers: readonly number[]): string {
   const firsts = numbers.filter((number) => !numbers.includes(number - 1))
   const lasts = numbers.filter((number) => !numbers.includes(number + 1))
-  return firsts.map((first, place) => `${first} to ${lasts[place]}`).join(' and ')
+  return firsts.map((first, position) => `${first} to ${lasts[position]}`).join(' and ')
 }
 
 /** Everything relayer and sidecars printed at debug level, PostgreSQL's log included, holds no secret of this run. */

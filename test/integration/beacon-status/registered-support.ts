@@ -36,7 +36,7 @@ export async function openStore(world: World) {
   const chain = createChain(config, stack.use(startCryptoPool(1)), events, logger)
   const context = { config, db, chain, events, logger }
   const query = async <T extends object>(statement: ReturnType<typeof sql>) => (await db.execute(statement)).rows as T[]
-  let places = 0
+  let positions = 0
   return {
     ...context,
     databaseUrl: url,
@@ -87,7 +87,7 @@ export async function openStore(world: World) {
       for (const setId of setIds)
         await query(sql`
           insert into oracle_shares (message_id, oracle_set_id, public_key_shares, ciphertexts, receipt, revision)
-          values (${id}, ${setId}, ${randomBytes(96)}, ${randomBytes(386)}, ${randomBytes(32)}, ${++places})`)
+          values (${id}, ${setId}, ${randomBytes(96)}, ${randomBytes(386)}, ${randomBytes(32)}, ${++positions})`)
       return id
     },
     /** Says at which block a validator's first deposit was made. */

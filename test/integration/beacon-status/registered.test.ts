@@ -237,9 +237,9 @@ describe.skipIf(skipWithoutAnvil)('the oracle set of a registration', () => {
     const ids = { a: await store.adopt('a', 10), b: await store.adopt('b', 20), c: await store.adopt('c', 30) }
     const validators = await Promise.all(cases.map(() => store.addValidator()))
     const first = validators.map(({ publicKey }) => finalize([publicKey]))
-    for (const [place, [, { block, sets }]] of cases.entries()) {
-      const { id, publicKey } = validators[place] ?? { id: 0, publicKey: new Uint8Array() }
-      const index = first[place] ?? 0
+    for (const [position, [, { block, sets }]] of cases.entries()) {
+      const { id, publicKey } = validators[position] ?? { id: 0, publicKey: new Uint8Array() }
+      const index = first[position] ?? 0
       for (const at of ['other', 'real'] as const) {
         const own = sets.filter(([where]) => where === at).map(([, set]) => ids[set])
         await store.addExit(id, at === 'real' ? index : index + 1, own, at === 'real' ? 'ready' : 'superseded')
@@ -248,7 +248,7 @@ describe.skipIf(skipWithoutAnvil)('the oracle set of a registration', () => {
     }
     await store.registered().look(forever)
     const noted = await Promise.all(validators.map(async ({ id }) => (await store.noted(id))?.set))
-    expect(new Map(cases.map(([what], place) => [what, noted[place]]))).toEqual(
+    expect(new Map(cases.map(([what], position) => [what, noted[position]]))).toEqual(
       new Map(cases.map(([what, { is }]) => [what, ids[is]])),
     )
   })

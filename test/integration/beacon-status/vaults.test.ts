@@ -188,7 +188,7 @@ describe.skipIf(skipWithoutAnvil)('GET /vaults', () => {
     const second = await vaults.get(vault, first.next ?? 0)
     expect(second.next).toBeNull()
     const indexes = [first, second].flatMap(({ outdated_validators: all }) => all.map((one) => one.validator_index))
-    expect(indexes).toEqual(Array.from({ length: 1500 }, (_, place) => place * 2))
+    expect(indexes).toEqual(Array.from({ length: 1500 }, (_, position) => position * 2))
   })
 })
 

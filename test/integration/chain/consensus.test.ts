@@ -23,8 +23,8 @@ const deposits = cases.filter((vector) => vector.network === 'hoodi').map(deposi
 /** Deposits of another network: their signatures are wrong on ours. */
 const foreign = cases.filter((vector) => vector.network === 'mainnet').map(depositOfVector)
 
-function depositAt(place: number, list = deposits): StandInDeposit {
-  const deposit = list[place]
+function depositAt(position: number, list = deposits): StandInDeposit {
+  const deposit = list[position]
   if (deposit === undefined) throw new Error('too few vectors')
   return deposit
 }

@@ -104,7 +104,8 @@ describe('deposits', () => {
     })
     expect([found.map(({ depositIndex }) => depositIndex), malformed]).toEqual([[0, 1, 2], 0])
     expect([ranges[0]?.[0], ranges.at(-1)?.[1]]).toEqual([10, 95_000])
-    for (const [place, [from]] of ranges.entries()) if (place > 0) expect(from).toBe((ranges[place - 1]?.[1] ?? 0) + 1)
+    for (const [position, [from]] of ranges.entries())
+      if (position > 0) expect(from).toBe((ranges[position - 1]?.[1] ?? 0) + 1)
   })
 
   it('have amounts and indexes of any size that fits', async () => {

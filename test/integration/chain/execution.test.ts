@@ -63,14 +63,14 @@ describe('logs', () => {
   ]
 
   it.each(refusals)('are all found at a node that refuses large ranges by %j', async (refusal) => {
-    const places = [0, 999, 1_000, 77_777, 199_999].map((offset) => network.keeperBlock + offset)
-    const logs = places.map((block) => configLog(block, `cid ${block}`))
+    const positions = [0, 999, 1_000, 77_777, 199_999].map((offset) => network.keeperBlock + offset)
+    const logs = positions.map((block) => configLog(block, `cid ${block}`))
     await using node = await startRpc({ chainId: 1, head: HEAD, logs: logs.toReversed() })
     node.limit = { blocks: 1_000, refusal }
     const query = { ...keeperQuery, fromBlock: network.keeperBlock, toBlock: network.keeperBlock + 199_999 }
     const found = await clientOf([node], { retryTimeoutMs: 60_000 }).findLogs(query)
-    expect(found.map(({ blockNumber }) => blockNumber)).toEqual(places)
-    expect(found.map(({ args }) => args.configIpfsHash)).toEqual(places.map((block) => `cid ${block}`))
+    expect(found.map(({ blockNumber }) => blockNumber)).toEqual(positions)
+    expect(found.map(({ args }) => args.configIpfsHash)).toEqual(positions.map((block) => `cid ${block}`))
     expect(node.ranges.length).toBeLessThan(270)
   })
 

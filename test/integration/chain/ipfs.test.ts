@@ -137,7 +137,7 @@ describe('the oracle config of a CID', () => {
 describe('any content', () => {
   const what = 'the registry dump'
   /** Three blocks of the default chunker. */
-  const large = new Uint8Array(700_000).map((_, place) => place % 251)
+  const large = new Uint8Array(700_000).map((_, position) => position % 251)
 
   it.each([0, 1] as const)('of several blocks is verified (version %i)', async (version) => {
     await using bad = await startIpfs()

@@ -94,8 +94,8 @@ describe('events of the SSV network contract', () => {
     await using node = await startRpc({ chainId: network.chainId, head: HEAD, logs: logs.toReversed() })
     const ranges = await readAll(clientOf([node]))
     const events = ranges.flatMap((range) => range.events)
-    const places = events.map(({ blockNumber, logIndex }) => blockNumber * 1_000 + logIndex)
-    expect(places).toEqual([...places].sort((a, b) => a - b))
+    const positions = events.map(({ blockNumber, logIndex }) => blockNumber * 1_000 + logIndex)
+    expect(positions).toEqual([...positions].sort((a, b) => a - b))
     expect(events).toHaveLength(logs.length)
     const operators = events.filter((event) => event.kind === 'operator_added')
     expect(operators.map(({ operatorId, publicKey }) => ({ operatorId, publicKey }))).toEqual(

@@ -62,14 +62,14 @@ describe('cluster locks', () => {
     expect((await getExits(relayer.url)).filter((exit) => exit.is_exit_signature_ready)).toHaveLength(2)
     await sidecarRound(relayer.url, world.network, large.validators, 5)
     const done = await untilShares(relayer.url, keys)
-    for (const [place, key] of keys.entries())
+    for (const [position, key] of keys.entries())
       await assertOraclesCanExit(
         world.network,
         world.oracles,
         2,
-        [...small.validators, ...large.validators][place]?.publicKey ?? new Uint8Array(),
+        [...small.validators, ...large.validators][position]?.publicKey ?? new Uint8Array(),
         await indexOf(relayer.url, key),
-        done.validators[place]?.oracles_exit_signature_shares ?? null,
+        done.validators[position]?.oracles_exit_signature_shares ?? null,
       )
   })
 
@@ -167,9 +167,9 @@ describe('without a lock', () => {
     await postValidators(relayer.url, keys)
     const index = await indexOf(relayer.url, keys[0] ?? '')
     const items = (share: number, offset: number, from = validators) =>
-      validators.map((validator, place) => ({
+      validators.map((validator, position) => ({
         public_key: hex(validator.publicKey),
-        exit_signature: partialExit(world.network, from[place] ?? validator, share, index + place + offset),
+        exit_signature: partialExit(world.network, from[position] ?? validator, share, index + position + offset),
       }))
     // Garbage for every index: wrong message, another node's signature, another validator's.
     for (const share of [1, 2, 3, 4])

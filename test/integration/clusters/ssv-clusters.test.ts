@@ -12,7 +12,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { readConfig } from '../../../apps/relayer/src/config.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
 import { createSsvFollower } from '../../../apps/relayer/src/services/clusters/ssv-follow.ts'
-import { openVault } from '../../../apps/relayer/src/services/sealing/sealing.ts'
+import { openSealing } from '../../../apps/relayer/src/services/sealing/sealing.ts'
 import { createSignatures } from '../../../apps/relayer/src/services/signatures/signatures.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { type StandInLog, startRpc } from '../../support/chain/rpc.ts'
@@ -96,8 +96,8 @@ async function post(url: string, validator: KeyedValidator, operator: number) {
 /** All oracles decrypt what the relayer has of these validators. */
 async function assertReady(url: string, validators: readonly KeyedValidator[]): Promise<void> {
   const done = await untilShares(url, keysOf(validators))
-  for (const [place, { publicKey }] of validators.entries()) {
-    const shares = done.validators[place]?.oracles_exit_signature_shares ?? null
+  for (const [position, { publicKey }] of validators.entries()) {
+    const shares = done.validators[position]?.oracles_exit_signature_shares ?? null
     const index = (await exitOf(url, toHex(publicKey)))?.validator_index ?? 0
     await assertOraclesCanExit(world.network, world.oracles, 2, publicKey, index, shares)
   }
@@ -134,9 +134,9 @@ describe.skipIf(skipWithoutAnvil)('keyshares files', () => {
       json: { failures: [{ index: 0, code: 'SHARE_INDEX_UNKNOWN' }] },
     })
     for (const { validators, signers } of finalValidators)
-      for (const [place, operator] of signers.entries()) {
+      for (const [position, operator] of signers.entries()) {
         const [key = ''] = keysOf(validators)
-        expect((await exitOf(url, key))?.share_indexes_ready).toEqual(signers.slice(0, place))
+        expect((await exitOf(url, key))?.share_indexes_ready).toEqual(signers.slice(0, position))
         expect((await sidecarRound(url, world.network, validators, operator)).text).toBe('{}')
       }
     await assertReady(url, all)
@@ -352,10 +352,10 @@ describe.skipIf(skipWithoutAnvil)('the chain', () => {
         return engine.verifyBatch(triples)
       },
     }
-    const vault = await openVault(config, db, silentLogger)
+    const sealing = await openSealing(config, db, silentLogger)
     const queue = { add: async () => 'added' }
     const events = createEvents(silentLogger)
-    const context = { config, db, vault, crypto, queue, events, logger: silentLogger }
+    const context = { config, db, sealing, crypto, queue, events, logger: silentLogger }
     const signatures = createSignatures(context as unknown as Parameters<typeof createSignatures>[0])
     const signature = partialExit(world.network, moved, 263, exit?.validator_index ?? 0)
     await signatures.submit(263, [{ public_key: movedKey, exit_signature: signature }])

@@ -49,14 +49,14 @@ it('the migration makes the receipts of what is there', async () => {
     ciphertexts: randomBytes(oracles * 193),
   }))
   const expected = new Map<number, string>()
-  for (const [place, set] of sets.entries()) {
+  for (const [position, set] of sets.entries()) {
     const oracleSet = await idOf(sql`
       insert into oracle_sets (cid, threshold, public_keys, config, block_number)
-      values (${`cid-${place}`}, ${set.threshold}, ${set.oracles}, '{}', 1) returning id`)
+      values (${`cid-${position}`}, ${set.threshold}, ${set.oracles}, '{}', 1) returning id`)
     const validator = await idOf(sql`insert into validators (public_key) values (${set.publicKey}) returning id`)
     const message = await idOf(sql`
       insert into messages (validator_id, kind, validator_index, epoch, signing_root, threshold, state, signature, revision)
-      values (${validator}, 'exit', ${set.validatorIndex}, ${set.epoch}, ${set.signingRoot}, 3, 'ready', ${randomBytes(96)}, ${place + 5})
+      values (${validator}, 'exit', ${set.validatorIndex}, ${set.epoch}, ${set.signingRoot}, 3, 'ready', ${randomBytes(96)}, ${position + 5})
       returning id`)
     await db.execute(sql`
       insert into oracle_shares (message_id, oracle_set_id, public_key_shares, ciphertexts)
@@ -67,7 +67,7 @@ it('the migration makes the receipts of what is there', async () => {
       publicKeyShares: slices(set.publicKeyShares, 48),
       ciphertexts: slices(set.ciphertexts, 193),
     })
-    expected.set(message, `${toHex(receipt)} ${place + 5}`)
+    expected.set(message, `${toHex(receipt)} ${position + 5}`)
   }
 
   await migrateDatabase(db, MIGRATIONS)

@@ -101,13 +101,13 @@ describe('the oracle set', () => {
       const { validators: items } = await untilShares(relayer.url, keys)
       return items.every((item) => item.oracles_exit_signature_shares?.public_keys.length === 5) ? items : undefined
     })
-    for (const [place, item] of shares.entries())
+    for (const [position, item] of shares.entries())
       await assertOraclesCanExit(
         world.network,
         next,
         3,
-        validators[place]?.publicKey ?? new Uint8Array(),
-        index + place,
+        validators[position]?.publicKey ?? new Uint8Array(),
+        index + position,
         item.oracles_exit_signature_shares,
       )
     // Members of the old set that are also in the new one must not be able to pool shares: no public key share is the same.

@@ -16,7 +16,7 @@ import { bytesArray, numberArray } from '@dvt-relayer/db/queries/sql.ts'
 import { sql } from 'drizzle-orm'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
-import { forgetSealed, openVault } from '../../../apps/relayer/src/services/sealing/sealing.ts'
+import { forgetSealed, openSealing } from '../../../apps/relayer/src/services/sealing/sealing.ts'
 import { createTestDatabase } from '../../support/services/postgres.ts'
 import { eventually } from '../../support/world/world.ts'
 
@@ -83,8 +83,8 @@ async function sealDirectly(db: Database, key: string): Promise<void> {
   const values = rows.flatMap((row) => {
     const [id, kind] = [Number(row['id']), String(row['kind'])]
     return [0, ...SHARES].map((share) => {
-      const place = share === 0 ? `messages:${id}:${kind}` : `partial_signatures:${id}:${share}:${kind}`
-      return { id, share, sealed: sealer.seal(signatureOf(id, share), place) }
+      const position = share === 0 ? `messages:${id}:${kind}` : `partial_signatures:${id}:${share}:${kind}`
+      return { id, share, sealed: sealer.seal(signatureOf(id, share), position) }
     })
   })
   const table = sql`unnest(${numberArray(values.map(({ id }) => id))}, ${numberArray(values.map(({ share }) => share))},
@@ -106,18 +106,18 @@ async function storedOf(db: Database): Promise<{ id: number; kind: 'exit' | 'dep
   return rows as { id: number; kind: 'exit' | 'deposit'; sealed: Buffer[] }[]
 }
 
-/** Expects that a vault opens every value. */
+/** Expects that a sealing opens every value. */
 async function expectOpen(db: Database, key: string, previous?: string): Promise<void> {
-  const vault = await openVault(configOf(key, previous), db, silentLogger)
+  const sealing = await openSealing(configOf(key, previous), db, silentLogger)
   const stored = await storedOf(db)
-  const opener = await vault.openerFor(
+  const opener = await sealing.openerFor(
     db,
     stored.map(({ id }) => id),
   )
   for (const message of stored) {
     const [full = new Uint8Array(), ...partials] = message.sealed
     expect(opener.signature(message, full)).toEqual(signatureOf(message.id))
-    expect(partials.map((sealed, place) => opener.partial(message, SHARES[place] ?? 0, sealed))).toEqual(
+    expect(partials.map((sealed, position) => opener.partial(message, SHARES[position] ?? 0, sealed))).toEqual(
       SHARES.map((share) => signatureOf(message.id, share)),
     )
   }
@@ -136,17 +136,17 @@ describe('a key of its own', () => {
     const { a, b } = await openDatabases()
     const key = newKey()
     const [one, two] = [
-      await openVault(configOf(key), a, silentLogger),
-      await openVault(configOf(key), b, silentLogger),
+      await openSealing(configOf(key), a, silentLogger),
+      await openSealing(configOf(key), b, silentLogger),
     ]
     const ids = await insertMessages(a, 4, 1)
     const [first = 0, second = 0, expired = 0, erased = 0, deposit = 0] = ids
     await a.execute(sql`update messages set state = 'expired' where id = ${expired}`)
     await a.execute(sql`update messages set state = 'erased' where id = ${erased}`)
-    const write = (db: Database, vault: typeof one, share: number) =>
+    const write = (db: Database, sealing: typeof one, share: number) =>
       db.transaction(async (tx) => {
         await lockMessages(tx, ids)
-        const seal = await vault.sealerFor(tx, ids)
+        const seal = await sealing.sealerFor(tx, ids)
         expect([expired, erased].map((id) => seal.signature({ id, kind: 'exit' }, signatureOf(id)))).toEqual([
           undefined,
           undefined,
@@ -157,12 +157,12 @@ describe('a key of its own', () => {
     const { rows } = await a.execute(sql`select message_id from message_keys order by message_id`)
     expect(rows).toEqual([{ message_id: first }, { message_id: second }])
     const opener = await two.openerFor(b, ids)
-    for (const [place, id] of [first, second].entries()) {
+    for (const [position, id] of [first, second].entries()) {
       const message = { id, kind: 'exit' as const }
-      expect(opener.partial(message, 1, fromA[place] ?? new Uint8Array())).toEqual(signatureOf(id, 1))
-      expect(opener.partial(message, 2, fromB[place] ?? new Uint8Array())).toEqual(signatureOf(id, 2))
+      expect(opener.partial(message, 1, fromA[position] ?? new Uint8Array())).toEqual(signatureOf(id, 1))
+      expect(opener.partial(message, 2, fromB[position] ?? new Uint8Array())).toEqual(signatureOf(id, 2))
       // Not of another share index, not of another message, not under another's key.
-      expect(() => opener.partial(message, 2, fromA[place] ?? new Uint8Array())).toThrow('not in its place')
+      expect(() => opener.partial(message, 2, fromA[position] ?? new Uint8Array())).toThrow('not in its place')
     }
     expect(() => opener.partial({ id: second, kind: 'exit' }, 1, fromA[0] ?? new Uint8Array())).toThrow('another key')
     expect(() => opener.signature({ id: expired, kind: 'exit' }, fromA[0] ?? new Uint8Array())).toThrow(
@@ -181,14 +181,14 @@ describe('a key of its own', () => {
       format: 'json',
       destination: { write: (line) => lines.push(line) },
     })
-    const vault = await openVault(configOf(newKey()), a, logger)
+    const sealing = await openSealing(configOf(newKey()), a, logger)
     const ids = await insertMessages(a, 2, 0)
-    await vault.sealerFor(a, ids)
+    await sealing.sealerFor(a, ids)
     const [good = 0, bad = 0] = ids
     await a.execute(
       sql`update message_keys set sealed = set_byte(sealed, 40, get_byte(sealed, 40) # 1) where message_id = ${bad}`,
     )
-    const seal = await vault.sealerFor(a, ids)
+    const seal = await sealing.sealerFor(a, ids)
     expect(seal.signature({ id: bad, kind: 'exit' }, signatureOf(bad))).toBeUndefined()
     expect(seal.signature({ id: good, kind: 'exit' }, signatureOf(good))).toBeDefined()
     expect(lines.map((line) => (JSON.parse(line) as { message_id: number }).message_id)).toEqual([bad])
@@ -214,7 +214,7 @@ describe('a database from before exits had keys', () => {
   it('is brought over at the next start, whole, by two processes at once, and once', async () => {
     const { a, b, key } = await openOld()
     expect(await countKeys(a, key)).toEqual({ own: 0, direct: 16 })
-    await Promise.all([a, b].map((db) => openVault(configOf(key), db, silentLogger)))
+    await Promise.all([a, b].map((db) => openSealing(configOf(key), db, silentLogger)))
     expect(await countKeys(a, key)).toEqual({ own: 16, direct: 0 })
     const before = await storedOf(a)
     await expectOpen(a, key)
@@ -229,7 +229,7 @@ describe('a database from before exits had keys', () => {
     await expectOpen(a, next, key)
     expect(await countKeys(a, next)).toEqual({ own: 16, direct: 0 })
     await expectOpen(a, next)
-    await expect(openVault(configOf(key), a, silentLogger)).rejects.toMatchObject({ code: 'SEALING_KEY_WRONG' })
+    await expect(openSealing(configOf(key), a, silentLogger)).rejects.toMatchObject({ code: 'SEALING_KEY_WRONG' })
   })
 
   it('is brought over by the next start where one was killed in the middle', async () => {
@@ -243,7 +243,7 @@ describe('a database from before exits had keys', () => {
       await release.promise
     })
     await blocked.promise
-    const start = expect(openVault(configOf(key), b, silentLogger)).rejects.toThrow()
+    const start = expect(openSealing(configOf(key), b, silentLogger)).rejects.toThrow()
     await eventually('it waits', async () => {
       const { rowCount } = await a.execute(sql`
         select pg_terminate_backend(pid) from pg_stat_activity
@@ -263,9 +263,9 @@ describe('a database from before exits had keys', () => {
     await a.execute(
       sql`update messages set signature = set_byte(signature, 60, get_byte(signature, 60) # 1) where id = 3`,
     )
-    const vault = await openVault(configOf(key), a, silentLogger)
+    const sealing = await openSealing(configOf(key), a, silentLogger)
     expect(await countKeys(a, key)).toEqual({ own: 15, direct: 1 })
-    const opener = await vault.openerFor(a, [3, 4])
+    const opener = await sealing.openerFor(a, [3, 4])
     const [, , third, fourth] = await storedOf(a)
     expect(() => opener.signature({ id: 3, kind: 'exit' }, third?.sealed[0] ?? new Uint8Array())).toThrow('another key')
     expect(opener.signature({ id: 4, kind: 'exit' }, fourth?.sealed[0] ?? new Uint8Array())).toEqual(signatureOf(4))
@@ -304,8 +304,8 @@ describe('a change of SEALING_KEY', () => {
     expect(await forgetSealed(a)).toBe(3)
     expect((await storedOf(a)).flatMap(({ sealed }) => sealed ?? [])).toEqual([])
     expect((await a.execute(sql`select from message_keys`)).rowCount).toBe(0)
-    const vault = await openVault(configOf(newKey()), a, silentLogger)
-    const seal = await vault.sealerFor(a, [1])
+    const sealing = await openSealing(configOf(newKey()), a, silentLogger)
+    const seal = await sealing.sealerFor(a, [1])
     expect(seal.signature({ id: 1, kind: 'exit' }, signatureOf(1))).toBeDefined()
   })
 })

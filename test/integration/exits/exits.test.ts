@@ -73,10 +73,10 @@ describe('the main job', () => {
     expect(done.ready).toBe(true)
     expect(Compile(ValidatorsResponse).Check(done)).toBe(true)
     const exits = await getExits(url)
-    for (const [place, item] of done.validators.entries()) {
-      const exit = exits.find(({ public_key }) => public_key === keys[place])
+    for (const [position, item] of done.validators.entries()) {
+      const exit = exits.find(({ public_key }) => public_key === keys[position])
       expect(exit).toMatchObject({
-        validator_index: 100 + place,
+        validator_index: 100 + position,
         is_exit_signature_ready: true,
         share_indexes_ready: [1, 2, 4],
       })
@@ -84,8 +84,8 @@ describe('the main job', () => {
         world.network,
         world.oracles,
         7,
-        fromHex(keys[place] ?? ''),
-        100 + place,
+        fromHex(keys[position] ?? ''),
+        100 + position,
         item.oracles_exit_signature_shares,
       )
     }
@@ -162,9 +162,9 @@ describe('what sidecars 1 and 2.1 need', () => {
     const { validators, keys } = take(2)
     await postValidators(url, keys.slice(0, 1))
     const index = (await exitOf(keys[0] ?? ''))?.validator_index ?? 0
-    const share = (place: number) => ({
-      public_key: keys[place] ?? '',
-      exit_signature: partialExit(world.network, validators[place] ?? fail(), 1, index),
+    const share = (position: number) => ({
+      public_key: keys[position] ?? '',
+      exit_signature: partialExit(world.network, validators[position] ?? fail(), 1, index),
     })
     expect(await postShares(url, 1, [share(1)])).toMatchObject({ status: 200, json: {} })
     expect(await postShares(url, 1, [share(1), share(0)])).toMatchObject({ status: 200, json: {} })
@@ -258,9 +258,9 @@ describe('messages', () => {
     world.beacon.addValidators(new Uint8Array(48).fill(0xab).with(0, taken))
     await postValidators(url, keys)
     const after = await Promise.all(keys.map(exitOf))
-    after.forEach((exit, place) => {
+    after.forEach((exit, position) => {
       expect(exit).toMatchObject({
-        validator_index: (before[place]?.validator_index ?? 0) + 1,
+        validator_index: (before[position]?.validator_index ?? 0) + 1,
         share_indexes_ready: [],
       })
     })
@@ -278,7 +278,7 @@ describe('messages', () => {
     expect(exits).toHaveLength(6)
     const start = world.beacon.validatorCount
     expect(keys.map((key) => exits.find(({ public_key }) => public_key === key)?.validator_index)).toEqual(
-      keys.map((_, place) => start + place),
+      keys.map((_, position) => start + position),
     )
   })
 

@@ -21,7 +21,7 @@ import { createEvents } from '../../../apps/relayer/src/events.ts'
 import { createToken } from '../../../apps/relayer/src/http/auth.ts'
 import type { Relayer } from '../../../apps/relayer/src/relayer.ts'
 import { createOwnerCopies } from '../../../apps/relayer/src/services/exits/owner-copies.ts'
-import { openVault } from '../../../apps/relayer/src/services/sealing/sealing.ts'
+import { openSealing } from '../../../apps/relayer/src/services/sealing/sealing.ts'
 import { makeOracles } from '../../support/chain/oracles.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import { type MadeCluster, makeCluster } from '../../support/keys/make-cluster.ts'
@@ -66,7 +66,7 @@ beforeAll(async () => {
   const keys = validators.map(({ publicKey }) => hex(publicKey))
   expect((await postValidators(relayer.url, keys, bearer(admin))).status).toBe(200)
   // The last of the cluster is not ready.
-  const signed = validators.filter((_, place) => place !== 4)
+  const signed = validators.filter((_, position) => position !== 4)
   for (const share of [1, 2, 3]) await sidecarRound(relayer.url, world.network, signed, share, bearer(admin))
   await eventually('the exits', async () => {
     const ready = (await getExits(relayer.url, bearer(admin))).filter((exit) => exit.is_exit_signature_ready)
@@ -94,9 +94,9 @@ async function openService(publicKey: Uint8Array | undefined, vault = VAULT) {
   })
   const entry = publicKey === undefined ? '' : `${vault}:${hex(publicKey)}`
   const { config } = readConfig(world.environment({ ...settings(), OWNER_PUBLIC_KEYS: entry }))
-  const vaultOfKeys = await openVault(config, db, silentLogger)
+  const sealing = await openSealing(config, db, silentLogger)
   const events = createEvents(silentLogger)
-  return { lines, ...createOwnerCopies({ config, db, crypto: pool, vault: vaultOfKeys, events, logger }) }
+  return { lines, ...createOwnerCopies({ config, db, crypto: pool, sealing, events, logger }) }
 }
 const stored = async () =>
   (

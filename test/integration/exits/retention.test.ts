@@ -18,7 +18,7 @@ import type { Relayer } from '../../../apps/relayer/src/relayer.ts'
 import { ROTATION_REQUESTER } from '../../../apps/relayer/src/services/exits/assign.ts'
 import { createRetention } from '../../../apps/relayer/src/services/exits/retention.ts'
 import { createOracleShares } from '../../../apps/relayer/src/services/oracles/shares.ts'
-import { openVault } from '../../../apps/relayer/src/services/sealing/sealing.ts'
+import { openSealing } from '../../../apps/relayer/src/services/sealing/sealing.ts'
 import { createSignatures } from '../../../apps/relayer/src/services/signatures/signatures.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import type { KeyedValidator } from '../../support/world/nodes.ts'
@@ -108,9 +108,9 @@ async function stateOf(ids: readonly number[]) {
 }
 const ERASED = { state: 'erased', signature: false, partials: 0, keys: 0, shares: 1 }
 const READY = { state: 'ready', signature: true, partials: 3, keys: 1, shares: 1 }
-const posted = ({ validators, keys, indexes }: Made, place: number, share: number) => ({
-  public_key: keys[place] ?? '',
-  exit_signature: partialExit(world.network, validators[place] as KeyedValidator, share, indexes[place] ?? 0),
+const posted = ({ validators, keys, indexes }: Made, position: number, share: number) => ({
+  public_key: keys[position] ?? '',
+  exit_signature: partialExit(world.network, validators[position] as KeyedValidator, share, indexes[position] ?? 0),
 })
 
 describe('erasing', () => {
@@ -227,7 +227,7 @@ describe('what is left', () => {
     const keys = (dump.get('message_keys') ?? []).map((row) =>
       createSealer(master.open(row['sealed'] as Buffer, `message_keys:${Number(row['message_id'])}`)),
     )
-    const places = ids.flatMap((id) => [
+    const positions = ids.flatMap((id) => [
       `messages:${id}:exit`,
       ...[1, 2, 3, 4].map((share) => `partial_signatures:${id}:${share}:exit`),
     ])
@@ -238,9 +238,9 @@ describe('what is left', () => {
       values
         .filter((value) => sealer.isCurrent(value))
         .flatMap((value) =>
-          places.flatMap((place) => {
+          positions.flatMap((position) => {
             try {
-              return [hex(sealer.open(value, place))]
+              return [hex(sealer.open(value, position))]
             } catch {
               return []
             }
@@ -251,7 +251,7 @@ describe('what is left', () => {
 
   it('opens nowhere after the erasure, nor in a copy without the table of keys, whoever has SEALING_KEY', async () => {
     const made = await makeExits(2, [1, 2, 3])
-    const secrets = [1, 2, 3].flatMap((share) => [0, 1].map((place) => posted(made, place, share).exit_signature))
+    const secrets = [1, 2, 3].flatMap((share) => [0, 1].map((position) => posted(made, position, share).exit_signature))
     // With the keys everything opens: the two full signatures and the six partial ones.
     const opened = openAll(await dumpOf(), made.ids)
     expect(opened).toHaveLength(8)
@@ -275,7 +275,7 @@ describe('what is left', () => {
 describe('what comes late', () => {
   const pool = startCryptoPool(1)
   afterAll(() => pool[Symbol.asyncDispose]())
-  const openOther = () => openVault(configOf(), other, silentLogger)
+  const openOther = () => openSealing(configOf(), other, silentLogger)
 
   it('a worker that is finishing the exit', async () => {
     const made = await makeExits(2, [1, 2])
@@ -288,7 +288,7 @@ describe('what comes late', () => {
     const worker = createOracleShares({
       db: other,
       crypto: { ...pool, finish: finish.run },
-      vault: await openOther(),
+      sealing: await openOther(),
       events,
       logger: silentLogger,
     })
@@ -315,7 +315,7 @@ describe('what comes late', () => {
       db: other,
       queue: { add: async () => 'added' } as never,
       crypto: { ...pool, verify: verify.run },
-      vault: await openOther(),
+      sealing: await openOther(),
       events,
       logger: silentLogger,
     })
@@ -337,7 +337,7 @@ describe('what comes late', () => {
       db: other,
       queue: { add: async () => 'added' } as never,
       crypto: { ...pool, areSignatures: areSignatures.run },
-      vault: await openOther(),
+      sealing: await openOther(),
       events,
       logger: silentLogger,
     })

@@ -69,9 +69,9 @@ describe.skipIf(skipWithoutAnvil)('both generations', () => {
     const ofFour = await registerUntilReady(url, request)
     expect(sharesOf(ofFour.validators)).toEqual(sharesOf(ofThree.validators))
     expect((await postValidators(url, keys)).json).toEqual(ofThree)
-    for (const [place, { publicKey }] of cluster.validators.entries()) {
-      const shares = ofThree.validators[place]?.oracles_exit_signature_shares ?? null
-      await assertOraclesCanExit(world.network, world.oracles, 2, publicKey, request.startIndex + place, shares)
+    for (const [position, { publicKey }] of cluster.validators.entries()) {
+      const shares = ofThree.validators[position]?.oracles_exit_signature_shares ?? null
+      await assertOraclesCanExit(world.network, world.oracles, 2, publicKey, request.startIndex + position, shares)
     }
     expect(await registerOnChain(vault, '0x01', ofFour)).toMatchObject({ ok: true })
     await world.beaconFollows.sync()
@@ -123,7 +123,7 @@ describe.skipIf(skipWithoutAnvil)('both generations', () => {
     await registerKeys(url, asks(1))
     expect((await postValidators(url, keys)).status).toBe(200)
     const start = nextIndex(world.beacon)
-    expect(await indexesOf(url)).toEqual(new Map(keys.map((key, place) => [key, start + place])))
+    expect(await indexesOf(url)).toEqual(new Map(keys.map((key, position) => [key, start + position])))
     expect(await registerKeys(url, asks(2))).toEqual(keys)
   })
 
@@ -192,7 +192,7 @@ describe.skipIf(skipWithoutAnvil)('both generations', () => {
     expect(new Set(answers.map(({ status }) => status)).difference(new Set([200, 409]))).toEqual(new Set())
     expect(await registerKeys(url, asks(6))).toEqual(keys)
     const start = nextIndex(world.beacon)
-    expect(await indexesOf(url)).toEqual(new Map(keys.map((key, place) => [key, start + place])))
+    expect(await indexesOf(url)).toEqual(new Map(keys.map((key, position) => [key, start + position])))
     const answer = (await postValidators(url, keys)).json as ValidatorsResponse
     expect(answer.validators.map(({ public_key }) => public_key)).toEqual(keys)
   })

@@ -12,7 +12,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
 import { createToken } from '../../../apps/relayer/src/http/auth.ts'
-import { createVault } from '../../../apps/relayer/src/services/sealing/message-seals.ts'
+import { createSealing } from '../../../apps/relayer/src/services/sealing/message-seals.ts'
 import { createSignatures } from '../../../apps/relayer/src/services/signatures/signatures.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import type { MadeCluster } from '../../support/keys/make-cluster.ts'
@@ -80,7 +80,7 @@ describe('a flood', () => {
           gate.promise.then(() => engine.verifyBatch(triples)),
         areSignatures: async (all: readonly Uint8Array[]) => all.map(() => true),
       } as never,
-      vault: createVault(
+      sealing: createSealing(
         createSealer(fromHex(world.environment()['SEALING_KEY'] ?? '')),
         new Uint8Array(32),
         silentLogger,
@@ -128,7 +128,7 @@ describe('a flood', () => {
     for (let round = 0; round < 6; round++) {
       await query(`update partial_signatures set seen_at = now() - interval '1 minute'`)
       const answers = await Promise.all(
-        [a, b, a, b].map(({ url }, place) => postShares(url, 1, place % 2 === 0 ? shares : shares.toReversed())),
+        [a, b, a, b].map(({ url }, position) => postShares(url, 1, position % 2 === 0 ? shares : shares.toReversed())),
       )
       expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200])
     }

@@ -71,7 +71,7 @@ describe('operations', () => {
       [...new Set(Object.values(routes).map(({ path }) => templateOf(path)))].toSorted(),
     )
     const asked = paths['/oracles/{oracle}/exit-shares']?.['get']?.parameters?.map(
-      ({ in: place, name }) => `${place} ${name}`,
+      ({ in: position, name }) => `${position} ${name}`,
     )
     expect(asked?.toSorted()).toEqual([
       'path oracle',

@@ -145,7 +145,7 @@ describe.skipIf(skipWithoutAnvil)('the daily limit', () => {
   it('holds for two processes at once', async () => {
     await using second = await world.startRelayer(limited)
     const keys = Array.from({ length: 24 }, () => add())
-    const answers = await Promise.all(keys.map((key, place) => withdraw(key, 9, [url, second.url][place % 2])))
+    const answers = await Promise.all(keys.map((key, position) => withdraw(key, 9, [url, second.url][position % 2])))
     expect(answers.map(({ status }) => status).toSorted()).toEqual([
       ...Array.from({ length: 11 }, () => 200),
       ...Array.from({ length: 13 }, () => 429),

@@ -83,8 +83,8 @@ describe.skipIf(skipWithoutAnvil)('a row', () => {
     const rows = await recorded(world, vault.address)
     expect(rows).toHaveLength(3)
     const root = Buffer.from(nonceToRoot(await vault.nonce()))
-    for (const [place, { signature, validators, ...row }] of cases.entries()) {
-      const found = rows[place] as Recorded
+    for (const [position, { signature, validators, ...row }] of cases.entries()) {
+      const found = rows[position] as Recorded
       expect(found).toMatchObject({
         ...row,
         vault: Buffer.from(fromHex(vault.address)),

@@ -76,7 +76,7 @@ describe.skipIf(skipWithoutAnvil)('the vault takes, once, the signature for', ()
     ]
     const signature = await operator.withdraw(url, vault.address, exits)
     expect(await operator.withdraw(url, vault.address, exits)).toBe(signature)
-    const changed = (change: object) => exits.map((exit, place) => (place === 0 ? { ...exit, ...change } : exit))
+    const changed = (change: object) => exits.map((exit, position) => (position === 0 ? { ...exit, ...change } : exit))
     expect(await operator.withdrawOnChain(other, exits, signature)).toEqual(REFUSED)
     expect(await operator.withdrawOnChain(vault, changed({ amountGwei: 0 }), signature)).toEqual(REFUSED)
     expect(

@@ -74,15 +74,15 @@ describe('an oracle', () => {
   it('gets its own shares, by whatever name it asks, and can exit with enough others', async () => {
     const { keys, answer } = await makeReady(2)
     const pages = await Promise.all(oracles.map((oracle) => walkShares(url, addressOf(oracle), { limit: 1 })))
-    for (const [place, { items }] of pages.entries()) {
+    for (const [position, { items }] of pages.entries()) {
       expect(items.map(({ public_key }) => public_key).toSorted()).toEqual(keys.toSorted())
       for (const item of items) {
         const handed = answer.validators.find(({ public_key }) => public_key === item.public_key)
         expect(item).toMatchObject({
-          public_key_share: handed?.oracles_exit_signature_shares?.public_keys[place],
-          encrypted_exit_signature: handed?.oracles_exit_signature_shares?.encrypted_exit_signatures[place],
+          public_key_share: handed?.oracles_exit_signature_shares?.public_keys[position],
+          encrypted_exit_signature: handed?.oracles_exit_signature_shares?.encrypted_exit_signatures[position],
           receipt: handed?.receipt,
-          oracle_set: { threshold: 2, oracles: 3, place: place + 1 },
+          oracle_set: { threshold: 2, oracles: 3, position: position + 1 },
           epoch: world.network.capellaEpoch,
           vault: null,
           is_outdated: false,
@@ -91,8 +91,8 @@ describe('an oracle', () => {
     }
     const [a, b, c] = oracles
     for (const key of keys) {
-      const held = [a, b, c].map((oracle, place) => {
-        const item = pages[place]?.items.find(({ public_key }) => public_key === key)
+      const held = [a, b, c].map((oracle, position) => {
+        const item = pages[position]?.items.find(({ public_key }) => public_key === key)
         if (item === undefined) throw new Error('no item')
         return { oracle, item }
       })
@@ -360,8 +360,8 @@ describe('what is asked wrongly', () => {
   it('is refused, as an oracle', async () => {
     const whole = toHex(oracles[0].publicKey)
     const address = addressOf(oracles[0])
-    const swapped = [...address].map((letter, place) =>
-      place > 1 && /[a-f]/i.test(letter)
+    const swapped = [...address].map((letter, position) =>
+      position > 1 && /[a-f]/i.test(letter)
         ? letter === letter.toLowerCase()
           ? letter.toUpperCase()
           : letter.toLowerCase()
@@ -488,10 +488,10 @@ describe('when the oracle set changes', () => {
     const [key = '', other = ''] = keys
     const ofKey = async (oracle: TestOracle, more = {}) =>
       (await fetchShares(url, addressOf(oracle), { public_key: key, ...more })).exit_shares
-    const untilSplit = (place: number, oracle: TestOracle) =>
+    const untilSplit = (position: number, oracle: TestOracle) =>
       eventually('a new split', async () => {
         const items = await ofKey(oracle)
-        return items.some((item) => item.oracle_set.place === place && !item.is_outdated) ? items : undefined
+        return items.some((item) => item.oracle_set.place === position && !item.is_outdated) ? items : undefined
       })
     const pages = (await walkShares(url, addressOf(a))).items
     const first = pages.find(({ public_key }) => public_key === key)
@@ -501,7 +501,7 @@ describe('when the oracle set changes', () => {
     // A → B: a leaves, d comes, the threshold changes.
     await announce([d, b, c], 3)
     const fromD = await untilSplit(1, d)
-    expect(fromD).toMatchObject([{ oracle_set: { place: 1, threshold: 3, oracles: 3 } }])
+    expect(fromD).toMatchObject([{ oracle_set: { position: 1, threshold: 3, oracles: 3 } }])
     expect(fromD[0]?.receipt).not.toBe(first?.receipt)
     expect(await ofKey(a)).toEqual([])
     expect((await askShares(url, addressOf(a))).status).toBe(200)
@@ -540,7 +540,7 @@ describe('when the oracle set changes', () => {
     const fresh = await eventually('a new split', async () => (await ofKey(a, { public_key: other }))[0])
     const oldest = pages.find(({ public_key }) => public_key === other)
     expect(fresh).toMatchObject({
-      oracle_set: { cid: oldest?.oracle_set.cid, place: 1, threshold: 2 },
+      oracle_set: { cid: oldest?.oracle_set.cid, position: 1, threshold: 2 },
       is_outdated: false,
     })
     expect(fresh.encrypted_exit_signature).not.toBe(oldest?.encrypted_exit_signature)

@@ -172,8 +172,8 @@ describe.skipIf(skipWithoutAnvil)('after a change', () => {
       for (const text of [at.text, JSON.stringify(items)])
         for (const [share] of text.matchAll(/0x[0-9a-f]{96}(?=["])/g))
           if (!keys.includes(share as never)) for (const old of all) expect(old).not.toContain(share)
-      for (const [place, item] of items.entries()) {
-        const publicKey = validators[place]?.publicKey ?? new Uint8Array()
+      for (const [position, item] of items.entries()) {
+        const publicKey = validators[position]?.publicKey ?? new Uint8Array()
         const index = indexes.get(hex(publicKey)) ?? -1
         const shares = item.oracles_exit_signature_shares
         await assertOraclesCanExit(world.network, oracles, threshold, publicKey, index, shares)
@@ -214,8 +214,8 @@ describe.skipIf(skipWithoutAnvil)('after a change', () => {
     await store.query(sql`update messages set requester = ${ROTATION_REQUESTER} where id = ${ids[2]}`)
     const needs = async (setId: number | null) =>
       new Map((await findMessagesToFinish(store.db, ids, setId)).map((row) => [row.id, row.needs_oracle_shares]))
-    expect(await needs(set)).toEqual(new Map(ids.map((id, place) => [id, place !== 1])))
-    expect(await claimFinishable(store.db, null, 10)).toEqual(ids.filter((_, place) => place !== 1).sort())
+    expect(await needs(set)).toEqual(new Map(ids.map((id, position) => [id, position !== 1])))
+    expect(await claimFinishable(store.db, null, 10)).toEqual(ids.filter((_, position) => position !== 1).sort())
     expect(await needs(null)).toEqual(new Map(ids.map((id) => [id, false])))
   })
 })

@@ -54,8 +54,8 @@ async function assertApart(url: string, answers: readonly { vault: string; keys:
   const list = await getValidators(url)
   for (const { public_key, vault } of list) expect(owner.get(public_key) ?? vault).toBe(vault)
   expect(new Set(list.map(({ public_key }) => public_key)).size).toBe(list.length)
-  const places = list.map(({ vault, validator_index }) => `${vault} ${validator_index}`)
-  expect(new Set(places).size).toBe(places.length)
+  const positions = list.map(({ vault, validator_index }) => `${vault} ${validator_index}`)
+  expect(new Set(positions).size).toBe(positions.length)
   return owner
 }
 
@@ -73,9 +73,9 @@ async function registerAll(
     const answer = await registerUntilReady(url, request)
     expect(await registerOnChain(vault, '0x01', answer)).toMatchObject({ ok: true })
     await world.beaconFollows.sync()
-    for (const [place, { public_key }] of answer.validators.entries()) {
+    for (const [position, { public_key }] of answer.validators.entries()) {
       expect(world.beacon.findValidator(Buffer.from(public_key.slice(2), 'hex'))).toMatchObject({
-        index: request.startIndex + place,
+        index: request.startIndex + position,
         withdrawalCredentials: expect.toSatisfy((credentials: Uint8Array) =>
           Buffer.from(credentials).toString('hex').endsWith(vault.address.slice(2).toLowerCase()),
         ),
@@ -147,7 +147,7 @@ it.skipIf(skipWithoutAnvil)('requests that wait for keys take no connection from
   await stage.query('begin')
   await stage.query(`select pg_advisory_xact_lock(hashtext('validators.allocation'))`)
   // More than there are connections, each with keys to choose.
-  const waiting = Array.from({ length: 20 }, (_, place) => askRegister(url, asks(vault, 1, 1 + place)))
+  const waiting = Array.from({ length: 20 }, (_, position) => askRegister(url, asks(vault, 1, 1 + position)))
   await eventually('a choice that waits', async () => {
     const [row] = await stage.query<{ n: number }>(
       `select count(*)::int as n from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())`,

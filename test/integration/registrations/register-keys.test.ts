@@ -255,7 +255,7 @@ describe.skipIf(skipWithoutAnvil)('a vault', () => {
     )
     // Asked for again, the third comes back with what was collected for it.
     await register(url, asks(vault, 3))
-    expect(await indexes()).toEqual(new Map(keys.map((key, place) => [key, start + place])))
+    expect(await indexes()).toEqual(new Map(keys.map((key, position) => [key, start + position])))
     expect(await readyShares(url)).toEqual(
       new Map([
         [keys[0], []],

@@ -62,8 +62,8 @@ describe.skipIf(skipWithoutAnvil)('a registration', () => {
     const keys = keysOf(cluster.validators)
     const first = await askRegister(url, request)
     expect(first.headers.get('content-type')).toMatch(/^application\/json/)
-    const item = (key: string, place: number) =>
-      `{"public_key":"${key}","amount":${amounts[place]},"deposit_signature":null,"exit_signature":null,"oracles_exit_signature_shares":null,"receipt":null}`
+    const item = (key: string, position: number) =>
+      `{"public_key":"${key}","amount":${amounts[position]},"deposit_signature":null,"exit_signature":null,"oracles_exit_signature_shares":null,"receipt":null}`
     expect(first.text).toBe(`{"validators":[${keys.map(item).join(',')}],"validators_manager_signature":null}`)
 
     await signAll(world, url, cluster.validators, [3, 1])
@@ -71,27 +71,27 @@ describe.skipIf(skipWithoutAnvil)('a registration', () => {
     await signAll(world, url, cluster.validators, [4])
     const answer = await registerUntilReady(url, request)
     const credentials = withdrawalCredentials(type, fromHex(vault.address, 20))
-    for (const [place, validator] of answer.validators.entries()) {
-      expect(validator).toMatchObject({ public_key: keys[place], amount: amounts[place], exit_signature: null })
+    for (const [position, validator] of answer.validators.entries()) {
+      expect(validator).toMatchObject({ public_key: keys[position], amount: amounts[position], exit_signature: null })
       const publicKey = fromHex(validator.public_key, 48)
       const shares = validator.oracles_exit_signature_shares
-      await assertOraclesCanExit(world.network, world.oracles, 3, publicKey, startIndex + place, shares)
+      await assertOraclesCanExit(world.network, world.oracles, 3, publicKey, startIndex + position, shares)
       const signature = fromHex(validator.deposit_signature ?? '', 96)
       const deposit = {
         publicKey,
         withdrawalCredentials: credentials,
-        amountGwei: BigInt(amounts[place] ?? 0),
+        amountGwei: BigInt(amounts[position] ?? 0),
         signature,
       }
       expect(isValidDeposit(world.network, deposit)).toBe(true)
     }
     expect(await registerOnChain(vault, type, answer)).toMatchObject({ ok: true })
     await world.beaconFollows.sync()
-    for (const [place, { publicKey }] of cluster.validators.entries())
+    for (const [position, { publicKey }] of cluster.validators.entries())
       expect(world.beacon.findValidator(publicKey)).toMatchObject({
-        index: startIndex + place,
+        index: startIndex + position,
         withdrawalCredentials: credentials,
-        balanceGwei: BigInt(amounts[place] ?? 0),
+        balanceGwei: BigInt(amounts[position] ?? 0),
       })
     // All keys are registered, so there is nothing to hand out.
     const after = await askRegister(url, { ...request, startIndex: nextIndex(world.beacon) })
@@ -249,9 +249,9 @@ describe.skipIf(skipWithoutAnvil)('while the chain moves', () => {
     )
     await signAll(world, url, cluster.validators)
     const after = await registerUntilReady(url, next)
-    for (const [place, { publicKey }] of cluster.validators.entries()) {
-      const shares = after.validators[place]?.oracles_exit_signature_shares ?? null
-      await assertOraclesCanExit(world.network, world.oracles, 3, publicKey, startIndex + 1 + place, shares)
+    for (const [position, { publicKey }] of cluster.validators.entries()) {
+      const shares = after.validators[position]?.oracles_exit_signature_shares ?? null
+      await assertOraclesCanExit(world.network, world.oracles, 3, publicKey, startIndex + 1 + position, shares)
     }
     expect(await registerOnChain(vault, '0x01', after)).toMatchObject({ ok: true })
     await world.beaconFollows.sync()

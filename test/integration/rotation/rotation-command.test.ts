@@ -118,9 +118,9 @@ describe.skipIf(skipWithoutAnvil)('the command rotate', () => {
     const update = JSON.parse(text.slice(text.indexOf('{'))) as { to: Hex; nonce: number; validators: object[] }
     expect(update).toMatchObject({ to: world.keeper.address, nonce: 0, deadline: expect.any(Number) })
     expect(update.validators).toEqual(
-      [0, 1].map((place) => ({
-        public_key: toHex(validators[place]?.publicKey ?? new Uint8Array()),
-        validator_index: indexes[place],
+      [0, 1].map((position) => ({
+        public_key: toHex(validators[position]?.publicKey ?? new Uint8Array()),
+        validator_index: indexes[position],
       })),
     )
     expect(await world.keeper.nonce(VAULT)).toBe(0)
@@ -293,7 +293,7 @@ describe.skipIf(skipWithoutAnvil)('the command rotate', () => {
 
     it('has few connections to the database, however many ask', async () => {
       connections = { now: 0, most: 0 }
-      const vaults = Array.from({ length: 30 }, (_, place) => fromHex(someVault(place + 1), 20))
+      const vaults = Array.from({ length: 30 }, (_, position) => fromHex(someVault(position + 1), 20))
       const steps = await Promise.all(vaults.map((other) => service.advance(other, 'prepare', signal)))
       expect(steps).toHaveLength(30)
       expect(connections.most).toBeLessThanOrEqual(5)

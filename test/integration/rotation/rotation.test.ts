@@ -42,7 +42,7 @@ describe.skipIf(skipWithoutAnvil)('a rotation', () => {
   const state = async (): Promise<RotationResponse> =>
     (await ask(relayer.url, `/vaults/${VAULT}/rotation`)).json as RotationResponse
   const behave = (...manners: Manner[]) => {
-    for (const [place, oracle] of oracles.entries()) oracle.manner = manners[place] ?? 'honest'
+    for (const [position, oracle] of oracles.entries()) oracle.manner = manners[position] ?? 'honest'
   }
   const say = (outdated: number[], more: { block?: number; nonce?: number } = {}) => {
     for (const oracle of oracles) Object.assign(oracle, { outdated, ...more })
@@ -125,7 +125,7 @@ describe.skipIf(skipWithoutAnvil)('a rotation', () => {
     expect(await rotate()).toMatchObject({ status: 409, json: { code: 'ROTATION_COLLECTING' } })
     const exits = await getExits(relayer.url)
     expect(exits.map((exit) => [exit.public_key, exit.validator_index]).toSorted()).toEqual(
-      validators.map(({ publicKey }, place) => [toHex(publicKey), indexes[place]]).toSorted(),
+      validators.map(({ publicKey }, position) => [toHex(publicKey), indexes[position]]).toSorted(),
     )
     expect(await state()).toMatchObject({
       state: 'collecting',
@@ -146,13 +146,20 @@ describe.skipIf(skipWithoutAnvil)('a rotation', () => {
     expect(update.validators.map((item) => item.validator_index)).toEqual(indexes)
     expect(await state()).toMatchObject({ state: 'prepared', nonce: 0, ipfs_hash: update.ipfs_hash })
     const [body] = oracles[3]?.asked ?? []
-    for (const [place, validator] of validators.entries()) {
+    for (const [position, validator] of validators.entries()) {
       const shares = {
-        public_keys: body?.public_key_shards[place] ?? [],
-        encrypted_exit_signatures: body?.exit_signature_shards[place] ?? [],
+        public_keys: body?.public_key_shards[position] ?? [],
+        encrypted_exit_signatures: body?.exit_signature_shards[position] ?? [],
       }
-      expect(body?.public_keys[place]).toBe(toHex(validator.publicKey))
-      await assertOraclesCanExit(world.network, oracles, THRESHOLD, validator.publicKey, indexes[place] ?? -1, shares)
+      expect(body?.public_keys[position]).toBe(toHex(validator.publicKey))
+      await assertOraclesCanExit(
+        world.network,
+        oracles,
+        THRESHOLD,
+        validator.publicKey,
+        indexes[position] ?? -1,
+        shares,
+      )
     }
   })
 
@@ -253,8 +260,8 @@ describe.skipIf(skipWithoutAnvil)('a rotation', () => {
     const vault = someVault(0xc3)
     const many = createTestKeys(5, { nodes: 4, threshold: 3 })
     const found: number[] = []
-    for (const [place, validator] of many.entries())
-      found.push(await addRegistered(world, vault, validator, place === 4 ? { status: 'pending_queued' } : {}))
+    for (const [position, validator] of many.entries())
+      found.push(await addRegistered(world, vault, validator, position === 4 ? { status: 'pending_queued' } : {}))
     const { block } = oracles[0] ?? fail()
     say(found, { block, nonce: 0 })
     const cid = await announceOracles(world, oracles, { threshold: THRESHOLD, needed: NEEDED, limit: 2 })
@@ -271,7 +278,7 @@ describe.skipIf(skipWithoutAnvil)('a rotation', () => {
     expect(ready.validators).toEqual(
       many
         .slice(3)
-        .map(({ publicKey }, place) => ({ public_key: toHex(publicKey), validator_index: found[place + 3] })),
+        .map(({ publicKey }, position) => ({ public_key: toHex(publicKey), validator_index: found[position + 3] })),
     )
   }, 90_000)
 

@@ -55,7 +55,7 @@ beforeAll(async () => {
 })
 afterAll(() => rm(dir, { recursive: true, force: true }))
 
-const openKey = (place = 0) => toHex(open.validators[place]?.publicKey ?? new Uint8Array())
+const openKey = (position = 0) => toHex(open.validators[position]?.publicKey ?? new Uint8Array())
 const openConfig = (url: string, more: Record<string, string>): SidecarConfig =>
   hasten(
     readConfig({
@@ -259,13 +259,13 @@ it('signs right whatever single field of an item is changed', async () => {
   )
   const fields = fc.constantFrom(...Object.keys(item(KEY)))
   const mutants = fc.sample(fc.tuple(fields, values), 40).map(([field, value]) => ({ ...item(KEY), [field]: value }))
-  let place = 0
+  let position = 0
   relayer.hook = ({ path }) =>
-    path === '/validators' && place < mutants.length
-      ? { status: 200, body: { validators: [mutants[place++], item(THIRD, { validator_index: 9 })] } }
+    path === '/validators' && position < mutants.length
+      ? { status: 200, body: { validators: [mutants[position++], item(THIRD, { validator_index: 9 })] } }
       : undefined
   await using _sidecar = await startSidecar(configOf(NAME, 0, relayer.url, { JOURNAL_FILE: folder.file() }), quiet)
-  await relayer.until(() => place === mutants.length)
+  await relayer.until(() => position === mutants.length)
   relayer.addValidator(OTHER, 8)
   await relayer.until(() => relayer.pairs.some(({ publicKey }) => publicKey === OTHER))
   const good = [...mutants, item(OTHER, { validator_index: 8 }), item(THIRD, { validator_index: 9 })].filter(
@@ -317,8 +317,8 @@ it('signs and posts many in one pass: bound in one write, posted in batches', as
     feeRecipient: randomBytes(20),
   })
   await using relayer = await startStandInRelayer({ generation: 'ours' })
-  for (const [place, { publicKey }] of many.validators.entries())
-    relayer.addValidator(toHex(publicKey), 100 + place, { vault: VAULT_A })
+  for (const [position, { publicKey }] of many.validators.entries())
+    relayer.addValidator(toHex(publicKey), 100 + position, { vault: VAULT_A })
   const { logger, find } = recordingLogger()
   const config = readConfig({
     NETWORK: 'hoodi',
@@ -331,7 +331,7 @@ it('signs and posts many in one pass: bound in one write, posted in batches', as
   expect(find('validators bound to their vault for good')).toMatchObject([{ count: 700, keys: 700 }])
   expect(Math.max(...relayer.batches)).toBeLessThanOrEqual(500)
   expect(new Set(relayer.pairs.map(({ publicKey }) => publicKey)).size).toBe(700)
-  for (const pair of relayer.pairs.filter((_, place) => place % 100 === 0)) {
+  for (const pair of relayer.pairs.filter((_, position) => position % 100 === 0)) {
     const validator = many.validators.find(({ publicKey }) => toHex(publicKey) === pair.publicKey)
     const share = validator?.shares[0]?.publicKey ?? new Uint8Array()
     if (pair.listed === undefined) throw new Error('not listed')
@@ -448,7 +448,7 @@ describe('a journal in trouble', () => {
 it('keeps keys, signatures and passwords out of the log', async () => {
   await using folder = await journalFolder()
   await using relayer = await startStandInRelayer({ generation: 'ours' })
-  for (const [place, key] of keysOf(NAME).entries()) relayer.addValidator(key, 100 + place)
+  for (const [position, key] of keysOf(NAME).entries()) relayer.addValidator(key, 100 + position)
   relayer.addValidator(KEY, 99, { vault: VAULT_B })
   const { logger, text } = recordingLogger()
   {

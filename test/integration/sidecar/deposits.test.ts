@@ -52,14 +52,14 @@ describe.each([
       await using folder = await journalFolder()
       await using relayer = await startStandInRelayer({ generation, lists, network: expected.network })
       const keys = keysOf(name)
-      for (const [place, key] of keys.entries()) relayer.addValidator(key, 1000 + place)
+      for (const [position, key] of keys.entries()) relayer.addValidator(key, 1000 + position)
       await using stack = new AsyncDisposableStack()
       for (let node = 0; node < nodes; node++)
         stack.use(await startSidecar(configOf(name, node, relayer.url, { JOURNAL_FILE: folder.file(node) }), quiet))
       await relayer.until(() => keys.every((key) => relayer.validators.get(key)?.share_indexes_ready.length === nodes))
       expectAllPairsRight(name, relayer.pairs)
       const lock = parseClusterLock(readFixture(lockFile), { file: lockFile })
-      for (const [place, key] of keys.entries()) {
+      for (const [position, key] of keys.entries()) {
         const of = (kind: 'exit' | 'deposit') =>
           new Map(
             relayer.pairs.filter(({ publicKey }) => publicKey === key).map((pair) => [pair.shareIndex, pair[kind]]),
@@ -70,12 +70,12 @@ describe.each([
               .slice(-threshold)
               .map(([index, signature]) => ({ index: BigInt(index), point: fromHex(signature) })),
           )
-        expect(engine.verify(fromHex(key), rootOf(expected.network, 1000 + place), full(of('exit')))).toBe(true)
+        expect(engine.verify(fromHex(key), rootOf(expected.network, 1000 + position), full(of('exit')))).toBe(true)
         const deposit = full(of('deposit'))
         const validator = lock.validators.find(({ publicKey }) => toHex(publicKey) === key)
         const made = validator?.deposits.find(({ amountGwei }) => amountGwei === 32_000_000_000n)
         expect(toHex(deposit)).toBe(toHex(made?.signature ?? new Uint8Array()))
-        if (place > 0) continue
+        if (position > 0) continue
         // Once by the second implementation.
         const root = depositRootOf(expected.network, key, { vault: VAULT, amount: 32e9, validator_type: '0x01' })
         expect(createNobleEngine().verify(fromHex(key), root, deposit)).toBe(true)
@@ -96,8 +96,8 @@ describe.each([
     await using sidecar = await startSidecar(configOf(NAME, 0, relayer.url, { JOURNAL_FILE: folder.file() }), quiet)
     await relayer.until(() => relayer.pairs.length >= 4)
     expect(new Set(relayer.pairs.map(({ exit, deposit }) => exit + deposit)).size).toBe(1)
-    for (const [place, time] of times.entries())
-      if (place > 0) expect(time - (times[place - 1] ?? 0)).toBeGreaterThan(POLL_MS * 0.8)
+    for (const [position, time] of times.entries())
+      if (position > 0) expect(time - (times[position - 1] ?? 0)).toBeGreaterThan(POLL_MS * 0.8)
     const metrics = await sidecar.metrics()
     expect(metrics).toContain('dvt_sidecar_signatures_total{kind="deposit"} 1\n')
     expect(metrics).toMatch(/dvt_sidecar_signatures_posted_total{kind="deposit"} [3-9]/)
@@ -173,9 +173,9 @@ describe('both lists', () => {
     await using relayer = await startStandInRelayer({ generation: 'ours' })
     await using _sidecar = await startSidecar(configOf(NAME, 0, relayer.url, { JOURNAL_FILE: folder.file() }), quiet)
     await relayer.until(() => relayer.seen.filter(({ query }) => query.has('wait')).length >= 2)
-    for (const [place, key] of keysOf(NAME).entries())
-      if (place % 2 === 0) relayer.addValidator(key, 100 + place)
-      else relayer.addExit(key, 100 + place)
+    for (const [position, key] of keysOf(NAME).entries())
+      if (position % 2 === 0) relayer.addValidator(key, 100 + position)
+      else relayer.addExit(key, 100 + position)
     await relayer.until(() => relayer.pairs.length >= 6 && relayer.posts.length >= 6)
     expectAllRight(NAME, relayer.posts)
     expectAllPairsRight(NAME, relayer.pairs)
@@ -368,7 +368,7 @@ describe('journal', () => {
     }
     const { logger, find } = recordingLogger()
     const keys = keysOf(NAME)
-    for (const [place, key] of keys.entries()) relayer.addValidator(key, 100 + place)
+    for (const [position, key] of keys.entries()) relayer.addValidator(key, 100 + position)
     const config = configOf(NAME, 0, relayer.url, { JOURNAL_FILE: folder.file() })
     await using sidecar = await startSidecar(config, { logger })
     await relayer.until(() => relayer.pairs.length === 12)

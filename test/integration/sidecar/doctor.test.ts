@@ -375,8 +375,8 @@ describe('the journal', () => {
   it('in use by a sidecar, which goes on', async () => {
     const file = join(root, 'used/deposits.journal')
     await using journal = createJournal(file, createEvents(silentLogger))
-    const bind = (place: number) =>
-      journal.bind([{ publicKey: keysOf('cluster-4')[place] ?? '', vault: VAULT.toLowerCase() }])
+    const bind = (position: number) =>
+      journal.bind([{ publicKey: keysOf('cluster-4')[position] ?? '', vault: VAULT.toLowerCase() }])
     await bind(0)
     expect(await journalOf(file)).toMatchObject({
       status: 'good',

@@ -29,13 +29,13 @@ const list = (exits: unknown, more: object = {}): StandInAnswer => ({ status: 20
 
 /** Answers the next lists with these, one after the other, then as usual. */
 function answerLists(relayer: StandInRelayer, answers: readonly (StandInAnswer | Uint8Array)[]): () => number {
-  let place = 0
+  let position = 0
   relayer.hook = ({ path }) => {
-    if (path !== LISTS || place >= answers.length) return undefined
-    const answer = answers[place++]
+    if (path !== LISTS || position >= answers.length) return undefined
+    const answer = answers[position++]
     return answer instanceof Uint8Array ? { status: 200, body: answer } : answer
   }
-  return () => place
+  return () => position
 }
 
 describe.each(['existing', 'ours'] as const)('a relayer that is %s', (generation) => {

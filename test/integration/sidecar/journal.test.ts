@@ -18,12 +18,12 @@ const bindingOf = (number: number, vault = VAULT) => ({ publicKey: keyOf(number)
 const HEADER_LINES = HEADER.split('\n').length - 1
 
 let root = ''
-let places = 0
+let positions = 0
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'dvt-journal-'))
 })
 afterAll(() => rm(root, { recursive: true, force: true }))
-const newFile = () => join(root, String(++places), 'deposits.journal')
+const newFile = () => join(root, String(++positions), 'deposits.journal')
 
 /** A journal and what it told of itself. */
 function journalAt(file: string): Journal & { told: string[] } {
@@ -69,7 +69,7 @@ describe('deposit journal', () => {
     const file = newFile()
     await using journal = journalAt(file)
     await journal.openExisting()
-    await expect(stat(join(root, String(places)))).rejects.toThrow(/ENOENT/)
+    await expect(stat(join(root, String(positions)))).rejects.toThrow(/ENOENT/)
     expect(journal.told).toEqual([])
   })
 
@@ -116,7 +116,7 @@ describe('deposit journal', () => {
   it('removes a last line that a crash cut off, and ends one that an editor left open', async () => {
     const file = newFile()
     const whole = HEADER + formatLine(bindingOf(1))
-    await mkdir(join(root, String(places)))
+    await mkdir(join(root, String(positions)))
     await writeFile(file, whole + formatLine(bindingOf(2)).slice(0, 100))
     {
       await using journal = journalAt(file)
@@ -132,7 +132,7 @@ describe('deposit journal', () => {
 
   it('refuses a damaged line and leaves the file as it is', async () => {
     const file = newFile()
-    await mkdir(join(root, String(places)))
+    await mkdir(join(root, String(positions)))
     const text = HEADER + formatLine(bindingOf(1)).replace(VAULT, OTHER_VAULT) + formatLine(bindingOf(2))
     await writeFile(file, text)
     await using journal = journalAt(file)
@@ -148,7 +148,7 @@ describe('two processes', () => {
     await child.said('holding')
     const inUse = { code: 'JOURNAL_IN_USE', message: expect.stringContaining('another sidecar uses') }
     const link = newFile()
-    await mkdir(join(root, String(places)))
+    await mkdir(join(root, String(positions)))
     await symlink(file, link)
     for (const path of [file, link]) {
       await using journal = journalAt(path)
@@ -195,7 +195,7 @@ describe('a disk in trouble', () => {
 
   it('says what is wrong with a place where nothing can be written, and works once it can', async () => {
     const file = newFile()
-    const folder = join(root, String(places))
+    const folder = join(root, String(positions))
     await writeFile(folder, 'in the way')
     await using journal = journalAt(file)
     await expect(journal.check()).rejects.toMatchObject({

@@ -94,7 +94,7 @@ describe('deposit journal of a process', () => {
       for (const key of keys.slice(0, round + 1)) relayer.addValidator(key, 100 + round, { vault: vaultOf(round) })
       await killed.promise
       await sidecar.ended
-      expect(await bound()).toEqual(keys.slice(0, round + 1).map((key, place) => [key, vaultOf(place)]))
+      expect(await bound()).toEqual(keys.slice(0, round + 1).map((key, position) => [key, vaultOf(position)]))
       refused.push(
         ...sidecar
           .output()
@@ -106,11 +106,12 @@ describe('deposit journal of a process', () => {
 
     // What each was bound to first is signed.
     relayer.hook = undefined
-    for (const [place, key] of keys.entries()) relayer.addValidator(key, 200 + place, { vault: vaultOf(place) })
+    for (const [position, key] of keys.entries())
+      relayer.addValidator(key, 200 + position, { vault: vaultOf(position) })
     await using _sidecar = startProcess('sidecar', environment)
     await relayer.until(() => relayer.pairs.length >= keys.length)
     expect(relayer.pairs.map(({ publicKey, listed }) => [publicKey, listed?.vault])).toEqual(
-      keys.map((key, place) => [key, vaultOf(place)]),
+      keys.map((key, position) => [key, vaultOf(position)]),
     )
   })
 

@@ -34,13 +34,13 @@ describe.each(['existing', 'ours'] as const)('against a relayer that is %s', (ge
     const { expected } = loadFixtureCluster(name)
     await using relayer = await startStandInRelayer({ generation, network: expected.network })
     const keys = keysOf(name)
-    for (const [place, key] of keys.entries()) relayer.addExit(key, 1000 + place)
+    for (const [position, key] of keys.entries()) relayer.addExit(key, 1000 + position)
     await using stack = new AsyncDisposableStack()
     for (let node = 0; node < nodes; node++)
       stack.use(await startSidecar(configOf(name, node, relayer.url), { logger: silentLogger }))
     await relayer.until(() => keys.every((key) => relayer.exits.get(key)?.share_indexes_ready.length === nodes))
     expectAllRight(name, relayer.posts)
-    for (const [place, key] of keys.entries()) {
+    for (const [position, key] of keys.entries()) {
       const partials = new Map(
         relayer.posts.filter(({ publicKey }) => publicKey === key).map((post) => [post.shareIndex, post.signature]),
       )
@@ -48,7 +48,7 @@ describe.each(['existing', 'ours'] as const)('against a relayer that is %s', (ge
       const full = engine.interpolateSignatures(
         some.map(([index, signature]) => ({ index: BigInt(index), point: fromHex(signature) })),
       )
-      expect(engine.verify(fromHex(key), rootOf(expected.network, 1000 + place), full)).toBe(true)
+      expect(engine.verify(fromHex(key), rootOf(expected.network, 1000 + position), full)).toBe(true)
     }
   })
 })
@@ -180,8 +180,8 @@ describe('against an existing relayer', () => {
     await using sidecar = await startSidecar(configOf(NAME, 0, relayer.url), quiet)
     await relayer.until(() => relayer.posts.length >= 4)
     expect(new Set(relayer.posts.map(({ signature }) => signature)).size).toBe(1)
-    for (const [place, time] of times.entries())
-      if (place > 0) expect(time - (times[place - 1] ?? 0)).toBeGreaterThan(POLL_MS * 0.8)
+    for (const [position, time] of times.entries())
+      if (position > 0) expect(time - (times[position - 1] ?? 0)).toBeGreaterThan(POLL_MS * 0.8)
     expect(await sidecar.metrics()).toContain('dvt_sidecar_signatures_total{kind="exit"} 1\n')
   })
 
@@ -213,14 +213,14 @@ describe('against an existing relayer', () => {
     await using relayer = await startStandInRelayer({ generation: 'existing' })
     relayer.addExit(KEY, 7)
     const bodies = [new Uint8Array(), new TextEncoder().encode('<html>'), [], { failures: 'none' }, null]
-    let place = 0
+    let position = 0
     relayer.hook = ({ path }) => {
       if (path !== '/exit-signature') return undefined
-      return { status: 201, body: bodies[place++ % bodies.length] }
+      return { status: 201, body: bodies[position++ % bodies.length] }
     }
     const { logger, find } = recordingLogger()
     await using _sidecar = await startSidecar(configOf(NAME, 0, relayer.url), { logger })
-    await relayer.until(() => place > bodies.length)
+    await relayer.until(() => position > bodies.length)
     expect(find('post failed, it is tried again')).toEqual([])
   })
 })
@@ -263,7 +263,7 @@ describe('secrets', () => {
   it('sends the credentials of the URL as Basic authentication, and logs no key, signature, password or credential', async () => {
     await using relayer = await startStandInRelayer({ generation: 'ours' })
     const url = relayer.url.replace('//', '//node-1:hush%2Fhush@')
-    for (const [place, key] of keysOf(NAME).entries()) relayer.addExit(key, 100 + place)
+    for (const [position, key] of keysOf(NAME).entries()) relayer.addExit(key, 100 + position)
     const { logger, text } = recordingLogger()
     {
       await using _sidecar = await startSidecar(configOf(NAME, 2, url), { logger })

@@ -8,7 +8,7 @@ import { readConfig } from '../../../apps/relayer/src/config.ts'
 import { startCryptoPool } from '../../../apps/relayer/src/crypto-workers/pool.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
 import { createOracleShares } from '../../../apps/relayer/src/services/oracles/shares.ts'
-import { openVault } from '../../../apps/relayer/src/services/sealing/sealing.ts'
+import { openSealing } from '../../../apps/relayer/src/services/sealing/sealing.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import { assertOraclesCanExit, getExits, postValidators, sidecarRound } from '../../support/world/nodes.ts'
 import { ask, eventually, hex, startWorld } from '../../support/world/world.ts'
@@ -29,10 +29,10 @@ it('two workers finish the same exits at once', async () => {
   const worker = async (resources: AsyncDisposableStack) => {
     const db = resources.use(await connectDatabase({ url: world.databaseUrl, logger: silentLogger }))
     const crypto = resources.use(startCryptoPool(1))
-    const vault = await openVault(config, db, silentLogger)
+    const sealing = await openSealing(config, db, silentLogger)
     return {
       db,
-      shares: createOracleShares({ db, crypto, vault, events: createEvents(silentLogger), logger: silentLogger }),
+      shares: createOracleShares({ db, crypto, sealing, events: createEvents(silentLogger), logger: silentLogger }),
     }
   }
   await using resources = new AsyncDisposableStack()
@@ -59,15 +59,15 @@ it('two workers finish the same exits at once', async () => {
 
   const exits = await getExits(api.url)
   const rendered = await b.shares.render(ids)
-  for (const [place, key] of keys.entries()) {
+  for (const [position, key] of keys.entries()) {
     const exit = exits.find(({ public_key }) => public_key === key)
     expect(exit).toMatchObject({ is_exit_signature_ready: true, share_indexes_ready: [1, 2, 3, 4] })
-    const json = rendered.get(ids[place] ?? 0)?.json ?? 'null'
+    const json = rendered.get(ids[position] ?? 0)?.json ?? 'null'
     await assertOraclesCanExit(
       world.network,
       world.oracles,
       7,
-      validators[place]?.publicKey ?? new Uint8Array(),
+      validators[position]?.publicKey ?? new Uint8Array(),
       exit?.validator_index ?? -1,
       JSON.parse(json),
     )

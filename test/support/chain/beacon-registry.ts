@@ -58,7 +58,7 @@ export function createBeaconRegistry(name: string, madeUp: number) {
   const states: State[] = []
   const head = () => states.at(-1) ?? fail()
   const count = (state = head()) => madeUp + state.added.length
-  const places = new Map<string, number>()
+  const positions = new Map<string, number>()
 
   function push(change: Partial<Pick<State, 'added' | 'fields' | 'pending'>>): void {
     heads++
@@ -74,8 +74,8 @@ export function createBeaconRegistry(name: string, madeUp: number) {
   function indexOf(state: State, id: string): number | undefined {
     if (/^\d+$/.test(id)) return Number(id) < count(state) ? Number(id) : undefined
     const key = id.toLowerCase()
-    const place = places.get(key)
-    if (place !== undefined && state.added[place] === key) return madeUp + place
+    const position = positions.get(key)
+    if (position !== undefined && state.added[position] === key) return madeUp + position
     if (!key.startsWith(`0x${'ee'.repeat(44)}`)) return undefined
     const index = Number.parseInt(key.slice(-8), 16)
     return index < madeUp ? index : undefined
@@ -95,7 +95,7 @@ export function createBeaconRegistry(name: string, madeUp: number) {
     const { added, fields } = head()
     const more = new Map(fields)
     for (const [i, { publicKey, ...rest }] of validators.entries()) {
-      places.set(toHex(publicKey), added.length + i)
+      positions.set(toHex(publicKey), added.length + i)
       if (Object.keys(rest).length > 0) more.set(count() + i, { ...MADE_UP, ...rest })
     }
     return { added: added.concat(validators.map(({ publicKey }) => toHex(publicKey))), fields: more }
@@ -145,8 +145,8 @@ export function createBeaconRegistry(name: string, madeUp: number) {
     /** Drops the newest states; the next one has another root than any before. */
     reorg(dropped: number): void {
       states.splice(Math.max(1, states.length - dropped))
-      places.clear()
-      for (const [place, key] of head().added.entries()) places.set(key, place)
+      positions.clear()
+      for (const [position, key] of head().added.entries()) positions.set(key, position)
       push({})
     },
   }

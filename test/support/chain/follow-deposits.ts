@@ -37,7 +37,7 @@ export function followDeposits(
 
   async function queue(): Promise<void> {
     const events = await contract.events()
-    const lost = taken.find(({ id }, place) => id !== idOf(events[place]))
+    const lost = taken.find(({ id }, position) => id !== idOf(events[position]))
     if (lost !== undefined) {
       const { slotBefore } = lost
       beacon.reorg(beacon.headSlot - slotBefore)

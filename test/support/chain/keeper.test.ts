@@ -52,11 +52,11 @@ const approvalOf = ({ ipfsHash, deadline }: UpdateMessage, signatures: Hex): App
   ...{ ipfsHash, deadline, signatures },
 })
 /** Signatures of these oracles, by place, of what each is told. */
-const signAll = (places: readonly number[], sign: (key: Hex, place: number) => Promise<Hex>): Promise<Signed[]> =>
+const signAll = (positions: readonly number[], sign: (key: Hex, position: number) => Promise<Hex>): Promise<Signed[]> =>
   Promise.all(
-    places.map(async (place) => {
-      const { key, oracle } = oracles[place] ?? { key: STRANGER, oracle: VAULT }
-      return { oracle, signature: await sign(key, place) }
+    positions.map(async (position) => {
+      const { key, oracle } = oracles[position] ?? { key: STRANGER, oracle: VAULT }
+      return { oracle, signature: await sign(key, position) }
     }),
   )
 const joined = (signed: readonly Signed[]) => concatHex(signed.map(({ signature }) => signature))
@@ -64,12 +64,12 @@ const joined = (signed: readonly Signed[]) => concatHex(signed.map(({ signature 
 describe.skipIf(skipWithoutAnvil)('an update of exit signatures', () => {
   it('is accepted with the signatures of any three oracles, and counts once', async () => {
     const before = (await keeper.updates(VAULT)).length
-    for (const places of [
+    for (const positions of [
       [0, 1, 2],
       [4, 0, 3],
     ]) {
       const update = await message()
-      const signed = await signAll(places, (key) => signUpdate(key, domain, update))
+      const signed = await signAll(positions, (key) => signUpdate(key, domain, update))
       const approval = approvalOf(update, joinSignatures(signed, MIN))
       const outcome = await keeper.update(VAULT, approval)
       expect(outcome).toMatchObject({
@@ -173,8 +173,8 @@ describe.skipIf(skipWithoutAnvil)('an update of exit signatures', () => {
     const own = await deployKeeper(anvil, { keeper: Buffer.from('4eea'.padStart(40, '0'), 'hex') })
     const there = { chainId: CHAIN_ID, keeper: own.address }
     const update = { vault: VAULT, ipfsHash: 'Qm', nonce: 0, deadline: soon() }
-    const send = async (...places: number[]) =>
-      own.update(VAULT, approvalOf(update, joined(await signAll(places, (key) => signUpdate(key, there, update)))))
+    const send = async (...positions: number[]) =>
+      own.update(VAULT, approvalOf(update, joined(await signAll(positions, (key) => signUpdate(key, there, update)))))
     expect(await send()).toEqual({ ok: false, error: 'InvalidSignaturesLength' })
     const addresses = oracles.map(({ oracle }) => oracle)
     await own.setOracles(addresses.slice(0, 3), 1)

@@ -24,9 +24,9 @@ export function oracleConfig(
   threshold: number,
 ) {
   return {
-    oracles: oracles.map(({ publicKey, endpoints }, place) => ({
+    oracles: oracles.map(({ publicKey, endpoints }, position) => ({
       public_key: `0x${toHex(publicKey).slice('0x04'.length)}`,
-      endpoints: endpoints ?? [`https://oracle-${place}.invalid`],
+      endpoints: endpoints ?? [`https://oracle-${position}.invalid`],
     })),
     exit_signature_recover_threshold: threshold,
     exit_signature_epoch: 194048,

@@ -44,7 +44,7 @@ export async function openCluster({ nodes, expected }: FixtureCluster): Promise<
   return matchShares(expected, secrets).map(({ publicKey, shares }) => {
     const factors = lagrangeFactors(shares.map(({ index }) => index))
     const key = shares.reduce(
-      (sum, { secretKey }, place) => sum + bytesToNumber(secretKey) * (factors[place] ?? 0n),
+      (sum, { secretKey }, position) => sum + bytesToNumber(secretKey) * (factors[position] ?? 0n),
       0n,
     )
     return { publicKey, shares, secretKey: scalarBytes(modOrder(key)) }

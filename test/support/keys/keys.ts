@@ -14,7 +14,7 @@ export function createTestKeys(
   count: number,
   options: { nodes: number; threshold: number; indexes?: readonly bigint[]; secretKey?: Uint8Array | undefined },
 ): KeyedValidator[] {
-  const indexes = options.indexes ?? Array.from({ length: options.nodes }, (_, place) => BigInt(place + 1))
+  const indexes = options.indexes ?? Array.from({ length: options.nodes }, (_, position) => BigInt(position + 1))
   return Array.from({ length: count }, () => {
     const coefficients = Array.from({ length: options.threshold }, scalar)
     if (options.secretKey !== undefined) coefficients[0] = BigInt(`0x${Buffer.from(options.secretKey).toString('hex')}`)

@@ -52,12 +52,12 @@ describe('makeCluster', () => {
       expect(await names(made.dir)).toEqual(await names(realNode?.dir ?? ''))
       const enrKey = Buffer.from(await readFile(made.enrKeyFile, 'utf8'), 'hex')
       expect(enrPublicKey(cluster.lock.operators[node]?.enr ?? '')).toEqual(secp256k1.getPublicKey(enrKey, true))
-      for (const [place, { shares }] of cluster.validators.entries()) {
-        const file = `${made.keystoresDir}/keystore-insecure-${place}`
+      for (const [position, { shares }] of cluster.validators.entries()) {
+        const file = `${made.keystoresDir}/keystore-insecure-${position}`
         const secret = await decryptKeystore(await readFile(`${file}.json`, 'utf8'), await readFile(`${file}.txt`))
         expect(secret).toEqual(shares[node]?.secretKey)
         expect(shares[node]?.index).toBe(BigInt(node + 1))
-        expect(engine.publicKeyOf(secret)).toEqual(cluster.lock.validators[place]?.publicKeyShares[node])
+        expect(engine.publicKeyOf(secret)).toEqual(cluster.lock.validators[position]?.publicKeyShares[node])
       }
     }
   })

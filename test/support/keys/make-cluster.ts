@@ -180,22 +180,25 @@ export function makeLock(
 }
 
 /** Calls `work` for every item, at most `PARALLEL` at once. */
-async function forEachParallel<T>(items: readonly T[], work: (item: T, place: number) => Promise<void>): Promise<void> {
+async function forEachParallel<T>(
+  items: readonly T[],
+  work: (item: T, position: number) => Promise<void>,
+): Promise<void> {
   const queue = items.entries()
   const run = async () => {
-    for (const [place, item] of queue) await work(item, place)
+    for (const [position, item] of queue) await work(item, position)
   }
   await Promise.all(Array.from({ length: PARALLEL }, run))
 }
 
-async function writeKeystore(keystoresDir: string, share: MadeShare, place: number): Promise<void> {
+async function writeKeystore(keystoresDir: string, share: MadeShare, position: number): Promise<void> {
   const password = randomBytes(16).toString('hex')
   const keystore = await encryptKeystore(share.secretKey, password, {
     publicKey: share.publicKey,
     kdf: { function: 'pbkdf2', c: 16 },
     path: 'm/12381/3600/0/0/0',
   })
-  const file = `${keystoresDir}/keystore-insecure-${place}`
+  const file = `${keystoresDir}/keystore-insecure-${position}`
   await writeFile(`${file}.json`, JSON.stringify(keystore, null, 1), { mode: 0o444 })
   await writeFile(`${file}.txt`, password, { mode: 0o400 })
 }
@@ -225,9 +228,9 @@ export async function makeCluster(options: ClusterOptions): Promise<MadeCluster>
     await writeFile(made.lockFile, lockText)
     await chmod(made.lockFile, 0o400)
     await writeFile(made.enrKeyFile, Buffer.from(enrKey).toString('hex'), { mode: 0o600 })
-    await forEachParallel(validators, async ({ shares }, place) => {
+    await forEachParallel(validators, async ({ shares }, position) => {
       const share = shares[node]
-      if (share !== undefined) await writeKeystore(made.keystoresDir, share, place)
+      if (share !== undefined) await writeKeystore(made.keystoresDir, share, position)
     })
     nodes.push(made)
   }

@@ -92,11 +92,11 @@ export function makeOracleShares(options: SharesOptions = {}) {
     encrypted_exit_signatures: ciphertexts.map(toHex),
   }
   /** The item of the oracle at a place, from 1. */
-  const item = (place: number): ExitShareItem => ({
+  const item = (position: number): ExitShareItem => ({
     ...common,
-    public_key_share: set.public_keys[place - 1] ?? '',
-    encrypted_exit_signature: set.encrypted_exit_signatures[place - 1] ?? '',
-    oracle_set: { cid: named.cid, threshold, oracles: oracles.length, place, block_number: 18470100 },
+    public_key_share: set.public_keys[position - 1] ?? '',
+    encrypted_exit_signature: set.encrypted_exit_signatures[position - 1] ?? '',
+    oracle_set: { cid: named.cid, threshold, oracles: oracles.length, place: position, block_number: 18470100 },
     is_outdated: false,
   })
   return { ...named, network, root, publicKey, validatorIndex, exitSignature, signatureShares, set, item }

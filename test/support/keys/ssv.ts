@@ -121,8 +121,8 @@ export function makeSsvValidators(
 ): MadeSsvValidator[] {
   const indexes = operators.map(({ id }) => BigInt(id))
   const options = { nodes: operators.length, threshold: ssvThreshold(operators.length), indexes, secretKey }
-  return createTestKeys(count, options).map((validator, place) => {
-    const ownerNonce = firstNonce + place
+  return createTestKeys(count, options).map((validator, position) => {
+    const ownerNonce = firstNonce + position
     const text = `${getAddress(owner)}:${ownerNonce}`
     const sharesData = Buffer.concat([
       engine.sign(validator.secretKey, keccak256(toBytes(text), 'bytes')),
@@ -136,44 +136,44 @@ export function makeSsvValidators(
 const CLUSTER_TYPES = ['uint32', 'uint64', 'uint64', 'bool', 'uint256']
 const clusterParameter = {
   type: 'tuple',
-  components: CLUSTER_TYPES.map((type, place) => ({ name: `f${place}`, type })),
+  components: CLUSTER_TYPES.map((type, position) => ({ name: `f${position}`, type })),
 }
 const CLUSTER = { f0: 1, f1: 0n, f2: 0n, f3: true, f4: 0n }
 
-function logOf(event: AbiEvent, args: Record<string, unknown>, data: Hex, place: [number, number]): StandInLog {
+function logOf(event: AbiEvent, args: Record<string, unknown>, data: Hex, position: [number, number]): StandInLog {
   const topics = encodeEventTopics({ abi: [event], args } as never) as string[]
-  return { address: SSV_CONTRACT, topics, data, blockNumber: place[0], logIndex: place[1] }
+  return { address: SSV_CONTRACT, topics, data, blockNumber: position[0], logIndex: position[1] }
 }
 
 /** The OperatorAdded log of an operator. */
-export function operatorAddedLog({ id, publicKeyText }: MadeOperator, ...place: [number, number]): StandInLog {
+export function operatorAddedLog({ id, publicKeyText }: MadeOperator, ...position: [number, number]): StandInLog {
   const wrapped = encodeAbiParameters([{ type: 'string' }], [publicKeyText])
   const data = encodeAbiParameters([{ type: 'bytes' }, { type: 'uint256' }], [wrapped, 0n])
-  return logOf(operatorAddedEvent, { operatorId: BigInt(id), owner: `0x${'11'.repeat(20)}` }, data, place)
+  return logOf(operatorAddedEvent, { operatorId: BigInt(id), owner: `0x${'11'.repeat(20)}` }, data, position)
 }
 
 /** The ValidatorAdded log of a validator; its shares may be other ones. */
 export function validatorAddedLog(
   { owner, operators, publicKey, sharesData }: Omit<MadeSsvValidator, keyof Omit<KeyedValidator, 'publicKey'>>,
-  ...place: [number, number]
+  ...position: [number, number]
 ): StandInLog {
   const data = encodeAbiParameters(
     [{ type: 'uint64[]' }, { type: 'bytes' }, { type: 'bytes' }, clusterParameter],
     [operators.map(({ id }) => BigInt(id)), toHex(publicKey), toHex(sharesData), CLUSTER],
   )
-  return logOf(validatorAddedEvent, { owner }, data, place)
+  return logOf(validatorAddedEvent, { owner }, data, position)
 }
 
 /** The ValidatorRemoved log of a validator. */
 export function validatorRemovedLog(
   { owner, operators, publicKey }: Pick<MadeSsvValidator, 'owner' | 'operators' | 'publicKey'>,
-  ...place: [number, number]
+  ...position: [number, number]
 ): StandInLog {
   const data = encodeAbiParameters(
     [{ type: 'uint64[]' }, { type: 'bytes' }, clusterParameter],
     [operators.map(({ id }) => BigInt(id)), toHex(publicKey), CLUSTER],
   )
-  return logOf(validatorRemovedEvent, { owner }, data, place)
+  return logOf(validatorRemovedEvent, { owner }, data, position)
 }
 
 /** A keyshares file as ssv-keys writes it. */

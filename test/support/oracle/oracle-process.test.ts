@@ -55,15 +55,15 @@ function splitFor(
   const split = splitExitSignature(engine, { message, signature, publicKey, threshold, oracles: set.length })
   return {
     public_keys: split.publicKeyShares.map((share) => toHex(share)),
-    encrypted_exit_signatures: split.signatureShares.map((share, place) =>
-      toHex(ecies.encrypt(set[place]?.publicKey ?? new Uint8Array(), share)),
+    encrypted_exit_signatures: split.signatureShares.map((share, position) =>
+      toHex(ecies.encrypt(set[position]?.publicKey ?? new Uint8Array(), share)),
     ),
   }
 }
 
 /** What a relayer would answer for the keys. */
 async function answerFor(set: readonly OracleProcess[], threshold: number): Promise<RegisterAnswer> {
-  const validators = keys.map((key, place) => {
+  const validators = keys.map((key, position) => {
     const credentials = withdrawalCredentials('0x01', fromHex(vault.address, 20))
     const message = { publicKey: key.publicKey, withdrawalCredentials: credentials, amountGwei: GWEI }
     return {
@@ -71,7 +71,7 @@ async function answerFor(set: readonly OracleProcess[], threshold: number): Prom
       amount: Number(GWEI),
       deposit_signature: toHex(engine.sign(key.secretKey, depositSigningRoot(world.network, message))),
       exit_signature: null,
-      oracles_exit_signature_shares: splitFor(set, threshold, key, firstIndex + place),
+      oracles_exit_signature_shares: splitFor(set, threshold, key, firstIndex + position),
     }
   })
   const answer = { validators, validators_manager_signature: null }
@@ -83,7 +83,7 @@ async function answerFor(set: readonly OracleProcess[], threshold: number): Prom
 
 /** A request for new shares. */
 function updateRequest(set: readonly OracleProcess[], threshold: number, indexes = [firstIndex, firstIndex + 1]) {
-  const shares = keys.map((key, place) => splitFor(set, threshold, key, indexes[place] ?? 0))
+  const shares = keys.map((key, position) => splitFor(set, threshold, key, indexes[position] ?? 0))
   return {
     vault_address: vault.address,
     public_keys: keys.map(({ publicKey }) => toHex(publicKey)),
@@ -159,10 +159,10 @@ describe.skipIf(skipWithoutAnvil)('oracles as processes', () => {
         const other = updateRequest(oracles.slice(1), 3).public_key_shards
         return {
           ...request,
-          public_key_shards: request.public_key_shards.map((shards, place) => [
+          public_key_shards: request.public_key_shards.map((shards, position) => [
             shards[0],
             shards[1],
-            other[place]?.[2],
+            other[position]?.[2],
           ]),
         }
       },

@@ -84,18 +84,22 @@ export function createOracle(options: OracleOptions) {
       exit_signature_recover_threshold: number
     }
     const own = account.publicKey.slice('0x04'.length)
-    const place = json.oracles.findIndex(({ public_key: key }) => key.toLowerCase().endsWith(own))
-    if (place < 0) throw new Refusal('I am no oracle of the newest config')
+    const position = json.oracles.findIndex(({ public_key: key }) => key.toLowerCase().endsWith(own))
+    if (position < 0) throw new Refusal('I am no oracle of the newest config')
     const oracles = json.oracles.length
     const threshold = json.exit_signature_recover_threshold
-    return { ...json, cid, seat: { secretKey: hexToBytes(secretKey), x: place + 1, oracles, threshold } }
+    return { ...json, cid, seat: { secretKey: hexToBytes(secretKey), x: position + 1, oracles, threshold } }
   }
 
   /** Checks every validator's shares for its index. */
-  function checkShards({ cid, seat }: Config, lists: ShardLists, indexOf: (key: Hex, place: number) => number): void {
-    for (const [place, key] of lists.keys.entries()) {
-      const [keyShards = [], exitShards = []] = [lists.keyShards[place], lists.exitShards[place]]
-      const validatorIndex = indexOf(key, place)
+  function checkShards(
+    { cid, seat }: Config,
+    lists: ShardLists,
+    indexOf: (key: Hex, position: number) => number,
+  ): void {
+    for (const [position, key] of lists.keys.entries()) {
+      const [keyShards = [], exitShards = []] = [lists.keyShards[position], lists.exitShards[position]]
+      const validatorIndex = indexOf(key, position)
       const digest = createHash('sha256')
         .update(JSON.stringify([cid, key, validatorIndex, keyShards, exitShards]))
         .digest('hex')
@@ -106,7 +110,7 @@ export function createOracle(options: OracleOptions) {
         publicKeyShards: keyShards.map((shard) => hexToBytes(shard)),
         exitSignatureShards: exitShards.map((shard) => hexToBytes(shard)),
       })
-      if (problem !== undefined) throw new Refusal(`validator ${place + 1}, index ${validatorIndex}: ${problem}`)
+      if (problem !== undefined) throw new Refusal(`validator ${position + 1}, index ${validatorIndex}: ${problem}`)
       known.add(digest)
     }
   }
@@ -116,10 +120,10 @@ export function createOracle(options: OracleOptions) {
     const set: SignatureSet = {
       vault: lists.vault,
       config: config.cid,
-      validators: lists.keys.map((key, place) => ({
+      validators: lists.keys.map((key, position) => ({
         public_key: key,
-        public_key_shards: lists.keyShards[place] ?? [],
-        exit_signature_shards: lists.exitShards[place] ?? [],
+        public_key_shards: lists.keyShards[position] ?? [],
+        exit_signature_shards: lists.exitShards[position] ?? [],
       })),
     }
     for (const { public_key, exit_signature_shards } of set.validators) {
@@ -152,10 +156,10 @@ export function createOracle(options: OracleOptions) {
       checkDeadline(lists.deadline, config)
       if (lists.keys.length > config.validators_approval_batch_limit) throw new Refusal('too many validators')
       const item = (validators.length - '0x'.length) / lists.keys.length
-      if (lists.keys.some((key, place) => !validators.startsWith(key.slice(2), 2 + place * item)))
+      if (lists.keys.some((key, position) => !validators.startsWith(key.slice(2), 2 + position * item)))
         throw new Refusal('other validators are to be registered')
       if ((await options.findValidators(lists.keys)).size > 0) throw new Refusal('a validator is registered already')
-      checkShards(config, lists, (_, place) => first + place)
+      checkShards(config, lists, (_, position) => first + position)
       const ipfsHash = await publish(config, lists, misconduct)
       const { vault, deadline } = lists
       const signature = await signRegistration(secretKey, domain, { root, vault, validators, ipfsHash, deadline })

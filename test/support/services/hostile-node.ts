@@ -25,7 +25,7 @@ const { RELAYER_ENDPOINT: url = '', NETWORK = '', CLUSTER = '', SHARE_INDEX = ''
 const network = parseNetwork(NETWORK)
 const { nodes, expected } = loadFixtureCluster(CLUSTER as FixtureClusterName)
 const own = Number(SHARE_INDEX)
-const others = nodes.map((_, place) => place + 1).filter((index) => index !== own)
+const others = nodes.map((_, position) => position + 1).filter((index) => index !== own)
 const secrets = await openShares(nodes[own - 1]?.keystoresDir ?? '')
 const validators = new Map(
   matchShares(expected, secrets).map((validator) => [

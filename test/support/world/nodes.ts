@@ -192,15 +192,15 @@ export async function assertOraclesCanExit(
   const [fast, plain] = [createFastEcies(), createPlainEcies()]
   const message = exitSigningRoot(network, { epoch: network.capellaEpoch, validatorIndex })
   if (shares.public_keys.length !== oracles.length) throw new Error('not one share for each oracle')
-  const decrypted = oracles.map(({ secretKey }, place) => {
+  const decrypted = oracles.map(({ secretKey }, position) => {
     // The first with the library that oracles use; it takes a hundred times as long.
-    const signature = (place === 0 ? plain : fast).decrypt(
+    const signature = (position === 0 ? plain : fast).decrypt(
       secretKey,
-      fromHex(shares.encrypted_exit_signatures[place] ?? '', 193),
+      fromHex(shares.encrypted_exit_signatures[position] ?? '', 193),
     )
-    if (!engine.verify(fromHex(shares.public_keys[place] ?? '', 48), message, signature))
-      throw new Error(`oracle ${place + 1} got a wrong share`)
-    return { index: BigInt(place + 1), point: signature }
+    if (!engine.verify(fromHex(shares.public_keys[position] ?? '', 48), message, signature))
+      throw new Error(`oracle ${position + 1} got a wrong share`)
+    return { index: BigInt(position + 1), point: signature }
   })
   const some = decrypted.slice(oracles.length - threshold)
   if (!engine.verify(publicKey, message, engine.interpolateSignatures(some)))

@@ -84,13 +84,13 @@ export async function assertRegistered(
 ): Promise<Uint8Array[]> {
   const { network, oracles, beacon } = world
   const opened: Uint8Array[] = []
-  for (const [place, { public_key, oracles_exit_signature_shares: shares }] of answer.validators.entries()) {
+  for (const [position, { public_key, oracles_exit_signature_shares: shares }] of answer.validators.entries()) {
     const publicKey = fromHex(public_key, 48)
-    const index = request.startIndex + place
+    const index = request.startIndex + position
     expect(beacon.findValidator(publicKey)).toMatchObject({
       index,
       withdrawalCredentials: withdrawalCredentials(request.type, fromHex(vault.address, 20)),
-      balanceGwei: BigInt(request.amounts[place] ?? 0),
+      balanceGwei: BigInt(request.amounts[position] ?? 0),
     })
     await assertOraclesCanExit(network, oracles, 7, publicKey, index, shares)
     const ciphertexts = shares?.encrypted_exit_signatures ?? []

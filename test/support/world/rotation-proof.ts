@@ -78,8 +78,8 @@ export async function assertSeparate(
   const [most, mostFresh] = [before.set.threshold - 1, after.set.threshold - 1]
   for (const count of [most, Math.max(1, old.length - mostFresh), 1]) {
     const first = drawShares(old, count)
-    const places = new Set(first.map(({ x }) => x))
-    const rest = fresh.filter(({ x }) => !places.has(x)).slice(0, mostFresh)
+    const positions = new Set(first.map(({ x }) => x))
+    const rest = fresh.filter(({ x }) => !positions.has(x)).slice(0, mostFresh)
     const mixed = [...first, ...rest]
     expect(mixed.length).toBeGreaterThanOrEqual(Math.min(before.set.threshold, after.set.threshold))
     // All of them, and just as many as either threshold says, some of both kinds.

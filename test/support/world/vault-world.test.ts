@@ -70,9 +70,9 @@ describe.skipIf(skipWithoutAnvil)('the world of generation 4', () => {
     await world.beaconFollows.sync()
     expect(nextIndex(world.beacon)).toBe(first + 2)
     const credentials = withdrawalCredentials(type, fromHex(vault.address, 20))
-    for (const [place, { publicKey }] of keys.entries())
+    for (const [position, { publicKey }] of keys.entries())
       expect(world.beacon.findValidator(publicKey)).toMatchObject({
-        index: first + place,
+        index: first + position,
         withdrawalCredentials: credentials,
       })
   })

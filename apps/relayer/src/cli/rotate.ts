@@ -28,7 +28,7 @@ import type { RotationExit } from '../services/rotation/exits.ts'
 import { createRotation, type Rotation } from '../services/rotation/rotation.ts'
 import { describeStep, type Step } from '../services/rotation/steps.ts'
 import { openRotationWallet } from '../services/rotation/transaction.ts'
-import { openVault } from '../services/sealing/sealing.ts'
+import { openSealing } from '../services/sealing/sealing.ts'
 
 const USAGE = 'usage: npm run relayer -- rotate --vault 0x… [--dry-run | --send]'
 /** Splits take milliseconds each; those that another process has begun and left take a while. */
@@ -82,8 +82,8 @@ export async function rotate(
 
   const problem = await createOracleSets({ db, chain, events }).follow()
   if (problem !== undefined) console.error(`WARNING: ${problem}`)
-  const sealed = await openVault(config, db, logger)
-  const oracleShares = createOracleShares({ db, crypto, vault: sealed, events, logger })
+  const sealing = await openSealing(config, db, logger)
+  const oracleShares = createOracleShares({ db, crypto, sealing, events, logger })
   const step = await carryOn(rotation, vault, values.send, stop.signal, async () => split(db, oracleShares))
   if (step.step === 'approved') {
     const { data, deadline, nonce, ipfsHash, validators } = step.update

@@ -96,7 +96,7 @@ function finish(
 ): FinishedMessage[] {
   // With a signature at hand candidates are only judged: those that came after it.
   const open = exits.filter(({ candidates, signature }) => candidates.length > 0 || signature === undefined)
-  const results = new Map(recover(engine, open).map((result, place) => [open[place], result]))
+  const results = new Map(recover(engine, open).map((result, position) => [open[position], result]))
   const finished = exits.map((exit): FinishedMessage => {
     const result = results.get(exit)
     const wrong = (result?.wrong ?? []).map(({ index, signature }) => ({ shareIndex: Number(index), signature }))
@@ -168,16 +168,16 @@ function split(
   finished: readonly FinishedMessage[],
   { threshold, publicKeys: oracleKeys }: OracleSetToSplit,
 ): FinishedMessage[] {
-  const sets = exits.flatMap(({ message, publicKey }, place) => {
-    const exit = finished[place]
+  const sets = exits.flatMap(({ message, publicKey }, position) => {
+    const exit = finished[position]
     if (exit?.status !== 'finished') return []
     const request = { message, publicKey, signature: exit.signature, threshold, oracles: oracleKeys.length }
-    return [{ place, message, publicKey, threshold, ...splitExitSignature(engine, request) }]
+    return [{ position, message, publicKey, threshold, ...splitExitSignature(engine, request) }]
   })
   const fits = verifyShareSets(engine, sets)
   const shares = new Map(
     sets.map((set, i) => [
-      set.place,
+      set.position,
       fits[i] === true && {
         publicKeyShares: Buffer.concat(set.publicKeyShares),
         ciphertexts: Buffer.concat(
@@ -186,8 +186,8 @@ function split(
       },
     ]),
   )
-  return finished.map((exit, place) => {
-    const made = shares.get(place)
+  return finished.map((exit, position) => {
+    const made = shares.get(position)
     if (exit.status !== 'finished' || made === undefined) return exit
     return made === false ? { status: 'failed', reason: 'a split failed its own check' } : { ...exit, shares: made }
   })

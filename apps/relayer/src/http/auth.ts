@@ -57,7 +57,7 @@ export function parseTokens(text: string, file: string): ReadonlyMap<string, Tok
   const tokens = new Map<string, Token>()
   const names = new Set<string>()
   const problems: string[] = []
-  text.split('\n').forEach((line, place) => {
+  text.split('\n').forEach((line, position) => {
     const words = line.replace(/#.*$/, '').trim().split(/\s+/)
     if (words.length === 1 && words[0] === '') return
     try {
@@ -67,7 +67,7 @@ export function parseTokens(text: string, file: string): ReadonlyMap<string, Tok
       names.add(token.name)
       tokens.set(hash, token)
     } catch (error) {
-      problems.push(`  - ${file} line ${place + 1}: ${(error as Error).message}`)
+      problems.push(`  - ${file} line ${position + 1}: ${(error as Error).message}`)
     }
   })
   if (problems.length > 0)

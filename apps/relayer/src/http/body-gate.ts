@@ -52,7 +52,7 @@ function hasMoreValues(text: string, most: number): boolean {
   if (text.length <= most) return false
   let count = 0
   for (const mark of [',', '{', '['])
-    for (let place = text.indexOf(mark); place >= 0; place = text.indexOf(mark, place + 1))
+    for (let position = text.indexOf(mark); position >= 0; position = text.indexOf(mark, position + 1))
       if (++count > most) return true
   return false
 }

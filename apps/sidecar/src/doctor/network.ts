@@ -92,7 +92,7 @@ async function findLists(http: ReturnType<typeof createHttpClient>, signal: Abor
     return (await http.send({ path: PATHS[list], accepts, signal })).status < 300
   }
   const known = await Promise.all(LISTS.map(isKnown))
-  return LISTS.filter((_, place) => known[place])
+  return LISTS.filter((_, position) => known[position])
 }
 
 /** How far the sender's clock is ahead of ours; undefined without a `Date`. */

@@ -21,7 +21,7 @@ export function createSignatureCheck(
     const slice = waiting.splice(0, SLICE)
     try {
       const verdicts = engine.verifyBatch(slice.map(({ triple }) => triple))
-      for (const [place, { done }] of slice.entries()) done(verdicts[place] === true)
+      for (const [position, { done }] of slice.entries()) done(verdicts[position] === true)
     } catch (error) {
       for (const { failed } of slice) failed(error)
     }

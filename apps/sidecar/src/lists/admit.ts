@@ -50,8 +50,10 @@ export async function admit(
   }
   const now = performance.now()
   for (const job of fresh) if (isCurrent(job)) job.entry.triedAt = now
-  const refused = fresh.flatMap((job, place): Refused[] => (verdicts[place] ? [{ job, reason: verdicts[place] }] : []))
-  const allowed = fresh.filter((_, place) => verdicts[place] === undefined)
+  const refused = fresh.flatMap((job, position): Refused[] =>
+    verdicts[position] ? [{ job, reason: verdicts[position] }] : [],
+  )
+  const allowed = fresh.filter((_, position) => verdicts[position] === undefined)
   const bound = await bindAll(context, allowed, signal)
   noteRefusals(context, [...refused, ...bound.refused])
   return { willing: [...signed, ...bound.willing], isJudged: true }
@@ -68,8 +70,8 @@ async function bindAll(
   const bindings = deposits.map(({ job, vault }) => ({ publicKey: job.keyShare.validatorPublicKey, vault }))
   try {
     const lines = await untilAborted(journal.bind(bindings), signal)
-    const refused = deposits.flatMap(({ job }, place): Refused[] => {
-      const line = lines[place]
+    const refused = deposits.flatMap(({ job }, position): Refused[] => {
+      const line = lines[position]
       return line === undefined ? [] : [{ job, reason: 'vault_changed', line }]
     })
     const isRefused = new Set(refused.map(({ job }) => job))

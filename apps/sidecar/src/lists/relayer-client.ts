@@ -105,8 +105,8 @@ function withoutStrangeItems(
   const { [field]: list, revision } = answer as Record<string, unknown>
   if (!Array.isArray(list)) return answer
   const items: unknown[] = []
-  for (let place = 0; place < Math.min(list.length, MAX_ITEMS); place++) {
-    const item = withGoodIndexes(list[place])
+  for (let position = 0; position < Math.min(list.length, MAX_ITEMS); position++) {
+    const item = withGoodIndexes(list[position])
     if (isItem(item)) items.push(item)
   }
   if (items.length < list.length) events.itemsDropped(list.length - items.length)

@@ -179,8 +179,8 @@ describe('book', () => {
               Object.assign(entry, { signatures: { exit: '0x11' }, triedAt: now })
             }
         }
-        for (const [place, at] of signedAt.entries())
-          if (place > 0) expect(at - (signedAt[place - 1] ?? 0)).toBeGreaterThanOrEqual(POLL_MS)
+        for (const [position, at] of signedAt.entries())
+          if (position > 0) expect(at - (signedAt[position - 1] ?? 0)).toBeGreaterThanOrEqual(POLL_MS)
       }),
     )
   })

@@ -21,7 +21,7 @@ describe('deposit journal', () => {
 
   it('reads what it writes', () => {
     expect(parsedOf(JOURNAL)).toEqual(
-      [A, B, C].map(({ publicKey, vault }, place) => [publicKey, vault, HEADER_LINES + place + 1]),
+      [A, B, C].map(({ publicKey, vault }, position) => [publicKey, vault, HEADER_LINES + position + 1]),
     )
     expect(parseJournal(JOURNAL, FILE)).toMatchObject({
       text: JOURNAL,
@@ -56,10 +56,10 @@ describe('deposit journal', () => {
 
   it('refuses a line that has its line break and was changed anywhere, and names it', () => {
     const line = formatLine(B)
-    for (let place = 0; place < line.length - 1; place++)
+    for (let position = 0; position < line.length - 1; position++)
       for (const other of ['0', 'f', ' ', 'X']) {
-        if (line[place] === other) continue
-        const changed = line.slice(0, place) + other + line.slice(place + 1)
+        if (line[position] === other) continue
+        const changed = line.slice(0, position) + other + line.slice(position + 1)
         const read = () => parseJournal(formatLine(A) + changed + formatLine(C), FILE)
         expect(read).toThrow(/^line 2 of the deposit journal deposits\.journal is damaged: /)
       }

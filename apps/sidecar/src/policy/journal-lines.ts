@@ -62,7 +62,7 @@ export function parseJournal(text: string, file: string): ParsedJournal {
   const bindings: ParsedJournal['bindings'] = new Map()
   const lines = text.split('\n')
   const last = lines.pop() ?? ''
-  for (const [place, line] of lines.entries()) take(bindings, line, place + 1, file)
+  for (const [position, line] of lines.entries()) take(bindings, line, position + 1, file)
   const whole = text.slice(0, text.length - last.length)
   const lineCount = lines.length
   if (last === '') return { bindings, text: whole, lineCount, tornLine: undefined }

@@ -71,7 +71,7 @@ describe('policy', () => {
       const chain = chainOf(Array.from({ length: known }, (_, i) => keyOf(i + 1)))
       const wanted = exits.map(({ seed, validatorIndex }) => exitOf(keyOf(seed), validatorIndex))
       const verdicts = await createPolicy(networks.hoodi, deposits, chain).judge(wanted)
-      for (const [place, { seed, validatorIndex }] of exits.entries()) {
+      for (const [position, { seed, validatorIndex }] of exits.entries()) {
         const isKnown = seed <= known
         const expected = isKnown
           ? validatorIndex === seed - 1
@@ -80,7 +80,7 @@ describe('policy', () => {
           : validatorIndex < known
             ? 'index_taken'
             : undefined
-        expect(verdicts[place]).toBe(expected)
+        expect(verdicts[position]).toBe(expected)
       }
     })
     await fc.assert(run)

@@ -59,12 +59,12 @@ export function createPolicy(network: Network, deposits: DepositPolicy, consensu
      */
     async judge(candidates: readonly Candidate[]): Promise<(Refusal | undefined)[]> {
       const refusals = candidates.map(judgeAlone)
-      const possible = candidates.filter((_, place) => refusals[place] === undefined)
+      const possible = candidates.filter((_, position) => refusals[position] === undefined)
       const verdicts =
         consensus === undefined || possible.length === 0
           ? new Map<Candidate, Refusal>()
           : await askChain(consensus, possible)
-      return candidates.map((candidate, place) => refusals[place] ?? verdicts.get(candidate))
+      return candidates.map((candidate, position) => refusals[position] ?? verdicts.get(candidate))
     },
   }
 }

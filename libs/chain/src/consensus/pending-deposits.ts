@@ -40,10 +40,10 @@ export function createDepositFilter(genesisForkVersion: Uint8Array, verifyBatch:
     }
     const still = new Map<string, boolean>()
     const valid = new Set<string>()
-    for (let place = 0; byKey.size > 0; place++) {
+    for (let position = 0; byKey.size > 0; position++) {
       const open: { id: string; deposit: PendingDeposit }[] = []
       for (const [key, deposits] of byKey) {
-        const deposit = deposits[place]
+        const deposit = deposits[position]
         if (deposit === undefined) byKey.delete(key)
         else open.push({ id: identify(deposit), deposit })
       }

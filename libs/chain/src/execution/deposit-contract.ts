@@ -154,8 +154,8 @@ export async function readDepositRoot(
   blockHash: string,
   signal?: AbortSignal,
 ): Promise<Uint8Array> {
-  const place = { address: network.depositContract, block: blockHash, signal }
-  return fromHex(await readContract(execution, getDepositRoot, place), 32)
+  const position = { address: network.depositContract, block: blockHash, signal }
+  return fromHex(await readContract(execution, getDepositRoot, position), 32)
 }
 
 /**
@@ -169,8 +169,8 @@ export async function readDepositCount(
   blockHash: string,
   signal?: AbortSignal,
 ): Promise<number> {
-  const place = { address: network.depositContract, block: blockHash, signal }
-  const count = Number(littleEndian(fromHex(await readContract(execution, getDepositCount, place))) ?? Number.NaN)
+  const position = { address: network.depositContract, block: blockHash, signal }
+  const count = Number(littleEndian(fromHex(await readContract(execution, getDepositCount, position))) ?? Number.NaN)
   if (Number.isSafeInteger(count)) return count
   throw new ChainError(
     'EXECUTION_INVALID',

@@ -165,13 +165,13 @@ export function createExecutionClient(options: ExecutionOptions): ExecutionClien
     const logs: ChainLog<E>[] = []
     let undecodable = 0
     const answer = await callRpc(http, 'eth_getLogs', [filter], RawLogs, rpc)
-    for (const [place, raw] of answer.entries()) {
-      if (place % LOGS_AT_ONCE === LOGS_AT_ONCE - 1) await setImmediate()
+    for (const [position, raw] of answer.entries()) {
+      if (position % LOGS_AT_ONCE === LOGS_AT_ONCE - 1) await setImmediate()
       const blockNumber = parseQuantity(raw.blockNumber)
       const fits =
         raw.address.toLowerCase() === address &&
         raw.topics[0]?.toLowerCase() === topic &&
-        more.every((value, place) => value === null || raw.topics[place + 1]?.toLowerCase() === value)
+        more.every((value, position) => value === null || raw.topics[position + 1]?.toLowerCase() === value)
       if (!fits || raw.removed === true || blockNumber < fromBlock || blockNumber > toBlock)
         throw new ChainError(
           'EXECUTION_INVALID',

@@ -78,13 +78,13 @@ describe('any content of one block', () => {
         fc.uint8Array({ maxLength: 2_000 }),
         fc.constantFrom<0 | 1>(0, 1),
         fc.nat(),
-        async (content, version, place) => {
+        async (content, version, position) => {
           const own = cid(cidOf(content, version))
           expect(await checkContent(own, content)).toBe('same')
           const changed =
             content.length === 0
               ? Uint8Array.of(1)
-              : content.with(place % content.length, ((content[place % content.length] ?? 0) + 1) & 255)
+              : content.with(position % content.length, ((content[position % content.length] ?? 0) + 1) & 255)
           expect(await checkContent(own, changed)).not.toBe('same')
         },
       ),

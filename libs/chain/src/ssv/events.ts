@@ -140,8 +140,8 @@ async function readAll<const E extends AbiEvent>(execution: Pick<ExecutionClient
 
 /** An event that is counted twice would shift its owner's nonces for good. */
 function assertDistinct(events: readonly Place[], host: string): void {
-  for (const [place, { blockNumber, logIndex }] of events.entries()) {
-    const before = events[place - 1]
+  for (const [position, { blockNumber, logIndex }] of events.entries()) {
+    const before = events[position - 1]
     if (before?.blockNumber === blockNumber && before.logIndex === logIndex)
       throw new ChainError(
         'EXECUTION_INVALID',
@@ -168,15 +168,15 @@ async function loadUnwrap(): Promise<Unwrap> {
 
 const bytes = (hex: Hex) => fromHex(hex)
 
-function toOperatorAdded({ args, ...place }: ChainLog<typeof operatorAddedEvent>, unwrap: Unwrap): OperatorAdded {
+function toOperatorAdded({ args, ...position }: ChainLog<typeof operatorAddedEvent>, unwrap: Unwrap): OperatorAdded {
   const publicKey = parseOperatorPublicKey(unwrap(bytes(args.publicKey)) ?? '')
-  return { kind: 'operator_added', ...place, operatorId: Number(args.operatorId), publicKey }
+  return { kind: 'operator_added', ...position, operatorId: Number(args.operatorId), publicKey }
 }
 
-function toValidatorAdded({ args, ...place }: ChainLog<typeof validatorAddedEvent>): ValidatorAdded {
+function toValidatorAdded({ args, ...position }: ChainLog<typeof validatorAddedEvent>): ValidatorAdded {
   return {
     kind: 'validator_added',
-    ...place,
+    ...position,
     owner: bytes(args.owner),
     operatorIds: args.operatorIds.map(Number),
     publicKey: bytes(args.publicKey),
@@ -184,6 +184,6 @@ function toValidatorAdded({ args, ...place }: ChainLog<typeof validatorAddedEven
   }
 }
 
-function toValidatorRemoved({ args, ...place }: ChainLog<typeof validatorRemovedEvent>): ValidatorRemoved {
-  return { kind: 'validator_removed', ...place, owner: bytes(args.owner), publicKey: bytes(args.publicKey) }
+function toValidatorRemoved({ args, ...position }: ChainLog<typeof validatorRemovedEvent>): ValidatorRemoved {
+  return { kind: 'validator_removed', ...position, owner: bytes(args.owner), publicKey: bytes(args.publicKey) }
 }

@@ -52,12 +52,12 @@ const IMPOSTOR = '0xd0598984990abf4f4ab8fa4d9fe82f561f6f9eb6'
 /** The logs as viem decodes them. */
 const chain: SsvEvent[] = (readFixtureJson('ssv/validator-added.json') as Log[]).map((log) => {
   const { eventName, args } = decodeEventLog({ abi: [validatorAddedEvent, validatorRemovedEvent], ...log })
-  const place = { blockNumber: Number(log.blockNumber), logIndex: Number(log.logIndex) }
+  const position = { blockNumber: Number(log.blockNumber), logIndex: Number(log.logIndex) }
   const who = { owner: fromHex(args.owner), publicKey: fromHex(args.publicKey) }
-  if (eventName === 'ValidatorRemoved') return { kind: 'validator_removed', ...place, ...who }
+  if (eventName === 'ValidatorRemoved') return { kind: 'validator_removed', ...position, ...who }
   return {
     kind: 'validator_added',
-    ...place,
+    ...position,
     ...who,
     operatorIds: args.operatorIds.map(Number),
     shares: fromHex(args.shares),
@@ -66,9 +66,9 @@ const chain: SsvEvent[] = (readFixtureJson('ssv/validator-added.json') as Log[])
 const keyOf = (id: number) =>
   parseOperatorPublicKey(expected.operators.find((operator) => operator.id === id)?.public_key ?? '') ??
   new Uint8Array()
-const operatorsAdded: SsvEvent[] = expected.operators.map(({ id }, place) => ({
+const operatorsAdded: SsvEvent[] = expected.operators.map(({ id }, position) => ({
   kind: 'operator_added',
-  blockNumber: 2_000 + place,
+  blockNumber: 2_000 + position,
   logIndex: 0,
   operatorId: id,
   publicKey: keyOf(id),
@@ -206,7 +206,7 @@ describe('the events of the fixtures', () => {
 
 /** Events made here. */
 const OWNERS = ['11', '22', '33'].map((byte) => fromHex(byte.repeat(20)))
-const owner = (place: number) => OWNERS[place] ?? new Uint8Array()
+const owner = (position: number) => OWNERS[position] ?? new Uint8Array()
 function makeAdded(
   validator: KeyedValidator,
   by: { owner: Uint8Array; nonce: number; blockNumber: number; shares?: (shares: Uint8Array) => Uint8Array },
@@ -363,7 +363,7 @@ describe('malformed events', () => {
 
   it('are not those whose ciphertexts are noise: each is its operator’s own to check', async () => {
     const { state } = await feed(everything, [
-      event({}, (shares) => shares.map((byte, place) => (place < 288 ? byte : 0xff))),
+      event({}, (shares) => shares.map((byte, position) => (position < 288 ? byte : 0xff))),
     ])
     expect(liveRegistrations(state)).toHaveLength(1)
   })
@@ -382,9 +382,9 @@ describe('any course of events', () => {
       fc.asyncProperty(fc.array(step, { maxLength: 8 }), fc.array(fc.nat({ max: 8 })), async (steps, cuts) => {
         const nonces = [0, 0]
         const model = new Map<string, number>()
-        const events = steps.map(({ act, by, of }, place): SsvEvent => {
+        const events = steps.map(({ act, by, of }, position): SsvEvent => {
           const validator = validators[of] ?? makeValidator()
-          const blockNumber = contract.block + place
+          const blockNumber = contract.block + position
           const key = `${by} ${of}`
           if (act === 'remove') {
             model.delete(key)

@@ -106,7 +106,7 @@ export interface OracleSignature {
  */
 export function joinSignatures(approvals: readonly OracleSignature[], count: number): Uint8Array {
   const sorted = [...approvals].sort((a, b) => Buffer.compare(a.address, b.address))
-  const isTwice = sorted.some(({ address }, place) => equalBytes(address, sorted[place + 1]?.address ?? EMPTY))
+  const isTwice = sorted.some(({ address }, position) => equalBytes(address, sorted[position + 1]?.address ?? EMPTY))
   if (count < 1 || sorted.length < count || isTwice || sorted.some(({ signature }) => signature.length !== 65))
     throw new ChainError('APPROVALS_INVALID', `these are not signatures of ${count} oracles`)
   return new Uint8Array(Buffer.concat(sorted.slice(0, count).map(({ signature }) => signature)))

@@ -18,7 +18,7 @@ describe('the calldata of an update', () => {
   ])('with hash %s is the one by hand, and the one of the readable signature', async (ipfsHash, oracles) => {
     const vault = new Uint8Array(20).fill(0xab)
     const deadline = 1_800_000_000
-    const signatures = Uint8Array.from({ length: 65 * oracles }, (_, place) => place)
+    const signatures = Uint8Array.from({ length: 65 * oracles }, (_, position) => position)
     const signature = new TextEncoder().encode('updateExitSignatures(address,uint256,string,bytes)')
     const hash = tail(new TextEncoder().encode(ipfsHash))
     const head = [new Uint8Array(12), vault, word(deadline), word(128), word(128 + hash.length)]

@@ -70,8 +70,8 @@ export async function readExitSignaturesNonce(
   blockHash: string,
   signal?: AbortSignal,
 ): Promise<number> {
-  const place = { address: keeper, block: blockHash, signal }
-  return small(await readContract(execution, exitSignaturesNonces, place, toHex(vault)), 'a nonce')
+  const position = { address: keeper, block: blockHash, signal }
+  return small(await readContract(execution, exitSignaturesNonces, position, toHex(vault)), 'a nonce')
 }
 
 /**

@@ -42,10 +42,10 @@ export function parseOracleConfig(json: unknown): OracleConfig {
   if (list.length === 0 || list.length > MOST_ORACLES) throw refuse(`it has ${list.length} oracles`)
   const oracles = list.map(parseOracle)
   const seen = new Map<string, number>()
-  for (const [place, { publicKey }] of oracles.entries()) {
+  for (const [position, { publicKey }] of oracles.entries()) {
     const first = seen.get(toHex(publicKey))
-    if (first !== undefined) throw refuse(`oracles ${first + 1} and ${place + 1} have the same public key`)
-    seen.set(toHex(publicKey), place)
+    if (first !== undefined) throw refuse(`oracles ${first + 1} and ${position + 1} have the same public key`)
+    seen.set(toHex(publicKey), position)
   }
   if (!isWhole(threshold)) throw refuse('exit_signature_recover_threshold is missing or not a whole number')
   if (threshold < 1 || threshold > oracles.length)
@@ -61,8 +61,8 @@ export function parseOracleConfig(json: unknown): OracleConfig {
   }
 }
 
-function parseOracle(item: unknown, place: number): Oracle {
-  const who = `oracle ${place + 1}`
+function parseOracle(item: unknown, position: number): Oracle {
+  const who = `oracle ${position + 1}`
   if (!isFields(item)) throw refuse(`${who} is not an object`)
   const { public_key: text, endpoints } = item
   if (typeof text !== 'string') throw refuse(`${who} has no public_key`)

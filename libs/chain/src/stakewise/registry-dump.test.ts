@@ -14,9 +14,9 @@ function keyOf(number: number): Uint8Array {
 /** The bytes of a dump, behind others in their buffer as a network hands them over. */
 function dumpOf(records: readonly (readonly [blockNumber: number, key: number])[]): Uint8Array {
   const bytes = Buffer.alloc(8 + 52 * records.length)
-  for (const [place, [blockNumber, key]] of records.entries()) {
-    bytes.writeUInt32BE(blockNumber, 8 + 52 * place)
-    bytes.set(keyOf(key), 8 + 52 * place + 4)
+  for (const [position, [blockNumber, key]] of records.entries()) {
+    bytes.writeUInt32BE(blockNumber, 8 + 52 * position)
+    bytes.set(keyOf(key), 8 + 52 * position + 4)
   }
   return bytes.subarray(8)
 }

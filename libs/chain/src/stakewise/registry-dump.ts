@@ -80,19 +80,20 @@ function createKeyTable(view: DataView, total: number) {
   const slots = new Uint32Array(size)
   // Nobody can choose keys that all fall into one place.
   const seed = randomInt(2 ** 32)
-  const wordAt = (record: number, place: number) => view.getUint32(record * RECORD_BYTES + place)
+  const wordAt = (record: number, position: number) => view.getUint32(record * RECORD_BYTES + position)
 
   function hashOf(record: number): number {
     let hash = seed
-    for (let place = KEY_AT; place < RECORD_BYTES; place += 4) {
-      hash = Math.imul(hash ^ wordAt(record, place), 0x9e3779b1)
+    for (let position = KEY_AT; position < RECORD_BYTES; position += 4) {
+      hash = Math.imul(hash ^ wordAt(record, position), 0x9e3779b1)
       hash ^= hash >>> 15
     }
     return hash >>> 0
   }
 
   function isSameKey(a: number, b: number): boolean {
-    for (let place = KEY_AT; place < RECORD_BYTES; place += 4) if (wordAt(a, place) !== wordAt(b, place)) return false
+    for (let position = KEY_AT; position < RECORD_BYTES; position += 4)
+      if (wordAt(a, position) !== wordAt(b, position)) return false
     return true
   }
 

@@ -70,24 +70,27 @@ function encode({ action, vault, validator_type, ...vector }: Case): Uint8Array 
 }
 
 describe('vectors of other implementations', () => {
-  it.each(cases.map((vector, place) => ({ ...vector, place })))('$place: $action on $network', async (vector) => {
-    const validators = encode(vector)
-    expect(toHex(validators)).toBe(vector.validators_bytes)
-    const root =
-      vector.validators_manager_nonce === undefined
-        ? fromHex(vector.validators_registry_root)
-        : nonceToRoot(BigInt(vector.validators_manager_nonce))
-    expect(toHex(root)).toBe(vector.validators_registry_root)
-    const wallet = createManagerWallet(fromHex(vector.wallet_private_key))
-    expect([wallet.address, toHex(wallet.addressBytes)]).toEqual([
-      vector.wallet_address,
-      vector.wallet_address.toLowerCase(),
-    ])
-    const vault = fromHex(vector.vault)
-    const message = { chainId: vector.chain_id, vault, validatorsRegistryRoot: root, validators }
-    const { digest, signature } = await wallet.sign(message)
-    expect([toHex(digest), toHex(signature)]).toEqual([vector.digest, vector.signature])
-  })
+  it.each(cases.map((vector, position) => ({ ...vector, position })))(
+    '$position: $action on $network',
+    async (vector) => {
+      const validators = encode(vector)
+      expect(toHex(validators)).toBe(vector.validators_bytes)
+      const root =
+        vector.validators_manager_nonce === undefined
+          ? fromHex(vector.validators_registry_root)
+          : nonceToRoot(BigInt(vector.validators_manager_nonce))
+      expect(toHex(root)).toBe(vector.validators_registry_root)
+      const wallet = createManagerWallet(fromHex(vector.wallet_private_key))
+      expect([wallet.address, toHex(wallet.addressBytes)]).toEqual([
+        vector.wallet_address,
+        vector.wallet_address.toLowerCase(),
+      ])
+      const vault = fromHex(vector.vault)
+      const message = { chainId: vector.chain_id, vault, validatorsRegistryRoot: root, validators }
+      const { digest, signature } = await wallet.sign(message)
+      expect([toHex(digest), toHex(signature)]).toEqual([vector.digest, vector.signature])
+    },
+  )
 
   it('has every action on every network', () => {
     expect(new Set(cases.map(({ network, action }) => `${network} ${action}`)).size).toBe(12)

@@ -4,8 +4,8 @@ import { namedBad } from './verify-batch.ts'
 
 it('names exactly the bad ones, in at most 2·k·log2 n + 1 and 2·n calls', () => {
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 300 }), fc.array(fc.nat(299)), (n, places) => {
-      const bad = new Set(places.filter((place) => place < n))
+    fc.property(fc.integer({ min: 1, max: 300 }), fc.array(fc.nat(299)), (n, positions) => {
+      const bad = new Set(positions.filter((position) => position < n))
       let calls = 0
       const named = namedBad(
         Array.from({ length: n }, (_, i) => i),

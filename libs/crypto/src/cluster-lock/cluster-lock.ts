@@ -260,7 +260,7 @@ export function parseClusterLock(json: unknown, { file }: { file: string }): Clu
     validators: lock
       .get('distributed_validators')
       .items(MAX_VALIDATORS)
-      .map((validator, place) => parseValidator(validator, minor, shared ?? parsed.addresses[place])),
+      .map((validator, position) => parseValidator(validator, minor, shared ?? parsed.addresses[position])),
     lockHash: bytesOf(lock.get('lock_hash'), minor, [32]),
     signatureAggregate: bytesOf(lock.get('signature_aggregate'), minor, minor < 2 ? [0, 96] : [96]),
     nodeSignatures:

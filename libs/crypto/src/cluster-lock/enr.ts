@@ -44,9 +44,9 @@ export function enrPublicKey(enr: string): Uint8Array | undefined {
     items.push(bytes.subarray(item.start, item.end))
     offset = item.end
   }
-  for (let place = 2; place + 1 < items.length; place += 2) {
-    const value = items[place + 1]
-    if (Buffer.from(items[place] ?? []).toString('latin1') === 'secp256k1' && value?.length === 33) return value
+  for (let position = 2; position + 1 < items.length; position += 2) {
+    const value = items[position + 1]
+    if (Buffer.from(items[position] ?? []).toString('latin1') === 'secp256k1' && value?.length === 33) return value
   }
   return undefined
 }

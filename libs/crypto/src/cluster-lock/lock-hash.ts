@@ -37,8 +37,8 @@ function bytesOrZeroRoot(bytes: Uint8Array, length: number): Uint8Array {
 /** A wallet's signature: Bytes65, from 1.11 on List[Bytes65, 32]. */
 function walletSignatureRoot(signature: Uint8Array, minor: number): Uint8Array {
   if (minor < 11) return bytesOrZeroRoot(signature, 65)
-  const single = Array.from({ length: signature.length / 65 }, (_, place) =>
-    bytesRoot(signature.subarray(place * 65, (place + 1) * 65), 65),
+  const single = Array.from({ length: signature.length / 65 }, (_, position) =>
+    bytesRoot(signature.subarray(position * 65, (position + 1) * 65), 65),
   )
   return listRoot(single, MAX_SIGNERS)
 }

@@ -43,8 +43,8 @@ describe('real locks', () => {
     expect(
       lock.validators.map(({ publicKey, publicKeyShares, withdrawalAddress }) => ({
         public_key: toHex(publicKey),
-        public_key_shares: publicKeyShares.map((share, place) => ({
-          share_index: place + 1,
+        public_key_shares: publicKeyShares.map((share, position) => ({
+          share_index: position + 1,
           public_key_share: toHex(share),
         })),
         withdrawal_address: withdrawalAddress === undefined ? undefined : toHex(withdrawalAddress),
@@ -111,7 +111,7 @@ function leavesOf(value: unknown, path: Path = []): Path[] {
   const entries: [string | number, unknown][] = Array.isArray(value) ? [...value.entries()] : Object.entries(value)
   const perValidator = path.at(-1) === 'distributed_validators' || path.at(-1) === 'validators'
   return entries
-    .filter(([place]) => !perValidator || place === 0 || place === entries.length - 1)
+    .filter(([position]) => !perValidator || position === 0 || position === entries.length - 1)
     .flatMap(([key, inner]) => leavesOf(inner, [...path, key]))
 }
 
@@ -134,9 +134,9 @@ function mutate(path: Path, leaf: unknown): unknown {
   if (leaf === null) return ['32000000000']
   if (typeof leaf !== 'string') throw new TypeError('not a leaf')
   if (leaf === '') return name === 'address' ? `0x${'11'.repeat(20)}` : name.includes('signature') ? sixtyFive : 'x'
-  const place = leaf.startsWith('enr:') ? 20 : Math.floor(leaf.length / 2)
-  const digit = leaf[place] === '1' ? '2' : '1'
-  return `${leaf.slice(0, place)}${digit}${leaf.slice(place + 1)}`
+  const position = leaf.startsWith('enr:') ? 20 : Math.floor(leaf.length / 2)
+  const digit = leaf[position] === '1' ? '2' : '1'
+  return `${leaf.slice(0, position)}${digit}${leaf.slice(position + 1)}`
 }
 const sixtyFive = `0x${'22'.repeat(65)}`
 
@@ -232,8 +232,8 @@ const withShares = (
   change: (shares: readonly Uint8Array[], lock: ClusterLock) => readonly (Uint8Array | undefined)[],
 ) =>
   rehashed((lock) => ({
-    validators: lock.validators.map((validator, place) =>
-      place === 0
+    validators: lock.validators.map((validator, position) =>
+      position === 0
         ? {
             ...validator,
             publicKeyShares: change(validator.publicKeyShares, lock).filter((share) => share !== undefined),
@@ -314,8 +314,8 @@ describe('consistent hashes do not save a wrong lock', () => {
   })
 
   it.each(badKeys)('a point that must be refused everywhere: $name', ({ bytes }) => {
-    const place: Path = ['distributed_validators', 1, 'public_shares', 2]
-    const error = refusal(() => check(withLeaf(readFixtureJson('obol/locks/lock-v1.4.0.json'), place, () => bytes)))
+    const position: Path = ['distributed_validators', 1, 'public_shares', 2]
+    const error = refusal(() => check(withLeaf(readFixtureJson('obol/locks/lock-v1.4.0.json'), position, () => bytes)))
     expect(['LOCK_POINT_INVALID', 'LOCK_MALFORMED']).toContain(error.code)
     expect(error.meta['field']).toBe('distributed_validators[1].public_shares[2]')
   })

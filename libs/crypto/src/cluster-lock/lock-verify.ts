@@ -53,8 +53,8 @@ function assertCounts(lock: ClusterLock, fault: Fault): void {
   assertCount('distributed_validators', lock.validators.length, stated, 'num_validators is')
   if (lock.minor >= 5) assertCount('cluster_definition.validators', lock.addresses.length, stated, 'num_validators is')
   if (lock.minor >= 7) assertCount('node_signatures', lock.nodeSignatures.length, nodes, 'the number of operators is')
-  lock.validators.forEach(({ publicKeyShares }, place) => {
-    const field = `distributed_validators[${place}].public_shares`
+  lock.validators.forEach(({ publicKeyShares }, position) => {
+    const field = `distributed_validators[${position}].public_shares`
     assertCount(field, publicKeyShares.length, nodes, 'the number of operators is')
   })
 }
@@ -71,10 +71,10 @@ function assertKeys(engine: BlsEngine, lock: ClusterLock, fault: Fault): void {
     seen.set(text, { field, validator })
     if (!engine.isPublicKey(key)) throw fault('LOCK_POINT_INVALID', field, 'is not a valid BLS public key')
   }
-  lock.validators.forEach(({ publicKey, publicKeyShares }, place) => {
-    assertKey(publicKey, `distributed_validators[${place}].distributed_public_key`, place)
+  lock.validators.forEach(({ publicKey, publicKeyShares }, position) => {
+    assertKey(publicKey, `distributed_validators[${position}].distributed_public_key`, position)
     publicKeyShares.forEach((share, node) => {
-      assertKey(share, `distributed_validators[${place}].public_shares[${node}]`, place)
+      assertKey(share, `distributed_validators[${position}].public_shares[${node}]`, position)
     })
   })
 }
@@ -106,11 +106,11 @@ function assertHashes(lock: ClusterLock, fault: Fault): void {
 }
 
 function assertShares(engine: BlsEngine, lock: ClusterLock, fault: Fault): void {
-  lock.validators.forEach(({ publicKey, publicKeyShares }, place) => {
+  lock.validators.forEach(({ publicKey, publicKeyShares }, position) => {
     const shares = publicKeyShares.map((point, node) => ({ index: BigInt(node + 1), point }))
     if (publicKeySharesFit(engine, { publicKey, threshold: lock.threshold, shares, exactDegree: true })) return
     const reason = `do not belong to the validator key with threshold ${lock.threshold}`
-    throw fault('LOCK_SHARES_UNFIT', `distributed_validators[${place}].public_shares`, reason)
+    throw fault('LOCK_SHARES_UNFIT', `distributed_validators[${position}].public_shares`, reason)
   })
 }
 

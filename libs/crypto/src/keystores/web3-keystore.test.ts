@@ -126,7 +126,7 @@ describe('a file', () => {
     expect((await failure(scrypt(32_768, 1, 1))).code).toBe('KEYSTORE_PASSWORD_WRONG')
   })
 
-  const places: (readonly string[])[] = [
+  const positions: (readonly string[])[] = [
     ['version'],
     ['address'],
     ['crypto'],
@@ -134,19 +134,22 @@ describe('a file', () => {
     ['crypto', 'cipherparams', 'iv'],
     ...['c', 'dklen', 'prf', 'salt'].map((name) => ['crypto', 'kdfparams', name]),
   ]
-  it.each(places.map((path) => ({ path })))('is refused, and the field named, for a wrong $path', async ({ path }) => {
-    const values = [undefined, null, true, 1.5, -1, 'zz', `0x${'ab'.repeat(2_000)}`, [], {}]
-    for (const value of values) {
-      if (path[0] === 'address' && (value === undefined || value === null)) continue
-      const changed = structuredClone(good) as Record<string, unknown>
-      const parent = path.slice(0, -1).reduce((at, name) => at[name] as Record<string, unknown>, changed)
-      parent[path.at(-1) ?? ''] = value
-      const error = await failure(changed)
-      expect(['KEYSTORE_MALFORMED', 'KEYSTORE_UNSUPPORTED'], JSON.stringify(value)).toContain(error.code)
-      expect(String(error.meta['field'])).toContain(path.join('.'))
-      expect(error.message).not.toContain('zz')
-    }
-  })
+  it.each(positions.map((path) => ({ path })))(
+    'is refused, and the field named, for a wrong $path',
+    async ({ path }) => {
+      const values = [undefined, null, true, 1.5, -1, 'zz', `0x${'ab'.repeat(2_000)}`, [], {}]
+      for (const value of values) {
+        if (path[0] === 'address' && (value === undefined || value === null)) continue
+        const changed = structuredClone(good) as Record<string, unknown>
+        const parent = path.slice(0, -1).reduce((at, name) => at[name] as Record<string, unknown>, changed)
+        parent[path.at(-1) ?? ''] = value
+        const error = await failure(changed)
+        expect(['KEYSTORE_MALFORMED', 'KEYSTORE_UNSUPPORTED'], JSON.stringify(value)).toContain(error.code)
+        expect(String(error.meta['field'])).toContain(path.join('.'))
+        expect(error.message).not.toContain('zz')
+      }
+    },
+  )
 
   it('is not repeated when it is not JSON, not an object, or too large', async () => {
     for (const text of ['s3cret', '"s3cret"', '["s3cret"]', 'null', '', `"${'s3cret'.repeat(200_000)}"`]) {

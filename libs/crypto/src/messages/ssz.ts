@@ -43,8 +43,8 @@ export function merkleize(chunks: readonly Uint8Array[], limit = chunks.length):
   let level = chunks
   for (let height = 0; height < depth; height++) {
     const above: Uint8Array[] = []
-    for (let place = 0; place < level.length; place += 2)
-      above.push(hashPair(level[place] ?? zeroRoot(height), level[place + 1] ?? zeroRoot(height)))
+    for (let position = 0; position < level.length; position += 2)
+      above.push(hashPair(level[position] ?? zeroRoot(height), level[position + 1] ?? zeroRoot(height)))
     level = above
   }
   return level[0] ?? zeroRoot(depth)

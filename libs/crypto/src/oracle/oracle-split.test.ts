@@ -158,8 +158,8 @@ describe('a set of shares', () => {
   const size = { threshold: 3, oracles: 5 }
   const good = { ...validator, ...size, ...splitExitSignature(blst, { ...validator, ...size }) }
   const other = splitExitSignature(blst, { ...validator, ...size })
-  const replaced = (points: readonly Uint8Array[], place: number, point?: Uint8Array) =>
-    points.map((old, i) => (i === place && point !== undefined ? point : old))
+  const replaced = (points: readonly Uint8Array[], position: number, point?: Uint8Array) =>
+    points.map((old, i) => (i === position && point !== undefined ? point : old))
 
   it.each([blst, noble])('$name: refuses every single fault', (engine) => {
     const bad = [

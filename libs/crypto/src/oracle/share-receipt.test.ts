@@ -29,14 +29,15 @@ describe('shareReceipt', () => {
     expect(toHex(shareReceipt({ ...SET, validatorIndex: SET.validatorIndex + 1 }))).not.toBe(whole)
     expect(toHex(shareReceipt({ ...SET, threshold: 1 }))).not.toBe(whole)
     expect(toHex(shareReceipt({ ...SET, ciphertexts: SET.ciphertexts.toReversed() }))).not.toBe(whole)
-    const flip = (bytes: Uint8Array, place: number) =>
-      bytes.map((byte, i) => (i === place % bytes.length ? byte ^ 1 : byte))
+    const flip = (bytes: Uint8Array, position: number) =>
+      bytes.map((byte, i) => (i === position % bytes.length ? byte ^ 1 : byte))
     fc.assert(
-      fc.property(fc.nat(192), fc.nat(1), (place, item) => {
-        const list = (parts: readonly Uint8Array[]) => parts.map((part, i) => (i === item ? flip(part, place) : part))
+      fc.property(fc.nat(192), fc.nat(1), (position, item) => {
+        const list = (parts: readonly Uint8Array[]) =>
+          parts.map((part, i) => (i === item ? flip(part, position) : part))
         for (const changed of [
-          { publicKey: flip(SET.publicKey, place) },
-          { signingRoot: flip(SET.signingRoot, place) },
+          { publicKey: flip(SET.publicKey, position) },
+          { signingRoot: flip(SET.signingRoot, position) },
           { oracles: list(SET.oracles) },
           { publicKeyShares: list(SET.publicKeyShares) },
           { ciphertexts: list(SET.ciphertexts) },

@@ -25,7 +25,7 @@ function refusal(act: () => unknown): { code: string; message: string } {
 const verify = (changed: readonly DkgProof[], of: readonly KeysharesItem[] = items) =>
   verifyProofs(of, changed, { file })
 const withFirst = (change: Partial<DkgProof>) =>
-  proofs.map((proof, place) => (place === 0 ? { ...proof, ...change } : proof))
+  proofs.map((proof, position) => (position === 0 ? { ...proof, ...change } : proof))
 
 describe('proofs', () => {
   it('signed by another implementation verify, in any order and in a list of lists', () => {
@@ -44,9 +44,9 @@ describe('proofs', () => {
     })
   })
 
-  it.each([0, 1, 2, 3])('of every operator are needed: without that of place %i', (place) => {
-    const id = [263, 280, 281, 282][place]
-    expect(refusal(() => verify(proofs.filter((_, other) => other !== place)))).toEqual({
+  it.each([0, 1, 2, 3])('of every operator are needed: without that of place %i', (position) => {
+    const id = [263, 280, 281, 282][position]
+    expect(refusal(() => verify(proofs.filter((_, other) => other !== position)))).toEqual({
       code: 'PROOF_MISSING',
       message: `proofs.json: has no proof of operator ${id}'s share of shares[0] (validator ${validator})`,
     })

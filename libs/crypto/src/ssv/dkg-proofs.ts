@@ -89,11 +89,11 @@ export function verifyProofs(
 ): void {
   const bySubject = Map.groupBy(proofs, (proof) => subjectOf(proof, proof))
   for (const item of items)
-    for (const [place, share] of item.data.shares.entries()) {
+    for (const [position, share] of item.data.shares.entries()) {
       const who = `operator ${share.operatorId}'s share of ${item.field} (validator ${toHex(item.publicKey)})`
       const found = bySubject.get(subjectOf(item, share))
       if (found === undefined) throw new KeysharesError('PROOF_MISSING', file, '', `has no proof of ${who}`)
-      const key = item.operators[place]?.publicKey ?? new Uint8Array()
+      const key = item.operators[position]?.publicKey ?? new Uint8Array()
       if (!found.some((proof) => isSignedBy(key, proof)))
         throw new KeysharesError('PROOF_INVALID', file, '', `has a proof of ${who} that this operator has not signed`)
     }

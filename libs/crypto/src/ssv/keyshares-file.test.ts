@@ -50,8 +50,8 @@ describe('files of ssv-keys and ssv-dkg', () => {
     expect(
       items.map(({ publicKey, ownerNonce }) => ({ public_key: toHex(publicKey), owner_nonce: ownerNonce })),
     ).toEqual(expected.validators.map(({ public_key, owner_nonce }) => ({ public_key, owner_nonce })))
-    for (const [place, item] of items.entries()) {
-      expect(item.field).toBe(`shares[${place}]`)
+    for (const [position, item] of items.entries()) {
+      expect(item.field).toBe(`shares[${position}]`)
       expect(toHex(item.ownerAddress)).toBe(expected.owner)
       expect(item.data.shares.map(({ operatorId }) => operatorId)).toEqual(expected.operator_ids)
       expect(item.operators).toEqual(

@@ -83,7 +83,7 @@ function parseItem(item: JsonField): KeysharesItem {
   const operatorIds = payload.get('operatorIds')
   const ids = operatorIds.items(MAX_OPERATORS).map((id) => id.integer(1))
   const operators = data.get('operators').items(MAX_OPERATORS).map(parseOperator)
-  if (operators.length !== ids.length || !operators.every(({ id }, place) => id === ids[place]))
+  if (operators.length !== ids.length || !operators.every(({ id }, position) => id === ids[position]))
     throw operatorIds.fault('are not those of data.operators')
   return {
     field: item.path,

@@ -297,15 +297,15 @@ describe('key shares', () => {
       for (const { payload } of shares) {
         const expected = validators.find(({ public_key }) => public_key === payload.publicKey)?.public_key_shares ?? []
         const bytes = fromHex(payload.sharesData)
-        const ciphertexts = payload.operatorIds.map((_, place) => {
-          const start = 96 + 48 * payload.operatorIds.length + 256 * place
+        const ciphertexts = payload.operatorIds.map((_, position) => {
+          const start = 96 + 48 * payload.operatorIds.length + 256 * position
           return bytes.subarray(start, start + 256)
         })
-        for (const [place, id] of payload.operatorIds.entries())
+        for (const [position, id] of payload.operatorIds.entries())
           for (const [other, ciphertext] of ciphertexts.entries()) {
             const secret = keys.get(id)?.decryptKeyShare(ciphertext)
-            if (other !== place) expect(secret).toBeUndefined()
-            else expect(toHex(secret ?? new Uint8Array())).toBe(expected[place]?.secret_key_share)
+            if (other !== position) expect(secret).toBeUndefined()
+            else expect(toHex(secret ?? new Uint8Array())).toBe(expected[position]?.secret_key_share)
           }
         expect(expected.map(({ share_index }) => share_index)).toEqual(payload.operatorIds)
       }
@@ -347,21 +347,21 @@ describe('key shares', () => {
     const good = blockOf(text)
     expect(own.decryptKeyShare(encryptBlock(good))).toEqual(fromHex(digits))
     const start = 256 - text.length
-    for (let place = start; place < 256; place++)
+    for (let position = start; position < 256; position++)
       for (const code of [0x00, 0x2f, 0x3a, 0x40, 0x47, 0x60, 0x67, 0x80, 0xb1, 0xff]) {
         const block = Buffer.from(good)
-        block[place] = code
-        expect(own.decryptKeyShare(encryptBlock(block)), `${place} ${code}`).toBeUndefined()
+        block[position] = code
+        expect(own.decryptKeyShare(encryptBlock(block)), `${position} ${code}`).toBeUndefined()
       }
   })
 
   it.each([digits, `0x${digits}`])('fail for padding that is not 00 02, nonzero bytes, 00 (%s)', (text) => {
     const good = blockOf(text)
     const end = 255 - text.length
-    for (let place = 0; place <= end; place++) {
+    for (let position = 0; position <= end; position++) {
       const block = Buffer.from(good)
-      block[place] = place < 2 || place === end ? 1 : 0
-      expect(own.decryptKeyShare(encryptBlock(block)), `${place}`).toBeUndefined()
+      block[position] = position < 2 || position === end ? 1 : 0
+      expect(own.decryptKeyShare(encryptBlock(block)), `${position}`).toBeUndefined()
     }
     const block = Buffer.from(good)
     block[1] = 0

@@ -232,17 +232,17 @@ const HEX_AT = BLOCK_BYTES - 64
  * `0x`; so all bytes are looked at in the same way, and no branch depends on one before the last.
  */
 function readBlock(block: Uint8Array): Uint8Array | undefined {
-  const at = (place: number) => block[place] ?? 0
+  const at = (position: number) => block[position] ?? 0
   let wrong = at(0) | (at(1) ^ 2)
-  for (let place = 2; place < HEX_AT - 3; place++) wrong |= isZero(at(place))
+  for (let position = 2; position < HEX_AT - 3; position++) wrong |= isZero(at(position))
   const bare = isZero(at(HEX_AT - 3)) | isZero(at(HEX_AT - 2)) | at(HEX_AT - 1)
   const prefixed = at(HEX_AT - 3) | (at(HEX_AT - 2) ^ 0x30) | (at(HEX_AT - 1) ^ 0x78)
   wrong |= (1 - isZero(bare)) & (1 - isZero(prefixed))
   const secret = new Uint8Array(32)
-  for (let place = 0; place < 64; place++) {
-    const { value, fault } = hexDigit(at(HEX_AT + place))
+  for (let position = 0; position < 64; position++) {
+    const { value, fault } = hexDigit(at(HEX_AT + position))
     wrong |= fault
-    const byte = place >> 1
+    const byte = position >> 1
     secret[byte] = ((secret[byte] ?? 0) << 4) | value
   }
   const any = secret.reduce((bits, byte) => bits | byte, 0)

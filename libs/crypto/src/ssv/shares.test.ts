@@ -109,7 +109,7 @@ describe('registrations of ssv-keys', () => {
     for (const { ownerAddress, nonce, publicKey, data } of CLUSTERS.flatMap(loadCluster)) {
       const signed = { ownerAddress, nonce, publicKey, signature: data.ownerSignature }
       expect(verifyOwnerSignature(engine, signed)).toBe(true)
-      const signature = Uint8Array.from(data.ownerSignature, (byte, place) => (place === 95 ? byte ^ 1 : byte))
+      const signature = Uint8Array.from(data.ownerSignature, (byte, position) => (position === 95 ? byte ^ 1 : byte))
       for (const change of [{ nonce: nonce + 1 }, { nonce: nonce - 1 }, { ownerAddress: OWNER }, { signature }])
         expect(verifyOwnerSignature(engine, { ...signed, ...change })).toBe(false)
     }
@@ -127,7 +127,7 @@ describe('registrations of ssv-keys', () => {
 })
 
 describe('the form of shares', () => {
-  const ids = (count: number) => Array.from({ length: count }, (_, place) => place + 1)
+  const ids = (count: number) => Array.from({ length: count }, (_, position) => position + 1)
   it.each([
     [4, 3, 1312],
     [7, 5, 2224],
@@ -200,11 +200,11 @@ describe('verification', () => {
 
   it('names what is wrong', () => {
     const other = makeShares([5, 128, 1402, 70001])
-    const share = (place: number, of = good) => of.data.shares[place]?.publicKeyShare ?? new Uint8Array()
+    const share = (position: number, of = good) => of.data.shares[position]?.publicKeyShare ?? new Uint8Array()
     expect(verifyShares(engine, good)).toBeUndefined()
     const unfit = { fault: 'polynomial', reason: 'do not belong to the validator key with threshold 3' }
-    for (const place of [0, 1, 2, 3])
-      expect(verifyShares(engine, patched(good, 96 + 48 * place, share(place, other)))).toEqual(unfit)
+    for (const position of [0, 1, 2, 3])
+      expect(verifyShares(engine, patched(good, 96 + 48 * position, share(position, other)))).toEqual(unfit)
     expect(verifyShares(engine, patched(good, 96, Buffer.concat([share(1), share(0)])))).toEqual(unfit)
     expect(verifyShares(engine, { ...good, publicKey: other.publicKey })).toEqual(unfit)
     expect(verifyShares(engine, { ...good, data: parse(good.data.bytes, [5, 128, 1402, 70002]) })).toEqual(unfit)

@@ -75,22 +75,22 @@ export function parseSharesData(bytes: Uint8Array, operatorIds: readonly number[
     return { fault: 'operator_count', reason: `are of ${n} operators, must be of 4, 7, 10 or 13` }
   if (!operatorIds.every((id) => Number.isSafeInteger(id) && id >= 1))
     return { fault: 'operator_ids', reason: 'are of an operator id that is not from 1 to 2^53 - 1' }
-  if (!operatorIds.every((id, place) => id > (operatorIds[place - 1] ?? 0)))
+  if (!operatorIds.every((id, position) => id > (operatorIds[position - 1] ?? 0)))
     return { fault: 'operator_ids', reason: 'are of operator ids that do not ascend' }
   const expected = SIGNATURE_BYTES + n * SHARE_BYTES
   if (bytes.length !== expected)
     return { fault: 'length', reason: `have ${bytes.length} bytes, must have ${expected} for ${n} operators` }
   const ciphertexts = SIGNATURE_BYTES + n * PUBLIC_KEY_BYTES
-  const part = (start: number, length: number, place: number) =>
-    bytes.subarray(start + place * length, start + (place + 1) * length)
+  const part = (start: number, length: number, position: number) =>
+    bytes.subarray(start + position * length, start + (position + 1) * length)
   return {
     bytes,
     ownerSignature: bytes.subarray(0, SIGNATURE_BYTES),
     threshold: ssvThreshold(n),
-    shares: operatorIds.map((operatorId, place) => ({
+    shares: operatorIds.map((operatorId, position) => ({
       operatorId,
-      publicKeyShare: part(SIGNATURE_BYTES, PUBLIC_KEY_BYTES, place),
-      encryptedKeyShare: part(ciphertexts, ENCRYPTED_KEY_SHARE_BYTES, place),
+      publicKeyShare: part(SIGNATURE_BYTES, PUBLIC_KEY_BYTES, position),
+      encryptedKeyShare: part(ciphertexts, ENCRYPTED_KEY_SHARE_BYTES, position),
     })),
   }
 }

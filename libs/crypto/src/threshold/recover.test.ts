@@ -258,7 +258,7 @@ describe('shares unknown', () => {
   it('finds 9 of 13 with four hostile within 715 attempts, where the right nine are the last to be tried', () => {
     const cluster = makeCluster(9, upTo(13))
     const last = [...subsetsToTry(Array<number>(13).fill(1), 9, ATTEMPTS_9_OF_13)].at(-1) ?? []
-    const honest = last.map(({ place }) => BigInt(place + 1))
+    const honest = last.map(({ position }) => BigInt(position + 1))
     const hostile = upTo(13).filter((index) => !honest.includes(index))
     const candidates = new Map(cluster.request.candidates)
     for (const index of hostile) candidates.set(index, [noise(index)])

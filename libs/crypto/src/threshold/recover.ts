@@ -125,15 +125,15 @@ interface Checked {
 
 /** Checks every candidate whose public key share is known, for all requests in one batch. */
 function checkKnown(engine: BlsEngine, requests: readonly RecoverRequest[]): Checked[] {
-  const listed = requests.flatMap((request, place) =>
-    knownCandidates(request).map((candidate) => ({ ...candidate, place, message: request.message })),
+  const listed = requests.flatMap((request, position) =>
+    knownCandidates(request).map((candidate) => ({ ...candidate, position, message: request.message })),
   )
   // One hostile node is wrong for every validator: side by side its candidates are found in few checks.
   listed.sort((a, b) => ascending(a.index, b.index))
   const verdicts = engine.verifyBatch(listed)
   const results = requests.map((): Checked => ({ right: new Map(), wrong: [] }))
-  listed.forEach(({ place, index, signature }, i) => {
-    const result = results[place]
+  listed.forEach(({ position, index, signature }, i) => {
+    const result = results[position]
     if (verdicts[i] === true) result?.right.set(index, signature)
     else result?.wrong.push({ index, signature })
   })
@@ -161,10 +161,10 @@ function searchPlaces(
   engine: BlsEngine,
   { candidates }: RecoverRequest,
   { right, wrong }: Checked,
-): { places: { index: bigint; listed: Uint8Array[] }[]; malformed: Candidate[] } {
+): { positions: { index: bigint; listed: Uint8Array[] }[]; malformed: Candidate[] } {
   const malformed: Candidate[] = []
   const refused = new Set(wrong.map(({ signature }) => signature))
-  const places = [...right].map(([index, signature]) => ({ index, listed: [signature] }))
+  const positions = [...right].map(([index, signature]) => ({ index, listed: [signature] }))
   const indexes = [...candidates.keys()].filter((index) => !right.has(index)).sort(ascending)
   for (const index of indexes.slice(0, LOOKED_AT_INDEXES)) {
     const listed = (candidates.get(index) ?? []).filter((signature) => {
@@ -173,9 +173,9 @@ function searchPlaces(
       malformed.push({ index, signature })
       return false
     })
-    if (listed.length > 0) places.push({ index, listed })
+    if (listed.length > 0) positions.push({ index, listed })
   }
-  return { places, malformed }
+  return { positions, malformed }
 }
 
 /** For each hint under which enough candidates verify: those candidates. */
@@ -232,9 +232,9 @@ function recoverBySearch(
   factorsOf: FactorsOf,
 ): RecoverResult {
   const { threshold, maxAttempts, publicKey, message, random } = request
-  const { places, malformed } = searchPlaces(engine, request, checked)
+  const { positions, malformed } = searchPlaces(engine, request, checked)
   const wrong = [...checked.wrong, ...malformed]
-  if (places.length < threshold || !engine.isPublicKey(publicKey)) {
+  if (positions.length < threshold || !engine.isPublicKey(publicKey)) {
     return { status: 'not_enough', right: checked.right, wrong }
   }
   let attempts = 0
@@ -245,7 +245,7 @@ function recoverBySearch(
     if (judged.signature === undefined || !engine.verify(publicKey, message, judged.signature)) return undefined
     return recovered(withoutContradiction(judged, request, checked), attempts)
   }
-  const likely = places.flatMap(({ index, listed: [point] }) =>
+  const likely = positions.flatMap(({ index, listed: [point] }) =>
     point !== undefined && request.likely?.includes(index) === true ? [{ index, point }] : [],
   )
   if (likely.length === threshold && maxAttempts > 0) {
@@ -257,10 +257,10 @@ function recoverBySearch(
     const result = attempt(shares)
     if (result !== undefined) return result
   }
-  const counts = places.map(({ listed }) => listed.length)
+  const counts = positions.map(({ listed }) => listed.length)
   for (const picks of subsetsToTry(counts, threshold, maxAttempts - attempts, random)) {
-    const shares = picks.flatMap(({ place, candidate }) => {
-      const { index = 0n, listed = [] } = places[place] ?? {}
+    const shares = picks.flatMap(({ position, candidate }) => {
+      const { index = 0n, listed = [] } = positions[position] ?? {}
       const point = listed[candidate]
       return point === undefined ? [] : [{ index, point }]
     })

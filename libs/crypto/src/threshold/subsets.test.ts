@@ -4,19 +4,19 @@ import { type Picks, subsetsToTry } from './subsets.ts'
 
 const keyOf = (picks: Picks) =>
   picks
-    .map(({ place, candidate }) => `${place}:${candidate}`)
+    .map(({ position, candidate }) => `${position}:${candidate}`)
     .sort()
     .join(' ')
 
 /** Every choice of k places with one of counts[p] candidates each, by recursion. */
 function allChoices(counts: readonly number[], k: number): string[] {
-  const choose = (place: number, left: number): Picks[] => {
+  const choose = (position: number, left: number): Picks[] => {
     if (left === 0) return [[]]
-    if (place === counts.length) return []
-    const here = Array.from({ length: counts[place] ?? 0 }, (_, candidate) =>
-      choose(place + 1, left - 1).map((rest) => [{ place, candidate }, ...rest]),
+    if (position === counts.length) return []
+    const here = Array.from({ length: counts[position] ?? 0 }, (_, candidate) =>
+      choose(position + 1, left - 1).map((rest) => [{ position, candidate }, ...rest]),
     )
-    return [...here.flat(), ...choose(place + 1, left)]
+    return [...here.flat(), ...choose(position + 1, left)]
   }
   return choose(0, k).map(keyOf)
 }
@@ -37,7 +37,7 @@ describe('subsets', () => {
     const tried = [...subsetsToTry([1, 2, 1, 1], 2, 100)]
     const firsts = tried.findIndex((picks) => picks.some(({ candidate }) => candidate > 0))
     expect(firsts).toBe(6)
-    const furthest = tried.slice(0, firsts).map((picks) => Math.max(...picks.map(({ place }) => place)))
+    const furthest = tried.slice(0, firsts).map((picks) => Math.max(...picks.map(({ position }) => position)))
     expect(furthest).toEqual([...furthest].sort())
   })
 
@@ -55,8 +55,8 @@ describe('subsets', () => {
         const tried = [...subsetsToTry(listed, k, limit)]
         expect(tried.length).toBeLessThanOrEqual(limit)
         for (const picks of tried) {
-          expect(new Set(picks.map(({ place }) => place)).size).toBe(k)
-          for (const { place, candidate } of picks) expect(candidate).toBeLessThan(listed[place] ?? 0)
+          expect(new Set(picks.map(({ position }) => position)).size).toBe(k)
+          for (const { position, candidate } of picks) expect(candidate).toBeLessThan(listed[position] ?? 0)
         }
       }),
     )

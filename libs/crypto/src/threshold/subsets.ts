@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto'
 import { bytesToNumber, type RandomBytes } from '../bls/scalar.ts'
 
 /** Places in descending order, each with the candidate chosen there. */
-export type Picks = readonly { place: number; candidate: number }[]
+export type Picks = readonly { position: number; candidate: number }[]
 
 /**
  * ways[p][j]: in how many ways j of the first p places can be picked, candidates counted.
@@ -25,14 +25,14 @@ function countWays(counts: readonly number[], k: number): bigint[][] {
 
 /** The number-th of the ways to pick j of the first p places. */
 function unrank(ways: readonly bigint[][], counts: readonly number[], p: number, j: number, number: bigint): Picks {
-  const picks: { place: number; candidate: number }[] = []
+  const picks: { position: number; candidate: number }[] = []
   let rest = number
-  for (let place = p - 1; picks.length < j; place--) {
-    const without = ways[place]?.[j - picks.length] ?? 0n
+  for (let position = p - 1; picks.length < j; position--) {
+    const without = ways[position]?.[j - picks.length] ?? 0n
     if (rest < without) continue
     rest -= without
-    const count = BigInt(counts[place] ?? 1)
-    picks.push({ place, candidate: Number(rest % count) })
+    const count = BigInt(counts[position] ?? 1)
+    picks.push({ position, candidate: Number(rest % count) })
     rest /= count
   }
   return picks

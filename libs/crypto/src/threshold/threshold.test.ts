@@ -39,10 +39,13 @@ describe('Lagrange factors', () => {
 
   it('evaluate every polynomial anywhere', () => {
     fc.assert(
-      fc.property(indexes(8), fc.array(scalar, { minLength: 8, maxLength: 8 }), scalar, (places, numbers, x) => {
-        const coefficients = numbers.slice(0, places.length)
-        const factors = lagrangeFactors(places, x)
-        const value = factors.reduce((sum, factor, i) => modOrder(sum + factor * at(coefficients, places[i] ?? 0n)), 0n)
+      fc.property(indexes(8), fc.array(scalar, { minLength: 8, maxLength: 8 }), scalar, (positions, numbers, x) => {
+        const coefficients = numbers.slice(0, positions.length)
+        const factors = lagrangeFactors(positions, x)
+        const value = factors.reduce(
+          (sum, factor, i) => modOrder(sum + factor * at(coefficients, positions[i] ?? 0n)),
+          0n,
+        )
         expect(value).toBe(at(coefficients, x))
       }),
     )
@@ -51,10 +54,12 @@ describe('Lagrange factors', () => {
   it('scaled to whole numbers are the same up to the denominator', () => {
     const small = fc.uniqueArray(fc.bigInt({ min: 1n, max: 5000n }), { minLength: 1, maxLength: 9 })
     fc.assert(
-      fc.property(fc.oneof(small, indexes(9)), (places) => {
-        const { factors, denominator } = scaledLagrangeFactors(places)
+      fc.property(fc.oneof(small, indexes(9)), (positions) => {
+        const { factors, denominator } = scaledLagrangeFactors(positions)
         expect(modOrder(denominator)).not.toBe(0n)
-        expect(lagrangeFactors(places).map((factor) => modOrder(factor * denominator))).toEqual(factors.map(modOrder))
+        expect(lagrangeFactors(positions).map((factor) => modOrder(factor * denominator))).toEqual(
+          factors.map(modOrder),
+        )
       }),
     )
     expect(scaledLagrangeFactors([1n, 2n, 4n])).toEqual({ factors: [8n, -6n, 1n], denominator: 3n })
@@ -66,9 +71,9 @@ describe('Lagrange factors', () => {
     [[GROUP_ORDER], 'SHARE_INDEX_ZERO'],
     [[2n, 1n, 2n], 'SHARE_INDEX_DUPLICATE'],
     [[1n, GROUP_ORDER + 1n], 'SHARE_INDEX_DUPLICATE'],
-  ] as const)('refuse %s', (places, code) => {
-    expect(() => lagrangeFactors(places)).toThrow(coded(code))
-    expect(() => scaledLagrangeFactors(places)).toThrow(coded(code))
+  ] as const)('refuse %s', (positions, code) => {
+    expect(() => lagrangeFactors(positions)).toThrow(coded(code))
+    expect(() => scaledLagrangeFactors(positions)).toThrow(coded(code))
   })
 
   it('the vanishing difference gives the next value', () => {
@@ -126,11 +131,11 @@ describe('sets of any size', () => {
   const set = (
     n: number,
     coefficients: readonly bigint[],
-    places = Array.from({ length: n }, (_, i) => BigInt(i + 1)),
+    positions = Array.from({ length: n }, (_, i) => BigInt(i + 1)),
   ) => ({
     publicKey: blst.publicKeyOf(scalarBytes(coefficients[0] ?? 1n)),
     threshold: coefficients.length,
-    shares: places.map((index) => ({ index, point: blst.publicKeyOf(scalarBytes(at(coefficients, index))) })),
+    shares: positions.map((index) => ({ index, point: blst.publicKeyOf(scalarBytes(at(coefficients, index))) })),
   })
   const polynomial = (degree: number) => Array.from({ length: degree + 1 }, (_, i) => BigInt(i * 97 + 1000003))
 
@@ -151,12 +156,14 @@ describe('sets of any size', () => {
 
   it('fits, whatever the indexes, order and threshold; no share may change', () => {
     fc.assert(
-      fc.property(indexes(7), fc.nat(6), fc.nat(6), fc.boolean(), (gaps, degree, place, consecutive) => {
-        const places = consecutive ? gaps.map((_, i) => BigInt(i + 1)) : gaps
-        const good = set(places.length, polynomial(degree % places.length), places)
+      fc.property(indexes(7), fc.nat(6), fc.nat(6), fc.boolean(), (gaps, degree, position, consecutive) => {
+        const positions = consecutive ? gaps.map((_, i) => BigInt(i + 1)) : gaps
+        const good = set(positions.length, polynomial(degree % positions.length), positions)
         expect(publicKeySharesFit(blst, { ...good, exactDegree: true })).toBe(true)
         const wrong = blst.publicKeyOf(scalarBytes(42n))
-        const shares = good.shares.map((share, i) => (i === place % places.length ? { ...share, point: wrong } : share))
+        const shares = good.shares.map((share, i) =>
+          i === position % positions.length ? { ...share, point: wrong } : share,
+        )
         expect(publicKeySharesFit(blst, { ...good, shares })).toBe(false)
         expect(publicKeySharesFit(blst, { ...good, publicKey: wrong })).toBe(false)
       }),

@@ -126,11 +126,11 @@ function differenceRows(n: number, k: number): bigint[][] {
  *
  * @see Cascudo, David: SCRAPE (2017), section 2.1: q(x_i)·v_i runs through the dual of the Reed-Solomon code
  */
-function randomParityRow(places: readonly bigint[], k: number, random: RandomBytes): bigint[] {
-  const coefficients = Array.from({ length: places.length - k }, () => bytesToNumber(randomScalarBytes(random)))
-  return places.map((x, i) => {
+function randomParityRow(positions: readonly bigint[], k: number, random: RandomBytes): bigint[] {
+  const coefficients = Array.from({ length: positions.length - k }, () => bytesToNumber(randomScalarBytes(random)))
+  return positions.map((x, i) => {
     const q = coefficients.reduce((value, coefficient) => modOrder(value * x + coefficient), 0n)
-    const product = places.reduce((value, other, j) => (i === j ? value : modOrder(value * (x - other))), 1n)
+    const product = positions.reduce((value, other, j) => (i === j ? value : modOrder(value * (x - other))), 1n)
     return modOrder(q * invertOrder(product))
   })
 }

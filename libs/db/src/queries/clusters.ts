@@ -42,7 +42,7 @@ export async function insertCluster(
 /** A validator of a cluster. */
 export interface ClusterValidator {
   publicKey: Uint8Array
-  place: number
+  position: number
   withdrawalAddress: Uint8Array | undefined
 }
 
@@ -56,7 +56,7 @@ export async function assignValidators(
     tx,
     sql`insert into validators (public_key, cluster_id, place, withdrawal_address)
         select c.public_key, ${clusterId}::bigint, c.place::int, nullif(c.withdrawal_address, ''::bytea)
-        from unnest(${bytesArray(validators.map(({ publicKey }) => publicKey))}, ${numberArray(validators.map(({ place }) => place))},
+        from unnest(${bytesArray(validators.map(({ publicKey }) => publicKey))}, ${numberArray(validators.map(({ position }) => position))},
                     ${bytesArray(validators.map(({ withdrawalAddress }) => withdrawalAddress ?? new Uint8Array()))})
              as c (public_key, place, withdrawal_address) order by c.public_key
         on conflict (public_key) do update

@@ -25,10 +25,10 @@ export function findOracleSetsAfter(db: Sql, id: number): Promise<KnownOracleSet
   return rows<KnownOracleSet>(db, sql`select id, public_keys from oracle_sets where id > ${id} order by id`)
 }
 
-/** An oracle's place (from 1) in one oracle set. */
+/** An oracle's position (from 1) in one oracle set. */
 export interface Membership {
   oracleSetId: number
-  place: number
+  position: number
 }
 
 /** Where a reader of share sets is. A message may have one for each of two sets at the same revision. */
@@ -52,7 +52,7 @@ export interface ExitShareRow {
   cid: string
   threshold: number
   oracles: number
-  place: number
+  position: number
   block_number: number
   is_current: boolean
   receipt: Buffer
@@ -61,7 +61,7 @@ export interface ExitShareRow {
 
 /**
  * The shares at these places that come after the cursor, in the order in which they became visible, at most `limit`: of each set its
- * first ones by the index, and of those the first. Only the slice of the place is read.
+ * first ones by the index, and of those the first. Only the slice of the position is read.
  */
 export function findExitShares(
   db: Sql,
@@ -76,12 +76,12 @@ export function findExitShares(
   return rows<ExitShareRow>(
     db,
     sql`select f.revision, f.message_id, o.id as oracle_set_id, f.public_key, f.validator_index, f.epoch, f.vault,
-               substring(f.public_key_shares from (p.place - 1) * 48 + 1 for 48) as public_key_share,
-               substring(f.ciphertexts from (p.place - 1) * 193 + 1 for 193) as ciphertext,
-               o.cid, o.threshold, octet_length(o.public_keys) / 65 as oracles, p.place, o.block_number, o.is_current,
+               substring(f.public_key_shares from (p.position - 1) * 48 + 1 for 48) as public_key_share,
+               substring(f.ciphertexts from (p.position - 1) * 193 + 1 for 193) as ciphertext,
+               o.cid, o.threshold, octet_length(o.public_keys) / 65 as oracles, p.position, o.block_number, o.is_current,
                f.receipt, f.created_at_seconds
         from unnest(${numberArray(memberships.map((one) => one.oracleSetId))},
-                    ${numberArray(memberships.map((one) => one.place))}::int[]) as p (set_id, place)
+                    ${numberArray(memberships.map((one) => one.position))}::int[]) as p (set_id, position)
         join oracle_sets o on o.id = p.set_id
         cross join lateral (
           select s.revision, s.message_id, v.public_key, m.validator_index, m.epoch, ${VAULT} as vault, s.public_key_shares,

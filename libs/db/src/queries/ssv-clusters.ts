@@ -1,4 +1,4 @@
-/** SSV clusters: one for each owner and set of operators. The place of a validator in one is its owner nonce. */
+/** SSV clusters: one for each owner and set of operators. The position of a validator in one is its owner nonce. */
 
 import { sql } from 'drizzle-orm'
 import type { Sql } from './sql.ts'
@@ -8,7 +8,7 @@ import { bytesArray, numberArray, rows } from './sql.ts'
 export interface CoverRow {
   id: number
   public_key: Buffer
-  place: number | null
+  position: number | null
   source: 'lock' | 'list' | 'ssv' | null
   name: string | null
   lock_hash: Buffer | null
@@ -21,7 +21,7 @@ export interface CoverRow {
 export function findCovers(db: Sql, publicKeys: readonly Uint8Array[]): Promise<CoverRow[]> {
   return rows<CoverRow>(
     db,
-    sql`select v.id, v.public_key, v.place, c.source, c.name, c.lock_hash, c.threshold, coalesce(
+    sql`select v.id, v.public_key, v.place as position, c.source, c.name, c.lock_hash, c.threshold, coalesce(
                  (select string_agg(int8send(k.share_index) || k.public_key_share, ''::bytea order by k.share_index)
                   from key_shares k where k.validator_id = v.id), ''::bytea) as shares
         from validators v left join clusters c on c.id = v.cluster_id
@@ -35,14 +35,14 @@ export interface SsvMemberRow {
   public_key: Buffer
   /** Of its cluster. */
   name: string
-  place: number
+  position: number
 }
 
 /** The validators of all SSV clusters. */
 export function findSsvMembers(db: Sql): Promise<SsvMemberRow[]> {
   return rows<SsvMemberRow>(
     db,
-    sql`select v.id, v.public_key, c.name, v.place from validators v join clusters c on c.id = v.cluster_id and c.source = 'ssv'`,
+    sql`select v.id, v.public_key, c.name, v.place as position from validators v join clusters c on c.id = v.cluster_id and c.source = 'ssv'`,
   )
 }
 

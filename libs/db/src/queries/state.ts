@@ -71,12 +71,12 @@ export function findSealedPartials(
 /** Replaces a sealed partial signature, if it is still the one that was read. */
 export async function replaceSealedPartial(
   db: Sql,
-  place: { messageId: number; shareIndex: number; from: Uint8Array },
+  at: { messageId: number; shareIndex: number; from: Uint8Array },
   to: Uint8Array,
 ): Promise<void> {
   await db.execute(sql`
     update partial_signatures set sealed = ${bytesParam(to)}
-    where message_id = ${place.messageId} and share_index = ${place.shareIndex} and sealed = ${bytesParam(place.from)}`)
+    where message_id = ${at.messageId} and share_index = ${at.shareIndex} and sealed = ${bytesParam(at.from)}`)
 }
 
 /** Forgets every sealed value: all messages are collected again. Oracle shares that were handed out stay, and so do bindings. */

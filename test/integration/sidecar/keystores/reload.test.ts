@@ -183,8 +183,8 @@ describe('a sidecar', () => {
   it('signs with a key that comes, not with one that went, and says what is wrong with a third', async () => {
     const folder = await folderOf('cluster-4', [0, 1])
     await using relayer = await startStandInRelayer({ generation: 'ours', lists: ['exits'] })
-    KEYS.slice(0, 4).forEach((key, place) => {
-      relayer.addExit(key, 10 + place)
+    KEYS.slice(0, 4).forEach((key, position) => {
+      relayer.addExit(key, 10 + position)
     })
     const { logger, find } = recordingLogger()
     const config = lively(hasten(configOf('cluster-4', 0, relayer.url, { OBOL_KEYSTORES_DIR: folder.dir }), 100))

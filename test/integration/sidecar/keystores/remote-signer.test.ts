@@ -55,7 +55,7 @@ beforeAll(async () => {
 afterAll(() => rm(dir, { recursive: true, force: true }))
 
 const secretsOf = (node: number) => nodes[node]?.secrets ?? []
-const keyOf = (node: number, place: number) => nodes[node]?.keys[place] ?? ''
+const keyOf = (node: number, position: number) => nodes[node]?.keys[position] ?? ''
 
 async function fileOf(text: string): Promise<string> {
   const file = join(dir, String(count++))
@@ -136,8 +136,8 @@ describe('through a relayer', () => {
       const request = { vault: vault.address, startIndex, amounts: [32e9, 32e9], type: '0x01' as const }
       const answer = await registerUntilReady(relayer.url, request)
       const { network, oracles } = world
-      for (const [place, { public_key, oracles_exit_signature_shares: shares }] of answer.validators.entries())
-        await assertOraclesCanExit(network, oracles, 7, fromHex(public_key), startIndex + place, shares)
+      for (const [position, { public_key, oracles_exit_signature_shares: shares }] of answer.validators.entries())
+        await assertOraclesCanExit(network, oracles, 7, fromHex(public_key), startIndex + position, shares)
       const deposits = own.signed.filter(({ type }) => type === 'DEPOSIT')
       expect(deposits.map(({ deposit }) => deposit?.pubkey)).toEqual(
         expect.arrayContaining(answer.validators.map(({ public_key }) => public_key)),
@@ -145,8 +145,8 @@ describe('through a relayer', () => {
 
       const last = keysOf(NAME).slice(-2)
       const { validators } = await untilShares(relayer.url, last)
-      for (const [place, { public_key, oracles_exit_signature_shares: shares }] of validators.entries())
-        await assertOraclesCanExit(network, oracles, 7, fromHex(public_key), startIndex + place, shares)
+      for (const [position, { public_key, oracles_exit_signature_shares: shares }] of validators.entries())
+        await assertOraclesCanExit(network, oracles, 7, fromHex(public_key), startIndex + position, shares)
       expect(new Set(shared.signed.map(({ type }) => type))).toEqual(new Set(['VOLUNTARY_EXIT', 'DEPOSIT']))
     },
   )
@@ -207,7 +207,7 @@ describe('requests', () => {
     signer.behave({ delayMs: 500 })
     const config = configOf(relayer.url, [signer], { OBOL_CLUSTER_LOCK_FILE: cluster.lockFile })
     await using _sidecar = await startSidecar(config, { logger: silentLogger })
-    for (const [place, key] of keys.entries()) relayer.addExit(key, 100 + place)
+    for (const [position, key] of keys.entries()) relayer.addExit(key, 100 + position)
     await relayer.until(() => keys.every((key) => relayer.exits.get(key)?.share_indexes_ready.length === 1))
     expect(signer.mostAtOnce()).toBe(16)
   })
@@ -391,7 +391,7 @@ describe('faults of one key', () => {
     await using signer = await startWeb3Signer({ keys: secretsOf(0) })
     signer.behave(mode, keyOf(0, 0))
     await using logged = await startLogged(configOf(relayer.url, [signer]))
-    for (const [place, key] of [KEY, OTHER, THIRD].entries()) relayer.addExit(key, 70 + place)
+    for (const [position, key] of [KEY, OTHER, THIRD].entries()) relayer.addExit(key, 70 + position)
     await relayer.until(() => postsOf(relayer, OTHER).length > 0 && postsOf(relayer, THIRD).length > 0)
     await eventually(outcome, async () => ((await outcomes(logged, outcome)) > 0 ? true : undefined))
     const told = () => logged.find('remote signer gives no signature that can be used: nothing is posted', { outcome })
@@ -458,7 +458,7 @@ describe('faults of a signer', () => {
       await using signer = await startWeb3Signer({ keys: secretsOf(0) })
       await using logged = await startLogged(configOf(relayer.url, [signer]))
       signer.behave(mode)
-      for (const [place, key] of [KEY, OTHER, THIRD].entries()) relayer.addExit(key, 70 + place)
+      for (const [position, key] of [KEY, OTHER, THIRD].entries()) relayer.addExit(key, 70 + position)
       await untilCheck(logged, 'signer', false)
       await signer.until(() => signer.requests.at(-1) === 'GET /upcheck')
       const before = signer.requests.length
@@ -498,7 +498,7 @@ describe('faults of a signer', () => {
     await using good = await startWeb3Signer({ keys: secretsOf(0) })
     await using logged = await startLogged(configOf(relayer.url, [hanging, good]))
     hanging.behaveAll('never')
-    for (const [place, key] of [KEY, OTHER, THIRD, FOURTH].entries()) relayer.addExit(key, 70 + place)
+    for (const [position, key] of [KEY, OTHER, THIRD, FOURTH].entries()) relayer.addExit(key, 70 + position)
     await relayer.until(() => [KEY, OTHER, THIRD, FOURTH].every((key) => postsOf(relayer, key).length > 0))
     expectAllRight(NAME, relayer.posts)
     expect(logged.find('remote signer is left alone for a while')).toMatchObject([

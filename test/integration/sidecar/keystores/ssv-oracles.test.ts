@@ -124,8 +124,8 @@ describe.skipIf(skipWithoutAnvil)('exits of SSV validators', () => {
     await using node = await startSsvNode({
       chainId: world.network.chainId,
       logs: [
-        ...operators.map((operator, place) => operatorAddedLog(operator, 2_000, place)),
-        ...validators.map((validator, place) => validatorAddedLog(validator, 3_000, place)),
+        ...operators.map((operator, position) => operatorAddedLog(operator, 2_000, position)),
+        ...validators.map((validator, position) => validatorAddedLog(validator, 3_000, position)),
       ],
     })
     const vault = await world.deployVault()
@@ -151,14 +151,14 @@ describe.skipIf(skipWithoutAnvil)('exits of SSV validators', () => {
       type: '0x01',
     } as const
     const answer = await registerUntilReady(url, request)
-    for (const [place, { publicKey }] of validators.entries())
+    for (const [position, { publicKey }] of validators.entries())
       await assertOraclesCanExit(
         world.network,
         world.oracles,
         2,
         publicKey,
-        request.startIndex + place,
-        answer.validators[place]?.oracles_exit_signature_shares ?? null,
+        request.startIndex + position,
+        answer.validators[position]?.oracles_exit_signature_shares ?? null,
       )
     expect(await registerOnChain(vault, '0x01', answer)).toMatchObject({ ok: true })
   })

@@ -52,7 +52,7 @@ describe('key shares from the chain', () => {
     await using relayer = await startStandInRelayer({ generation: 'existing' })
     await using node = await startSsvNode()
     node.limit = { blocks: 200_000, refusal: { code: -32005, message: 'query exceeds max block range' } }
-    for (const [place, key] of [...live.keys()].entries()) relayer.addExit(key, 100 + place)
+    for (const [position, key] of [...live.keys()].entries()) relayer.addExit(key, 100 + position)
     await using stack = new AsyncDisposableStack()
     for (const operator of OPERATORS) {
       const { sidecar, find } = stack.use(await startLogged(chainConfig(relayer.url, [node], operator, path())))
@@ -187,7 +187,7 @@ describe('key shares from the chain', () => {
     const owner = `0x${'a1'.repeat(20)}`
     const [a, b, c] = makeSsvValidators(3, operators, { owner })
     if (a === undefined || b === undefined || c === undefined) throw new Error('no validator')
-    const added = operators.map((operator, place) => operatorAddedLog(operator, 2_000, place))
+    const added = operators.map((operator, position) => operatorAddedLog(operator, 2_000, position))
     await using relayer = await startStandInRelayer({ generation: 'ours' })
     await using node = await startSsvNode({ logs: [...added, validatorAddedLog(a, 3_000, 0)] })
     const keyFile = path('key')
@@ -196,7 +196,7 @@ describe('key shares from the chain', () => {
     await using one = await startLogged(lively(ssvConfig(relayer.url, environment)))
     const postsOf = ({ publicKey }: { publicKey: Uint8Array }) =>
       relayer.posts.filter((post) => post.publicKey === toHex(publicKey))
-    for (const [place, { publicKey }] of [a, b, c].entries()) relayer.addExit(toHex(publicKey), 20 + place)
+    for (const [position, { publicKey }] of [a, b, c].entries()) relayer.addExit(toHex(publicKey), 20 + position)
     await relayer.until(() => postsOf(a).length > 0)
     expect(postsOf(a)).toMatchObject([{ shareIndex: 9_007_199_254_740_990 }])
     const share = a.shares.find(({ index }) => index === BigInt(own.id))
@@ -249,7 +249,7 @@ describe('key shares from the chain', () => {
     noise.sharesData.fill(7, at, at + 256)
     const other = own.encrypt(good.secretKey)
     swapped.sharesData.set(other, at)
-    const added = operators.map((operator, place) => operatorAddedLog(operator, 2_000, place))
+    const added = operators.map((operator, position) => operatorAddedLog(operator, 2_000, position))
     await using node = await startSsvNode({
       logs: [
         ...added,
@@ -294,7 +294,7 @@ describe('key shares from files', () => {
   it.each(SSV_CLUSTERS)('of %s: exits and deposits of every operator, without an execution node', async (name) => {
     const { operator_ids, validators } = loadSsvCluster(name)
     await using relayer = await startStandInRelayer({ generation: 'existing', lists: ['validators'] })
-    for (const [place, { public_key }] of validators.entries()) relayer.addValidator(public_key, 50 + place)
+    for (const [position, { public_key }] of validators.entries()) relayer.addValidator(public_key, 50 + position)
     await using stack = new AsyncDisposableStack()
     for (const operator of operator_ids) {
       const { find } = stack.use(
@@ -324,7 +324,7 @@ describe('key shares from files', () => {
   it('of several operators in one process', async () => {
     await using relayer = await startStandInRelayer({ generation: 'existing' })
     const { validators } = loadSsvCluster('cluster-4')
-    for (const [place, { public_key }] of validators.entries()) relayer.addExit(public_key, 60 + place)
+    for (const [position, { public_key }] of validators.entries()) relayer.addExit(public_key, 60 + position)
     await using one = await startLogged(
       ssvConfig(relayer.url, {
         SSV_OPERATOR_IDS: '263,280,281,282',

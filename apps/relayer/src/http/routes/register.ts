@@ -62,9 +62,9 @@ export function registerRoutes(app: FastifyInstance, { auth, config, services }:
       const vault = vaultOf(request, routes.postConsolidate.path)
       const { source_public_keys: sources, target_public_keys: targets } = request.body
       assertEqualLengths('source_public_keys', sources, 'target_public_keys', targets)
-      const items = sources.map((source, place) => ({
+      const items = sources.map((source, position) => ({
         source: fromHex(source, 48),
-        target: fromHex(targets[place] ?? '', 48),
+        target: fromHex(targets[position] ?? '', 48),
       }))
       return answer(await vaultActions.consolidate(vault, items, request.caller.name))
     },
@@ -75,7 +75,7 @@ const answer = (signature: Uint8Array) => ({ validators_manager_signature: toHex
 
 function amountsOf(keys: readonly string[], amounts: readonly number[]) {
   assertEqualLengths('public_keys', keys, 'amounts', amounts)
-  return keys.map((key, place) => ({ publicKey: fromHex(key, 48), amountGwei: amounts[place] ?? 0 }))
+  return keys.map((key, position) => ({ publicKey: fromHex(key, 48), amountGwei: amounts[position] ?? 0 }))
 }
 
 function assertEqualLengths(aName: string, a: readonly unknown[], bName: string, b: readonly unknown[]): void {

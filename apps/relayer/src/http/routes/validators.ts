@@ -27,10 +27,10 @@ export function validatorRoutes(app: FastifyInstance, { auth, config, services }
       services.lists.changedHere()
       const shares = await services.oracleShares.render(exits.map(({ messageId }) => messageId))
       // Shares are JSON texts already; the spellings were checked to be hex, so they need no escaping.
-      const validators = exits.map(({ messageId }, place) => {
+      const validators = exits.map(({ messageId }, position) => {
         const own = shares.get(messageId)
         const receipt = own === undefined ? 'null' : `"${own.receipt}"`
-        return `{"public_key":"${spellings[place]}","oracles_exit_signature_shares":${own?.json ?? 'null'},"receipt":${receipt}}`
+        return `{"public_key":"${spellings[position]}","oracles_exit_signature_shares":${own?.json ?? 'null'},"receipt":${receipt}}`
       })
       return reply
         .type('application/json')

@@ -25,7 +25,7 @@ export function parseKeyList(text: string, file: string, isPublicKey: (key: Uint
   const lines = new Map<string, number>()
   const keys: Uint8Array[] = []
   const problems: string[] = []
-  for (const [place, line] of text
+  for (const [position, line] of text
     .replace(/^\uFEFF/, '')
     .split(/\r?\n/)
     .entries()) {
@@ -33,12 +33,12 @@ export function parseKeyList(text: string, file: string, isPublicKey: (key: Uint
     if (column === '' || column.startsWith('#') || /^public_?keys?$/i.test(column)) continue
     const key = parseHex(column, 48)
     if (key === undefined || !isPublicKey(key)) {
-      problems.push(`line ${place + 1} is not a validator public key (hex of 48 bytes, a point of the group)`)
+      problems.push(`line ${position + 1} is not a validator public key (hex of 48 bytes, a point of the group)`)
       continue
     }
     const first = lines.get(toHex(key))
-    if (first !== undefined) problems.push(`line ${place + 1} repeats the key of line ${first}`)
-    lines.set(toHex(key), place + 1)
+    if (first !== undefined) problems.push(`line ${position + 1} repeats the key of line ${first}`)
+    lines.set(toHex(key), position + 1)
     keys.push(key)
   }
   if (keys.length === 0 && problems.length === 0) problems.push('it holds no key')

@@ -72,14 +72,18 @@ export function createClusters({ config, db, logger }: Pick<Context, 'config' | 
       const ids = await assignValidators(
         tx,
         clusterId,
-        lock.validators.map(({ publicKey, withdrawalAddress }, place) => ({ publicKey, place, withdrawalAddress })),
+        lock.validators.map(({ publicKey, withdrawalAddress }, position) => ({
+          publicKey,
+          position,
+          withdrawalAddress,
+        })),
       )
       await replaceKeyShares(
         tx,
         ids,
-        lock.validators.flatMap(({ publicKeyShares }, place) =>
+        lock.validators.flatMap(({ publicKeyShares }, position) =>
           publicKeyShares.map((publicKeyShare, node) => ({
-            validatorId: ids[place] ?? 0,
+            validatorId: ids[position] ?? 0,
             shareIndex: node + 1,
             publicKeyShare,
           })),

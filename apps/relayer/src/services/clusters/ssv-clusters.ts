@@ -76,7 +76,7 @@ function isPinned({ data }: SsvValidator, cover: CoverRow): boolean {
 const isStored = (validator: SsvValidator, cover: CoverRow): boolean =>
   cover.source === 'ssv' &&
   cover.name === ssvClusterName(validator.owner, idsOf(validator)) &&
-  cover.place === placeOf(validator) &&
+  cover.position === placeOf(validator) &&
   isPinned(validator, cover)
 
 /**
@@ -128,12 +128,12 @@ async function storeCluster(
   const ids = await assignValidators(
     tx,
     clusterId,
-    members.map((member) => ({ publicKey: member.publicKey, place: placeOf(member), withdrawalAddress: undefined })),
+    members.map((member) => ({ publicKey: member.publicKey, position: placeOf(member), withdrawalAddress: undefined })),
   )
   // Where the shares stayed the same, nothing that was collected changes.
-  const resplit = members.flatMap((member, place) => {
+  const resplit = members.flatMap((member, position) => {
     const cover = before.get(toHex(member.publicKey))
-    return cover !== undefined && isPinned(member, cover) ? [] : [{ member, id: ids[place] ?? 0 }]
+    return cover !== undefined && isPinned(member, cover) ? [] : [{ member, id: ids[position] ?? 0 }]
   })
   const resplitIds = resplit.map(({ id }) => id)
   await replaceKeyShares(
@@ -160,10 +160,10 @@ const liveKeys = (state: SsvState | undefined) =>
 export async function findGone(tx: Sql, state: SsvState, owners: readonly Uint8Array[]) {
   const live = liveKeys(state)
   const followed = new Set<string>(owners.map(toHex))
-  return (await findSsvMembers(tx)).filter(({ public_key, name, place }) => {
+  return (await findSsvMembers(tx)).filter(({ public_key, name, position }) => {
     if (live.has(toHex(public_key))) return false
     // What a file has and the chain not yet is no registration that ended.
-    return !followed.has(ownerOf(name)) || place < (state.nonces.get(ownerOf(name)) ?? 0)
+    return !followed.has(ownerOf(name)) || position < (state.nonces.get(ownerOf(name)) ?? 0)
   })
 }
 
@@ -237,7 +237,7 @@ export function createSsvFileImport(
         const isOlder =
           cover?.source === 'ssv' &&
           ownerOf(cover.name ?? '') === toHex(file.item.ownerAddress) &&
-          (cover.place ?? 0) > file.item.ownerNonce
+          (cover.position ?? 0) > file.item.ownerNonce
         if (validator === undefined || isOvertaken(file, state, live)) return []
         if (isOlder) logger.warn({ origin: originOf(file) }, 'a later split of this validator is known: it stays')
         return isOlder ? [] : [{ ...validator, origin: originOf(file) }]

@@ -47,10 +47,10 @@ export function createExits({
     const found = publicKeys.map((key) => exits.get(toHex(key)))
     const first = start ?? found[0]?.validator_index
     const isPoll = found.every(
-      (exit, place) =>
+      (exit, position) =>
         exit !== undefined &&
         !isLapsed(exit, config) &&
-        exit.validator_index === (first ?? 0) + place &&
+        exit.validator_index === (first ?? 0) + position &&
         (exit.requester === requester.name || requester.name === null),
     )
     if (!isPoll) return undefined
@@ -63,7 +63,7 @@ export function createExits({
     const known = new Map((await findValidators(db, publicKeys)).map((row) => [toHex(row.public_key), row]))
     const fresh = publicKeys.filter((key) => !known.has(toHex(key)))
     const valid = new Map(
-      (await crypto.arePublicKeys(fresh)).map((isKey, place) => [toHex(fresh[place] ?? new Uint8Array()), isKey]),
+      (await crypto.arePublicKeys(fresh)).map((isKey, position) => [toHex(fresh[position] ?? new Uint8Array()), isKey]),
     )
     refuseItems('PUBLIC_KEY_INVALID', 'some public keys are not points of the group', publicKeys, (key) =>
       valid.get(toHex(key)) === false ? 'PUBLIC_KEY_INVALID' : undefined,
@@ -80,7 +80,7 @@ export function createExits({
       'VALIDATOR_KNOWN',
       'the beacon chain knows some of these public keys already',
       publicKeys,
-      (_, place) => (onChain[place] === true ? 'VALIDATOR_KNOWN' : undefined),
+      (_, position) => (onChain[position] === true ? 'VALIDATOR_KNOWN' : undefined),
     )
   }
 
@@ -104,12 +104,12 @@ export function createExits({
       const validators = byKey(await lockValidators(tx, publicKeys))
       // Asked again now that nobody can reserve them, and not by the statement that waited for that: a vault may just have been given some.
       refuseForeign(publicKeys, byKey(await findValidators(tx, publicKeys)), requester)
-      const wanted = publicKeys.map((publicKey, place) => {
+      const wanted = publicKeys.map((publicKey, position) => {
         const validator = validators.get(toHex(publicKey))
         const threshold = thresholdOf(validator)
         if (validator === undefined || threshold === undefined)
           throw new Error('a validator that was just locked is not there')
-        return { validatorId: validator.id, publicKey, threshold, validatorIndex: start + place }
+        return { validatorId: validator.id, publicKey, threshold, validatorIndex: start + position }
       })
       const assigned = await assignExits(tx, config, wanted, start, requester.name)
       await announceMessages(tx, assigned.changed)
@@ -154,8 +154,8 @@ export function createExits({
       }
       if (exits === undefined)
         throw new ApiError('EXIT_TAKEN', 'another request for the same keys came in between; ask again')
-      return exits.map((exit, place) => ({
-        publicKey: publicKeys[place] ?? new Uint8Array(),
+      return exits.map((exit, position) => ({
+        publicKey: publicKeys[position] ?? new Uint8Array(),
         messageId: exit.id,
       }))
     },

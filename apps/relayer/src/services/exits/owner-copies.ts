@@ -28,10 +28,10 @@ export function createOwnerCopies({
   config: { owners },
   db,
   crypto,
-  vault,
+  sealing,
   events,
   logger,
-}: Pick<Context, 'config' | 'db' | 'crypto' | 'vault' | 'events' | 'logger'>) {
+}: Pick<Context, 'config' | 'db' | 'crypto' | 'sealing' | 'events' | 'logger'>) {
   /** How many could not be opened in the last round, so that each change is said once. */
   let unreadable = 0
 
@@ -48,7 +48,7 @@ export function createOwnerCopies({
 
   /** Makes the copies of these exits; returns how many are new and how many cannot be opened. */
   async function make(messageIds: readonly number[]): Promise<{ made: number; failed: number }> {
-    const opener = await vault.openerFor(db, messageIds)
+    const opener = await sealing.openerFor(db, messageIds)
     const sources = (await findCopySources(db, owners, messageIds)).map((row) => ({
       row,
       item: plaintext(opener, row),
@@ -57,9 +57,9 @@ export function createOwnerCopies({
     const ciphertexts = await crypto.encrypt(readable.map(({ item }) => item))
     const made = await storeOwnerCopies(
       db,
-      readable.flatMap(({ row: { id, vault: of, owner_public_key: ownerPublicKey } }, place) => {
-        const ciphertext = ciphertexts[place]
-        return ciphertext === undefined ? [] : [{ messageId: id, vault: of, ownerPublicKey, ciphertext }]
+      readable.flatMap(({ row: { id, vault, owner_public_key: ownerPublicKey } }, position) => {
+        const ciphertext = ciphertexts[position]
+        return ciphertext === undefined ? [] : [{ messageId: id, vault, ownerPublicKey, ciphertext }]
       }),
     )
     return { made, failed: sources.length - readable.length }

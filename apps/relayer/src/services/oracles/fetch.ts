@@ -72,8 +72,8 @@ export function createOracleFetch({ db }: Pick<Context, 'db'>) {
       if (row.id > (sets.at(-1)?.id ?? 0)) sets.push({ id: row.id, oracles: addressesOf(row).map(toHex) })
     const address = toHex(oracle)
     return sets.flatMap(({ id, oracles }) => {
-      const place = oracles.indexOf(address) + 1
-      return place === 0 ? [] : [{ oracleSetId: id, place }]
+      const position = oracles.indexOf(address) + 1
+      return position === 0 ? [] : [{ oracleSetId: id, position }]
     })
   }
 
@@ -237,7 +237,7 @@ const itemOf = (row: ExitShareRow): ExitShareItem => ({
     cid: row.cid,
     threshold: row.threshold,
     oracles: row.oracles,
-    place: row.place,
+    place: row.position,
     block_number: row.block_number,
   },
   receipt: toHex(row.receipt),

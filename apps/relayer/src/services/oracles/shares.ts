@@ -66,14 +66,14 @@ function receiptOf(
 export function createOracleShares({
   db,
   crypto,
-  vault,
+  sealing,
   events,
   logger,
-}: Pick<Context, 'db' | 'crypto' | 'vault' | 'events' | 'logger'>) {
+}: Pick<Context, 'db' | 'crypto' | 'sealing' | 'events' | 'logger'>) {
   const cache = new Map<number, RenderedShares & { oracleSetId: number }>()
 
   async function load(messageIds: readonly number[], oracleSetId: number | null) {
-    const opener = await vault.openerFor(db, messageIds)
+    const opener = await sealing.openerFor(db, messageIds)
     const messages = await findMessagesToFinish(db, messageIds, oracleSetId)
     // Of a signature that is there and that trusted shares made, the candidates have nothing to say.
     const judged = messages
@@ -152,7 +152,7 @@ export function createOracleShares({
         result.status === 'finished' ? [{ message, result }] : [],
       )
       const fresh = finished.filter(({ message }) => message.state === 'collecting')
-      const seal = await vault.sealerFor(
+      const seal = await sealing.sealerFor(
         tx,
         fresh.map(({ message }) => message.id),
       )
@@ -272,8 +272,8 @@ export function createOracleShares({
       batch.map(({ input }) => input),
       oracleSet,
     )
-    return batch.flatMap(({ message, signatures }, place) => {
-      const result = results[place]
+    return batch.flatMap(({ message, signatures }, position) => {
+      const result = results[position]
       if (result?.status === 'failed')
         logger.error({ message_id: message.id, reason: result.reason }, 'a message could not be finished')
       return result === undefined ? [] : [{ message, signatures, result }]

@@ -89,12 +89,12 @@ export function createRegistrations({
   config,
   db,
   chain,
-  vault: sealing,
+  sealing,
   events,
   registry,
   manager,
   oracleShares,
-}: Pick<Context, 'config' | 'db' | 'chain' | 'vault' | 'events'> & {
+}: Pick<Context, 'config' | 'db' | 'chain' | 'sealing' | 'events'> & {
   registry: Registry
   manager: Manager
   oracleShares: OracleShares
@@ -136,7 +136,7 @@ export function createRegistrations({
       view.isRegistered(publicKeys),
       ofConsensusNode(chain.registry.knownKeys(publicKeys)),
     ])
-    return publicKeys.map((_, place) => seen[place] === true || known[place] === true)
+    return publicKeys.map((_, position) => seen[position] === true || known[position] === true)
   }
 
   /**
@@ -157,8 +157,8 @@ export function createRegistrations({
         view,
         found.map((row) => row.public_key),
       )
-      registered.push(...found.filter((_, place) => isKnown[place]).map((row) => row.public_key))
-      const free = found.filter((_, place) => !isKnown[place])
+      registered.push(...found.filter((_, position) => isKnown[position]).map((row) => row.public_key))
+      const free = found.filter((_, position) => !isKnown[position])
       if (free.length >= count || found.length < limit) return free.slice(0, count)
     }
   }
@@ -179,11 +179,11 @@ export function createRegistrations({
     const [exitRows, depositRows] = await Promise.all([findExits(db, keys), findDeposits(db, keys)])
     const [exits, deposits] = [byKey(exitRows), byKey(depositRows)]
     const old: number[] = []
-    const assigned = keys.flatMap((publicKey, place): Assigned[] => {
+    const assigned = keys.flatMap((publicKey, position): Assigned[] => {
       const [exit, deposit] = [exits.get(toHex(publicKey)), deposits.get(toHex(publicKey))]
-      const amountGwei = amountsGwei[place] ?? 0
+      const amountGwei = amountsGwei[position] ?? 0
       if (exit === undefined || deposit === undefined || isLapsed(exit, config) || isLapsed(deposit, config)) return []
-      if (exit.validator_index !== startIndex + place || exit.requester !== requester) return []
+      if (exit.validator_index !== startIndex + position || exit.requester !== requester) return []
       if (!isSameDeposit({ vault, amountGwei, validatorType }, deposit)) return []
       for (const message of [exit, deposit])
         if (message.idle_seconds > lifetimeSeconds / TOUCH_FRACTION) old.push(message.id)
@@ -239,7 +239,8 @@ export function createRegistrations({
           choice.map((row) => row.public_key),
         )
         const locked = trim(validatorType, await findReservable(tx, vault, { ...options, limit: count }))
-        const isSame = locked.length === choice.length && locked.every(({ id }, place) => id === choice[place]?.id)
+        const isSame =
+          locked.length === choice.length && locked.every(({ id }, position) => id === choice[position]?.id)
         if (!isSame) return undefined
         const ids = locked.map(({ id }) => id)
         // One index is one validator's: the vault does not wait for the others at these any more.
@@ -267,13 +268,13 @@ export function createRegistrations({
     locked: readonly ReservableRow[],
     { nextIndex, requester, retired }: { nextIndex: number; requester: string; retired: readonly number[] },
   ) {
-    const wanted = locked.map(({ id, public_key: publicKey, threshold }, place) => ({
+    const wanted = locked.map(({ id, public_key: publicKey, threshold }, position) => ({
       validatorId: id,
       publicKey,
       threshold,
-      validatorIndex: startIndex + place,
+      validatorIndex: startIndex + position,
       vault,
-      amountGwei: amountsGwei[place] ?? 0,
+      amountGwei: amountsGwei[position] ?? 0,
       validatorType,
     }))
     const exits = await assignExits(tx, config, wanted, nextIndex, requester)

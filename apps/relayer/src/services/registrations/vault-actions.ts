@@ -71,16 +71,16 @@ export function createVaultActions({
     known: ReadonlyMap<string, ChainValidator>,
     list: string,
     publicKeys: readonly Uint8Array[],
-    needs: (place: number) => Needs,
+    needs: (position: number) => Needs,
   ): void {
     const types = ['0x01', '0x02'] as const
     const typeOf = new Map(types.map((type) => [toHex(withdrawalCredentials(type, vault)) as string, type]))
-    const judge = (key: Uint8Array, place: number): FailureCode | undefined => {
+    const judge = (key: Uint8Array, position: number): FailureCode | undefined => {
       const validator = known.get(toHex(key))
       if (validator === undefined) return 'VALIDATOR_UNKNOWN'
       const type = typeOf.get(validator.withdrawalCredentials)
       if (type === undefined) return 'VALIDATOR_FOREIGN'
-      const needed = needs(place)
+      const needed = needs(position)
       if (needed.type !== undefined && needed.type !== type) return 'VALIDATOR_TYPE'
       return needed.statuses.includes(validator.status) ? undefined : 'VALIDATOR_STATUS'
     }
@@ -145,8 +145,8 @@ export function createVaultActions({
       refuseDuplicates(publicKeys)
       refuseAmounts(items, `an amount to withdraw is at most ${MOST_GWEI} Gwei, or 0 for the full exit`, 0)
       const known = await findValidators(publicKeys)
-      refuseUnfit(vault, known, 'public_keys', publicKeys, (place) =>
-        items[place]?.amountGwei === 0 ? { statuses: ACTIVE } : { statuses: ACTIVE, type: '0x02' },
+      refuseUnfit(vault, known, 'public_keys', publicKeys, (position) =>
+        items[position]?.amountGwei === 0 ? { statuses: ACTIVE } : { statuses: ACTIVE, type: '0x02' },
       )
       const moved = items.map(({ publicKey, amountGwei }) =>
         amountGwei === 0 ? (known.get(toHex(publicKey))?.balanceGwei ?? 0n) : BigInt(amountGwei),
@@ -168,7 +168,7 @@ export function createVaultActions({
       const targets = items.map(({ target }) => target)
       refuseDuplicates(sources)
       const isSwitch = items.map(({ source, target }) => equalBytes(source, target))
-      const ending = new Set(sources.filter((_, place) => !isSwitch[place]).map((key) => toHex(key)))
+      const ending = new Set(sources.filter((_, position) => !isSwitch[position]).map((key) => toHex(key)))
       refuseItems(
         'PUBLIC_KEY_DUPLICATE',
         'target_public_keys: the source of one consolidation is the target of another, so its balance would end nowhere',
@@ -176,16 +176,18 @@ export function createVaultActions({
         (key) => (ending.has(toHex(key)) ? 'PUBLIC_KEY_DUPLICATE' : undefined),
       )
       const known = await findValidators(sources, targets)
-      refuseUnfit(vault, known, 'source_public_keys', sources, (place) =>
-        isSwitch[place] ? { statuses: ACTIVE, type: '0x01' } : { statuses: ACTIVE },
+      refuseUnfit(vault, known, 'source_public_keys', sources, (position) =>
+        isSwitch[position] ? { statuses: ACTIVE, type: '0x01' } : { statuses: ACTIVE },
       )
-      refuseUnfit(vault, known, 'target_public_keys', targets, (place) =>
-        isSwitch[place] ? { statuses: ACTIVE } : { statuses: ACTIVE, type: '0x02' },
+      refuseUnfit(vault, known, 'target_public_keys', targets, (position) =>
+        isSwitch[position] ? { statuses: ACTIVE } : { statuses: ACTIVE, type: '0x02' },
       )
       const validators = unambiguous(() =>
         encodeConsolidations(items.map(({ source, target }) => ({ sourcePublicKey: source, targetPublicKey: target }))),
       )
-      const moved = sources.map((key, place) => (isSwitch[place] ? 0n : (known.get(toHex(key))?.balanceGwei ?? 0n)))
+      const moved = sources.map((key, position) =>
+        isSwitch[position] ? 0n : (known.get(toHex(key))?.balanceGwei ?? 0n),
+      )
       return sign('consolidate', vault, requester, {
         validators,
         validatorCount: items.length,

@@ -94,5 +94,7 @@ export type RotationApprovals = ReturnType<typeof createRotationApprovals>
 
 function slices(bytes: Uint8Array | null, length: number): Uint8Array[] {
   const all = bytes ?? new Uint8Array()
-  return Array.from({ length: all.length / length }, (_, place) => all.subarray(place * length, (place + 1) * length))
+  return Array.from({ length: all.length / length }, (_, position) =>
+    all.subarray(position * length, (position + 1) * length),
+  )
 }

@@ -188,12 +188,12 @@ export function createRotation(
       await giveUp(vault, row, 'it was not approved for too long')
     if (asked.step !== 'approved' || goal !== 'send' || wallet === undefined) return asked
     const { deadline, data } = asked.update
-    const place = {
+    const position = {
       id: asked.rotationId ?? row.id,
       transaction_hash: asked.rotationId === row.id ? row.transaction_hash : null,
     }
     const update = { vault, data, deadline, now: view.latest.timestamp }
-    const sending = await alone(WALLET_LOCK, () => sender.send(wallet, place, update, signal))
+    const sending = await alone(WALLET_LOCK, () => sender.send(wallet, position, update, signal))
     if (sending === 'too_dear') return { step: 'too_dear' }
     return { step: 'sent', transactionHash: (await findOpenRotation(db, vault))?.transaction_hash ?? undefined }
   }

@@ -15,7 +15,7 @@ import type { Sealer } from '@dvt-relayer/crypto/sealing.ts'
 import { createSealer, SealingError } from '@dvt-relayer/crypto/sealing.ts'
 import { findLiveExitKeys, findMessageKeys, insertMessageKeys } from '@dvt-relayer/db/queries/messages/message-keys.ts'
 import type { MessageKind } from '@dvt-relayer/db/queries/messages/messages.ts'
-import type { SealedMessage, Vault } from '../../context.ts'
+import type { SealedMessage, Sealing } from '../../context.ts'
 
 /** Place a message's key is sealed for. */
 export const keyPlace = (messageId: number): string => `message_keys:${messageId}`
@@ -50,8 +50,8 @@ export function ownSealers(
   }
 }
 
-/** The vault on the sealer of SEALING_KEY and the key of its digests. */
-export function createVault(master: Sealer, digestKey: Uint8Array, logger: Logger): Vault {
+/** The sealing on the sealer of SEALING_KEY and the key of its digests. */
+export function createSealing(master: Sealer, digestKey: Uint8Array, logger: Logger): Sealing {
   const hmacKey = createSecretKey(digestKey)
   return {
     digest(shareIndex, signature) {
@@ -62,11 +62,11 @@ export function createVault(master: Sealer, digestKey: Uint8Array, logger: Logge
 
     async openerFor(db, messageIds) {
       const own = ownSealers(master, messageIds.length === 0 ? [] : await findMessageKeys(db, messageIds))
-      const open = ({ id, kind }: SealedMessage, sealed: Uint8Array, place: string) => {
+      const open = ({ id, kind }: SealedMessage, sealed: Uint8Array, position: string) => {
         const sealer = kind === 'deposit' ? master : own(id)
         if (sealer === undefined)
-          throw new SealingError('SEALED_UNREADABLE', 'the key of a stored exit is not there', { meta: { place } })
-        return sealer.open(sealed, place)
+          throw new SealingError('SEALED_UNREADABLE', 'the key of a stored exit is not there', { meta: { position } })
+        return sealer.open(sealed, position)
       }
       return {
         signature: (message, sealed) => open(message, sealed, signaturePlace(message.id, message.kind)),
@@ -85,9 +85,9 @@ export function createVault(master: Sealer, digestKey: Uint8Array, logger: Logge
         ...live.flatMap(({ message_id, sealed }) => (sealed === null ? [] : [{ message_id, sealed }])),
         ...made.map(({ messageId, sealed }) => ({ message_id: messageId, sealed })),
       ])
-      const seal = ({ id, kind }: SealedMessage, signature: Uint8Array, place: string) => {
+      const seal = ({ id, kind }: SealedMessage, signature: Uint8Array, position: string) => {
         try {
-          return (kind === 'deposit' ? master : own(id))?.seal(signature, place)
+          return (kind === 'deposit' ? master : own(id))?.seal(signature, position)
         } catch (error) {
           if (!(error instanceof SealingError)) throw error
           // One exit whose key is damaged must not keep a whole batch out.

@@ -60,9 +60,10 @@ async function giveKeys(tx: Sql, master: Sealer, ids: readonly number[], logger:
   await insertMessageKeys(tx, made)
   const own = ownSealers(master, [...keys, ...made.map(({ messageId, sealed }) => ({ message_id: messageId, sealed }))])
   const moved = found.flatMap(({ message_id: messageId, share_index: shareIndex, digest, sealed }) => {
-    const place = shareIndex === null ? signaturePlace(messageId, 'exit') : partialPlace(messageId, shareIndex, 'exit')
+    const position =
+      shareIndex === null ? signaturePlace(messageId, 'exit') : partialPlace(messageId, shareIndex, 'exit')
     try {
-      const value = own(messageId)?.seal(master.open(sealed, place), place)
+      const value = own(messageId)?.seal(master.open(sealed, position), position)
       return value === undefined ? [] : [{ messageId, shareIndex, digest, sealed: value }]
     } catch (error) {
       if (!(error instanceof SealingError)) throw error
@@ -88,7 +89,7 @@ async function giveKeys(tx: Sql, master: Sealer, ids: readonly number[], logger:
 
 /** Seals anew under the current key what the previous one seals: the keys of exits, and the signatures of deposits. */
 export async function resealAll(db: Database, master: Sealer, logger: Logger): Promise<void> {
-  const reseal = (sealed: Uint8Array, place: string) => master.seal(master.open(sealed, place), place)
+  const reseal = (sealed: Uint8Array, position: string) => master.seal(master.open(sealed, position), position)
   let count = 0
   for (let after = 0; ; ) {
     const page = await findSealedKeys(db, after, PAGE)

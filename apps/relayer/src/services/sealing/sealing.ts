@@ -14,8 +14,8 @@ import type { Database } from '@dvt-relayer/db/connect.ts'
 import { announceMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import { ensureSealingCheck, replaceSealingCheck, voidSealed } from '@dvt-relayer/db/queries/state.ts'
 import type { RelayerConfig } from '../../config.ts'
-import type { Vault } from '../../context.ts'
-import { createVault } from './message-seals.ts'
+import type { Sealing } from '../../context.ts'
+import { createSealing } from './message-seals.ts'
 import { giveOwnKeys, resealAll } from './reseal.ts'
 
 const CHECK_PLACE = 'sealing_checks:1:digest-key'
@@ -57,11 +57,11 @@ function makeKey(folder: string, file: string): boolean {
 }
 
 /**
- * Opens the vault: proves that the key fits the database, and seals anew what the previous key sealed.
+ * Opens the sealing: proves that the key fits the database, and seals anew what the previous key sealed.
  *
  * @throws {BootError} SEALING_KEY_WRONG: nothing is changed then
  */
-export async function openVault(config: RelayerConfig, db: Database, logger: Logger): Promise<Vault> {
+export async function openSealing(config: RelayerConfig, db: Database, logger: Logger): Promise<Sealing> {
   const { key, madeFile } = sealingKey(config)
   const sealer = createSealer(key, config.storage.sealingKeyPrevious)
   const check = await ensureSealingCheck(db, sealer.seal(randomBytes(32), CHECK_PLACE))
@@ -91,7 +91,7 @@ export async function openVault(config: RelayerConfig, db: Database, logger: Log
     await resealAll(db, sealer, logger)
     await replaceSealingCheck(db, sealer.seal(digestKey, CHECK_PLACE))
   }
-  return createVault(sealer, digestKey, logger)
+  return createSealing(sealer, digestKey, logger)
 }
 
 /** Forgets every sealed value, for when the key is lost: exits are collected again. Oracle shares stay as handed out. */

@@ -24,20 +24,20 @@ export function packHint(posted: readonly PostedHint[] | null | undefined): Uint
   if (posted === undefined || posted === null || posted.length === 0) return undefined
   const packed = Buffer.alloc(posted.length * RECORD)
   const sorted = posted.toSorted((a, b) => a.share_index - b.share_index)
-  for (const [place, { share_index: shareIndex, public_key_share: text }] of sorted.entries()) {
+  for (const [position, { share_index: shareIndex, public_key_share: text }] of sorted.entries()) {
     const share = parseHex(text, 48)
     if (share === undefined || !Number.isSafeInteger(shareIndex) || shareIndex < 1) return undefined
-    if (shareIndex === sorted[place - 1]?.share_index) return undefined
-    packed.writeBigUInt64BE(BigInt(shareIndex), place * RECORD)
-    packed.set(share, place * RECORD + 8)
+    if (shareIndex === sorted[position - 1]?.share_index) return undefined
+    packed.writeBigUInt64BE(BigInt(shareIndex), position * RECORD)
+    packed.set(share, position * RECORD + 8)
   }
   return packed
 }
 
 /** What was packed. */
 export function unpackHint(packed: Buffer): KeyShareOfNode[] {
-  return Array.from({ length: packed.length / RECORD }, (_, place) => ({
-    shareIndex: Number(packed.readBigUInt64BE(place * RECORD)),
-    publicKeyShare: packed.subarray(place * RECORD + 8, (place + 1) * RECORD),
+  return Array.from({ length: packed.length / RECORD }, (_, position) => ({
+    shareIndex: Number(packed.readBigUInt64BE(position * RECORD)),
+    publicKeyShare: packed.subarray(position * RECORD + 8, (position + 1) * RECORD),
   }))
 }

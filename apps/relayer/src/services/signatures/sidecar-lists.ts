@@ -151,16 +151,16 @@ function createList<Row extends ExitListRow>(
   let isClosed = false
 
   function take(row: Row): void {
-    const place = Math.floor(row.id / PAGE)
-    const page = pages.get(place) ?? { entries: new Map(), revision: 0, bytes: undefined }
+    const position = Math.floor(row.id / PAGE)
+    const page = pages.get(position) ?? { entries: new Map(), revision: 0, bytes: undefined }
     if (!row.is_listed && !page.entries.has(row.id)) return
     if (row.is_listed) page.entries.set(row.id, { revision: row.revision, json: JSON.stringify(itemOf(row)) })
     else page.entries.delete(row.id)
     page.revision = row.revision
     page.bytes = undefined
     changedAt = row.revision
-    if (page.entries.size > 0) pages.set(place, page)
-    else pages.delete(place)
+    if (page.entries.size > 0) pages.set(position, page)
+    else pages.delete(position)
   }
 
   async function load(): Promise<void> {

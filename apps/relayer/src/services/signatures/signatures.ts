@@ -59,7 +59,7 @@ const SLICE = 256
 
 /** One signature of a posted item. */
 interface Item {
-  place: number
+  position: number
   kind: MessageKind
   publicKey: Uint8Array
   signature: Uint8Array
@@ -72,7 +72,7 @@ interface Fresh {
   item: Item
 }
 interface Unverified {
-  place: number
+  position: number
   kind: MessageKind
   messageId: number
   shareIndex: number
@@ -86,16 +86,16 @@ export function createSignatures({
   db,
   queue,
   crypto,
-  vault,
+  sealing,
   events,
   logger,
-}: Pick<Context, 'config' | 'db' | 'queue' | 'crypto' | 'vault' | 'events' | 'logger'>) {
+}: Pick<Context, 'config' | 'db' | 'queue' | 'crypto' | 'sealing' | 'events' | 'logger'>) {
   const background = new Set<Promise<unknown>>()
   const lanes = createLanes(LANE_LIMITS)
 
   /** A failure of one signature; its kind is named where an item brings two. */
-  const failed = (item: Pick<Item, 'place' | 'kind'>, isPair: boolean, code: FailureCode): Failure => ({
-    ...failure(item.place, code),
+  const failed = (item: Pick<Item, 'position' | 'kind'>, isPair: boolean, code: FailureCode): Failure => ({
+    ...failure(item.position, code),
     ...(isPair && { kind: item.kind }),
   })
 
@@ -108,10 +108,10 @@ export function createSignatures({
     const items: Item[] = []
     const failures: Failure[] = []
     shares.slice(from, from + SLICE).forEach((share, i) => {
-      const place = from + i
+      const position = from + i
       const publicKey = parseHex(share.public_key, 48)
       if (publicKey === undefined) {
-        failures.push(failure(place, 'PUBLIC_KEY_INVALID'))
+        failures.push(failure(position, 'PUBLIC_KEY_INVALID'))
         return
       }
       const { exit_signature: exit, deposit_signature: deposit, public_key_shares: hint } = share
@@ -119,8 +119,8 @@ export function createSignatures({
         if (text === undefined) continue
         const signature = parseHex(text, 96)
         if (signature === undefined)
-          failures.push(failed({ place, kind }, deposit !== undefined, 'SIGNATURE_MALFORMED'))
-        else items.push({ place, kind, publicKey, signature, digest: vault.digest(shareIndex, signature), hint })
+          failures.push(failed({ position, kind }, deposit !== undefined, 'SIGNATURE_MALFORMED'))
+        else items.push({ position, kind, publicKey, signature, digest: sealing.digest(shareIndex, signature), hint })
       }
     })
     return { items, failures }
@@ -133,7 +133,7 @@ export function createSignatures({
   ): Promise<{ kept: Fresh[]; failures: Failure[] }> {
     const unknown = fresh.filter(({ match }) => match.public_key_share === null)
     const isPoint = await crypto.areSignatures(unknown.map(({ item }) => item.signature))
-    const malformed = new Set(unknown.filter((_, place) => isPoint[place] !== true))
+    const malformed = new Set(unknown.filter((_, position) => isPoint[position] !== true))
     return {
       kept: fresh.filter((entry) => !malformed.has(entry)),
       failures: [...malformed].map(({ item }) => failed(item, isPair, 'SIGNATURE_MALFORMED')),
@@ -152,7 +152,7 @@ export function createSignatures({
     const candidates: Fresh[] = []
     const again: { messageId: number; digest: Uint8Array }[] = []
     for (const match of matches) {
-      const item = items[match.place]
+      const item = items[match.position]
       if (item === undefined) continue
       if (match.same === 'rejected' || match.has_verified) failures.push(failed(item, isPair, 'SIGNATURE_WRONG'))
       else if (match.has_key_shares && match.public_key_share === null)
@@ -184,7 +184,7 @@ export function createSignatures({
         ? []
         : [
             {
-              place: item.place,
+              position: item.position,
               kind: item.kind,
               messageId: match.message_id,
               shareIndex,
@@ -203,7 +203,7 @@ export function createSignatures({
     shareIndex: number,
     candidates: readonly { messageId: number; kind: MessageKind; digest: Uint8Array; signature: Uint8Array }[],
   ): Promise<void> {
-    const seal = await vault.sealerFor(tx, [...new Set(candidates.map(({ messageId }) => messageId))])
+    const seal = await sealing.sealerFor(tx, [...new Set(candidates.map(({ messageId }) => messageId))])
     const sealed = candidates.flatMap(({ messageId, kind, digest, signature }) => {
       const value = seal.partial({ id: messageId, kind }, shareIndex, signature)
       return value === undefined ? [] : [{ messageId, digest, sealed: value }]
@@ -236,8 +236,8 @@ export function createSignatures({
 
   async function verifySlice(slice: readonly Unverified[], onWrong: (wrong: Unverified[]) => void): Promise<void> {
     const isRight = await crypto.verify(slice.map(({ triple }) => triple))
-    onWrong(slice.filter((_, place) => isRight[place] !== true))
-    await decide(slice.map((candidate, place) => ({ ...candidate, isRight: isRight[place] === true })))
+    onWrong(slice.filter((_, position) => isRight[position] !== true))
+    await decide(slice.map((candidate, position) => ({ ...candidate, isRight: isRight[position] === true })))
   }
 
   /** Writes verdicts, announces the exits, and has those finished that now have enough. */
@@ -250,7 +250,7 @@ export function createSignatures({
         tx,
         judged.map(({ triple, ...candidate }) => ({ ...candidate, publicKeyShare: triple.publicKey })),
       )
-      const verdicts = judged.filter((_, place) => trusted.has(place))
+      const verdicts = judged.filter((_, position) => trusted.has(position))
       const written = await writeVerdicts(tx, verdicts)
       if (written < verdicts.length) await restoreRight(tx, verdicts)
       if (verdicts.some(({ kind }) => kind === 'deposit')) await bindDeposits(tx, ids)
@@ -307,7 +307,7 @@ export function createSignatures({
   /** Whether any signature of a known validator did not fail. */
   async function hasAccepted(items: readonly Item[], failures: readonly Failure[]): Promise<boolean> {
     const isFailed = new Set(failures.map(({ index, kind }) => `${index} ${kind ?? 'exit'}`))
-    const others = items.filter(({ place, kind }) => !isFailed.has(`${place} ${kind}`))
+    const others = items.filter(({ position, kind }) => !isFailed.has(`${position} ${kind}`))
     return (
       others.length > 0 &&
       (await countLiveKeys(
@@ -371,7 +371,7 @@ export function createSignatures({
 
     /** Verifies the stored candidates of these messages that are under trusted public key shares; for the sweep. */
     async verifyStored(messageIds: readonly number[]): Promise<void> {
-      const opener = await vault.openerFor(db, messageIds)
+      const opener = await sealing.openerFor(db, messageIds)
       const candidates = await findCandidates(db, messageIds)
       const unverified = candidates.flatMap((row): Unverified[] => {
         const { message_id: messageId, kind, share_index: shareIndex, digest, signing_root: message } = row
@@ -380,7 +380,7 @@ export function createSignatures({
         if (signature === undefined) return []
         return [
           {
-            place: 0,
+            position: 0,
             kind,
             messageId,
             shareIndex,

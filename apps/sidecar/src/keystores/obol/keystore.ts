@@ -61,8 +61,8 @@ export function isSameShare(a: KeyShare, b: KeyShare): boolean {
     (idOfShare(a) === idOfShare(b) &&
       a.withdrawalAddress === b.withdrawalAddress &&
       a.publicKeyShares.length === b.publicKeyShares.length &&
-      a.publicKeyShares.every((share, place) => {
-        const other = b.publicKeyShares[place]
+      a.publicKeyShares.every((share, position) => {
+        const other = b.publicKeyShares[position]
         return share.share_index === other?.share_index && share.public_key_share === other.public_key_share
       }))
   )

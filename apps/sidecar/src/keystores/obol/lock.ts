@@ -78,27 +78,30 @@ function assertPinned(lock: ClusterLock, pins: readonly Uint8Array[], file: stri
 /** Where a public key share stands: its validator, and its places (several only where the threshold is 1). */
 export interface LockPlaces {
   validator: LockValidator
-  places: number[]
+  positions: number[]
 }
 
 /** A lock's public key shares, by lower-case hex. */
 export function indexLock(lock: ClusterLock): Map<string, LockPlaces> {
   const index = new Map<string, LockPlaces>()
   for (const validator of lock.validators)
-    for (const [place, share] of validator.publicKeyShares.entries()) {
+    for (const [position, share] of validator.publicKeyShares.entries()) {
       const entry = index.get(toHex(share))
-      if (entry === undefined) index.set(toHex(share), { validator, places: [place] })
-      else entry.places.push(place)
+      if (entry === undefined) index.set(toHex(share), { validator, positions: [position] })
+      else entry.positions.push(position)
     }
   return index
 }
 
 /** What a lock says of one node's key share. */
-export function keyShareOf({ publicKey, publicKeyShares, withdrawalAddress }: LockValidator, place: number): KeyShare {
+export function keyShareOf(
+  { publicKey, publicKeyShares, withdrawalAddress }: LockValidator,
+  position: number,
+): KeyShare {
   const isNamed = withdrawalAddress?.some((byte) => byte !== 0) === true
   return {
     validatorPublicKey: toHex(publicKey),
-    shareIndex: place + 1,
+    shareIndex: position + 1,
     publicKeyShares: publicKeyShares.map((share, other) => ({
       share_index: other + 1,
       public_key_share: toHex(share),
@@ -109,8 +112,8 @@ export function keyShareOf({ publicKey, publicKeyShares, withdrawalAddress }: Lo
 }
 
 /** The places of a lock's operators, from 0, that all these keys stand at. */
-export function placesOfAll(keys: readonly { readonly places: readonly number[] }[], operators: number): number[] {
-  return Array.from({ length: operators }, (_, place) => place).filter((place) =>
-    keys.every(({ places }) => places.includes(place)),
+export function placesOfAll(keys: readonly { readonly positions: readonly number[] }[], operators: number): number[] {
+  return Array.from({ length: operators }, (_, position) => position).filter((position) =>
+    keys.every(({ positions }) => positions.includes(position)),
   )
 }

@@ -178,42 +178,44 @@ function matchToLock(
 ): HeldShare[] {
   const dir = source.keystoresDir
   const index = indexLock(lock)
-  const found = new Map<LockValidator, { file: string; secretKey: Uint8Array; places: readonly number[] }>()
+  const found = new Map<LockValidator, { file: string; secretKey: Uint8Array; positions: readonly number[] }>()
   const strangers: string[] = []
   for (const { file, publicKey, secretKey } of keystores) {
     const entry = index.get(toHex(publicKey))
     if (entry === undefined) strangers.push(file)
-    else found.set(entry.validator, { file, secretKey, places: entry.places })
+    else found.set(entry.validator, { file, secretKey, positions: entry.positions })
   }
   if (found.size === 0)
     throw new BootError(
       'KEYS_NOT_IN_LOCK',
       `none of the ${keystores.length} keystores in ${dir} belongs to the cluster lock: are they of another cluster?`,
     )
-  const place = nodePlace([...found.values()], source, lock.operators.length)
+  const position = nodePlace([...found.values()], source, lock.operators.length)
   const weak = keystores.filter(({ isWeak }) => isWeak).length
   const mislabelled = keystores.filter(({ isMislabelled }) => isMislabelled).map(({ file }) => file)
   if (strangers.length > 0) events.keystoresSkipped(dir, strangers)
   if (mislabelled.length > 0) events.keystoresMislabelled(dir, mislabelled)
   if (weak > 0 && REAL_MONEY.includes(network.name)) events.keystoresWeak(dir, weak)
   if (found.size < lock.validators.length) events.keysPartial(dir, found.size, lock.validators.length)
-  events.nodeFound(dir, place, found.size)
+  events.nodeFound(dir, position, found.size)
   return Array.from(found, ([validator, { secretKey }]) => ({
-    keyShare: keyShareOf(validator, place),
+    keyShare: keyShareOf(validator, position),
     secretKey,
   }))
 }
 
 /** The one place of the lock's operators that all these keys stand at, from 0. */
 function nodePlace(
-  keys: readonly { file: string; places: readonly number[] }[],
+  keys: readonly { file: string; positions: readonly number[] }[],
   { keystoresDir: dir, nodeIndex: stated }: ObolNodeSource,
   operators: number,
 ): number {
   const common = placesOfAll(keys, operators)
   const [first] = common
   if (first === undefined) {
-    const example = [...new Map(keys.map(({ file, places }) => [places[0], `${file} of node ${places[0]}`])).values()]
+    const example = [
+      ...new Map(keys.map(({ file, positions }) => [positions[0], `${file} of node ${positions[0]}`])).values(),
+    ]
     throw new BootError(
       'NODE_INDEX_MIXED',
       `${dir} mixes keystores of several nodes: ${example.slice(0, 4).join(', ')}; keep each node's in a folder of its own`,

@@ -225,8 +225,8 @@ export function createSignerPool({ urls, timeoutMs, tls, events, onChange, onBac
   return {
     async publicKeys(signal) {
       const results = await Promise.allSettled(signers.map((signer) => list(signer, signal)))
-      for (const [place, result] of results.entries()) {
-        const signer = signers[place]
+      for (const [position, result] of results.entries()) {
+        const signer = signers[position]
         if (signer === undefined || signal.aborted) continue
         if (result.status === 'rejected') leave(signer, messageOf(result.reason), false)
         else welcome(signer)

@@ -177,7 +177,7 @@ const keysOfOthers = (count: number, whose: string) =>
 interface LockKey {
   readonly validator: LockValidator
   /** From 0. */
-  readonly places: readonly number[]
+  readonly positions: readonly number[]
 }
 
 /**
@@ -191,12 +191,12 @@ export function matchKeys(keys: ReadonlySet<string>, lock: ClusterLock, stated: 
   const found = [...keys].flatMap((key): LockKey | readonly LockKey[] => index.get(key) ?? [])
   if (found.length === 0) throw keysOfOthers(keys.size, 'stands in the cluster lock')
   const indexes = stated.length > 0 ? stated : [onlyPlace(found, lock.operators.length)]
-  return indexes.flatMap((place) => {
-    const own = found.filter(({ places }) => places.includes(place))
-    if (own.length > 0) return own.map(({ validator }) => keyShareOf(validator, place))
+  return indexes.flatMap((position) => {
+    const own = found.filter(({ positions }) => positions.includes(position))
+    if (own.length > 0) return own.map(({ validator }) => keyShareOf(validator, position))
     throw new BootError(
       'NODE_INDEX_WRONG',
-      `the node index is set to ${place}, but the remote signer holds the keys of ${nodesOf(found)}: correct or unset OBOL_NODE_INDEX`,
+      `the node index is set to ${position}, but the remote signer holds the keys of ${nodesOf(found)}: correct or unset OBOL_NODE_INDEX`,
     )
   })
 }
@@ -218,6 +218,6 @@ function onlyPlace(found: readonly LockKey[], operators: number): number {
 }
 
 const nodesOf = (found: readonly LockKey[]): string => {
-  const places = [...new Set(found.flatMap(({ places: [place = 0] }) => place))].sort((a, b) => a - b)
-  return `${places.length === 1 ? 'node' : 'nodes'} ${places.join(', ')}`
+  const positions = [...new Set(found.flatMap(({ positions: [position = 0] }) => position))].sort((a, b) => a - b)
+  return `${positions.length === 1 ? 'node' : 'nodes'} ${positions.join(', ')}`
 }

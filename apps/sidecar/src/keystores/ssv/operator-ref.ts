@@ -18,10 +18,10 @@ export function ownPlace(
   { operators }: Pick<KeysharesItem, 'operators'>,
   { id, publicKey }: OperatorRef,
 ): number | undefined {
-  const place = operators.findIndex(
+  const position = operators.findIndex(
     (operator) =>
       (id === undefined || operator.id === id) &&
       (publicKey === undefined || equalBytes(operator.publicKey, publicKey)),
   )
-  return place === -1 ? undefined : place
+  return position === -1 ? undefined : position
 }

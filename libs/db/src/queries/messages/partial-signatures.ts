@@ -16,7 +16,7 @@ const IS_TAKEN = sql.raw(`(m.state in ('collecting', 'ready') or (m.kind = 'depo
 /** What is known of one posted partial signature before anything is parsed. */
 export interface MatchRow {
   /** Place in the request, from 0. */
-  place: number
+  position: number
   message_id: number
   validator_id: number
   signing_root: Buffer
@@ -43,18 +43,18 @@ export interface PostedPartial {
 export function matchPartials(db: Sql, shareIndex: number, posted: readonly PostedPartial[]): Promise<MatchRow[]> {
   return rows<MatchRow>(
     db,
-    sql`select (i.place - 1)::int as place, m.id as message_id, m.validator_id, m.signing_root, k.public_key_share,
+    sql`select (i.position - 1)::int as position, m.id as message_id, m.validator_id, m.signing_root, k.public_key_share,
                exists (select from key_shares any_share where any_share.validator_id = v.id) as has_key_shares,
                p.state as same, good.message_id is not null as has_verified,
                extract(epoch from now() - p.seen_at)::float8 as seen_seconds
         from unnest(${bytesArray(posted.map(({ publicKey }) => publicKey))}, ${textArray(posted.map(({ kind }) => kind))},
-                    ${bytesArray(posted.map(({ digest }) => digest))}) with ordinality as i (public_key, kind, digest, place)
+                    ${bytesArray(posted.map(({ digest }) => digest))}) with ordinality as i (public_key, kind, digest, position)
         join validators v on v.public_key = i.public_key
         join messages m on m.validator_id = v.id and m.kind = i.kind and ${IS_TAKEN}
         left join partial_signatures p on p.message_id = m.id and p.share_index = ${shareIndex} and p.digest = i.digest
         left join partial_signatures good on good.message_id = m.id and good.share_index = ${shareIndex} and good.state = 'verified'
         left join key_shares k on k.validator_id = v.id and k.share_index = ${shareIndex}
-        where p.state is distinct from 'verified' order by i.place`,
+        where p.state is distinct from 'verified' order by i.position`,
   )
 }
 
@@ -135,20 +135,20 @@ export interface Verdict {
   isRight: boolean
 }
 
-/** Of judged candidates, by place, those whose trusted public key share is still the one they were judged under. */
+/** Of judged candidates, by position, those whose trusted public key share is still the one they were judged under. */
 export async function findStillTrusted(
   tx: Sql,
   judged: readonly { messageId: number; shareIndex: number; publicKeyShare: Uint8Array }[],
 ): Promise<Set<number>> {
-  const found = await rows<{ place: number }>(
+  const found = await rows<{ position: number }>(
     tx,
-    sql`select (j.place - 1)::int as place
+    sql`select (j.position - 1)::int as position
         from unnest(${numberArray(judged.map(({ messageId }) => messageId))}, ${numberArray(judged.map(({ shareIndex }) => shareIndex))},
-                    ${bytesArray(judged.map(({ publicKeyShare }) => publicKeyShare))}) with ordinality as j (message_id, share_index, public_key_share, place)
+                    ${bytesArray(judged.map(({ publicKeyShare }) => publicKeyShare))}) with ordinality as j (message_id, share_index, public_key_share, position)
         join messages m on m.id = j.message_id
         join key_shares k on k.validator_id = m.validator_id and k.share_index = j.share_index and k.public_key_share = j.public_key_share`,
   )
-  return new Set(found.map(({ place }) => place))
+  return new Set(found.map(({ position }) => position))
 }
 
 /**
@@ -282,10 +282,10 @@ export async function trimHints(db: Sql, validatorIds: readonly number[], limit:
   if (validatorIds.length === 0) return
   await db.execute(sql`
     with ranked as (
-      select validator_id, share_index, row_number() over (partition by validator_id order by seen_at desc, share_index) as place
+      select validator_id, share_index, row_number() over (partition by validator_id order by seen_at desc, share_index) as position
       from key_share_hints where validator_id = any(${numberArray(validatorIds)}))
     delete from key_share_hints h using ranked r
-    where h.validator_id = r.validator_id and h.share_index = r.share_index and r.place > ${limit}`)
+    where h.validator_id = r.validator_id and h.share_index = r.share_index and r.position > ${limit}`)
 }
 
 /** The hints for the validators of these messages, most recently seen first. */

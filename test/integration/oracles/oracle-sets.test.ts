@@ -213,7 +213,7 @@ describe.skipIf(skipWithoutAnvil)('after a change', () => {
     await store.query(sql`update validators set registered_at = now(), beacon_index = 1 where id <> ${free?.id}`)
     await store.query(sql`update messages set requester = ${ROTATION_REQUESTER} where id = ${ids[2]}`)
     const needs = async (setId: number | null) =>
-      new Map((await findMessagesToFinish(store.db, ids, setId)).map((row) => [row.id, row.needs_oracle_shares]))
+      new Map((await findMessagesToFinish(store.db, ids, setId)).map((row) => [row.id, row.needsOracleShares]))
     expect(await needs(set)).toEqual(new Map(ids.map((id, position) => [id, position !== 1])))
     expect(await claimFinishable(store.db, null, 10)).toEqual(ids.filter((_, position) => position !== 1).sort())
     expect(await needs(null)).toEqual(new Map(ids.map((id) => [id, false])))

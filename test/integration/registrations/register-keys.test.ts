@@ -440,6 +440,6 @@ describe.skipIf(skipWithoutAnvil)('requests at the same time', () => {
     })
     const reserved = await findReserved(db, vault, { limit: 9, excluded: [] })
     const [a, b, c] = keysOf(cluster.validators)
-    expect(reserved.map((row) => hex(row.public_key))).toEqual([b, c, a])
+    expect(reserved.map((row) => hex(row.publicKey))).toEqual([b, c, a])
   })
 })

@@ -1,10 +1,10 @@
 /** Decides which jobs may be signed: what the policy says, and for deposits what the journal binds. */
 
 import { messageOf } from '@dvt-relayer/common/errors.ts'
+import { untilAborted } from '@dvt-relayer/common/until-aborted.ts'
 import type { Context } from '../context.ts'
 import { DEPOSIT_REFUSALS, type Refusal } from '../metrics.ts'
 import { isCurrent, type Job } from '../signing/job.ts'
-import { untilAborted } from '../until-aborted.ts'
 
 /** What was refused is judged again after this many poll intervals. */
 const REFUSED_INTERVALS = 5

@@ -11,10 +11,10 @@
  */
 
 import { ContractError } from '@dvt-relayer/api/client.ts'
+import { createBackoff } from '@dvt-relayer/common/backoff.ts'
 import { messageOf } from '@dvt-relayer/common/errors.ts'
 import { HttpError } from '@dvt-relayer/common/http-client.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
-import { createBackoff } from '../backoff.ts'
 import type { Context } from '../context.ts'
 import { createNetworkCheck, type NetworkCheck } from '../watch/network-check.ts'
 import { askForList, type ListName } from './lists.ts'

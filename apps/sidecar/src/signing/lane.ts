@@ -1,7 +1,7 @@
 /** The main job for one list: what is due is judged, signed in slices that leave the event loop free, and posted in batches. */
 
+import { createBackoff } from '@dvt-relayer/common/backoff.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
-import { createBackoff } from '../backoff.ts'
 import type { Context } from '../context.ts'
 import { admit } from '../lists/admit.ts'
 import type { ListName } from '../lists/lists.ts'

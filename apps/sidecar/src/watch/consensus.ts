@@ -4,8 +4,8 @@ import type { ConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts'
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { untilAborted } from '@dvt-relayer/common/until-aborted.ts'
 import type { Health } from '../health.ts'
-import { untilAborted } from '../until-aborted.ts'
 
 const CHECK_MS = 12_000
 /** While it is away it is looked for more often. */

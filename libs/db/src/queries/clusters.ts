@@ -15,12 +15,12 @@ export async function findClustersOf(
   lockHash: Uint8Array,
   publicKeys: readonly Uint8Array[],
 ): Promise<{ isImported: boolean; otherLockHashes: Buffer[] }> {
-  const found = await rows<{ lock_hash: Buffer }>(
+  const found = await rows<{ lockHash: Buffer }>(
     db,
     sql`select distinct c.lock_hash from clusters c join validators v on v.cluster_id = c.id
         where c.lock_hash is not null and (c.lock_hash = ${bytesParam(lockHash)} or v.public_key = any(${bytesArray(publicKeys)}))`,
   )
-  const others = found.map((row) => row.lock_hash).filter((hash) => !hash.equals(lockHash))
+  const others = found.map((row) => row.lockHash).filter((hash) => !hash.equals(lockHash))
   return { isImported: others.length < found.length, otherLockHashes: others }
 }
 
@@ -52,7 +52,7 @@ export async function assignValidators(
   clusterId: number,
   validators: readonly ClusterValidator[],
 ): Promise<number[]> {
-  const assigned = await rows<{ id: number; public_key: Buffer }>(
+  const assigned = await rows<{ id: number; publicKey: Buffer }>(
     tx,
     sql`insert into validators (public_key, cluster_id, place, withdrawal_address)
         select c.public_key, ${clusterId}::bigint, c.place::int, nullif(c.withdrawal_address, ''::bytea)
@@ -63,7 +63,7 @@ export async function assignValidators(
           set cluster_id = excluded.cluster_id, place = excluded.place, withdrawal_address = excluded.withdrawal_address
         returning id, public_key`,
   )
-  const idOf = new Map(assigned.map((row) => [row.public_key.toString('hex'), row.id]))
+  const idOf = new Map(assigned.map((row) => [row.publicKey.toString('hex'), row.id]))
   return validators.map(({ publicKey }) => idOf.get(Buffer.from(publicKey).toString('hex')) ?? 0)
 }
 

@@ -17,7 +17,7 @@ const IS_HANDED_OUT = sql`m.state <> 'superseded' and (o.is_current or (v.regist
 /** What never changes of an oracle set. */
 export interface KnownOracleSet {
   id: number
-  public_keys: Buffer
+  publicKeys: Buffer
 }
 
 /** The oracle sets adopted after one already known, in the order in which they became visible. */
@@ -41,22 +41,22 @@ export interface ShareCursor {
 /** One oracle's share of one exit. */
 export interface ExitShareRow {
   revision: number
-  message_id: number
-  oracle_set_id: number
-  public_key: Buffer
-  validator_index: number
+  messageId: number
+  oracleSetId: number
+  publicKey: Buffer
+  validatorIndex: number
   epoch: number
   vault: Buffer | null
-  public_key_share: Buffer
+  publicKeyShare: Buffer
   ciphertext: Buffer
   cid: string
   threshold: number
   oracles: number
   position: number
-  block_number: number
-  is_current: boolean
+  blockNumber: number
+  isCurrent: boolean
   receipt: Buffer
-  created_at_seconds: number
+  createdAtSeconds: number
 }
 
 /**
@@ -99,17 +99,17 @@ export function findExitShares(
 export interface ShareSetRow {
   vault: Buffer | null
   set: {
-    validator_index: number
+    validatorIndex: number
     epoch: number
-    public_key_shares: Buffer
+    publicKeyShares: Buffer
     ciphertexts: Buffer
     receipt: Buffer
-    created_at_seconds: number
+    createdAtSeconds: number
     cid: string
     threshold: number
-    public_keys: Buffer
-    block_number: number
-    is_current: boolean
+    publicKeys: Buffer
+    blockNumber: number
+    isCurrent: boolean
   } | null
 }
 

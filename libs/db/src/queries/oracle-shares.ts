@@ -13,10 +13,10 @@ export interface OracleSetRow {
   id: number
   cid: string
   threshold: number
-  public_keys: Buffer
-  block_number: number
+  publicKeys: Buffer
+  blockNumber: number
   /** Unix seconds. */
-  announced_at: number
+  announcedAt: number
   /** The config without its keys, as `services/oracle-sets.ts` keeps it. */
   config: unknown
 }
@@ -64,17 +64,17 @@ export interface FinishRow {
   id: number
   kind: MessageKind
   state: 'collecting' | 'ready'
-  public_key: Buffer
-  signing_root: Buffer
+  publicKey: Buffer
+  signingRoot: Buffer
   threshold: number
   signature: Buffer | null
   /** Of an exit. */
   epoch: number | null
-  validator_index: number | null
+  validatorIndex: number | null
   /** Whether it is to be split for the given oracle set. */
-  needs_oracle_shares: boolean
+  needsOracleShares: boolean
   /** Whether the validator has trusted public key shares. */
-  has_key_shares: boolean
+  hasKeyShares: boolean
 }
 
 /** Who asks for the exit of a registered validator, for shares of a new oracle set. Names of tokens have no colon. */
@@ -153,7 +153,7 @@ export async function insertOracleShares(
   shares: readonly NewOracleShares[],
 ): Promise<number[]> {
   if (shares.length === 0) return []
-  const inserted = await rows<{ message_id: number }>(
+  const inserted = await rows<{ messageId: number }>(
     tx,
     sql`insert into oracle_shares (message_id, oracle_set_id, public_key_shares, ciphertexts, receipt, revision)
         select s.message_id, ${oracleSetId}::bigint, s.public_key_shares, s.ciphertexts, s.receipt, 0
@@ -163,7 +163,7 @@ export async function insertOracleShares(
         order by s.message_id
         on conflict do nothing returning message_id`,
   )
-  return inserted.map(({ message_id }) => message_id)
+  return inserted.map(({ messageId }) => messageId)
 }
 
 /** The shares of these exits under the current oracle set. */
@@ -171,7 +171,7 @@ export function findOracleShares(
   db: Sql,
   messageIds: readonly number[],
 ): Promise<
-  { message_id: number; oracle_set_id: number; public_key_shares: Buffer; ciphertexts: Buffer; receipt: Buffer }[]
+  { messageId: number; oracleSetId: number; publicKeyShares: Buffer; ciphertexts: Buffer; receipt: Buffer }[]
 > {
   return rows(
     db,

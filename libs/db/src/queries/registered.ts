@@ -8,7 +8,7 @@ import { bytesArray, bytesParam, numberArray, rows } from './sql.ts'
 /** A validator to ask the chain about. */
 export interface AskedRow {
   id: number
-  public_key: Buffer
+  publicKey: Buffer
 }
 
 /** The validators after `afterId` that oracles have shares of and no finalized state was seen to have. */
@@ -23,7 +23,7 @@ export function findUnregistered(db: Sql, afterId: number, limit: number): Promi
 }
 
 /** The registered validators after `afterId` that have not left. */
-export function findStaying(db: Sql, afterId: number, limit: number): Promise<(AskedRow & { beacon_index: number })[]> {
+export function findStaying(db: Sql, afterId: number, limit: number): Promise<(AskedRow & { beaconIndex: number })[]> {
   return rows(
     db,
     sql`select id, public_key, beacon_index from validators
@@ -95,9 +95,9 @@ export interface VaultRow {
   /** Their shares on chain are of another oracle set than the current one. */
   outdated: number
   /** Their newest shares were made for another index than they have. */
-  wrong_index: number
+  wrongIndex: number
   /** Unix seconds: the first moment at which an outdated one may be exited by force; null where no config says. */
-  force_exit_at: number | null
+  forceExitAt: number | null
 }
 
 /** Whether `v` is outdated while `c` is the current oracle set. */
@@ -135,8 +135,8 @@ export function countByVault(
 
 /** An outdated validator. */
 export interface OutdatedRow {
-  public_key: Buffer
-  beacon_index: number
+  publicKey: Buffer
+  beaconIndex: number
   /** CID of the oracle set its shares on chain were made for; null where it is not known. */
   cid: string | null
 }

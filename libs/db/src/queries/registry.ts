@@ -46,11 +46,11 @@ export async function clearRegistered(tx: Sql): Promise<void> {
 
 /** Which of these keys are there, in no order. */
 export async function findRegistered(db: Sql, publicKeys: readonly Uint8Array[]): Promise<Buffer[]> {
-  const found = await rows<{ public_key: Buffer }>(
+  const found = await rows<{ publicKey: Buffer }>(
     db,
     sql`select public_key from registry_validators where public_key = any(${bytesArray(publicKeys)})`,
   )
-  return found.map(({ public_key }) => public_key)
+  return found.map(({ publicKey }) => publicKey)
 }
 
 /** A checkpoint's value and which of these keys are there, both as of one moment; undefined without the checkpoint. */
@@ -58,8 +58,8 @@ export async function findRegisteredWith(
   db: Sql,
   checkpoint: string,
   publicKeys: readonly Uint8Array[],
-): Promise<{ value: unknown; public_keys: Buffer[] } | undefined> {
-  const [row] = await rows<{ value: unknown; public_keys: Buffer[] }>(
+): Promise<{ value: unknown; publicKeys: Buffer[] } | undefined> {
+  const [row] = await rows<{ value: unknown; publicKeys: Buffer[] }>(
     db,
     sql`select c.value,
                array(select r.public_key from registry_validators r where r.public_key = any(${bytesArray(publicKeys)})) as public_keys

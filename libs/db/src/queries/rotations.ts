@@ -26,13 +26,13 @@ export async function findUnsettledVaults(db: Sql): Promise<Buffer[]> {
 
 /** An exit of one validator at its index on chain, and how far it is. */
 export interface RotationExitRow {
-  public_key: Buffer
-  message_id: number
-  has_shares: boolean
+  publicKey: Buffer
+  messageId: number
+  hasShares: boolean
   /** Whether its full signature is still there, so that only the split is missing. */
-  has_signature: boolean
+  hasSignature: boolean
   /** Whether an update with its shares for the oracle set became final within the last day. */
-  is_done: boolean
+  isDone: boolean
 }
 
 /**
@@ -64,13 +64,13 @@ export function findRotationExits(
 /** An open rotation. */
 export interface RotationRow {
   id: number
-  oracle_set_id: number
+  oracleSetId: number
   nonce: number
-  ipfs_hash: string | null
-  transaction_hash: Buffer | null
+  ipfsHash: string | null
+  transactionHash: Buffer | null
   transaction: Buffer | null
   deadline: number | null
-  age_seconds: number
+  ageSeconds: number
 }
 
 /** The open rotation of a vault, if there is one. */
@@ -106,10 +106,10 @@ export async function insertRotation(
 
 /** One exit of a rotation with its shares under the rotation's oracle set; null where they are not there. */
 export interface RotationContentRow {
-  message_id: number
-  public_key: Buffer
-  validator_index: number
-  public_key_shares: Buffer | null
+  messageId: number
+  publicKey: Buffer
+  validatorIndex: number
+  publicKeyShares: Buffer | null
   ciphertexts: Buffer | null
 }
 
@@ -151,7 +151,7 @@ export async function storeTransaction(
 export function findTransactions(
   db: Sql,
   limit: number,
-): Promise<{ rotation_id: number; is_open: boolean; deadline: number; transaction: Buffer }[]> {
+): Promise<{ rotationId: number; isOpen: boolean; deadline: number; transaction: Buffer }[]> {
   return rows(
     db,
     sql`select id as rotation_id, state = 'open' as is_open, deadline, transaction from rotations
@@ -238,10 +238,10 @@ export interface RotationStateRow {
   id: number
   state: 'open' | 'done' | 'void'
   nonce: number
-  ipfs_hash: string | null
-  transaction_hash: Buffer | null
+  ipfsHash: string | null
+  transactionHash: Buffer | null
   /** Unix seconds; null while it is open. */
-  ended_at: number | null
+  endedAt: number | null
 }
 
 /** The rotation of a vault that is open, else the newest. */
@@ -259,7 +259,7 @@ export function findWantedExits(
   db: Sql,
   vault: Uint8Array,
   requester: string,
-): Promise<{ public_key: Buffer; validator_index: number; has_shares: boolean }[]> {
+): Promise<{ publicKey: Buffer; validatorIndex: number; hasShares: boolean }[]> {
   return rows(
     db,
     sql`select v.public_key, m.validator_index, s.message_id is not null as has_shares

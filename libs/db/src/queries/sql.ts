@@ -8,11 +8,17 @@ export interface Sql {
   execute(query: SQL): Promise<{ rows: Record<string, unknown>[]; rowCount: number | null }>
 }
 
-/** Runs a query and returns its rows. The caller names the columns it selected. */
+/** Runs a query and returns its rows, their columns in camelCase: what SQL calls `share_index` is `shareIndex` from here on. */
 export async function rows<T>(db: Sql, query: SQL): Promise<T[]> {
   const result = await db.execute(query)
-  return result.rows as T[]
+  const [first] = result.rows
+  if (first === undefined) return []
+  const names = Object.keys(first).map((column) => [column, toCamelCase(column)] as const)
+  return result.rows.map((row) => Object.fromEntries(names.map(([column, name]) => [name, row[column]])) as T)
 }
+
+const toCamelCase = (column: string): string =>
+  column.replaceAll(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
 
 /** A JavaScript array as one PostgreSQL array parameter. */
 export const bytesArray = (values: readonly Uint8Array[]): SQL =>

@@ -7,11 +7,11 @@ import { bytesArray, numberArray, rows } from './sql.ts'
 /** What a validator's key shares are known from, if they are. */
 export interface CoverRow {
   id: number
-  public_key: Buffer
+  publicKey: Buffer
   position: number | null
   source: 'lock' | 'list' | 'ssv' | null
   name: string | null
-  lock_hash: Buffer | null
+  lockHash: Buffer | null
   threshold: number | null
   /** The trusted public key shares by share index: 56 bytes each, share index (8, big-endian) and public key share (48). */
   shares: Buffer
@@ -32,7 +32,7 @@ export function findCovers(db: Sql, publicKeys: readonly Uint8Array[]): Promise<
 /** A validator of an SSV cluster. */
 export interface SsvMemberRow {
   id: number
-  public_key: Buffer
+  publicKey: Buffer
   /** Of its cluster. */
   name: string
   position: number

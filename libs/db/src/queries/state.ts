@@ -57,7 +57,7 @@ export function findSealedPartials(
   db: Sql,
   afterId: number,
   messages: number,
-): Promise<{ message_id: number; share_index: number; digest: Buffer; sealed: Buffer }[]> {
+): Promise<{ messageId: number; shareIndex: number; digest: Buffer; sealed: Buffer }[]> {
   return rows(
     db,
     sql`select p.message_id, p.share_index, p.digest, p.sealed from partial_signatures p

@@ -27,14 +27,14 @@ export function ownerCopyRoutes(app: FastifyInstance, { auth, services }: HttpCo
       const copies = await services.ownerCopies.find(vault, after, Number(query.limit ?? LIMIT))
       return {
         owner_copies: copies.map((copy) => ({
-          public_key: toHex(copy.public_key),
-          validator_index: copy.validator_index,
+          public_key: toHex(copy.publicKey),
+          validator_index: copy.validatorIndex,
           epoch: copy.epoch,
-          owner_public_key: toHex(copy.owner_public_key),
+          owner_public_key: toHex(copy.ownerPublicKey),
           ciphertext: toHex(copy.ciphertext),
-          created_at_timestamp: copy.created_at_seconds,
+          created_at_timestamp: copy.createdAtSeconds,
         })),
-        cursor: copies.at(-1)?.message_id ?? after,
+        cursor: copies.at(-1)?.messageId ?? after,
       }
     },
   })

@@ -32,13 +32,13 @@ export function createRegistered({ db, chain, events }: Pick<Context, 'db' | 'ch
       const last = asked.at(-1)
       if (last === undefined) return
       const found = await chain.registry.findFinalized(
-        asked.map((row) => row.public_key),
+        asked.map((row) => row.publicKey),
         root,
       )
       signal.throwIfAborted()
       await take(
         asked.flatMap((row) => {
-          const validator = found.get(toHex(row.public_key))
+          const validator = found.get(toHex(row.publicKey))
           return validator === undefined ? [] : [{ row, validator }]
         }),
       )
@@ -75,10 +75,10 @@ export function createRegistered({ db, chain, events }: Pick<Context, 'db' | 'ch
       (afterId) => findStaying(db, afterId, BATCH),
       async (found) => {
         const [same, other] = [
-          found.filter(({ row, validator }) => validator.index === row.beacon_index),
-          found.filter(({ row, validator }) => validator.index !== row.beacon_index),
+          found.filter(({ row, validator }) => validator.index === row.beaconIndex),
+          found.filter(({ row, validator }) => validator.index !== row.beaconIndex),
         ]
-        for (const { row, validator } of other) events.registrationDisagrees(row.beacon_index, validator.index)
+        for (const { row, validator } of other) events.registrationDisagrees(row.beaconIndex, validator.index)
         const left = same.filter(({ validator }) => hasLeft(validator)).map(({ row }) => row.id)
         const marked = await markExited(db, left)
         if (marked > 0) events.validatorsExited(marked)

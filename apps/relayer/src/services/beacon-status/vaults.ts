@@ -18,10 +18,10 @@ export async function describeCurrentSet(db: Context['db']): Promise<OracleSetIn
   if (set === undefined) return null
   return {
     cid: set.cid,
-    block_number: set.block_number,
-    announced_at_timestamp: Math.floor(set.announced_at),
+    block_number: set.blockNumber,
+    announced_at_timestamp: Math.floor(set.announcedAt),
     threshold: set.threshold,
-    oracles: set.public_keys.length / ORACLE_KEY_BYTES,
+    oracles: set.publicKeys.length / ORACLE_KEY_BYTES,
   }
 }
 
@@ -50,12 +50,12 @@ export function createVaults({ config, db, events }: Pick<Context, 'config' | 'd
       return {
         ...summaryOf(vault, row),
         oracle_set: oracleSet,
-        outdated_validators: outdated.map(({ public_key: key, beacon_index: index, cid }) => ({
+        outdated_validators: outdated.map(({ publicKey: key, beaconIndex: index, cid }) => ({
           public_key: toHex(key),
           validator_index: index,
           oracle_set_cid: cid,
         })),
-        next: outdated.length < PAGE ? null : (outdated.at(-1)?.beacon_index ?? null),
+        next: outdated.length < PAGE ? null : (outdated.at(-1)?.beaconIndex ?? null),
       }
     },
 
@@ -69,9 +69,9 @@ export function createVaults({ config, db, events }: Pick<Context, 'config' | 'd
           current: sum(({ registered, exited, outdated }) => registered - exited - outdated),
           outdated: sum(({ outdated }) => outdated),
           exited: sum(({ exited }) => exited),
-          wrongIndex: sum(({ wrong_index: wrong }) => wrong),
+          wrongIndex: sum(({ wrongIndex: wrong }) => wrong),
         },
-        rows.flatMap(({ vault, outdated, force_exit_at: at }) =>
+        rows.flatMap(({ vault, outdated, forceExitAt: at }) =>
           vault === null
             ? []
             : [
@@ -90,13 +90,13 @@ export type Vaults = ReturnType<typeof createVaults>
 
 /** What an answer says of a vault; zeros where no validator of it is registered. */
 function summaryOf(vault: Uint8Array, row: VaultRow | undefined): VaultSummary {
-  const at = row?.force_exit_at ?? null
+  const at = row?.forceExitAt ?? null
   return {
     vault: checksumAddress(vault),
     registered: row?.registered ?? 0,
     exited: row?.exited ?? 0,
     outdated: row?.outdated ?? 0,
-    wrong_index: row?.wrong_index ?? 0,
+    wrong_index: row?.wrongIndex ?? 0,
     // A config may name a time that no clock will show.
     force_exit_at_timestamp: at !== null && Number.isSafeInteger(Math.floor(at)) ? Math.floor(at) : null,
   }

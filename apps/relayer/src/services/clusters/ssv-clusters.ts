@@ -86,7 +86,7 @@ const isStored = (validator: SsvValidator, cover: CoverRow): boolean =>
 export async function storeSsvValidators<V extends SsvValidator>(
   tx: Sql,
   validators: readonly V[],
-  gone: readonly { id: number; public_key: Uint8Array }[],
+  gone: readonly { id: number; publicKey: Uint8Array }[],
 ): Promise<SsvImport<V>> {
   const keys = validators.map(({ publicKey }) => publicKey)
   const before = byKey(await findCovers(tx, keys))
@@ -96,13 +96,13 @@ export async function storeSsvValidators<V extends SsvValidator>(
     if (cover === undefined) return true
     if (cover.source !== 'lock') return !isStored(validator, cover)
     if (!isPinned(validator, cover))
-      locked.push({ validator, lock: `"${cover.name}" (lock_hash ${toHex(cover.lock_hash ?? new Uint8Array())})` })
+      locked.push({ validator, lock: `"${cover.name}" (lock_hash ${toHex(cover.lockHash ?? new Uint8Array())})` })
     return false
   })
   if (changed.length + gone.length === 0) return { imported: 0, removed: 0, rejudged: 0, locked }
   const changedKeys = changed.map(({ publicKey }) => publicKey)
   await insertValidators(tx, changedKeys)
-  await lockValidators(tx, [...changedKeys, ...gone.map(({ public_key }) => public_key)])
+  await lockValidators(tx, [...changedKeys, ...gone.map(({ publicKey }) => publicKey)])
   const goneIds = gone.map(({ id }) => id)
   await leaveClusters(tx, goneIds)
   await replaceKeyShares(tx, goneIds, [], 'ssv')
@@ -160,8 +160,8 @@ const liveKeys = (state: SsvState | undefined) =>
 export async function findGone(tx: Sql, state: SsvState, owners: readonly Uint8Array[]) {
   const live = liveKeys(state)
   const followed = new Set<string>(owners.map(toHex))
-  return (await findSsvMembers(tx)).filter(({ public_key, name, position }) => {
-    if (live.has(toHex(public_key))) return false
+  return (await findSsvMembers(tx)).filter(({ publicKey, name, position }) => {
+    if (live.has(toHex(publicKey))) return false
     // What a file has and the chain not yet is no registration that ended.
     return !followed.has(ownerOf(name)) || position < (state.nonces.get(ownerOf(name)) ?? 0)
   })

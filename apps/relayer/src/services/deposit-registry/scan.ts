@@ -75,7 +75,7 @@ export function createRegistryScan({ config, db, crypto, chain: { execution }, e
     ])
     // Another process was here: some of the range may still be to do.
     if (moved === 'moved') return settle(await follower(moved), range, signal)
-    const ourKeys = new Set(ours.map(({ public_key }) => toHex(public_key)))
+    const ourKeys = new Set(ours.map(({ publicKey }) => toHex(publicKey)))
     for (const { publicKey, blockNumber, depositIndex } of wrong)
       if (ourKeys.has(toHex(publicKey))) events.depositWrong(blockNumber, depositIndex)
     return moved

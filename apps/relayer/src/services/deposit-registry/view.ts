@@ -110,7 +110,7 @@ export function createRegistryViews(
     const settled = positionOf(network, found?.value)
     if (found === undefined || settled === undefined) throw away(NOT_BEGUN)
     if (settled.nextDepositIndex > total) throw behindOthers(blockNumber)
-    const { made } = await judge(deposits, new Set(found.public_keys.map((key) => toHex(key))), signal)
+    const { made } = await judge(deposits, new Set(found.publicKeys.map((key) => toHex(key))), signal)
     const fresh = new Set(made.keys())
     return {
       blockNumber,

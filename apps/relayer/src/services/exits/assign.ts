@@ -54,8 +54,8 @@ export const requesterOfVault = (vault: Uint8Array): string => `vault:${toHex(va
 const isVault = (requester: string) => requester.startsWith('vault:')
 
 /** Whether nobody has asked for a message for so long that anybody may. */
-export const isLapsed = (message: { state: string; idle_seconds: number }, config: AssignConfig): boolean =>
-  message.state === 'expired' || message.idle_seconds > config.validatorLifetimeSeconds
+export const isLapsed = (message: { state: string; idleSeconds: number }, config: AssignConfig): boolean =>
+  message.state === 'expired' || message.idleSeconds > config.validatorLifetimeSeconds
 
 /**
  * A live exit belongs to its requester until it has lapsed, or its index is below the next free one. Who shows neither token nor vault
@@ -65,8 +65,8 @@ function isTaken(exit: ExitRow, wantedIndex: number, start: number, requester: s
   if (exit.requester === null || exit.requester === requester) return false
   // The validator is registered: no index but its own is worth anything to anybody.
   if (requester === ROTATION_REQUESTER) return false
-  if (isLapsed(exit, config) || exit.validator_index < start) return false
-  if (requester === null) return isVault(exit.requester) && exit.validator_index !== wantedIndex
+  if (isLapsed(exit, config) || exit.validatorIndex < start) return false
+  if (requester === null) return isVault(exit.requester) && exit.validatorIndex !== wantedIndex
   return !isVault(exit.requester)
 }
 
@@ -94,7 +94,7 @@ export async function assignExits(
     const exit = exits.get(toHex(item.publicKey))
     return exit !== undefined && isTaken(exit, item.validatorIndex, start, requester, config) ? 'EXIT_TAKEN' : undefined
   })
-  const plan = planOf(wanted, exits, (item, exit) => exit.validator_index === item.validatorIndex)
+  const plan = planOf(wanted, exits, (item, exit) => exit.validatorIndex === item.validatorIndex)
   const assigned = await carryOut(tx, plan, requester, (fresh) =>
     insertExits(
       tx,
@@ -151,7 +151,7 @@ export const isSameDeposit = (
   { vault, amountGwei, validatorType }: Pick<WantedDeposit, 'vault' | 'amountGwei' | 'validatorType'>,
   deposit: DepositRow,
 ): boolean =>
-  equalBytes(deposit.vault, vault) && deposit.amount_gwei === amountGwei && deposit.validator_type === validatorType
+  equalBytes(deposit.vault, vault) && deposit.amountGwei === amountGwei && deposit.validatorType === validatorType
 
 interface Planned<W> {
   item: W
@@ -196,6 +196,6 @@ async function carryOut<W>(
 }
 
 /** Rows by the hex of their public key. */
-export function byKey<T extends { public_key: Uint8Array }>(rows: readonly T[]): Map<string, T> {
-  return new Map(rows.map((row) => [toHex(row.public_key), row]))
+export function byKey<T extends { publicKey: Uint8Array }>(rows: readonly T[]): Map<string, T> {
+  return new Map(rows.map((row) => [toHex(row.publicKey), row]))
 }

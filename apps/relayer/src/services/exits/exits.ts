@@ -45,12 +45,12 @@ export function createExits({
   async function findAll(publicKeys: readonly Uint8Array[], start: number | undefined, requester: Requester) {
     const exits = byKey(await findExits(db, publicKeys))
     const found = publicKeys.map((key) => exits.get(toHex(key)))
-    const first = start ?? found[0]?.validator_index
+    const first = start ?? found[0]?.validatorIndex
     const isPoll = found.every(
       (exit, position) =>
         exit !== undefined &&
         !isLapsed(exit, config) &&
-        exit.validator_index === (first ?? 0) + position &&
+        exit.validatorIndex === (first ?? 0) + position &&
         (exit.requester === requester.name || requester.name === null),
     )
     if (!isPoll) return undefined
@@ -60,7 +60,7 @@ export function createExits({
 
   /** Keys that must not get an exit at all, told apart before anything is written. */
   async function refuseUnusable(publicKeys: readonly Uint8Array[], requester: Requester): Promise<void> {
-    const known = new Map((await findValidators(db, publicKeys)).map((row) => [toHex(row.public_key), row]))
+    const known = new Map((await findValidators(db, publicKeys)).map((row) => [toHex(row.publicKey), row]))
     const fresh = publicKeys.filter((key) => !known.has(toHex(key)))
     const valid = new Map(
       (await crypto.arePublicKeys(fresh)).map((isKey, position) => [toHex(fresh[position] ?? new Uint8Array()), isKey]),
@@ -145,7 +145,7 @@ export function createExits({
         await assign(publicKeys, start, requester)
         exits = await findAll(publicKeys, start, requester)
       } else if (exits !== undefined) {
-        const old = exits.filter((exit) => exit.idle_seconds > validatorLifetimeSeconds / TOUCH_FRACTION)
+        const old = exits.filter((exit) => exit.idleSeconds > validatorLifetimeSeconds / TOUCH_FRACTION)
         await touchMessages(
           db,
           old.map(({ id }) => id),

@@ -38,9 +38,9 @@ export function createOwnerCopies({
   /** The plaintext of a copy; undefined where the signature cannot be opened. */
   function plaintext(opener: SignatureOpener, row: CopyDueRow): DataToEncrypt | undefined {
     try {
-      const message = { epoch: String(row.epoch), validator_index: String(row.validator_index) }
+      const message = { epoch: String(row.epoch), validator_index: String(row.validatorIndex) }
       const exit = { message, signature: toHex(opener.signature(row, row.signature)) }
-      return { recipient: row.owner_public_key, data: Buffer.from(JSON.stringify(exit)) }
+      return { recipient: row.ownerPublicKey, data: Buffer.from(JSON.stringify(exit)) }
     } catch {
       return undefined
     }
@@ -57,7 +57,7 @@ export function createOwnerCopies({
     const ciphertexts = await crypto.encrypt(readable.map(({ item }) => item))
     const made = await storeOwnerCopies(
       db,
-      readable.flatMap(({ row: { id, vault, owner_public_key: ownerPublicKey } }, position) => {
+      readable.flatMap(({ row: { id, vault, ownerPublicKey } }, position) => {
         const ciphertext = ciphertexts[position]
         return ciphertext === undefined ? [] : [{ messageId: id, vault, ownerPublicKey, ciphertext }]
       }),

@@ -9,6 +9,7 @@
 
 import type { ExitShareItem, OracleSharesResponse } from '@dvt-relayer/api/schemas.ts'
 import { slices, toHex } from '@dvt-relayer/common/hex.ts'
+import { createKeyedQueue } from '@dvt-relayer/common/keyed-queue.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
 import { addressOfPublicKey, checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { announceMessages, findLastRevision, lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
@@ -24,7 +25,6 @@ import {
 } from '@dvt-relayer/db/queries/oracle-fetch.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import type { Context } from '../../context.ts'
-import { createLanes } from '../../lanes.ts'
 
 const PUBLIC_KEY_BYTES = 48
 const CIPHERTEXT_BYTES = 193
@@ -63,7 +63,7 @@ export function createOracleFetch({ db }: Pick<Context, 'db'>) {
   const waiters = new Set<() => void>()
   /** How many requests of each oracle wait. */
   const waiting = new Map<string, number>()
-  const turns = createLanes({ depth: LOOKS_AT_ONCE, waiting: Number.POSITIVE_INFINITY })
+  const turns = createKeyedQueue({ depth: LOOKS_AT_ONCE, waiting: Number.POSITIVE_INFINITY })
   let isClosed = false
 
   async function findMemberships(oracle: Uint8Array): Promise<Membership[]> {
@@ -163,21 +163,21 @@ export function createOracleFetch({ db }: Pick<Context, 'db'>) {
       if (found === undefined) return undefined
       const { vault, set } = found
       if (set === null) return { vault, set: undefined }
-      const { cid, threshold, block_number, is_current } = set
+      const { cid, threshold, blockNumber, isCurrent } = set
       return {
         vault,
         set: {
           public_key: toHex(publicKey),
-          validator_index: set.validator_index,
+          validator_index: set.validatorIndex,
           epoch: set.epoch,
           vault: vault === null ? null : checksumAddress(vault),
-          oracle_set: { cid, threshold, block_number, is_current },
+          oracle_set: { cid, threshold, block_number: blockNumber, is_current: isCurrent },
           oracles: addressesOf(set).map(checksumAddress),
-          oracle_public_keys: slices(set.public_keys, ORACLE_KEY_BYTES).map(toHex),
-          public_keys: slices(set.public_key_shares, PUBLIC_KEY_BYTES).map(toHex),
+          oracle_public_keys: slices(set.publicKeys, ORACLE_KEY_BYTES).map(toHex),
+          public_keys: slices(set.publicKeyShares, PUBLIC_KEY_BYTES).map(toHex),
           encrypted_exit_signatures: slices(set.ciphertexts, CIPHERTEXT_BYTES).map(toHex),
           receipt: toHex(set.receipt),
-          created_at_timestamp: set.created_at_seconds,
+          created_at_timestamp: set.createdAtSeconds,
         },
       }
     },
@@ -214,33 +214,31 @@ async function restamp(tx: Sql, messageIds: readonly number[]): Promise<void> {
   await restampOracleShares(tx, exits)
 }
 
-const addressesOf = ({ public_keys: keys }: Pick<KnownOracleSet, 'public_keys'>): Uint8Array[] =>
+const addressesOf = ({ publicKeys: keys }: Pick<KnownOracleSet, 'publicKeys'>): Uint8Array[] =>
   slices(keys, ORACLE_KEY_BYTES).map(addressOfPublicKey)
 
 const pageOf = (rows: readonly ExitShareRow[], after: ShareCursor): ExitSharesPage => {
   const last = rows.at(-1)
   const cursor =
-    last === undefined
-      ? after
-      : { revision: last.revision, messageId: last.message_id, oracleSetId: last.oracle_set_id }
+    last === undefined ? after : { revision: last.revision, messageId: last.messageId, oracleSetId: last.oracleSetId }
   return { items: rows.map(itemOf), cursor }
 }
 
 const itemOf = (row: ExitShareRow): ExitShareItem => ({
-  public_key: toHex(row.public_key),
-  validator_index: row.validator_index,
+  public_key: toHex(row.publicKey),
+  validator_index: row.validatorIndex,
   epoch: row.epoch,
   vault: row.vault === null ? null : checksumAddress(row.vault),
-  public_key_share: toHex(row.public_key_share),
+  public_key_share: toHex(row.publicKeyShare),
   encrypted_exit_signature: toHex(row.ciphertext),
   oracle_set: {
     cid: row.cid,
     threshold: row.threshold,
     oracles: row.oracles,
     place: row.position,
-    block_number: row.block_number,
+    block_number: row.blockNumber,
   },
   receipt: toHex(row.receipt),
-  created_at_timestamp: row.created_at_seconds,
-  is_outdated: !row.is_current,
+  created_at_timestamp: row.createdAtSeconds,
+  is_outdated: !row.isCurrent,
 })

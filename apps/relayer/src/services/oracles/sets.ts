@@ -60,7 +60,7 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
       if (newest === undefined)
         return current === undefined ? 'the Keeper has not announced an oracle config yet' : undefined
       // What a node that lags behind says is older than what another process has adopted meanwhile.
-      if (current !== undefined && (current.cid === newest.cid || newest.blockNumber < current.block_number))
+      if (current !== undefined && (current.cid === newest.cid || newest.blockNumber < current.blockNumber))
         return undefined
       try {
         const set = await chain.oracleSets.fetch(newest.cid)

@@ -45,8 +45,8 @@ export interface RenderedShares {
 
 /** The receipt of a new share set. */
 function receiptOf(
-  { public_key: publicKey, epoch, validator_index: validatorIndex, signing_root: signingRoot }: FinishRow,
-  { threshold, public_keys: oracles }: OracleSetRow,
+  { publicKey, epoch, validatorIndex, signingRoot }: FinishRow,
+  { threshold, publicKeys: oracles }: OracleSetRow,
   { publicKeyShares, ciphertexts }: { publicKeyShares: Uint8Array; ciphertexts: Uint8Array },
 ): Uint8Array {
   if (epoch === null || validatorIndex === null) throw new TypeError('only exits are split')
@@ -76,14 +76,12 @@ export function createOracleShares({
     const opener = await sealing.openerFor(db, messageIds)
     const messages = await findMessagesToFinish(db, messageIds, oracleSetId)
     // Of a signature that is there and that trusted shares made, the candidates have nothing to say.
-    const judged = messages
-      .filter(({ has_key_shares: has, state }) => !has || state === 'collecting')
-      .map(({ id }) => id)
-    const candidates = Map.groupBy(judged.length === 0 ? [] : await findCandidates(db, judged), (row) => row.message_id)
+    const judged = messages.filter(({ hasKeyShares: has, state }) => !has || state === 'collecting').map(({ id }) => id)
+    const candidates = Map.groupBy(judged.length === 0 ? [] : await findCandidates(db, judged), (row) => row.messageId)
     const guessed = messages
-      .filter(({ has_key_shares: has, state }) => !has && state === 'collecting')
+      .filter(({ hasKeyShares: has, state }) => !has && state === 'collecting')
       .map(({ id }) => id)
-    const hints = Map.groupBy(guessed.length === 0 ? [] : await findHints(db, guessed), (row) => row.message_id)
+    const hints = Map.groupBy(guessed.length === 0 ? [] : await findHints(db, guessed), (row) => row.messageId)
     return messages.flatMap((message) => {
       const said = (hints.get(message.id) ?? []).map(({ shares }) => unpackHint(shares))
       try {
@@ -105,30 +103,30 @@ export function createOracleShares({
     rows: readonly CandidateRow[],
     hints: readonly KeyShareOfNode[][],
   ) {
-    const { needs_oracle_shares: needsShares } = message
-    const hasUnjudged = !message.has_key_shares && rows.some(({ state }) => state === 'unverified')
+    const { needsOracleShares: needsShares } = message
+    const hasUnjudged = !message.hasKeyShares && rows.some(({ state }) => state === 'unverified')
     if (message.state === 'ready' && !needsShares && !hasUnjudged) return []
     // A split alone needs the full signature only.
     const isJudging = message.state === 'collecting' || hasUnjudged
     const signatures = (isJudging ? rows : []).flatMap((row) => {
       try {
-        return [{ row, signature: opener.partial(message, row.share_index, row.sealed) }]
+        return [{ row, signature: opener.partial(message, row.shareIndex, row.sealed) }]
       } catch (error) {
         logger.error(
-          { message_id: row.message_id, share_index: row.share_index, err: error },
+          { message_id: row.messageId, share_index: row.shareIndex, err: error },
           'a partial signature cannot be opened; see "npm run relayer -- void-sealed"',
         )
         return []
       }
     })
-    const judged = usable(signatures, message.has_key_shares)
+    const judged = usable(signatures, message.hasKeyShares)
     const input: MessageToFinish = {
-      message: message.signing_root,
-      publicKey: message.public_key,
+      message: message.signingRoot,
+      publicKey: message.publicKey,
       threshold: message.threshold,
       signature: message.signature === null ? undefined : opener.signature(message, message.signature),
       hints,
-      candidates: [...Map.groupBy(judged, ({ row }) => row.share_index)].map(([shareIndex, found]) => ({
+      candidates: [...Map.groupBy(judged, ({ row }) => row.shareIndex)].map(([shareIndex, found]) => ({
         shareIndex,
         signatures: found.map(({ signature }) => signature),
       })),
@@ -170,9 +168,9 @@ export function createOracleShares({
           judged.set(`${shareIndex}:${toHex(signature)}`, true)
         for (const { shareIndex, signature } of result.wrong) judged.set(`${shareIndex}:${toHex(signature)}`, false)
         return signatures.flatMap(({ row, signature }) => {
-          const isRight = judged.get(`${row.share_index}:${toHex(signature)}`)
+          const isRight = judged.get(`${row.shareIndex}:${toHex(signature)}`)
           if (isRight === undefined || row.state === 'verified') return []
-          return [{ messageId: row.message_id, shareIndex: row.share_index, digest: row.digest, isRight }]
+          return [{ messageId: row.messageId, shareIndex: row.shareIndex, digest: row.digest, isRight }]
         })
       })
       await writeVerdicts(tx, verdicts)
@@ -221,7 +219,7 @@ export function createOracleShares({
       const oracleSet: OracleSetToSplit | undefined =
         set === undefined
           ? undefined
-          : { threshold: set.threshold, publicKeys: slices(set.public_keys, ORACLE_KEY_BYTES) }
+          : { threshold: set.threshold, publicKeys: slices(set.publicKeys, ORACLE_KEY_BYTES) }
       const results = [
         ...(await run(
           batch.filter(({ needsShares }) => needsShares),
@@ -249,11 +247,11 @@ export function createOracleShares({
       for (const row of missing.length === 0 ? [] : await findOracleShares(db, missing)) {
         const oldest = cache.size >= CACHED_SETS ? cache.keys().next() : undefined
         if (oldest !== undefined && oldest.done !== true) cache.delete(oldest.value)
-        cache.set(row.message_id, {
-          oracleSetId: row.oracle_set_id,
+        cache.set(row.messageId, {
+          oracleSetId: row.oracleSetId,
           receipt: toHex(row.receipt),
           json: JSON.stringify({
-            public_keys: slices(row.public_key_shares, PUBLIC_KEY_BYTES).map(toHex),
+            public_keys: slices(row.publicKeyShares, PUBLIC_KEY_BYTES).map(toHex),
             encrypted_exit_signatures: slices(row.ciphertexts, CIPHERTEXT_BYTES).map(toHex),
           }),
         })

@@ -12,6 +12,7 @@ import {
   isRegistrationAmount,
 } from '@dvt-relayer/chain/stakewise/validators-manager.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
+import { createKeyedQueue } from '@dvt-relayer/common/keyed-queue.ts'
 import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import { findDeposits, findExits, retireMessages, touchMessages } from '@dvt-relayer/db/queries/messages/messages.ts'
 import type { ReservableRow } from '@dvt-relayer/db/queries/messages/registrations.ts'
@@ -29,7 +30,6 @@ import {
 import { lockValidators } from '@dvt-relayer/db/queries/messages/validators.ts'
 import type { Context } from '../../context.ts'
 import { ApiError, refuseItems } from '../../errors.ts'
-import { createLanes } from '../../lanes.ts'
 import type { Registry, RegistryView } from '../deposit-registry/deposit-registry.ts'
 import { assignDeposits, assignExits, byKey, isLapsed, isSameDeposit, requesterOfVault } from '../exits/assign.ts'
 import { showAgain } from '../oracles/fetch.ts'
@@ -102,8 +102,8 @@ export function createRegistrations({
   const { limits, validatorLifetimeSeconds: lifetimeSeconds } = config
   const margin = Math.min(lifetimeSeconds, TAKEOVER_MARGIN_SECONDS)
   // Who must wait for the allocation waits here, not with a connection of the database in hand, and behind one choice of each other.
-  const ofOne = createLanes({ depth: 1, waiting: WAITING_CHOICES.ofOne })
-  const ofAll = createLanes({ depth: 1, waiting: WAITING_CHOICES.ofAll })
+  const ofOne = createKeyedQueue({ depth: 1, waiting: WAITING_CHOICES.ofOne })
+  const ofAll = createKeyedQueue({ depth: 1, waiting: WAITING_CHOICES.ofAll })
 
   /** What is wrong with the request whatever the chain says. */
   function refuseMalformed({ startIndex, amountsGwei, validatorType }: RegistrationRequest): void {
@@ -155,9 +155,9 @@ export function createRegistrations({
       const found = await find(limit)
       const isKnown = await areRegistered(
         view,
-        found.map((row) => row.public_key),
+        found.map((row) => row.publicKey),
       )
-      registered.push(...found.filter((_, position) => isKnown[position]).map((row) => row.public_key))
+      registered.push(...found.filter((_, position) => isKnown[position]).map((row) => row.publicKey))
       const free = found.filter((_, position) => !isKnown[position])
       if (free.length >= count || found.length < limit) return free.slice(0, count)
     }
@@ -175,7 +175,7 @@ export function createRegistrations({
       findReserved(db, vault, { limit, excluded: registered }),
     )
     if (reserved.length < amountsGwei.length) return undefined
-    const keys = reserved.map((row) => row.public_key)
+    const keys = reserved.map((row) => row.publicKey)
     const [exitRows, depositRows] = await Promise.all([findExits(db, keys), findDeposits(db, keys)])
     const [exits, deposits] = [byKey(exitRows), byKey(depositRows)]
     const old: number[] = []
@@ -183,10 +183,10 @@ export function createRegistrations({
       const [exit, deposit] = [exits.get(toHex(publicKey)), deposits.get(toHex(publicKey))]
       const amountGwei = amountsGwei[position] ?? 0
       if (exit === undefined || deposit === undefined || isLapsed(exit, config) || isLapsed(deposit, config)) return []
-      if (exit.validator_index !== startIndex + position || exit.requester !== requester) return []
+      if (exit.validatorIndex !== startIndex + position || exit.requester !== requester) return []
       if (!isSameDeposit({ vault, amountGwei, validatorType }, deposit)) return []
       for (const message of [exit, deposit])
-        if (message.idle_seconds > lifetimeSeconds / TOUCH_FRACTION) old.push(message.id)
+        if (message.idleSeconds > lifetimeSeconds / TOUCH_FRACTION) old.push(message.id)
       return [{ publicKey, amountGwei, exitId: exit.id, depositId: deposit.id }]
     })
     if (assigned.length < keys.length) return undefined
@@ -236,7 +236,7 @@ export function createRegistrations({
         // In the one order in which everybody locks them, whatever order they are given out in.
         await lockValidators(
           tx,
-          choice.map((row) => row.public_key),
+          choice.map((row) => row.publicKey),
         )
         const locked = trim(validatorType, await findReservable(tx, vault, { ...options, limit: count }))
         const isSame =
@@ -268,7 +268,7 @@ export function createRegistrations({
     locked: readonly ReservableRow[],
     { nextIndex, requester, retired }: { nextIndex: number; requester: string; retired: readonly number[] },
   ) {
-    const wanted = locked.map(({ id, public_key: publicKey, threshold }, position) => ({
+    const wanted = locked.map(({ id, publicKey, threshold }, position) => ({
       validatorId: id,
       publicKey,
       threshold,
@@ -283,7 +283,7 @@ export function createRegistrations({
     // Exits asked for without a vault (generation 3) may have been fetched already.
     await showAgain(
       tx,
-      locked.filter(({ is_reserved }) => !is_reserved).map(({ id }) => id),
+      locked.filter(({ isReserved }) => !isReserved).map(({ id }) => id),
     )
     const keys = wanted.map(({ publicKey }) => publicKey)
     const [exitOf, depositOf] = [byKey(await findExits(tx, keys)), byKey(await findDeposits(tx, keys))]
@@ -293,7 +293,7 @@ export function createRegistrations({
       return { publicKey, amountGwei, exitId: exit.id, depositId: deposit.id }
     })
     const counts = {
-      reserved: locked.filter(({ is_reserved }) => !is_reserved).length,
+      reserved: locked.filter(({ isReserved }) => !isReserved).length,
       exits: exits.created + exits.revived,
       deposits: deposits.created + deposits.revived,
     }

@@ -32,11 +32,11 @@ export function createRotationApprovals({
     if (await approveRotation(db, row.id, ipfsHash)) return row.id
     return db.transaction(async (tx) => {
       await voidRotation(tx, row.id)
-      const rotation = { vault, oracleSetId: row.oracle_set_id, nonce: row.nonce, ipfsHash }
+      const rotation = { vault, oracleSetId: row.oracleSetId, nonce: row.nonce, ipfsHash }
       return insertRotation(
         tx,
         rotation,
-        content.map(({ message_id: id }) => id),
+        content.map(({ messageId: id }) => id),
       )
     })
   }
@@ -45,7 +45,7 @@ export function createRotationApprovals({
     /** What a rotation hands in; undefined when some of it is gone. */
     async findContent(row: RotationRow): Promise<readonly RotationContentRow[] | undefined> {
       const content = await findRotationContent(db, row.id)
-      const isWhole = content.length > 0 && content.every(({ public_key_shares: shares }) => shares !== null)
+      const isWhole = content.length > 0 && content.every(({ publicKeyShares: shares }) => shares !== null)
       return isWhole ? content : undefined
     },
 
@@ -67,8 +67,8 @@ export function createRotationApprovals({
       const deadline = Math.max(Math.floor(Date.now() / 1000), timestamp) + oracles.validitySeconds
       const request = {
         vault,
-        publicKeys: content.map(({ public_key: key }) => key),
-        publicKeyShares: content.map(({ public_key_shares: all }) => slices(all, PUBLIC_KEY_BYTES)),
+        publicKeys: content.map(({ publicKey: key }) => key),
+        publicKeyShares: content.map(({ publicKeyShares: all }) => slices(all, PUBLIC_KEY_BYTES)),
         encryptedExitShares: content.map(({ ciphertexts }) => slices(ciphertexts, CIPHERTEXT_BYTES)),
         deadline,
         nonce: row.nonce,
@@ -82,9 +82,9 @@ export function createRotationApprovals({
         return { step: 'refused' }
       const rotationId = await note(vault, row, ipfsHash, content)
       if (rotationId === undefined) return { step: 'refused' }
-      const validators = content.map(({ public_key, validator_index }) => ({
-        publicKey: public_key,
-        validatorIndex: validator_index,
+      const validators = content.map(({ publicKey, validatorIndex }) => ({
+        publicKey,
+        validatorIndex,
       }))
       return { step: 'approved', rotationId, update: { data, deadline, nonce: row.nonce, ipfsHash, validators } }
     },

@@ -93,8 +93,8 @@ export function createRotationExits({
     const found = byKey(await findRotationExits(db, renewed, { epoch: network.capellaEpoch, oracleSetId }))
     return renewed.map((validator) => {
       const row = found.get(toHex(validator.publicKey))
-      const state = row?.has_shares ? 'ready' : row?.has_signature ? 'kept' : 'collecting'
-      return { ...validator, messageId: row?.message_id, state, isDone: row?.is_done ?? false }
+      const state = row?.hasShares ? 'ready' : row?.hasSignature ? 'kept' : 'collecting'
+      return { ...validator, messageId: row?.messageId, state, isDone: row?.isDone ?? false }
     })
   }
 

@@ -49,9 +49,9 @@ export interface RotationOracles {
 /** The oracles of a set, in its order. */
 export function readRotationOracles(network: RelayerConfig['network'], set: OracleSetRow): RotationOracles {
   const config = storedConfig.Check(set.config) ? set.config : { oracles: [] }
-  const count = set.public_keys.length / ORACLE_KEY_BYTES
+  const count = set.publicKeys.length / ORACLE_KEY_BYTES
   const oracles = Array.from({ length: count }, (_, position) => {
-    const key = set.public_keys.subarray(position * ORACLE_KEY_BYTES, (position + 1) * ORACLE_KEY_BYTES)
+    const key = set.publicKeys.subarray(position * ORACLE_KEY_BYTES, (position + 1) * ORACLE_KEY_BYTES)
     const address = oracleAddress(key)
     const client = createOracleClient(network, { address, endpoints: config.oracles[position]?.endpoints ?? [] })
     return { address: parseAddress(address) ?? new Uint8Array(), client }

@@ -155,7 +155,7 @@ export function createRotation(
     const content = await approvals.findContent(row)
     if (await isUnderWay(row, view, signal)) return { row, content: content ?? [], isSent: true }
     if (row.nonce < view.finalNonce) return giveUp(vault, row, 'another update of the vault was final first')
-    if (row.oracle_set_id !== set.id) return giveUp(vault, row, 'the oracles have changed')
+    if (row.oracleSetId !== set.id) return giveUp(vault, row, 'the oracles have changed')
     if (content === undefined) return giveUp(vault, row, 'some of its exits are gone')
     return { row, content, isSent: false }
   }
@@ -168,7 +168,7 @@ export function createRotation(
     const oracles = readRotationOracles(config.network, set)
     let open = await findOpen(vault, set, view, signal)
     if (view.latestNonce > view.finalNonce)
-      return { step: 'sent', transactionHash: open?.row.transaction_hash ?? undefined }
+      return { step: 'sent', transactionHash: open?.row.transactionHash ?? undefined }
     if (open === undefined) {
       const step = await begin(vault, set, oracles, view, signal, goal)
       if (step !== undefined) return step
@@ -178,24 +178,24 @@ export function createRotation(
     const { row, content, isSent } = open
     if (isSent) {
       if (goal === 'send') await sender.again(row, vault, signal)
-      return { step: 'sent', transactionHash: row.transaction_hash ?? undefined }
+      return { step: 'sent', transactionHash: row.transactionHash ?? undefined }
     }
     if (goal === 'prepare') return { step: 'open', validators: content.length }
     // Before the oracles are troubled for what could not be sent.
     if (goal === 'send' && wallet !== undefined && (await sender.isTooDear(signal))) return { step: 'too_dear' }
     const asked = await approvals.ask({ vault, row, content }, oracles, view, signal)
-    if (asked.step !== 'approved' && row.age_seconds > STALE_SECONDS)
+    if (asked.step !== 'approved' && row.ageSeconds > STALE_SECONDS)
       await giveUp(vault, row, 'it was not approved for too long')
     if (asked.step !== 'approved' || goal !== 'send' || wallet === undefined) return asked
     const { deadline, data } = asked.update
     const position = {
       id: asked.rotationId ?? row.id,
-      transaction_hash: asked.rotationId === row.id ? row.transaction_hash : null,
+      transactionHash: asked.rotationId === row.id ? row.transactionHash : null,
     }
     const update = { vault, data, deadline, now: view.latest.timestamp }
     const sending = await alone(WALLET_LOCK, () => sender.send(wallet, position, update, signal))
     if (sending === 'too_dear') return { step: 'too_dear' }
-    return { step: 'sent', transactionHash: (await findOpenRotation(db, vault))?.transaction_hash ?? undefined }
+    return { step: 'sent', transactionHash: (await findOpenRotation(db, vault))?.transactionHash ?? undefined }
   }
 
   /** Runs one call under the lock, unless this process or another is at it. */
@@ -275,7 +275,7 @@ export function createRotation(
         async (vault) => {
           const view = await updates.settle(vault, signal)
           const row = enabled ? await findOpenRotation(db, vault) : undefined
-          if (row !== undefined && row.age_seconds > STALE_SECONDS && !(await isUnderWay(row, view, signal)))
+          if (row !== undefined && row.ageSeconds > STALE_SECONDS && !(await isUnderWay(row, view, signal)))
             await giveUp(vault, row, 'the vault has no validators here any more, or is not ours')
           return undefined
         },
@@ -316,7 +316,7 @@ export function createRotation(
         const content = row === undefined ? [] : await findRotationContent(db, row.id)
         const step: Step =
           view.latestNonce > view.finalNonce || (row !== undefined && (await isUnderWay(row, view, signal)))
-            ? { step: 'sent', transactionHash: row?.transaction_hash ?? undefined }
+            ? { step: 'sent', transactionHash: row?.transactionHash ?? undefined }
             : { step: 'open', validators: content.length }
         return { step, batch: [], leftOut: 0 }
       }

@@ -16,31 +16,37 @@ export async function findRotationState(db: Context['db'], vault: Uint8Array): P
   const validators =
     open === undefined
       ? await findWantedExits(db, vault, ROTATION_REQUESTER)
-      : (await findRotationContent(db, open.id)).map((row) => ({ ...row, has_shares: true }))
+      : (await findRotationContent(db, open.id)).map((row) => ({ ...row, hasShares: true }))
   return {
     vault: checksumAddress(vault),
     state: stateOf(open, validators.length),
     oracle_set: await describeCurrentSet(db),
     validators: validators.map((row) => ({
-      public_key: toHex(row.public_key),
-      validator_index: row.validator_index,
-      state: row.has_shares ? 'ready' : 'collecting',
+      public_key: toHex(row.publicKey),
+      validator_index: row.validatorIndex,
+      state: row.hasShares ? 'ready' : 'collecting',
     })),
     nonce: open?.nonce ?? null,
-    ipfs_hash: open?.ipfs_hash ?? null,
-    transaction_hash: hexOrNull(open?.transaction_hash),
+    ipfs_hash: open?.ipfsHash ?? null,
+    transaction_hash: hexOrNull(open?.transactionHash),
     last: newest === undefined ? null : lastOf(newest),
   }
 }
 
 function stateOf(open: RotationStateRow | undefined, wanted: number): RotationResponse['state'] {
   if (open === undefined) return wanted > 0 ? 'collecting' : 'idle'
-  return open.transaction_hash === null ? 'prepared' : 'sent'
+  return open.transactionHash === null ? 'prepared' : 'sent'
 }
 
-function lastOf({ state, nonce, ipfs_hash, transaction_hash, ended_at }: RotationStateRow): RotationResponse['last'] {
-  if (state === 'open' || ended_at === null) return null
-  return { state, nonce, ipfs_hash, transaction_hash: hexOrNull(transaction_hash), ended_at_timestamp: ended_at }
+function lastOf({ state, nonce, ipfsHash, transactionHash, endedAt }: RotationStateRow): RotationResponse['last'] {
+  if (state === 'open' || endedAt === null) return null
+  return {
+    state,
+    nonce,
+    ipfs_hash: ipfsHash,
+    transaction_hash: hexOrNull(transactionHash),
+    ended_at_timestamp: endedAt,
+  }
 }
 
 const hexOrNull = (bytes: Uint8Array | null | undefined) => (bytes == null ? null : toHex(bytes))

@@ -65,8 +65,7 @@ export function createRotationSender({
       })),
     )
     const own = stored.filter(({ from }) => from === wallet.address)
-    const isWaiting = (row: (typeof own)[number]) =>
-      row.is_open && row.deadline >= now && row.rotation_id !== rotationId
+    const isWaiting = (row: (typeof own)[number]) => row.isOpen && row.deadline >= now && row.rotationId !== rotationId
     const taken = new Set(own.filter(isWaiting).map((row) => row.nonce))
     let nonce = count
     while (taken.has(nonce)) nonce++
@@ -119,7 +118,7 @@ export function createRotationSender({
      */
     async send(
       wallet: TransactionWallet,
-      row: Pick<RotationRow, 'id' | 'transaction_hash'>,
+      row: Pick<RotationRow, 'id' | 'transactionHash'>,
       update: { vault: Uint8Array; data: `0x${string}`; deadline: number; now: number },
       signal: AbortSignal,
     ): Promise<Sending> {
@@ -129,7 +128,7 @@ export function createRotationSender({
       const fees = await chooseFees(execution, mostWei, replaced, signal)
       if (fees === undefined) return 'too_dear'
       const signed = await wallet.sign({ ...call, ...fees, chainId: network.chainId, nonce, gas })
-      const isOurs = await storeTransaction(db, row.id, row.transaction_hash, { ...signed, deadline: update.deadline })
+      const isOurs = await storeTransaction(db, row.id, row.transactionHash, { ...signed, deadline: update.deadline })
       if (!isOurs) return 'overtaken'
       events.rotationSent(update.vault, signed.hash, wallet.address)
       await send(signed, update.vault, true, signal)

@@ -35,9 +35,9 @@ export function sealNewKey(master: Sealer, messageId: number): Uint8Array {
 /** The sealers of messages whose sealed keys are given, each opened when it is first needed. */
 export function ownSealers(
   master: Sealer,
-  keys: readonly { message_id: number; sealed: Uint8Array }[],
+  keys: readonly { messageId: number; sealed: Uint8Array }[],
 ): (messageId: number) => Sealer | undefined {
-  const sealedOf = new Map(keys.map(({ message_id: id, sealed }) => [id, sealed]))
+  const sealedOf = new Map(keys.map(({ messageId: id, sealed }) => [id, sealed]))
   const opened = new Map<number, Sealer>()
   return (id) => {
     const known = opened.get(id)
@@ -62,11 +62,11 @@ export function createSealing(master: Sealer, digestKey: Uint8Array, logger: Log
 
     async openerFor(db, messageIds) {
       const own = ownSealers(master, messageIds.length === 0 ? [] : await findMessageKeys(db, messageIds))
-      const open = ({ id, kind }: SealedMessage, sealed: Uint8Array, position: string) => {
+      const open = ({ id, kind }: SealedMessage, sealed: Uint8Array, place: string) => {
         const sealer = kind === 'deposit' ? master : own(id)
         if (sealer === undefined)
-          throw new SealingError('SEALED_UNREADABLE', 'the key of a stored exit is not there', { meta: { position } })
-        return sealer.open(sealed, position)
+          throw new SealingError('SEALED_UNREADABLE', 'the key of a stored exit is not there', { meta: { place } })
+        return sealer.open(sealed, place)
       }
       return {
         signature: (message, sealed) => open(message, sealed, signaturePlace(message.id, message.kind)),
@@ -77,17 +77,17 @@ export function createSealing(master: Sealer, digestKey: Uint8Array, logger: Log
 
     async sealerFor(tx, messageIds) {
       const live = messageIds.length === 0 ? [] : await findLiveExitKeys(tx, messageIds)
-      const made = live.flatMap(({ message_id: messageId, sealed }) =>
+      const made = live.flatMap(({ messageId, sealed }) =>
         sealed === null ? [{ messageId, sealed: sealNewKey(master, messageId) }] : [],
       )
       await insertMessageKeys(tx, made)
       const own = ownSealers(master, [
-        ...live.flatMap(({ message_id, sealed }) => (sealed === null ? [] : [{ message_id, sealed }])),
-        ...made.map(({ messageId, sealed }) => ({ message_id: messageId, sealed })),
+        ...live.flatMap(({ messageId, sealed }) => (sealed === null ? [] : [{ messageId, sealed }])),
+        ...made,
       ])
-      const seal = ({ id, kind }: SealedMessage, signature: Uint8Array, position: string) => {
+      const seal = ({ id, kind }: SealedMessage, signature: Uint8Array, place: string) => {
         try {
-          return (kind === 'deposit' ? master : own(id))?.seal(signature, position)
+          return (kind === 'deposit' ? master : own(id))?.seal(signature, place)
         } catch (error) {
           if (!(error instanceof SealingError)) throw error
           // One exit whose key is damaged must not keep a whole batch out.

@@ -28,7 +28,7 @@ export async function releaseKey(
         'KEY_UNKNOWN',
         "the database does not know this public key: is it the right key, and are DATA_DIR and DATABASE_URL the relayer's?",
       )
-    if (reservation.is_registered)
+    if (reservation.isRegistered)
       throw new BootError('KEY_REGISTERED', 'the key is registered on chain: it is never handed out again')
     const vault = reservation.bound ?? reservation.vault
     if (vault === null) throw new BootError('KEY_FREE', 'the key belongs to no vault')

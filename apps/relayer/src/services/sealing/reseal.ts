@@ -53,17 +53,16 @@ export async function giveOwnKeys(db: Database, master: Sealer, logger: Logger):
 async function giveKeys(tx: Sql, master: Sealer, ids: readonly number[], logger: Logger): Promise<number> {
   const found = await findSealedUnder(tx, master.keyIds, ids)
   const keys = await findMessageKeys(tx, ids)
-  const has = new Set(keys.map(({ message_id: id }) => id))
-  const made = [...new Set(found.map(({ message_id: id }) => id))]
+  const has = new Set(keys.map(({ messageId: id }) => id))
+  const made = [...new Set(found.map(({ messageId: id }) => id))]
     .filter((id) => !has.has(id))
     .map((messageId) => ({ messageId, sealed: sealNewKey(master, messageId) }))
   await insertMessageKeys(tx, made)
-  const own = ownSealers(master, [...keys, ...made.map(({ messageId, sealed }) => ({ message_id: messageId, sealed }))])
-  const moved = found.flatMap(({ message_id: messageId, share_index: shareIndex, digest, sealed }) => {
-    const position =
-      shareIndex === null ? signaturePlace(messageId, 'exit') : partialPlace(messageId, shareIndex, 'exit')
+  const own = ownSealers(master, [...keys, ...made])
+  const moved = found.flatMap(({ messageId, shareIndex, digest, sealed }) => {
+    const place = shareIndex === null ? signaturePlace(messageId, 'exit') : partialPlace(messageId, shareIndex, 'exit')
     try {
-      const value = own(messageId)?.seal(master.open(sealed, position), position)
+      const value = own(messageId)?.seal(master.open(sealed, place), place)
       return value === undefined ? [] : [{ messageId, shareIndex, digest, sealed: value }]
     } catch (error) {
       if (!(error instanceof SealingError)) throw error
@@ -89,21 +88,21 @@ async function giveKeys(tx: Sql, master: Sealer, ids: readonly number[], logger:
 
 /** Seals anew under the current key what the previous one seals: the keys of exits, and the signatures of deposits. */
 export async function resealAll(db: Database, master: Sealer, logger: Logger): Promise<void> {
-  const reseal = (sealed: Uint8Array, position: string) => master.seal(master.open(sealed, position), position)
+  const reseal = (sealed: Uint8Array, place: string) => master.seal(master.open(sealed, place), place)
   let count = 0
   for (let after = 0; ; ) {
     const page = await findSealedKeys(db, after, PAGE)
     const old = page.filter(({ sealed }) => !master.isCurrent(sealed))
     await replaceSealedKeys(
       db,
-      old.map(({ message_id: messageId, sealed }) => ({
+      old.map(({ messageId, sealed }) => ({
         messageId,
         from: sealed,
         to: reseal(sealed, keyPlace(messageId)),
       })),
     )
     count += old.length
-    after = page.at(-1)?.message_id ?? after
+    after = page.at(-1)?.messageId ?? after
     if (page.length < PAGE) break
   }
   for (let after = 0; ; ) {
@@ -120,7 +119,7 @@ export async function resealAll(db: Database, master: Sealer, logger: Logger): P
   for (let after = 0; ; ) {
     const page = await findSealedPartials(db, after, PAGE)
     if (page.length === 0) break
-    for (const { message_id: messageId, share_index: shareIndex, sealed } of page) {
+    for (const { messageId, shareIndex, sealed } of page) {
       if (!master.isCurrent(sealed)) {
         const to = reseal(sealed, partialPlace(messageId, shareIndex, 'deposit'))
         await replaceSealedPartial(db, { messageId, shareIndex, from: sealed }, to)

@@ -37,16 +37,16 @@ const shareIndexes = (row: ExitListRow) => ({
   share_indexes_unverified: indexes(row.unverified),
   share_indexes_rejected: indexes(row.rejected),
 })
-const times = ({ created_at_seconds: seconds }: ExitListRow) => ({
+const times = ({ createdAtSeconds: seconds }: ExitListRow) => ({
   created_at_timestamp: seconds,
   created_at_string: timeText(seconds),
 })
 
 function exitItem(row: ExitListRow): ExitItem {
   return {
-    public_key: toHex(row.public_key),
-    validator_index: row.validator_index,
-    is_exit_signature_ready: row.is_ready,
+    public_key: toHex(row.publicKey),
+    validator_index: row.validatorIndex,
+    is_exit_signature_ready: row.isReady,
     ...times(row),
     ...shareIndexes(row),
   }
@@ -55,11 +55,11 @@ function exitItem(row: ExitListRow): ExitItem {
 function validatorItem(row: ValidatorListRow): ValidatorItem {
   return {
     vault: checksumAddress(row.vault),
-    public_key: toHex(row.public_key),
-    amount: row.amount_gwei,
-    validator_index: row.validator_index,
-    validator_type: row.validator_type,
-    is_signatures_ready: row.is_ready,
+    public_key: toHex(row.publicKey),
+    amount: row.amountGwei,
+    validator_index: row.validatorIndex,
+    validator_type: row.validatorType,
+    is_signatures_ready: row.isReady,
     ...times(row),
     ...shareIndexes(row),
   }
@@ -153,8 +153,8 @@ function createList<Row extends ExitListRow>(
   function take(row: Row): void {
     const position = Math.floor(row.id / PAGE)
     const page = pages.get(position) ?? { entries: new Map(), revision: 0, bytes: undefined }
-    if (!row.is_listed && !page.entries.has(row.id)) return
-    if (row.is_listed) page.entries.set(row.id, { revision: row.revision, json: JSON.stringify(itemOf(row)) })
+    if (!row.isListed && !page.entries.has(row.id)) return
+    if (row.isListed) page.entries.set(row.id, { revision: row.revision, json: JSON.stringify(itemOf(row)) })
     else page.entries.delete(row.id)
     page.revision = row.revision
     page.bytes = undefined
@@ -177,7 +177,7 @@ function createList<Row extends ExitListRow>(
         const rows = await source.find(seen, ROWS)
         for (const row of rows) {
           take(row)
-          seen = { revision: row.revision, messageId: row.message_id }
+          seen = { revision: row.revision, messageId: row.messageId }
         }
         if (rows.length < ROWS) break
       }

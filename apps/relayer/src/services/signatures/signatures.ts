@@ -8,6 +8,7 @@
 
 import type { Failure } from '@dvt-relayer/api/schemas.ts'
 import { parseHex } from '@dvt-relayer/common/hex.ts'
+import { createKeyedQueue } from '@dvt-relayer/common/keyed-queue.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
 import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import type { MessageKind } from '@dvt-relayer/db/queries/messages/messages.ts'
@@ -35,7 +36,6 @@ import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import type { Context, SignatureOpener } from '../../context.ts'
 import type { FailureCode } from '../../errors.ts'
 import { ApiError, failure } from '../../errors.ts'
-import { createLanes } from '../../lanes.ts'
 import { type PostedHint, packHint } from './key-share-hints.ts'
 
 /** One posted item, as it came: of generation 3, or with what generation 4 adds. */
@@ -91,7 +91,7 @@ export function createSignatures({
   logger,
 }: Pick<Context, 'config' | 'db' | 'queue' | 'crypto' | 'sealing' | 'events' | 'logger'>) {
   const background = new Set<Promise<unknown>>()
-  const lanes = createLanes(LANE_LIMITS)
+  const lanes = createKeyedQueue(LANE_LIMITS)
 
   /** A failure of one signature; its kind is named where an item brings two. */
   const failed = (item: Pick<Item, 'position' | 'kind'>, isPair: boolean, code: FailureCode): Failure => ({
@@ -131,7 +131,7 @@ export function createSignatures({
     fresh: readonly Fresh[],
     isPair: boolean,
   ): Promise<{ kept: Fresh[]; failures: Failure[] }> {
-    const unknown = fresh.filter(({ match }) => match.public_key_share === null)
+    const unknown = fresh.filter(({ match }) => match.publicKeyShare === null)
     const isPoint = await crypto.areSignatures(unknown.map(({ item }) => item.signature))
     const malformed = new Set(unknown.filter((_, position) => isPoint[position] !== true))
     return {
@@ -154,24 +154,23 @@ export function createSignatures({
     for (const match of matches) {
       const item = items[match.position]
       if (item === undefined) continue
-      if (match.same === 'rejected' || match.has_verified) failures.push(failed(item, isPair, 'SIGNATURE_WRONG'))
-      else if (match.has_key_shares && match.public_key_share === null)
+      if (match.same === 'rejected' || match.hasVerified) failures.push(failed(item, isPair, 'SIGNATURE_WRONG'))
+      else if (match.hasKeyShares && match.publicKeyShare === null)
         failures.push(failed(item, isPair, 'SHARE_INDEX_UNKNOWN'))
       else if (match.same === null) candidates.push({ match, item })
-      else if ((match.seen_seconds ?? 0) > TOUCH_SECONDS)
-        again.push({ messageId: match.message_id, digest: item.digest })
+      else if ((match.seenSeconds ?? 0) > TOUCH_SECONDS) again.push({ messageId: match.messageId, digest: item.digest })
     }
     await touchCandidates(db, shareIndex, again)
     const { kept: fresh, failures: malformed } = await dropMalformed(candidates, isPair)
     failures.push(...malformed)
     if (fresh.length > 0) {
-      const ids = [...new Set(fresh.map(({ match }) => match.message_id))]
+      const ids = [...new Set(fresh.map(({ match }) => match.messageId))]
       await db.transaction(async (tx) => {
         await lockMessages(tx, ids)
         await sealAndInsert(
           tx,
           shareIndex,
-          fresh.map(({ match, item }) => ({ ...item, messageId: match.message_id })),
+          fresh.map(({ match, item }) => ({ ...item, messageId: match.messageId })),
         )
         await trimCandidates(tx, ids, CANDIDATE_LIMITS)
         if (isPair) await bindDeposits(tx, ids)
@@ -180,20 +179,20 @@ export function createSignatures({
       await keepHints(shareIndex, fresh)
     }
     const unverified = fresh.flatMap(({ match, item }): Unverified[] =>
-      match.public_key_share === null
+      match.publicKeyShare === null
         ? []
         : [
             {
               position: item.position,
               kind: item.kind,
-              messageId: match.message_id,
+              messageId: match.messageId,
               shareIndex,
               digest: item.digest,
-              triple: { publicKey: match.public_key_share, message: match.signing_root, signature: item.signature },
+              triple: { publicKey: match.publicKeyShare, message: match.signingRoot, signature: item.signature },
             },
           ],
     )
-    const waiting = fresh.flatMap(({ match }) => (match.public_key_share === null ? [match.message_id] : []))
+    const waiting = fresh.flatMap(({ match }) => (match.publicKeyShare === null ? [match.messageId] : []))
     return { unverified, failures, waiting }
   }
 
@@ -215,8 +214,8 @@ export function createSignatures({
   async function keepHints(shareIndex: number, fresh: readonly Fresh[]): Promise<void> {
     const hints = new Map<number, KeyShareHint>()
     for (const { match, item } of fresh) {
-      const shares = match.has_key_shares ? undefined : packHint(item.hint)
-      if (shares !== undefined) hints.set(match.validator_id, { validatorId: match.validator_id, shares })
+      const shares = match.hasKeyShares ? undefined : packHint(item.hint)
+      if (shares !== undefined) hints.set(match.validatorId, { validatorId: match.validatorId, shares })
     }
     await storeHints(db, shareIndex, [...hints.values()])
     await trimHints(db, [...hints.keys()], HINTS)
@@ -284,13 +283,13 @@ export function createSignatures({
   /** The signature of a stored candidate; undefined, and said, where it cannot be opened: the others go on without it. */
   function open(
     opener: SignatureOpener,
-    { message_id, kind, share_index, sealed }: CandidateRow,
+    { messageId, kind, shareIndex, sealed }: CandidateRow,
   ): Uint8Array | undefined {
     try {
-      return opener.partial({ id: message_id, kind }, share_index, sealed)
+      return opener.partial({ id: messageId, kind }, shareIndex, sealed)
     } catch (error) {
       logger.error(
-        { message_id, share_index, err: error },
+        { messageId, shareIndex, err: error },
         'a partial signature cannot be opened; see "npm run relayer -- void-sealed"',
       )
       return undefined
@@ -374,8 +373,8 @@ export function createSignatures({
       const opener = await sealing.openerFor(db, messageIds)
       const candidates = await findCandidates(db, messageIds)
       const unverified = candidates.flatMap((row): Unverified[] => {
-        const { message_id: messageId, kind, share_index: shareIndex, digest, signing_root: message } = row
-        if (row.state !== 'unverified' || row.public_key_share === null) return []
+        const { messageId, kind, shareIndex, digest, signingRoot: message } = row
+        if (row.state !== 'unverified' || row.publicKeyShare === null) return []
         const signature = open(opener, row)
         if (signature === undefined) return []
         return [
@@ -385,7 +384,7 @@ export function createSignatures({
             messageId,
             shareIndex,
             digest,
-            triple: { publicKey: row.public_key_share, message, signature },
+            triple: { publicKey: row.publicKeyShare, message, signature },
           },
         ]
       })

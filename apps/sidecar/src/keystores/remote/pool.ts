@@ -7,14 +7,14 @@
  * all are left nobody is asked and every request fails at once.
  */
 
+import { createBackoff } from '@dvt-relayer/common/backoff.ts'
 import { messageOf } from '@dvt-relayer/common/errors.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
-import { createBackoff } from '../../backoff.ts'
+import { createSemaphore } from '@dvt-relayer/common/semaphore.ts'
 import type { Events } from '../../events.ts'
 import type { SignerOutcome } from '../../metrics.ts'
 import { askPublicKeys, askSignature, askWhetherUp } from './api.ts'
 import { SignerError, type SignerFault } from './error.ts'
-import { createGate } from './gate.ts'
 import { createSignerHttp, type SignerHttp } from './http.ts'
 import type { TlsMaterial } from './tls.ts'
 
@@ -36,7 +36,7 @@ const IS_OF_KEY = new Set<SignerFault>(['unknown_key', 'refused', 'bad_request']
 
 interface Signer {
   readonly http: SignerHttp
-  readonly gate: ReturnType<typeof createGate>
+  readonly semaphore: ReturnType<typeof createSemaphore>
   readonly backoff: ReturnType<typeof createBackoff>
   /** As last listed; undefined before. */
   keys: ReadonlySet<string> | undefined
@@ -97,7 +97,7 @@ export function createSignerPool({ urls, timeoutMs, tls, events, onChange, onBac
   const signers = urls.map(
     (url): Signer => ({
       http: createSignerHttp(url, { timeoutMs, connections: CONNECTIONS, tls }),
-      gate: createGate(CONNECTIONS),
+      semaphore: createSemaphore(CONNECTIONS),
       backoff: createBackoff(BACKOFF),
       keys: undefined,
       state: 'new',
@@ -192,7 +192,7 @@ export function createSignerPool({ urls, timeoutMs, tls, events, onChange, onBac
     let start = 0
     const count = (outcome: SignerOutcome) => events.signerAsked(outcome, (performance.now() - start) / 1000)
     try {
-      const signature = await signer.gate.pass(() => {
+      const signature = await signer.semaphore.run(() => {
         if (signal.aborted) throw new SignerError('stopped', 'the remote signer is not asked any more')
         // While this one waited, others may have found out.
         if (!isAsked(signer)) throw new SignerError('away', signer.problem)

@@ -20,13 +20,13 @@ interface ListRow extends ShareIndexes {
   id: number
   /** Orders the changes, with the message that changed. */
   revision: number
-  message_id: number
+  messageId: number
   /** Whether it is in the list now. */
-  is_listed: boolean
-  is_ready: boolean
-  public_key: Buffer
-  validator_index: number
-  created_at_seconds: number
+  isListed: boolean
+  isReady: boolean
+  publicKey: Buffer
+  validatorIndex: number
+  createdAtSeconds: number
 }
 
 /** What `GET /exits` shows of an exit. */
@@ -35,8 +35,8 @@ export type ExitListRow = ListRow
 /** What `GET /validators` shows of a validator. Where it is not listed, the fields of its messages are null. */
 export interface ValidatorListRow extends ListRow {
   vault: Buffer
-  amount_gwei: number
-  validator_type: '0x01' | '0x02'
+  amountGwei: number
+  validatorType: '0x01' | '0x02'
 }
 
 /** Where a reader of changes is. */

@@ -6,7 +6,7 @@ import { bytesArray, numberArray, rows } from '../sql.ts'
 
 /** A message's sealed key. */
 export interface MessageKeyRow {
-  message_id: number
+  messageId: number
   sealed: Buffer
 }
 
@@ -22,7 +22,7 @@ export function findMessageKeys(db: Sql, messageIds: readonly number[]): Promise
 export function findLiveExitKeys(
   tx: Sql,
   messageIds: readonly number[],
-): Promise<{ message_id: number; sealed: Buffer | null }[]> {
+): Promise<{ messageId: number; sealed: Buffer | null }[]> {
   return rows(
     tx,
     sql`select m.id as message_id, k.sealed from messages m left join message_keys k on k.message_id = m.id
@@ -89,7 +89,7 @@ export function findSealedUnder(
   tx: Sql,
   keyIds: readonly Uint8Array[],
   messageIds: readonly number[],
-): Promise<{ message_id: number; share_index: number | null; digest: Buffer | null; sealed: Buffer }[]> {
+): Promise<{ messageId: number; shareIndex: number | null; digest: Buffer | null; sealed: Buffer }[]> {
   return rows(
     tx,
     sql`select m.id as message_id, null::bigint as share_index, null::bytea as digest, m.signature as sealed from messages m

@@ -12,21 +12,21 @@ export type MessageKind = 'exit' | 'deposit'
 /** A message of a validator that counts: the live one, else the one that expired last. */
 interface MessageRow {
   id: number
-  public_key: Buffer
+  publicKey: Buffer
   state: 'collecting' | 'ready' | 'expired'
   requester: string | null
   /** The vault that alone may have its validator, where there is one. */
   owner: Buffer | null
   /** Seconds since an operator last asked. */
-  idle_seconds: number
+  idleSeconds: number
 }
 export interface ExitRow extends MessageRow {
-  validator_index: number
+  validatorIndex: number
 }
 export interface DepositRow extends MessageRow {
   vault: Buffer
-  amount_gwei: number
-  validator_type: '0x01' | '0x02'
+  amountGwei: number
+  validatorType: '0x01' | '0x02'
 }
 
 const findMessages = <T extends MessageRow>(db: Sql, kind: MessageKind, publicKeys: readonly Uint8Array[]) =>

@@ -17,19 +17,19 @@ const IS_TAKEN = sql.raw(`(m.state in ('collecting', 'ready') or (m.kind = 'depo
 export interface MatchRow {
   /** Place in the request, from 0. */
   position: number
-  message_id: number
-  validator_id: number
-  signing_root: Buffer
+  messageId: number
+  validatorId: number
+  signingRoot: Buffer
   /** The trusted public key share at this share index, if there is one. */
-  public_key_share: Buffer | null
+  publicKeyShare: Buffer | null
   /** Whether the validator has trusted public key shares at all. */
-  has_key_shares: boolean
+  hasKeyShares: boolean
   /** State of these very bytes, if they were posted before. */
   same: 'unverified' | 'verified' | 'rejected' | null
   /** Whether this share index has a verified signature. */
-  has_verified: boolean
+  hasVerified: boolean
   /** Seconds since these very bytes were last seen. */
-  seen_seconds: number | null
+  seenSeconds: number | null
 }
 
 /** A posted signature: of which validator's message, and its digest. */
@@ -207,7 +207,7 @@ export async function claimFinishable(db: Sql, messageIds: readonly number[] | n
  * Marks them as seen now, so that the next look, here or in another process, finds them only when they have waited as long again.
  */
 export async function claimUnverified(db: Sql, seconds: number, limit: number): Promise<number[]> {
-  const claimed = await rows<{ message_id: number }>(
+  const claimed = await rows<{ messageId: number }>(
     db,
     sql`with waiting as (
           select p.ctid from partial_signatures p
@@ -217,19 +217,19 @@ export async function claimUnverified(db: Sql, seconds: number, limit: number): 
           order by p.seen_at limit ${limit} for update of p skip locked)
         update partial_signatures p set seen_at = now() from waiting where p.ctid = waiting.ctid returning p.message_id`,
   )
-  return [...new Set(claimed.map((row) => row.message_id))].sort((a, b) => a - b)
+  return [...new Set(claimed.map((row) => row.messageId))].sort((a, b) => a - b)
 }
 
 /** One candidate with everything needed to judge it. */
 export interface CandidateRow {
-  message_id: number
+  messageId: number
   kind: MessageKind
-  share_index: number
+  shareIndex: number
   digest: Buffer
   sealed: Buffer
   state: 'unverified' | 'verified'
-  signing_root: Buffer
-  public_key_share: Buffer | null
+  signingRoot: Buffer
+  publicKeyShare: Buffer | null
 }
 
 /** The candidates of these messages that are not rejected, most recently seen first. */
@@ -289,7 +289,7 @@ export async function trimHints(db: Sql, validatorIds: readonly number[], limit:
 }
 
 /** The hints for the validators of these messages, most recently seen first. */
-export function findHints(db: Sql, messageIds: readonly number[]): Promise<{ message_id: number; shares: Buffer }[]> {
+export function findHints(db: Sql, messageIds: readonly number[]): Promise<{ messageId: number; shares: Buffer }[]> {
   return rows(
     db,
     sql`select m.id as message_id, h.shares from messages m join key_share_hints h on h.validator_id = m.validator_id

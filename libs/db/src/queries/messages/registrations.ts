@@ -13,9 +13,9 @@ export async function lockAllocation(tx: Sql): Promise<void> {
 /** A validator that a vault has, or may get. */
 export interface ReservableRow {
   id: number
-  public_key: Buffer
+  publicKey: Buffer
   threshold: number
-  is_reserved: boolean
+  isReserved: boolean
 }
 
 /**
@@ -167,8 +167,8 @@ export function findSignatures(
 export async function findReservation(
   db: Sql,
   publicKey: Uint8Array,
-): Promise<{ id: number; vault: Buffer | null; bound: Buffer | null; is_registered: boolean } | undefined> {
-  const [row] = await rows<{ id: number; vault: Buffer | null; bound: Buffer | null; is_registered: boolean }>(
+): Promise<{ id: number; vault: Buffer | null; bound: Buffer | null; isRegistered: boolean } | undefined> {
+  const [row] = await rows<{ id: number; vault: Buffer | null; bound: Buffer | null; isRegistered: boolean }>(
     db,
     sql`select v.id, v.vault, b.vault as bound,
                v.registered_at is not null or exists (select from registry_validators r where r.public_key = v.public_key) as is_registered
@@ -216,10 +216,10 @@ export async function storeKeyList(tx: Sql, threshold: number, publicKeys: reado
 
 /** Which of these keys a lock or an SSV cluster covers. */
 export async function findLockedKeys(db: Sql, publicKeys: readonly Uint8Array[]): Promise<Buffer[]> {
-  const found = await rows<{ public_key: Buffer }>(
+  const found = await rows<{ publicKey: Buffer }>(
     db,
     sql`select v.public_key from validators v join clusters c on c.id = v.cluster_id and c.source in ('lock', 'ssv')
         where v.public_key = any(${bytesArray(publicKeys)})`,
   )
-  return found.map((row) => row.public_key)
+  return found.map((row) => row.publicKey)
 }

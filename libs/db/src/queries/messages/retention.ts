@@ -81,10 +81,10 @@ export interface CopyDueRow {
   id: number
   kind: 'exit'
   epoch: number
-  validator_index: number
+  validatorIndex: number
   signature: Buffer
   vault: Buffer
-  owner_public_key: Buffer
+  ownerPublicKey: Buffer
 }
 
 /** What the copies of these exits that are due are made of. */
@@ -129,13 +129,13 @@ export async function storeOwnerCopies(db: Sql, copies: readonly NewOwnerCopy[])
 
 /** What an owner is shown of a copy. */
 export interface OwnerCopyRow {
-  message_id: number
-  public_key: Buffer
-  validator_index: number
+  messageId: number
+  publicKey: Buffer
+  validatorIndex: number
   epoch: number
-  owner_public_key: Buffer
+  ownerPublicKey: Buffer
   ciphertext: Buffer
-  created_at_seconds: number
+  createdAtSeconds: number
 }
 
 /** A vault's copies after a message, at most `limit`; without those that are of no use, or of a validator that went to another vault. */

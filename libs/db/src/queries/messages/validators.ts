@@ -8,7 +8,7 @@ import { bytesArray, rows } from '../sql.ts'
 /** A validator row, locked for the transaction that decides about its messages. */
 export interface ValidatorRow {
   id: number
-  public_key: Buffer
+  publicKey: Buffer
   threshold: number | null
   /** The vault that alone may have it, where there is one. */
   owner: Buffer | null

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { startLoop } from './loops.ts'
+import { startLoop } from './loop.ts'
 
 test('a stop does not wait for a round that waits for a node that is away', async () => {
   const errors: unknown[] = []

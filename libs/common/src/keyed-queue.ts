@@ -6,7 +6,7 @@ interface Lane {
 }
 
 /** Creates lanes of `depth` pieces at once and at most `waiting` more. */
-export function createLanes(limits: { depth: number; waiting: number }) {
+export function createKeyedQueue(limits: { depth: number; waiting: number }) {
   const lanes = new Map<number | string, Lane>()
 
   function next(key: number | string, lane: Lane): void {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { createLanes } from './lanes.ts'
+import { createKeyedQueue } from './keyed-queue.ts'
 
 /** A piece that waits to be let go. */
 function gate() {
@@ -10,7 +10,7 @@ const settle = () => new Promise((resolve) => setImmediate(resolve))
 
 describe('lanes', () => {
   it('run a few pieces at once, in order, and other lanes beside them', async () => {
-    const lanes = createLanes({ depth: 2, waiting: 10 })
+    const lanes = createKeyedQueue({ depth: 2, waiting: 10 })
     const started: string[] = []
     const gates = Array.from({ length: 4 }, gate)
     const runs = gates.map(({ piece }, position) =>
@@ -31,7 +31,7 @@ describe('lanes', () => {
   })
 
   it('are full at their limit, and free again afterwards', async () => {
-    const lanes = createLanes({ depth: 1, waiting: 1 })
+    const lanes = createKeyedQueue({ depth: 1, waiting: 1 })
     const [first, second] = [gate(), gate()]
     const runs = [lanes.run(1, first.piece), lanes.run(1, second.piece)]
     expect(await lanes.run(1, async () => expect.unreachable())).toBe('full')
@@ -43,7 +43,7 @@ describe('lanes', () => {
   })
 
   it('go on after a piece that fails', async () => {
-    const lanes = createLanes({ depth: 1, waiting: 1 })
+    const lanes = createKeyedQueue({ depth: 1, waiting: 1 })
     await expect(lanes.run(1, () => Promise.reject(new Error('no')))).rejects.toThrow('no')
     expect(await lanes.run(1, async () => {})).toBe('done')
   })

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { createPace } from '../../../apps/sidecar/src/lists/request-pace.ts'
 import { createBackoff } from './backoff.ts'
-import { createPace } from './lists/request-pace.ts'
 
 describe('backoff', () => {
   it('doubles with jitter up to a limit, and starts again when it works', () => {

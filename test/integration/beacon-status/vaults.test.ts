@@ -266,6 +266,6 @@ describe.skipIf(skipWithoutAnvil)('a registered validator', () => {
       [byB, true],
       [free, false],
     ] as const)
-      expect(await findReservation(store.db, publicKey)).toMatchObject({ is_registered: isRegistered })
+      expect(await findReservation(store.db, publicKey)).toMatchObject({ isRegistered: isRegistered })
   })
 })

@@ -201,7 +201,7 @@ describe("an owner's copy", () => {
     await db.execute(sql`insert into deposit_bindings (validator_id, vault)
       select validator_id, vault from messages where kind = 'deposit'`)
     await service.run()
-    expect(await service.find(fromHex(asking, 20), 0, 10)).toMatchObject([{ public_key: ofStranger }])
+    expect(await service.find(fromHex(asking, 20), 0, 10)).toMatchObject([{ publicKey: ofStranger }])
     await db.execute(sql`delete from owner_copies where vault = ${Buffer.from(fromHex(asking, 20))}`)
     await db.execute(sql`delete from deposit_bindings`)
     await db.execute(sql`delete from messages where kind = 'deposit'`)

@@ -82,7 +82,7 @@ describe('an oracle', () => {
           public_key_share: handed?.oracles_exit_signature_shares?.public_keys[position],
           encrypted_exit_signature: handed?.oracles_exit_signature_shares?.encrypted_exit_signatures[position],
           receipt: handed?.receipt,
-          oracle_set: { threshold: 2, oracles: 3, position: position + 1 },
+          oracle_set: { threshold: 2, oracles: 3, place: position + 1 },
           epoch: world.network.capellaEpoch,
           vault: null,
           is_outdated: false,
@@ -501,7 +501,7 @@ describe('when the oracle set changes', () => {
     // A → B: a leaves, d comes, the threshold changes.
     await announce([d, b, c], 3)
     const fromD = await untilSplit(1, d)
-    expect(fromD).toMatchObject([{ oracle_set: { position: 1, threshold: 3, oracles: 3 } }])
+    expect(fromD).toMatchObject([{ oracle_set: { place: 1, threshold: 3, oracles: 3 } }])
     expect(fromD[0]?.receipt).not.toBe(first?.receipt)
     expect(await ofKey(a)).toEqual([])
     expect((await askShares(url, addressOf(a))).status).toBe(200)

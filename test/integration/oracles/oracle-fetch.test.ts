@@ -540,7 +540,7 @@ describe('when the oracle set changes', () => {
     const fresh = await eventually('a new split', async () => (await ofKey(a, { public_key: other }))[0])
     const oldest = pages.find(({ public_key }) => public_key === other)
     expect(fresh).toMatchObject({
-      oracle_set: { cid: oldest?.oracle_set.cid, position: 1, threshold: 2 },
+      oracle_set: { cid: oldest?.oracle_set.cid, place: 1, threshold: 2 },
       is_outdated: false,
     })
     expect(fresh.encrypted_exit_signature).not.toBe(oldest?.encrypted_exit_signature)

@@ -1,4 +1,4 @@
-/** Every error a client can get, and every failure of an item: the tables that code, README and OpenAPI document share. */
+/** Every error a client can get, and every failure of an item: the tables that code, docs/reference/errors.md and OpenAPI document share. */
 
 import type { Failure } from '@dvt-relayer/api/schemas.ts'
 import { CodedError } from '@dvt-relayer/common/errors.ts'

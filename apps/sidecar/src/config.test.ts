@@ -5,7 +5,7 @@ import { readConfig } from './config.ts'
 const good = { NETWORK: 'hoodi', RELAYER_ENDPOINT: 'https://relayer.example', OBOL_KEYSTORES_DIR: '/keys' }
 
 describe('readConfig', () => {
-  it('takes the defaults of protocol section 15', () => {
+  it('takes the defaults of docs/protocol.md#15-settings', () => {
     const { config, warnings } = readConfig(good)
     expect(warnings).toEqual([])
     expect(config.network.name).toBe('hoodi')

@@ -43,7 +43,7 @@ const LISTS_OF: Readonly<Record<(typeof GENERATIONS)[number], readonly ListName[
   '4': ['validators'],
 }
 
-/** Operators of a cluster lock, at most (protocol section 11). */
+/** Operators of a cluster lock, at most (docs/protocol.md#11-obol). */
 const nodeIndex = (description: string, example: string) => integer(0, 255, { description, example })
 
 export const SIDECAR_SETTINGS = {

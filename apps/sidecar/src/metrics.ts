@@ -1,4 +1,4 @@
-/** The sidecar's metrics. The README's table is written from these definitions. */
+/** The sidecar's metrics. docs/reference/metrics.md is written from these definitions. */
 
 import { SSV_FAULT_KINDS } from '@dvt-relayer/chain/ssv/registry.ts'
 import { HTTP_OUTCOMES } from '@dvt-relayer/common/http-client.ts'

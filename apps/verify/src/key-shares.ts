@@ -1,6 +1,6 @@
 /**
- * What is wrong with a set of public key shares (protocol, sections 4 and 5): all `n` must lie on one polynomial of degree exactly
- * `threshold − 1`, in the order of the oracles, whose value at 0 is the validator key.
+ * What is wrong with a set of public key shares (docs/protocol.md#4-threshold-bls, docs/protocol.md#5-oracle-shares): all `n` must lie on
+ * one polynomial of degree exactly `threshold − 1`, in the order of the oracles, whose value at 0 is the validator key.
  */
 
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'

@@ -1,6 +1,6 @@
 /**
- * What an exit depends on, per network (protocol section 2). A table of its own, compared with that of libs/chain by a test: reading
- * networks there needs a schema library that is larger than the rest of this program.
+ * What an exit depends on, per network (docs/protocol.md#2-networks). A table of its own, compared with that of libs/chain by a test:
+ * reading networks there needs a schema library that is larger than the rest of this program.
  */
 
 import { fromHex } from '@dvt-relayer/common/hex.ts'

@@ -1,4 +1,4 @@
-/** Networks (protocol section 2): the three that are built in, and custom ones from a JSON file. */
+/** Networks (docs/protocol.md#2-networks): the three that are built in, and custom ones from a JSON file. */
 
 import { readFileSync } from 'node:fs'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
@@ -37,7 +37,7 @@ const hex = (bytes: number) => Type.String({ pattern: `^0x[0-9a-fA-F]{${bytes * 
 const whole = (minimum: number, description: string) =>
   Type.Integer({ minimum, maximum: Number.MAX_SAFE_INTEGER, description })
 
-/** A network as a JSON file states it: the fields of protocol section 2. */
+/** A network as a JSON file states it: the fields of docs/protocol.md#2-networks. */
 export const NetworkFile = Type.Object(
   {
     name: Type.String({ pattern: '^[a-z0-9][a-z0-9_-]{0,31}$', description: 'what /info answers; lower case' }),

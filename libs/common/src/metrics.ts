@@ -3,7 +3,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 
 /**
- * What a metric is, for the program and for the README's table. Labels list every value they can take; an empty list means that only
+ * What a metric is, for the program and for docs/reference/metrics.md. Labels list every value they can take; an empty list means that only
  * the running program knows them, and `replace` sets them.
  */
 export interface MetricDefinition {
@@ -82,7 +82,7 @@ export function createMetrics<const D extends MetricDefinitions>(definitions: D)
   }
 }
 
-/** The definitions as a Markdown table, for the README. */
+/** The definitions as a Markdown table, for docs/reference/metrics.md. */
 export function metricsTable(definitions: MetricDefinitions): string {
   const rows = Object.entries(definitions).map(([name, { type, help, labels }]) => {
     const names =

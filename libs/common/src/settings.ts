@@ -1,6 +1,6 @@
 /**
  * Settings from the environment: one schema per app, all problems at once, names one letter off noticed.
- * The README's table and `.env.example` are written from the same schema (`settingsTable`, `envExample`).
+ * docs/reference/settings.md and `.env.example` are written from the same schema (`settingsTable`, `envExample`).
  */
 
 import { readFileSync } from 'node:fs'
@@ -183,7 +183,7 @@ function isOneEditAway(a: string, b: string): boolean {
   return restA.length === 2 && restA[0] === restB[1] && restA[1] === restB[0]
 }
 
-/** The schema as a Markdown table, for the README. */
+/** The schema as a Markdown table, for docs/reference/settings.md. */
 export function settingsTable(schema: SettingsSchema): string {
   const rows = Object.entries(schema).map(([name, { shown, description, secret }]) => {
     const names = secret ? `\`${name}\` or \`${name}_FILE\`` : `\`${name}\``

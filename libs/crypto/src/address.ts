@@ -26,7 +26,7 @@ export function checksumAddress(address: Uint8Array): `0x${string}` {
 
 /**
  * The 20 bytes of an address, with or without `0x`, in any letter case; undefined when the text is none. EIP-55 is checked
- * only where lower and upper case are mixed: that is what tells a checksum from a habit (protocol, section 9).
+ * only where lower and upper case are mixed: that is what tells a checksum from a habit (docs/protocol.md#9-generation-4).
  */
 export function parseAddress(text: string): Uint8Array | undefined {
   const address = parseHex(text, ADDRESS_BYTES)

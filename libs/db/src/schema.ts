@@ -30,7 +30,7 @@ const bytes = customType<{ data: Uint8Array; driverData: Buffer }>({
 const time = (name: string) => timestamp(name, { withTimezone: true })
 const id64 = (name: string) => bigint(name, { mode: 'number' })
 
-/** Orders every change of a message that a list shows; see `queries/announce.ts`. */
+/** Orders every change of a message that a list shows; see `queries/messages/announce.ts`. */
 export const messageRevision = pgSequence('message_revision')
 
 /** A DV cluster: who signs together, and how many are enough. */
@@ -338,8 +338,9 @@ export const ownerCopies = pgTable(
 )
 
 /**
- * One update of a vault's exit signatures for a new oracle set (protocol section 16): the shares it hands in stand in `oracleShares`
- * of its messages and its set. `open → done` once the Keeper's event is final, or `void` when set or nonce have moved on without it.
+ * One update of a vault's exit signatures for a new oracle set (docs/protocol.md#16-rotation): the shares it hands in stand in
+ * `oracleShares` of its messages and its set. `open → done` once the Keeper's event is final, or `void` when set or nonce have moved on
+ * without it.
  */
 export const rotations = pgTable(
   'rotations',

@@ -26,7 +26,7 @@ function signingRoot(objectRoot: Uint8Array, domainType: string, forkVersion: Ui
 /**
  * The signing root of a VoluntaryExit: `object_root = H(epoch ++ validator_index)`, each padded to 32 bytes.
  *
- * @see protocol section 3; EIP-7044
+ * @see docs/protocol.md#3-messages; EIP-7044
  */
 export function exitRoot(
   network: { capellaForkVersion: Uint8Array; genesisValidatorsRoot: Uint8Array },
@@ -40,7 +40,7 @@ export function exitRoot(
  * The signing root of a DepositMessage: `object_root = H(H(H(pubkey) ++ withdrawal_credentials) ++ H(amount ++ 0))`, the key and
  * the amount padded to 64 and 32 bytes.
  *
- * @see protocol section 3
+ * @see docs/protocol.md#3-messages
  */
 export function depositRoot(network: { genesisForkVersion: Uint8Array }, deposit: Deposit): Uint8Array {
   const keyRoot = sha256(deposit.publicKey, zeros(16))

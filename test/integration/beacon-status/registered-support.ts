@@ -113,7 +113,7 @@ export async function openStore(world: World) {
 }
 export type Store = Awaited<ReturnType<typeof openStore>>
 
-/** Withdrawal credentials of type 0x01 (or another) to a vault (protocol section 3). */
+/** Withdrawal credentials of type 0x01 (or another) to a vault (docs/protocol.md#3-messages). */
 export function credentials(vault: Uint8Array, type = 1): Uint8Array {
   return Buffer.concat([Buffer.from([type]), Buffer.alloc(11), vault])
 }

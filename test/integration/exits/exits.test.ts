@@ -1,4 +1,4 @@
-/** Generation 3, as the clients of today play it (protocol section 8), on a real chain, database and queue. */
+/** Generation 3, as the clients of today play it (docs/protocol.md#8-generation-3), on a real chain, database and queue. */
 
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

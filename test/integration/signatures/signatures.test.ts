@@ -1,4 +1,6 @@
-/** `POST /signatures`: exit and deposit signatures of sidecars 2.0 and 2.1, good, bad and hostile ones (protocol section 9). */
+/**
+ * `POST /signatures`: exit and deposit signatures of sidecars 2.0 and 2.1, good, bad and hostile ones (docs/protocol.md#9-generation-4).
+ */
 
 import { randomBytes } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'

@@ -31,7 +31,10 @@ export function describeDevnet(name: string, depositContract: DepositContract, d
   }
 }
 
-/** The deposits before the deposit contract's first: for each made-up validator uint32 big-endian block ++ key (protocol, section 14). */
+/**
+ * The deposits before the deposit contract's first: for each made-up validator uint32 big-endian block ++ key
+ * (docs/protocol.md#14-chain-calls).
+ */
 export function registryDump(validators: number): Uint8Array {
   return Buffer.concat(
     Array.from({ length: validators }, (_, index) => {

@@ -32,7 +32,7 @@ export async function makeManagerWallet(dir: string): Promise<ManagerWallet> {
   return { address, privateKey, keyFile, passwordFile }
 }
 
-/** The EIP-712 signature a vault takes, made by viem (protocol, section 10). */
+/** The EIP-712 signature a vault takes, made by viem (docs/protocol.md#10-manager-signature). */
 export function signValidators(
   privateKey: Hex,
   domain: { chainId: number; vault: Hex; version?: string },

@@ -1,6 +1,7 @@
 /**
  * Clients of today beside Operator 4.2 (`operator.ts`): sidecars 1, 2.0 and 2.1 and Operator 3.1.10, as far as a relayer can tell
- * (protocol, sections 8 and 9). Each call has a connection of its own, credentials of the URL go as Basic at once, redirects are followed.
+ * (docs/protocol.md#8-generation-3, docs/protocol.md#9-generation-4). Each call has a connection of its own, credentials of the URL go as
+ * Basic at once, redirects are followed.
  */
 
 import { get } from 'node:http'

@@ -11,7 +11,10 @@ export const hexOf = (text: string | null | undefined): Hex => `0x${(text ?? '')
 /** 8 bytes, big-endian. */
 export const uint64 = (value: number): Hex => numberToHex(value, { size: 8 })
 
-/** pubkey 48 ++ deposit signature 96 ++ deposit data root 32, for type `0x02` ++ amount uint64 big-endian (protocol, section 10). */
+/**
+ * pubkey 48 ++ deposit signature 96 ++ deposit data root 32, for type `0x02` ++ amount uint64 big-endian
+ * (docs/protocol.md#10-manager-signature).
+ */
 export function encodeDeposit(
   vault: Hex,
   type: '0x01' | '0x02',

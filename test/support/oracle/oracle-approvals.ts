@@ -1,4 +1,4 @@
-/** What oracles sign for the Keeper (protocol section 16), made by viem, and how many signatures become one approval. */
+/** What oracles sign for the Keeper (docs/protocol.md#16-rotation), made by viem, and how many signatures become one approval. */
 
 import type { Hex } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'

@@ -1,6 +1,6 @@
 /**
- * An oracle: what it approves and what it says is outdated (protocol, section 16). It trusts nothing of a request: its own share must be
- * right for the validator's index, and nobody's approval is worth more than that.
+ * An oracle: what it approves and what it says is outdated (docs/protocol.md#16-rotation). It trusts nothing of a request: its own share
+ * must be right for the validator's index, and nobody's approval is worth more than that.
  */
 
 import { createHash } from 'node:crypto'

@@ -1,6 +1,6 @@
 /**
- * What an oracle checks of the shares of one exit before it approves them (protocol, section 5). With `eciesjs` and `@noble/curves`, not
- * with the project's own cryptography.
+ * What an oracle checks of the shares of one exit before it approves them (docs/protocol.md#5-oracle-shares). With `eciesjs` and
+ * `@noble/curves`, not with the project's own cryptography.
  */
 
 import { bls12_381 } from '@noble/curves/bls12-381.js'

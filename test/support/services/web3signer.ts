@@ -1,6 +1,6 @@
 /**
- * A stand-in for Web3Signer, built to protocol section 13 alone: it computes every signing root from the request's fields by the general
- * rules of SSZ and refuses what does not fit, so a client that sends the right root with wrong fields is found out. Over TLS it
+ * A stand-in for Web3Signer, built to docs/protocol.md#13-remote-signer alone: it computes every signing root from the request's fields by
+ * the general rules of SSZ and refuses what does not fit, so a client that sends the right root with wrong fields is found out. Over TLS it
  * wants a client certificate. It can be told to fail in every way a signer can.
  */
 

@@ -1,6 +1,6 @@
 /**
- * Which deposits this node is willing to sign, as far as that can be said without asking anybody (protocol sections 3 and 10).
- * A deposit signature never expires: one for a wrong vault is money lost.
+ * Which deposits this node is willing to sign, as far as that can be said without asking anybody (docs/protocol.md#3-messages,
+ * docs/protocol.md#10-manager-signature). A deposit signature never expires: one for a wrong vault is money lost.
  */
 
 import type { Network } from '@dvt-relayer/chain/networks.ts'

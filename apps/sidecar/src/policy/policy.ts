@@ -1,16 +1,16 @@
 /**
- * What this node is willing to sign (design: Trust).
+ * What this node is willing to sign (docs/architecture.md#trust).
  *
  * - Only for key shares it holds, only under the domains of its own network setting, exits only with the Capella epoch. Signing
  *   roots are computed here; nothing a relayer sends but validator index, vault, amount and type goes into them.
  * - An index no chain can have is refused, and so is a deposit that `deposit-policy.ts` refuses.
  * - With a consensus node: an index that belongs to another key is refused, so is any index but its own for a key the chain knows,
  *   and a deposit for a key the chain knows. An index nobody has yet is fine: it is a prediction. While no node that is synced and
- *   on our chain answers, nothing is signed (`watch-consensus.ts`).
+ *   on our chain answers, nothing is signed (`watch/consensus.ts`).
  *
  * Without a consensus node a hostile relayer can collect exits of any index for a key. They are worth nothing but the one of the
  * key's real index, which is what the protocol has every relayer collect: an exit is valid only under the key that has its
- * index. What a relayer may see is in the design; what it can make this process spend is bounded by `book.ts`.
+ * index. docs/architecture.md#trust says what a relayer may see; what it can make this process spend is bounded by `work-list.ts`.
  */
 
 import type { Network } from '@dvt-relayer/chain/networks.ts'

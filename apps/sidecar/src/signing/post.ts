@@ -40,7 +40,10 @@ export async function postBatch(
   }
 }
 
-/** Exits alone go to `POST /exit-signature`, exits with deposits to `POST /signatures` (protocol sections 8 and 9). */
+/**
+ * Exits alone go to `POST /exit-signature`, exits with deposits to `POST /signatures` (docs/protocol.md#8-generation-3,
+ * docs/protocol.md#9-generation-4).
+ */
 function send(
   { relayer }: PostContext,
   list: ListName,

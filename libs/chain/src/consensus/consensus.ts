@@ -1,4 +1,4 @@
-/** The consensus client: which chain, which validators, and what the next validator index will be (protocol section 14). */
+/** The consensus client: which chain, which validators, and what the next validator index will be (docs/protocol.md#14-chain-calls). */
 
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { createHttpClient, type HttpAsk, type HttpClientOptions } from '@dvt-relayer/common/http-client.ts'

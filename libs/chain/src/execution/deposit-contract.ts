@@ -1,6 +1,6 @@
 /**
- * The deposit contract, also called validators registry: its deposits, their Merkle root and their number (protocol
- * section 14).
+ * The deposit contract, also called validators registry: its deposits, their Merkle root and their number
+ * (docs/protocol.md#14-chain-calls).
  *
  * Deposits are numbered without gaps in the order of the log, so a gap proves that a node has left logs out.
  */

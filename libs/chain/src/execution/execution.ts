@@ -1,6 +1,6 @@
 /**
  * The execution client: chain id, blocks, contract calls at one block, and event logs from nodes that each limit them
- * differently (protocol section 14).
+ * differently (docs/protocol.md#14-chain-calls).
  */
 
 import { setImmediate } from 'node:timers/promises'

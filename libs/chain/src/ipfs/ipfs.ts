@@ -1,4 +1,4 @@
-/** Content from IPFS gateways, none of which is trusted: it is checked against its CID (protocol section 7). */
+/** Content from IPFS gateways, none of which is trusted: it is checked against its CID (docs/protocol.md#7-oracle-set). */
 
 import { equalBytes } from '@dvt-relayer/common/hex.ts'
 import {

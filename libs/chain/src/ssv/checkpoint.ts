@@ -1,4 +1,4 @@
-/** The state of SSV registrations as a text, so that a restart goes on where the last run was (protocol section 12). */
+/** The state of SSV registrations as a text, so that a restart goes on where the last run was (docs/protocol.md#12-ssv). */
 
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { parseSharesData } from '@dvt-relayer/crypto/ssv/shares.ts'

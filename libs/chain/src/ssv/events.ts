@@ -1,4 +1,4 @@
-/** Events of the SSV network contract: who operates nodes, and who has registered which validator with whom (protocol section 12). */
+/** Events of the SSV network contract: who operates nodes, and who has registered which validator with whom (docs/protocol.md#12-ssv). */
 
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { parseOperatorPublicKey } from '@dvt-relayer/crypto/ssv/operator-key.ts'

@@ -1,6 +1,6 @@
 /**
- * What the events of the SSV network contract amount to: the live registrations of validators, by owner and validator key (protocol
- * section 12).
+ * What the events of the SSV network contract amount to: the live registrations of validators, by owner and validator key
+ * (docs/protocol.md#12-ssv).
  *
  * A state is a value: applying a range of events makes a new one and leaves the old one as it was. So whoever keeps the state of
  * the last finalized block can apply what is not final yet to it, and drop the result when the chain changes.

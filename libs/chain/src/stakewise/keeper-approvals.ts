@@ -1,5 +1,5 @@
 /**
- * What an oracle signs for the Keeper (EIP-712, protocol section 16), and the signatures as the Keeper takes them.
+ * What an oracle signs for the Keeper (EIP-712, docs/protocol.md#16-rotation), and the signatures as the Keeper takes them.
  *
  *     digest = keccak256(0x1901 ++ domain separator ++ struct hash)
  *     domain = {name: "KeeperOracles", version: "1", chainId, verifyingContract: keeper}

@@ -1,5 +1,6 @@
 /**
- * The Keeper contract: the exit signatures of a vault, and their update for new oracles (protocol sections 14 and 16).
+ * The Keeper contract: the exit signatures of a vault, and their update for new oracles (docs/protocol.md#14-chain-calls,
+ * docs/protocol.md#16-rotation).
  *
  * Every update of a vault counts its nonce up by one, so the nonce at a block tells how many updates there are up to it.
  */

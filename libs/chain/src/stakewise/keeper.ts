@@ -1,4 +1,4 @@
-/** The Keeper contract: where the newest oracle config is (protocol section 7). */
+/** The Keeper contract: where the newest oracle config is (docs/protocol.md#7-oracle-set). */
 
 import type { ExecutionClient } from '../execution/execution.ts'
 import type { Network } from '../networks.ts'

@@ -1,6 +1,6 @@
 /**
- * The HTTP interface of the oracles (protocol section 16). Every oracle runs replicas; the first whose answer stands is enough, and
- * an answer that fits the schema and is wrong all the same sends the question to the next one.
+ * The HTTP interface of the oracles (docs/protocol.md#16-rotation). Every oracle runs replicas; the first whose answer stands is enough,
+ * and an answer that fits the schema and is wrong all the same sends the question to the next one.
  */
 
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'

@@ -1,4 +1,4 @@
-/** The oracle config (protocol section 7): who the oracles are and how many of them rebuild an exit. */
+/** The oracle config (docs/protocol.md#7-oracle-set): who the oracles are and how many of them rebuild an exit. */
 
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { oracleAddress, parseOraclePublicKey } from '@dvt-relayer/crypto/oracle/ecies.ts'

@@ -1,6 +1,6 @@
 /**
  * The registry dump: the keys of all validly signed deposits up to a block, which seeds a registry without reading millions
- * of logs (protocol sections 2 and 14).
+ * of logs (docs/protocol.md#2-networks, docs/protocol.md#14-chain-calls).
  *
  *     record = block number (uint32, big-endian) ++ validator public key (48)
  *

@@ -1,6 +1,6 @@
 /**
- * The validators-manager's signature (protocol section 10): the `validators` bytes of each action, and the wallet that signs
- * them as EIP-712.
+ * The validators-manager's signature (docs/protocol.md#10-manager-signature): the `validators` bytes of each action, and the wallet that
+ * signs them as EIP-712.
  *
  * The vault contract takes the bytes apart by their length alone. What it must refuse (empty bytes, a length that stands for
  * both types) is not encoded here, so that it cannot be signed.

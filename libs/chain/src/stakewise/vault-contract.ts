@@ -1,4 +1,7 @@
-/** The vault contract: the nonce that a validators-manager's signature counts (protocol sections 10 and 14). */
+/**
+ * The vault contract: the nonce that a validators-manager's signature counts (docs/protocol.md#10-manager-signature,
+ * docs/protocol.md#14-chain-calls).
+ */
 
 import type { ExecutionClient } from '../execution/execution.ts'
 import { readContract } from '../execution/read-contract.ts'

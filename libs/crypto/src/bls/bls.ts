@@ -3,7 +3,8 @@
  *
  * Public keys are 48-byte compressed points of G1, signatures 96-byte compressed points of G2, secret keys 32 bytes big-endian,
  * messages any bytes (here: 32-byte signing roots). Every operation that takes points "from outside" (all but `combine*` and
- * `verifyCombined`) refuses other lengths, points off the curve, outside the subgroup, and infinity (protocol, sections 3 and 17).
+ * `verifyCombined`) refuses other lengths, points off the curve, outside the subgroup, and infinity (docs/protocol.md#3-messages,
+ * docs/protocol.md#17-traps).
  */
 
 /** The hash-to-curve tag. Libraries default to the `_NUL_` one. */

@@ -246,7 +246,7 @@ function parseDefinition(definition: JsonField, minor: number) {
  * @param json JSON text or its parsed value
  * @param file how errors name the file
  * @throws {ClusterLockError} LOCK_MALFORMED, LOCK_VERSION_UNKNOWN: the first fault found
- * @see protocol section 11
+ * @see docs/protocol.md#11-obol
  */
 export function parseClusterLock(json: unknown, { file }: { file: string }): ClusterLock {
   const fault = (path: string, reason: string) => new ClusterLockError('LOCK_MALFORMED', file, path, reason)

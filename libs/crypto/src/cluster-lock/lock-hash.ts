@@ -3,7 +3,7 @@
  *
  * Empty addresses and signatures count as zero bytes of their length; texts are their UTF-8 bytes.
  *
- * @see protocol section 11
+ * @see docs/protocol.md#11-obol
  */
 
 import {

@@ -166,7 +166,7 @@ function assertNodeSignatures(lock: ClusterLock, fault: Fault): void {
  *
  * @returns what is worth a warning all the same
  * @throws {ClusterLockError} the first fault found, the most telling checks first
- * @see protocol section 11
+ * @see docs/protocol.md#11-obol
  */
 export function verifyClusterLock(
   engine: BlsEngine,

@@ -5,7 +5,7 @@
  *     checksum   = SHA-256(key[16:32] ++ ciphertext)        32 bytes
  *     ciphertext = AES-128-CTR(key[0:16], iv) ⊕ secret      as long as the secret
  *
- * @see EIP-2335; protocol section 11
+ * @see EIP-2335; docs/protocol.md#11-obol
  */
 
 import {

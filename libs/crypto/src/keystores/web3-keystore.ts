@@ -5,7 +5,7 @@
  *     mac        = keccak256(key[16:32] ++ ciphertext)     32 bytes
  *     ciphertext = AES-128-CTR(key[0:16], iv) ⊕ secret     32 bytes
  *
- * @see protocol section 10
+ * @see docs/protocol.md#10-manager-signature
  */
 
 import { createDecipheriv, timingSafeEqual } from 'node:crypto'

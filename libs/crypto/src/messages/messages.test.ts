@@ -36,7 +36,7 @@ const deposits = readFixtureJson('vectors/deposit_data.json') as {
   cases: (Deposit & { network: string; secret_key: string; signature: string; deposit_data_root: string })[]
 }
 
-/** Protocol, section 2. */
+/** docs/protocol.md#2-networks. */
 const GENESIS_ROOTS: Readonly<Record<string, string>> = {
   mainnet: '0x4b363db94e286120d76eb905340fdd4e54bfe9f06bf33ff6cf5ad27f511bfe95',
   hoodi: '0x212f13fc4df078b6cb7db228f1c8307566dcecf900867401a92023d7ba99cb5f',

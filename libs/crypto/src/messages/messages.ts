@@ -1,5 +1,5 @@
 /**
- * The two messages of the protocol, as SSZ: their domains, signing roots, and the deposit data root (protocol, section 3).
+ * The two messages of the protocol, as SSZ: their domains, signing roots, and the deposit data root (docs/protocol.md#3-messages).
  * The containers are fixed and small, so each root is written out as its tree of SHA-256 nodes.
  */
 

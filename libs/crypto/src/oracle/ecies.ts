@@ -1,5 +1,5 @@
 /**
- * ECIES on secp256k1 as eciespy and eciesjs 0.4 do it by default (protocol, section 6).
+ * ECIES on secp256k1 as eciespy and eciesjs 0.4 do it by default (docs/protocol.md#6-ecies).
  *
  *     key        = HKDF-SHA256(ikm = E ++ D, no salt, no info, 32 bytes)    E = e·G, D = e·R, both uncompressed (65 bytes)
  *     ciphertext = E (65) ++ nonce (16) ++ tag (16) ++ AES-256-GCM(key, nonce, data)

@@ -1,5 +1,5 @@
 /**
- * Splitting an exit signature into one share for each oracle (protocol, section 5).
+ * Splitting an exit signature into one share for each oracle (docs/protocol.md#5-oracle-shares).
  *
  *     S_x = S + b_x · H(m)    P_x = P + b_x · G1    b_x = Σ_{j = 1 … k−1} a_j · x^j    x = 1 … n
  *

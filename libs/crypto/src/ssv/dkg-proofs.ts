@@ -1,6 +1,6 @@
 /**
  * Proofs of an SSV DKG (`proofs.json`, which ssv-dkg leaves beside its keyshares file): each operator has signed which public key share
- * is its own (protocol, section 12).
+ * is its own (docs/protocol.md#12-ssv).
  *
  *     root      = hash_tree_root(Proof{validator: Bytes48, encrypted_share: ByteList[512], share_pub: Bytes48, owner: Bytes20})
  *     signature = RSASSA-PSS(SHA-256, MGF1 with SHA-256, salt of any length) over the 32 bytes of root

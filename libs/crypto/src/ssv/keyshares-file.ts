@@ -1,4 +1,4 @@
-/** Keyshares files of ssv-keys and ssv-dkg: the registrations of an owner without the chain (protocol, section 12). */
+/** Keyshares files of ssv-keys and ssv-dkg: the registrations of an owner without the chain (docs/protocol.md#12-ssv). */
 
 import { CodedError } from '@dvt-relayer/common/errors.ts'
 import { parseHex, toHex } from '@dvt-relayer/common/hex.ts'

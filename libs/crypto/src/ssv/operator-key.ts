@@ -1,6 +1,6 @@
 /**
  * RSA keys of SSV operators: the private key file in every form it is kept in, the spellings of public keys, and the decryption
- * of key shares (protocol, section 12).
+ * of key shares (docs/protocol.md#12-ssv).
  */
 
 import {

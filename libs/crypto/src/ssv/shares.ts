@@ -1,6 +1,6 @@
 /**
  * What an SSV registration says of one validator: the owner's signature, each operator's public key share and its encrypted key
- * share (protocol, section 12). Anybody can put any bytes on the chain, so every fault is a value.
+ * share (docs/protocol.md#12-ssv). Anybody can put any bytes on the chain, so every fault is a value.
  */
 
 import { equalBytes } from '@dvt-relayer/common/hex.ts'

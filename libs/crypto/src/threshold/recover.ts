@@ -1,6 +1,7 @@
 /**
- * From partial signatures to the full one, whatever part of them is wrong (protocol, section 4; design, "Signatures, and what a bad one
- * may do"). A wrong candidate never blocks `threshold` right ones that are found, and is named once the signature is known.
+ * From partial signatures to the full one, whatever part of them is wrong (docs/protocol.md#4-threshold-bls,
+ * docs/architecture.md#what-a-bad-signature-may-do). A wrong candidate never blocks `threshold` right ones that are found, and is named
+ * once the signature is known.
  */
 
 import type { BlsEngine, IndexedPoint, SignedMessage } from '../bls/bls.ts'

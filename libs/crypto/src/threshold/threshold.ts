@@ -1,4 +1,7 @@
-/** Shamir sharing over the BLS scalar field: Lagrange factors, and whether public key shares belong to a key (protocol, sections 4 and 11). */
+/**
+ * Shamir sharing over the BLS scalar field: Lagrange factors, and whether public key shares belong to a key
+ * (docs/protocol.md#4-threshold-bls, docs/protocol.md#11-obol).
+ */
 
 import { randomBytes } from 'node:crypto'
 import { equalBytes } from '@dvt-relayer/common/hex.ts'
@@ -173,7 +176,7 @@ export function ownPublicKeySharesFit(
 /**
  * Whether all `n` public key shares lie on one polynomial of degree `threshold − 1` whose value at 0 is the public key.
  *
- * Necessary, not sufficient: anybody can make such a set for any key (protocol, section 17, trap 3).
+ * Necessary, not sufficient: anybody can make such a set for any key (docs/protocol.md#17-traps, trap 3).
  *
  * @param input.exactDegree also refuse a lower degree: shares 1 … threshold − 1 alone must not give the key, or fewer than declared can sign
  * @returns false for invalid points or indexes, and for a threshold that is not of 1 … n

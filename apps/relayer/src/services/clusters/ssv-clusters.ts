@@ -1,7 +1,7 @@
 /**
  * The SSV clusters of the relayer, from keyshares files at boot and from the chain (`ssv-follow.ts`): a validator belongs to the cluster of
- * its owner and operators, whose number gives the threshold, and each operator's public key share is pinned under its id (protocol
- * section 12). A validator whose operators change has what was collected judged anew, so shares of two operator sets never mix.
+ * its owner and operators, whose number gives the threshold, and each operator's public key share is pinned under its id
+ * (docs/protocol.md#12-ssv). A validator whose operators change has what was collected judged anew, so shares of two sets never mix.
  */
 
 import type { SsvState } from '@dvt-relayer/chain/ssv/registry.ts'

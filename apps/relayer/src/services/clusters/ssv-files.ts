@@ -1,4 +1,4 @@
-/** Keyshares files of SSV validators (protocol section 12), with the proofs of a DKG where there are any: read at boot. */
+/** Keyshares files of SSV validators (docs/protocol.md#12-ssv), with the proofs of a DKG where there are any: read at boot. */
 
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'

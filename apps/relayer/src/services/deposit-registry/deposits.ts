@@ -1,4 +1,7 @@
-/** Which deposits make a validator: the first validly signed one of each key (protocol sections 3 and 14). */
+/**
+ * Which deposits make a validator: the first validly signed one of each key (docs/protocol.md#3-messages,
+ * docs/protocol.md#14-chain-calls).
+ */
 
 import { createHash } from 'node:crypto'
 import type { ChainDeposit } from '@dvt-relayer/chain/execution/deposit-contract.ts'

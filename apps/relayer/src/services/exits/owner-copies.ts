@@ -3,7 +3,7 @@
  *
  *     copy = ECIES(owner key, UTF-8 of {"message":{"epoch":"…","validator_index":"…"},"signature":"0x…"})
  *
- * The plaintext is the beacon API's SignedVoluntaryExit (`POST /eth/v1/beacon/pool/voluntary_exits`); section 6 of the protocol is the
+ * The plaintext is the beacon API's SignedVoluntaryExit (`POST /eth/v1/beacon/pool/voluntary_exits`); docs/protocol.md#6-ecies is the
  * encryption. One copy of an exit, under the key that is set now: a changed key replaces it while the exit is still there.
  */
 

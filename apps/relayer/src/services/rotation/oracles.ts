@@ -1,4 +1,4 @@
-/** The oracles of a rotation: who they are, what their config allows, and what they say (protocol section 16). */
+/** The oracles of a rotation: who they are, what their config allows, and what they say (docs/protocol.md#16-rotation). */
 
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import type { OracleClient, OutdatedValidators, RotationRequest } from '@dvt-relayer/chain/stakewise/oracle-client.ts'

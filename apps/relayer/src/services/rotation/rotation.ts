@@ -1,5 +1,5 @@
 /**
- * Rotation (protocol section 16): when the oracles change, the exit shares of active validators are made anew for the new ones,
+ * Rotation (docs/protocol.md#16-rotation): when the oracles change, the exit shares of active validators are made anew for the new ones,
  * approved by them, and their hash is put on chain.
  *
  *     learn → check → exits at the real index, split for the current set → open row → approvals → transaction → final event

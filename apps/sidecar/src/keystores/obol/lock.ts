@@ -1,4 +1,4 @@
-/** The cluster lock as the source of key shares: whose they are, and which node's (protocol section 11). */
+/** The cluster lock as the source of key shares: whose they are, and which node's (docs/protocol.md#11-obol). */
 
 import { readFile } from 'node:fs/promises'
 import type { Network } from '@dvt-relayer/chain/networks.ts'

@@ -1,4 +1,4 @@
-/** One Obol node's folder: its keystores and its lock, read again only where they have changed (protocol section 11). */
+/** One Obol node's folder: its keystores and its lock, read again only where they have changed (docs/protocol.md#11-obol). */
 
 import { stat } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'

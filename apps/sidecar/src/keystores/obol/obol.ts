@@ -1,4 +1,4 @@
-/** Key shares of Obol nodes: keystores and cluster lock as charon leaves them (protocol section 11). */
+/** Key shares of Obol nodes: keystores and cluster lock as charon leaves them (docs/protocol.md#11-obol). */
 
 import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
 import type { ObolNodeSource } from '../../config.ts'

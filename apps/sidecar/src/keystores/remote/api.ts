@@ -1,4 +1,4 @@
-/** The remote signing API (protocol section 13): bodies of requests, and what answers mean. */
+/** The remote signing API (docs/protocol.md#13-remote-signer): bodies of requests, and what answers mean. */
 
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { parseHex, toHex } from '@dvt-relayer/common/hex.ts'

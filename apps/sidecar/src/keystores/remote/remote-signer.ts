@@ -1,5 +1,5 @@
 /**
- * Key shares in remote signers (protocol section 13): no private key comes into this process.
+ * Key shares in remote signers (docs/protocol.md#13-remote-signer): no private key comes into this process.
  *
  * The signers list their public keys; those that stand in the cluster lock, or in the SSV registrations, are the key shares. Every
  * signature is verified under the share's public key before anybody sees it.

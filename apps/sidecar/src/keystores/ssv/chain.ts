@@ -1,6 +1,6 @@
 /**
- * Follows the events of the SSV network contract (protocol section 12): what is final is read once and kept in a file, what is not final
- * yet stands on top in memory, and goes when the chain changes.
+ * Follows the events of the SSV network contract (docs/protocol.md#12-ssv): what is final is read once and kept in a file, what is not
+ * final yet stands on top in memory, and goes when the chain changes.
  */
 
 import { ChainError } from '@dvt-relayer/chain/errors.ts'

@@ -1,4 +1,4 @@
-/** Key shares of SSV validators from keyshares files, with the proofs of a DKG where they are given (protocol section 12). */
+/** Key shares of SSV validators from keyshares files, with the proofs of a DKG where they are given (docs/protocol.md#12-ssv). */
 
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'

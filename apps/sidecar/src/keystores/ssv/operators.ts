@@ -1,4 +1,4 @@
-/** The private keys of SSV operators, from their files (protocol section 12). */
+/** The private keys of SSV operators, from their files (docs/protocol.md#12-ssv). */
 
 import { readFile } from 'node:fs/promises'
 import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'

@@ -1,6 +1,6 @@
 /**
  * The key shares of SSV operators, as public as they are on the chain and in files: which validators an operator has a share of, each
- * operator's public key share, and the ciphertext (protocol section 12).
+ * operator's public key share, and the ciphertext (docs/protocol.md#12-ssv).
  */
 
 import { ChainError } from '@dvt-relayer/chain/errors.ts'

@@ -1,4 +1,4 @@
-/** Key shares of SSV operators: found on the chain or in files, decrypted once with the operator's key (protocol section 12). */
+/** Key shares of SSV operators: found on the chain or in files, decrypted once with the operator's key (docs/protocol.md#12-ssv). */
 
 import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'

@@ -1,22 +1,168 @@
-/** README.md and .env.example say what the code says. `npm run docs` writes them. */
+/** The documentation says what the tree has: generated pages are compared, and what pages name is looked for. */
 
-import { readFileSync } from 'node:fs'
-import { expect, it } from 'vitest'
-import { renderEnvExample, renderReadme } from './support/docs.ts'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it } from 'vitest'
+import { RELAYER_IGNORED, RELAYER_SETTINGS } from '../apps/relayer/src/config.ts'
+import { ERRORS, FAILURES } from '../apps/relayer/src/errors.ts'
+import { RELAYER_METRICS } from '../apps/relayer/src/events.ts'
+import { SIDECAR_IGNORED, SIDECAR_SETTINGS } from '../apps/sidecar/src/config.ts'
+import { SIDECAR_METRICS } from '../apps/sidecar/src/events.ts'
+import { REFERENCE, renderEnvExample, renderPage } from './support/docs.ts'
+import { anchorsOf, findCitationProblems, findDocProblems, findUndocumented, type Tree } from './support/docs-check.ts'
 
-const read = (name: string) => readFileSync(new URL(`../${name}`, import.meta.url), 'utf8')
+const root = fileURLToPath(new URL('..', import.meta.url))
+const read = (path: string): string => readFileSync(`${root}${path}`, 'utf8')
+const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
 
-it('README.md has the tables of the code', () => {
-  const readme = read('README.md')
-  expect(renderReadme(readme)).toBe(readme)
+const SETTINGS = { ...RELAYER_SETTINGS, ...SIDECAR_SETTINGS }
+const settingNames = Object.entries(SETTINGS).flatMap(([name, { secret }]) =>
+  secret ? [name, `${name}_FILE`] : [name],
+)
+/** Words in upper case that are neither settings nor codes of ours, and whose they are. */
+const FOREIGN = [
+  ...['VOLUNTARY_EXIT', 'DEPOSIT'], // of the remote signing API
+  ...['OBOL', 'SSV'], // values of CLUSTER_TYPE
+  ...['GET', 'POST'], // HTTP
+  ...['RSA_PKCS1_PADDING', 'RSA_NO_PADDING'], // Node's crypto
+  ...['LISTEN', 'NOTIFY'], // PostgreSQL
+  ...['NODE_USER'], // docker-compose.yml
+  ...['UPPER_CASE'], // this very rule
+]
+const tree: Tree = {
+  has: (path) => existsSync(`${root}${path}`),
+  read,
+  scripts: new Set(Object.keys(scripts)),
+  words: new Set([
+    ...settingNames,
+    ...RELAYER_IGNORED,
+    ...SIDECAR_IGNORED,
+    ...Object.keys(ERRORS),
+    ...Object.keys(FAILURES),
+    ...FOREIGN,
+  ]),
+  metrics: new Set([...Object.keys(RELAYER_METRICS), ...Object.keys(SIDECAR_METRICS)]),
+}
+
+/** Files below a folder, without what npm put there. */
+const filesOf = (folder: string): string[] =>
+  (readdirSync(`${root}${folder}`, { recursive: true }) as string[])
+    .map((path) => `${folder}/${path}`)
+    .filter((path) => !path.includes('/node_modules/') && statSync(`${root}${path}`).isFile())
+
+const pages = [
+  ...['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md', 'apps/verify/README.md'],
+  ...filesOf('docs').filter((path) => path.endsWith('.md')),
+]
+/** Where comments cite pages. The probes of this file are no citations. */
+const sources = [
+  ...['apps', 'libs', 'test'].flatMap(filesOf).filter((path) => path.endsWith('.ts') && !path.startsWith('test/docs')),
+  ...['docker-compose.yml', 'Dockerfile'],
+].filter((path) => !path.startsWith('test/support/docs'))
+
+describe('what is written from the code', () => {
+  it.each(Object.keys(REFERENCE))('%s has the tables of the code', (page) => {
+    const text = read(page)
+    expect(renderPage(page, text)).toBe(text)
+  })
+
+  it('.env.example has the settings of the code', () => {
+    expect(read('.env.example')).toBe(renderEnvExample())
+  })
+
+  it('every setting is documented', () => {
+    expect(findUndocumented(settingNames, read('docs/reference/settings.md'))).toEqual([])
+  })
+
+  it('every script is documented', () => {
+    const page = read('docs/reference/commands.md')
+    for (const name of Object.keys(scripts)) expect(page).toMatch(new RegExp(`npm (run )?${name}(?![\\w:-])`))
+  })
 })
 
-it('.env.example has the settings of the code', () => {
-  expect(read('.env.example')).toBe(renderEnvExample())
+describe('what is named', () => {
+  it.each(pages)('%s names only what is there', (page) => {
+    expect(findDocProblems(page, read(page), tree)).toEqual([])
+  })
+
+  it('comments cite pages and sections that are there', () => {
+    const problems = sources.flatMap((path) =>
+      findCitationProblems(read(path), tree).map((problem) => `${path}: ${problem}`),
+    )
+    expect(problems).toEqual([])
+  })
+
+  it('CODEOWNERS names only what is there', () => {
+    const paths = read('CODEOWNERS')
+      .split('\n')
+      .flatMap((line) => /^\/(\S+)/.exec(line)?.[1] ?? [])
+    expect(paths.length).toBeGreaterThan(0)
+    expect(paths.filter((path) => !tree.has(path))).toEqual([])
+  })
+
+  it('every page of docs can be reached from the README', () => {
+    const reached = new Set<string>()
+    const visit = (page: string): void => {
+      if (reached.has(page)) return
+      reached.add(page)
+      const folder = page.split('/').slice(0, -1)
+      for (const [, target = ''] of read(page).matchAll(/\]\(([^()\s#]+\.md)(?:#[^()\s]*)?\)/g)) {
+        const path = new URL(target, `file:///${[...folder, 'x'].join('/')}`).pathname.slice(1)
+        if (tree.has(path)) visit(path)
+      }
+    }
+    visit('README.md')
+    expect(pages.filter((page) => !reached.has(page))).toEqual([])
+  })
+
+  it('the README is short', () => {
+    expect(read('README.md').split('\n').length).toBeLessThan(200)
+  })
 })
 
-it('README.md documents every script', () => {
-  const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
-  const readme = read('README.md')
-  for (const name of Object.keys(scripts)) expect(readme).toMatch(new RegExp(`npm (run )?${name}\\b`))
+describe('the check itself', () => {
+  const problemsOf = (text: string) => findDocProblems('docs/architecture.md', text, tree)
+
+  it.each([
+    ['a dead link', '[x](no-such-page.md)', 'dead link: docs/no-such-page.md is not there'],
+    ['a dead anchor', '[x](protocol.md#99-nothing)', 'dead link: docs/protocol.md has no heading #99-nothing'],
+    [
+      'a dead anchor of the page',
+      '[x](#no-such-place)',
+      'dead link: docs/architecture.md has no heading #no-such-place',
+    ],
+    ['a missing path', 'see `libs/crypto/src/gone.ts`', 'missing path: libs/crypto/src/gone.ts is not there'],
+    ['a missing page', 'see `GONE.md`', 'missing path: GONE.md is not there'],
+    ['an unknown command', '```sh\nnpm run no-such-script\n```\n', 'unknown command: npm run no-such-script'],
+    ['an unknown command in the text', '`npm run -s nothing -- --x`', 'unknown command: npm run nothing'],
+    ['an unknown setting', 'set `NO_SUCH_SETTING=1`', 'unknown setting: NO_SUCH_SETTING'],
+    ['an unknown setting in a shell', '```sh\nexport NO_SUCH=1\n```\n', 'unknown setting: NO_SUCH'],
+    ['an unknown metric', '`dvt_relayer_nothing_total`', 'unknown metric: dvt_relayer_nothing_total'],
+  ])('finds %s', (_, text, problem) => {
+    expect(problemsOf(text)).toEqual([problem])
+  })
+
+  it('finds nothing where all is there', () => {
+    const text =
+      '[a](protocol.md#7-oracle-set) [b](../README.md) [c](https://example.org/x) `libs/crypto/src/` `README.md` ' +
+      '`apps/*/src` `npm run sidecar -- doctor` `NETWORK` `SEALING_KEY_FILE=./key` `INDEX_USED` `dvt_sidecar_keys`'
+    expect(problemsOf(text)).toEqual([])
+  })
+
+  it('finds a setting that no page documents', () => {
+    const page = read('docs/reference/settings.md')
+    expect(findUndocumented(['NETWORK', 'NOT_DOCUMENTED'], page)).toEqual(['NOT_DOCUMENTED'])
+  })
+
+  it('finds dead citations, and sections without their page', () => {
+    expect(findCitationProblems('/** See docs/protocol.md#7-oracle-set. */', tree)).toEqual([])
+    expect(findCitationProblems('/** See docs/protocol.md#70-oracles. */', tree)).toHaveLength(1)
+    expect(findCitationProblems('/** See docs/gone.md. */', tree)).toHaveLength(1)
+    expect(findCitationProblems('/** As (protocol,\n * section 7) says. */', tree)).toHaveLength(1)
+  })
+
+  it('makes anchors as GitHub does', () => {
+    const page = '# The `x` of y, again!\n## Same\n## Same\n```\n# no heading\n```\n'
+    expect([...anchorsOf(page)]).toEqual(['the-x-of-y-again', 'same', 'same-1'])
+  })
 })

@@ -1,4 +1,4 @@
-/** The parts of README.md and .env.example that are written from the code. `node test/support/docs.ts` writes them. */
+/** The pages of docs/reference and .env.example are written from the code. `npm run docs` writes them, a test compares. */
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { metricsTable } from '@dvt-relayer/common/metrics.ts'
@@ -8,9 +8,10 @@ import { ERRORS, FAILURES } from '../../apps/relayer/src/errors.ts'
 import { RELAYER_METRICS } from '../../apps/relayer/src/events.ts'
 import { SIDECAR_SETTINGS } from '../../apps/sidecar/src/config.ts'
 import { SIDECAR_METRICS } from '../../apps/sidecar/src/events.ts'
+import { REFUSALS, SIGNER_OUTCOMES } from '../../apps/sidecar/src/metrics.ts'
 
-const README = new URL('../../README.md', import.meta.url)
-const ENV_EXAMPLE = new URL('../../.env.example', import.meta.url)
+const ROOT = new URL('../../', import.meta.url)
+const ENV_EXAMPLE = '.env.example'
 
 const errorsTable = [
   '| code | status | retry | meaning |',
@@ -19,27 +20,39 @@ const errorsTable = [
     ([code, { status, retry, meaning }]) => `| \`${code}\` | ${status} | ${retry ? 'yes' : 'no'} | ${meaning} |`,
   ),
 ].join('\n')
-const failuresTable = [
-  '| code | meaning |',
-  '|---|---|',
-  ...Object.entries(FAILURES).map(([code, meaning]) => `| \`${code}\` | ${meaning} |`),
-].join('\n')
 
-const PARTS: Readonly<Record<string, string>> = {
-  'relayer settings': settingsTable(RELAYER_SETTINGS),
-  'sidecar settings': settingsTable(SIDECAR_SETTINGS),
-  errors: errorsTable,
-  failures: failuresTable,
-  'relayer metrics': metricsTable(RELAYER_METRICS),
-  'sidecar metrics': metricsTable(SIDECAR_METRICS),
+/** A table of words and what they mean. */
+const wordsTable = (title: string, words: Readonly<Record<string, string>>): string =>
+  [
+    `| ${title} | meaning |`,
+    '|---|---|',
+    ...Object.entries(words).map(([word, meaning]) => `| \`${word}\` | ${meaning} |`),
+  ].join('\n')
+
+/** Which tables stand on which page. Each has its place between `<!-- name -->` and `<!-- end -->`. */
+export const REFERENCE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  'docs/reference/settings.md': {
+    'relayer settings': settingsTable(RELAYER_SETTINGS),
+    'sidecar settings': settingsTable(SIDECAR_SETTINGS),
+  },
+  'docs/reference/errors.md': {
+    errors: errorsTable,
+    failures: wordsTable('code', FAILURES),
+    refusals: wordsTable('reason', REFUSALS),
+    'signer outcomes': wordsTable('outcome', SIGNER_OUTCOMES),
+  },
+  'docs/reference/metrics.md': {
+    'relayer metrics': metricsTable(RELAYER_METRICS),
+    'sidecar metrics': metricsTable(SIDECAR_METRICS),
+  },
 }
 
-/** The README with every part written anew. @throws when a part's place is missing */
-export function renderReadme(text: string): string {
-  return Object.entries(PARTS).reduce((readme, [name, table]) => {
+/** A page with every table of it written anew. @throws when the place of a table is missing */
+export function renderPage(page: string, text: string): string {
+  return Object.entries(REFERENCE[page] ?? {}).reduce((rendered, [name, table]) => {
     const position = new RegExp(`<!-- ${name} -->\\n[\\s\\S]*?<!-- end -->`)
-    if (!position.test(readme)) throw new Error(`README.md has no place for: ${name}`)
-    return readme.replace(position, () => `<!-- ${name} -->\n${table}\n<!-- end -->`)
+    if (!position.test(rendered)) throw new Error(`${page} has no place for: ${name}`)
+    return rendered.replace(position, () => `<!-- ${name} -->\n${table}\n<!-- end -->`)
   }, text)
 }
 
@@ -62,6 +75,9 @@ export function renderEnvExample(): string {
 }
 
 if (import.meta.main) {
-  writeFileSync(README, renderReadme(readFileSync(README, 'utf8')))
-  writeFileSync(ENV_EXAMPLE, renderEnvExample())
+  for (const page of Object.keys(REFERENCE)) {
+    const file = new URL(page, ROOT)
+    writeFileSync(file, renderPage(page, readFileSync(file, 'utf8')))
+  }
+  writeFileSync(new URL(ENV_EXAMPLE, ROOT), renderEnvExample())
 }

@@ -19,7 +19,7 @@ const ecies = createFastEcies()
 
 export const addressOf = ({ publicKey }: Pick<TestOracle, 'publicKey'>): string => oracleAddress(publicKey)
 
-/** What an oracle signs, as the README tells it: no code is shared with the relayer. */
+/** What an oracle signs, as docs/operating/oracles.md tells it: no code is shared with the relayer. */
 export async function signedHeaders(
   { secretKey }: Pick<TestOracle, 'secretKey'>,
   path: string,

@@ -11,9 +11,10 @@
 import { randomBytes } from 'node:crypto'
 import { equalBytes } from '@dvt-relayer/common/hex.ts'
 import type { BlsEngine, FactorRow } from '../bls/bls.ts'
+import { nextValueFactors } from '../bls/lagrange.ts'
 import { modOrder, type RandomBytes, randomScalarBytes, scalarBytes } from '../bls/scalar.ts'
 import { CryptoError } from '../errors.ts'
-import { nextValueFactors, ownPublicKeySharesFit } from '../threshold/threshold.ts'
+import { ownPublicKeySharesFit } from '../threshold/threshold.ts'
 
 export interface SplitRequest {
   /** The exit's signing root. */

@@ -4,6 +4,7 @@
  */
 
 import type { BlsEngine, IndexedPoint, SignedMessage } from '../bls/bls.ts'
+import { scaledLagrangeFactors } from '../bls/lagrange.ts'
 import type { RandomBytes } from '../bls/scalar.ts'
 import {
   ascending,
@@ -16,7 +17,6 @@ import {
   rememberingFactors,
 } from './recover-judge.ts'
 import { subsetsToTry } from './subsets.ts'
-import { scaledLagrangeFactors } from './threshold.ts'
 
 export { type Candidate, LOOKED_AT_INDEXES } from './recover-judge.ts'
 

@@ -12,7 +12,7 @@ import { HttpError, mayAskAnother, mayAskLater } from './http/error.ts'
 import type { HttpAnswer, HttpAsk, HttpClient, HttpClientOptions, HttpRequest } from './http/types.ts'
 import { pause } from './lifetime.ts'
 
-export { HTTP_OUTCOMES, HttpError, type HttpErrorCode, type HttpOutcome } from './http/error.ts'
+export { HTTP_OUTCOMES, HttpError, type HttpOutcome } from './http/error.ts'
 export type { HttpAnswer, HttpAsk, HttpClient, HttpClientOptions, HttpRequest, HttpResult } from './http/types.ts'
 
 const BACKOFF_MS = { first: 200, most: 5_000 }

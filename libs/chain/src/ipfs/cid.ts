@@ -79,7 +79,11 @@ export async function checkContent(cid: Cid, content: Uint8Array): Promise<'same
   return 'unknown'
 }
 
-/** The CID that `ipfs add` gives to a file: version 0, or version 1 with raw leaves. */
+/**
+ * The CID that `ipfs add` gives to a file: version 0, or version 1 with raw leaves.
+ *
+ * @internal for gateways in tests
+ */
 export function cidOf(content: Uint8Array, version: 0 | 1 = 0): string {
   const steps = rootOf(content, DEFAULT_LAYOUTS[version], version)
   for (;;) {

@@ -18,8 +18,6 @@ import {
 } from './recover-judge.ts'
 import { subsetsToTry } from './subsets.ts'
 
-export { type Candidate, LOOKED_AT_INDEXES } from './recover-judge.ts'
-
 /**
  * Attempts that find every recoverable 9 of 13, the largest usual cluster, with all four spare nodes hostile: C(13, 9) subsets, one of
  * which is right. An attempt takes about 2 ms with blst.

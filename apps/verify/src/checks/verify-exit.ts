@@ -5,12 +5,12 @@ import { addressOfPublicKey, addressOfSecretKey, checksumAddress } from '@dvt-re
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import { decryptEcies } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import { ATTEMPTS_9_OF_13, type RecoverRequest, recoverSignature } from '@dvt-relayer/crypto/threshold/recover.ts'
-import { type Claims, claimFault, type Exit, exitFacts, mistakenExits, signingRootOf } from './exit-message.ts'
+import { type Claims, claimFault, type Exit, exitFacts, mistakenExits, signingRootOf } from '../exit-message.ts'
+import type { ExitNetwork } from '../networks.ts'
+import { type OwnerCopy, parseSignedExit, type SetLabels, type ShareSet, type SignedExit } from '../read.ts'
+import type { Facts, Report, Verdict } from '../verdicts.ts'
 import { findKeySharesFault } from './key-shares.ts'
-import type { ExitNetwork } from './networks.ts'
 import { findLabelFault, type GivenSet, setFacts } from './oracle-set.ts'
-import { type OwnerCopy, parseSignedExit, type SetLabels, type ShareSet, type SignedExit } from './read.ts'
-import type { Facts, Report, Verdict } from './verdicts.ts'
 import { findCountFault } from './verify-set.ts'
 
 /** What is known now, and the exit itself where there is one: apart from the report, so that it is printed by decision only. */

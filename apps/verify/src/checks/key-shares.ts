@@ -5,9 +5,10 @@
 
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
 import type { BlsEngine, IndexedPoint } from '@dvt-relayer/crypto/bls/bls.ts'
+import { lagrangeFactors, scaledLagrangeFactors } from '@dvt-relayer/crypto/bls/lagrange.ts'
 import { subsetsToTry } from '@dvt-relayer/crypto/threshold/subsets.ts'
-import { lagrangeFactors, publicKeySharesFit, scaledLagrangeFactors } from '@dvt-relayer/crypto/threshold/threshold.ts'
-import type { Verdict } from './verdicts.ts'
+import { publicKeySharesFit } from '@dvt-relayer/crypto/threshold/threshold.ts'
+import type { Verdict } from '../verdicts.ts'
 
 /** All choices of 7 of 11 are 330. */
 const MOST_ATTEMPTS = 400

@@ -2,12 +2,12 @@
 
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
-import { type Claims, claimFault, exitFacts } from './exit-message.ts'
+import { type Claims, claimFault, exitFacts } from '../exit-message.ts'
+import type { ExitNetwork } from '../networks.ts'
+import type { ShareSet } from '../read.ts'
+import type { Facts, Report, Verdict } from '../verdicts.ts'
 import { findKeySharesFault } from './key-shares.ts'
-import type { ExitNetwork } from './networks.ts'
 import { findLabelFault, type GivenSet, receiptOf, setFacts } from './oracle-set.ts'
-import type { ShareSet } from './read.ts'
-import type { Facts, Report, Verdict } from './verdicts.ts'
 
 export interface SetRequest {
   network: ExitNetwork

@@ -3,7 +3,7 @@ import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
 import { createNobleEngine } from '@dvt-relayer/crypto/bls/noble.ts'
 import { scalarBytes } from '@dvt-relayer/crypto/bls/scalar.ts'
 import { describe, expect, it } from 'vitest'
-import { readFixtureJson } from '../../../test/support/keys/fixtures.ts'
+import { readFixtureJson } from '../../../../test/support/keys/fixtures.ts'
 import { findKeySharesFault } from './key-shares.ts'
 
 const vectors = readFixtureJson('vectors/oracle_split.json') as {

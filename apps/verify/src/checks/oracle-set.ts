@@ -4,10 +4,10 @@ import { checkContent, parseCid } from '@dvt-relayer/chain/ipfs/cid.ts'
 import type { OracleConfig } from '@dvt-relayer/chain/stakewise/oracle-config.ts'
 import { equalBytes, parseHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { shareReceipt } from '@dvt-relayer/crypto/oracle/share-receipt.ts'
-import { signingRootOf } from './exit-message.ts'
-import type { ExitNetwork } from './networks.ts'
-import type { SetLabels, ShareSet } from './read.ts'
-import type { Facts } from './verdicts.ts'
+import { signingRootOf } from '../exit-message.ts'
+import type { ExitNetwork } from '../networks.ts'
+import type { SetLabels, ShareSet } from '../read.ts'
+import type { Facts } from '../verdicts.ts'
 
 /** The config of the caller, what it is called on IPFS where that is known, and the receipt that somebody else has. */
 export interface GivenSet {

@@ -1,10 +1,10 @@
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
 import { expect, it } from 'vitest'
-import { makeOracleShares, vectorConfig } from '../../../test/support/keys/oracle-shares.ts'
-import { NETWORKS } from './networks.ts'
-import { readShareSet } from './read.ts'
-import type { Verdict } from './verdicts.ts'
+import { makeOracleShares, vectorConfig } from '../../../../test/support/keys/oracle-shares.ts'
+import { NETWORKS } from '../networks.ts'
+import { readShareSet } from '../read.ts'
+import type { Verdict } from '../verdicts.ts'
 import { verifySet } from './verify-set.ts'
 
 const engine = createBlstEngine()

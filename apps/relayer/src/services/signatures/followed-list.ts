@@ -49,6 +49,7 @@ export function createFollowedList<Row extends ListedRow & { messageId: number }
       pages.clear()
       seen = START
     }
+    const before = pages.changedAt()
     try {
       // Of what is dead nothing is read at the start; still every process must come to the same revision.
       const newest = seen.revision === 0 ? await source.newest() : 0
@@ -62,6 +63,8 @@ export function createFollowedList<Row extends ListedRow & { messageId: number }
       }
       if (newest > seen.revision) seen = { revision: newest, messageId: Number.MAX_SAFE_INTEGER }
       loadedAt = performance.now()
+      // The notification of what somebody else's look has found already is passed over.
+      if (pages.changedAt() !== before) wakeAll()
     } catch (error) {
       isStale = true
       throw error

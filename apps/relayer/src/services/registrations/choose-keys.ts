@@ -76,9 +76,6 @@ export function createKeyChoice({
   events,
   announced,
 }: Pick<Context, 'config' | 'db' | 'events' | 'announced'>) {
-  const { validatorLifetimeSeconds: lifetimeSeconds } = config
-  const reservedSeconds = lifetimeSeconds + Math.min(lifetimeSeconds, TAKEOVER_MARGIN_SECONDS)
-  const touchSeconds = lifetimeSeconds / TOUCH_FRACTION
   // Who must wait for the allocation waits here, not with a connection of the database in hand, and behind one choice of each other.
   const ofOne = createKeyedQueue({ depth: 1, waiting: WAITING_CHOICES.ofOne })
   const ofAll = createKeyedQueue({ depth: 1, waiting: WAITING_CHOICES.ofAll })
@@ -86,120 +83,23 @@ export function createKeyChoice({
   /** Chooses when the turn has come. The choice is made again when another process took some keys meanwhile. */
   async function chooseNow(choice: Choice): Promise<ChosenKey[]> {
     const { request, requester, onChain } = choice
-    const { vault, validatorType, amountsGwei } = request
-    const options = { lifetimeSeconds: reservedSeconds, requester }
     for (let tries = 0; tries < TRIES; tries++) {
-      const free = await onChain.findAbsent(amountsGwei.length, (limit, excluded) =>
-        findReservable(db, vault, { ...options, limit, excluded }),
+      const free = await onChain.findAbsent(request.amountsGwei.length, (limit, excluded) =>
+        findReservable(db, request.vault, { ...reservationOf(choice, config), limit, excluded }),
       )
-      const chosen = trimAmbiguous(validatorType, free)
+      const chosen = trimAmbiguous(request.validatorType, free)
       if (chosen.length === 0) return []
-      const reserved = await db.transaction((tx) => reserve(tx, choice, chosen))
+      const reserved = await db.transaction((tx) => reserve(tx, config, choice, chosen))
       if (reserved === undefined) continue
       announced()
-      const { counts, validators } = reserved
+      const { counts, keys } = reserved
       if (counts.reserved + counts.exits + counts.deposits > 0) events.registrationsAssigned(counts, requester)
-      return validators
+      return keys
     }
     throw new ApiError('TOO_BUSY', 'other requests took keys meanwhile, again and again; ask again')
   }
 
-  /** Reserves the chosen keys and gives them their messages; undefined where they are not free any more. */
-  async function reserve(tx: Sql, choice: Choice, chosen: readonly ReservableRow[]) {
-    const { request, requester, onChain } = choice
-    const { vault, validatorType, amountsGwei, startIndex: first } = request
-    await lockAllocation(tx)
-    // In the one order in which everybody locks them, whatever order they are given out in.
-    await lockValidators(
-      tx,
-      chosen.map((row) => row.publicKey),
-    )
-    const options = { lifetimeSeconds: reservedSeconds, requester, excluded: onChain.met, limit: amountsGwei.length }
-    const locked = trimAmbiguous(validatorType, await findReservable(tx, vault, options))
-    const isSame = locked.length === chosen.length && locked.every(({ id }, position) => id === chosen[position]?.id)
-    if (!isSame) return undefined
-    const ids = locked.map(({ id }) => id)
-    // One index is one validator's: the vault does not wait for the others at these any more.
-    const inTheWay = await findExitsInTheWay(tx, { vault, validatorIds: ids, requester, first, count: ids.length })
-    await lockMessages(tx, [...(await findMessageIds(tx, ids)), ...inTheWay])
-    // Asked again now that nobody can add a partial signature: a reservation that lapsed may just have been signed for.
-    if ((await findBoundElsewhere(tx, ids, vault)).length > 0) return undefined
-    await reserveValidators(tx, ids, vault)
-    await retireMessages(tx, inTheWay)
-    return giveMessages(tx, choice, locked, inTheWay)
-  }
-
-  /** Gives locked validators their exits and deposits, in their order, and announces them with those that were retired. */
-  async function giveMessages(
-    tx: Sql,
-    { request, requester, nextIndex }: Choice,
-    locked: readonly ReservableRow[],
-    retired: readonly number[],
-  ) {
-    const { vault, startIndex, amountsGwei, validatorType } = request
-    const wanted = locked.map(({ id, publicKey, threshold }, position) => ({
-      validatorId: id,
-      publicKey,
-      threshold,
-      validatorIndex: startIndex + position,
-      vault,
-      amountGwei: amountsGwei[position] ?? 0,
-      validatorType,
-    }))
-    const exits = await assignExits(tx, config, wanted, nextIndex, requester)
-    const deposits = await assignDeposits(tx, config, wanted, requester)
-    await announceMessages(tx, [...retired, ...exits.changed, ...deposits.changed])
-    // Exits asked for without a vault (generation 3) may have been fetched already.
-    const fresh = locked.filter(({ isReserved }) => !isReserved).map(({ id }) => id)
-    await showAgain(tx, fresh)
-    const counts = {
-      reserved: fresh.length,
-      exits: exits.created + exits.revived,
-      deposits: deposits.created + deposits.revived,
-    }
-    return { validators: await findMade(tx, wanted), counts }
-  }
-
-  /** Notes that somebody still asks for these messages, and for the reservations of these validators. */
-  async function touch(
-    { request, requester }: Choice,
-    messages: readonly { id: number; idleSeconds: number }[],
-    reserved: readonly ReservableRow[],
-  ): Promise<void> {
-    const old = messages.filter(({ idleSeconds }) => idleSeconds > touchSeconds).map(({ id }) => id)
-    if (old.length === 0) return
-    const ids = reserved.map(({ id }) => id)
-    await touchMessages(db, old, requester)
-    await touchReservations(db, ids, request.vault, touchSeconds)
-  }
-
   return {
-    /** The poll: the vault has all its keys, each with the messages asked for. */
-    async findChosen(choice: Choice): Promise<ChosenKey[] | undefined> {
-      const { request, requester, onChain } = choice
-      const { vault, startIndex, amountsGwei, validatorType } = request
-      const reserved = await onChain.findAbsent(amountsGwei.length, (limit, excluded) =>
-        findReserved(db, vault, { limit, excluded }),
-      )
-      if (reserved.length < amountsGwei.length) return undefined
-      const keys = reserved.map((row) => row.publicKey)
-      const [exitRows, depositRows] = await Promise.all([findExits(db, keys), findDeposits(db, keys)])
-      const [exits, deposits] = [byKey(exitRows), byKey(depositRows)]
-      const found = keys.flatMap((publicKey, position) => {
-        const [exit, deposit] = [exits.get(toHex(publicKey)), deposits.get(toHex(publicKey))]
-        const amountGwei = amountsGwei[position] ?? 0
-        if (exit === undefined || deposit === undefined) return []
-        if (isLapsed(exit, config) || isLapsed(deposit, config)) return []
-        if (exit.validatorIndex !== startIndex + position || exit.requester !== requester) return []
-        if (!isSameDeposit({ vault, amountGwei, validatorType }, deposit)) return []
-        return [{ publicKey, amountGwei, exit, deposit }]
-      })
-      if (found.length < keys.length) return undefined
-      const messages = found.flatMap(({ exit, deposit }) => [exit, deposit])
-      await touch(choice, messages, reserved)
-      return found.map(({ exit, deposit, ...key }) => ({ ...key, exitId: exit.id, depositId: deposit.id }))
-    },
-
     /**
      * Chooses keys for the vault, as many as there are, and gives them their messages, when its turn has come.
      *
@@ -215,6 +115,103 @@ export function createKeyChoice({
       throw new ApiError('TOO_BUSY', 'too many requests wait for keys; ask again when the others are answered')
     },
   }
+}
+
+/** The poll: undefined unless the vault has all its keys, each with the messages asked for, which somebody still asks for then. */
+export async function findChosen(
+  { config, db }: Pick<Context, 'config' | 'db'>,
+  choice: Choice,
+): Promise<ChosenKey[] | undefined> {
+  const { request, requester, onChain } = choice
+  const { vault, startIndex, amountsGwei, validatorType } = request
+  const reserved = await onChain.findAbsent(amountsGwei.length, (limit, excluded) =>
+    findReserved(db, vault, { limit, excluded }),
+  )
+  if (reserved.length < amountsGwei.length) return undefined
+  const publicKeys = reserved.map((row) => row.publicKey)
+  const [exitRows, depositRows] = await Promise.all([findExits(db, publicKeys), findDeposits(db, publicKeys)])
+  const [exits, deposits] = [byKey(exitRows), byKey(depositRows)]
+  const found = publicKeys.flatMap((publicKey, position) => {
+    const [exit, deposit] = [exits.get(toHex(publicKey)), deposits.get(toHex(publicKey))]
+    const amountGwei = amountsGwei[position] ?? 0
+    if (exit === undefined || deposit === undefined) return []
+    if (isLapsed(exit, config) || isLapsed(deposit, config)) return []
+    if (exit.validatorIndex !== startIndex + position || exit.requester !== requester) return []
+    if (!isSameDeposit({ vault, amountGwei, validatorType }, deposit)) return []
+    return [{ publicKey, amountGwei, exit, deposit }]
+  })
+  if (found.length < publicKeys.length) return undefined
+  const touchSeconds = config.validatorLifetimeSeconds / TOUCH_FRACTION
+  const messages = found.flatMap(({ exit, deposit }) => [exit, deposit])
+  const old = messages.filter(({ idleSeconds }) => idleSeconds > touchSeconds).map(({ id }) => id)
+  if (old.length > 0) {
+    const ids = reserved.map(({ id }) => id)
+    await touchMessages(db, old, requester)
+    await touchReservations(db, ids, vault, touchSeconds)
+  }
+  return found.map(({ exit, deposit, ...key }) => ({ ...key, exitId: exit.id, depositId: deposit.id }))
+}
+
+/** Whose a reservation is, and how long one of another requester keeps others away. */
+function reservationOf({ requester }: Choice, { validatorLifetimeSeconds: lifetimeSeconds }: Context['config']) {
+  return { requester, lifetimeSeconds: lifetimeSeconds + Math.min(lifetimeSeconds, TAKEOVER_MARGIN_SECONDS) }
+}
+
+/** Reserves the chosen keys and gives them their messages; undefined where they are not free any more. */
+async function reserve(tx: Sql, config: Context['config'], choice: Choice, chosen: readonly ReservableRow[]) {
+  const { request, requester, onChain } = choice
+  const { vault, validatorType, amountsGwei, startIndex: first } = request
+  await lockAllocation(tx)
+  // In the one order in which everybody locks them, whatever order they are given out in.
+  await lockValidators(
+    tx,
+    chosen.map((row) => row.publicKey),
+  )
+  const options = { ...reservationOf(choice, config), excluded: onChain.met, limit: amountsGwei.length }
+  const locked = trimAmbiguous(validatorType, await findReservable(tx, vault, options))
+  const isSame = locked.length === chosen.length && locked.every(({ id }, position) => id === chosen[position]?.id)
+  if (!isSame) return undefined
+  const ids = locked.map(({ id }) => id)
+  // One index is one validator's: the vault does not wait for the others at these any more.
+  const inTheWay = await findExitsInTheWay(tx, { vault, validatorIds: ids, requester, first, count: ids.length })
+  await lockMessages(tx, [...(await findMessageIds(tx, ids)), ...inTheWay])
+  // Asked again now that nobody can add a partial signature: a reservation that lapsed may just have been signed for.
+  if ((await findBoundElsewhere(tx, ids, vault)).length > 0) return undefined
+  await reserveValidators(tx, ids, vault)
+  await retireMessages(tx, inTheWay)
+  return giveMessages(tx, config, choice, locked, inTheWay)
+}
+
+/** Gives locked validators their exits and deposits, in their order, and announces them with those that were retired. */
+async function giveMessages(
+  tx: Sql,
+  config: Context['config'],
+  { request, requester, nextIndex }: Choice,
+  locked: readonly ReservableRow[],
+  retired: readonly number[],
+) {
+  const { vault, startIndex, amountsGwei, validatorType } = request
+  const wanted = locked.map(({ id, publicKey, threshold }, position) => ({
+    validatorId: id,
+    publicKey,
+    threshold,
+    validatorIndex: startIndex + position,
+    vault,
+    amountGwei: amountsGwei[position] ?? 0,
+    validatorType,
+  }))
+  const exits = await assignExits(tx, config, wanted, nextIndex, requester)
+  const deposits = await assignDeposits(tx, config, wanted, requester)
+  await announceMessages(tx, [...retired, ...exits.changed, ...deposits.changed])
+  // Exits asked for without a vault (generation 3) may have been fetched already.
+  const fresh = locked.filter(({ isReserved }) => !isReserved).map(({ id }) => id)
+  await showAgain(tx, fresh)
+  const counts = {
+    reserved: fresh.length,
+    exits: exits.created + exits.revived,
+    deposits: deposits.created + deposits.revived,
+  }
+  return { keys: await findMade(tx, wanted), counts }
 }
 
 /** The messages that were just made for these keys. */

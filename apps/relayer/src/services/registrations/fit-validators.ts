@@ -8,7 +8,7 @@ import type { FailureCode } from '../../errors.ts'
 import { ApiError, refuseItems } from '../../errors.ts'
 
 /** What a validator must be for its part in an action. */
-export interface Needs {
+interface Needs {
   statuses: readonly string[]
   /** Undefined: either. */
   type?: '0x01' | '0x02'

@@ -13,7 +13,7 @@ import type { Registry, RegistryView } from '../deposit-registry/deposit-registr
 import { requesterOfVault } from '../exits/assign.ts'
 import type { OracleShares, RenderedShares } from '../oracles/shares.ts'
 import { isAmbiguous, unambiguous } from './ambiguous.ts'
-import { type ChosenKey, createKeyChoice, type RegistrationRequest } from './choose-keys.ts'
+import { type ChosenKey, createKeyChoice, findChosen, type RegistrationRequest } from './choose-keys.ts'
 import { createKeysOnChain, ofConsensusNode } from './keys-on-chain.ts'
 import type { Manager } from './manager.ts'
 
@@ -107,7 +107,7 @@ export function createRegistrations({
         )
       const requester = request.caller ?? requesterOfVault(request.vault)
       const choice = { request, requester, nextIndex, onChain: createKeysOnChain(view, chain.registry) }
-      const chosen = (await keys.findChosen(choice)) ?? (await keys.choose(choice))
+      const chosen = (await findChosen(context, choice)) ?? (await keys.choose(choice))
       const validators = await collect(chosen)
       return { validators, managerSignature: await sign(request, view, validators) }
     },

@@ -6,6 +6,7 @@
  */
 
 import { toHex } from '@dvt-relayer/common/hex.ts'
+import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { announceOracleShares, lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import type { CandidateRow, Verdict } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import { findCandidates, findHints } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
@@ -18,7 +19,7 @@ import {
   releaseMessages,
 } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
-import type { Context, SignatureOpener } from '../../context.ts'
+import type { Context, Sealing, SignatureOpener } from '../../context.ts'
 import type { FinishedMessage, MessageToFinish } from '../../crypto-workers/tasks.ts'
 import { oracleKeysOf } from '../oracles/share-set.ts'
 import { insertShareSets } from '../oracles/shares.ts'
@@ -65,7 +66,7 @@ export function createFinishing({
     return messages.flatMap((message) => {
       const said = (hints.get(message.id) ?? []).map(({ shares }) => unpackHint(shares))
       try {
-        return prepare(opener, message, candidates.get(message.id) ?? [], said)
+        return prepare(logger, opener, message, candidates.get(message.id) ?? [], said)
       } catch (error) {
         logger.error(
           { message_id: message.id, err: error },
@@ -74,36 +75,6 @@ export function createFinishing({
         return []
       }
     })
-  }
-
-  /** One message with its signatures opened; nothing when there is nothing to do for it. */
-  function prepare(
-    opener: SignatureOpener,
-    message: FinishRow,
-    rows: readonly CandidateRow[],
-    hints: readonly KeyShareOfNode[][],
-  ): Unfinished[] {
-    const hasUnjudged = !message.hasKeyShares && rows.some(({ state }) => state === 'unverified')
-    if (message.state === 'ready' && !message.needsOracleShares && !hasUnjudged) return []
-    // A split alone needs the full signature only.
-    const isJudging = message.state === 'collecting' || hasUnjudged
-    const candidates = (isJudging ? rows : []).flatMap((row): Opened[] => {
-      const signature = openCandidate(opener, row, logger)
-      return signature === undefined ? [] : [{ row, signature }]
-    })
-    const byIndex = Map.groupBy(usable(candidates, message.hasKeyShares), ({ row }) => row.shareIndex)
-    const input: MessageToFinish = {
-      message: message.signingRoot,
-      publicKey: message.publicKey,
-      threshold: message.threshold,
-      signature: message.signature === null ? undefined : opener.signature(message, message.signature),
-      hints,
-      candidates: [...byIndex].map(([shareIndex, found]) => ({
-        shareIndex,
-        signatures: found.map(({ signature }) => signature),
-      })),
-    }
-    return [{ message, candidates, input }]
   }
 
   /** Recovers full signatures on a worker thread, and splits those of exits that need shares of this oracle set. */
@@ -126,19 +97,6 @@ export function createFinishing({
     return tried
   }
 
-  /** Seals and keeps full signatures that were not there yet; returns the messages that became ready. */
-  async function keepSignatures(tx: Sql, finished: readonly Finished[]): Promise<number[]> {
-    const fresh = finished.filter(({ message }) => message.state === 'collecting')
-    const seal = await sealing.sealerFor(tx, idsOf(fresh))
-    return completeMessages(
-      tx,
-      fresh.flatMap(({ message, result }) => {
-        const sealed = seal.signature(message, result.signature)
-        return sealed === undefined ? [] : [{ messageId: message.id, sealed }]
-      }),
-    )
-  }
-
   /** Writes what a batch came to. */
   async function store(batch: readonly Tried[], set: OracleSetRow | undefined) {
     const finished = batch.filter(isFinished)
@@ -146,7 +104,7 @@ export function createFinishing({
     const verdicts = batch.flatMap(verdictsOf)
     const stored = await db.transaction(async (tx) => {
       await lockMessages(tx, idsOf(batch))
-      const completed = await keepSignatures(tx, finished)
+      const completed = await keepSignatures(tx, sealing, finished)
       const split = set === undefined ? [] : await insertShareSets(tx, set, finished.map(splitOf))
       await releaseMessages(tx, idsOf(finished))
       await countFailedAttempts(tx, failedIds)
@@ -191,6 +149,37 @@ async function byMessage<T extends { messageId: number }>(
   return Map.groupBy(rows, (row) => row.messageId)
 }
 
+/** One message with its signatures opened; nothing when there is nothing to do for it. */
+function prepare(
+  logger: Logger,
+  opener: SignatureOpener,
+  message: FinishRow,
+  rows: readonly CandidateRow[],
+  hints: readonly KeyShareOfNode[][],
+): Unfinished[] {
+  const hasUnjudged = !message.hasKeyShares && rows.some(({ state }) => state === 'unverified')
+  if (message.state === 'ready' && !message.needsOracleShares && !hasUnjudged) return []
+  // A split alone needs the full signature only.
+  const isJudging = message.state === 'collecting' || hasUnjudged
+  const candidates = (isJudging ? rows : []).flatMap((row): Opened[] => {
+    const signature = openCandidate(opener, row, logger)
+    return signature === undefined ? [] : [{ row, signature }]
+  })
+  const byIndex = Map.groupBy(usable(candidates, message.hasKeyShares), ({ row }) => row.shareIndex)
+  const input: MessageToFinish = {
+    message: message.signingRoot,
+    publicKey: message.publicKey,
+    threshold: message.threshold,
+    signature: message.signature === null ? undefined : opener.signature(message, message.signature),
+    hints,
+    candidates: [...byIndex].map(([shareIndex, found]) => ({
+      shareIndex,
+      signatures: found.map(({ signature }) => signature),
+    })),
+  }
+  return [{ message, candidates, input }]
+}
+
 /** Under trusted public key shares only verified candidates count; else all do, verified ones first. */
 function usable(candidates: readonly Opened[], hasKeyShares: boolean): Opened[] {
   const verified = candidates.filter(({ row }) => row.state === 'verified')
@@ -209,6 +198,19 @@ function verdictsOf({ candidates, result }: Tried): Verdict[] {
     const isRight = judged.get(name(shareIndex, signature))
     return isRight === undefined || state === 'verified' ? [] : [{ messageId, shareIndex, digest, isRight }]
   })
+}
+
+/** Seals and keeps full signatures that were not there yet; returns the messages that became ready. */
+async function keepSignatures(tx: Sql, sealing: Sealing, finished: readonly Finished[]): Promise<number[]> {
+  const fresh = finished.filter(({ message }) => message.state === 'collecting')
+  const seal = await sealing.sealerFor(tx, idsOf(fresh))
+  return completeMessages(
+    tx,
+    fresh.flatMap(({ message, result }) => {
+      const sealed = seal.signature(message, result.signature)
+      return sealed === undefined ? [] : [{ messageId: message.id, sealed }]
+    }),
+  )
 }
 
 const isFinished = (tried: Tried): tried is Finished => tried.result.status === 'finished'

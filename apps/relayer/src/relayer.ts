@@ -50,9 +50,11 @@ import { createVaultActions } from './services/registrations/vault-actions.ts'
 import { createRotation, type Rotation } from './services/rotation/rotation.ts'
 import { openRotationWallet } from './services/rotation/transaction.ts'
 import { openSealing } from './services/sealing/sealing.ts'
+import { createFinishing } from './services/signatures/finish.ts'
 import { createSidecarLists } from './services/signatures/sidecar-lists.ts'
-import { createSignatures } from './services/signatures/signatures.ts'
+import { createSubmission } from './services/signatures/submit.ts'
 import { createSweep } from './services/signatures/sweep.ts'
+import { createVerification } from './services/signatures/verify.ts'
 
 const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
 const SWEEP_MS = 3000
@@ -135,7 +137,9 @@ async function compose(
   const chain = createChain(config, crypto, events, logger)
   const sealing = await openSealing(config, db, logger)
   const wallet = await openWallet(config)
-  const context: Context = { config, db, queue, chain, crypto, sealing, wallet, events, logger }
+  const lists = createSidecarLists({ db })
+  const announced = lists.changedHere
+  const context: Context = { config, db, queue, chain, crypto, sealing, wallet, events, announced, logger }
   await createClusters(context, engine).importLocks()
   const ssv = createSsvFollower(context, engine)
   if (ssv === undefined && config.ssv.keysharesFiles.length > 0)
@@ -144,8 +148,8 @@ async function compose(
   await importKeyList(context, engine)
   await refuseOtherChains(chain, health)
 
-  const lists = createSidecarLists(context)
-  const signatures = createSignatures(context)
+  const verification = createVerification(context)
+  const signatures = createSubmission({ ...context, verification })
   const oracleShares = createOracleShares(context)
   const oracleFetch = createOracleFetch(context)
   const sweep = createSweep(context)
@@ -159,7 +163,7 @@ async function compose(
   const vaults = createVaults(context)
   const ownerCopies = createOwnerCopies(context)
   const rotation = createRotation(context, await openRotationWallet(config))
-  lifetime.push('verification', () => signatures.drain())
+  lifetime.push('verification', () => verification.drain())
 
   const follow = startLoop(async () => health.report('oracle_set', await oracleSets.follow()), {
     intervalMs: ORACLE_SET_MS,
@@ -213,7 +217,8 @@ async function compose(
   else lifetime.use('ssv clusters', startSsv(ssv, health))
   if (config.role !== 'api') lifetime.use('retention', startRetention(context, ownerCopies))
   if (config.role !== 'api') lifetime.use('registered validators', startRegistered(context, vaults))
-  if (config.role !== 'api') lifetime.use('worker', startWorker(queue, { oracleShares, signatures }))
+  if (config.role !== 'api')
+    lifetime.use('worker', startWorker(queue, { finishing: createFinishing(context), verification }))
   const services = {
     exits: createExits(context),
     signatures,

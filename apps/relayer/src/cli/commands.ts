@@ -13,7 +13,7 @@ import { DatabaseError } from '@dvt-relayer/db/errors.ts'
 import { readConfig } from '../config.ts'
 import { createToken, TOKEN_NAME } from '../http/auth.ts'
 import { openDatabase, startRelayer } from '../relayer.ts'
-import { releaseKey } from '../services/sealing/release.ts'
+import { releaseKey } from '../services/registrations/release.ts'
 import { forgetSealed } from '../services/sealing/sealing.ts'
 import { rotate } from './rotate.ts'
 

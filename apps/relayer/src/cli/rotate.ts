@@ -23,12 +23,12 @@ import { createEvents } from '../events.ts'
 import { openDatabase } from '../relayer.ts'
 import { ROTATION_REQUESTER } from '../services/exits/assign.ts'
 import { createOracleSets } from '../services/oracles/sets.ts'
-import { createOracleShares, type OracleShares } from '../services/oracles/shares.ts'
 import type { RotationExit } from '../services/rotation/exits.ts'
 import { createRotation, type Rotation } from '../services/rotation/rotation.ts'
 import { describeStep, type Step } from '../services/rotation/steps.ts'
 import { openRotationWallet } from '../services/rotation/transaction.ts'
 import { openSealing } from '../services/sealing/sealing.ts'
+import { createFinishing, type Finishing } from '../services/signatures/finish.ts'
 
 const USAGE = 'usage: npm run relayer -- rotate --vault 0x… [--dry-run | --send]'
 /** Splits take milliseconds each; those that another process has begun and left take a while. */
@@ -83,8 +83,9 @@ export async function rotate(
   const problem = await createOracleSets({ db, chain, events }).follow()
   if (problem !== undefined) console.error(`WARNING: ${problem}`)
   const sealing = await openSealing(config, db, logger)
-  const oracleShares = createOracleShares({ db, crypto, sealing, events, logger })
-  const step = await carryOn(rotation, vault, values.send, stop.signal, async () => split(db, oracleShares))
+  // No list is kept ready in this process.
+  const finishing = createFinishing({ db, crypto, sealing, events, logger, announced: () => {} })
+  const step = await carryOn(rotation, vault, values.send, stop.signal, async () => split(db, finishing))
   if (step.step === 'approved') {
     const { data, deadline, nonce, ipfsHash, validators } = step.update
     const to = checksumAddress(config.network.keeper)
@@ -137,11 +138,11 @@ async function open(
 }
 
 /** Finishes what can be finished here; returns whether there was anything, or another process is at it. */
-async function split(db: Parameters<typeof claimFinishable>[0], oracleShares: OracleShares): Promise<boolean> {
+async function split(db: Parameters<typeof claimFinishable>[0], finishing: Finishing): Promise<boolean> {
   for (let round = 0; ; round++) {
     const ids = await claimFinishable(db, null, SPLIT_AT_ONCE)
     if (ids.length === 0) return round > 0 || (await hasClaimedExits(db, ROTATION_REQUESTER))
-    await oracleShares.finish(ids)
+    await finishing.finish(ids)
   }
 }
 

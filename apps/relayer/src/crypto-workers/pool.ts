@@ -33,7 +33,7 @@ export interface CryptoPool extends AsyncDisposable {
   areSignatures(signatures: readonly Uint8Array[]): Promise<boolean[]>
   /** Verdict on each triple, in order. */
   verify(triples: readonly Triple[]): Promise<boolean[]>
-  /** Recovers, verifies, splits and encrypts; see `crypto-tasks.ts`. */
+  /** Recovers, verifies, splits and encrypts; see `tasks.ts`. */
   finish(exits: readonly MessageToFinish[], oracleSet: OracleSetToSplit | undefined): Promise<FinishedMessage[]>
   /** ECIES of each (protocol section 6), in order. */
   encrypt(items: readonly DataToEncrypt[]): Promise<Uint8Array[]>

@@ -17,7 +17,7 @@ import type { RegistrationService } from '../services/registrations/registration
 import type { VaultActions } from '../services/registrations/vault-actions.ts'
 import type { Rotation } from '../services/rotation/rotation.ts'
 import type { SidecarLists } from '../services/signatures/sidecar-lists.ts'
-import type { Signatures } from '../services/signatures/signatures.ts'
+import type { Submission } from '../services/signatures/submit.ts'
 import type { Auth, Caller } from './auth.ts'
 
 /** What the routes ask for. */
@@ -28,7 +28,7 @@ export interface HttpContext {
   logger: Logger
   services: {
     exits: Exits
-    signatures: Signatures
+    signatures: Submission
     oracleShares: OracleShares
     oracleFetch: OracleFetch
     ownerCopies: OwnerCopies

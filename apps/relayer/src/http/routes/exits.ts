@@ -23,7 +23,7 @@ export function exitRoutes(app: FastifyInstance, { auth, services, stopping }: H
       auth.assertShareIndex(request.caller, shareIndex, routes.postExitSignature.path)
       // Fields that generation 3 does not know are left where they are.
       const items = shares.map(({ public_key, exit_signature }) => ({ public_key, exit_signature }))
-      const failures = await signatures.submit(shareIndex, items).finally(lists.changedHere)
+      const failures = await signatures.submit(shareIndex, items)
       return reply.send(failures.length === 0 ? {} : { failures })
     },
   })

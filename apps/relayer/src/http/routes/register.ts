@@ -12,7 +12,7 @@ import { routeOptions } from '../route.ts'
 
 /** Adds the routes. */
 export function registerRoutes(app: FastifyInstance, { auth, config, services }: HttpContext): void {
-  const { registrations, vaultActions, manager, lists } = services
+  const { registrations, vaultActions, manager } = services
 
   /** The vault of a request, which its caller may act for. */
   function vaultOf(request: FastifyRequest<{ Body: { vault: string } }>, route: string): Uint8Array {
@@ -31,9 +31,8 @@ export function registerRoutes(app: FastifyInstance, { auth, config, services }:
     handler: async (request, reply) => {
       const vault = vaultOf(request, routes.postRegister.path)
       const { validators_start_index: startIndex, amounts: amountsGwei, validator_type: validatorType } = request.body
-      const found = await registrations
-        .request({ vault, startIndex, amountsGwei, validatorType, caller: request.caller.name })
-        .finally(lists.changedHere)
+      const caller = request.caller.name
+      const found = await registrations.request({ vault, startIndex, amountsGwei, validatorType, caller })
       return reply.type('application/json').send(render(found))
     },
   })

@@ -21,7 +21,7 @@ export function signatureRoutes(app: FastifyInstance, { auth, services, stopping
     handler: async (request, reply) => {
       const { share_index: shareIndex, shares } = request.body
       auth.assertShareIndex(request.caller, shareIndex, routes.postSignatures.path)
-      const failures = await signatures.submit(shareIndex, shares).finally(lists.changedHere)
+      const failures = await signatures.submit(shareIndex, shares)
       return reply.send(failures.length === 0 ? {} : { failures })
     },
   })

@@ -24,7 +24,6 @@ export function validatorRoutes(app: FastifyInstance, { auth, config, services }
         spellings.map((text) => fromHex(text, 48)),
         { name, vaults },
       )
-      services.lists.changedHere()
       const shares = await services.oracleShares.render(exits.map(({ messageId }) => messageId))
       // Shares are JSON texts already; the spellings were checked to be hex, so they need no escaping.
       const validators = exits.map(({ messageId }, position) => {

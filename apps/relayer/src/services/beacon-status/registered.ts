@@ -8,7 +8,7 @@ import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import type { AskedRow } from '@dvt-relayer/db/queries/registered.ts'
 import { findStaying, findUnregistered, markExited, markRegistered } from '@dvt-relayer/db/queries/registered.ts'
 import type { Context } from '../../context.ts'
-import { showAgain } from '../oracles/fetch.ts'
+import { showAgain } from '../oracles/show-again.ts'
 
 /** Validators in one request to the consensus node and one statement. */
 const BATCH = 1000

@@ -33,8 +33,8 @@ import { importKeyList } from './services/clusters/key-list.ts'
 import { createClusters } from './services/clusters/locks.ts'
 import { createSsvFileImport } from './services/clusters/ssv-clusters.ts'
 import { createSsvFollower, type SsvFollower } from './services/clusters/ssv-follow.ts'
-import type { Registry } from './services/deposit-registry/deposit-registry.ts'
-import { createRegistry } from './services/deposit-registry/deposit-registry.ts'
+import type { DepositRegistry } from './services/deposit-registry/deposit-registry.ts'
+import { createDepositRegistry } from './services/deposit-registry/deposit-registry.ts'
 import { createExits } from './services/exits/exits.ts'
 import type { OwnerCopies } from './services/exits/owner-copies.ts'
 import { createOwnerCopies } from './services/exits/owner-copies.ts'
@@ -149,7 +149,7 @@ async function compose(
   const oracleShares = createOracleShares(context)
   const oracleFetch = createOracleFetch(context)
   const sweep = createSweep(context)
-  const registry = createRegistry(context)
+  const registry = createDepositRegistry(context)
   const manager = createManager(context)
   const registrations = createRegistrations({ ...context, registry, manager, oracleShares })
   const vaultActions = createVaultActions({ ...context, manager })
@@ -279,7 +279,7 @@ async function refuseOtherChains(chain: Chain, health: Health): Promise<void> {
 }
 
 /** Follows the registry: from the start where the relayer signs for vaults, else from the first request that needs it. */
-function startRegistry(registry: Registry, isNeeded: boolean, health: Health): AsyncDisposable {
+function startRegistry(registry: DepositRegistry, isNeeded: boolean, health: Health): AsyncDisposable {
   const report = (problem?: string) => health.report('registry', problem)
   return startLoop(
     async (signal) => {

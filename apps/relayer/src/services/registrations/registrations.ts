@@ -30,7 +30,7 @@ import {
 import { lockValidators } from '@dvt-relayer/db/queries/messages/validators.ts'
 import type { Context } from '../../context.ts'
 import { ApiError, refuseItems } from '../../errors.ts'
-import type { Registry, RegistryView } from '../deposit-registry/deposit-registry.ts'
+import type { DepositRegistry, DepositView } from '../deposit-registry/deposit-registry.ts'
 import { assignDeposits, assignExits, byKey, isLapsed, isSameDeposit, requesterOfVault } from '../exits/assign.ts'
 import { showAgain } from '../oracles/fetch.ts'
 import type { OracleShares, RenderedShares } from '../oracles/shares.ts'
@@ -95,7 +95,7 @@ export function createRegistrations({
   manager,
   oracleShares,
 }: Pick<Context, 'config' | 'db' | 'chain' | 'sealing' | 'events'> & {
-  registry: Registry
+  registry: DepositRegistry
   manager: Manager
   oracleShares: OracleShares
 }) {
@@ -130,7 +130,7 @@ export function createRegistrations({
   }
 
   /** Which of these keys the chain has, at the view's block or on the consensus node. */
-  async function areRegistered(view: RegistryView, publicKeys: readonly Uint8Array[]): Promise<boolean[]> {
+  async function areRegistered(view: DepositView, publicKeys: readonly Uint8Array[]): Promise<boolean[]> {
     if (publicKeys.length === 0) return []
     const [seen, known] = await Promise.all([
       view.isRegistered(publicKeys),
@@ -144,7 +144,7 @@ export function createRegistrations({
    * `find` leaves out: until their deposits are final nothing but the view tells of them.
    */
   async function findUnregistered(
-    view: RegistryView,
+    view: DepositView,
     registered: Uint8Array[],
     count: number,
     find: (limit: number) => Promise<ReservableRow[]>,
@@ -166,7 +166,7 @@ export function createRegistrations({
   /** The poll: the vault has all its keys, each with the messages asked for. */
   async function findAssigned(
     request: RegistrationRequest,
-    view: RegistryView,
+    view: DepositView,
     registered: Uint8Array[],
     requester: string,
   ): Promise<Assigned[] | undefined> {
@@ -217,7 +217,7 @@ export function createRegistrations({
   /** The same, now. The choice is made again when another process took some keys meanwhile. */
   async function assignNow(
     request: RegistrationRequest,
-    view: RegistryView,
+    view: DepositView,
     registered: Uint8Array[],
     nextIndex: number,
     requester: string,
@@ -303,7 +303,7 @@ export function createRegistrations({
   /** What there is of each validator, and the manager's signature once everything is. */
   async function collect(
     { vault, validatorType, caller }: RegistrationRequest,
-    view: RegistryView,
+    view: DepositView,
     assigned: readonly Assigned[],
   ): Promise<Registrations> {
     const [shares, signatures] = await Promise.all([

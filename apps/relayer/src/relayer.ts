@@ -26,7 +26,7 @@ import type { App } from './http/app.ts'
 import { createApp } from './http/app.ts'
 import { createAuth, readTokens } from './http/auth.ts'
 import { startWorker } from './jobs/worker.ts'
-import { createRegistered } from './services/beacon-status/registered.ts'
+import { createBeaconStatus } from './services/beacon-status/beacon-status.ts'
 import type { Vaults } from './services/beacon-status/vaults.ts'
 import { createVaults } from './services/beacon-status/vaults.ts'
 import { importKeyList } from './services/clusters/key-list.ts'
@@ -324,7 +324,7 @@ function startRetention(context: Context, ownerCopies: OwnerCopies): AsyncDispos
 
 /** Notes registrations and exits once they are final: the finalized state is looked for at every slot, and read when it has changed. */
 function startRegistered(context: Context, vaults: Vaults): AsyncDisposable {
-  const registered = createRegistered(context)
+  const registered = createBeaconStatus(context)
   let told: string | undefined
   let nextCount = 0
   return startLoop(

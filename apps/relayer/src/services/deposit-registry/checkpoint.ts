@@ -34,4 +34,3 @@ export function createDepositCheckpoint({ config: { network }, db }: Pick<Contex
       }),
   }
 }
-export type DepositCheckpoint = ReturnType<typeof createDepositCheckpoint>

@@ -152,4 +152,3 @@ export function createCarryOut(
     },
   }
 }
-export type CarryOut = ReturnType<typeof createCarryOut>

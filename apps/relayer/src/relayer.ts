@@ -30,8 +30,8 @@ import { createBeaconStatus } from './services/beacon-status/beacon-status.ts'
 import type { Vaults } from './services/beacon-status/vaults.ts'
 import { createVaults } from './services/beacon-status/vaults.ts'
 import { importKeyList } from './services/clusters/key-list.ts'
-import { createClusters } from './services/clusters/locks.ts'
-import { createSsvFileImport } from './services/clusters/ssv-clusters.ts'
+import { importClusterLocks } from './services/clusters/locks.ts'
+import { importSsvFiles } from './services/clusters/ssv-file-import.ts'
 import { createSsvFollower, type SsvFollower } from './services/clusters/ssv-follow.ts'
 import type { DepositRegistry } from './services/deposit-registry/deposit-registry.ts'
 import { createDepositRegistry } from './services/deposit-registry/deposit-registry.ts'
@@ -136,11 +136,11 @@ async function compose(
   const sealing = await openSealing(config, db, logger)
   const wallet = await openWallet(config)
   const context: Context = { config, db, queue, chain, crypto, sealing, wallet, events, logger }
-  await createClusters(context, engine).importLocks()
+  await importClusterLocks(context, engine)
   const ssv = createSsvFollower(context, engine)
   if (ssv === undefined && config.ssv.keysharesFiles.length > 0)
     logger.info('SSV_OWNERS is not set: registrations of the SSV contract are not followed')
-  await createSsvFileImport(context, engine).run(await ssv?.findStored())
+  await importSsvFiles(context, engine, await ssv?.findStored())
   await importKeyList(context, engine)
   await refuseOtherChains(chain, health)
 

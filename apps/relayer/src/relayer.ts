@@ -26,15 +26,15 @@ import type { App } from './http/app.ts'
 import { createApp } from './http/app.ts'
 import { createAuth, readTokens } from './http/auth.ts'
 import { startWorker } from './jobs/worker.ts'
-import { createRegistered } from './services/beacon-status/registered.ts'
+import { createBeaconStatus } from './services/beacon-status/beacon-status.ts'
 import type { Vaults } from './services/beacon-status/vaults.ts'
 import { createVaults } from './services/beacon-status/vaults.ts'
 import { importKeyList } from './services/clusters/key-list.ts'
-import { createClusters } from './services/clusters/locks.ts'
-import { createSsvFileImport } from './services/clusters/ssv-clusters.ts'
+import { importClusterLocks } from './services/clusters/locks.ts'
+import { importSsvFiles } from './services/clusters/ssv-file-import.ts'
 import { createSsvFollower, type SsvFollower } from './services/clusters/ssv-follow.ts'
-import type { Registry } from './services/deposit-registry/deposit-registry.ts'
-import { createRegistry } from './services/deposit-registry/deposit-registry.ts'
+import type { DepositRegistry } from './services/deposit-registry/deposit-registry.ts'
+import { createDepositRegistry } from './services/deposit-registry/deposit-registry.ts'
 import { createExits } from './services/exits/exits.ts'
 import type { OwnerCopies } from './services/exits/owner-copies.ts'
 import { createOwnerCopies } from './services/exits/owner-copies.ts'
@@ -140,11 +140,11 @@ async function compose(
   const lists = createSidecarLists({ db })
   const announced = lists.changedHere
   const context: Context = { config, db, queue, chain, crypto, sealing, wallet, events, announced, logger }
-  await createClusters(context, engine).importLocks()
+  await importClusterLocks(context, engine)
   const ssv = createSsvFollower(context, engine)
   if (ssv === undefined && config.ssv.keysharesFiles.length > 0)
     logger.info('SSV_OWNERS is not set: registrations of the SSV contract are not followed')
-  await createSsvFileImport(context, engine).run(await ssv?.findStored())
+  await importSsvFiles(context, engine, await ssv?.findStored())
   await importKeyList(context, engine)
   await refuseOtherChains(chain, health)
 
@@ -153,7 +153,7 @@ async function compose(
   const oracleShares = createOracleShares(context)
   const oracleFetch = createOracleFetch(context)
   const sweep = createSweep(context)
-  const registry = createRegistry(context)
+  const registry = createDepositRegistry(context)
   const manager = createManager(context)
   const registrations = createRegistrations({ ...context, registry, manager, oracleShares })
   const vaultActions = createVaultActions({ ...context, manager })
@@ -284,7 +284,7 @@ async function refuseOtherChains(chain: Chain, health: Health): Promise<void> {
 }
 
 /** Follows the registry: from the start where the relayer signs for vaults, else from the first request that needs it. */
-function startRegistry(registry: Registry, isNeeded: boolean, health: Health): AsyncDisposable {
+function startRegistry(registry: DepositRegistry, isNeeded: boolean, health: Health): AsyncDisposable {
   const report = (problem?: string) => health.report('registry', problem)
   return startLoop(
     async (signal) => {
@@ -329,7 +329,7 @@ function startRetention(context: Context, ownerCopies: OwnerCopies): AsyncDispos
 
 /** Notes registrations and exits once they are final: the finalized state is looked for at every slot, and read when it has changed. */
 function startRegistered(context: Context, vaults: Vaults): AsyncDisposable {
-  const registered = createRegistered(context)
+  const registered = createBeaconStatus(context)
   let told: string | undefined
   let nextCount = 0
   return startLoop(

@@ -3,7 +3,7 @@
 import type { ReservableRow } from '@dvt-relayer/db/queries/messages/registrations.ts'
 import type { ValidatorRegistry } from '../../context.ts'
 import { ApiError } from '../../errors.ts'
-import type { RegistryView } from '../deposit-registry/deposit-registry.ts'
+import type { DepositView } from '../deposit-registry/deposit-registry.ts'
 
 /** What one request has found out about keys on chain. */
 export interface KeysOnChain {
@@ -20,7 +20,7 @@ export interface KeysOnChain {
 }
 
 /** Looks at the deposit contract, at the view's block, and on the consensus node. */
-export function createKeysOnChain(view: RegistryView, registry: Pick<ValidatorRegistry, 'knownKeys'>): KeysOnChain {
+export function createKeysOnChain(view: DepositView, registry: Pick<ValidatorRegistry, 'knownKeys'>): KeysOnChain {
   const met: Uint8Array[] = []
 
   async function areOnChain(publicKeys: readonly Uint8Array[]): Promise<boolean[]> {

@@ -9,7 +9,7 @@ import { encodeRegistration, isRegistrationAmount } from '@dvt-relayer/chain/sta
 import { findSignatures } from '@dvt-relayer/db/queries/messages/registrations.ts'
 import type { Context } from '../../context.ts'
 import { ApiError, refuseItems } from '../../errors.ts'
-import type { Registry, RegistryView } from '../deposit-registry/deposit-registry.ts'
+import type { DepositRegistry, DepositView } from '../deposit-registry/deposit-registry.ts'
 import { requesterOfVault } from '../exits/assign.ts'
 import type { OracleShares, RenderedShares } from '../oracles/shares.ts'
 import { isAmbiguous, unambiguous } from './ambiguous.ts'
@@ -41,7 +41,7 @@ export function createRegistrations({
   oracleShares,
   ...context
 }: Pick<Context, 'config' | 'db' | 'chain' | 'sealing' | 'events' | 'announced'> & {
-  registry: Registry
+  registry: DepositRegistry
   manager: Manager
   oracleShares: OracleShares
 }) {
@@ -71,7 +71,7 @@ export function createRegistrations({
   /** The manager's signature, once everything is there of every validator. */
   async function sign(
     { vault, validatorType, caller }: RegistrationRequest,
-    view: RegistryView,
+    view: DepositView,
     validators: readonly Registration[],
   ): Promise<Uint8Array | undefined> {
     const ready = validators.flatMap(({ publicKey, amountGwei, depositSignature: signature, oracleShares: shares }) =>

@@ -1,6 +1,7 @@
 /**
- * Registered validators: which of those that oracles have shares of the chain has, as its finalized state says. A registration that is
- * final stays for ever, so what is noted is never changed; running this twice, or in two processes, does nothing the second time.
+ * Beacon status: which of the validators that oracles have shares of are on the beacon chain, and which of them have left, as its
+ * finalized state says. What is final stays for ever, so what is noted is never changed; running this twice, or in two processes, does
+ * nothing the second time.
  */
 
 import type { ChainValidator } from '@dvt-relayer/chain/consensus/consensus.ts'
@@ -16,7 +17,7 @@ const BATCH = 1000
 const REFRESH_MS = 3_600_000
 
 /** Creates the service. */
-export function createRegistered({ db, chain, events }: Pick<Context, 'db' | 'chain' | 'events'>) {
+export function createBeaconStatus({ db, chain, events }: Pick<Context, 'db' | 'chain' | 'events'>) {
   let seenRoot: string | undefined
   let refreshedAt: number | undefined
 
@@ -47,7 +48,8 @@ export function createRegistered({ db, chain, events }: Pick<Context, 'db' | 'ch
     }
   }
 
-  const findNew = (root: string, signal: AbortSignal) =>
+  /** Notes the validators that the state has and the database does not know as registered. */
+  const noteRegistered = (root: string, signal: AbortSignal) =>
     lookThrough(
       root,
       signal,
@@ -68,17 +70,16 @@ export function createRegistered({ db, chain, events }: Pick<Context, 'db' | 'ch
       },
     )
 
-  const refresh = (root: string, signal: AbortSignal) =>
+  /** Notes the registered validators that have left, and tells of an index that is another one than was noted. */
+  const noteExited = (root: string, signal: AbortSignal) =>
     lookThrough(
       root,
       signal,
       (afterId) => findStaying(db, afterId, BATCH),
       async (found) => {
-        const [same, other] = [
-          found.filter(({ row, validator }) => validator.index === row.beaconIndex),
-          found.filter(({ row, validator }) => validator.index !== row.beaconIndex),
-        ]
-        for (const { row, validator } of other) events.registrationDisagrees(row.beaconIndex, validator.index)
+        const same = found.filter(({ row, validator }) => validator.index === row.beaconIndex)
+        for (const { row, validator } of found)
+          if (validator.index !== row.beaconIndex) events.registrationDisagrees(row.beaconIndex, validator.index)
         const left = same.filter(({ validator }) => hasLeft(validator)).map(({ row }) => row.id)
         const marked = await markExited(db, left)
         if (marked > 0) events.validatorsExited(marked)
@@ -95,9 +96,9 @@ export function createRegistered({ db, chain, events }: Pick<Context, 'db' | 'ch
     async look(signal: AbortSignal): Promise<boolean> {
       const root = await chain.registry.finalizedRoot()
       if (root === seenRoot) return false
-      await findNew(root, signal)
+      await noteRegistered(root, signal)
       if (refreshedAt === undefined || performance.now() - refreshedAt > REFRESH_MS) {
-        await refresh(root, signal)
+        await noteExited(root, signal)
         refreshedAt = performance.now()
       }
       seenRoot = root
@@ -105,7 +106,6 @@ export function createRegistered({ db, chain, events }: Pick<Context, 'db' | 'ch
     },
   }
 }
-export type RegisteredService = ReturnType<typeof createRegistered>
 
 /** Whether a validator has left the active set, or is on its way out: nobody needs shares of its exit any more. */
 const hasLeft = ({ status }: ChainValidator): boolean =>

@@ -20,7 +20,7 @@ export interface Database extends Orm, AsyncDisposable {
   onOneConnection<T>(work: (db: NodePgDatabase) => Promise<T>): Promise<T>
 }
 
-export interface ConnectOptions {
+interface ConnectOptions {
   url: string
   logger: Logger
   applicationName?: string

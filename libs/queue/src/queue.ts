@@ -11,12 +11,12 @@ import { postgresBackend, redisBackend } from './backends.ts'
 import type { JobHandlers, JobName, JobPayload } from './jobs.ts'
 import { isJobName, isJobPayload } from './jobs.ts'
 
-export type QueueErrorCode = 'QUEUE_UNREACHABLE'
+type QueueErrorCode = 'QUEUE_UNREACHABLE'
 
 /** The queue cannot be opened. */
-export class QueueError extends CodedError<QueueErrorCode> {}
+class QueueError extends CodedError<QueueErrorCode> {}
 
-export interface QueueCounts {
+interface QueueCounts {
   waiting: number
   active: number
 }

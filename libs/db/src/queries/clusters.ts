@@ -42,7 +42,7 @@ export async function insertCluster(
 }
 
 /** A validator of a cluster. */
-export interface ClusterValidator {
+interface ClusterValidator {
   publicKey: Uint8Array
   position: number
   withdrawalAddress: Uint8Array | undefined

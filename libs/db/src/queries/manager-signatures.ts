@@ -8,7 +8,7 @@ import { asBuffer, bytesParam } from './sql.ts'
 
 export type ManagerAction = (typeof managerSignatures.$inferSelect)['action']
 
-export interface ManagerRecord {
+interface ManagerRecord {
   action: ManagerAction
   vault: Uint8Array
   requester: string

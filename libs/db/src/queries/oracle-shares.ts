@@ -154,7 +154,7 @@ export async function countFailedAttempts(db: Sql, messageIds: readonly number[]
 }
 
 /** The shares of one exit, places concatenated. */
-export interface NewOracleShares {
+interface NewOracleShares {
   messageId: number
   publicKeyShares: Uint8Array
   ciphertexts: Uint8Array

@@ -186,7 +186,7 @@ export async function voidRotation(db: Sql, rotationId: number): Promise<void> {
 }
 
 /** Final updates of a vault: those from nonce `from` to below `to`, by their hashes. */
-export interface FinalUpdates {
+interface FinalUpdates {
   vault: Uint8Array
   from: number
   to: number

@@ -8,7 +8,7 @@ import { DatabaseError } from '../errors.ts'
 import type { Sql } from './sql.ts'
 
 /** A column: the PostgreSQL types it may be of, and what it is here. */
-export interface Column<T> {
+interface Column<T> {
   readonly oids: readonly number[]
   /** Never there: it carries the type. */
   readonly value?: T

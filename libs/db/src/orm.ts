@@ -8,7 +8,7 @@ import type pg from 'pg'
 import { translateDatabaseError } from './errors.ts'
 
 /** What statements run on: drizzle's builder over `schema.ts`, and `execute` for SQL. */
-export type Orm = Omit<NodePgDatabase, 'transaction'>
+export type Orm = Pick<NodePgDatabase, 'execute' | 'select' | 'insert' | 'update' | 'delete'>
 
 /** Drizzle on this connection, or on any one of this pool for each statement. Every statement fails with `DatabaseError` only. */
 export function createOrm(client: pg.Pool | pg.Client | pg.PoolClient, host: string): NodePgDatabase {
@@ -39,10 +39,10 @@ function guard<T extends object>(target: T, host: string): T {
   })
 }
 
-/** Whether this is a statement, or the beginning of one. */
+/** Whether this is a statement, prepared or not, or the beginning of one. */
 function isStatement(value: unknown): value is object {
-  if (typeof value !== 'object' || value === null || value instanceof Promise) return false
-  return 'then' in value || is(value, PgSelectBuilder) || is(value, PgInsertBuilder) || is(value, PgUpdateBuilder)
+  if (typeof value !== 'object' || value === null) return false
+  return 'execute' in value || is(value, PgSelectBuilder) || is(value, PgInsertBuilder) || is(value, PgUpdateBuilder)
 }
 
 /**

@@ -5,7 +5,7 @@ import { Redis } from 'ioredis'
 import pg from 'pg'
 
 /** What of BullMQ's `Queue` is used. */
-interface OpenQueue {
+export interface OpenQueue {
   add(name: string, data: unknown, options?: { jobId?: string }): Promise<unknown>
   counts(): Promise<Record<string, number>>
   /** Whether it makes sense to ask; false while a lost connection is being made again. */

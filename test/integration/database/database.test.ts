@@ -73,6 +73,7 @@ describe('errors', () => {
     ['DATABASE_VALUE_INVALID', (on) => on.delete(things).where(sql`${CANARY}::int = ${things.id}`)],
     ['DATABASE_VALUE_INVALID', (on) => on.select().from(things).where(sql`${CANARY}::int = ${things.id}`).limit(1)],
     ['DATABASE_VALUE_INVALID', (on) => on.select().from(things).where(sql`${CANARY}::int = 1`).execute()],
+    ['DATABASE_VALUE_INVALID', (on) => on.select().from(things).where(sql`${CANARY}::int = 1`).prepare('p').execute()],
     [
       'DATABASE_VALUE_INVALID',
       (on) =>

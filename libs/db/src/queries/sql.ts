@@ -6,7 +6,7 @@ import type { AnyPgColumn } from 'drizzle-orm/pg-core'
 import type { Orm } from '../orm.ts'
 
 /** A database or a transaction. */
-export type Sql = Pick<Orm, 'execute' | 'select' | 'insert' | 'update' | 'delete'>
+export type Sql = Orm
 
 /** The same bytes as what `bytea` columns take. */
 export const asBuffer = (value: Uint8Array): Buffer => Buffer.from(value.buffer, value.byteOffset, value.byteLength)

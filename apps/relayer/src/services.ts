@@ -1,0 +1,51 @@
+/** The services of one process. Two front doors and the background lead to the same ones; each role has those it needs. */
+
+import type { Context } from './context.ts'
+import { createVaults } from './services/beacon-status/vaults.ts'
+import { createRegistry } from './services/deposit-registry/deposit-registry.ts'
+import { createExits } from './services/exits/exits.ts'
+import { createOwnerCopies } from './services/exits/owner-copies.ts'
+import { createOracleFetch } from './services/oracles/fetch.ts'
+import { createOracleSets } from './services/oracles/sets.ts'
+import { createOracleShares, type OracleShares } from './services/oracles/shares.ts'
+import { createManager, type Manager } from './services/registrations/manager.ts'
+import { createRegistrations } from './services/registrations/registrations.ts'
+import { createVaultActions } from './services/registrations/vault-actions.ts'
+import { createRotation } from './services/rotation/rotation.ts'
+import { openRotationWallet } from './services/rotation/transaction.ts'
+import { createSidecarLists } from './services/signatures/sidecar-lists.ts'
+import { createSignatures } from './services/signatures/signatures.ts'
+
+/** Creates the services of this process's role. What only one piece of background work needs is created there. */
+export async function createServices(context: Context) {
+  const { role } = context.config
+  // Transactions are sent in the background only: a process that answers requests alone never holds the key.
+  const rotationWallet = role === 'api' ? undefined : await openRotationWallet(context.config)
+  const shared = {
+    manager: createManager(context),
+    oracleSets: createOracleSets(context),
+    oracleShares: createOracleShares(context),
+    ownerCopies: createOwnerCopies(context),
+    rotation: createRotation(context, rotationWallet),
+    signatures: createSignatures(context),
+    vaults: createVaults(context),
+  }
+  return { ...shared, api: role === 'worker' ? undefined : createApiServices(context, shared) }
+}
+export type Services = Awaited<ReturnType<typeof createServices>>
+
+/** What requests alone lead to. */
+function createApiServices(
+  context: Context,
+  { manager, oracleShares }: { manager: Manager; oracleShares: OracleShares },
+) {
+  const registry = createRegistry(context)
+  return {
+    exits: createExits(context),
+    lists: createSidecarLists(context),
+    oracleFetch: createOracleFetch(context),
+    registrations: createRegistrations({ ...context, registry, manager, oracleShares }),
+    registry,
+    vaultActions: createVaultActions({ ...context, manager }),
+  }
+}

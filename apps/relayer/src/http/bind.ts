@@ -44,7 +44,7 @@ export function createBind(app: FastifyInstance, auth: Auth) {
     handler: Handler<R, Given>,
     ...[authenticate]: [Given] extends [Exact<AnswerOf<R>, Given>]
       ? [authenticate?: Authenticate]
-      : [fault: 'the answer has a field that the contract does not name']
+      : [theAnswerHasAFieldTooMany: never]
   ): void => {
     const tellCaller =
       typeof authenticate === 'function'

@@ -15,8 +15,8 @@ import { createRegistered } from './services/beacon-status/registered.ts'
 import type { SsvFollower } from './services/clusters/ssv-follow.ts'
 import { createRetention } from './services/exits/retention.ts'
 import type { Health } from './services/health.ts'
+import type { Services } from './services/services.ts'
 import { createSweep } from './services/signatures/sweep.ts'
-import type { Services } from './services.ts'
 
 /** What background work is made of. */
 export interface Stage {
@@ -161,7 +161,7 @@ export function startBackground(stage: Stage, databaseUrl: string, lifetime: Lif
 function start(work: Work, round: Round, { context: { config, logger }, health }: Stage) {
   const { reports, failure, intervalMs } = work
   const report = (problem?: string) => (reports === undefined ? undefined : health.report(reports, problem))
-  return startLoop((signal) => round(signal, report) as Promise<number | undefined>, {
+  return startLoop((signal) => round(signal, report), {
     intervalMs: typeof intervalMs === 'number' ? intervalMs : intervalMs(config),
     onError: (error) => {
       if (reports === undefined) logger.debug({ err: error }, failure)

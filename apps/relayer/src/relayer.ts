@@ -1,22 +1,25 @@
 /** The composition root: opens, prepares, creates and starts everything in order, and hands out one async disposable. */
 
 import type { AddressInfo } from 'node:net'
+import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import { prepareSigning } from '@dvt-relayer/chain/stakewise/validators-manager.ts'
 import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createLogger } from '@dvt-relayer/common/logger.ts'
 import { startBackground } from './background.ts'
+import type { Chain } from './chain.ts'
 import type { RelayerConfig } from './config.ts'
+import type { Context } from './context.ts'
 import { createEvents } from './events.ts'
 import type { App } from './http/app.ts'
 import { createApp } from './http/app.ts'
 import { createAuth } from './http/auth/auth.ts'
 import { readTokens, type Tokens } from './http/auth/tokens.ts'
 import { openContext } from './open.ts'
-import { importClusters, refuseOtherChains } from './prepare.ts'
+import { importClusters } from './services/clusters/import-clusters.ts'
 import { createHealth, type Health } from './services/health.ts'
-import { createServices, type Services } from './services.ts'
+import { createServices, type Services } from './services/services.ts'
 
 /** A running relayer. */
 export interface Relayer extends AsyncDisposable {
@@ -78,9 +81,27 @@ async function compose(
   return { url, app, [Symbol.asyncDispose]: () => lifetime[Symbol.asyncDispose]() }
 }
 
+/** A node of another chain is refused at boot; one that is away is reported, and asked again before it is believed. */
+async function refuseOtherChains(chain: Pick<Chain, 'execution' | 'consensus'>, health: Health): Promise<void> {
+  await Promise.all(
+    (['execution', 'consensus'] as const).map(async (name) => {
+      try {
+        await chain[name].checkChain()
+        health.report(name)
+      } catch (error) {
+        if (error instanceof ChainError && error.code === 'CHAIN_MISMATCH')
+          throw new BootError('CHAIN_MISMATCH', `${error.message} (${name.toUpperCase()}_ENDPOINT, NETWORK)`, {
+            cause: error,
+          })
+        health.report(name, messageOf(error))
+      }
+    }),
+  )
+}
+
 /** Builds the application. At a stop it takes no new work and ends long polls, then the requests under way are waited for. */
 async function startHttp(
-  { config, events, logger }: { config: RelayerConfig; events: ReturnType<typeof createEvents>; logger: Logger },
+  { config, events, logger }: Pick<Context, 'config' | 'events' | 'logger'>,
   tokens: Tokens | undefined,
   health: Health,
   services: Services,

@@ -31,7 +31,7 @@ export type AnswerOf<R> = R extends { response: infer S extends TSchema } ? Stat
 
 /**
  * `Given` with `never` for every field that `Shape` does not name. TypeScript lets a function return more fields than its type has, so a
- * misspelt optional field would go unseen; whether `Given` is `Exact<Shape, Given>` tells.
+ * misspelt optional field would go unseen; comparing `Given` with `Exact<Shape, Given>` finds it.
  */
 export type Exact<Shape, Given> = unknown extends Shape
   ? Given

@@ -1,8 +1,8 @@
 /** `npm run relayer -- token`: makes a token, and the line for AUTH_TOKENS_FILE that stands for it. Neither settings nor database are read. */
 
 import { parseArgs } from 'node:util'
-import { ROLES } from '@dvt-relayer/api/routes.ts'
-import { createToken, TOKEN_NAME } from '../http/auth.ts'
+import { ROLES } from '@dvt-relayer/api/contract.ts'
+import { createToken, TOKEN_NAME } from '../http/auth/tokens.ts'
 import { usageError } from './usage.ts'
 
 /** Runs the command. Returns an exit code. */

@@ -1,6 +1,6 @@
 /** What `npm run relayer` can do, in words, and the error of who asks for something else. */
 
-import { ROLES } from '@dvt-relayer/api/routes.ts'
+import { ROLES } from '@dvt-relayer/api/contract.ts'
 import { BootError } from '@dvt-relayer/common/errors.ts'
 
 export const USAGE = `usage:

@@ -5,7 +5,7 @@ import { createLogger } from '@dvt-relayer/common/logger.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
 import { readConfig } from '../config.ts'
-import { openDatabase } from '../relayer.ts'
+import { openDatabase } from '../open.ts'
 
 /** Works with the database of the settings, and closes it. */
 export async function withDatabase<T>(environment: Environment, work: (db: Database) => Promise<T>): Promise<T> {

@@ -2,8 +2,10 @@ import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import type { FastifyRequest } from 'fastify'
 import { describe, expect, it } from 'vitest'
-import { createEvents } from '../events.ts'
-import { createAuth, createToken, parseTokens, signedCredentials, signingOracle } from './auth.ts'
+import { createEvents } from '../../events.ts'
+import { createAuth, signedCredentials } from './auth.ts'
+import { signingOracle } from './caller.ts'
+import { createToken, parseTokens } from './tokens.ts'
 
 const vault = '0x8ae5c1046158526cf236f74d8fb88fabe2e94aca'
 const operator = createToken('operator-1', 'operator', vault)

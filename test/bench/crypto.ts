@@ -12,12 +12,12 @@ import { createCipheriv, hkdfSync, randomBytes } from 'node:crypto'
 import { createRequire } from 'node:module'
 import type { PublicKey, Signature } from '@chainsafe/blst'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
+import { lagrangeFactors } from '@dvt-relayer/crypto/bls/lagrange.ts'
 import { createNobleEngine } from '@dvt-relayer/crypto/bls/noble.ts'
 import { bytesToNumber, GROUP_ORDER, modOrder, randomScalarBytes, scalarBytes } from '@dvt-relayer/crypto/bls/scalar.ts'
 import { createFastEcies, createPlainEcies } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import { splitExitSignature, splitWithCoefficients, verifyShareSets } from '@dvt-relayer/crypto/oracle/oracle-split.ts'
 import { type RecoverRequest, recoverSignatures } from '@dvt-relayer/crypto/threshold/recover.ts'
-import { lagrangeFactors } from '@dvt-relayer/crypto/threshold/threshold.ts'
 
 /** CPU milliseconds for one validator. */
 export interface Row {

@@ -5,6 +5,7 @@ import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import { createExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
 import { createIpfsClient } from '@dvt-relayer/chain/ipfs/ipfs.ts'
 import { findNewestConfig } from '@dvt-relayer/chain/stakewise/keeper.ts'
+import { fetchOracleConfig } from '@dvt-relayer/chain/stakewise/oracle-config.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
@@ -57,7 +58,7 @@ export function createChain(config: RelayerConfig, crypto: CryptoPool, events: E
       return { config: { cid, blockNumber, announcedAt: block.timestamp }, nextBlock }
     },
     async fetch(cid) {
-      const { config: set, verification } = await ipfs.fetchOracleConfig(cid)
+      const { config: set, verification } = await fetchOracleConfig(ipfs, cid)
       // A hostile gateway could name its own oracles and have every exit encrypted to itself.
       judgeUnverified({ config, logger }, { what: 'oracle config', cid, verification })
       const { oracles, ...rest } = set

@@ -87,5 +87,10 @@ export interface Context {
   /** The validators manager; undefined where VALIDATORS_MANAGER_KEY_FILE is not set. */
   readonly wallet: ManagerWallet | undefined
   readonly events: Events
+  /**
+   * Called when a transaction that announced messages has committed: what this process keeps ready of them is looked at again at once,
+   * so that who caused the change sees it before any notification comes round.
+   */
+  readonly announced: () => void
   readonly logger: Logger
 }

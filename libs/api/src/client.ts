@@ -1,20 +1,9 @@
 /** The typed client of the relayer. It checks every answer against the contract: a relayer may be hostile too. */
 
 import { CodedError } from '@dvt-relayer/common/errors.ts'
-import type { Static, TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
-import { routes } from './routes.ts'
-import type {
-  ExitSharesQuery,
-  ExitSharesResponse,
-  ExitSignatureRequest,
-  ExitsResponse,
-  Info,
-  OracleSharesResponse,
-  SharesResponse,
-  SignaturesRequest,
-  ValidatorListResponse,
-} from './schemas.ts'
+import { type AnswerOf, type BodyOf, type ParamsOf, pathOf, type QueryOf, type RouteContract } from './contract.ts'
+import { type Routes, routes } from './routes.ts'
 
 /** Sends one request and returns the parsed JSON of a 2xx answer; throws for everything else. */
 export type Send = (request: {
@@ -30,77 +19,77 @@ export type Send = (request: {
 /** The relayer's answer does not have the shape the protocol says. */
 export class ContractError extends CodedError<'RELAYER_ANSWER_INVALID'> {}
 
+type Answer<Name extends keyof Routes> = Promise<AnswerOf<Routes[Name]>>
+/** `wait` (seconds) and `after` (a revision) make it a long poll against relayers that know it. */
+type ListChanges = { wait?: number; after?: number }
+
 export interface RelayerClient {
   /** `GET /info` */
-  getInfo(signal: AbortSignal): Promise<Info>
-  /** `GET /exits`; `wait` (seconds) and `after` (a revision) make it a long poll against relayers that know it. */
-  getExits(query: { wait?: number; after?: number }, signal: AbortSignal): Promise<ExitsResponse>
+  getInfo(signal: AbortSignal): Answer<'getInfo'>
+  /** `GET /exits` */
+  getExits(query: ListChanges, signal: AbortSignal): Answer<'getExits'>
   /** `POST /exit-signature` */
-  postExitSignature(body: ExitSignatureRequest, signal: AbortSignal): Promise<SharesResponse>
-  /** `GET /validators`; long polling as with `getExits` */
-  getValidators(query: { wait?: number; after?: number }, signal: AbortSignal): Promise<ValidatorListResponse>
+  postExitSignature(body: BodyOf<Routes['postExitSignature']>, signal: AbortSignal): Answer<'postExitSignature'>
+  /** `GET /validators` */
+  getValidators(query: ListChanges, signal: AbortSignal): Answer<'getValidators'>
   /** `POST /signatures` */
-  postSignatures(body: SignaturesRequest, signal: AbortSignal): Promise<SharesResponse>
+  postSignatures(body: BodyOf<Routes['postSignatures']>, signal: AbortSignal): Answer<'postSignatures'>
   /** `GET /oracles/{oracle}/exit-shares`; `oracle` is an address or a public key. A `send` that signs has to sign the query it sends. */
-  getExitShares(oracle: string, query: ExitSharesQuery, signal: AbortSignal): Promise<ExitSharesResponse>
+  getExitShares(oracle: string, query: QueryOf<Routes['getExitShares']>, signal: AbortSignal): Answer<'getExitShares'>
   /** `GET /validators/{public_key}/oracle-shares` */
-  getOracleShares(publicKey: string, signal: AbortSignal): Promise<OracleSharesResponse>
+  getOracleShares(publicKey: string, signal: AbortSignal): Answer<'getOracleShares'>
 }
 
 /** Creates a client on top of `send`. */
 export function createRelayerClient(send: Send): RelayerClient {
-  const info = checked('GET /info', routes.getInfo.response)
-  const exits = checked('GET /exits', routes.getExits.response)
-  const validators = checked('GET /validators', routes.getValidators.response)
-  const exitShares = checked('GET /oracles/{oracle}/exit-shares', routes.getExitShares.response)
-  const oracleShares = checked('GET /validators/{public_key}/oracle-shares', routes.getOracleShares.response)
-
-  const list = (path: string, { wait, after }: { wait?: number; after?: number }, signal: AbortSignal) => {
-    const query = {
-      ...(wait === undefined ? {} : { wait: String(wait) }),
-      ...(after === undefined ? {} : { after: String(after) }),
-    }
-    return send({ method: 'GET', path, query, extraMs: (wait ?? 0) * 1000, signal })
-  }
-  /** Clients do not depend on this body: whatever an existing relayer answers with a 2xx is good. */
-  const post = async (path: string, body: unknown, signal: AbortSignal): Promise<SharesResponse> => {
-    const answer = await send({ method: 'POST', path, query: {}, body, extraMs: 0, signal })
-    return sharesAnswer.Check(answer) ? answer : {}
-  }
-
+  const getInfo = getting(send, routes.getInfo)
+  const getExits = getting(send, routes.getExits)
+  const getValidators = getting(send, routes.getValidators)
+  const getExitShares = getting(send, routes.getExitShares)
+  const getOracleShares = getting(send, routes.getOracleShares)
   return {
-    async getInfo(signal) {
-      return info(await send({ method: 'GET', path: routes.getInfo.path, query: {}, extraMs: 0, signal }))
-    },
-    getExits: async (query, signal) => exits(await list(routes.getExits.path, query, signal)),
-    postExitSignature: (body, signal) => post(routes.postExitSignature.path, body, signal),
-    getValidators: async (query, signal) => validators(await list(routes.getValidators.path, query, signal)),
-    postSignatures: (body, signal) => post(routes.postSignatures.path, body, signal),
-    async getExitShares(oracle, query, signal) {
-      const path = pathOf(routes.getExitShares.path, { oracle })
-      return exitShares(await send({ method: 'GET', path, query, extraMs: Number(query.wait ?? 0) * 1000, signal }))
-    },
-    async getOracleShares(publicKey, signal) {
-      const path = pathOf(routes.getOracleShares.path, { public_key: publicKey })
-      return oracleShares(await send({ method: 'GET', path, query: {}, extraMs: 0, signal }))
-    },
+    getInfo: (signal) => getInfo({}, signal),
+    getExits: (changes, signal) => getExits({ query: queryOf(changes) }, signal),
+    postExitSignature: posting(send, routes.postExitSignature),
+    getValidators: (changes, signal) => getValidators({ query: queryOf(changes) }, signal),
+    postSignatures: posting(send, routes.postSignatures),
+    getExitShares: (oracle, query, signal) => getExitShares({ params: { oracle }, query }, signal),
+    getOracleShares: (publicKey, signal) => getOracleShares({ params: { public_key: publicKey } }, signal),
   }
 }
 
-/** A path with its parts filled in. */
-const pathOf = (path: string, parts: Readonly<Record<string, string>>): string =>
-  path.replace(/:(\w+)/g, (_, name: string) => encodeURIComponent(parts[name] ?? ''))
+const queryOf = ({ wait, after }: ListChanges) => ({
+  ...(wait === undefined ? {} : { wait: String(wait) }),
+  ...(after === undefined ? {} : { after: String(after) }),
+})
 
-const sharesAnswer = Compile(routes.postExitSignature.response)
+/** What a request to a route is made of; a route that takes no parts or no query is asked without. */
+type Asked<R> = (ParamsOf<R> extends undefined ? { params?: never } : { params: ParamsOf<R> }) &
+  (QueryOf<R> extends undefined ? { query?: never } : { query: QueryOf<R> })
 
-function checked<S extends TSchema>(what: string, schema: S): (answer: unknown) => Static<S> {
-  const validator = Compile(schema)
-  return (answer) => {
-    if (validator.Check(answer)) return answer as Static<S>
+/** Asks a route, and refuses an answer that is not what the contract says. @throws {ContractError} */
+function getting<const R extends RouteContract>(send: Send, route: R) {
+  const validator = Compile(route.response)
+  const name = `${route.method} ${route.path.replaceAll(/:(\w+)/g, '{$1}')}`
+  return async (asked: Asked<R>, signal: AbortSignal): Promise<AnswerOf<R>> => {
+    const { params, query = {} } = asked as { params: ParamsOf<R>; query?: Readonly<Record<string, string>> }
+    const path = pathOf(route, params)
+    const extraMs = Number(query['wait'] ?? 0) * 1000
+    const answer = await send({ method: route.method, path, query, extraMs, signal })
+    if (validator.Check(answer)) return answer as AnswerOf<R>
     const [error] = validator.Errors(answer)
     throw new ContractError(
       'RELAYER_ANSWER_INVALID',
-      `the answer to ${what} is not what the protocol says: ${error?.instancePath ?? ''} ${error?.message ?? ''}`.trim(),
+      `the answer to ${name} is not what the protocol says: ${error?.instancePath ?? ''} ${error?.message ?? ''}`.trim(),
     )
+  }
+}
+
+/** Posts to a route. Clients do not depend on the answer's body: whatever an existing relayer answers with a 2xx is good. */
+function posting<R extends Routes['postExitSignature'] | Routes['postSignatures']>(send: Send, route: R) {
+  const validator = Compile(route.response)
+  return async (body: BodyOf<R>, signal: AbortSignal): Promise<AnswerOf<R>> => {
+    const answer = await send({ method: route.method, path: route.path, query: {}, body, extraMs: 0, signal })
+    return (validator.Check(answer) ? answer : {}) as AnswerOf<R>
   }
 }

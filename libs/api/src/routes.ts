@@ -1,7 +1,7 @@
 /** The routes: one contract for server, client, OpenAPI document and tests. */
 
-import type { TSchema } from 'typebox'
 import { Type } from 'typebox'
+import { ROLES, type RouteContract } from './contract.ts'
 import {
   ConsolidateRequest,
   ExitSharesParams,
@@ -34,24 +34,6 @@ import {
   VaultsResponse,
   WithdrawRequest,
 } from './schemas.ts'
-
-/** Who may call, where tokens are set. `public` needs no token even then; `admin` may call everything. */
-export const ROLES = ['operator', 'sidecar', 'oracle', 'admin'] as const
-export type Role = (typeof ROLES)[number]
-export type Access = 'public' | readonly Role[]
-
-/** One route of the relayer. */
-export interface RouteContract {
-  method: 'GET' | 'POST'
-  path: string
-  summary: string
-  access: Access
-  /** Of the `:parts` of the path. */
-  params?: TSchema
-  query?: TSchema
-  body?: TSchema
-  response: TSchema
-}
 
 /** Keeps the exact schema types of a table of routes. */
 const contracts = <const T extends Readonly<Record<string, RouteContract>>>(table: T): T => table
@@ -225,3 +207,4 @@ export const routes = contracts({
     response: Type.Unknown(),
   },
 })
+export type Routes = typeof routes

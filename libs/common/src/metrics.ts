@@ -16,7 +16,7 @@ export type MetricDefinitions = Readonly<Record<string, MetricDefinition>>
 type Labels = Readonly<Record<string, string>>
 
 /** Series of one gauge whose labels are not known beforehand: more would be a burden to whoever stores them. */
-export const MOST_SERIES = 256
+const MOST_SERIES = 256
 
 /** The metrics of one process. Names and labels are checked against the definitions when used. */
 export interface Metrics<D extends MetricDefinitions> {

@@ -3,21 +3,24 @@
 import { pause } from '@dvt-relayer/common/lifetime.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { sql } from 'drizzle-orm'
-import { NodePgDatabase } from 'drizzle-orm/node-postgres'
-import { PgDialect } from 'drizzle-orm/pg-core'
+import type { NodePgDatabase } from 'drizzle-orm/node-postgres'
 import pg from 'pg'
+import { DatabaseClient, hostOf } from './client.ts'
 import { DatabaseError, isUnreachable, translateDatabaseError } from './errors.ts'
-import { GuardedSession } from './guarded-session.ts'
+import type { Orm } from './orm.ts'
+import { createOrm, runTransaction } from './orm.ts'
 
 /** Drizzle's database, ended by `await using`. `bigint` columns are numbers; every query throws `DatabaseError` only. */
-export interface Database extends NodePgDatabase, AsyncDisposable {
+export interface Database extends Orm, AsyncDisposable {
   /** Where it is: host, port and database, without credentials. */
   readonly host: string
+  /** Runs `work` in a transaction: its statements count all, or none when it throws. */
+  transaction<T>(work: (tx: Orm) => Promise<T>): Promise<T>
   /** Runs `work` on a connection of its own, where session-wide locks and settings hold and no timeout does. */
   onOneConnection<T>(work: (db: NodePgDatabase) => Promise<T>): Promise<T>
 }
 
-export interface ConnectOptions {
+interface ConnectOptions {
   url: string
   logger: Logger
   applicationName?: string
@@ -28,23 +31,6 @@ export interface ConnectOptions {
   /** The server refuses every write of these connections. */
   readOnly?: boolean
   signal?: AbortSignal
-}
-
-/** Host, port and database of a URL, without credentials. */
-export function hostOf(url: string): string {
-  try {
-    const { host, pathname } = new URL(url)
-    // Without slashes after the scheme all the rest is the path, a password too.
-    if (!pathname.startsWith('/')) return host
-    return `${host}${pathname}`
-  } catch {
-    return 'unreadable URL'
-  }
-}
-
-function createOrm(client: pg.Pool | pg.Client, host: string): NodePgDatabase {
-  const dialect = new PgDialect()
-  return new NodePgDatabase(dialect, new GuardedSession(client, dialect, host), undefined)
 }
 
 /**
@@ -67,9 +53,8 @@ export async function connectDatabase(options: ConnectOptions): Promise<Database
     connectionTimeoutMillis: 5_000,
     idleTimeoutMillis: 30_000,
     keepAlive: true,
+    Client: DatabaseClient,
   })
-  // The pool listens to idle connections only; one that is lost within a transaction would end the process.
-  pool.on('connect', (client) => client.on('error', () => undefined))
   pool.on('error', (error) => logger.debug({ err: translateDatabaseError(error, host) }, 'database connection lost'))
   const orm = createOrm(pool, host)
   try {
@@ -80,9 +65,9 @@ export async function connectDatabase(options: ConnectOptions): Promise<Database
   }
   return Object.assign(orm, {
     host,
+    transaction: <T>(work: (tx: Orm) => Promise<T>) => runTransaction(pool, host, work),
     onOneConnection: async <T>(work: (db: NodePgDatabase) => Promise<T>): Promise<T> => {
-      const client = new pg.Client({ connectionString: url, application_name: applicationName, keepAlive: true })
-      client.on('error', () => undefined)
+      const client = new DatabaseClient({ connectionString: url, application_name: applicationName, keepAlive: true })
       try {
         await client.connect()
       } catch (error) {
@@ -98,7 +83,7 @@ export async function connectDatabase(options: ConnectOptions): Promise<Database
   })
 }
 
-async function waitForDatabase(orm: NodePgDatabase, host: string, options: ConnectOptions): Promise<void> {
+async function waitForDatabase(orm: Orm, host: string, options: ConnectOptions): Promise<void> {
   const deadline = performance.now() + (options.waitMs ?? 60_000)
   for (let attempt = 0; ; attempt++) {
     try {
@@ -129,10 +114,10 @@ export function createListener(options: {
   const { url, channels, logger } = options
   const host = hostOf(url)
   const stop = new AbortController()
-  let current: pg.Client | undefined
+  let current: DatabaseClient | undefined
 
   const listenOnce = async (onReady: () => void): Promise<void> => {
-    const client = new pg.Client({
+    const client = new DatabaseClient({
       connectionString: url,
       application_name: 'dvt-relayer-listener',
       connectionTimeoutMillis: 5_000,

@@ -5,7 +5,7 @@
 
 import { CodedError } from '@dvt-relayer/common/errors.ts'
 
-export type DatabaseErrorCode =
+type DatabaseErrorCode =
   | 'DATABASE_UNIQUE_VIOLATION'
   | 'DATABASE_FOREIGN_KEY_VIOLATION'
   | 'DATABASE_NOT_NULL_VIOLATION'
@@ -119,19 +119,6 @@ function unreachable(reason: string, at: { host?: string }): DatabaseError {
   return new DatabaseError('DATABASE_UNREACHABLE', `${MESSAGES.DATABASE_UNREACHABLE} (${reason})`, { meta })
 }
 
-const isCode =
-  (code: DatabaseErrorCode) =>
-  (error: unknown): error is DatabaseError =>
-    error instanceof DatabaseError && error.code === code
-
-/** Whether a row with the same unique values exists; `constraint` narrows it to one rule. */
-export function isUniqueViolation(error: unknown, constraint?: string): error is DatabaseError {
-  if (!isCode('DATABASE_UNIQUE_VIOLATION')(error)) return false
-  return constraint === undefined || error.meta['constraint'] === constraint
-}
-
-/** Whether the same transaction may succeed when run again (deadlock, serialization failure). */
-export const isConflict: (error: unknown) => error is DatabaseError = isCode('DATABASE_CONFLICT')
-
 /** Whether the database was away. */
-export const isUnreachable: (error: unknown) => error is DatabaseError = isCode('DATABASE_UNREACHABLE')
+export const isUnreachable = (error: unknown): boolean =>
+  error instanceof DatabaseError && error.code === 'DATABASE_UNREACHABLE'

@@ -2,7 +2,7 @@
 
 import { sql } from 'drizzle-orm'
 import type { Database } from './connect.ts'
-import { rows } from './queries/sql.ts'
+import { boolean, firstRow, text } from './queries/rows.ts'
 
 /** What became of the work: done, or left to whoever has the lock. */
 export type Locked<T> = { isOurs: true; value: T } | { isOurs: false; holder: string }
@@ -20,10 +20,11 @@ export async function tryLock<T>(
   // The form with two numbers is a space of its own, apart from the locks of transactions.
   const key = sql`hashtext('dvt-relayer'), hashtext(${name})`
   return db.onOneConnection(async (own): Promise<Locked<T>> => {
-    const [row] = await rows<{ locked: boolean }>(own, sql`select pg_try_advisory_lock(${key}) as locked`)
+    const row = await firstRow(own, { locked: boolean }, sql`select pg_try_advisory_lock(${key}) as locked`)
     if (row?.locked === true) return { isOurs: true, value: await work() }
-    const [holder] = await rows<{ who: string }>(
+    const holder = await firstRow(
       own,
+      { who: text },
       sql`select concat_ws(' ', coalesce(host(a.client_addr), 'this machine'), 'since',
                            to_char(a.backend_start at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')) as who
           from pg_locks l join pg_stat_activity a on a.pid = l.pid

@@ -25,7 +25,7 @@ export const jobs = {
 
 export type JobName = keyof typeof jobs
 export type JobPayload<Name extends JobName> = Static<(typeof jobs)[Name]>
-export type JobHandler<Name extends JobName> = (payload: JobPayload<Name>, signal: AbortSignal) => Promise<void>
+type JobHandler<Name extends JobName> = (payload: JobPayload<Name>, signal: AbortSignal) => Promise<void>
 export type JobHandlers = { [Name in JobName]?: JobHandler<Name> }
 
 const validators = {

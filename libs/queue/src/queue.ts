@@ -6,17 +6,17 @@
 import { CodedError } from '@dvt-relayer/common/errors.ts'
 import { pause, withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
-import type { Backend, BullWorker, Process } from './backends.ts'
+import type { Backend, BullWorker, OpenQueue, Process } from './backends.ts'
 import { postgresBackend, redisBackend } from './backends.ts'
 import type { JobHandlers, JobName, JobPayload } from './jobs.ts'
 import { isJobName, isJobPayload } from './jobs.ts'
 
-export type QueueErrorCode = 'QUEUE_UNREACHABLE'
+type QueueErrorCode = 'QUEUE_UNREACHABLE'
 
 /** The queue cannot be opened. */
-export class QueueError extends CodedError<QueueErrorCode> {}
+class QueueError extends CodedError<QueueErrorCode> {}
 
-export interface QueueCounts {
+interface QueueCounts {
   waiting: number
   active: number
 }
@@ -60,6 +60,8 @@ function createOutageLog(logger: Logger, queue: string) {
   }
 }
 
+type OutageLog = ReturnType<typeof createOutageLog>
+
 /**
  * Opens the queue: on Redis when there is a `redisUrl`, whether it answers or not; else on PostgreSQL, which must answer.
  *
@@ -74,24 +76,7 @@ export async function connectQueue(options: {
   const { redisUrl, databaseUrl, logger, prefix = 'dvt' } = options
   const backend = redisUrl === undefined ? postgresBackend(databaseUrl) : redisBackend(redisUrl, prefix)
   const outage = createOutageLog(logger, backend.name)
-  const queue = backend.openQueue()
-  queue.onError(outage.failed)
-  const ready = queue.waitUntilReady()
-  try {
-    if (backend.name === 'postgres') await ready
-    else await withTimeout(ready, ANSWER_MS)
-  } catch (error) {
-    if (backend.name === 'redis') {
-      ready.catch(outage.failed)
-      outage.failed(error)
-    } else {
-      await queue.close().catch(() => undefined)
-      const code = (error as { code?: unknown }).code
-      throw new QueueError('QUEUE_UNREACHABLE', 'the queue cannot be opened on PostgreSQL', {
-        meta: { reason: typeof code === 'string' ? code : 'unknown' },
-      })
-    }
-  }
+  const queue = await openQueue(backend, outage)
 
   /** The answer of the queue within 1 s, or undefined. */
   const ask = async <T>(question: () => Promise<T>): Promise<T | undefined> => {
@@ -127,6 +112,28 @@ export async function connectQueue(options: {
   }
 }
 
+/** On PostgreSQL the queue must answer; one on Redis that is away comes back by itself. @throws {QueueError} QUEUE_UNREACHABLE */
+async function openQueue(backend: Backend, outage: OutageLog): Promise<OpenQueue> {
+  const queue = backend.openQueue()
+  queue.onError(outage.failed)
+  const ready = queue.waitUntilReady()
+  if (backend.name === 'redis') {
+    ready.catch(outage.failed)
+    await withTimeout(ready, ANSWER_MS).catch(outage.failed)
+    return queue
+  }
+  try {
+    await ready
+    return queue
+  } catch (error) {
+    await queue.close().catch(() => undefined)
+    const code = (error as { code?: unknown }).code
+    throw new QueueError('QUEUE_UNREACHABLE', 'the queue cannot be opened on PostgreSQL', {
+      meta: { reason: typeof code === 'string' ? code : 'unknown' },
+    })
+  }
+}
+
 function createProcess(handlers: JobHandlers, logger: Logger, stopping: AbortSignal): Process {
   return async ({ name, data }, _token, signal) => {
     if (!isJobName(name) || !isJobPayload(name, data)) {
@@ -147,7 +154,7 @@ function startWorker(
   handlers: JobHandlers,
   concurrency: number,
   logger: Logger,
-  outage: ReturnType<typeof createOutageLog>,
+  outage: OutageLog,
 ): AsyncDisposable {
   const stopping = new AbortController()
   const work = createProcess(handlers, logger, stopping.signal)

@@ -13,7 +13,7 @@ import { createChain } from '../../../apps/relayer/src/chain.ts'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
 import { startCryptoPool } from '../../../apps/relayer/src/crypto-workers/pool.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
-import { createRegistered } from '../../../apps/relayer/src/services/beacon-status/registered.ts'
+import { createBeaconStatus } from '../../../apps/relayer/src/services/beacon-status/beacon-status.ts'
 import { createTestDatabase } from '../../support/services/postgres.ts'
 import { engine } from '../../support/world/nodes.ts'
 import type { World } from '../../support/world/world.ts'
@@ -44,7 +44,7 @@ export async function openStore(world: World) {
     /** What was logged with this text. */
     logged: (text: string) => lines.filter(({ msg }) => msg === text),
     /** The service as a process that has just started has it. */
-    registered: () => createRegistered(context),
+    registered: () => createBeaconStatus(context),
     /** Makes an announced set the current one; returns its id. */
     async adopt(
       cid: string,

@@ -1,4 +1,5 @@
 import { createIpfsClient, type IpfsOptions } from '@dvt-relayer/chain/ipfs/ipfs.ts'
+import { fetchOracleConfig } from '@dvt-relayer/chain/stakewise/oracle-config.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { describe, expect, it } from 'vitest'
 import { startIpfs } from '../../support/chain/ipfs.ts'
@@ -26,7 +27,7 @@ describe('the oracle config of a CID', () => {
     await using gateway = await startIpfs()
     const cid = gateway.add(config, version)
     for (const prefix of ['', 'ipfs://', '/ipfs/']) {
-      const found = await clientOf([gateway]).fetchOracleConfig(`${prefix}${cid}`)
+      const found = await fetchOracleConfig(clientOf([gateway]), `${prefix}${cid}`)
       expect(found.verification).toBe('verified')
       expect(found.config.threshold).toBe(7)
       expect(found.config.oracles.map(({ publicKey }) => toHex(publicKey))).toEqual(
@@ -43,13 +44,13 @@ describe('the oracle config of a CID', () => {
     const cid = good.add(config, version)
     bad.put(cid, hostile)
     worse.put(cid, oracleConfig(makeOracles(3), 1))
-    const found = await clientOf([bad, worse, good]).fetchOracleConfig(cid)
+    const found = await fetchOracleConfig(clientOf([bad, worse, good]), cid)
     expect(found.verification).toBe('verified')
     expect(toHex(found.config.oracles[0]?.publicKey ?? new Uint8Array())).toBe(
       toHex(oracles[0]?.publicKey ?? new Uint8Array()),
     )
     const code = version === 0 ? 'IPFS_UNVERIFIED' : 'IPFS_UNAVAILABLE'
-    await expect(clientOf([bad, worse]).fetchOracleConfig(cid)).rejects.toMatchObject({ code })
+    await expect(fetchOracleConfig(clientOf([bad, worse]), cid)).rejects.toMatchObject({ code })
   })
 
   it('needs two gateways that agree, or one that stands alone, where the CID cannot be recomputed', async () => {
@@ -59,15 +60,15 @@ describe('the oracle config of a CID', () => {
     a.put(OPAQUE, hostile)
     b.put(OPAQUE, config)
     c.put(OPAQUE, config)
-    const found = await clientOf([a, b, c]).fetchOracleConfig(OPAQUE)
+    const found = await fetchOracleConfig(clientOf([a, b, c]), OPAQUE)
     expect([found.verification, found.content.length]).toEqual(['agreed', JSON.stringify(config).length])
     expect(toHex(found.config.oracles[0]?.publicKey ?? new Uint8Array())).toBe(
       toHex(oracles[0]?.publicKey ?? new Uint8Array()),
     )
-    expect((await clientOf([b]).fetchOracleConfig(OPAQUE)).verification).toBe('unverified')
-    await expect(clientOf([a, b]).fetchOracleConfig(OPAQUE)).rejects.toMatchObject({ code: 'IPFS_UNVERIFIED' })
+    expect((await fetchOracleConfig(clientOf([b]), OPAQUE)).verification).toBe('unverified')
+    await expect(fetchOracleConfig(clientOf([a, b]), OPAQUE)).rejects.toMatchObject({ code: 'IPFS_UNVERIFIED' })
     b.fail('down')
-    await expect(clientOf([a, b]).fetchOracleConfig(OPAQUE)).rejects.toMatchObject({ code: 'IPFS_UNVERIFIED' })
+    await expect(fetchOracleConfig(clientOf([a, b]), OPAQUE)).rejects.toMatchObject({ code: 'IPFS_UNVERIFIED' })
   })
 
   it.each(['down', 'slow', 'garbage', { status: 404 }, { status: 500 }] as const)(
@@ -77,7 +78,9 @@ describe('the oracle config of a CID', () => {
       await using second = await startIpfs()
       const cid = second.add(config)
       first.fail(how)
-      expect((await clientOf([first, second], { timeoutMs: 300 }).fetchOracleConfig(cid)).verification).toBe('verified')
+      expect((await fetchOracleConfig(clientOf([first, second], { timeoutMs: 300 }), cid)).verification).toBe(
+        'verified',
+      )
       expect(first.requests).toHaveLength(1)
     },
   )
@@ -90,9 +93,9 @@ describe('the oracle config of a CID', () => {
     const onResult = () => {
       if (++results === 3) gateway.fail(undefined)
     }
-    await clientOf([gateway], { retryTimeoutMs: 60_000, onResult }).fetchOracleConfig(cid)
+    await fetchOracleConfig(clientOf([gateway], { retryTimeoutMs: 60_000, onResult }), cid)
     gateway.fail('down')
-    await expect(clientOf([gateway], { retryTimeoutMs: 20 }).fetchOracleConfig(cid)).rejects.toMatchObject({
+    await expect(fetchOracleConfig(clientOf([gateway], { retryTimeoutMs: 20 }), cid)).rejects.toMatchObject({
       code: 'IPFS_UNAVAILABLE',
     })
   })
@@ -101,7 +104,11 @@ describe('the oracle config of a CID', () => {
     await using gateway = await startIpfs()
     gateway.fail('slow')
     const abort = new AbortController()
-    const pending = clientOf([gateway], { retryTimeoutMs: 60_000 }).fetchOracleConfig(gateway.add(config), abort.signal)
+    const pending = fetchOracleConfig(
+      clientOf([gateway], { retryTimeoutMs: 60_000 }),
+      gateway.add(config),
+      abort.signal,
+    )
     abort.abort()
     await expect(pending).rejects.toMatchObject({ code: 'IPFS_UNAVAILABLE' })
   })
@@ -110,15 +117,15 @@ describe('the oracle config of a CID', () => {
     await using gateway = await startIpfs()
     const text = (value: string) => new TextEncoder().encode(value)
     for (const content of [text('not json'), text('null'), { ...config, exit_signature_recover_threshold: 12 }])
-      await expect(clientOf([gateway]).fetchOracleConfig(gateway.add(content))).rejects.toMatchObject({
+      await expect(fetchOracleConfig(clientOf([gateway]), gateway.add(content))).rejects.toMatchObject({
         code: 'ORACLE_CONFIG_INVALID',
       })
     const cid = gateway.add(config)
-    await expect(clientOf([gateway], { maxBytes: 100 }).fetchOracleConfig(cid)).rejects.toMatchObject({
+    await expect(fetchOracleConfig(clientOf([gateway], { maxBytes: 100 }), cid)).rejects.toMatchObject({
       code: 'IPFS_UNAVAILABLE',
     })
     for (const wrong of ['', '../../secret', `${cid}/..`, `${cid}?x`])
-      await expect(clientOf([gateway]).fetchOracleConfig(wrong)).rejects.toMatchObject({ code: 'IPFS_CID_INVALID' })
+      await expect(fetchOracleConfig(clientOf([gateway]), wrong)).rejects.toMatchObject({ code: 'IPFS_CID_INVALID' })
     expect(gateway.requests.every((request) => request.startsWith('GET /ipfs/Qm'))).toBe(true)
   })
 
@@ -126,9 +133,7 @@ describe('the oracle config of a CID', () => {
     await using gateway = await startIpfs()
     gateway.fail('down')
     const url = `${gateway.url.replace('http://', 'http://user:s3cret@')}/k3y`
-    const error = await clientOf([{ url }])
-      .fetchOracleConfig(gateway.add(config))
-      .catch((reason: unknown) => reason)
+    const error = await fetchOracleConfig(clientOf([{ url }]), gateway.add(config)).catch((reason: unknown) => reason)
     expect(String(error)).toContain(new URL(gateway.url).host)
     expect(String(error)).not.toMatch(/s3cret|k3y/)
   })

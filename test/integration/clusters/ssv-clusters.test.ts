@@ -10,10 +10,12 @@ import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
+import type { Context } from '../../../apps/relayer/src/context.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
 import { createSsvFollower } from '../../../apps/relayer/src/services/clusters/ssv-follow.ts'
 import { openSealing } from '../../../apps/relayer/src/services/sealing/sealing.ts'
-import { createSignatures } from '../../../apps/relayer/src/services/signatures/signatures.ts'
+import { createSubmission } from '../../../apps/relayer/src/services/signatures/submit.ts'
+import { createVerification } from '../../../apps/relayer/src/services/signatures/verify.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { type StandInLog, startRpc } from '../../support/chain/rpc.ts'
 import { startRpcProxy } from '../../support/chain/rpc-proxy.ts'
@@ -355,8 +357,18 @@ describe.skipIf(skipWithoutAnvil)('the chain', () => {
     const sealing = await openSealing(config, db, silentLogger)
     const queue = { add: async () => 'added' }
     const events = createEvents(silentLogger)
-    const context = { config, db, sealing, crypto, queue, events, logger: silentLogger }
-    const signatures = createSignatures(context as unknown as Parameters<typeof createSignatures>[0])
+    const announced = () => {}
+    const context = {
+      config,
+      db,
+      sealing,
+      crypto,
+      queue,
+      events,
+      announced,
+      logger: silentLogger,
+    } as unknown as Context
+    const signatures = createSubmission({ ...context, verification: createVerification(context) })
     const signature = partialExit(world.network, moved, 263, exit?.validator_index ?? 0)
     await signatures.submit(263, [{ public_key: movedKey, exit_signature: signature }])
     expect((await pinned(stage, movedKey)).indexes).toEqual(['5', '128', '1402', '70001'])

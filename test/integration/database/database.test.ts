@@ -10,8 +10,8 @@ import { createLogger, silentLogger } from '../../../libs/common/src/logger.ts'
 import type { Database } from '../../../libs/db/src/connect.ts'
 import { connectDatabase, createListener } from '../../../libs/db/src/connect.ts'
 import type { DatabaseError } from '../../../libs/db/src/errors.ts'
-import { isConflict, isUniqueViolation } from '../../../libs/db/src/errors.ts'
 import { migrateDatabase } from '../../../libs/db/src/migrate.ts'
+import type { Orm } from '../../../libs/db/src/orm.ts'
 import type { TestDatabase } from '../../support/services/postgres.ts'
 import { createTestDatabase } from '../../support/services/postgres.ts'
 
@@ -59,9 +59,30 @@ function everythingOf(error: unknown): string {
 }
 
 describe('errors', () => {
-  const cases: [string, (db: Pick<Database, 'execute' | 'insert'>) => PromiseLike<unknown>][] = [
+  const cases: [string, (db: Orm) => PromiseLike<unknown>][] = [
     ['DATABASE_UNIQUE_VIOLATION', (on) => on.execute(sql`insert into things values (2, ${CANARY})`)],
     ['DATABASE_UNIQUE_VIOLATION', (on) => on.insert(things).values({ id: 2, name: CANARY })],
+    [
+      'DATABASE_CHECK_VIOLATION',
+      (on) =>
+        on
+          .update(things)
+          .set({ name: CANARY.repeat(3) })
+          .returning(),
+    ],
+    ['DATABASE_VALUE_INVALID', (on) => on.delete(things).where(sql`${CANARY}::int = ${things.id}`)],
+    ['DATABASE_VALUE_INVALID', (on) => on.select().from(things).where(sql`${CANARY}::int = ${things.id}`).limit(1)],
+    ['DATABASE_VALUE_INVALID', (on) => on.select().from(things).where(sql`${CANARY}::int = 1`).execute()],
+    ['DATABASE_VALUE_INVALID', (on) => on.select().from(things).where(sql`${CANARY}::int = 1`).prepare('p').execute()],
+    [
+      'DATABASE_VALUE_INVALID',
+      (on) =>
+        on
+          .select()
+          .from(things)
+          .where(sql`${CANARY}::int = 1`)
+          .finally(() => undefined),
+    ],
     ['DATABASE_CHECK_VIOLATION', (on) => on.execute(sql`insert into things values (2, ${CANARY.repeat(3)})`)],
     ['DATABASE_NOT_NULL_VIOLATION', (on) => on.execute(sql`insert into things values (length(${CANARY}), null)`)],
     ['DATABASE_FOREIGN_KEY_VIOLATION', (on) => on.execute(sql`insert into parts values (length(${CANARY}))`)],
@@ -72,6 +93,7 @@ describe('errors', () => {
     ['DATABASE_TIMEOUT', (on) => on.execute(sql`select pg_sleep(20), ${CANARY}::text`)],
     ['DATABASE_FAILED', (on) => on.execute(sql.raw(`do $$ begin raise exception '${CANARY}'; end $$`))],
     ['DATABASE_NUMBER_UNSAFE', (on) => on.execute(sql`select 9007199254740992::bigint, ${CANARY}::text`)],
+    ['DATABASE_NUMBER_UNSAFE', (on) => on.select({ a: sql`(${things.id} + 9007199254740991::bigint)` }).from(things)],
   ]
   test.each(cases)('%s carries nothing of the query', async (code, run) => {
     for (const error of [await failureOf(run(db)), await failureOf(db.transaction((tx) => Promise.resolve(run(tx))))]) {
@@ -84,9 +106,7 @@ describe('errors', () => {
 
   test('a unique violation names its constraint', async () => {
     const error = await failureOf(db.execute(sql`insert into things values (2, ${CANARY})`))
-    expect(isUniqueViolation(error)).toBe(true)
-    expect(isUniqueViolation(error, 'things_name')).toBe(true)
-    expect(isUniqueViolation(error, 'things_pkey')).toBe(false)
+    expect(error).toMatchObject({ code: 'DATABASE_UNIQUE_VIOLATION', meta: { constraint: 'things_name' } })
     expect(error.meta['host']).toMatch(/^127\.0\.0\.1:\d+\/test_/)
   })
 
@@ -94,7 +114,7 @@ describe('errors', () => {
     const conflict = await failureOf(
       db.execute(sql.raw(`do $$ begin raise exception '${CANARY}' using errcode = '40P01'; end $$`)),
     )
-    expect(isConflict(conflict)).toBe(true)
+    expect(conflict.code).toBe('DATABASE_CONFLICT')
     const own = new Error('own')
     const thrown = await failureOf(
       db.transaction(async (tx) => {
@@ -113,6 +133,31 @@ describe('errors', () => {
     expect(error.code).toBe('DATABASE_UNREACHABLE')
     expect(everythingOf(error)).not.toMatch(/canary/)
     expect((await db.execute(sql`select 1 as a`)).rows).toEqual([{ a: 1 }])
+  })
+
+  test('the first error of a transaction is told, and what cannot roll back is not used again', async () => {
+    const pidOf = async (on: Orm) => (await on.execute(sql`select pg_backend_pid() as pid`)).rows[0]?.['pid']
+    let lost: unknown
+    const own = new Error('own')
+    const thrown = await failureOf(
+      db.transaction(async (tx) => {
+        lost = await pidOf(tx)
+        await failureOf(tx.execute(sql`select pg_terminate_backend(pg_backend_pid())`))
+        throw own
+      }),
+    )
+    expect(thrown).toBe(own)
+    const pids = await Promise.all(Array.from({ length: 20 }, () => db.transaction(pidOf)))
+    expect(pids).not.toContain(lost)
+  })
+
+  test("a caller's own error after a statement stays what it is", async () => {
+    const own = new Error('own')
+    const throwing = () => {
+      throw own
+    }
+    expect(await failureOf(db.select().from(things).then(throwing))).toBe(own)
+    expect(await failureOf(db.execute(sql`select 1`).then(throwing))).toBe(own)
   })
 
   test('bigint columns are numbers, arrays too', async () => {

@@ -14,7 +14,7 @@ import type { RelayerConfig } from '../../../apps/relayer/src/config.ts'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
 import { startCryptoPool } from '../../../apps/relayer/src/crypto-workers/pool.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
-import { createRegistry } from '../../../apps/relayer/src/services/deposit-registry/deposit-registry.ts'
+import { createDepositRegistry } from '../../../apps/relayer/src/services/deposit-registry/deposit-registry.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { madeUpKey, type StandInDeposit } from '../../support/chain/beacon.ts'
 import { depositBySomebodyElse } from '../../support/chain/deposits.ts'
@@ -57,7 +57,7 @@ async function startProcess(
   const crypto = { ...pool, verify }
   const events = createEvents(logger)
   const chain = createChain(config, crypto, events, logger)
-  const registry = createRegistry({ config, db, crypto, chain, events, logger })
+  const registry = createDepositRegistry({ config, db, crypto, chain, events, logger })
   const resources = stack.move()
   return {
     registry,

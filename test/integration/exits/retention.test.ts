@@ -11,15 +11,16 @@ import { lockValidators } from '@dvt-relayer/db/queries/messages/validators.ts'
 import { bytesArray, numberArray } from '@dvt-relayer/db/queries/sql.ts'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { readConfig } from '../../../apps/relayer/src/config.ts'
+import { type RelayerConfig, readConfig } from '../../../apps/relayer/src/config.ts'
 import { startCryptoPool } from '../../../apps/relayer/src/crypto-workers/pool.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
 import type { Relayer } from '../../../apps/relayer/src/relayer.ts'
 import { ROTATION_REQUESTER } from '../../../apps/relayer/src/services/exits/assign.ts'
 import { createRetention } from '../../../apps/relayer/src/services/exits/retention.ts'
-import { createOracleShares } from '../../../apps/relayer/src/services/oracles/shares.ts'
 import { openSealing } from '../../../apps/relayer/src/services/sealing/sealing.ts'
-import { createSignatures } from '../../../apps/relayer/src/services/signatures/signatures.ts'
+import { createFinishing } from '../../../apps/relayer/src/services/signatures/finish.ts'
+import { createSubmission } from '../../../apps/relayer/src/services/signatures/submit.ts'
+import { createVerification } from '../../../apps/relayer/src/services/signatures/verify.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import type { KeyedValidator } from '../../support/world/nodes.ts'
 import {
@@ -56,7 +57,10 @@ const events = createEvents(silentLogger)
 const configOf = (more: Record<string, string> = {}) =>
   readConfig(world.environment({ SIGNATURE_THRESHOLD: '3', EXIT_RETENTION: 'erase', ...more })).config
 const erase = (more: Record<string, string> = {}, on = other) =>
-  createRetention({ config: configOf(more), db: on, events }).run()
+  createRetention({ config: configOf(more), db: on, events, announced: () => {} }).run()
+/** The service on these parts, with a verification of its own. */
+const startSubmission = (context: Parameters<typeof createVerification>[0] & { config: RelayerConfig }) =>
+  createSubmission({ ...context, verification: createVerification(context) })
 /** A function that waits at a gate; `reached` tells that it does. */
 function gated<A extends unknown[], T>(run: (...args: A) => Promise<T>) {
   const [reached, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
@@ -123,7 +127,7 @@ describe('erasing', () => {
     const { revision } = (await ask(relayer.url, '/exits')).json as { revision: number }
     // The last two are not registered.
     await register({ validators: [...made.validators.slice(0, 4), ...collecting.validators] })
-    await createRetention({ config: configOf({ EXIT_RETENTION: 'keep' }), db, events }).run()
+    await createRetention({ config: configOf({ EXIT_RETENTION: 'keep' }), db, events, announced: () => {} }).run()
     expect((await stateOf(made.ids)).map(({ state }) => state)).toEqual([
       'ready',
       'ready',
@@ -285,11 +289,12 @@ describe('what comes late', () => {
     )
     await sidecarRound(relayer.url, world.network, made.validators, 3)
     const finish = gated(pool.finish)
-    const worker = createOracleShares({
+    const worker = createFinishing({
       db: other,
       crypto: { ...pool, finish: finish.run },
       sealing: await openOther(),
       events,
+      announced: () => {},
       logger: silentLogger,
     })
     const finishing = worker.finish(made.ids)
@@ -310,13 +315,14 @@ describe('what comes late', () => {
       select v.id, 1, ${Buffer.from(made.validators[0]?.shares[0]?.publicKey ?? [])}, 'lock' from validators v
       where v.public_key = ${Buffer.from(made.validators[0]?.publicKey ?? [])}`)
     const verify = gated(pool.verify)
-    const signatures = createSignatures({
+    const signatures = startSubmission({
       config: configOf(),
       db: other,
       queue: { add: async () => 'added' } as never,
       crypto: { ...pool, verify: verify.run },
       sealing: await openOther(),
       events,
+      announced: () => {},
       logger: silentLogger,
     })
     const submitted = signatures.submit(1, [posted(made, 0, 1)])
@@ -332,13 +338,14 @@ describe('what comes late', () => {
   it('a post that was matched before, and one that waits for the lock while the exit is erased', async () => {
     const made = await makeExits(2, [])
     const areSignatures = gated(pool.areSignatures)
-    const signatures = createSignatures({
+    const signatures = startSubmission({
       config: configOf(),
       db: other,
       queue: { add: async () => 'added' } as never,
       crypto: { ...pool, areSignatures: areSignatures.run },
       sealing: await openOther(),
       events,
+      announced: () => {},
       logger: silentLogger,
     })
     const submitted = signatures.submit(1, [posted(made, 0, 1), posted(made, 1, 1)])

@@ -11,9 +11,10 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
-import { createToken } from '../../../apps/relayer/src/http/auth.ts'
+import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import { createSealing } from '../../../apps/relayer/src/services/sealing/message-seals.ts'
-import { createSignatures } from '../../../apps/relayer/src/services/signatures/signatures.ts'
+import { createSubmission } from '../../../apps/relayer/src/services/signatures/submit.ts'
+import { createVerification } from '../../../apps/relayer/src/services/signatures/verify.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import type { MadeCluster } from '../../support/keys/make-cluster.ts'
 import { makeCluster } from '../../support/keys/make-cluster.ts'
@@ -71,7 +72,7 @@ describe('a flood', () => {
     const { config } = readConfig(world.environment({ CLUSTER_LOCK_FILES: cluster.lockFile }))
     await using db = await connectDatabase({ url: world.databaseUrl, logger: silentLogger })
     const gate = Promise.withResolvers<void>()
-    const signatures = createSignatures({
+    const context = {
       config,
       db,
       queue: { add: async () => 'added' } as never,
@@ -86,8 +87,10 @@ describe('a flood', () => {
         silentLogger,
       ),
       events: createEvents(silentLogger),
+      announced: () => {},
       logger: silentLogger,
-    })
+    }
+    const signatures = createSubmission({ ...context, verification: createVerification(context) })
     const stored = async () =>
       Number(
         (

@@ -4,7 +4,7 @@ import { routes } from '@dvt-relayer/api/routes.ts'
 import { Ready } from '@dvt-relayer/api/schemas.ts'
 import { Compile } from 'typebox/compile'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { DEPENDENCIES, RELAYER_METRICS } from '../../../apps/relayer/src/events.ts'
+import { DEPENDENCIES, RELAYER_METRICS } from '../../../apps/relayer/src/metrics.ts'
 import { startProcess } from '../../support/services/process.ts'
 import type { World } from '../../support/world/world.ts'
 import { ask, eventually, startWorld } from '../../support/world/world.ts'
@@ -37,16 +37,21 @@ describe('operations', () => {
     expect((await ask(relayer.url, '/health')).json).toEqual({ status: 'ok' })
   })
 
-  it('/ready says of every dependency whether it works', async () => {
-    const answer = await eventually('ready', async () => {
-      const got = await ask(relayer.url, '/ready')
-      return got.text.includes('"status":"ready"') ? got : undefined
-    })
-    expect(answer.status).toBe(200)
-    expect(Compile(Ready).Check(answer.json)).toBe(true)
-    const { checks } = answer.json as Ready
-    expect(checks).toEqual(Object.fromEntries(DEPENDENCIES.map((name) => [name, { ok: true }])))
-  })
+  it.each(['all', 'api', 'worker'])(
+    '/ready says of every dependency whether it works, in the role %s',
+    async (role) => {
+      await using own = role === 'all' ? undefined : await world.startRelayer({ SIGNATURE_THRESHOLD: '3', ROLE: role })
+      const { url } = own ?? relayer
+      const answer = await eventually('ready', async () => {
+        const got = await ask(url, '/ready')
+        return got.text.includes('"status":"ready"') ? got : undefined
+      })
+      expect(answer.status).toBe(200)
+      expect(Compile(Ready).Check(answer.json)).toBe(true)
+      const { checks } = answer.json as Ready
+      expect(checks).toEqual(Object.fromEntries(DEPENDENCIES.map((name) => [name, { ok: true }])))
+    },
+  )
 
   it('/metrics has every metric from the start', async () => {
     const { text, headers } = await ask(relayer.url, '/metrics')

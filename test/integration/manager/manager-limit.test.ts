@@ -6,7 +6,7 @@ import { encodeWithdrawals, managerDigest, nonceToRoot } from '@dvt-relayer/chai
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { concatHex } from 'viem/utils'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { createToken } from '../../../apps/relayer/src/http/auth.ts'
+import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import type { Relayer } from '../../../apps/relayer/src/relayer.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import type { Vault } from '../../support/chain/vault.ts'

@@ -19,9 +19,10 @@ import { readConfig } from '../../../apps/relayer/src/config.ts'
 import { startCryptoPool } from '../../../apps/relayer/src/crypto-workers/pool.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
 import type { Relayer } from '../../../apps/relayer/src/relayer.ts'
-import { createRegistered } from '../../../apps/relayer/src/services/beacon-status/registered.ts'
-import { createOracleFetch, showRenewed } from '../../../apps/relayer/src/services/oracles/fetch.ts'
+import { createBeaconStatus } from '../../../apps/relayer/src/services/beacon-status/beacon-status.ts'
+import { createOracleFetch } from '../../../apps/relayer/src/services/oracles/fetch.ts'
 import { createOracleSets } from '../../../apps/relayer/src/services/oracles/sets.ts'
+import { showRenewed } from '../../../apps/relayer/src/services/oracles/show-again.ts'
 import { makeOracles, type TestOracle } from '../../support/chain/oracles.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import { expectRefusal } from '../../support/mutations.ts'
@@ -521,7 +522,7 @@ describe('when the oracle set changes', () => {
     const waiting = fetchShares(url, addressOf(a), { after: cursors.get(a) ?? '', wait: 25 })
     world.beacon.addValidator({ publicKey: fromHex(key), withdrawalCredentials: credentials(VAULT) })
     world.beacon.finalize()
-    await createRegistered({ db, chain, events }).look(AbortSignal.timeout(20_000))
+    await createBeaconStatus({ db, chain, events }).look(AbortSignal.timeout(20_000))
     const outdated = { ...first, is_outdated: true, vault: checksumAddress(VAULT) }
     expect((await waiting).exit_shares).toEqual([outdated])
     expect(await ofKey(a)).toEqual([outdated])

@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { routes } from '@dvt-relayer/api/routes.ts'
 import type { RegisterResponse } from '@dvt-relayer/api/schemas.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
@@ -73,7 +74,7 @@ export type Stage = Awaited<ReturnType<typeof openStage>>
 /** `POST /register`, whatever comes back. */
 export function askRegister(url: string, request: RegisterRequest, headers?: Record<string, string>): Promise<Answer> {
   const { vault, startIndex, amounts, type } = request
-  return ask(url, '/register', {
+  return ask(url, routes.postRegister.path, {
     body: { vault, validators_start_index: startIndex, amounts, validator_type: type },
     ...(headers === undefined ? {} : { headers }),
   })

@@ -6,7 +6,7 @@ import type { RotationResponse, RotationUpdate } from '@dvt-relayer/api/schemas.
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { Hex } from 'viem'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createToken } from '../../../apps/relayer/src/http/auth.ts'
+import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import type { Relayer } from '../../../apps/relayer/src/relayer.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { sendTransaction } from '../../support/chain/transactions.ts'

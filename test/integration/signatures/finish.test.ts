@@ -9,6 +9,7 @@ import { startCryptoPool } from '../../../apps/relayer/src/crypto-workers/pool.t
 import { createEvents } from '../../../apps/relayer/src/events.ts'
 import { createOracleShares } from '../../../apps/relayer/src/services/oracles/shares.ts'
 import { openSealing } from '../../../apps/relayer/src/services/sealing/sealing.ts'
+import { createFinishing } from '../../../apps/relayer/src/services/signatures/finish.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import { assertOraclesCanExit, getExits, postValidators, sidecarRound } from '../../support/world/nodes.ts'
 import { ask, eventually, hex, startWorld } from '../../support/world/world.ts'
@@ -30,20 +31,19 @@ it('two workers finish the same exits at once', async () => {
     const db = resources.use(await connectDatabase({ url: world.databaseUrl, logger: silentLogger }))
     const crypto = resources.use(startCryptoPool(1))
     const sealing = await openSealing(config, db, silentLogger)
-    return {
-      db,
-      shares: createOracleShares({ db, crypto, sealing, events: createEvents(silentLogger), logger: silentLogger }),
-    }
+    const events = createEvents(silentLogger)
+    const finishing = createFinishing({ db, crypto, sealing, events, logger: silentLogger, announced: () => {} })
+    return { db, finishing, shares: createOracleShares({ db }) }
   }
   await using resources = new AsyncDisposableStack()
   const [a, b] = await Promise.all([worker(resources), worker(resources)])
   const ids = (await a.db.execute(sql`select id from messages order by id`)).rows.map((row) => Number(row['id']))
   expect(ids).toHaveLength(12)
   await Promise.all([
-    a.shares.finish(ids),
-    b.shares.finish([...ids].reverse()),
-    a.shares.finish(ids),
-    b.shares.finish(ids),
+    a.finishing.finish(ids),
+    b.finishing.finish([...ids].reverse()),
+    a.finishing.finish(ids),
+    b.finishing.finish(ids),
   ])
 
   const stored = async () =>
@@ -54,7 +54,7 @@ it('two workers finish the same exits at once', async () => {
     ).rows
   const first = await stored()
   expect(first.map((row) => Number(row['message_id']))).toEqual(ids)
-  await Promise.all([a.shares.finish(ids), b.shares.finish(ids)])
+  await Promise.all([a.finishing.finish(ids), b.finishing.finish(ids)])
   expect(await stored()).toEqual(first)
 
   const exits = await getExits(api.url)

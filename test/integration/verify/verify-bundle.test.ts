@@ -75,7 +75,7 @@ describe('the package', () => {
         [...bundle.matchAll(/^\/\/ (?:\.\.\/)*node_modules\/((?:@[^/]+\/)?[^/\n]+)/gm)].map(([, name]) => name),
       ),
     ]
-    expect(inside.sort()).toEqual(['@noble/curves', '@noble/hashes'])
+    expect(inside.sort()).toEqual(['@noble/curves', '@noble/hashes', 'multiformats'])
     expect(bundle).not.toMatch(/@chainsafe\/blst|from "viem|from "pg"|eciesjs\/dist/)
   })
 

@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
-import { lagrangeFactors } from '@dvt-relayer/crypto/threshold/threshold.ts'
+import { lagrangeFactors } from '@dvt-relayer/crypto/bls/lagrange.ts'
 import { listKeystores, openKeystores } from '../../../apps/sidecar/src/keystores/obol/read-keystores.ts'
 import { bytesToNumber, modOrder, scalarBytes } from '../../../libs/crypto/src/bls/scalar.ts'
 import { engine, type KeyedValidator } from '../world/nodes.ts'

@@ -5,6 +5,7 @@
  */
 
 import { randomBytes, randomInt } from 'node:crypto'
+import { routes } from '@dvt-relayer/api/routes.ts'
 import type { ValidatorItem } from '@dvt-relayer/api/schemas.ts'
 import { parseNetwork } from '@dvt-relayer/chain/networks.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
@@ -82,7 +83,7 @@ function lies(item: ValidatorItem): PostedPair[] {
 }
 
 async function round(): Promise<void> {
-  const { json } = await ask(url, '/validators', { signal: stopping.signal })
+  const { json } = await ask(url, routes.getValidators.path, { signal: stopping.signal })
   const items = (json as { validators: ValidatorItem[] }).validators
   const posts = items.flatMap((item) => {
     const all = lies(item)

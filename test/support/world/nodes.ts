@@ -1,5 +1,6 @@
 /** The nodes of a cluster and the clients of a relayer, as small as they can be: what existing software sends, byte for byte. */
 
+import { routes } from '@dvt-relayer/api/routes.ts'
 import type {
   ExitsResponse,
   SignaturesRequest,
@@ -41,7 +42,7 @@ export function postValidators(
   publicKeys: readonly string[],
   headers: Record<string, string> = {},
 ): Promise<Answer> {
-  return ask(url, '/validators', { body: { public_keys: publicKeys }, headers })
+  return ask(url, routes.postValidators.path, { body: { public_keys: publicKeys }, headers })
 }
 
 /** What Operator 3 does until it has what it needs: ask again while any item lacks shares. It never reads `ready`. */
@@ -60,7 +61,7 @@ export function untilShares(
 
 /** `GET /exits` */
 export async function getExits(url: string, headers: Record<string, string> = {}): Promise<ExitsResponse['exits']> {
-  const answer = await ask(url, '/exits', { headers })
+  const answer = await ask(url, routes.getExits.path, { headers })
   if (answer.status !== 200) throw new Error(`${answer.status} ${answer.text}`)
   return (answer.json as ExitsResponse).exits
 }
@@ -106,7 +107,7 @@ export function partialDeposit(
 
 /** `GET /validators` */
 export async function getValidators(url: string, headers: Record<string, string> = {}): Promise<ValidatorItem[]> {
-  const answer = await ask(url, '/validators', { headers })
+  const answer = await ask(url, routes.getValidators.path, { headers })
   if (answer.status !== 200) throw new Error(`${answer.status} ${answer.text}`)
   return (answer.json as ValidatorListResponse).validators
 }
@@ -163,7 +164,7 @@ export function postPairs(
   shares: readonly PostedPair[],
   headers: Record<string, string> = {},
 ): Promise<Answer> {
-  return ask(url, '/signatures', { body: { share_index: shareIndex, shares }, headers })
+  return ask(url, routes.postSignatures.path, { body: { share_index: shareIndex, shares }, headers })
 }
 
 /** `POST /exit-signature` */
@@ -173,7 +174,7 @@ export function postShares(
   shares: readonly { public_key: string; exit_signature: string }[],
   headers: Record<string, string> = {},
 ): Promise<Answer> {
-  return ask(url, '/exit-signature', { body: { share_index: shareIndex, shares }, headers })
+  return ask(url, routes.postExitSignature.path, { body: { share_index: shareIndex, shares }, headers })
 }
 
 /**

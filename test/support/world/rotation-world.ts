@@ -6,6 +6,8 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { pathOf } from '@dvt-relayer/api/contract.ts'
+import { routes } from '@dvt-relayer/api/routes.ts'
 import type { VaultResponse } from '@dvt-relayer/api/schemas.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import type { Hex } from 'viem'
@@ -131,7 +133,7 @@ export async function startRotationWorld(cluster: FixtureCluster): Promise<Rotat
         'a vault without outdated validators',
         async () => {
           try {
-            const path = `/vaults/${vault.address}`
+            const path = pathOf(routes.getVault, { vault: vault.address })
             const { outdated } = (await ask(relayerUrl, path)).json as VaultResponse
             const said = (await ask(oracle.url, `/signatures/${vault.address}`)).json as { validators: object[] }
             if (outdated === 0 && said.validators.length === 0) return true

@@ -13,7 +13,7 @@ const NICE = 5
 if (process.platform === 'linux') setPriority(NICE)
 
 const port = parentPort
-if (port === null) throw new Error('crypto-worker.ts runs as a worker thread only')
+if (port === null) throw new Error('crypto-workers/worker.ts runs as a worker thread only')
 const tasks = createTasks(createBlstEngine(), createFastEcies())
 
 port.on('message', ({ id, task, args }: WorkerRequest) => {

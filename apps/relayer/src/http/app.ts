@@ -10,10 +10,11 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { fastify } from 'fastify'
 import type { TSchema } from 'typebox'
 import { ApiError } from '../errors.ts'
+import { createBind } from './bind.ts'
 import { createBodyGate } from './body-gate.ts'
 import { compileBody } from './body-validator.ts'
+import type { ApiContext, HttpContext } from './context.ts'
 import { answerError, answerGarbage } from './error-answer.ts'
-import type { HttpContext } from './route.ts'
 import { exitRoutes } from './routes/exits.ts'
 import { operationsRoutes } from './routes/operations.ts'
 import { oracleRoutes } from './routes/oracles.ts'
@@ -29,9 +30,21 @@ export type App = FastifyInstance
 /** JSON values a body may hold: an item of a list is three, or with the public key shares of thirteen nodes some forty. */
 const maxValues = (shares: number): number => Math.max(200_000, 20 * shares)
 
-/** Builds the application. */
-export async function createApp(context: HttpContext): Promise<App> {
-  const { config, events, stopping } = context
+/** What operators, sidecars and oracles call. */
+const API_ROUTES = [
+  validatorRoutes,
+  exitRoutes,
+  signatureRoutes,
+  registerRoutes,
+  oracleRoutes,
+  vaultRoutes,
+  rotationRoutes,
+  ownerCopyRoutes,
+] as const
+
+/** Builds the application. Without services it answers only what people and machines around the process ask. */
+export async function createApp(context: HttpContext, services?: ApiContext['services']): Promise<App> {
+  const { config, auth, events, stopping } = context
   const app: App = fastify({
     logger: false,
     bodyLimit: config.http.maxBodyBytes,
@@ -75,16 +88,9 @@ export async function createApp(context: HttpContext): Promise<App> {
     },
   })
   await app.register(async (scope) => {
-    operationsRoutes(scope, context)
-    if (config.role === 'worker') return
-    validatorRoutes(scope, context)
-    exitRoutes(scope, context)
-    signatureRoutes(scope, context)
-    registerRoutes(scope, context)
-    oracleRoutes(scope, context)
-    vaultRoutes(scope, context)
-    rotationRoutes(scope, context)
-    ownerCopyRoutes(scope, context)
+    const bind = createBind(scope, auth)
+    operationsRoutes(bind, context, () => app.swagger())
+    if (services !== undefined) for (const addRoutes of API_ROUTES) addRoutes(bind, { ...context, services })
   })
   await app.ready()
   return app

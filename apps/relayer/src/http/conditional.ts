@@ -1,7 +1,9 @@
 /** Answers with a validator of their content, so that who has one already is not sent it again (RFC 9110, sections 8.8.3 and 13.1.2). */
 
 import { createHash } from 'node:crypto'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { AnswerOf } from '@dvt-relayer/api/contract.ts'
+import type { Call } from './bind.ts'
+import { Rendered } from './rendered.ts'
 
 /** A strong entity tag: of the same bytes the same, in every process. */
 const tagOf = (body: Buffer): string => `"${createHash('sha256').update(body).digest('base64url')}"`
@@ -21,10 +23,11 @@ export function matchesTag(field: string | undefined, tag: string): boolean {
 }
 
 /** Answers with `content` as JSON, or with a 304 to who has it. The answer is the caller's own: no shared cache may keep it. */
-export function answerConditionally(request: FastifyRequest, reply: FastifyReply, content: unknown): FastifyReply {
+export function answerConditionally<R>({ request, reply }: Call<R>, content: AnswerOf<R>): Rendered<AnswerOf<R>> {
   const body = Buffer.from(JSON.stringify(content))
   const tag = tagOf(body)
   reply.header('etag', tag).header('cache-control', 'private, no-cache').header('vary', 'authorization')
-  if (matchesTag(request.headers['if-none-match'], tag)) return reply.code(304).send()
-  return reply.type('application/json').send(body)
+  if (!matchesTag(request.headers['if-none-match'], tag)) return new Rendered(body)
+  reply.code(304)
+  return new Rendered(undefined)
 }

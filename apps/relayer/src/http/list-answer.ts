@@ -1,23 +1,22 @@
 /** How a list for sidecars is answered: at once, or, asked to wait, once something changed. */
 
-import type { ListQuery } from '@dvt-relayer/api/schemas.ts'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { AnswerOf } from '@dvt-relayer/api/contract.ts'
+import type { Routes } from '@dvt-relayer/api/routes.ts'
 import type { SidecarList } from '../services/signatures/sidecar-lists.ts'
+import { type Call, goneOf } from './bind.ts'
+import { Rendered } from './rendered.ts'
 
 /** Answers `?wait=<seconds>&after=<revision>`. `stopping` ends the wait. */
-export async function answerList(
+export async function answerList<R extends Routes['getExits'] | Routes['getValidators']>(
   list: SidecarList,
-  request: FastifyRequest<{ Querystring: ListQuery }>,
-  reply: FastifyReply,
+  { query, request }: Call<R>,
   stopping: AbortSignal,
-): Promise<FastifyReply> {
-  const after = request.query.after === undefined ? undefined : Number(request.query.after)
-  const waitMs = Number(request.query.wait ?? 0) * 1000
+): Promise<Rendered<AnswerOf<R>>> {
+  const after = query.after === undefined ? undefined : Number(query.after)
+  const waitMs = Number(query.wait ?? 0) * 1000
   if (after !== undefined && waitMs > 0) {
     request.isLongPoll = true
-    const gone = new AbortController()
-    request.raw.once('close', () => gone.abort())
-    await list.waitForChange(after, waitMs, AbortSignal.any([stopping, gone.signal]))
+    await list.waitForChange(after, waitMs, AbortSignal.any([stopping, goneOf(request)]))
   }
-  return reply.type('application/json').send(await list.read(after))
+  return new Rendered(await list.read(after))
 }

@@ -1,8 +1,8 @@
 /** What works and what does not, as last seen; `/ready` shows it and the log tells each change once. */
 
 import type { Ready } from '@dvt-relayer/api/schemas.ts'
-import type { Dependency, Events } from '../events.ts'
-import { DEPENDENCIES } from '../events.ts'
+import type { Events } from '../events.ts'
+import { DEPENDENCIES, type Dependency } from '../metrics.ts'
 
 /** Without these nothing of the main job goes on; without the others something still does. */
 const NEEDED: readonly Dependency[] = ['database', 'consensus', 'oracle_set']

@@ -2,14 +2,18 @@
 
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { createHttpClient, type HttpAsk, type HttpClientOptions } from '@dvt-relayer/common/http-client.ts'
+import { checkEndpoints } from '../check-endpoints.ts'
 import { ChainError } from '../errors.ts'
 import type { Network } from '../networks.ts'
-import { type ChainValidator, createBeaconApi, type Head } from './beacon-api.ts'
+import type { ChainValidator, Head } from './beacon-answers.ts'
+import { createBeaconApi } from './beacon-api.ts'
+import { byKey, notAskedFor } from './known-keys.ts'
 import { createDepositFilter, type VerifyBatch } from './pending-deposits.ts'
-import { countValidators } from './validator-count.ts'
+import { createRegistryReader, type RegistryView } from './registry-view.ts'
 
-export type { ChainValidator, Head } from './beacon-api.ts'
+export type { ChainValidator, Head } from './beacon-answers.ts'
 export type { VerifyBatch } from './pending-deposits.ts'
+export type { RegistryView } from './registry-view.ts'
 
 export interface ConsensusOptions {
   endpoints: readonly (string | URL)[]
@@ -21,18 +25,6 @@ export interface ConsensusOptions {
   onResult?: NonNullable<HttpClientOptions['onResult']>
   /** First and largest back-off; for tests. */
   backoffMs?: { first: number; most: number }
-}
-
-/** What is known of the registry at one head. */
-export interface RegistryView {
-  /** The index the next new validator will get once every deposit so far is processed. */
-  nextIndex: number
-  headRoot: string
-  headSlot: number
-  /** Validators in the state. */
-  stateCount: number
-  /** Keys (lower-case hex) of validly signed pending deposits that the state does not have, in no order. */
-  pendingKeys: ReadonlySet<string>
 }
 
 export interface ConsensusClient {
@@ -62,9 +54,6 @@ export interface ConsensusClient {
   findKnown(publicKeys: readonly Uint8Array[]): Promise<Map<string, 'validator' | 'pending'>>
 }
 
-/** How often a reading starts again because the head moved under it. */
-const TRIES = 4
-
 /** Creates the client. An endpoint answers nothing before it has shown that it is on the network's chain. */
 export function createConsensusClient(options: ConsensusOptions): ConsensusClient {
   const { network, verifyBatch } = options
@@ -81,37 +70,7 @@ export function createConsensusClient(options: ConsensusOptions): ConsensusClien
     if (verifyBatch === undefined) throw new TypeError('this consensus client was made without verifyBatch')
     return verifyBatch(triples)
   })
-  const registry = createRegistry(api)
-  let last: { view: RegistryView; state: string } | undefined
-  let reading: Promise<{ view: RegistryView; state: string }> | undefined
-
-  async function readRegistry(): Promise<{ view: RegistryView; state: string }> {
-    for (let tries = 1; ; tries++) {
-      const head = await api.head()
-      if (last?.view.headRoot === head.root) return last
-      const state = await stateOf(api, head)
-      if (state !== undefined) {
-        const stateCount = await registry.count(state)
-        const queue = await api.pendingDeposits(state)
-        const inState = await registry.present(state, new Set(queue.map(({ publicKey }) => publicKey)))
-        // A slot can come to mean another state while it is read; a state root cannot.
-        if (state === head.stateRoot || (await api.stateRoot(state)) === head.stateRoot) {
-          const pendingKeys = await newKeys(queue, inState)
-          const nextIndex = stateCount + pendingKeys.size
-          last = { view: { nextIndex, headRoot: head.root, headSlot: head.slot, stateCount, pendingKeys }, state }
-          return last
-        }
-      }
-      if (tries === TRIES) throw new ChainError('CONSENSUS_INVALID', 'the head moved each time its state was read')
-    }
-  }
-
-  function read() {
-    reading ??= readRegistry().finally(() => {
-      reading = undefined
-    })
-    return reading
-  }
+  const read = createRegistryReader(api, newKeys)
 
   async function findValidators(publicKeys: readonly Uint8Array[], state = 'head') {
     const keys = new Set(publicKeys.map((key) => toHex(key)))
@@ -119,13 +78,7 @@ export function createConsensusClient(options: ConsensusOptions): ConsensusClien
   }
 
   return {
-    async checkChain() {
-      const results = await Promise.allSettled(http.each.map((ask) => assertChain(ask, network)))
-      const failures = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
-      const mismatch = failures.find((reason) => reason instanceof ChainError)
-      if (mismatch !== undefined) throw mismatch
-      if (failures.length === results.length) throw failures[0]
-    },
+    checkChain: () => checkEndpoints(http.each, (ask) => assertChain(ask, network)),
     head: api.head,
     syncing: api.syncing,
     findValidators,
@@ -161,8 +114,6 @@ export function createConsensusClient(options: ConsensusOptions): ConsensusClien
   }
 }
 
-type BeaconApi = ReturnType<typeof createBeaconApi>
-
 async function assertChain(ask: HttpAsk, network: ConsensusOptions['network']): Promise<void> {
   const { validatorsRoot, forkVersion } = await createBeaconApi(ask).genesis()
   const expectedRoot = toHex(network.genesisValidatorsRoot)
@@ -172,67 +123,4 @@ async function assertChain(ask: HttpAsk, network: ConsensusOptions['network']): 
       `the consensus node at ${ask.host} is not on ${network.name}: its genesis validators root or fork version differs`,
       { meta: { host: ask.host, network: network.name } },
     )
-}
-
-/** The name under which the node knows the state of this head: its root, else its slot. */
-async function stateOf(api: BeaconApi, head: Head): Promise<string | undefined> {
-  for (const name of [head.stateRoot, String(head.slot)])
-    if ((await api.stateRoot(name)) === head.stateRoot) return name
-  return undefined
-}
-
-function byKey(validators: readonly ChainValidator[], asked: ReadonlySet<string>): Map<string, ChainValidator> {
-  const found = new Map<string, ChainValidator>()
-  for (const validator of validators) {
-    if (!asked.has(validator.publicKey) || found.has(validator.publicKey)) throw notAskedFor()
-    found.set(validator.publicKey, validator)
-  }
-  return found
-}
-
-const notAskedFor = () =>
-  new ChainError('CONSENSUS_INVALID', 'the consensus node answers with a validator that was not asked for')
-
-/** More new validators between two heads than are looked up one by one. */
-const GROWTH = 1_000
-
-/**
- * What stays known of the registry between heads. It only ever grows along one chain: while the last validator counted has
- * the same key as before, all before it are the same too, and only what came after is read.
- */
-function createRegistry(api: BeaconApi) {
-  let last: { total: number; lastKey: string } | undefined
-  let present = new Set<string>()
-  let absent = new Set<string>()
-
-  return {
-    /** Number of validators in the state. */
-    async count(state: string): Promise<number> {
-      const before = last
-      const sameChain =
-        before !== undefined && (await api.validator(state, before.total - 1))?.publicKey === before.lastKey
-      const count = await countValidators((index) => api.validator(state, index), sameChain ? before : undefined)
-      last = undefined
-      const growth = sameChain ? count.total - before.total : Number.POSITIVE_INFINITY
-      if (growth > GROWTH) {
-        present = new Set()
-        absent = new Set()
-      } else if (growth > 0) {
-        const ids = Array.from({ length: growth }, (_, i) => String(count.total - growth + i))
-        for (const { publicKey } of await api.validators(state, ids))
-          if (absent.delete(publicKey)) present.add(publicKey)
-      }
-      last = count
-      return count.total
-    },
-    /** Which of these keys the state has; to be called after `count` of the same state. */
-    async present(state: string, keys: ReadonlySet<string>): Promise<ReadonlySet<string>> {
-      const asked = new Set([...keys].filter((key) => !present.has(key) && !absent.has(key)))
-      const found = byKey(await api.validators(state, [...asked]), asked)
-      for (const key of asked) (found.has(key) ? present : absent).add(key)
-      present = present.intersection(keys)
-      absent = absent.intersection(keys)
-      return present
-    },
-  }
 }

@@ -58,6 +58,8 @@ describe('parsing', () => {
     `${HELLO_V0}?x=1`,
     `${HELLO_V0.slice(0, -1)}0`,
     `${HELLO_V0}a`,
+    // The two bits that its last letter has beyond the digest are not zero.
+    `${HELLO_V1_RAW.slice(0, -1)}5`,
     'b1111111111111111111111111111111111111111111111111111111111',
     'x'.repeat(500),
   ])('refuses %j', (value) => expect(parseCid(value)).toBeUndefined())

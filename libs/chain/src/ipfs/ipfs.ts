@@ -1,5 +1,6 @@
 /** Content from IPFS gateways, none of which is trusted: it is checked against its CID (docs/protocol.md#7-oracle-set). */
 
+import { createBackoff } from '@dvt-relayer/common/backoff.ts'
 import { equalBytes } from '@dvt-relayer/common/hex.ts'
 import {
   createHttpClient,
@@ -10,7 +11,6 @@ import {
 } from '@dvt-relayer/common/http-client.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
 import { ChainError } from '../errors.ts'
-import { type OracleConfig, parseOracleConfig } from '../stakewise/oracle-config.ts'
 import { type Cid, checkContent, parseCid } from './cid.ts'
 
 /**
@@ -57,12 +57,6 @@ export interface IpfsClient {
    * @throws {ChainError} IPFS_CID_INVALID, IPFS_UNAVAILABLE, IPFS_UNVERIFIED
    */
   fetchContent(cid: string, request: ContentRequest, signal?: AbortSignal): Promise<Content>
-  /**
-   * Fetches and reads the oracle config of a CID.
-   *
-   * @throws {ChainError} as `fetchContent`, and ORACLE_CONFIG_INVALID
-   */
-  fetchOracleConfig(cid: string, signal?: AbortSignal): Promise<Content & { config: OracleConfig }>
 }
 
 const MAX_BYTES = 1024 * 1024
@@ -91,22 +85,17 @@ export function createIpfsClient(options: IpfsOptions): IpfsClient {
       ...(request.maxBytes === undefined ? {} : { maxBytes: request.maxBytes }),
       ...(signal === undefined ? {} : { signal }),
     }
-    for (let round = 0; ; round++) {
+    const backoff = createBackoff({ firstMs: first, mostMs: most })
+    for (;;) {
       const found = await askGateways(gateways, cid, request.what, ask)
       if (!(found instanceof ChainError)) return found
-      const wait = Math.random() * Math.min(most, first * 2 ** round)
+      const wait = backoff.fail()
       if (signal?.aborted || performance.now() + wait > deadline) throw found
       await pause(wait, signal)
     }
   }
 
-  return {
-    fetchContent,
-    async fetchOracleConfig(cid, signal) {
-      const found = await fetchContent(cid, { what: 'the oracle config' }, signal)
-      return { ...found, config: parseOracleConfig(parseJson(found.content)) }
-    },
-  }
+  return { fetchContent }
 }
 
 /** One round: the first verified content, else what the gateways agree on, else why there is none. */
@@ -145,12 +134,4 @@ async function askGateways(
   return only === undefined
     ? new ChainError('IPFS_UNAVAILABLE', `no IPFS gateway gave ${what} (${problems.join('; ')})`)
     : new ChainError('IPFS_UNVERIFIED', `${what} could not be verified (${problems.join('; ')})`)
-}
-
-function parseJson(content: Uint8Array): unknown {
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(content))
-  } catch {
-    throw new ChainError('ORACLE_CONFIG_INVALID', 'the oracle config is refused: it is not JSON')
-  }
 }

@@ -9,10 +9,17 @@
  */
 
 import { createHash } from 'node:crypto'
+import { CID } from 'multiformats/cid'
+import { create as createDigest } from 'multiformats/hashes/digest'
+
+/** How a CID names the encoding of its block. */
+export const CODES = { raw: 0x55, 'dag-pb': 0x70 } as const
+/** How a CID names SHA-256. */
+export const SHA256_CODE = 0x12
 
 /** The codec and the SHA-256 digest (32 bytes) of a file's root block. */
 export interface Root {
-  codec: 'raw' | 'dag-pb'
+  codec: keyof typeof CODES
   digest: Uint8Array
 }
 
@@ -93,7 +100,7 @@ function nodeOf(children: readonly Link[], version: 0 | 1): Link {
   const links = children.map((child) =>
     bytes(
       2,
-      Buffer.concat([bytes(1, cidBytes(child, version)), bytes(2, new Uint8Array()), number(3, child.treeBytes)]),
+      Buffer.concat([bytes(1, toCid(child, version).bytes), bytes(2, new Uint8Array()), number(3, child.treeBytes)]),
     ),
   )
   const fileBytes = sum(children.map((child) => child.fileBytes))
@@ -107,10 +114,10 @@ function linkTo(codec: Root['codec'], block: Uint8Array, fileBytes: number, byte
   return { codec, digest: sha256(block), fileBytes, treeBytes: block.length + bytesBelow }
 }
 
-/** The CID by which a node names a child; version 0 knows no raw blocks. */
-function cidBytes({ codec, digest }: Link, version: 0 | 1): Uint8Array {
-  const prefix = codec === 'raw' ? [1, 0x55] : version === 1 ? [1, 0x70] : []
-  return Uint8Array.of(...prefix, 0x12, 0x20, ...digest)
+/** The CID of a block; version 0 knows no raw blocks. */
+export function toCid({ codec, digest }: Root, version: 0 | 1): CID {
+  const multihash = createDigest(SHA256_CODE, digest)
+  return codec === 'raw' || version === 1 ? CID.createV1(CODES[codec], multihash) : CID.createV0(multihash)
 }
 
 /** A protobuf field of bytes. */

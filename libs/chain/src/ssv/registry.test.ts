@@ -22,7 +22,6 @@ import {
   emptySsvState,
   liveRegistrations,
   operatorIdsOf,
-  registrationsOf,
   SSV_FAULT_KINDS,
   type SsvChange,
   type SsvRegistration,
@@ -44,6 +43,9 @@ interface Log {
 }
 
 const engine = createBlstEngine()
+/** The live registrations that an operator has a share of. */
+const registrationsOf = (state: Pick<SsvState, 'live'>, operatorId: number) =>
+  liveRegistrations(state).filter(({ data }) => data.shares.some((share) => share.operatorId === operatorId))
 const expected = readFixtureJson('ssv/expected.json') as Expected
 const contract = { address: fromHex(expected.contract), block: 1065 }
 const everything: SsvScope = { contract, owners: undefined, operators: undefined }

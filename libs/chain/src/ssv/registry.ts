@@ -180,11 +180,6 @@ export function liveRegistrations({ live }: Pick<SsvState, 'live'>): SsvRegistra
   return [...newest.values()].sort(byPlace)
 }
 
-/** Those of {@link liveRegistrations} that an operator has a share of. */
-export function registrationsOf(state: Pick<SsvState, 'live'>, operatorId: number): SsvRegistration[] {
-  return liveRegistrations(state).filter(({ data }) => data.shares.some((share) => share.operatorId === operatorId))
-}
-
 /**
  * The ids that an operator's public key (as `parseOperatorPublicKey` gives it) was added under: none, one, or several, since the contract
  * takes another spelling of a key for another key.

@@ -75,7 +75,11 @@ export async function rotationDigest(network: Keeper, approval: RotationApproval
   return fromHex(digest, 32)
 }
 
-/** The 32-byte digest an oracle signs for a registration: `KeeperValidators(bytes32 validatorsRegistryRoot,address vault,bytes validators,…)`. */
+/**
+ * The 32-byte digest an oracle signs for a registration: `KeeperValidators(bytes32 validatorsRegistryRoot,address vault,bytes validators,…)`.
+ *
+ * @internal the operator asks for it, not the relayer
+ */
 export async function registrationDigest(network: Keeper, approval: RegistrationApproval): Promise<Uint8Array> {
   const { hashTypedData } = await import('viem/utils')
   const digest = hashTypedData({

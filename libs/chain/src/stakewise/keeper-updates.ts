@@ -41,7 +41,7 @@ const updateExitSignatures = {
 } as const
 
 /** `event ExitSignaturesUpdated(address indexed caller, address indexed vault, uint256 nonce, string exitSignaturesIpfsHash)` */
-export const exitSignaturesUpdatedEvent = {
+const exitSignaturesUpdatedEvent = {
   type: 'event',
   name: 'ExitSignaturesUpdated',
   inputs: [

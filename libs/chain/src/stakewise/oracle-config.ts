@@ -3,6 +3,7 @@
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { oracleAddress, parseOraclePublicKey } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import { ChainError } from '../errors.ts'
+import type { Content, IpfsClient } from '../ipfs/ipfs.ts'
 
 /** One oracle; its place in the list, from 1, is the x of its share. */
 export interface Oracle {
@@ -58,6 +59,28 @@ export function parseOracleConfig(json: unknown): OracleConfig {
     validatorsApprovalBatchLimit: wholeOf(json, 'validators_approval_batch_limit'),
     validatorsExitRotationBatchLimit: wholeOf(json, 'validators_exit_rotation_batch_limit'),
     signatureValidityPeriod: wholeOf(json, 'signature_validity_period'),
+  }
+}
+
+/**
+ * Fetches and reads the oracle config of a CID.
+ *
+ * @throws {ChainError} ORACLE_CONFIG_INVALID, and what `fetchContent` throws
+ */
+export async function fetchOracleConfig(
+  ipfs: IpfsClient,
+  cid: string,
+  signal?: AbortSignal,
+): Promise<Content & { config: OracleConfig }> {
+  const found = await ipfs.fetchContent(cid, { what: 'the oracle config' }, signal)
+  return { ...found, config: parseOracleConfig(parseJson(found.content)) }
+}
+
+function parseJson(content: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(content))
+  } catch {
+    throw refuse('it is not JSON')
   }
 }
 

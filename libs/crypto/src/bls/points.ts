@@ -1,8 +1,8 @@
 /** What both engines do alike with the points of one group, given how a group reads, writes and adds them. */
 
 import { CryptoError } from '../errors.ts'
-import { lagrangeFactors } from '../threshold/threshold.ts'
 import type { FactorRow, IndexedPoint } from './bls.ts'
+import { lagrangeFactors } from './lagrange.ts'
 
 /** One of G1 and G2 in an engine's own representation `P`. */
 export interface PointGroup<P> {

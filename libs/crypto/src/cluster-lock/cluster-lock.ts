@@ -31,7 +31,7 @@ export class ClusterLockError extends CodedError<ClusterLockErrorCode> {
 }
 
 /** A place in a version's list of minors: 11 is v1.11.0. */
-export const NEWEST_MINOR = 11
+const NEWEST_MINOR = 11
 
 export interface LockOperator {
   /** 20 bytes, or none. */

@@ -144,6 +144,7 @@ const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
  * Encrypts a secret into a keystore of version 4 with fresh salt, iv and uuid.
  *
  * @param options `kdf` is pbkdf2 with 262,144 rounds when left out; `publicKey` goes into `pubkey`, without `0x`
+ * @internal for keystores in tests: nothing here writes one
  */
 export async function encryptKeystore(
   secret: Uint8Array,

@@ -11,9 +11,10 @@
 import { randomBytes } from 'node:crypto'
 import { equalBytes } from '@dvt-relayer/common/hex.ts'
 import type { BlsEngine, FactorRow } from '../bls/bls.ts'
+import { nextValueFactors } from '../bls/lagrange.ts'
 import { modOrder, type RandomBytes, randomScalarBytes, scalarBytes } from '../bls/scalar.ts'
 import { CryptoError } from '../errors.ts'
-import { nextValueFactors, ownPublicKeySharesFit } from '../threshold/threshold.ts'
+import { ownPublicKeySharesFit } from '../threshold/threshold.ts'
 
 export interface SplitRequest {
   /** The exit's signing root. */
@@ -97,6 +98,7 @@ function sharesFrom(engine: BlsEngine, request: SplitRequest, blinds: readonly U
  *
  * @throws {CryptoError} SHARE_SET_INVALID for a threshold that is not of 1 … n, another number of coefficients, or coefficients that
  *   make a share its own base or infinity; POINT_INVALID
+ * @internal
  */
 export function splitWithCoefficients(
   engine: BlsEngine,
@@ -138,14 +140,6 @@ export function splitExitSignature(engine: BlsEngine, request: SplitRequest & { 
   }
 }
 
-/** Whether an oracle's share verifies under its public key share. False for malformed points. */
-export function verifyOracleShare(
-  engine: BlsEngine,
-  share: { message: Uint8Array; publicKeyShare: Uint8Array; signatureShare: Uint8Array },
-): boolean {
-  return engine.verify(share.publicKeyShare, share.message, share.signatureShare)
-}
-
 /** A set of oracle shares to be checked before it is stored. */
 export interface ShareSet extends OracleShares {
   message: Uint8Array
@@ -182,9 +176,4 @@ function keySharesFit(engine: BlsEngine, { publicKey, threshold, publicKeyShares
   } catch {
     return false
   }
-}
-
-/** {@link verifyShareSets} of one. */
-export function verifyShareSet(engine: BlsEngine, set: ShareSet): boolean {
-  return verifyShareSets(engine, [set])[0] === true
 }

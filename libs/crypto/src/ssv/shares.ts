@@ -11,7 +11,7 @@ import { publicKeySharesFit } from '../threshold/threshold.ts'
 import type { OperatorKey } from './operator-key.ts'
 
 /** The sizes of SSV clusters. */
-export const SSV_CLUSTER_SIZES: readonly number[] = [4, 7, 10, 13]
+const SSV_CLUSTER_SIZES: readonly number[] = [4, 7, 10, 13]
 /** A ciphertext of RSA-2048. */
 export const ENCRYPTED_KEY_SHARE_BYTES = 256
 const SHARE_BYTES = PUBLIC_KEY_BYTES + ENCRYPTED_KEY_SHARE_BYTES

@@ -2,8 +2,8 @@
 
 import { equalBytes } from '@dvt-relayer/common/hex.ts'
 import type { BlsEngine, IndexedPoint } from '../bls/bls.ts'
+import { lagrangeFactors } from '../bls/lagrange.ts'
 import { bitLength, signedOrder } from '../bls/scalar.ts'
-import { lagrangeFactors } from './threshold.ts'
 
 /** Indexes that are looked at, lowest first; no cluster has more nodes. Candidates beyond are neither right nor wrong: `unjudged`. */
 export const LOOKED_AT_INDEXES = 256

@@ -8,12 +8,12 @@ import { createNobleEngine } from '../bls/noble.ts'
 import { GROUP_ORDER, modOrder, scalarBytes } from '../bls/scalar.ts'
 import {
   ATTEMPTS_9_OF_13,
-  LOOKED_AT_INDEXES,
   type RecoverRequest,
   type RecoverResult,
   recoverSignature,
   recoverSignatures,
 } from './recover.ts'
+import { LOOKED_AT_INDEXES } from './recover-judge.ts'
 import { subsetsToTry } from './subsets.ts'
 
 interface Share {

@@ -5,6 +5,7 @@
  */
 
 import type { BlsEngine, IndexedPoint, SignedMessage } from '../bls/bls.ts'
+import { scaledLagrangeFactors } from '../bls/lagrange.ts'
 import type { RandomBytes } from '../bls/scalar.ts'
 import {
   ascending,
@@ -17,9 +18,6 @@ import {
   rememberingFactors,
 } from './recover-judge.ts'
 import { subsetsToTry } from './subsets.ts'
-import { scaledLagrangeFactors } from './threshold.ts'
-
-export { type Candidate, LOOKED_AT_INDEXES } from './recover-judge.ts'
 
 /**
  * Attempts that find every recoverable 9 of 13, the largest usual cluster, with all four spare nodes hostile: C(13, 9) subsets, one of

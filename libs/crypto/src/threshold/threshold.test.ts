@@ -3,9 +3,10 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { readFixtureJson } from '../../../../test/support/keys/fixtures.ts'
 import { createBlstEngine } from '../bls/blst.ts'
+import { lagrangeFactors, nextValueFactors, scaledLagrangeFactors } from '../bls/lagrange.ts'
 import { createNobleEngine } from '../bls/noble.ts'
 import { GROUP_ORDER, invertOrder, modOrder, randomScalarBytes, scalarBytes, signedOrder } from '../bls/scalar.ts'
-import { lagrangeFactors, nextValueFactors, publicKeySharesFit, scaledLagrangeFactors } from './threshold.ts'
+import { publicKeySharesFit } from './threshold.ts'
 
 interface Case {
   name: string

@@ -43,7 +43,7 @@ function isOurs(pid: number, data: string, mark: string): boolean {
 }
 
 /** The process id of the postmaster that runs on this folder, if one does. `mark` is in its command line. */
-export function findPostmaster(data: string, mark: string): number | undefined {
+function findPostmaster(data: string, mark: string): number | undefined {
   const pid = Number(readPidFile(data)[0])
   return Number.isInteger(pid) && pid > 1 && isOurs(pid, data, mark) ? pid : undefined
 }

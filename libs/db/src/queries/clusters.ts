@@ -1,8 +1,10 @@
 /** Clusters and the key shares their locks name. */
 
-import { sql } from 'drizzle-orm'
+import { and, inArray, isNull, sql } from 'drizzle-orm'
+import { clusters, keyShares, messages, partialSignatures } from '../schema.ts'
+import { bytes, number, rows } from './rows.ts'
 import type { Sql } from './sql.ts'
-import { bytesArray, bytesParam, numberArray, rows } from './sql.ts'
+import { asBuffer, bytesArray, bytesParam, isAny, numberArray } from './sql.ts'
 
 /** One import of locks at a time, also between processes. Held to the end of the transaction. */
 export async function lockClusterImport(tx: Sql): Promise<void> {
@@ -15,8 +17,9 @@ export async function findClustersOf(
   lockHash: Uint8Array,
   publicKeys: readonly Uint8Array[],
 ): Promise<{ isImported: boolean; otherLockHashes: Buffer[] }> {
-  const found = await rows<{ lockHash: Buffer }>(
+  const found = await rows(
     db,
+    { lockHash: bytes },
     sql`select distinct c.lock_hash from clusters c join validators v on v.cluster_id = c.id
         where c.lock_hash is not null and (c.lock_hash = ${bytesParam(lockHash)} or v.public_key = any(${bytesArray(publicKeys)}))`,
   )
@@ -29,18 +32,17 @@ export async function insertCluster(
   tx: Sql,
   cluster: { lockHash: Uint8Array; name: string; threshold: number },
 ): Promise<number> {
-  const [row] = await rows<{ id: number }>(
-    tx,
-    sql`insert into clusters (lock_hash, name, threshold)
-        values (${bytesParam(cluster.lockHash)}, ${cluster.name}, ${cluster.threshold})
-        on conflict (lock_hash) do update set imported_at = now() returning id`,
-  )
+  const [row] = await tx
+    .insert(clusters)
+    .values({ lockHash: asBuffer(cluster.lockHash), name: cluster.name, threshold: cluster.threshold })
+    .onConflictDoUpdate({ target: clusters.lockHash, set: { importedAt: sql`now()` } })
+    .returning({ id: clusters.id })
   if (row === undefined) throw new Error('a cluster that was just inserted is not there')
   return row.id
 }
 
 /** A validator of a cluster. */
-export interface ClusterValidator {
+interface ClusterValidator {
   publicKey: Uint8Array
   position: number
   withdrawalAddress: Uint8Array | undefined
@@ -52,8 +54,9 @@ export async function assignValidators(
   clusterId: number,
   validators: readonly ClusterValidator[],
 ): Promise<number[]> {
-  const assigned = await rows<{ id: number; publicKey: Buffer }>(
+  const assigned = await rows(
     tx,
+    { id: number, publicKey: bytes },
     sql`insert into validators (public_key, cluster_id, place, withdrawal_address)
         select c.public_key, ${clusterId}::bigint, c.place::int, nullif(c.withdrawal_address, ''::bytea)
         from unnest(${bytesArray(validators.map(({ publicKey }) => publicKey))}, ${numberArray(validators.map(({ position }) => position))},
@@ -74,7 +77,7 @@ export async function replaceKeyShares(
   shares: readonly { validatorId: number; shareIndex: number; publicKeyShare: Uint8Array }[],
   source: 'lock' | 'ssv',
 ): Promise<void> {
-  await tx.execute(sql`delete from key_shares where validator_id = any(${numberArray(validatorIds)})`)
+  await tx.delete(keyShares).where(isAny(keyShares.validatorId, numberArray(validatorIds)))
   await tx.execute(sql`
     insert into key_shares (validator_id, share_index, public_key_share, source)
     select s.validator_id, s.share_index, s.public_key_share, ${source}::text
@@ -84,11 +87,18 @@ export async function replaceKeyShares(
 
 /** The messages still collecting of these validators, locked. */
 export async function lockCollecting(tx: Sql, validatorIds: readonly number[]): Promise<number[]> {
-  const found = await rows<{ id: number }>(
-    tx,
-    sql`select id from messages where validator_id = any(${numberArray(validatorIds)}) and state in ('collecting', 'expired')
-        and signature is null order by id for update`,
-  )
+  const found = await tx
+    .select({ id: messages.id })
+    .from(messages)
+    .where(
+      and(
+        isAny(messages.validatorId, numberArray(validatorIds)),
+        inArray(messages.state, ['collecting', 'expired']),
+        isNull(messages.signature),
+      ),
+    )
+    .orderBy(messages.id)
+    .for('update')
   return found.map(({ id }) => id)
 }
 
@@ -108,8 +118,12 @@ export async function rejudgePartials(tx: Sql, messageIds: readonly number[], th
   await tx.execute(sql`
     delete from partial_signatures p using messages m
     where m.id = p.message_id and m.id = any(${numberArray(messageIds)}) and (p.state = 'rejected' or ${isForeign})`)
-  await tx.execute(sql`
-    update partial_signatures set state = 'unverified', seen_at = 'epoch' where message_id = any(${numberArray(messageIds)})`)
-  await tx.execute(sql`
-    update messages set threshold = ${threshold}, queued_at = null, failed_attempts = 0 where id = any(${numberArray(messageIds)})`)
+  await tx
+    .update(partialSignatures)
+    .set({ state: 'unverified', seenAt: sql`'epoch'` })
+    .where(isAny(partialSignatures.messageId, numberArray(messageIds)))
+  await tx
+    .update(messages)
+    .set({ threshold, queuedAt: null, failedAttempts: 0 })
+    .where(isAny(messages.id, numberArray(messageIds)))
 }

@@ -1,12 +1,14 @@
 /** What the validators-manager key signed: an append-only record. */
 
 import { sql } from 'drizzle-orm'
+import { managerSignatures } from '../schema.ts'
+import { firstRow, orNull, text } from './rows.ts'
 import type { Sql } from './sql.ts'
-import { bytesParam, rows } from './sql.ts'
+import { asBuffer, bytesParam } from './sql.ts'
 
-export type ManagerAction = 'register' | 'fund' | 'withdraw' | 'consolidate'
+export type ManagerAction = (typeof managerSignatures.$inferSelect)['action']
 
-export interface ManagerRecord {
+interface ManagerRecord {
   action: ManagerAction
   vault: Uint8Array
   requester: string
@@ -26,8 +28,9 @@ export async function lockVaultLimit(tx: Sql, vault: Uint8Array): Promise<void> 
 
 /** Gwei that other signatures than this digest's moved for a vault within the last `seconds`, registrations aside. */
 export async function sumMoved(db: Sql, vault: Uint8Array, digest: Uint8Array, seconds: number): Promise<bigint> {
-  const [row] = await rows<{ sum: string | null }>(
+  const row = await firstRow(
     db,
+    { sum: orNull(text) },
     sql`select sum(amount)::text as sum from (
           select max(amount_gwei) as amount from manager_signatures
           where vault = ${bytesParam(vault)} and action <> 'register' and digest <> ${bytesParam(digest)}
@@ -38,10 +41,18 @@ export async function sumMoved(db: Sql, vault: Uint8Array, digest: Uint8Array, s
 
 /** Records a signature before it is made; `exists` where the same requester was given it today (UTC). */
 export async function insertManagerSignature(tx: Sql, record: ManagerRecord): Promise<'inserted' | 'exists'> {
-  const { rowCount } = await tx.execute(sql`
-    insert into manager_signatures (action, vault, requester, registry_root, validators, validator_count, amount_gwei, digest)
-    values (${record.action}, ${bytesParam(record.vault)}, ${record.requester}, ${bytesParam(record.registryRoot)},
-            ${bytesParam(record.validators)}, ${record.validatorCount}, ${record.amountGwei.toString()}::numeric, ${bytesParam(record.digest)})
-    on conflict do nothing`)
+  const { rowCount } = await tx
+    .insert(managerSignatures)
+    .values({
+      action: record.action,
+      vault: asBuffer(record.vault),
+      requester: record.requester,
+      registryRoot: asBuffer(record.registryRoot),
+      validators: asBuffer(record.validators),
+      validatorCount: record.validatorCount,
+      amountGwei: record.amountGwei.toString(),
+      digest: asBuffer(record.digest),
+    })
+    .onConflictDoNothing()
   return rowCount === 1 ? 'inserted' : 'exists'
 }

@@ -1,9 +1,12 @@
 /** What oracles fetch of the stored share sets, and the nonces of the requests they sign. */
 
-import { sql } from 'drizzle-orm'
+import { asc, gt, sql } from 'drizzle-orm'
+import { oracleNonces, oracleSets } from '../schema.ts'
 import { OWNER } from './messages/validators.ts'
+import type { RowOf } from './rows.ts'
+import { boolean, bytes, firstRow, number, orNull, rows, text } from './rows.ts'
 import type { Sql } from './sql.ts'
-import { bytesParam, numberArray, rows } from './sql.ts'
+import { asBuffer, bytesParam, numberArray } from './sql.ts'
 
 /** The vault of a registered validator as the chain has it, else the one that alone may have it. */
 const VAULT = sql`coalesce(v.beacon_vault, ${OWNER})`
@@ -21,8 +24,12 @@ export interface KnownOracleSet {
 }
 
 /** The oracle sets adopted after one already known, in the order in which they became visible. */
-export function findOracleSetsAfter(db: Sql, id: number): Promise<KnownOracleSet[]> {
-  return rows<KnownOracleSet>(db, sql`select id, public_keys from oracle_sets where id > ${id} order by id`)
+export async function findOracleSetsAfter(db: Sql, id: number): Promise<KnownOracleSet[]> {
+  return db
+    .select({ id: oracleSets.id, publicKeys: oracleSets.publicKeys })
+    .from(oracleSets)
+    .where(gt(oracleSets.id, id))
+    .orderBy(asc(oracleSets.id))
 }
 
 /** An oracle's position (from 1) in one oracle set. */
@@ -38,26 +45,27 @@ export interface ShareCursor {
   oracleSetId: number
 }
 
-/** One oracle's share of one exit. */
-export interface ExitShareRow {
-  revision: number
-  messageId: number
-  oracleSetId: number
-  publicKey: Buffer
-  validatorIndex: number
-  epoch: number
-  vault: Buffer | null
-  publicKeyShare: Buffer
-  ciphertext: Buffer
-  cid: string
-  threshold: number
-  oracles: number
-  position: number
-  blockNumber: number
-  isCurrent: boolean
-  receipt: Buffer
-  createdAtSeconds: number
+const exitShare = {
+  revision: number,
+  messageId: number,
+  oracleSetId: number,
+  publicKey: bytes,
+  validatorIndex: number,
+  epoch: number,
+  vault: orNull(bytes),
+  publicKeyShare: bytes,
+  ciphertext: bytes,
+  cid: text,
+  threshold: number,
+  oracles: number,
+  position: number,
+  blockNumber: number,
+  isCurrent: boolean,
+  receipt: bytes,
+  createdAtSeconds: number,
 }
+/** One oracle's share of one exit. */
+export type ExitShareRow = RowOf<typeof exitShare>
 
 /**
  * The shares at these places that come after the cursor, in the order in which they became visible, at most `limit`: of each set its
@@ -73,8 +81,9 @@ export function findExitShares(
   const { revision, messageId, oracleSetId } = after
   const ofVault = filter.vault === undefined ? sql`` : sql`and ${VAULT} = ${bytesParam(filter.vault)}`
   const ofKey = filter.publicKey === undefined ? sql`` : sql`and v.public_key = ${bytesParam(filter.publicKey)}`
-  return rows<ExitShareRow>(
+  return rows(
     db,
+    exitShare,
     sql`select f.revision, f.message_id, o.id as oracle_set_id, f.public_key, f.validator_index, f.epoch, f.vault,
                substring(f.public_key_shares from (p.position - 1) * 48 + 1 for 48) as public_key_share,
                substring(f.ciphertexts from (p.position - 1) * 193 + 1 for 193) as ciphertext,
@@ -95,28 +104,31 @@ export function findExitShares(
   )
 }
 
-/** A validator with the share set that is handed out for it; without one, its fields are null. */
-export interface ShareSetRow {
+const shareSet = {
+  validatorIndex: number,
+  epoch: number,
+  publicKeyShares: bytes,
+  ciphertexts: bytes,
+  receipt: bytes,
+  createdAtSeconds: number,
+  cid: text,
+  threshold: number,
+  publicKeys: bytes,
+  blockNumber: number,
+  isCurrent: boolean,
+}
+/** A validator with the share set that is handed out for it, if there is one. */
+interface ShareSetRow {
   vault: Buffer | null
-  set: {
-    validatorIndex: number
-    epoch: number
-    publicKeyShares: Buffer
-    ciphertexts: Buffer
-    receipt: Buffer
-    createdAtSeconds: number
-    cid: string
-    threshold: number
-    publicKeys: Buffer
-    blockNumber: number
-    isCurrent: boolean
-  } | null
+  set: RowOf<typeof shareSet> | null
 }
 
 /** The share set of one validator: that of the current oracle set, else the one the chain knows it by. Undefined for a key of nobody. */
 export async function findShareSet(db: Sql, publicKey: Uint8Array): Promise<ShareSetRow | undefined> {
-  const [row] = await rows<{ vault: Buffer | null; cid: string | null } & NonNullable<ShareSetRow['set']>>(
+  // Without a share set all its columns are null.
+  const row = await firstRow(
     db,
+    { ...shareSet, vault: orNull(bytes), cid: orNull(text) },
     sql`select ${VAULT} as vault, f.*
         from validators v left join lateral (
           select m.validator_index, m.epoch, s.public_key_shares, s.ciphertexts, s.receipt,
@@ -129,7 +141,8 @@ export async function findShareSet(db: Sql, publicKey: Uint8Array): Promise<Shar
   )
   if (row === undefined) return undefined
   const { vault, ...set } = row
-  return { vault, set: set.cid === null ? null : set }
+  const { cid } = set
+  return { vault, set: cid === null ? null : { ...set, cid } }
 }
 
 /**
@@ -138,8 +151,9 @@ export async function findShareSet(db: Sql, publicKey: Uint8Array): Promise<Shar
  * records the registration.
  */
 export async function findExitsToShowAgain(tx: Sql, validatorIds: readonly number[]): Promise<number[]> {
-  const found = await rows<{ id: number }>(
+  const found = await rows(
     tx,
+    { id: number },
     sql`select distinct m.id
         from validators v join messages m on m.validator_id = v.id join oracle_shares s on s.message_id = m.id
         join oracle_sets o on o.id = s.oracle_set_id
@@ -154,8 +168,9 @@ export async function findExitsToShowAgain(tx: Sql, validatorIds: readonly numbe
  * that set's end and now their shares were handed out to nobody.
  */
 export async function findRenewedToShowAgain(tx: Sql, vault: Uint8Array): Promise<number[]> {
-  const found = await rows<{ id: number }>(
+  const found = await rows(
     tx,
+    { id: number },
     sql`select distinct i.message_id as id
         from rotations r join rotation_messages i on i.rotation_id = r.id join oracle_sets o on o.id = r.oracle_set_id
         where r.vault = ${bytesParam(vault)} and r.state = 'done' and r.ended_at = now() and not o.is_current order by id`,
@@ -172,8 +187,10 @@ export async function restampOracleShares(tx: Sql, messageIds: readonly number[]
 
 /** Uses up a nonce. Of all requests with it, in all processes, one is told true. */
 export async function takeNonce(db: Sql, oracle: Uint8Array, nonce: Uint8Array): Promise<boolean> {
-  const { rowCount } = await db.execute(sql`
-    insert into oracle_nonces (oracle, nonce) values (${bytesParam(oracle)}, ${bytesParam(nonce)}) on conflict do nothing`)
+  const { rowCount } = await db
+    .insert(oracleNonces)
+    .values({ oracle: asBuffer(oracle), nonce: asBuffer(nonce) })
+    .onConflictDoNothing()
   return rowCount === 1
 }
 

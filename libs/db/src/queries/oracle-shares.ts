@@ -1,34 +1,38 @@
 /** Oracle sets, and the oracle shares of exits under them. */
 
 import type { SQL } from 'drizzle-orm'
-import { sql } from 'drizzle-orm'
+import { and, eq, lte, ne, sql } from 'drizzle-orm'
+import { messages as messagesTable, oracleSets, oracleShares } from '../schema.ts'
 import type { MessageKind } from './messages/messages.ts'
+import type { RowOf } from './rows.ts'
+import { boolean, bytes, firstRow, json, number, oneOf, orNull, rows, text } from './rows.ts'
 import type { Sql } from './sql.ts'
-import { bytesArray, bytesParam, numberArray, rows } from './sql.ts'
+import { asBuffer, bytesArray, isAny, numberArray } from './sql.ts'
 
 /** The channel that tells of a new current oracle set. */
 export const ORACLE_SETS_CHANNEL = 'dvt_oracle_sets'
 
-export interface OracleSetRow {
-  id: number
-  cid: string
-  threshold: number
-  publicKeys: Buffer
-  blockNumber: number
+const oracleSet = {
+  id: number,
+  cid: text,
+  threshold: number,
+  publicKeys: bytes,
+  blockNumber: number,
   /** Unix seconds. */
-  announcedAt: number
-  /** The config without its keys, as `services/oracle-sets.ts` keeps it. */
-  config: unknown
+  announcedAt: number,
+  /** The config without its keys, as the relayer's oracle sets keep it. */
+  config: json,
 }
+export type OracleSetRow = RowOf<typeof oracleSet>
 
 /** The oracle set in force, if any was ever adopted. */
-export async function findCurrentOracleSet(db: Sql): Promise<OracleSetRow | undefined> {
-  const [row] = await rows<OracleSetRow>(
+export function findCurrentOracleSet(db: Sql): Promise<OracleSetRow | undefined> {
+  return firstRow(
     db,
+    oracleSet,
     sql`select id, cid, threshold, public_keys, block_number, extract(epoch from announced_at)::float8 as announced_at, config
         from oracle_sets where is_current`,
   )
-  return row
 }
 
 /**
@@ -48,34 +52,43 @@ export async function adoptOracleSet(
   },
 ): Promise<void> {
   await tx.execute(sql`select pg_advisory_xact_lock(hashtext('oracle_sets.current'))`)
-  await tx.execute(
-    sql`update oracle_sets set is_current = false where is_current and cid <> ${set.cid} and block_number <= ${set.blockNumber}`,
-  )
-  await tx.execute(sql`
-    insert into oracle_sets (cid, threshold, public_keys, config, block_number, announced_at, is_current)
-    values (${set.cid}, ${set.threshold}, ${bytesParam(set.publicKeys)}, ${JSON.stringify(set.config)}::jsonb, ${set.blockNumber},
-            to_timestamp(${set.announcedAt}::float8), true)
-    on conflict (is_current) where is_current do nothing`)
+  await tx
+    .update(oracleSets)
+    .set({ isCurrent: false })
+    .where(and(oracleSets.isCurrent, ne(oracleSets.cid, set.cid), lte(oracleSets.blockNumber, set.blockNumber)))
+  await tx
+    .insert(oracleSets)
+    .values({
+      cid: set.cid,
+      threshold: set.threshold,
+      publicKeys: asBuffer(set.publicKeys),
+      config: set.config,
+      blockNumber: set.blockNumber,
+      announcedAt: sql`to_timestamp(${set.announcedAt}::float8)`,
+      isCurrent: true,
+    })
+    .onConflictDoNothing({ target: oracleSets.isCurrent, where: sql`is_current` })
   await tx.execute(sql`select pg_notify(${ORACLE_SETS_CHANNEL}, ${set.cid})`)
 }
 
-/** A message as a worker needs it to finish it. */
-export interface FinishRow {
-  id: number
-  kind: MessageKind
-  state: 'collecting' | 'ready'
-  publicKey: Buffer
-  signingRoot: Buffer
-  threshold: number
-  signature: Buffer | null
+const toFinish = {
+  id: number,
+  kind: oneOf<MessageKind>(),
+  state: oneOf<'collecting' | 'ready'>(),
+  publicKey: bytes,
+  signingRoot: bytes,
+  threshold: number,
+  signature: orNull(bytes),
   /** Of an exit. */
-  epoch: number | null
-  validatorIndex: number | null
+  epoch: orNull(number),
+  validatorIndex: orNull(number),
   /** Whether it is to be split for the given oracle set. */
-  needsOracleShares: boolean
+  needsOracleShares: boolean,
   /** Whether the validator has trusted public key shares. */
-  hasKeyShares: boolean
+  hasKeyShares: boolean,
 }
+/** A message as a worker needs it to finish it. */
+export type FinishRow = RowOf<typeof toFinish>
 
 /** Who asks for the exit of a registered validator, for shares of a new oracle set. Names of tokens have no colon. */
 export const ROTATION_REQUESTER = 'rotation:'
@@ -94,8 +107,9 @@ export function findMessagesToFinish(
   messageIds: readonly number[],
   oracleSetId: number | null,
 ): Promise<FinishRow[]> {
-  return rows<FinishRow>(
+  return rows(
     db,
+    toFinish,
     sql`select m.id, m.kind, m.state, v.public_key, m.signing_root, m.threshold, m.signature, m.epoch, m.validator_index,
                m.kind = 'exit' and ${oracleSetId}::bigint is not null and ${IS_SPLIT_ANEW} and not exists (
                  select from oracle_shares s where s.message_id = m.id and s.oracle_set_id = ${oracleSetId}::bigint) as needs_oracle_shares,
@@ -111,8 +125,9 @@ export async function completeMessages(
   messages: readonly { messageId: number; sealed: Uint8Array }[],
 ): Promise<number[]> {
   if (messages.length === 0) return []
-  const completed = await rows<{ id: number }>(
+  const completed = await rows(
     tx,
+    { id: number },
     sql`update messages m set signature = e.sealed, state = 'ready', ready_at = now(), failed_attempts = 0
         from unnest(${numberArray(messages.map(({ messageId }) => messageId))}, ${bytesArray(messages.map(({ sealed }) => sealed))}) as e (id, sealed)
         where m.id = e.id and m.state = 'collecting' returning m.id`,
@@ -123,19 +138,23 @@ export async function completeMessages(
 /** Ends a worker's claim on messages, so that what comes later is not kept waiting for it. */
 export async function releaseMessages(tx: Sql, messageIds: readonly number[]): Promise<void> {
   if (messageIds.length === 0) return
-  await tx.execute(sql`update messages set queued_at = null where id = any(${numberArray(messageIds)})`)
+  await tx
+    .update(messagesTable)
+    .set({ queuedAt: null })
+    .where(isAny(messagesTable.id, numberArray(messageIds)))
 }
 
 /** Counts an attempt that found no signature, so that the next one waits longer. */
 export async function countFailedAttempts(db: Sql, messageIds: readonly number[]): Promise<void> {
   if (messageIds.length === 0) return
-  await db.execute(sql`
-    update messages set failed_attempts = failed_attempts + 1, queued_at = now()
-    where id = any(${numberArray(messageIds)}) and state = 'collecting'`)
+  await db
+    .update(messagesTable)
+    .set({ failedAttempts: sql`${messagesTable.failedAttempts} + 1`, queuedAt: sql`now()` })
+    .where(and(isAny(messagesTable.id, numberArray(messageIds)), eq(messagesTable.state, 'collecting')))
 }
 
 /** The shares of one exit, places concatenated. */
-export interface NewOracleShares {
+interface NewOracleShares {
   messageId: number
   publicKeyShares: Uint8Array
   ciphertexts: Uint8Array
@@ -153,8 +172,9 @@ export async function insertOracleShares(
   shares: readonly NewOracleShares[],
 ): Promise<number[]> {
   if (shares.length === 0) return []
-  const inserted = await rows<{ messageId: number }>(
+  const inserted = await rows(
     tx,
+    { messageId: number },
     sql`insert into oracle_shares (message_id, oracle_set_id, public_key_shares, ciphertexts, receipt, revision)
         select s.message_id, ${oracleSetId}::bigint, s.public_key_shares, s.ciphertexts, s.receipt, 0
         from unnest(${numberArray(shares.map(({ messageId }) => messageId))}, ${bytesArray(shares.map(({ publicKeyShares }) => publicKeyShares))},
@@ -167,18 +187,18 @@ export async function insertOracleShares(
 }
 
 /** The shares of these exits under the current oracle set. */
-export function findOracleShares(
+export async function findOracleShares(
   db: Sql,
   messageIds: readonly number[],
 ): Promise<
   { messageId: number; oracleSetId: number; publicKeyShares: Buffer; ciphertexts: Buffer; receipt: Buffer }[]
 > {
-  return rows(
-    db,
-    sql`select s.message_id, s.oracle_set_id, s.public_key_shares, s.ciphertexts, s.receipt
-        from oracle_shares s join oracle_sets o on o.id = s.oracle_set_id and o.is_current
-        where s.message_id = any(${numberArray(messageIds)})`,
-  )
+  const { messageId, oracleSetId, publicKeyShares, ciphertexts, receipt } = oracleShares
+  return db
+    .select({ messageId, oracleSetId, publicKeyShares, ciphertexts, receipt })
+    .from(oracleShares)
+    .innerJoin(oracleSets, and(eq(oracleSets.id, oracleSetId), oracleSets.isCurrent))
+    .where(isAny(messageId, numberArray(messageIds)))
 }
 
 /**

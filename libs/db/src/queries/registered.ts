@@ -2,19 +2,20 @@
 
 import type { SQL } from 'drizzle-orm'
 import { sql } from 'drizzle-orm'
+import type { RowOf } from './rows.ts'
+import { bytes, firstRow, number, orNull, rows, text } from './rows.ts'
 import type { Sql } from './sql.ts'
-import { bytesArray, bytesParam, numberArray, rows } from './sql.ts'
+import { bytesArray, bytesParam, numberArray } from './sql.ts'
 
+const asked = { id: number, publicKey: bytes }
 /** A validator to ask the chain about. */
-export interface AskedRow {
-  id: number
-  publicKey: Buffer
-}
+export type AskedRow = RowOf<typeof asked>
 
 /** The validators after `afterId` that oracles have shares of and no finalized state was seen to have. */
 export function findUnregistered(db: Sql, afterId: number, limit: number): Promise<AskedRow[]> {
   return rows(
     db,
+    asked,
     sql`select v.id, v.public_key from validators v
         where v.id > ${afterId} and v.registered_at is null
           and exists (select from messages m join oracle_shares s on s.message_id = m.id where m.validator_id = v.id)
@@ -26,6 +27,7 @@ export function findUnregistered(db: Sql, afterId: number, limit: number): Promi
 export function findStaying(db: Sql, afterId: number, limit: number): Promise<(AskedRow & { beaconIndex: number })[]> {
   return rows(
     db,
+    { ...asked, beaconIndex: number },
     sql`select id, public_key, beacon_index from validators
         where id > ${afterId} and registered_at is not null and exited_at is null order by id limit ${limit}`,
   )
@@ -52,8 +54,9 @@ const later = (a: string, b: string): SQL => sql.raw(`(${a}.block_number, ${a}.i
 export async function markRegistered(db: Sql, registered: readonly Registered[]): Promise<number[]> {
   if (registered.length === 0) return []
   const ids = numberArray(registered.map(({ validatorId }) => validatorId))
-  const marked = await rows<{ id: number }>(
+  const marked = await rows(
     db,
+    { id: number },
     sql`with locked as materialized (select id from validators where id = any(${ids}) order by public_key for no key update)
         update validators v
         set beacon_index = r.beacon_index, beacon_vault = nullif(r.vault, ''::bytea), registered_at = now(),
@@ -85,20 +88,21 @@ export async function markExited(db: Sql, validatorIds: readonly number[]): Prom
   return rowCount ?? 0
 }
 
-/** The registered validators of one vault, by numbers. */
-export interface VaultRow {
+const vaultNumbers = {
   /** Null: validators whose withdrawal credentials name no address. */
-  vault: Buffer | null
-  registered: number
+  vault: orNull(bytes),
+  registered: number,
   /** Of the registered; the numbers below are of those that have not exited. */
-  exited: number
+  exited: number,
   /** Their shares on chain are of another oracle set than the current one. */
-  outdated: number
+  outdated: number,
   /** Their newest shares were made for another index than they have. */
-  wrongIndex: number
+  wrongIndex: number,
   /** Unix seconds: the first moment at which an outdated one may be exited by force; null where no config says. */
-  forceExitAt: number | null
+  forceExitAt: orNull(number),
 }
+/** The registered validators of one vault, by numbers. */
+export type VaultRow = RowOf<typeof vaultNumbers>
 
 /** Whether `v` is outdated while `c` is the current oracle set. */
 const IS_OUTDATED = sql.raw(`(v.exited_at is null and c.id is not null and v.oracle_set_id is distinct from c.id)`)
@@ -112,8 +116,9 @@ export function countByVault(
   { vaults, secondsPerEpoch }: { vaults: readonly Uint8Array[] | null; secondsPerEpoch: number },
 ): Promise<VaultRow[]> {
   const scope = vaults === null ? sql`true` : sql`v.beacon_vault = any(${bytesArray(vaults)})`
-  return rows<VaultRow>(
+  return rows(
     db,
+    vaultNumbers,
     sql`with deadlines as materialized (
           select o.id, extract(epoch from n.announced_at)::float8 + (n.config->>'untilForceExitEpochs')::float8 * ${secondsPerEpoch}::float8 as at
           from oracle_sets o cross join lateral (
@@ -133,18 +138,23 @@ export function countByVault(
   )
 }
 
-/** An outdated validator. */
-export interface OutdatedRow {
-  publicKey: Buffer
-  beaconIndex: number
+const outdated = {
+  publicKey: bytes,
+  beaconIndex: number,
   /** CID of the oracle set its shares on chain were made for; null where it is not known. */
-  cid: string | null
+  cid: orNull(text),
 }
 
 /** The outdated validators of a vault with an index above `after`, in the order of their indexes. */
-export function findOutdated(db: Sql, vault: Uint8Array, after: number, limit: number): Promise<OutdatedRow[]> {
-  return rows<OutdatedRow>(
+export function findOutdated(
+  db: Sql,
+  vault: Uint8Array,
+  after: number,
+  limit: number,
+): Promise<RowOf<typeof outdated>[]> {
+  return rows(
     db,
+    outdated,
     sql`select v.public_key, v.beacon_index, o.cid
         from validators v join oracle_sets c on c.is_current left join oracle_sets o on o.id = v.oracle_set_id
         where v.registered_at is not null and v.beacon_vault = ${bytesParam(vault)} and v.beacon_index > ${after}::bigint and ${IS_OUTDATED}
@@ -154,8 +164,9 @@ export function findOutdated(db: Sql, vault: Uint8Array, after: number, limit: n
 
 /** How many validators are outdated, of how many vaults. */
 export async function countOutdated(db: Sql): Promise<{ validators: number; vaults: number }> {
-  const [row] = await rows<{ validators: number; vaults: number }>(
+  const row = await firstRow(
     db,
+    { validators: number, vaults: number },
     sql`select count(*) as validators, count(distinct v.beacon_vault) as vaults
         from validators v join oracle_sets c on c.is_current where v.registered_at is not null and ${IS_OUTDATED}`,
   )

@@ -1,8 +1,10 @@
 /** The registry: keys with a validly signed deposit in a final block, and the checkpoint that says up to where. One statement a function. */
 
-import { sql } from 'drizzle-orm'
+import { eq, sql } from 'drizzle-orm'
+import { checkpoints, registryValidators } from '../schema.ts'
+import { bytesList, firstRow, json } from './rows.ts'
 import type { Sql } from './sql.ts'
-import { bytesArray, bytesParam, numberArray, rows } from './sql.ts'
+import { bytesArray, bytesParam, isAny, numberArray } from './sql.ts'
 
 /** Keys in one statement: some tens of milliseconds. */
 export const MOST_REGISTERED = 5_000
@@ -15,14 +17,17 @@ export interface RegisteredKey {
 
 /** Puts a checkpoint there. Of several transactions at once one does; the others wait for its end, and find it there. */
 export async function insertCheckpoint(tx: Sql, name: string, value: unknown): Promise<'inserted' | 'exists'> {
-  const { rowCount } = await tx.execute(sql`
-    insert into checkpoints (name, value) values (${name}, ${JSON.stringify(value)}::jsonb) on conflict do nothing`)
+  const { rowCount } = await tx.insert(checkpoints).values({ name, value }).onConflictDoNothing()
   return rowCount === 1 ? 'inserted' : 'exists'
 }
 
 /** A checkpoint's value, locked until the transaction ends. */
 export async function lockCheckpoint(tx: Sql, name: string): Promise<unknown> {
-  const [row] = await rows<{ value: unknown }>(tx, sql`select value from checkpoints where name = ${name} for update`)
+  const [row] = await tx
+    .select({ value: checkpoints.value })
+    .from(checkpoints)
+    .where(eq(checkpoints.name, name))
+    .for('update')
   return row?.value
 }
 
@@ -41,29 +46,29 @@ export async function insertRegistered(tx: Sql, keys: readonly RegisteredKey[]):
 
 /** Forgets every key. */
 export async function clearRegistered(tx: Sql): Promise<void> {
-  await tx.execute(sql`delete from registry_validators`)
+  await tx.delete(registryValidators)
 }
 
 /** Which of these keys are there, in no order. */
 export async function findRegistered(db: Sql, publicKeys: readonly Uint8Array[]): Promise<Buffer[]> {
-  const found = await rows<{ publicKey: Buffer }>(
-    db,
-    sql`select public_key from registry_validators where public_key = any(${bytesArray(publicKeys)})`,
-  )
+  const found = await db
+    .select({ publicKey: registryValidators.publicKey })
+    .from(registryValidators)
+    .where(isAny(registryValidators.publicKey, bytesArray(publicKeys)))
   return found.map(({ publicKey }) => publicKey)
 }
 
 /** A checkpoint's value and which of these keys are there, both as of one moment; undefined without the checkpoint. */
-export async function findRegisteredWith(
+export function findRegisteredWith(
   db: Sql,
   checkpoint: string,
   publicKeys: readonly Uint8Array[],
 ): Promise<{ value: unknown; publicKeys: Buffer[] } | undefined> {
-  const [row] = await rows<{ value: unknown; publicKeys: Buffer[] }>(
+  return firstRow(
     db,
+    { value: json, publicKeys: bytesList },
     sql`select c.value,
                array(select r.public_key from registry_validators r where r.public_key = any(${bytesArray(publicKeys)})) as public_keys
         from checkpoints c where c.name = ${checkpoint}`,
   )
-  return row
 }

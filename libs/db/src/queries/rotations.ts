@@ -1,13 +1,17 @@
 /** Rotations: the updates of a vault's exit signatures for a new oracle set. One statement a function; no rule lives here. */
 
-import { sql } from 'drizzle-orm'
+import { and, eq, isNull, lt, or, sql } from 'drizzle-orm'
+import { rotations, validators } from '../schema.ts'
+import type { RowOf } from './rows.ts'
+import { boolean, bytes, firstRow, number, oneOf, orNull, rows, text } from './rows.ts'
 import type { Sql } from './sql.ts'
-import { bytesArray, bytesParam, numberArray, rows, textArray } from './sql.ts'
+import { asBuffer, bytesArray, bytesParam, isAny, numberArray, textArray } from './sql.ts'
 
 /** The vaults of registered validators that have not exited. */
 export async function findRotationVaults(db: Sql): Promise<Buffer[]> {
-  const found = await rows<{ vault: Buffer }>(
+  const found = await rows(
     db,
+    { vault: bytes },
     sql`select distinct beacon_vault as vault from validators
         where registered_at is not null and exited_at is null and beacon_vault is not null order by beacon_vault`,
   )
@@ -16,8 +20,9 @@ export async function findRotationVaults(db: Sql): Promise<Buffer[]> {
 
 /** The vaults whose rotations wait for their end: open ones, and those given up lately whose calldata may still be sent. */
 export async function findUnsettledVaults(db: Sql): Promise<Buffer[]> {
-  const found = await rows<{ vault: Buffer }>(
+  const found = await rows(
     db,
+    { vault: bytes },
     sql`select distinct vault from rotations
         where state = 'open' or (state = 'void' and ipfs_hash is not null and ended_at > now() - interval '1 day') order by vault`,
   )
@@ -25,14 +30,14 @@ export async function findUnsettledVaults(db: Sql): Promise<Buffer[]> {
 }
 
 /** An exit of one validator at its index on chain, and how far it is. */
-export interface RotationExitRow {
-  publicKey: Buffer
-  messageId: number
-  hasShares: boolean
+const rotationExit = {
+  publicKey: bytes,
+  messageId: number,
+  hasShares: boolean,
   /** Whether its full signature is still there, so that only the split is missing. */
-  hasSignature: boolean
+  hasSignature: boolean,
   /** Whether an update with its shares for the oracle set became final within the last day. */
-  isDone: boolean
+  isDone: boolean,
 }
 
 /**
@@ -43,9 +48,10 @@ export function findRotationExits(
   db: Sql,
   wanted: readonly { publicKey: Uint8Array; validatorIndex: number }[],
   { epoch, oracleSetId }: { epoch: number; oracleSetId: number },
-): Promise<RotationExitRow[]> {
-  return rows<RotationExitRow>(
+): Promise<RowOf<typeof rotationExit>[]> {
+  return rows(
     db,
+    rotationExit,
     sql`select distinct on (v.id) v.public_key, m.id as message_id, s.message_id is not null as has_shares,
                m.signature is not null and m.state in ('ready', 'expired') as has_signature,
                exists (select from rotation_messages i join rotations r on r.id = i.rotation_id
@@ -61,27 +67,28 @@ export function findRotationExits(
   )
 }
 
-/** An open rotation. */
-export interface RotationRow {
-  id: number
-  oracleSetId: number
-  nonce: number
-  ipfsHash: string | null
-  transactionHash: Buffer | null
-  transaction: Buffer | null
-  deadline: number | null
-  ageSeconds: number
+const openRotation = {
+  id: number,
+  oracleSetId: number,
+  nonce: number,
+  ipfsHash: orNull(text),
+  transactionHash: orNull(bytes),
+  transaction: orNull(bytes),
+  deadline: orNull(number),
+  ageSeconds: number,
 }
+/** An open rotation. */
+export type RotationRow = RowOf<typeof openRotation>
 
 /** The open rotation of a vault, if there is one. */
-export async function findOpenRotation(db: Sql, vault: Uint8Array): Promise<RotationRow | undefined> {
-  const [row] = await rows<RotationRow>(
+export function findOpenRotation(db: Sql, vault: Uint8Array): Promise<RotationRow | undefined> {
+  return firstRow(
     db,
+    openRotation,
     sql`select id, oracle_set_id, nonce, ipfs_hash, transaction_hash, transaction, deadline,
                extract(epoch from now() - created_at)::float8 as age_seconds
         from rotations where vault = ${bytesParam(vault)} and state = 'open'`,
   )
-  return row
 }
 
 /** Opens a rotation of these exits, in this order; returns its id, or nothing where the vault has an open one. Run in a transaction. */
@@ -90,8 +97,9 @@ export async function insertRotation(
   rotation: { vault: Uint8Array; oracleSetId: number; nonce: number; ipfsHash: string | null },
   messageIds: readonly number[],
 ): Promise<number | undefined> {
-  const [row] = await rows<{ id: number }>(
+  const row = await firstRow(
     tx,
+    { id: number },
     sql`with opened as (
           insert into rotations (vault, oracle_set_id, nonce, state, ipfs_hash)
           values (${bytesParam(rotation.vault)}, ${rotation.oracleSetId}::bigint, ${rotation.nonce}::bigint, 'open', ${rotation.ipfsHash}::text)
@@ -104,19 +112,21 @@ export async function insertRotation(
   return row?.id
 }
 
-/** One exit of a rotation with its shares under the rotation's oracle set; null where they are not there. */
-export interface RotationContentRow {
-  messageId: number
-  publicKey: Buffer
-  validatorIndex: number
-  publicKeyShares: Buffer | null
-  ciphertexts: Buffer | null
+const rotationContent = {
+  messageId: number,
+  publicKey: bytes,
+  validatorIndex: number,
+  publicKeyShares: orNull(bytes),
+  ciphertexts: orNull(bytes),
 }
+/** One exit of a rotation with its shares under the rotation's oracle set; null where they are not there. */
+export type RotationContentRow = RowOf<typeof rotationContent>
 
 /** What a rotation hands in, in order. */
 export function findRotationContent(db: Sql, rotationId: number): Promise<RotationContentRow[]> {
-  return rows<RotationContentRow>(
+  return rows(
     db,
+    rotationContent,
     sql`select r.message_id, v.public_key, m.validator_index, s.public_key_shares, s.ciphertexts
         from rotation_messages r join rotations o on o.id = r.rotation_id
         join messages m on m.id = r.message_id join validators v on v.id = m.validator_id
@@ -125,11 +135,14 @@ export function findRotationContent(db: Sql, rotationId: number): Promise<Rotati
   )
 }
 
+const isOpen = (rotationId: number) => and(eq(rotations.id, rotationId), eq(rotations.state, 'open'))
+
 /** Notes what the oracles have approved, where nothing was noted before; says whether it is now what stands there. */
 export async function approveRotation(db: Sql, rotationId: number, ipfsHash: string): Promise<boolean> {
-  const { rowCount } = await db.execute(sql`
-    update rotations set ipfs_hash = ${ipfsHash}
-    where id = ${rotationId} and state = 'open' and (ipfs_hash is null or ipfs_hash = ${ipfsHash})`)
+  const { rowCount } = await db
+    .update(rotations)
+    .set({ ipfsHash })
+    .where(and(isOpen(rotationId), or(isNull(rotations.ipfsHash), eq(rotations.ipfsHash, ipfsHash))))
   return rowCount === 1
 }
 
@@ -140,10 +153,17 @@ export async function storeTransaction(
   replaced: Uint8Array | null,
   transaction: { hash: Uint8Array; raw: Uint8Array; deadline: number },
 ): Promise<boolean> {
-  const before = replaced === null ? sql`null::bytea` : bytesParam(replaced)
-  const { rowCount } = await db.execute(sql`
-    update rotations set transaction_hash = ${bytesParam(transaction.hash)}, transaction = ${bytesParam(transaction.raw)}, deadline = ${transaction.deadline}
-    where id = ${rotationId} and state = 'open' and transaction_hash is not distinct from ${before}`)
+  const { transactionHash } = rotations
+  const { rowCount } = await db
+    .update(rotations)
+    .set({
+      transactionHash: asBuffer(transaction.hash),
+      transaction: asBuffer(transaction.raw),
+      deadline: transaction.deadline,
+    })
+    .where(
+      and(isOpen(rotationId), replaced === null ? isNull(transactionHash) : eq(transactionHash, asBuffer(replaced))),
+    )
   return rowCount === 1
 }
 
@@ -154,6 +174,7 @@ export function findTransactions(
 ): Promise<{ rotationId: number; isOpen: boolean; deadline: number; transaction: Buffer }[]> {
   return rows(
     db,
+    { rotationId: number, isOpen: boolean, deadline: number, transaction: bytes },
     sql`select id as rotation_id, state = 'open' as is_open, deadline, transaction from rotations
         where transaction is not null order by id desc limit ${limit}`,
   )
@@ -161,13 +182,11 @@ export function findTransactions(
 
 /** Ends an open rotation without effect. */
 export async function voidRotation(db: Sql, rotationId: number): Promise<void> {
-  await db.execute(
-    sql`update rotations set state = 'void', ended_at = now() where id = ${rotationId} and state = 'open'`,
-  )
+  await db.update(rotations).set({ state: 'void', endedAt: sql`now()` }).where(isOpen(rotationId))
 }
 
 /** Final updates of a vault: those from nonce `from` to below `to`, by their hashes. */
-export interface FinalUpdates {
+interface FinalUpdates {
   vault: Uint8Array
   from: number
   to: number
@@ -179,8 +198,9 @@ export interface FinalUpdates {
  * oracle set their shares on chain are for. Returns how many were ended so.
  */
 export async function completeRotations(tx: Sql, updates: FinalUpdates): Promise<number> {
-  const done = await rows<{ id: number }>(
+  const done = await rows(
     tx,
+    { id: number },
     sql`with done as materialized (
           update rotations set state = 'done', ended_at = now()
           where vault = ${bytesParam(updates.vault)} and state <> 'done' and nonce >= ${updates.from}::bigint and nonce < ${updates.to}::bigint
@@ -200,9 +220,10 @@ export async function completeRotations(tx: Sql, updates: FinalUpdates): Promise
 
 /** Ends the open rotation of a vault whose nonce is used up. Returns how many were ended so. */
 export async function voidOvertaken(tx: Sql, vault: Uint8Array, nonce: number): Promise<number> {
-  const { rowCount } = await tx.execute(sql`
-    update rotations set state = 'void', ended_at = now()
-    where vault = ${bytesParam(vault)} and state = 'open' and nonce < ${nonce}::bigint`)
+  const { rowCount } = await tx
+    .update(rotations)
+    .set({ state: 'void', endedAt: sql`now()` })
+    .where(and(eq(rotations.vault, asBuffer(vault)), eq(rotations.state, 'open'), lt(rotations.nonce, nonce)))
   return rowCount ?? 0
 }
 
@@ -210,15 +231,17 @@ export async function voidOvertaken(tx: Sql, vault: Uint8Array, nonce: number): 
 export async function hasClaimedExits(db: Sql, requester: string): Promise<boolean> {
   const claimed = await rows(
     db,
-    sql`select 1 from messages where kind = 'exit' and state in ('collecting', 'ready') and requester = ${requester} and queued_at is not null limit 1`,
+    { isClaimed: boolean },
+    sql`select true as is_claimed from messages where kind = 'exit' and state in ('collecting', 'ready') and requester = ${requester} and queued_at is not null limit 1`,
   )
   return claimed.length > 0
 }
 
 /** Age of the oldest open rotation in seconds, 0 where there is none. */
 export async function findOldestOpen(db: Sql): Promise<number> {
-  const [row] = await rows<{ age: number }>(
+  const row = await firstRow(
     db,
+    { age: number },
     sql`select coalesce(max(extract(epoch from now() - created_at)), 0)::float8 as age from rotations where state = 'open'`,
   )
   return row?.age ?? 0
@@ -229,29 +252,32 @@ export async function findOldestOpen(db: Sql): Promise<number> {
  * oracles say. Callers have locked them.
  */
 export async function markOutdated(tx: Sql, validatorIds: readonly number[], oracleSetId: number): Promise<void> {
-  await tx.execute(sql`
-    update validators set oracle_set_id = null where id = any(${numberArray(validatorIds)}) and oracle_set_id = ${oracleSetId}::bigint`)
+  await tx
+    .update(validators)
+    .set({ oracleSetId: null })
+    .where(and(isAny(validators.id, numberArray(validatorIds)), eq(validators.oracleSetId, oracleSetId)))
 }
 
-/** The newest rotation of a vault, open or ended. */
-export interface RotationStateRow {
-  id: number
-  state: 'open' | 'done' | 'void'
-  nonce: number
-  ipfsHash: string | null
-  transactionHash: Buffer | null
+const newestRotation = {
+  id: number,
+  state: oneOf<(typeof rotations.$inferSelect)['state']>(),
+  nonce: number,
+  ipfsHash: orNull(text),
+  transactionHash: orNull(bytes),
   /** Unix seconds; null while it is open. */
-  endedAt: number | null
+  endedAt: orNull(number),
 }
+/** The newest rotation of a vault, open or ended. */
+export type RotationStateRow = RowOf<typeof newestRotation>
 
 /** The rotation of a vault that is open, else the newest. */
-export async function findNewestRotation(db: Sql, vault: Uint8Array): Promise<RotationStateRow | undefined> {
-  const [row] = await rows<RotationStateRow>(
+export function findNewestRotation(db: Sql, vault: Uint8Array): Promise<RotationStateRow | undefined> {
+  return firstRow(
     db,
+    newestRotation,
     sql`select id, state, nonce, ipfs_hash, transaction_hash, floor(extract(epoch from ended_at))::bigint as ended_at
         from rotations where vault = ${bytesParam(vault)} order by state = 'open' desc, id desc limit 1`,
   )
-  return row
 }
 
 /** The live exits of a vault's registered validators that one requester wants and that are not yet handed in for the current oracle set. */
@@ -262,6 +288,7 @@ export function findWantedExits(
 ): Promise<{ publicKey: Buffer; validatorIndex: number; hasShares: boolean }[]> {
   return rows(
     db,
+    { publicKey: bytes, validatorIndex: number, hasShares: boolean },
     sql`select v.public_key, m.validator_index, s.message_id is not null as has_shares
         from validators v
         join oracle_sets c on c.is_current and v.oracle_set_id is distinct from c.id

@@ -1,28 +1,18 @@
-/** What every query needs: something to run SQL on, and rows with named columns. */
+/** What every query needs: something to run on, and JavaScript values as parameters. */
 
 import type { SQL } from 'drizzle-orm'
 import { sql } from 'drizzle-orm'
+import type { AnyPgColumn } from 'drizzle-orm/pg-core'
+import type { Orm } from '../orm.ts'
 
 /** A database or a transaction. */
-export interface Sql {
-  execute(query: SQL): Promise<{ rows: Record<string, unknown>[]; rowCount: number | null }>
-}
+export type Sql = Orm
 
-/** Runs a query and returns its rows, their columns in camelCase: what SQL calls `share_index` is `shareIndex` from here on. */
-export async function rows<T>(db: Sql, query: SQL): Promise<T[]> {
-  const result = await db.execute(query)
-  const [first] = result.rows
-  if (first === undefined) return []
-  const names = Object.keys(first).map((column) => [column, toCamelCase(column)] as const)
-  return result.rows.map((row) => Object.fromEntries(names.map(([column, name]) => [name, row[column]])) as T)
-}
-
-const toCamelCase = (column: string): string =>
-  column.replaceAll(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
+/** The same bytes as what `bytea` columns take. */
+export const asBuffer = (value: Uint8Array): Buffer => Buffer.from(value.buffer, value.byteOffset, value.byteLength)
 
 /** A JavaScript array as one PostgreSQL array parameter. */
-export const bytesArray = (values: readonly Uint8Array[]): SQL =>
-  sql`${sql.param(values.map((value) => Buffer.from(value.buffer, value.byteOffset, value.byteLength)))}::bytea[]`
+export const bytesArray = (values: readonly Uint8Array[]): SQL => sql`${sql.param(values.map(asBuffer))}::bytea[]`
 
 /** Numbers as one `bigint[]` parameter. */
 export const numberArray = (values: readonly number[]): SQL => sql`${sql.param([...values])}::bigint[]`
@@ -31,5 +21,7 @@ export const numberArray = (values: readonly number[]): SQL => sql`${sql.param([
 export const textArray = (values: readonly (string | null)[]): SQL => sql`${sql.param([...values])}::text[]`
 
 /** Bytes as one `bytea` parameter. */
-export const bytesParam = (value: Uint8Array): SQL =>
-  sql`${sql.param(Buffer.from(value.buffer, value.byteOffset, value.byteLength))}::bytea`
+export const bytesParam = (value: Uint8Array): SQL => sql`${sql.param(asBuffer(value))}::bytea`
+
+/** Whether a column is one of many values: one parameter, where drizzle's `inArray` makes one for each of them. */
+export const isAny = (column: AnyPgColumn, values: SQL): SQL => sql`${column} = any(${values})`

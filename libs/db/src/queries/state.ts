@@ -1,35 +1,42 @@
 /** Small pieces of state: checkpoints of scans, and the check value of the sealing key. */
 
-import { sql } from 'drizzle-orm'
+import { and, eq, sql } from 'drizzle-orm'
+import { checkpoints, messageKeys, messages, partialSignatures, sealingChecks } from '../schema.ts'
+import { bytes, number, rows } from './rows.ts'
 import type { Sql } from './sql.ts'
-import { bytesParam, rows } from './sql.ts'
+import { asBuffer } from './sql.ts'
 
 /** A checkpoint's value, as it was stored. */
 export async function findCheckpoint(db: Sql, name: string): Promise<unknown> {
-  const [row] = await rows<{ value: unknown }>(db, sql`select value from checkpoints where name = ${name}`)
+  const [row] = await db.select({ value: checkpoints.value }).from(checkpoints).where(eq(checkpoints.name, name))
   return row?.value
 }
 
 /** Stores a checkpoint. */
 export async function storeCheckpoint(db: Sql, name: string, value: unknown): Promise<void> {
-  await db.execute(sql`
-    insert into checkpoints (name, value) values (${name}, ${JSON.stringify(value)}::jsonb)
-    on conflict (name) do update set value = excluded.value, updated_at = now()`)
+  await db
+    .insert(checkpoints)
+    .values({ name, value })
+    .onConflictDoUpdate({ target: checkpoints.name, set: { value: sql`excluded.value`, updatedAt: sql`now()` } })
 }
 
 /** The sealed check value, put there if there was none: of two processes that start at once both get the same. */
 export async function ensureSealingCheck(db: Sql, sealed: Uint8Array): Promise<Buffer> {
-  await db.execute(
-    sql`insert into sealing_checks (id, sealed) values (1, ${bytesParam(sealed)}) on conflict do nothing`,
-  )
-  const [row] = await rows<{ sealed: Buffer }>(db, sql`select sealed from sealing_checks where id = 1`)
+  await db
+    .insert(sealingChecks)
+    .values({ id: 1, sealed: asBuffer(sealed) })
+    .onConflictDoNothing()
+  const [row] = await db.select({ sealed: sealingChecks.sealed }).from(sealingChecks).where(eq(sealingChecks.id, 1))
   if (row === undefined) throw new Error('the sealing check is not there')
   return row.sealed
 }
 
 /** Replaces the sealed check value, after a change of the sealing key. */
 export async function replaceSealingCheck(db: Sql, sealed: Uint8Array): Promise<void> {
-  await db.execute(sql`update sealing_checks set sealed = ${bytesParam(sealed)} where id = 1`)
+  await db
+    .update(sealingChecks)
+    .set({ sealed: asBuffer(sealed) })
+    .where(eq(sealingChecks.id, 1))
 }
 
 /** Sealed full signatures of deposits, by message id after `afterId`. */
@@ -40,6 +47,7 @@ export function findSealedSignatures(
 ): Promise<{ id: number; signature: Buffer }[]> {
   return rows(
     db,
+    { id: number, signature: bytes },
     sql`select id, signature from messages
         where id > ${afterId} and kind = 'deposit' and signature is not null order by id limit ${limit}`,
   )
@@ -47,9 +55,10 @@ export function findSealedSignatures(
 
 /** Replaces a sealed full signature, if it is still the one that was read. */
 export async function replaceSealedSignature(db: Sql, id: number, from: Uint8Array, to: Uint8Array): Promise<void> {
-  await db.execute(
-    sql`update messages set signature = ${bytesParam(to)} where id = ${id} and signature = ${bytesParam(from)}`,
-  )
+  await db
+    .update(messages)
+    .set({ signature: asBuffer(to) })
+    .where(and(eq(messages.id, id), eq(messages.signature, asBuffer(from))))
 }
 
 /** Sealed partial signatures of deposits after `afterId`, whole messages at a time. */
@@ -60,6 +69,7 @@ export function findSealedPartials(
 ): Promise<{ messageId: number; shareIndex: number; digest: Buffer; sealed: Buffer }[]> {
   return rows(
     db,
+    { messageId: number, shareIndex: number, digest: bytes, sealed: bytes },
     sql`select p.message_id, p.share_index, p.digest, p.sealed from partial_signatures p
         where p.sealed is not null and p.message_id in (
           select distinct s.message_id from partial_signatures s join messages m on m.id = s.message_id and m.kind = 'deposit'
@@ -74,15 +84,24 @@ export async function replaceSealedPartial(
   at: { messageId: number; shareIndex: number; from: Uint8Array },
   to: Uint8Array,
 ): Promise<void> {
-  await db.execute(sql`
-    update partial_signatures set sealed = ${bytesParam(to)}
-    where message_id = ${at.messageId} and share_index = ${at.shareIndex} and sealed = ${bytesParam(at.from)}`)
+  const { messageId, shareIndex, from } = at
+  await db
+    .update(partialSignatures)
+    .set({ sealed: asBuffer(to) })
+    .where(
+      and(
+        eq(partialSignatures.messageId, messageId),
+        eq(partialSignatures.shareIndex, shareIndex),
+        eq(partialSignatures.sealed, asBuffer(from)),
+      ),
+    )
 }
 
 /** Forgets every sealed value: all messages are collected again. Oracle shares that were handed out stay, and so do bindings. */
 export async function voidSealed(tx: Sql): Promise<{ messages: number; ids: number[] }> {
-  const voided = await rows<{ id: number }>(
+  const voided = await rows(
     tx,
+    { id: number },
     sql`update messages set signature = null, ready_at = null, queued_at = null,
                state = case when state = 'ready' then 'collecting' else state end
         where signature is not null or state in ('collecting', 'ready') returning id`,
@@ -93,8 +112,8 @@ export async function voidSealed(tx: Sql): Promise<{ messages: number; ids: numb
     select distinct on (m.validator_id) m.validator_id, m.vault from messages m
     where m.kind = 'deposit' and exists (select from partial_signatures p where p.message_id = m.id and p.state <> 'rejected')
     order by m.validator_id, m.id desc on conflict do nothing`)
-  await tx.execute(sql`delete from partial_signatures`)
-  await tx.execute(sql`delete from message_keys`)
-  await tx.execute(sql`delete from sealing_checks`)
+  await tx.delete(partialSignatures)
+  await tx.delete(messageKeys)
+  await tx.delete(sealingChecks)
   return { messages: ids.length, ids }
 }

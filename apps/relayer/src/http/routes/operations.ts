@@ -1,31 +1,32 @@
 /** What people and machines around the relayer ask: network, health, readiness, metrics, the OpenAPI document. */
 
 import { routes } from '@dvt-relayer/api/routes.ts'
-import type { FastifyInstance } from 'fastify'
-import type { HttpContext } from '../route.ts'
-import { routeOptions } from '../route.ts'
+import type { Bind } from '../bind.ts'
+import type { HttpContext } from '../context.ts'
 
-/** Adds the routes. */
+/** Adds the routes. `openApi` gives the document of all routes there are. */
 export function operationsRoutes(
-  app: FastifyInstance,
-  { auth, config, events, services, stopping }: HttpContext,
+  bind: Bind,
+  { config, events, health, manager, stopping }: HttpContext,
+  openApi: () => unknown,
 ): void {
-  app.route({
-    ...routeOptions(routes.getInfo, auth),
-    handler: async () => ({ network: config.network.name, validators_manager_address: services.manager.address }),
+  bind(routes.getInfo, async () => ({
+    network: config.network.name,
+    validators_manager_address: manager.address,
+  }))
+
+  bind(routes.getHealth, async () => ({ status: 'ok' as const }))
+
+  bind(routes.getReady, async ({ reply }) => {
+    const state = health.state()
+    reply.code(state.status === 'not_ready' || stopping.aborted ? 503 : 200)
+    return state
   })
-  app.route({ ...routeOptions(routes.getHealth, auth), handler: async () => ({ status: 'ok' }) })
-  app.route({
-    ...routeOptions(routes.getReady, auth),
-    handler: async (_request, reply) => {
-      const state = services.health.state()
-      return reply.code(state.status === 'not_ready' || stopping.aborted ? 503 : 200).send(state)
-    },
+
+  bind(routes.getMetrics, async ({ reply }) => {
+    reply.type(events.metrics.contentType)
+    return await events.metrics.text()
   })
-  app.route({
-    ...routeOptions(routes.getMetrics, auth),
-    serializerCompiler: () => (answer: unknown) => String(answer),
-    handler: async (_request, reply) => reply.type(events.metrics.contentType).send(await events.metrics.text()),
-  })
-  app.route({ ...routeOptions(routes.getOpenapi, auth), handler: async () => app.swagger() })
+
+  bind(routes.getOpenapi, async () => openApi())
 }

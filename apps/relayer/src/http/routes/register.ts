@@ -1,73 +1,59 @@
 /** `POST /register`, `/fund`, `/withdraw`, `/consolidate`: what an operator asks the validators manager for (generation 4). */
 
 import { routes } from '@dvt-relayer/api/routes.ts'
-import type { ConsolidateRequest, FundRequest, RegisterRequest, WithdrawRequest } from '@dvt-relayer/api/schemas.ts'
-import { equalBytes, fromHex, toHex } from '@dvt-relayer/common/hex.ts'
-import { parseAddress } from '@dvt-relayer/crypto/address.ts'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { ApiError } from '../../errors.ts'
 import type { Registrations } from '../../services/registrations/registrations.ts'
-import type { HttpContext } from '../route.ts'
-import { routeOptions } from '../route.ts'
+import type { Bind, Call } from '../bind.ts'
+import type { ApiContext } from '../context.ts'
+import { Rendered } from '../rendered.ts'
+import { assertOurVault, parseVault } from '../vault.ts'
 
 /** Adds the routes. */
-export function registerRoutes(app: FastifyInstance, { auth, config, services }: HttpContext): void {
-  const { registrations, vaultActions, manager, lists } = services
+export function registerRoutes(bind: Bind, { auth, config, manager, services }: ApiContext): void {
+  const { registrations, vaultActions } = services
 
   /** The vault of a request, which its caller may act for. */
-  function vaultOf(request: FastifyRequest<{ Body: { vault: string } }>, route: string): Uint8Array {
+  function vaultOf(
+    call: Pick<Call<unknown>, 'request' | 'caller' | 'route'> & { body: { vault: string } },
+  ): Uint8Array {
+    const { request, body, caller, route } = call
     if (manager.address !== null) auth.assertManager(request, route)
-    const vault = parseAddress(request.body.vault)
-    if (vault === undefined)
-      throw new ApiError('VAULT_INVALID', 'the checksum of the vault is wrong: send it all lower case, or checksummed')
-    if (config.vaults !== undefined && !config.vaults.some((known) => equalBytes(known, vault)))
-      throw new ApiError('VAULT_UNKNOWN', 'this relayer does not work for this vault: it is not one of VAULTS')
-    auth.assertVault(request.caller, vault, route)
+    const vault = parseVault(body.vault)
+    assertOurVault(config, vault)
+    auth.assertVault(caller, vault, route)
     return vault
   }
 
-  app.route<{ Body: RegisterRequest }>({
-    ...routeOptions(routes.postRegister, auth),
-    handler: async (request, reply) => {
-      const vault = vaultOf(request, routes.postRegister.path)
-      const { validators_start_index: startIndex, amounts: amountsGwei, validator_type: validatorType } = request.body
-      const found = await registrations
-        .request({ vault, startIndex, amountsGwei, validatorType, caller: request.caller.name })
-        .finally(lists.changedHere)
-      return reply.type('application/json').send(render(found))
-    },
+  bind(routes.postRegister, async (call) => {
+    const vault = vaultOf(call)
+    const { validators_start_index: startIndex, amounts: amountsGwei, validator_type: validatorType } = call.body
+    const caller = call.caller.name
+    const found = await registrations.request({ vault, startIndex, amountsGwei, validatorType, caller })
+    return new Rendered(render(found))
   })
 
-  app.route<{ Body: FundRequest }>({
-    ...routeOptions(routes.postFund, auth),
-    handler: async (request) => {
-      const vault = vaultOf(request, routes.postFund.path)
-      const { public_keys: keys, amounts } = request.body
-      return answer(await vaultActions.fund(vault, amountsOf(keys, amounts), request.caller.name))
-    },
+  bind(routes.postFund, async (call) => {
+    const vault = vaultOf(call)
+    const { public_keys: keys, amounts } = call.body
+    return answer(await vaultActions.fund(vault, amountsOf(keys, amounts), call.caller.name))
   })
 
-  app.route<{ Body: WithdrawRequest }>({
-    ...routeOptions(routes.postWithdraw, auth),
-    handler: async (request) => {
-      const vault = vaultOf(request, routes.postWithdraw.path)
-      const { public_keys: keys, amounts } = request.body
-      return answer(await vaultActions.withdraw(vault, amountsOf(keys, amounts), request.caller.name))
-    },
+  bind(routes.postWithdraw, async (call) => {
+    const vault = vaultOf(call)
+    const { public_keys: keys, amounts } = call.body
+    return answer(await vaultActions.withdraw(vault, amountsOf(keys, amounts), call.caller.name))
   })
 
-  app.route<{ Body: ConsolidateRequest }>({
-    ...routeOptions(routes.postConsolidate, auth),
-    handler: async (request) => {
-      const vault = vaultOf(request, routes.postConsolidate.path)
-      const { source_public_keys: sources, target_public_keys: targets } = request.body
-      assertEqualLengths('source_public_keys', sources, 'target_public_keys', targets)
-      const items = sources.map((source, position) => ({
-        source: fromHex(source, 48),
-        target: fromHex(targets[position] ?? '', 48),
-      }))
-      return answer(await vaultActions.consolidate(vault, items, request.caller.name))
-    },
+  bind(routes.postConsolidate, async (call) => {
+    const vault = vaultOf(call)
+    const { source_public_keys: sources, target_public_keys: targets } = call.body
+    assertEqualLengths('source_public_keys', sources, 'target_public_keys', targets)
+    const items = sources.map((source, position) => ({
+      source: fromHex(source, 48),
+      target: fromHex(targets[position] ?? '', 48),
+    }))
+    return answer(await vaultActions.consolidate(vault, items, call.caller.name))
   })
 }
 

@@ -1,28 +1,20 @@
 /** `GET /validators` and `POST /signatures`: what sidecars poll and hand in (generation 4). */
 
 import { routes } from '@dvt-relayer/api/routes.ts'
-import type { ListQuery, SignaturesRequest } from '@dvt-relayer/api/schemas.ts'
-import type { FastifyInstance } from 'fastify'
+import type { Bind } from '../bind.ts'
+import type { ApiContext } from '../context.ts'
 import { answerList } from '../list-answer.ts'
-import type { HttpContext } from '../route.ts'
-import { routeOptions } from '../route.ts'
 
 /** Adds the routes. */
-export function signatureRoutes(app: FastifyInstance, { auth, services, stopping }: HttpContext): void {
+export function signatureRoutes(bind: Bind, { auth, services, stopping }: ApiContext): void {
   const { lists, signatures } = services
 
-  app.route<{ Querystring: ListQuery }>({
-    ...routeOptions(routes.getValidators, auth),
-    handler: (request, reply) => answerList(lists.validators, request, reply, stopping),
-  })
+  bind(routes.getValidators, (call) => answerList(lists.validators, call, stopping))
 
-  app.route<{ Body: SignaturesRequest }>({
-    ...routeOptions(routes.postSignatures, auth),
-    handler: async (request, reply) => {
-      const { share_index: shareIndex, shares } = request.body
-      auth.assertShareIndex(request.caller, shareIndex, routes.postSignatures.path)
-      const failures = await signatures.submit(shareIndex, shares).finally(lists.changedHere)
-      return reply.send(failures.length === 0 ? {} : { failures })
-    },
+  bind(routes.postSignatures, async ({ body, caller, route }) => {
+    const { share_index: shareIndex, shares } = body
+    auth.assertShareIndex(caller, shareIndex, route)
+    const failures = await signatures.submit(shareIndex, shares)
+    return failures.length === 0 ? {} : { failures }
   })
 }

@@ -1,6 +1,6 @@
 /**
- * The registry: which validator keys have a validly signed deposit, how many there are, and the deposit contract's root, all at one
- * block (docs/protocol.md#14-chain-calls). Deposits of final blocks are settled in the database; what is newer is read anew for every head.
+ * The deposit registry: which validator keys have a validly signed deposit, how many there are, and the deposit contract's root, all at
+ * one block (protocol section 14). Deposits of final blocks are settled in the database; what is newer is read anew for every head.
  */
 
 import { CodedError } from '@dvt-relayer/common/errors.ts'
@@ -8,51 +8,36 @@ import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import { DatabaseError } from '@dvt-relayer/db/errors.ts'
 import type { Context } from '../../context.ts'
 import { ApiError } from '../../errors.ts'
+import { createDepositCheckpoint } from './checkpoint.ts'
+import { createCrossCheck } from './cross-check.ts'
 import type { Position } from './position.ts'
-import { createRegistryScan } from './scan.ts'
-import { createRegistrySeed } from './seed.ts'
-import { createRegistryViews, NOT_BEGUN, type RegistryView } from './view.ts'
+import { createDepositScan } from './scan.ts'
+import { createDepositSeed } from './seed.ts'
+import { createDepositViews, type DepositView, NOT_BEGUN } from './view.ts'
 
-export type { RegistryView } from './view.ts'
+export type { DepositView } from './view.ts'
 
 /** How long a caller waits for a reading. Operators give up after 10 s, and two of them may follow each other. */
 const PATIENCE_MS = 5_000
 /** How long a caller waits for the registry to begin where nobody has begun it. */
 const FIRST_ROUND_MS = 3_000
-/** Looks in a row after which a disagreement of the two nodes counts. */
-const LOOKS = 3
 
 type Needs = Pick<Context, 'config' | 'db' | 'crypto' | 'chain' | 'events' | 'logger'>
 
 /** Creates the service. */
-export function createRegistry(context: Needs) {
-  const { chain, events } = context
-  const seed = createRegistrySeed(context)
-  const scan = createRegistryScan(context)
-  const views = createRegistryViews(context, findOrBegin)
-  const compare = createComparison()
-  let round: Promise<void> | undefined
+export function createDepositRegistry(context: Needs) {
+  const checkpoint = createDepositCheckpoint(context)
+  const rounds = createRounds(context, checkpoint.find)
+  const views = createDepositViews(context, () => findOrBegin())
   let isAsked = false
-
-  function startRound(signal: AbortSignal, onProgress: (words: string) => void): Promise<void> {
-    const run = async () => {
-      if ((await scan.findPosition()) === undefined) await seed.begin(signal, onProgress)
-      const position = await scan.findPosition()
-      if (position !== undefined) await scan.settleFinal(position, signal, onProgress)
-    }
-    round = run().finally(() => {
-      round = undefined
-    })
-    return round
-  }
 
   /** Where the registry stands. Where it has not begun, a caller begins it: who asks first need not wait for the next round. */
   async function findOrBegin(): Promise<Position | undefined> {
-    const position = await scan.findPosition()
+    const position = await checkpoint.find()
     if (position !== undefined) return position
-    const first = round ?? startRound(AbortSignal.timeout(FIRST_ROUND_MS), () => {})
+    const first = rounds.current ?? rounds.start(AbortSignal.timeout(FIRST_ROUND_MS), () => {})
     const failure = await withTimeout(first, FIRST_ROUND_MS).catch((error: unknown) => error)
-    const begun = await scan.findPosition()
+    const begun = await checkpoint.find()
     if (begun === undefined && failure !== undefined)
       throw new ApiError('DEPENDENCY_AWAY', NOT_BEGUN, { cause: failure })
     return begun
@@ -65,7 +50,7 @@ export function createRegistry(context: Needs) {
    * execution node is away, behind, or says what does not fit together
    * @throws {DatabaseError}
    */
-  async function at(): Promise<RegistryView> {
+  async function at(): Promise<DepositView> {
     isAsked = true
     try {
       return await withTimeout(views.read(), PATIENCE_MS)
@@ -81,7 +66,7 @@ export function createRegistry(context: Needs) {
 
   return {
     /** Whether anybody has begun it, or asked for it here: a long dump is more than a first caller waits for. */
-    isWanted: async (): Promise<boolean> => isAsked || (await scan.findPosition()) !== undefined,
+    isWanted: async (): Promise<boolean> => isAsked || (await checkpoint.find()) !== undefined,
 
     /**
      * One round: begins the registry where it has not begun, and settles the deposits of final blocks.
@@ -91,9 +76,9 @@ export function createRegistry(context: Needs) {
      */
     async follow(signal: AbortSignal, onProgress: (words: string) => void = () => {}): Promise<string | undefined> {
       // A caller may be in the middle of a first, short one.
-      while (round !== undefined) await round.catch(() => {})
+      while (rounds.current !== undefined) await rounds.current.catch(() => {})
       try {
-        await startRound(signal, onProgress)
+        await rounds.start(signal, onProgress)
         return undefined
       } catch (error) {
         if (signal.aborted) return undefined
@@ -104,37 +89,35 @@ export function createRegistry(context: Needs) {
 
     at,
 
-    /**
-     * Compares the number of validators in the logs with the consensus node's next index, at the heads of both.
-     *
-     * @returns words when they have disagreed several times in a row
-     * @throws {ApiError} {DatabaseError} as `at`; whatever the consensus node's client throws
-     */
-    async crossCheck(): Promise<string | undefined> {
-      const [{ count }, nextIndex] = await Promise.all([at(), chain.registry.nextIndex()])
-      events.registryCounted(count, nextIndex)
-      if (!compare(count, nextIndex)) return undefined
-      return (
-        `the deposit logs make ${count} validators and the consensus node expects ${nextIndex}: ` +
-        'one of the two nodes is behind or on another chain, or the registry in the database is of one'
-      )
-    },
+    /** Compares the number of validators with the consensus node's. Returns words when the two have disagreed several times in a row. */
+    crossCheck: createCrossCheck(context, at),
   }
 }
-export type Registry = ReturnType<typeof createRegistry>
+export type DepositRegistry = ReturnType<typeof createDepositRegistry>
 
-/**
- * Tells a disagreement from two heads that differ by moments. Both numbers only grow, so a node that is a little behind has reached
- * by now what the other said the last time; who has not, for several looks in a row, never will.
- */
-function createComparison() {
-  let before: { execution: number; consensus: number } | undefined
-  let looks = 0
-  return (execution: number, consensus: number): boolean => {
-    const then = before ?? { execution, consensus }
-    before = { execution, consensus }
-    const isApart = execution < Math.min(consensus, then.consensus) || consensus < Math.min(execution, then.execution)
-    looks = isApart ? looks + 1 : 0
-    return looks >= LOOKS
+/** Rounds of this process, of which one is under way at a time. */
+function createRounds(context: Needs, findPosition: () => Promise<Position | undefined>) {
+  const seed = createDepositSeed(context)
+  const scan = createDepositScan(context)
+  let current: Promise<void> | undefined
+
+  async function run(signal: AbortSignal, onProgress: (words: string) => void): Promise<void> {
+    if ((await findPosition()) === undefined) await seed.begin(signal, onProgress)
+    const position = await findPosition()
+    if (position !== undefined) await scan.settleFinal(position, signal, onProgress)
+  }
+
+  return {
+    /** The round under way. */
+    get current(): Promise<void> | undefined {
+      return current
+    },
+    /** Begins a round; the caller has seen that none is under way. */
+    start(signal: AbortSignal, onProgress: (words: string) => void): Promise<void> {
+      current = run(signal, onProgress).finally(() => {
+        current = undefined
+      })
+      return current
+    },
   }
 }

@@ -49,7 +49,7 @@ export function createDepositJudge({ config, crypto }: Pick<Context, 'config' | 
           signature,
         })),
       )
-      for (const [place, { id }] of fresh.entries()) verdicts.set(id, answers[place] === true)
+      for (const [position, { id }] of fresh.entries()) verdicts.set(id, answers[position] === true)
     }
     const ids = new Set(open.map(({ id }) => id))
     for (const id of verdicts.keys()) if (!ids.has(id)) verdicts.delete(id)

@@ -1,4 +1,4 @@
-/** How far the registry is settled: one checkpoint, which everybody moves on under its row lock. */
+/** How far the deposit registry is settled: one checkpoint, which everybody moves on under its row lock. */
 
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
@@ -59,4 +59,9 @@ export function positionOf(network: Network, value: unknown): Position | undefin
       `the database holds the registry of another network than ${network.name}: every network needs a database of its own (DATABASE_URL, DATA_DIR)`,
     )
   return { nextBlock: value.next_block, nextDepositIndex: value.next_deposit_index, count: value.count }
+}
+
+/** How far a scan has come, in words for `/ready` and for who asks too early. */
+export function progressOf(block: number, head: number): string {
+  return `the deposits of the chain are being read: block ${block} of ${head}`
 }

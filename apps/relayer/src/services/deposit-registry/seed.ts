@@ -1,5 +1,5 @@
 /**
- * The beginning of the registry: with the network's dump of all deposits up to a block where there is one, else empty. All or
+ * The beginning of the deposit registry: with the network's dump of all deposits up to a block where there is one, else empty. All or
  * nothing: keys and checkpoint are written in one transaction, so a process that is killed leaves nothing that looks like a whole.
  */
 
@@ -26,7 +26,7 @@ const MOST_DUMP_BYTES = 256 * 1024 * 1024
 type Start = Omit<Position, 'count'>
 
 /** Creates the part of the service that begins. */
-export function createRegistrySeed({
+export function createDepositSeed({
   config,
   db,
   chain: { execution, ipfs },

@@ -1,5 +1,5 @@
 /**
- * The registry at the newest block: what is settled, and over it the deposits from there to that block, read anew for every new
+ * The deposit registry at the newest block: what is settled, and over it the deposits from there to that block, read anew for every new
  * head. So a reorganisation needs no repair, and nothing is kept in memory for a key that is settled.
  */
 
@@ -16,11 +16,10 @@ import { findRegistered, findRegisteredWith } from '@dvt-relayer/db/queries/regi
 import type { Context } from '../../context.ts'
 import { ApiError } from '../../errors.ts'
 import { createDepositJudge } from './deposits.ts'
-import { type Position, positionOf, REGISTRY_CHECKPOINT } from './position.ts'
-import { progressOf } from './scan.ts'
+import { type Position, positionOf, progressOf, REGISTRY_CHECKPOINT } from './position.ts'
 
 /** What the chain says at one block. */
-export interface RegistryView {
+export interface DepositView {
   blockNumber: number
   blockHash: string
   /** `get_deposit_root()` at this very block, 32 bytes. */
@@ -46,16 +45,16 @@ const CALLS_MS = 3_000
 const TRIES = 3
 
 /** Creates the part of the service that looks. `findPosition` says where the registry stands, and begins it where it has not. */
-export function createRegistryViews(
+export function createDepositViews(
   { config, db, crypto, chain: { execution } }: Pick<Context, 'config' | 'db' | 'crypto' | 'chain'>,
   findPosition: () => Promise<Position | undefined>,
 ) {
   const { network } = config
   const judge = createDepositJudge({ config, crypto })
-  let last: RegistryView | undefined
-  let reading: Promise<RegistryView> | undefined
+  let last: DepositView | undefined
+  let reading: Promise<DepositView> | undefined
 
-  async function read(): Promise<RegistryView> {
+  async function read(): Promise<DepositView> {
     const signal = AbortSignal.timeout(READING_MS)
     for (let tries = 1; tries <= TRIES; tries++) {
       const head = await execution.getBlock('latest', signal)
@@ -76,7 +75,7 @@ export function createRegistryViews(
   }
 
   /** The view at this block; undefined when it is not the chain's, or not this node's, any more. */
-  async function readAt(head: BlockRef, signal: AbortSignal): Promise<RegistryView | undefined> {
+  async function readAt(head: BlockRef, signal: AbortSignal): Promise<DepositView | undefined> {
     const position = await findPosition()
     if (position === undefined) throw away(NOT_BEGUN)
     assertNotBehind(head, position)
@@ -104,7 +103,7 @@ export function createRegistryViews(
     total: number,
     deposits: readonly ChainDeposit[],
     signal: AbortSignal,
-  ): Promise<RegistryView> {
+  ): Promise<DepositView> {
     const keys = new Map(deposits.map(({ publicKey }) => [toHex(publicKey), publicKey]))
     const found = await findRegisteredWith(db, REGISTRY_CHECKPOINT, [...keys.values()])
     const settled = positionOf(network, found?.value)
@@ -126,7 +125,7 @@ export function createRegistryViews(
 
   return {
     /** The view at the newest block; concurrent calls share one reading. */
-    read(): Promise<RegistryView> {
+    read(): Promise<DepositView> {
       reading ??= read().finally(() => {
         reading = undefined
       })

@@ -23,7 +23,7 @@ import type { RelayerConfig } from '../../config.ts'
 import { ApiError, refuseItems } from '../../errors.ts'
 
 /** What was done; `changed` are the messages to announce. */
-export interface Assigned {
+interface Assigned {
   created: number
   superseded: number
   revived: number
@@ -36,10 +36,10 @@ interface Wanted {
   publicKey: Uint8Array
   threshold: number
 }
-export interface WantedExit extends Wanted {
+interface WantedExit extends Wanted {
   validatorIndex: number
 }
-export interface WantedDeposit extends Wanted {
+interface WantedDeposit extends Wanted {
   vault: Uint8Array
   amountGwei: number
   validatorType: '0x01' | '0x02'

@@ -16,15 +16,14 @@ import { ApiError, refuseDuplicates, refuseItems } from '../../errors.ts'
 import { assignExits, byKey, isLapsed } from './assign.ts'
 
 /** Who asks: the name of its token and the vaults the token is bound to; both absent where no tokens are set. */
-export interface Requester {
+interface Requester {
   name: string | null
   /** 20-byte addresses; undefined means any vault. */
   vaults: readonly Uint8Array[] | undefined
 }
 
 /** The exit of one key asked for. */
-export interface RequestedExit {
-  publicKey: Uint8Array
+interface RequestedExit {
   messageId: number
 }
 
@@ -38,35 +37,49 @@ export function createExits({
   chain,
   crypto,
   events,
-}: Pick<Context, 'config' | 'db' | 'chain' | 'crypto' | 'events'>) {
+  announced,
+}: Pick<Context, 'config' | 'db' | 'chain' | 'crypto' | 'events' | 'announced'>) {
   const { clusters, limits, validatorLifetimeSeconds } = config
+  const thresholdOf = (validator: ValidatorRow | undefined) => validator?.threshold ?? clusters.signatureThreshold
 
   /** The poll: nothing to decide, because every key has its live exit at its index. */
-  async function findAll(publicKeys: readonly Uint8Array[], start: number | undefined, requester: Requester) {
+  async function findAll(
+    publicKeys: readonly Uint8Array[],
+    start: number | undefined,
+    requester: Requester,
+  ): Promise<ExitRow[] | undefined> {
     const exits = byKey(await findExits(db, publicKeys))
-    const found = publicKeys.map((key) => exits.get(toHex(key)))
-    const first = start ?? found[0]?.validatorIndex
-    const isPoll = found.every(
-      (exit, position) =>
-        exit !== undefined &&
-        !isLapsed(exit, config) &&
-        exit.validatorIndex === (first ?? 0) + position &&
-        (exit.requester === requester.name || requester.name === null),
-    )
-    if (!isPoll) return undefined
+    const first = start ?? exits.get(toHex(publicKeys[0] ?? new Uint8Array()))?.validatorIndex ?? 0
+    const found = publicKeys.flatMap((key, position) => {
+      const exit = exits.get(toHex(key))
+      if (exit === undefined || isLapsed(exit, config) || exit.validatorIndex !== first + position) return []
+      return exit.requester === requester.name || requester.name === null ? [exit] : []
+    })
+    if (found.length < publicKeys.length) return undefined
     refuseForeign(publicKeys, exits, requester)
-    return found as ExitRow[]
+    return found
+  }
+
+  /** The next free index; undefined while the consensus node is away, and what is asked for is all there, in one row. */
+  async function findStart(publicKeys: readonly Uint8Array[], requester: Requester): Promise<number | undefined> {
+    try {
+      return await chain.registry.nextIndex()
+    } catch (error) {
+      if ((await findAll(publicKeys, undefined, requester)) !== undefined) return undefined
+      throw new ApiError('DEPENDENCY_AWAY', 'the consensus node is away, so no validator index can be assigned', {
+        cause: error,
+      })
+    }
   }
 
   /** Keys that must not get an exit at all, told apart before anything is written. */
   async function refuseUnusable(publicKeys: readonly Uint8Array[], requester: Requester): Promise<void> {
-    const known = new Map((await findValidators(db, publicKeys)).map((row) => [toHex(row.publicKey), row]))
+    const known = byKey(await findValidators(db, publicKeys))
     const fresh = publicKeys.filter((key) => !known.has(toHex(key)))
-    const valid = new Map(
-      (await crypto.arePublicKeys(fresh)).map((isKey, position) => [toHex(fresh[position] ?? new Uint8Array()), isKey]),
-    )
+    const isPoint = await crypto.arePublicKeys(fresh)
+    const invalid = new Set<string>(fresh.filter((_, position) => isPoint[position] !== true).map(toHex))
     refuseItems('PUBLIC_KEY_INVALID', 'some public keys are not points of the group', publicKeys, (key) =>
-      valid.get(toHex(key)) === false ? 'PUBLIC_KEY_INVALID' : undefined,
+      invalid.has(toHex(key)) ? 'PUBLIC_KEY_INVALID' : undefined,
     )
     refuseItems(
       'THRESHOLD_UNKNOWN',
@@ -83,19 +96,6 @@ export function createExits({
       (_, position) => (onChain[position] === true ? 'VALIDATOR_KNOWN' : undefined),
     )
   }
-
-  /** Asked at every poll: a token may have been bound anew, or a vault given a key, since its exits were made. */
-  function refuseForeign(
-    publicKeys: readonly Uint8Array[],
-    known: ReadonlyMap<string, Pick<ValidatorRow, 'owner'>>,
-    requester: Requester,
-  ): void {
-    refuseItems('TOKEN_BINDING', 'some keys belong to vaults this token is not bound to', publicKeys, (key) =>
-      isForeign(known.get(toHex(key)), requester) ? 'TOKEN_BINDING' : undefined,
-    )
-  }
-
-  const thresholdOf = (validator: ValidatorRow | undefined) => validator?.threshold ?? clusters.signatureThreshold
 
   /** Decides about every key in one transaction. */
   async function assign(publicKeys: readonly Uint8Array[], start: number, requester: Requester): Promise<void> {
@@ -115,7 +115,18 @@ export function createExits({
       await announceMessages(tx, assigned.changed)
       return assigned
     })
+    announced()
     if (counts.created + counts.revived > 0) events.exitsRequested(counts, requester.name)
+  }
+
+  /** Notes that somebody still asks for these exits. */
+  async function touch(exits: readonly ExitRow[], requester: Requester): Promise<void> {
+    const old = exits.filter((exit) => exit.idleSeconds > validatorLifetimeSeconds / TOUCH_FRACTION)
+    await touchMessages(
+      db,
+      old.map(({ id }) => id),
+      requester.name,
+    )
   }
 
   return {
@@ -131,42 +142,35 @@ export function createExits({
           `at most ${limits.keys} public keys in one request, this one has ${publicKeys.length}`,
         )
       refuseDuplicates(publicKeys)
-      const start = await chain.registry.nextIndex().catch(async (error: unknown) => {
-        // The consensus node is away: what is asked for may still be answered if it is all there, in one row.
-        if ((await findAll(publicKeys, undefined, requester)) === undefined)
-          throw new ApiError('DEPENDENCY_AWAY', 'the consensus node is away, so no validator index can be assigned', {
-            cause: error,
-          })
-        return undefined
-      })
+      const start = await findStart(publicKeys, requester)
       let exits = await findAll(publicKeys, start, requester)
-      if (exits === undefined && start !== undefined) {
+      if (exits !== undefined) await touch(exits, requester)
+      else if (start !== undefined) {
         await refuseUnusable(publicKeys, requester)
         await assign(publicKeys, start, requester)
         exits = await findAll(publicKeys, start, requester)
-      } else if (exits !== undefined) {
-        const old = exits.filter((exit) => exit.idleSeconds > validatorLifetimeSeconds / TOUCH_FRACTION)
-        await touchMessages(
-          db,
-          old.map(({ id }) => id),
-          requester.name,
-        )
       }
       if (exits === undefined)
         throw new ApiError('EXIT_TAKEN', 'another request for the same keys came in between; ask again')
-      return exits.map((exit, position) => ({
-        publicKey: publicKeys[position] ?? new Uint8Array(),
-        messageId: exit.id,
-      }))
+      return exits.map(({ id }) => ({ messageId: id }))
     },
   }
 }
 export type Exits = ReturnType<typeof createExits>
 
-/** Whether a validator's vault is known and not one the token is bound to. */
-function isForeign(validator: Pick<ValidatorRow, 'owner'> | undefined, { vaults }: Requester): boolean {
-  const vault = validator?.owner
-  return (
-    vault !== null && vault !== undefined && vaults !== undefined && !vaults.some((bound) => equalBytes(bound, vault))
-  )
+/**
+ * Asked at every poll: a token may have been bound anew, or a vault given a key, since its exits were made.
+ *
+ * @throws {ApiError} TOKEN_BINDING
+ */
+function refuseForeign(
+  publicKeys: readonly Uint8Array[],
+  known: ReadonlyMap<string, Pick<ValidatorRow, 'owner'>>,
+  { vaults }: Requester,
+): void {
+  refuseItems('TOKEN_BINDING', 'some keys belong to vaults this token is not bound to', publicKeys, (key) => {
+    const vault = known.get(toHex(key))?.owner
+    if (vault === null || vault === undefined || vaults === undefined) return undefined
+    return vaults.some((bound) => equalBytes(bound, vault)) ? undefined : 'TOKEN_BINDING'
+  })
 }

@@ -15,10 +15,15 @@ const BATCH = 250
 const BATCHES = 20
 
 /** Creates the service. */
-export function createRetention({ config, db, events }: Pick<Context, 'config' | 'db' | 'events'>) {
+export function createRetention({
+  config,
+  db,
+  events,
+  announced,
+}: Pick<Context, 'config' | 'db' | 'events' | 'announced'>) {
   /** Erases one batch; returns how many exits it had. */
   async function eraseSome(): Promise<number> {
-    return db.transaction(async (tx) => {
+    const erased = await db.transaction(async (tx) => {
       const ids = await lockErasable(tx, {
         rotationRequester: ROTATION_REQUESTER,
         owners: config.owners,
@@ -28,6 +33,8 @@ export function createRetention({ config, db, events }: Pick<Context, 'config' |
       await announceMessages(tx, ids)
       return ids.length
     })
+    if (erased > 0) announced()
+    return erased
   }
 
   return {

@@ -3,32 +3,20 @@
  * of one validator.
  *
  * Share sets get their revision under the lock that announces it, so "everything after the last one delivered" misses nothing. What
- * becomes outdated, or ends, is not delivered again. What an oracle may have passed before it was its to have, or before its vault was
- * known, gets a new revision (`showAgain`) and is delivered once more.
+ * becomes outdated, or ends, is not delivered again; `show-again.ts` says what is.
  */
 
 import type { ExitShareItem, OracleSharesResponse } from '@dvt-relayer/api/schemas.ts'
-import { slices, toHex } from '@dvt-relayer/common/hex.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
 import { createKeyedQueue } from '@dvt-relayer/common/keyed-queue.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
 import { addressOfPublicKey, checksumAddress } from '@dvt-relayer/crypto/address.ts'
-import { announceMessages, findLastRevision, lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
+import { findLastRevision } from '@dvt-relayer/db/queries/messages/announce.ts'
 import type { ExitShareRow, KnownOracleSet, Membership, ShareCursor } from '@dvt-relayer/db/queries/oracle-fetch.ts'
-import {
-  findExitShares,
-  findExitsToShowAgain,
-  findOracleSetsAfter,
-  findRenewedToShowAgain,
-  findShareSet,
-  restampOracleShares,
-  takeNonce,
-} from '@dvt-relayer/db/queries/oracle-fetch.ts'
-import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
+import { findExitShares, findOracleSetsAfter, findShareSet, takeNonce } from '@dvt-relayer/db/queries/oracle-fetch.ts'
 import type { Context } from '../../context.ts'
+import { ciphertextsOf, oracleKeysOf, publicKeySharesOf } from './share-set.ts'
 
-const PUBLIC_KEY_BYTES = 48
-const CIPHERTEXT_BYTES = 193
-const ORACLE_KEY_BYTES = 65
 /** Changes that come within this time wake a waiting oracle once. */
 const GATHER_MS = 200
 /** Requests of one oracle that may wait at a process, its replicas included. What more there are is answered at once. */
@@ -38,7 +26,7 @@ const LOOKS_AT_ONCE = 2
 const START: ShareCursor = { revision: 0, messageId: 0, oracleSetId: 0 }
 
 /** What an oracle asks for. */
-export interface ExitSharesRequest {
+interface ExitSharesRequest {
   /** 20 bytes. */
   oracle: Uint8Array
   vault: Uint8Array | undefined
@@ -56,26 +44,11 @@ export interface ExitSharesPage {
 
 /** Creates the service. */
 export function createOracleFetch({ db }: Pick<Context, 'db'>) {
-  /** Every set ever adopted, as the addresses of its oracles in order; what a row says of them never changes. */
-  const sets: { id: number; oracles: string[] }[] = []
-  /** Counts what may have brought something. */
-  let changes = 0
-  const waiters = new Set<() => void>()
+  const memberships = createMemberships(db)
+  const changes = createChanges()
+  const turns = createKeyedQueue({ depth: LOOKS_AT_ONCE, waiting: Number.POSITIVE_INFINITY })
   /** How many requests of each oracle wait. */
   const waiting = new Map<string, number>()
-  const turns = createKeyedQueue({ depth: LOOKS_AT_ONCE, waiting: Number.POSITIVE_INFINITY })
-  let isClosed = false
-
-  async function findMemberships(oracle: Uint8Array): Promise<Membership[]> {
-    const last = sets.at(-1)?.id ?? 0
-    for (const row of await findOracleSetsAfter(db, last))
-      if (row.id > (sets.at(-1)?.id ?? 0)) sets.push({ id: row.id, oracles: addressesOf(row).map(toHex) })
-    const address = toHex(oracle)
-    return sets.flatMap(({ id, oracles }) => {
-      const position = oracles.indexOf(address) + 1
-      return position === 0 ? [] : [{ oracleSetId: id, position }]
-    })
-  }
 
   /** Where to begin. A cursor from the future is one of another database, or of this one before it was restored: all is new then. */
   async function beginning(after: ShareCursor | undefined): Promise<ShareCursor> {
@@ -84,18 +57,7 @@ export function createOracleFetch({ db }: Pick<Context, 'db'>) {
   }
 
   async function look({ oracle, vault, publicKey, limit }: ExitSharesRequest, after: ShareCursor) {
-    const memberships = await findMemberships(oracle)
-    return findExitShares(db, memberships, { vault, publicKey }, after, limit)
-  }
-
-  async function waitForChange(seen: number, ms: number, signal: AbortSignal): Promise<void> {
-    const stop = new AbortController()
-    const wake = () => stop.abort()
-    waiters.add(wake)
-    if (changes !== seen || isClosed) wake()
-    await pause(ms, AbortSignal.any([stop.signal, signal]))
-    waiters.delete(wake)
-    if (stop.signal.aborted && !isClosed) await pause(Math.min(GATHER_MS, ms), signal)
+    return findExitShares(db, await memberships.find(oracle), { vault, publicKey }, after, limit)
   }
 
   /** What comes after a look at `seen` changes found nothing; nothing when the time is up, or the signal aborts. */
@@ -109,25 +71,20 @@ export function createOracleFetch({ db }: Pick<Context, 'db'>) {
     let rows: ExitShareRow[] = []
     for (let last = seen; rows.length === 0; ) {
       const left = deadline - performance.now()
-      if (left <= 0 || signal.aborted || isClosed) break
-      await waitForChange(last, left, signal)
+      if (left <= 0 || signal.aborted || changes.isClosed()) break
+      await changes.wait(last, left, signal)
       await turns.run('', async () => {
-        last = changes
+        last = changes.count()
         if (!signal.aborted) rows = await look(request, after)
       })
     }
     return rows
   }
 
-  function wakeAll(): void {
-    changes++
-    for (const wake of [...waiters]) wake()
-  }
-
   return {
     /** Whether any oracle set that was ever in force here has this oracle. */
     async isKnown(oracle: Uint8Array): Promise<boolean> {
-      return (await findMemberships(oracle)).length > 0
+      return (await memberships.find(oracle)).length > 0
     },
 
     /** Uses up the nonce of a request that this oracle signed; false when it was used before. */
@@ -137,7 +94,7 @@ export function createOracleFetch({ db }: Pick<Context, 'db'>) {
     async fetch(request: ExitSharesRequest, waitMs: number, signal: AbortSignal): Promise<ExitSharesPage> {
       const deadline = performance.now() + waitMs
       const after = await beginning(request.after)
-      const seen = changes
+      const seen = changes.count()
       const rows = await look(request, after)
       const address = toHex(request.oracle)
       const others = waiting.get(address) ?? 0
@@ -162,60 +119,67 @@ export function createOracleFetch({ db }: Pick<Context, 'db'>) {
       const found = await findShareSet(db, publicKey)
       if (found === undefined) return undefined
       const { vault, set } = found
-      if (set === null) return { vault, set: undefined }
-      const { cid, threshold, blockNumber, isCurrent } = set
-      return {
-        vault,
-        set: {
-          public_key: toHex(publicKey),
-          validator_index: set.validatorIndex,
-          epoch: set.epoch,
-          vault: vault === null ? null : checksumAddress(vault),
-          oracle_set: { cid, threshold, block_number: blockNumber, is_current: isCurrent },
-          oracles: addressesOf(set).map(checksumAddress),
-          oracle_public_keys: slices(set.publicKeys, ORACLE_KEY_BYTES).map(toHex),
-          public_keys: slices(set.publicKeyShares, PUBLIC_KEY_BYTES).map(toHex),
-          encrypted_exit_signatures: slices(set.ciphertexts, CIPHERTEXT_BYTES).map(toHex),
-          receipt: toHex(set.receipt),
-          created_at_timestamp: set.createdAtSeconds,
-        },
-      }
+      return { vault, set: set === null ? undefined : setOf(publicKey, vault, set) }
     },
 
     /** A notification, or a connection for them that is there again: something may have come. */
-    notified: wakeAll,
+    notified: (): void => changes.tell(),
 
     /** Wakes everybody who waits, for a stop. */
-    close(): void {
-      isClosed = true
-      wakeAll()
-    },
+    close: (): void => changes.close(),
   }
 }
 export type OracleFetch = ReturnType<typeof createOracleFetch>
 
-/**
- * Lets oracles see again what they may have passed: share sets of an older oracle set that the chain now knows a validator by, and
- * those whose vault became known. To be called in the transaction that records registrations, after its last change of them.
- */
-export async function showAgain(tx: Sql, validatorIds: readonly number[]): Promise<void> {
-  if (validatorIds.length > 0) await restamp(tx, await findExitsToShowAgain(tx, validatorIds))
+/** Every oracle set ever adopted, as the addresses of its oracles in order: what a row says of them never changes. */
+function createMemberships(db: Context['db']) {
+  const sets: { id: number; oracles: string[] }[] = []
+  const newest = () => sets.at(-1)?.id ?? 0
+  return {
+    async find(oracle: Uint8Array): Promise<Membership[]> {
+      // Two requests may read the same new set at once: the first keeps it.
+      for (const row of await findOracleSetsAfter(db, newest()))
+        if (row.id > newest()) sets.push({ id: row.id, oracles: addressesOf(row).map(toHex) })
+      const address = toHex(oracle)
+      return sets.flatMap(({ id, oracles }) => {
+        const position = oracles.indexOf(address) + 1
+        return position === 0 ? [] : [{ oracleSetId: id, position }]
+      })
+    },
+  }
 }
 
-/** The same for validators that a rotation of this vault has renewed; in the transaction that ends it, after its last change. */
-export async function showRenewed(tx: Sql, vault: Uint8Array): Promise<void> {
-  await restamp(tx, await findRenewedToShowAgain(tx, vault))
+/** Counts what may have brought something, and wakes those who wait for it. */
+function createChanges() {
+  let count = 0
+  let isClosed = false
+  const waiters = new Set<() => void>()
+  const tell = () => {
+    count++
+    for (const wake of [...waiters]) wake()
+  }
+  return {
+    count: () => count,
+    isClosed: () => isClosed,
+    tell,
+    close(): void {
+      isClosed = true
+      tell()
+    },
+    /** Waits until there are more than `seen` changes, and a little for those that come with them. */
+    async wait(seen: number, ms: number, signal: AbortSignal): Promise<void> {
+      const stop = new AbortController()
+      const wake = () => stop.abort()
+      waiters.add(wake)
+      if (count !== seen || isClosed) wake()
+      await pause(ms, AbortSignal.any([stop.signal, signal]))
+      waiters.delete(wake)
+      if (stop.signal.aborted && !isClosed) await pause(Math.min(GATHER_MS, ms), signal)
+    },
+  }
 }
 
-async function restamp(tx: Sql, messageIds: readonly number[]): Promise<void> {
-  if (messageIds.length === 0) return
-  const exits = await lockMessages(tx, messageIds)
-  await announceMessages(tx, exits)
-  await restampOracleShares(tx, exits)
-}
-
-const addressesOf = ({ publicKeys: keys }: Pick<KnownOracleSet, 'publicKeys'>): Uint8Array[] =>
-  slices(keys, ORACLE_KEY_BYTES).map(addressOfPublicKey)
+const addressesOf = (set: Pick<KnownOracleSet, 'publicKeys'>): Uint8Array[] => oracleKeysOf(set).map(addressOfPublicKey)
 
 const pageOf = (rows: readonly ExitShareRow[], after: ShareCursor): ExitSharesPage => {
   const last = rows.at(-1)
@@ -241,4 +205,25 @@ const itemOf = (row: ExitShareRow): ExitShareItem => ({
   receipt: toHex(row.receipt),
   created_at_timestamp: row.createdAtSeconds,
   is_outdated: !row.isCurrent,
+})
+
+type ShareSetRow = NonNullable<NonNullable<Awaited<ReturnType<typeof findShareSet>>>['set']>
+
+const setOf = (publicKey: Uint8Array, vault: Uint8Array | null, set: ShareSetRow): OracleSharesResponse => ({
+  public_key: toHex(publicKey),
+  validator_index: set.validatorIndex,
+  epoch: set.epoch,
+  vault: vault === null ? null : checksumAddress(vault),
+  oracle_set: {
+    cid: set.cid,
+    threshold: set.threshold,
+    block_number: set.blockNumber,
+    is_current: set.isCurrent,
+  },
+  oracles: addressesOf(set).map(checksumAddress),
+  oracle_public_keys: oracleKeysOf(set).map(toHex),
+  public_keys: publicKeySharesOf(set).map(toHex),
+  encrypted_exit_signatures: ciphertextsOf(set).map(toHex),
+  receipt: toHex(set.receipt),
+  created_at_timestamp: set.createdAtSeconds,
 })

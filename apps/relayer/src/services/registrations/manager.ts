@@ -33,7 +33,7 @@ export async function openWallet(config: Pick<RelayerConfig, 'manager'>): Promis
 }
 
 /** What is to be signed, checked by the caller. */
-export interface ManagerRequest {
+interface ManagerRequest {
   action: ManagerAction
   vault: Uint8Array
   /** Name of the token; null where no tokens are set. */

@@ -5,7 +5,7 @@ import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
 import { decryptWeb3Keystore } from '@dvt-relayer/crypto/keystores/web3-keystore.ts'
 
 /** The two files of a wallet, and the settings that name them. */
-export interface WalletFiles {
+interface WalletFiles {
   keyFile: string
   passwordFile: string
 }

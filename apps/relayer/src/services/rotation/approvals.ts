@@ -2,6 +2,7 @@
 
 import { joinSignatures } from '@dvt-relayer/chain/stakewise/keeper-approvals.ts'
 import { encodeUpdate, isAccepted } from '@dvt-relayer/chain/stakewise/keeper-updates.ts'
+import { slices } from '@dvt-relayer/common/hex.ts'
 import type { RotationContentRow, RotationRow } from '@dvt-relayer/db/queries/rotations.ts'
 import {
   approveRotation,
@@ -10,8 +11,8 @@ import {
   voidRotation,
 } from '@dvt-relayer/db/queries/rotations.ts'
 import type { Context } from '../../context.ts'
+import type { Approval } from './next-step.ts'
 import { askApprovals, type RotationOracles } from './oracles.ts'
-import type { Step } from './steps.ts'
 import type { VaultView } from './updates.ts'
 
 const PUBLIC_KEY_BYTES = 48
@@ -58,9 +59,7 @@ export function createRotationApprovals({
       oracles: RotationOracles,
       { needed, latest: { timestamp } }: VaultView,
       signal: AbortSignal,
-    ): Promise<
-      Extract<Step, { step: 'approved' | 'unapproved' | 'refused' | 'no_validity' }> & { rotationId?: number }
-    > {
+    ): Promise<Approval> {
       const { vault, row, content } = rotation
       if (oracles.validitySeconds === undefined) return { step: 'no_validity' }
       // The Keeper goes by the time of blocks, which a slow clock here must not fall behind.
@@ -68,8 +67,8 @@ export function createRotationApprovals({
       const request = {
         vault,
         publicKeys: content.map(({ publicKey: key }) => key),
-        publicKeyShares: content.map(({ publicKeyShares: all }) => slices(all, PUBLIC_KEY_BYTES)),
-        encryptedExitShares: content.map(({ ciphertexts }) => slices(ciphertexts, CIPHERTEXT_BYTES)),
+        publicKeyShares: content.map(({ publicKeyShares: all }) => slicesOf(all, PUBLIC_KEY_BYTES)),
+        encryptedExitShares: content.map(({ ciphertexts }) => slicesOf(ciphertexts, CIPHERTEXT_BYTES)),
         deadline,
         nonce: row.nonce,
       }
@@ -92,9 +91,4 @@ export function createRotationApprovals({
 }
 export type RotationApprovals = ReturnType<typeof createRotationApprovals>
 
-function slices(bytes: Uint8Array | null, length: number): Uint8Array[] {
-  const all = bytes ?? new Uint8Array()
-  return Array.from({ length: all.length / length }, (_, position) =>
-    all.subarray(position * length, (position + 1) * length),
-  )
-}
+const slicesOf = (bytes: Uint8Array | null, length: number) => slices(bytes ?? new Uint8Array(), length)

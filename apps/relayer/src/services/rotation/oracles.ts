@@ -10,7 +10,8 @@ import type { OracleSetRow } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { RelayerConfig } from '../../config.ts'
-import type { ApprovalOutcome, Events } from '../../events.ts'
+import type { Events } from '../../events.ts'
+import type { ApprovalOutcome } from '../../metrics.ts'
 
 const ORACLE_KEY_BYTES = 65
 /** Validators of one update where the config does not say. */

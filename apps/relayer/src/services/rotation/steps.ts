@@ -1,4 +1,4 @@
-/** How far a rotation of one vault has come: the steps that `rotation.ts` ends at, and each of them in words. */
+/** How far a rotation of one vault has come: the steps that a call ends at, and each of them in words. */
 
 import { ApiError } from '../../errors.ts'
 

@@ -56,7 +56,7 @@ export function createRotationSender({
    * The nonce of the wallet's next transaction: the first that no other open rotation's transaction has, unless that one's deadline is
    * over (nobody may ever send another in its place, and all after it would wait for it); and the fees of what may still wait under it.
    */
-  async function findPlace(wallet: TransactionWallet, rotationId: number, now: number, signal: AbortSignal) {
+  async function findNonce(wallet: TransactionWallet, rotationId: number, now: number, signal: AbortSignal) {
     const count = await countTransactions(execution, wallet.address, signal)
     const stored = await Promise.all(
       (await findTransactions(db, RECENT)).map(async (row) => ({
@@ -124,7 +124,7 @@ export function createRotationSender({
     ): Promise<Sending> {
       const call = { to: network.keeper, data: update.data }
       const gas = await estimateGas(execution, wallet.address, call, signal)
-      const { nonce, replaced } = await findPlace(wallet, row.id, update.now, signal)
+      const { nonce, replaced } = await findNonce(wallet, row.id, update.now, signal)
       const fees = await chooseFees(execution, mostWei, replaced, signal)
       if (fees === undefined) return 'too_dear'
       const signed = await wallet.sign({ ...call, ...fees, chainId: network.chainId, nonce, gas })

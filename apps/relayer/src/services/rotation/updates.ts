@@ -15,7 +15,7 @@ import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { Context } from '../../context.ts'
 import { ApiError } from '../../errors.ts'
-import { showRenewed } from '../oracles/fetch.ts'
+import { showRenewed } from '../oracles/show-again.ts'
 
 /** A vault as the chain has it. */
 export interface VaultView {

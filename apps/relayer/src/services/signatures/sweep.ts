@@ -34,7 +34,13 @@ const NONCE_SECONDS = 900
 const ABANDONED_SECONDS = 8
 
 /** Creates the service. */
-export function createSweep({ config, db, queue, events }: Pick<Context, 'config' | 'db' | 'queue' | 'events'>) {
+export function createSweep({
+  config,
+  db,
+  queue,
+  events,
+  announced,
+}: Pick<Context, 'config' | 'db' | 'queue' | 'events' | 'announced'>) {
   let nextOldShares = 0
 
   async function addJobs(name: 'finish_messages' | 'verify_partials', messageIds: readonly number[]): Promise<void> {
@@ -68,11 +74,13 @@ export function createSweep({ config, db, queue, events }: Pick<Context, 'config
         )
         return messages
       })
-      if (expired.length > 0)
+      if (expired.length > 0) {
+        announced()
         events.messagesExpired(
           expired.filter(({ kind }) => kind === 'exit').length,
           expired.filter(({ kind }) => kind === 'deposit').length,
         )
+      }
       await deleteNonces(db, NONCE_SECONDS, BATCH)
       await deleteSuperseded(db, SUPERSEDED_SECONDS, BATCH)
       await addJobs('verify_partials', await claimUnverified(db, ABANDONED_SECONDS, BATCH))

@@ -1,22 +1,22 @@
 /** Key shares of SSV validators from keyshares files, with the proofs of a DKG where they are given (docs/protocol.md#12-ssv). */
 
-import { readdir, readFile, stat } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
-import { BootError, reasonOf } from '@dvt-relayer/common/errors.ts'
+import {
+  asBootError,
+  checkProofs,
+  type FileItem,
+  findProofsFiles,
+  listKeysharesFiles,
+  readKeysharesFile,
+} from '@dvt-relayer/chain/ssv/keyshares-files.ts'
+import type { BootError } from '@dvt-relayer/common/errors.ts'
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
-import { parseProofsFile, verifyProofs } from '@dvt-relayer/crypto/ssv/dkg-proofs.ts'
-import {
-  KeysharesError,
-  type KeysharesItem,
-  parseKeysharesFile,
-  verifyKeysharesItem,
-} from '@dvt-relayer/crypto/ssv/keyshares-file.ts'
+import { type KeysharesItem, verifyKeysharesItem } from '@dvt-relayer/crypto/ssv/keyshares-file.ts'
 import type { SsvSources } from '../../config-ssv.ts'
 import type { Events } from '../../events.ts'
 import { stampOf } from '../file-stamp.ts'
-import { type OperatorRef, ownPlace } from './operator-ref.ts'
+import { type OperatorRef, ownPosition } from './operator-ref.ts'
 
 export interface SsvFilesOptions {
   sources: Pick<SsvSources, 'keysharesFiles' | 'proofsFiles' | 'owners'>
@@ -25,16 +25,11 @@ export interface SsvFilesOptions {
   events: Pick<Events, 'keysharesRead'>
 }
 
-/** One validator of a file that one of our operators has a share of: verified, and proven where there are proofs. */
-export interface FileItem {
-  readonly file: string
-  readonly item: KeysharesItem
-}
-
 /** What a file held when it was last whole. */
 interface Known {
   /** Of the file and its proofs; whatever else is written into them makes another one. */
   readonly stamp: string
+  /** Those that one of our operators has a share of: verified, and proven where there are proofs. */
   readonly items: readonly KeysharesItem[]
   /** Those that none of our operators has a share of: not verified. */
   readonly others: readonly KeysharesItem[]
@@ -43,26 +38,21 @@ interface Known {
 /** Creates a reader that reads a file again only when it has changed. */
 export function createSsvFiles({ sources, operators, engine, events }: SsvFilesOptions) {
   let known: ReadonlyMap<string, Known> = new Map()
-  /** By place in the setting: the files of a folder that could be listed. */
+  /** By entry of the setting: the files that it named when it could be read. */
   const listed = new Map<string, readonly string[]>()
 
   async function load(file: string, proofsFiles: readonly string[], stamp: string): Promise<Known> {
-    const all = parseKeysharesFile(await readText(file, 'SSV_KEYSHARES_FILES'), { file })
+    const all = await readKeysharesFile(file)
     const isOwned = ({ ownerAddress }: KeysharesItem) =>
       sources.owners.length === 0 || sources.owners.some((owner) => equalBytes(owner, ownerAddress))
-    const isOurs = (item: KeysharesItem) => operators.some((operator) => ownPlace(item, operator) !== undefined)
+    const isOurs = (item: KeysharesItem) => operators.some((operator) => ownPosition(item, operator) !== undefined)
     const ours = all.filter(isOurs)
     const items = ours.filter(isOwned)
     for (const item of items) {
       verifyKeysharesItem(engine, item, { file })
       await setImmediate()
     }
-    if (proofsFiles.length > 0) {
-      const proofs = []
-      for (const name of proofsFiles)
-        proofs.push(...parseProofsFile(await readText(name, 'SSV_PROOFS_FILES'), { file: name }))
-      verifyProofs(items, proofs, { file: proofsFiles.join(', ') })
-    }
+    await checkProofs(items, proofsFiles)
     events.keysharesRead(file, {
       validators: all.length,
       ours: ours.length,
@@ -86,36 +76,12 @@ export function createSsvFiles({ sources, operators, engine, events }: SsvFilesO
     })
   }
 
-  /** The proofs that a file must stand up to: those of the setting, else what lies beside it. */
-  async function proofsOf(file: string): Promise<readonly string[]> {
-    if (sources.proofsFiles.length > 0) return sources.proofsFiles
-    const beside = join(dirname(file), 'proofs.json')
-    return (await stampOf(beside)) === undefined ? [] : [beside]
-  }
-
   async function refresh(file: string): Promise<Known> {
-    const proofs = await proofsOf(file)
+    const proofs = findProofsFiles(file, sources.proofsFiles)
     const stamps = await Promise.all([file, ...proofs].map(async (name) => `${name}:${await stampOf(name)}`))
     const stamp = stamps.join()
     const before = known.get(file)
     return before?.stamp === stamp ? before : load(file, proofs, stamp)
-  }
-
-  /** The files that an entry of the setting names. */
-  async function filesOf(path: string): Promise<readonly string[]> {
-    let names: string[]
-    try {
-      if (!(await stat(path)).isDirectory()) return [path]
-      names = (await readdir(path)).filter((name) => /^keyshares.*\.json$/.test(name)).sort()
-    } catch (error) {
-      throw unreadable(path, 'SSV_KEYSHARES_FILES', error)
-    }
-    if (names.length === 0)
-      throw new BootError(
-        'KEYSHARES_MISSING',
-        `the folder ${path} of SSV_KEYSHARES_FILES holds no keyshares*.json: name the right one`,
-      )
-    return names.map((name) => join(path, name))
   }
 
   return {
@@ -134,7 +100,7 @@ export function createSsvFiles({ sources, operators, engine, events }: SsvFilesO
           if (before !== undefined) next.set(file, before)
         }
         try {
-          listed.set(path, await filesOf(path))
+          listed.set(path, await listKeysharesFiles(path))
         } catch (error) {
           problems.push(asBootError(error))
           for (const file of listed.get(path) ?? []) keep(file)
@@ -158,23 +124,3 @@ export type SsvFiles = ReturnType<typeof createSsvFiles>
 
 /** What is registered: a validator key of an owner. */
 const validatorOf = ({ ownerAddress, publicKey }: KeysharesItem): string => `${toHex(ownerAddress)}:${toHex(publicKey)}`
-
-async function readText(file: string, setting: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8')
-  } catch (error) {
-    throw unreadable(file, setting, error)
-  }
-}
-
-const unreadable = (path: string, setting: string, error: unknown) =>
-  new BootError(
-    'KEYSHARES_UNREADABLE',
-    `${path} cannot be read (${reasonOf(error)}); ${setting} must name files this user may read`,
-  )
-
-function asBootError(error: unknown): BootError {
-  if (error instanceof BootError) return error
-  if (error instanceof KeysharesError) return new BootError(error.code, error.message, { cause: error })
-  throw error
-}

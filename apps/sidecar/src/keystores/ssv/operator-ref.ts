@@ -13,8 +13,8 @@ export interface OperatorRef {
   readonly name: string
 }
 
-/** The place of an operator in the shares of a file's validator; undefined where it has none. */
-export function ownPlace(
+/** The position of an operator in the shares of a file's validator; undefined where it has none. */
+export function ownPosition(
   { operators }: Pick<KeysharesItem, 'operators'>,
   { id, publicKey }: OperatorRef,
 ): number | undefined {

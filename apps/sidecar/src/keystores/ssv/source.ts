@@ -6,20 +6,20 @@
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import { createExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
 import type { Network } from '@dvt-relayer/chain/networks.ts'
+import { type FileItem, findStranger, originOf } from '@dvt-relayer/chain/ssv/keyshares-files.ts'
 import { liveRegistrations, operatorIdsOf, type SsvScope, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
 import { BootError } from '@dvt-relayer/common/errors.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { untilAborted } from '@dvt-relayer/common/until-aborted.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
-import { operatorKeyFingerprint } from '@dvt-relayer/crypto/ssv/operator-key.ts'
 import type { SsvShare } from '@dvt-relayer/crypto/ssv/shares.ts'
 import type { SsvSources } from '../../config-ssv.ts'
 import type { Events } from '../../events.ts'
 import { KeysError } from '../keys-error.ts'
 import type { KeyShare } from '../obol/keystore.ts'
 import { createSsvChain, type SsvChain } from './chain.ts'
-import { createSsvFiles, type FileItem } from './files.ts'
-import { type OperatorRef, ownPlace } from './operator-ref.ts'
+import { createSsvFiles } from './files.ts'
+import { type OperatorRef, ownPosition } from './operator-ref.ts'
 import { createSsvStateFile } from './state-file.ts'
 
 export interface SsvSourceOptions {
@@ -171,11 +171,8 @@ function sharesInFiles(
   const shares: FoundShare[] = []
   const faults: BootError[] = []
   for (const { file, item } of items) {
-    const origin = `${file} ${item.field}`
-    const stranger = item.operators.find(({ id, publicKey }) => {
-      const known = state?.operators.get(id)
-      return known !== undefined && known !== operatorKeyFingerprint(publicKey)
-    })
+    const origin = originOf({ file, item })
+    const stranger = findStranger(item, state)
     if (stranger !== undefined) {
       faults.push(
         new BootError(
@@ -186,7 +183,7 @@ function sharesInFiles(
       continue
     }
     for (const operator of operators) {
-      const share = item.data.shares[ownPlace(item, operator) ?? -1]
+      const share = item.data.shares[ownPosition(item, operator) ?? -1]
       if (share === undefined) continue
       shares.push({ operator, share, keyShare: keyShareOf(item.publicKey, item.data.shares, share), origin })
     }

@@ -7,8 +7,10 @@
  */
 
 import { sql } from 'drizzle-orm'
+import { messages } from '../../schema.ts'
+import { firstRow, number } from '../rows.ts'
 import type { Sql } from '../sql.ts'
-import { numberArray, rows } from '../sql.ts'
+import { isAny, numberArray } from '../sql.ts'
 
 /** The channel that carries revisions. */
 export const MESSAGES_CHANNEL = 'dvt_messages'
@@ -41,15 +43,17 @@ export async function announceOracleShares(tx: Sql, oracleSetId: number, message
 
 /** A revision that none so far is above. */
 export async function findLastRevision(db: Sql): Promise<number> {
-  const [row] = await rows<{ revision: number }>(db, sql`select last_value as revision from message_revision`)
+  const row = await firstRow(db, { revision: number }, sql`select last_value as revision from message_revision`)
   return row?.revision ?? 0
 }
 
 /** Locks messages for this transaction, in one order for everybody; returns the ids that exist. */
 export async function lockMessages(tx: Sql, messageIds: readonly number[]): Promise<number[]> {
-  const locked = await rows<{ id: number }>(
-    tx,
-    sql`select id from messages where id = any(${numberArray(messageIds)}) order by id for update`,
-  )
+  const locked = await tx
+    .select({ id: messages.id })
+    .from(messages)
+    .where(isAny(messages.id, numberArray(messageIds)))
+    .orderBy(messages.id)
+    .for('update')
   return locked.map(({ id }) => id)
 }

@@ -1,43 +1,38 @@
 /** What the lists for sidecars show, in the order of its changes. */
 
 import { sql } from 'drizzle-orm'
+import type { RowOf } from '../rows.ts'
+import { boolean, bytes, firstRow, number, oneOf, orNull, rows, text } from '../rows.ts'
 import type { Sql } from '../sql.ts'
-import { rows, textArray } from '../sql.ts'
+import { textArray } from '../sql.ts'
 import type { MessageKind } from './messages.ts'
 
 const LIVE = sql.raw(`('collecting', 'ready')`)
 
-/** Share indexes by state, comma separated; null when there are none. */
-interface ShareIndexes {
-  verified: string | null
-  unverified: string | null
-  rejected: string | null
-}
-
 /** What stands in both lists. */
-interface ListRow extends ShareIndexes {
+const listed = {
   /** What the row is about: a message of the exit list, a validator of the validator list. */
-  id: number
+  id: number,
   /** Orders the changes, with the message that changed. */
-  revision: number
-  messageId: number
+  revision: number,
+  messageId: number,
   /** Whether it is in the list now. */
-  isListed: boolean
-  isReady: boolean
-  publicKey: Buffer
-  validatorIndex: number
-  createdAtSeconds: number
+  isListed: boolean,
+  isReady: boolean,
+  publicKey: bytes,
+  validatorIndex: number,
+  createdAtSeconds: number,
+  /** Share indexes by state, comma separated; null when there are none. */
+  verified: orNull(text),
+  unverified: orNull(text),
+  rejected: orNull(text),
 }
-
 /** What `GET /exits` shows of an exit. */
-export type ExitListRow = ListRow
+export type ExitListRow = RowOf<typeof listed>
 
+const listedValidator = { ...listed, vault: bytes, amountGwei: number, validatorType: oneOf<'0x01' | '0x02'>() }
 /** What `GET /validators` shows of a validator. Where it is not listed, the fields of its messages are null. */
-export interface ValidatorListRow extends ListRow {
-  vault: Buffer
-  amountGwei: number
-  validatorType: '0x01' | '0x02'
-}
+export type ValidatorListRow = RowOf<typeof listedValidator>
 
 /** Where a reader of changes is. */
 export interface ListCursor {
@@ -47,8 +42,9 @@ export interface ListCursor {
 
 /** The newest revision of messages of these kinds, dead ones included; 0 where there are none. */
 export async function findNewestRevision(db: Sql, kinds: readonly MessageKind[]): Promise<number> {
-  const [row] = await rows<{ revision: number }>(
+  const row = await firstRow(
     db,
+    { revision: number },
     sql`select revision from messages where kind = any(${textArray(kinds)}) order by revision desc limit 1`,
   )
   return row?.revision ?? 0
@@ -56,8 +52,9 @@ export async function findNewestRevision(db: Sql, kinds: readonly MessageKind[])
 
 /** The exits that changed after a row already seen (all live ones from `start`), in the order of their changes, at most `limit`. */
 export function findChangedExits(db: Sql, after: ListCursor, limit: number): Promise<ExitListRow[]> {
-  return rows<ExitListRow>(
+  return rows(
     db,
+    listed,
     sql`select m.id, m.id as message_id, m.revision, m.state in ${LIVE} as is_listed, m.state = 'ready' as is_ready, v.public_key,
                m.validator_index, floor(extract(epoch from m.created_at))::bigint as created_at_seconds, p.verified, p.unverified, p.rejected
         from messages m join validators v on v.id = m.validator_id
@@ -78,8 +75,9 @@ export function findChangedExits(db: Sql, after: ListCursor, limit: number): Pro
  * when both signatures are.
  */
 export function findChangedValidators(db: Sql, after: ListCursor, limit: number): Promise<ValidatorListRow[]> {
-  return rows<ValidatorListRow>(
+  return rows(
     db,
+    listedValidator,
     sql`select v.id, m.id as message_id, m.revision, e.id is not null and d.id is not null as is_listed,
                e.state = 'ready' and d.state = 'ready' as is_ready, v.public_key, e.validator_index, d.vault, d.amount_gwei, d.validator_type,
                floor(extract(epoch from greatest(e.created_at, d.created_at)))::bigint as created_at_seconds, p.verified, p.unverified, p.rejected

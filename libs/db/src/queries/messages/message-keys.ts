@@ -1,33 +1,33 @@
 /** The keys under which exits are sealed, themselves sealed. One statement a function; no rule lives here. */
 
-import { sql } from 'drizzle-orm'
+import { and, eq, gt, sql } from 'drizzle-orm'
+import { messageKeys, messages } from '../../schema.ts'
+import { bytes, number, orNull, rows } from '../rows.ts'
 import type { Sql } from '../sql.ts'
-import { bytesArray, numberArray, rows } from '../sql.ts'
+import { bytesArray, isAny, numberArray } from '../sql.ts'
+import { isLive } from './messages.ts'
 
 /** A message's sealed key. */
-export interface MessageKeyRow {
-  messageId: number
-  sealed: Buffer
-}
+type MessageKeyRow = typeof messageKeys.$inferSelect
 
 /** The sealed keys of those of these messages that have one. */
-export function findMessageKeys(db: Sql, messageIds: readonly number[]): Promise<MessageKeyRow[]> {
-  return rows<MessageKeyRow>(
-    db,
-    sql`select message_id, sealed from message_keys where message_id = any(${numberArray(messageIds)})`,
-  )
+export async function findMessageKeys(db: Sql, messageIds: readonly number[]): Promise<MessageKeyRow[]> {
+  return db
+    .select()
+    .from(messageKeys)
+    .where(isAny(messageKeys.messageId, numberArray(messageIds)))
 }
 
 /** The live exits among these messages with their sealed keys, null where there is none yet. Callers have locked the messages. */
-export function findLiveExitKeys(
+export async function findLiveExitKeys(
   tx: Sql,
   messageIds: readonly number[],
 ): Promise<{ messageId: number; sealed: Buffer | null }[]> {
-  return rows(
-    tx,
-    sql`select m.id as message_id, k.sealed from messages m left join message_keys k on k.message_id = m.id
-        where m.id = any(${numberArray(messageIds)}) and m.kind = 'exit' and m.state in ('collecting', 'ready')`,
-  )
+  return tx
+    .select({ messageId: messages.id, sealed: messageKeys.sealed })
+    .from(messages)
+    .leftJoin(messageKeys, eq(messageKeys.messageId, messages.id))
+    .where(and(isAny(messages.id, numberArray(messageIds)), eq(messages.kind, 'exit'), isLive))
 }
 
 /** Stores keys of messages that have none. Callers have locked the messages, so nobody else makes one. */
@@ -43,11 +43,13 @@ export async function insertMessageKeys(
 }
 
 /** Sealed keys by message id after `afterId`. */
-export function findSealedKeys(db: Sql, afterId: number, limit: number): Promise<MessageKeyRow[]> {
-  return rows<MessageKeyRow>(
-    db,
-    sql`select message_id, sealed from message_keys where message_id > ${afterId} order by message_id limit ${limit}`,
-  )
+export async function findSealedKeys(db: Sql, afterId: number, limit: number): Promise<MessageKeyRow[]> {
+  return db
+    .select()
+    .from(messageKeys)
+    .where(gt(messageKeys.messageId, afterId))
+    .orderBy(messageKeys.messageId)
+    .limit(limit)
 }
 
 /** Replaces sealed keys that are still the ones that were read; those erased meanwhile stay away. */
@@ -74,8 +76,9 @@ export async function findExitsUnder(
   afterId: number,
   limit: number,
 ): Promise<number[]> {
-  const found = await rows<{ id: number }>(
+  const found = await rows(
     db,
+    { id: number },
     sql`select m.id from messages m
         where m.id > ${afterId} and m.kind = 'exit' and (${isUnder('m.signature', keyIds)} or exists (
           select from partial_signatures p where p.message_id = m.id and ${isUnder('p.sealed', keyIds)}))
@@ -92,6 +95,7 @@ export function findSealedUnder(
 ): Promise<{ messageId: number; shareIndex: number | null; digest: Buffer | null; sealed: Buffer }[]> {
   return rows(
     tx,
+    { messageId: number, shareIndex: orNull(number), digest: orNull(bytes), sealed: bytes },
     sql`select m.id as message_id, null::bigint as share_index, null::bytea as digest, m.signature as sealed from messages m
         where m.id = any(${numberArray(messageIds)}) and ${isUnder('m.signature', keyIds)}
         union all

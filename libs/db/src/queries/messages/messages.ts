@@ -1,39 +1,47 @@
 /** Messages: exits and deposits, from an operator's request to ready. One statement a function; no rule lives here. */
 
-import { sql } from 'drizzle-orm'
+import type { SQL } from 'drizzle-orm'
+import { and, sql } from 'drizzle-orm'
+import { messages } from '../../schema.ts'
+import type { Columns, RowOf } from '../rows.ts'
+import { bytes, firstRow, number, oneOf, orNull, rows, text } from '../rows.ts'
 import type { Sql } from '../sql.ts'
-import { bytesArray, numberArray, rows, textArray } from '../sql.ts'
+import { bytesArray, isAny, numberArray, textArray } from '../sql.ts'
 import { OWNER } from './validators.ts'
 
 const LIVE = sql.raw(`('collecting', 'ready')`)
+/** Whether a message is live. */
+export const isLive: SQL = sql`${messages.state} in ${LIVE}`
 
-export type MessageKind = 'exit' | 'deposit'
+export type MessageKind = (typeof messages.$inferSelect)['kind']
 
 /** A message of a validator that counts: the live one, else the one that expired last. */
-interface MessageRow {
-  id: number
-  publicKey: Buffer
-  state: 'collecting' | 'ready' | 'expired'
-  requester: string | null
+const message = {
+  id: number,
+  publicKey: bytes,
+  state: oneOf<'collecting' | 'ready' | 'expired'>(),
+  requester: orNull(text),
   /** The vault that alone may have its validator, where there is one. */
-  owner: Buffer | null
+  owner: orNull(bytes),
   /** Seconds since an operator last asked. */
-  idleSeconds: number
+  idleSeconds: number,
 }
-export interface ExitRow extends MessageRow {
-  validatorIndex: number
-}
-export interface DepositRow extends MessageRow {
-  vault: Buffer
-  amountGwei: number
-  validatorType: '0x01' | '0x02'
-}
+const exit = { ...message, validatorIndex: number }
+export type ExitRow = RowOf<typeof exit>
+const deposit = { ...message, vault: bytes, amountGwei: number, validatorType: oneOf<'0x01' | '0x02'>() }
+export type DepositRow = RowOf<typeof deposit>
 
-const findMessages = <T extends MessageRow>(db: Sql, kind: MessageKind, publicKeys: readonly Uint8Array[]) =>
-  rows<T>(
+const findMessages = <C extends Columns>(
+  db: Sql,
+  columns: C,
+  kind: MessageKind,
+  content: SQL,
+  publicKeys: readonly Uint8Array[],
+) =>
+  rows(
     db,
-    sql`select distinct on (v.id) m.id, v.public_key, m.state, m.requester, ${OWNER} as owner,
-               m.validator_index, m.vault, m.amount_gwei, m.validator_type,
+    columns,
+    sql`select distinct on (v.id) m.id, v.public_key, m.state, m.requester, ${OWNER} as owner, ${content},
                extract(epoch from now() - m.requested_at)::float8 as idle_seconds
         from validators v join messages m on m.validator_id = v.id and m.kind = ${kind}
         where v.public_key = any(${bytesArray(publicKeys)}) and m.state in ('collecting', 'ready', 'expired')
@@ -42,14 +50,14 @@ const findMessages = <T extends MessageRow>(db: Sql, kind: MessageKind, publicKe
 
 /** The exits of these validators that are live or may come back. */
 export const findExits = (db: Sql, publicKeys: readonly Uint8Array[]): Promise<ExitRow[]> =>
-  findMessages<ExitRow>(db, 'exit', publicKeys)
+  findMessages(db, exit, 'exit', sql`m.validator_index`, publicKeys)
 
 /** The deposits of these validators that are live or may come back. */
 export const findDeposits = (db: Sql, publicKeys: readonly Uint8Array[]): Promise<DepositRow[]> =>
-  findMessages<DepositRow>(db, 'deposit', publicKeys)
+  findMessages(db, deposit, 'deposit', sql`m.vault, m.amount_gwei, m.validator_type`, publicKeys)
 
 /** A new exit to collect. */
-export interface NewExit {
+interface NewExit {
   validatorId: number
   validatorIndex: number
   epoch: number
@@ -60,8 +68,9 @@ export interface NewExit {
 /** Inserts exits in state `collecting`; returns their ids. */
 export async function insertExits(tx: Sql, exits: readonly NewExit[], requester: string | null): Promise<number[]> {
   if (exits.length === 0) return []
-  const inserted = await rows<{ id: number }>(
+  const inserted = await rows(
     tx,
+    { id: number },
     sql`insert into messages (validator_id, kind, validator_index, epoch, signing_root, threshold, state, requester)
         select e.validator_id, 'exit', e.validator_index, e.epoch, e.signing_root, e.threshold, 'collecting', ${requester}::text
         from unnest(${numberArray(exits.map((exit) => exit.validatorId))}, ${numberArray(exits.map((exit) => exit.validatorIndex))},
@@ -73,7 +82,7 @@ export async function insertExits(tx: Sql, exits: readonly NewExit[], requester:
 }
 
 /** A new deposit to collect. */
-export interface NewDeposit {
+interface NewDeposit {
   validatorId: number
   vault: Uint8Array
   amountGwei: number
@@ -89,8 +98,9 @@ export async function insertDeposits(
   requester: string | null,
 ): Promise<number[]> {
   if (deposits.length === 0) return []
-  const inserted = await rows<{ id: number }>(
+  const inserted = await rows(
     tx,
+    { id: number },
     sql`insert into messages (validator_id, kind, vault, amount_gwei, validator_type, signing_root, threshold, state, requester)
         select d.validator_id, 'deposit', d.vault, d.amount_gwei, d.validator_type, d.signing_root, d.threshold, 'collecting', ${requester}::text
         from unnest(${numberArray(deposits.map((deposit) => deposit.validatorId))}, ${bytesArray(deposits.map((deposit) => deposit.vault))},
@@ -144,6 +154,7 @@ export function expireMessages(
 ): Promise<{ id: number; kind: MessageKind }[]> {
   return rows(
     tx,
+    { id: number, kind: oneOf<MessageKind>() },
     sql`with idle as (
           select id from messages
           where state in ${LIVE} and requested_at < now() - make_interval(secs => ${lifetimeSeconds}::float8)
@@ -155,8 +166,10 @@ export function expireMessages(
 /** Ends the life of these messages: nobody asks for them any more. They come back, with what was collected, when somebody does. */
 export async function retireMessages(tx: Sql, messageIds: readonly number[]): Promise<void> {
   if (messageIds.length === 0) return
-  await tx.execute(sql`
-    update messages set state = 'expired' where id = any(${numberArray(messageIds)}) and state in ${LIVE}`)
+  await tx
+    .update(messages)
+    .set({ state: 'expired' })
+    .where(and(isAny(messages.id, numberArray(messageIds)), isLive))
 }
 
 /**
@@ -174,8 +187,9 @@ export async function deleteSuperseded(db: Sql, seconds: number, limit: number):
 
 /** How many live exits a requester has. */
 export async function countLiveExits(db: Sql, requester: string | null): Promise<number> {
-  const [row] = await rows<{ count: number }>(
+  const row = await firstRow(
     db,
+    { count: number },
     sql`select count(*) as count from messages
         where kind = 'exit' and state in ${LIVE} and requester is not distinct from ${requester}::text`,
   )
@@ -184,5 +198,9 @@ export async function countLiveExits(db: Sql, requester: string | null): Promise
 
 /** How many live messages are of each kind and in each state. */
 export function countMessages(db: Sql): Promise<{ kind: MessageKind; state: 'collecting' | 'ready'; count: number }[]> {
-  return rows(db, sql`select kind, state, count(*) as count from messages where state in ${LIVE} group by kind, state`)
+  return rows(
+    db,
+    { kind: oneOf<MessageKind>(), state: oneOf<'collecting' | 'ready'>(), count: number },
+    sql`select kind, state, count(*) as count from messages where state in ${LIVE} group by kind, state`,
+  )
 }

@@ -2,8 +2,10 @@
 
 import { sql } from 'drizzle-orm'
 import { IS_SPLIT_ANEW } from '../oracle-shares.ts'
+import type { RowOf } from '../rows.ts'
+import { boolean, bytes, firstRow, number, oneOf, orNull, rows } from '../rows.ts'
 import type { Sql } from '../sql.ts'
-import { bytesArray, numberArray, rows, textArray } from '../sql.ts'
+import { bytesArray, numberArray, textArray } from '../sql.ts'
 import type { MessageKind } from './messages.ts'
 
 const LIVE = sql.raw(`('collecting', 'ready')`)
@@ -14,26 +16,27 @@ const LIVE = sql.raw(`('collecting', 'ready')`)
 const IS_TAKEN = sql.raw(`(m.state in ('collecting', 'ready') or (m.kind = 'deposit' and m.state = 'expired'))`)
 
 /** What is known of one posted partial signature before anything is parsed. */
-export interface MatchRow {
-  /** Place in the request, from 0. */
-  position: number
-  messageId: number
-  validatorId: number
-  signingRoot: Buffer
+const match = {
+  /** Its place in the request, from 0. */
+  position: number,
+  messageId: number,
+  validatorId: number,
+  signingRoot: bytes,
   /** The trusted public key share at this share index, if there is one. */
-  publicKeyShare: Buffer | null
+  publicKeyShare: orNull(bytes),
   /** Whether the validator has trusted public key shares at all. */
-  hasKeyShares: boolean
+  hasKeyShares: boolean,
   /** State of these very bytes, if they were posted before. */
-  same: 'unverified' | 'verified' | 'rejected' | null
+  same: orNull(oneOf<'unverified' | 'verified' | 'rejected'>()),
   /** Whether this share index has a verified signature. */
-  hasVerified: boolean
+  hasVerified: boolean,
   /** Seconds since these very bytes were last seen. */
-  seenSeconds: number | null
+  seenSeconds: orNull(number),
 }
+export type MatchRow = RowOf<typeof match>
 
 /** A posted signature: of which validator's message, and its digest. */
-export interface PostedPartial {
+interface PostedPartial {
   publicKey: Uint8Array
   kind: MessageKind
   digest: Uint8Array
@@ -41,8 +44,9 @@ export interface PostedPartial {
 
 /** Matches posted signatures to the messages they may be of, by validator public key and kind, in order; those of unknown validators are left out. */
 export function matchPartials(db: Sql, shareIndex: number, posted: readonly PostedPartial[]): Promise<MatchRow[]> {
-  return rows<MatchRow>(
+  return rows(
     db,
+    match,
     sql`select (i.position - 1)::int as position, m.id as message_id, m.validator_id, m.signing_root, k.public_key_share,
                exists (select from key_shares any_share where any_share.validator_id = v.id) as has_key_shares,
                p.state as same, good.message_id is not null as has_verified,
@@ -60,8 +64,9 @@ export function matchPartials(db: Sql, shareIndex: number, posted: readonly Post
 
 /** How many of these keys have a live message. */
 export async function countLiveKeys(db: Sql, publicKeys: readonly Uint8Array[]): Promise<number> {
-  const [row] = await rows<{ count: number }>(
+  const row = await firstRow(
     db,
+    { count: number },
     sql`select count(distinct v.id) as count from validators v join messages m on m.validator_id = v.id and m.state in ${LIVE}
         where v.public_key = any(${bytesArray(publicKeys)})`,
   )
@@ -140,8 +145,9 @@ export async function findStillTrusted(
   tx: Sql,
   judged: readonly { messageId: number; shareIndex: number; publicKeyShare: Uint8Array }[],
 ): Promise<Set<number>> {
-  const found = await rows<{ position: number }>(
+  const found = await rows(
     tx,
+    { position: number },
     sql`select (j.position - 1)::int as position
         from unnest(${numberArray(judged.map(({ messageId }) => messageId))}, ${numberArray(judged.map(({ shareIndex }) => shareIndex))},
                     ${bytesArray(judged.map(({ publicKeyShare }) => publicKeyShare))}) with ordinality as j (message_id, share_index, public_key_share, position)
@@ -178,8 +184,9 @@ export async function writeVerdicts(tx: Sql, verdicts: readonly Verdict[]): Prom
  */
 export async function claimFinishable(db: Sql, messageIds: readonly number[] | null, limit: number): Promise<number[]> {
   const scope = messageIds === null ? sql`true` : sql`m.id = any(${numberArray(messageIds)})`
-  const claimed = await rows<{ id: number }>(
+  const claimed = await rows(
     db,
+    { id: number },
     sql`with current as materialized (select id from oracle_sets where is_current),
         finishable as (
           select m.id from messages m
@@ -207,8 +214,9 @@ export async function claimFinishable(db: Sql, messageIds: readonly number[] | n
  * Marks them as seen now, so that the next look, here or in another process, finds them only when they have waited as long again.
  */
 export async function claimUnverified(db: Sql, seconds: number, limit: number): Promise<number[]> {
-  const claimed = await rows<{ messageId: number }>(
+  const claimed = await rows(
     db,
+    { messageId: number },
     sql`with waiting as (
           select p.ctid from partial_signatures p
           join messages m on m.id = p.message_id and ${IS_TAKEN}
@@ -220,22 +228,24 @@ export async function claimUnverified(db: Sql, seconds: number, limit: number): 
   return [...new Set(claimed.map((row) => row.messageId))].sort((a, b) => a - b)
 }
 
-/** One candidate with everything needed to judge it. */
-export interface CandidateRow {
-  messageId: number
-  kind: MessageKind
-  shareIndex: number
-  digest: Buffer
-  sealed: Buffer
-  state: 'unverified' | 'verified'
-  signingRoot: Buffer
-  publicKeyShare: Buffer | null
+const candidate = {
+  messageId: number,
+  kind: oneOf<MessageKind>(),
+  shareIndex: number,
+  digest: bytes,
+  sealed: bytes,
+  state: oneOf<'unverified' | 'verified'>(),
+  signingRoot: bytes,
+  publicKeyShare: orNull(bytes),
 }
+/** One candidate with everything needed to judge it. */
+export type CandidateRow = RowOf<typeof candidate>
 
 /** The candidates of these messages that are not rejected, most recently seen first. */
 export function findCandidates(db: Sql, messageIds: readonly number[]): Promise<CandidateRow[]> {
-  return rows<CandidateRow>(
+  return rows(
     db,
+    candidate,
     sql`select p.message_id, m.kind, p.share_index, p.digest, p.sealed, p.state, m.signing_root, k.public_key_share
         from partial_signatures p join messages m on m.id = p.message_id
         left join key_shares k on k.validator_id = m.validator_id and k.share_index = p.share_index
@@ -292,6 +302,7 @@ export async function trimHints(db: Sql, validatorIds: readonly number[], limit:
 export function findHints(db: Sql, messageIds: readonly number[]): Promise<{ messageId: number; shares: Buffer }[]> {
   return rows(
     db,
+    { messageId: number, shares: bytes },
     sql`select m.id as message_id, h.shares from messages m join key_share_hints h on h.validator_id = m.validator_id
         where m.id = any(${numberArray(messageIds)}) order by m.id, h.seen_at desc, h.share_index`,
   )

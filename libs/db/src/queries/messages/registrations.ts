@@ -1,22 +1,22 @@
 /** Which validators a vault has, and which it may still get (generation 4). One statement a function; no rule lives here. */
 
 import type { SQL } from 'drizzle-orm'
-import { sql } from 'drizzle-orm'
+import { and, eq, inArray, sql } from 'drizzle-orm'
+import { clusters, depositBindings, messages, validators } from '../../schema.ts'
+import type { RowOf } from '../rows.ts'
+import { boolean, bytes, firstRow, number, oneOf, orNull, rows } from '../rows.ts'
 import type { Sql } from '../sql.ts'
-import { bytesArray, bytesParam, numberArray, rows } from '../sql.ts'
+import { bytesArray, bytesParam, isAny, numberArray } from '../sql.ts'
+import type { MessageKind } from './messages.ts'
 
 /** Held to the end of the transaction: one allocation of keys at a time, also between processes. */
 export async function lockAllocation(tx: Sql): Promise<void> {
   await tx.execute(sql`select pg_advisory_xact_lock(hashtext('validators.allocation'))`)
 }
 
+const reservable = { id: number, publicKey: bytes, threshold: number, isReserved: boolean }
 /** A validator that a vault has, or may get. */
-export interface ReservableRow {
-  id: number
-  publicKey: Buffer
-  threshold: number
-  isReserved: boolean
-}
+export type ReservableRow = RowOf<typeof reservable>
 
 /**
  * Not registered on a finalized block or in a finalized state, and no other vault named by its lock or bound by a deposit. The binding is looked up for each
@@ -33,8 +33,9 @@ export function findReserved(
   vault: Uint8Array,
   { limit, excluded }: { limit: number; excluded: readonly Uint8Array[] },
 ): Promise<ReservableRow[]> {
-  return rows<ReservableRow>(
+  return rows(
     db,
+    reservable,
     sql`select v.id, v.public_key, c.threshold, true as is_reserved
         from validators v join clusters c on c.id = v.cluster_id
         where v.vault = ${bytesParam(vault)} and ${isFree(vault)} and v.public_key <> all(${bytesArray(excluded)})
@@ -58,8 +59,9 @@ export function findReservable(
   },
 ): Promise<ReservableRow[]> {
   const { limit, lifetimeSeconds, requester, excluded } = options
-  return rows<ReservableRow>(
+  return rows(
     db,
+    reservable,
     sql`select v.id, v.public_key, c.threshold, v.vault is not distinct from ${bytesParam(vault)} as is_reserved
         from validators v join clusters c on c.id = v.cluster_id
         where ${isFree(vault)} and v.public_key <> all(${bytesArray(excluded)})
@@ -89,6 +91,7 @@ export function findBoundElsewhere(
 ): Promise<{ id: number }[]> {
   return rows(
     tx,
+    { id: number },
     sql`select v.id from validators v
         where v.id = any(${numberArray(validatorIds)}) and v.vault is distinct from ${bytesParam(vault)} and ${hasDeposit}
           and not exists (select from deposit_bindings b where b.validator_id = v.id and b.vault = ${bytesParam(vault)})`,
@@ -97,11 +100,16 @@ export function findBoundElsewhere(
 
 /** Ids of the messages of these validators that are live or may come back. */
 export async function findMessageIds(tx: Sql, validatorIds: readonly number[]): Promise<number[]> {
-  const found = await rows<{ id: number }>(
-    tx,
-    sql`select id from messages where validator_id = any(${numberArray(validatorIds)})
-        and state in ('collecting', 'ready', 'expired') order by id`,
-  )
+  const found = await tx
+    .select({ id: messages.id })
+    .from(messages)
+    .where(
+      and(
+        isAny(messages.validatorId, numberArray(validatorIds)),
+        inArray(messages.state, ['collecting', 'ready', 'expired']),
+      ),
+    )
+    .orderBy(messages.id)
   return found.map(({ id }) => id)
 }
 
@@ -117,8 +125,9 @@ export async function findExitsInTheWay(
   },
 ): Promise<number[]> {
   const { vault, validatorIds, requester, first, count } = exits
-  const found = await rows<{ id: number }>(
+  const found = await rows(
     tx,
+    { id: number },
     sql`select m.id from messages m join validators v on v.id = m.validator_id
         where v.vault = ${bytesParam(vault)} and v.id <> all(${numberArray(validatorIds)}) and m.kind = 'exit'
           and m.state in ('collecting', 'ready') and m.requester = ${requester}
@@ -156,34 +165,36 @@ export async function touchReservations(
 export function findSignatures(
   db: Sql,
   messageIds: readonly number[],
-): Promise<{ id: number; kind: 'exit' | 'deposit'; signature: Buffer }[]> {
+): Promise<{ id: number; kind: MessageKind; signature: Buffer }[]> {
   return rows(
     db,
+    { id: number, kind: oneOf<MessageKind>(), signature: bytes },
     sql`select id, kind, signature from messages where id = any(${numberArray(messageIds)}) and state = 'ready'`,
   )
 }
 
 /** What stands in the way of giving a key to another vault: for the command that releases it. */
-export async function findReservation(
+export function findReservation(
   db: Sql,
   publicKey: Uint8Array,
 ): Promise<{ id: number; vault: Buffer | null; bound: Buffer | null; isRegistered: boolean } | undefined> {
-  const [row] = await rows<{ id: number; vault: Buffer | null; bound: Buffer | null; isRegistered: boolean }>(
+  return firstRow(
     db,
+    { id: number, vault: orNull(bytes), bound: orNull(bytes), isRegistered: boolean },
     sql`select v.id, v.vault, b.vault as bound,
                v.registered_at is not null or exists (select from registry_validators r where r.public_key = v.public_key) as is_registered
         from validators v left join deposit_bindings b on b.validator_id = v.id
         where v.public_key = ${bytesParam(publicKey)} for no key update of v`,
   )
-  return row
 }
 
 /** Frees a validator: no vault, no binding. The caller has ended its messages. */
 export async function releaseValidator(tx: Sql, validatorId: number): Promise<void> {
-  await tx.execute(sql`delete from deposit_bindings where validator_id = ${validatorId}`)
-  await tx.execute(
-    sql`update validators set vault = null, reserved_at = null, vault_asked_at = null where id = ${validatorId}`,
-  )
+  await tx.delete(depositBindings).where(eq(depositBindings.validatorId, validatorId))
+  await tx
+    .update(validators)
+    .set({ vault: null, reservedAt: null, vaultAskedAt: null })
+    .where(eq(validators.id, validatorId))
 }
 
 /** What the list names no more is nobody's. Returns how many keys that were. */
@@ -196,14 +207,16 @@ export async function unlistKeys(tx: Sql, listed: readonly Uint8Array[]): Promis
 
 /** Makes these keys the list's, in this order; keys of another cluster stay that one's. Returns how many are the list's. */
 export async function storeKeyList(tx: Sql, threshold: number, publicKeys: readonly Uint8Array[]): Promise<number> {
-  const [cluster] = await rows<{ id: number }>(
+  const cluster = await firstRow(
     tx,
+    { id: number },
     sql`insert into clusters (name, threshold, source) values ('PUBLIC_KEYS_FILE', ${threshold}, 'list')
         on conflict (source) where source = 'list' do update set threshold = excluded.threshold returning id`,
   )
   const clusterId = cluster?.id ?? 0
-  const listed = await rows<{ id: number }>(
+  const listed = await rows(
     tx,
+    { id: number },
     sql`insert into validators (public_key, cluster_id, place)
         select k.public_key, ${clusterId}::bigint, k.place from unnest(${bytesArray(publicKeys)}) with ordinality as k (public_key, place)
         order by k.public_key
@@ -216,10 +229,10 @@ export async function storeKeyList(tx: Sql, threshold: number, publicKeys: reado
 
 /** Which of these keys a lock or an SSV cluster covers. */
 export async function findLockedKeys(db: Sql, publicKeys: readonly Uint8Array[]): Promise<Buffer[]> {
-  const found = await rows<{ publicKey: Buffer }>(
-    db,
-    sql`select v.public_key from validators v join clusters c on c.id = v.cluster_id and c.source in ('lock', 'ssv')
-        where v.public_key = any(${bytesArray(publicKeys)})`,
-  )
+  const found = await db
+    .select({ publicKey: validators.publicKey })
+    .from(validators)
+    .innerJoin(clusters, and(eq(clusters.id, validators.clusterId), inArray(clusters.source, ['lock', 'ssv'])))
+    .where(isAny(validators.publicKey, bytesArray(publicKeys)))
   return found.map((row) => row.publicKey)
 }

@@ -2,11 +2,14 @@
 
 import type { SQL } from 'drizzle-orm'
 import { sql } from 'drizzle-orm'
+import { messageKeys, messages, partialSignatures } from '../../schema.ts'
+import type { RowOf } from '../rows.ts'
+import { bytes, number, oneOf, rows } from '../rows.ts'
 import type { Sql } from '../sql.ts'
-import { bytesArray, bytesParam, numberArray, rows } from '../sql.ts'
+import { bytesArray, bytesParam, isAny, numberArray } from '../sql.ts'
 
 /** Who gets a copy of a vault's exits: 20 bytes and 65 bytes. */
-export interface OwnerKey {
+interface OwnerKey {
   vault: Uint8Array
   publicKey: Uint8Array
 }
@@ -40,8 +43,9 @@ export async function lockErasable(
   options: { rotationRequester: string; owners: readonly OwnerKey[]; limit: number },
 ): Promise<number[]> {
   const { rotationRequester, owners, limit } = options
-  const locked = await rows<{ id: number }>(
+  const locked = await rows(
     tx,
+    { id: number },
     sql`select m.id from messages m join validators v on v.id = m.validator_id
         where m.kind = 'exit' and m.state <> 'erased' and v.registered_at is not null
           and not (m.state in ('collecting', 'ready') and m.requester is not distinct from ${rotationRequester}::text
@@ -56,9 +60,9 @@ export async function lockErasable(
 export async function eraseExits(tx: Sql, messageIds: readonly number[]): Promise<void> {
   if (messageIds.length === 0) return
   const ids = numberArray(messageIds)
-  await tx.execute(sql`delete from message_keys where message_id = any(${ids})`)
-  await tx.execute(sql`delete from partial_signatures where message_id = any(${ids})`)
-  await tx.execute(sql`update messages set state = 'erased', signature = null, queued_at = null where id = any(${ids})`)
+  await tx.delete(messageKeys).where(isAny(messageKeys.messageId, ids))
+  await tx.delete(partialSignatures).where(isAny(partialSignatures.messageId, ids))
+  await tx.update(messages).set({ state: 'erased', signature: null, queuedAt: null }).where(isAny(messages.id, ids))
 }
 
 /** The exits after `afterId` of which an owner is to have a copy, by their ids. */
@@ -68,24 +72,26 @@ export async function findCopiesDue(
   afterId: number,
   limit: number,
 ): Promise<number[]> {
-  const due = await rows<{ id: number }>(
+  const due = await rows(
     db,
+    { id: number },
     sql`select m.id from ${ownersTable(owners)}, messages m join validators v on v.id = m.validator_id
         where m.id > ${afterId} and ${IS_DUE} order by m.id limit ${limit}`,
   )
   return due.map(({ id }) => id)
 }
 
-/** What a copy is made of. */
-export interface CopyDueRow {
-  id: number
-  kind: 'exit'
-  epoch: number
-  validatorIndex: number
-  signature: Buffer
-  vault: Buffer
-  ownerPublicKey: Buffer
+const copySource = {
+  id: number,
+  kind: oneOf<'exit'>(),
+  epoch: number,
+  validatorIndex: number,
+  signature: bytes,
+  vault: bytes,
+  ownerPublicKey: bytes,
 }
+/** What a copy is made of. */
+export type CopyDueRow = RowOf<typeof copySource>
 
 /** What the copies of these exits that are due are made of. */
 export function findCopySources(
@@ -93,8 +99,9 @@ export function findCopySources(
   owners: readonly OwnerKey[],
   messageIds: readonly number[],
 ): Promise<CopyDueRow[]> {
-  return rows<CopyDueRow>(
+  return rows(
     db,
+    copySource,
     sql`select m.id, m.kind, m.epoch, m.validator_index, m.signature, o.vault, o.public_key as owner_public_key
         from ${ownersTable(owners)}, messages m join validators v on v.id = m.validator_id
         where m.id = any(${numberArray(messageIds)}) and ${IS_DUE} order by m.id`,
@@ -102,7 +109,7 @@ export function findCopySources(
 }
 
 /** A copy that was made. */
-export interface NewOwnerCopy {
+interface NewOwnerCopy {
   messageId: number
   vault: Uint8Array
   ownerPublicKey: Uint8Array
@@ -127,21 +134,23 @@ export async function storeOwnerCopies(db: Sql, copies: readonly NewOwnerCopy[])
   return rowCount ?? 0
 }
 
-/** What an owner is shown of a copy. */
-export interface OwnerCopyRow {
-  messageId: number
-  publicKey: Buffer
-  validatorIndex: number
-  epoch: number
-  ownerPublicKey: Buffer
-  ciphertext: Buffer
-  createdAtSeconds: number
+const ownerCopy = {
+  messageId: number,
+  publicKey: bytes,
+  validatorIndex: number,
+  epoch: number,
+  ownerPublicKey: bytes,
+  ciphertext: bytes,
+  createdAtSeconds: number,
 }
+/** What an owner is shown of a copy. */
+export type OwnerCopyRow = RowOf<typeof ownerCopy>
 
 /** A vault's copies after a message, at most `limit`; without those that are of no use, or of a validator that went to another vault. */
 export function findOwnerCopies(db: Sql, vault: Uint8Array, afterId: number, limit: number): Promise<OwnerCopyRow[]> {
-  return rows<OwnerCopyRow>(
+  return rows(
     db,
+    ownerCopy,
     sql`select c.message_id, v.public_key, m.validator_index, m.epoch, c.owner_public_key, c.ciphertext,
                floor(extract(epoch from c.created_at))::bigint as created_at_seconds
         from owner_copies c join messages m on m.id = c.message_id join validators v on v.id = m.validator_id

@@ -2,17 +2,20 @@
 
 import type { SQL } from 'drizzle-orm'
 import { sql } from 'drizzle-orm'
+import type { RowOf } from '../rows.ts'
+import { bytes, number, orNull, rows } from '../rows.ts'
 import type { Sql } from '../sql.ts'
-import { bytesArray, rows } from '../sql.ts'
+import { bytesArray } from '../sql.ts'
 
-/** A validator row, locked for the transaction that decides about its messages. */
-export interface ValidatorRow {
-  id: number
-  publicKey: Buffer
-  threshold: number | null
+const validator = {
+  id: number,
+  publicKey: bytes,
+  threshold: orNull(number),
   /** The vault that alone may have it, where there is one. */
-  owner: Buffer | null
+  owner: orNull(bytes),
 }
+/** A validator row, locked for the transaction that decides about its messages. */
+export type ValidatorRow = RowOf<typeof validator>
 
 /** The vault of `v`: which its lock names, to which a deposit binds it, or which has it reserved and asks for it. */
 export const OWNER: SQL = sql`coalesce(
@@ -29,8 +32,9 @@ export async function insertValidators(db: Sql, publicKeys: readonly Uint8Array[
 
 /** The validators of these keys that exist, with the threshold of their cluster. */
 export function findValidators(db: Sql, publicKeys: readonly Uint8Array[]): Promise<ValidatorRow[]> {
-  return rows<ValidatorRow>(
+  return rows(
     db,
+    validator,
     sql`select v.id, v.public_key, c.threshold, ${OWNER} as owner
         from validators v left join clusters c on c.id = v.cluster_id
         where v.public_key = any(${bytesArray(publicKeys)})`,

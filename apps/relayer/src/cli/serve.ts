@@ -1,0 +1,22 @@
+/** `npm run relayer`: serves until the process is asked to stop. */
+
+import { createLogger } from '@dvt-relayer/common/logger.ts'
+import type { Environment } from '@dvt-relayer/common/settings.ts'
+import { readConfig } from '../config.ts'
+import { startRelayer } from '../relayer.ts'
+
+/** Serves. Returns an exit code. */
+export async function serve(environment: Environment, onSignal: (stop: () => void) => void): Promise<number> {
+  const { config, warnings } = readConfig(environment)
+  const logger = createLogger(config.log)
+  for (const warning of warnings) logger.warn(warning)
+  const stopped = Promise.withResolvers<void>()
+  // A signal during boot is honoured as soon as boot is through.
+  onSignal(stopped.resolve)
+  const relayer = await startRelayer(config, { logger })
+  await stopped.promise
+  logger.info('stopping')
+  await relayer[Symbol.asyncDispose]()
+  logger.info('stopped')
+  return 0
+}

@@ -1,0 +1,169 @@
+import { fromHex } from '@dvt-relayer/common/hex.ts'
+import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import type { FastifyRequest } from 'fastify'
+import { describe, expect, it } from 'vitest'
+import { createEvents } from '../../events.ts'
+import { createAuth, signedCredentials } from './auth.ts'
+import { signingOracle } from './caller.ts'
+import { createToken, parseTokens } from './tokens.ts'
+
+const vault = '0x8ae5c1046158526cf236f74d8fb88fabe2e94aca'
+const operator = createToken('operator-1', 'operator', vault)
+const sidecar = createToken('node-2', 'sidecar', '2,3')
+const admin = createToken('root', 'admin', '*')
+const oracle = createToken('oracle-1', 'oracle', `${vault},0x${'22'.repeat(20)}`)
+const file = [`# our tokens`, '', operator.line, `${sidecar.line}  # second node`, admin.line, oracle.line].join('\n')
+
+const auth = createAuth(parseTokens(file, 'tokens'), createEvents(silentLogger))
+const request = (authorization?: string) => ({ headers: { authorization } }) as unknown as FastifyRequest
+const basic = (password: string) => `Basic ${Buffer.from(`anyone:${password}`).toString('base64')}`
+
+describe('tokens', () => {
+  it('takes a token as Bearer and as Basic password', () => {
+    for (const header of [`Bearer ${operator.token}`, `bearer ${operator.token}`, basic(operator.token)])
+      expect(auth.authenticate(request(header), ['operator'], '/validators').name).toBe('operator-1')
+  })
+
+  it.each([
+    [undefined, 'TOKEN_MISSING'],
+    ['', 'TOKEN_MISSING'],
+    ['Digest x', 'TOKEN_MISSING'],
+    ['Bearer', 'TOKEN_MISSING'],
+    ['Bearer wrong', 'TOKEN_UNKNOWN'],
+    ['Basic !!!', 'TOKEN_MISSING'],
+    [basic(''), 'TOKEN_UNKNOWN'],
+    [`Bearer ${sidecar.token}`, 'TOKEN_ROLE'],
+  ])('refuses %j with %s', (header, code) => {
+    expect(() => auth.authenticate(request(header), ['operator'], '/validators')).toThrow(
+      expect.objectContaining({ code }),
+    )
+  })
+
+  it('tells the credentials of a signed request, and reads a header of blanks once only', () => {
+    expect(signedCredentials(request('oracle  1:2:3 '))).toBe('1:2:3')
+    expect(signedCredentials(request('Oracle '))).toBeUndefined()
+    // Quadratic, this takes hours.
+    expect(signedCredentials(request(`Oracle${' '.repeat(4_000_000)}x y`))).toBeUndefined()
+  })
+
+  it('lets an admin call everything and anybody call what is public', () => {
+    expect(auth.authenticate(request(`Bearer ${admin.token}`), ['operator'], '/validators').role).toBe('admin')
+    expect(auth.authenticate(request(), 'public', '/health').name).toBeNull()
+  })
+
+  it('binds a sidecar to its share indexes', () => {
+    const caller = auth.authenticate(request(`Bearer ${sidecar.token}`), ['sidecar'], '/exits')
+    expect(() => auth.assertShareIndex(caller, 3, '/exit-signature')).not.toThrow()
+    expect(() => auth.assertShareIndex(caller, 1, '/exit-signature')).toThrow(
+      expect.objectContaining({ code: 'TOKEN_BINDING' }),
+    )
+  })
+
+  it('binds an oracle to its addresses, and to no vault', () => {
+    const caller = auth.authenticate(request(`Bearer ${oracle.token}`), ['oracle'], '/oracles')
+    expect(caller).toMatchObject({ role: 'oracle', vaults: undefined, shareIndexes: undefined })
+    for (const own of [vault, `0x${'22'.repeat(20)}`])
+      expect(() => auth.assertOracle(caller, fromHex(own, 20), '/oracles')).not.toThrow()
+    const refusal = expect.objectContaining({ code: 'TOKEN_BINDING' })
+    expect(() => auth.assertOracle(caller, new Uint8Array(20).fill(0x33), '/oracles')).toThrow(refusal)
+    expect(() => auth.assertOracle(signingOracle(new Uint8Array(20)), fromHex(vault, 20), '/oracles')).toThrow(refusal)
+  })
+
+  it('takes no signed request where a token is wanted', () => {
+    for (const header of ['Oracle x', `oracle 1732147200:${'ab'.repeat(16)}:${'cd'.repeat(65)}`])
+      expect(() => auth.authenticate(request(header), ['operator', 'oracle'], '/validators')).toThrow(
+        expect.objectContaining({ code: 'REQUEST_SIGNATURE_ROUTE' }),
+      )
+  })
+
+  it('is open where no tokens are set', () => {
+    expect(createAuth(undefined, createEvents(silentLogger)).authenticate(request(), ['operator'], '/').name).toBeNull()
+  })
+
+  it('names every faulty line of the file', () => {
+    const bad = [
+      'a operator',
+      'b king * sha256:00',
+      `c sidecar 0 sha256:${'0'.repeat(64)}`,
+      `d operator 0x00 sha256:${'1'.repeat(64)}`,
+      `e admin ${vault} sha256:${'2'.repeat(64)}`,
+      'f operator * sha256:zz',
+    ]
+    expect(() => parseTokens(bad.join('\n'), 'tokens')).toThrow(
+      /line 1[\s\S]*line 2[\s\S]*line 3[\s\S]*line 4[\s\S]*line 5[\s\S]*line 6/,
+    )
+    const typo = `g operator 0x8ae5c1046158526Cf236f74D8FB88fabE2E94ACa sha256:${'3'.repeat(64)}`
+    expect(() => parseTokens(typo, 'tokens')).toThrow(/line 1.*checksums/)
+    expect(() => parseTokens('# nothing\n', 'tokens')).toThrow('nobody could call')
+    for (const name of ['vault:0x00', 'rotation:', 'a/b', '"', 'ä', 'x'.repeat(65)])
+      expect(() => parseTokens(`${name} operator * sha256:${'0'.repeat(64)}`, 'tokens'), name).toThrow(
+        /line 1.*the name/,
+      )
+    expect(parseTokens(`${'x'.repeat(62)}.- operator * sha256:${'0'.repeat(64)}`, 'tokens').size).toBe(1)
+    const reserved = `anybody operator * sha256:${'0'.repeat(64)}`
+    expect(() => parseTokens(reserved, 'tokens')).toThrow('stands for requests without a token')
+    expect(() => parseTokens(`${admin.line}\n${admin.line}`, 'tokens')).toThrow('stands twice')
+  })
+})
+
+describe('the validators-manager key', () => {
+  const open = createAuth(undefined, createEvents(silentLogger))
+  const from = (localAddress: string | undefined, headers: Record<string, string> = {}, remoteAddress = localAddress) =>
+    ({ headers, socket: { localAddress, remoteAddress } }) as unknown as FastifyRequest
+  const refusal = expect.objectContaining({ code: 'MANAGER_LOCAL_ONLY' })
+
+  it.each(['127.0.0.1', '127.8.8.8', '::1', '::ffff:127.0.0.1', '::ffff:127.8.8.8'])(
+    'works without tokens for what came to %s',
+    (address) => {
+      expect(() => open.assertManager(from(address), '/withdraw')).not.toThrow()
+    },
+  )
+
+  it.each([
+    undefined,
+    '',
+    '10.0.0.1',
+    '0.0.0.0',
+    '::',
+    '128.0.0.1',
+    '27.0.0.1',
+    '1.127.0.0',
+    '::ffff:10.0.0.1',
+    '::127.0.0.1',
+    '::1:1',
+    'fe80::1',
+    'localhost',
+  ])('does not for what came to %j', (address) => {
+    expect(() => open.assertManager(from(address), '/withdraw')).toThrow(refusal)
+  })
+
+  it.each(['10.0.0.1', '::ffff:10.0.0.1', 'fe80::1', ''])(
+    'does not for what came to 127.0.0.1 from %j',
+    (neighbour) => {
+      expect(() => open.assertManager(from('127.0.0.1', {}, neighbour), '/withdraw')).toThrow(refusal)
+    },
+  )
+
+  it.each(['origin', 'forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip', 'via'])(
+    'does not for what says %s',
+    (name) => {
+      for (const value of ['', 'null', '127.0.0.1'])
+        expect(() => open.assertManager(from('127.0.0.1', { [name]: value }), '/withdraw')).toThrow(refusal)
+    },
+  )
+
+  it('works for everybody who showed a token', () => {
+    for (const address of [undefined, '10.0.0.1', '::1'])
+      expect(() => auth.assertManager(from(address, { 'x-forwarded-for': '10.0.0.1' }), '/withdraw')).not.toThrow()
+  })
+
+  it('works for the vaults that a token is bound to', () => {
+    const bytes = fromHex(vault, 20)
+    const as = (token: string) => auth.authenticate(request(`Bearer ${token}`), ['operator'], '/withdraw')
+    for (const caller of [as(operator.token), as(admin.token)])
+      expect(() => auth.assertVault(caller, bytes, '/withdraw')).not.toThrow()
+    expect(() => auth.assertVault(as(operator.token), bytes.with(19, 0), '/withdraw')).toThrow(
+      expect.objectContaining({ code: 'TOKEN_BINDING' }),
+    )
+  })
+})

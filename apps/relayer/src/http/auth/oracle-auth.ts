@@ -1,0 +1,146 @@
+/**
+ * Oracles at the door: which oracle a path is about, and requests that an oracle signed instead of showing a token.
+ *
+ *     Authorization: Oracle <time>:<nonce>:<signature>
+ *
+ * What is signed stands in `libs/crypto/src/oracle/request-signature.ts`. Everything that needs no database is judged before it is touched,
+ * and a nonce is stored for known oracles only: strangers can neither fill the table nor use up a nonce of somebody else.
+ */
+
+import { equalBytes } from '@dvt-relayer/common/hex.ts'
+import { addressOfPublicKey, parseAddress } from '@dvt-relayer/crypto/address.ts'
+import { parseOraclePublicKey } from '@dvt-relayer/crypto/oracle/ecies.ts'
+import type { RequestCredentials } from '@dvt-relayer/crypto/oracle/request-signature.ts'
+import { parseRequestCredentials, recoverRequestSigner } from '@dvt-relayer/crypto/oracle/request-signature.ts'
+import type { FastifyRequest } from 'fastify'
+import { ApiError, type ErrorCode } from '../../errors.ts'
+import type { Events } from '../../events.ts'
+import type { OracleFetch } from '../../services/oracles/fetch.ts'
+import { type Caller, signingOracle } from './caller.ts'
+
+/** By how many seconds the time of a signed request may be off, to either side. */
+const TOLERANCE_SECONDS = 60
+const ADDRESS_DIGITS = 40
+
+/** The address of the oracle a path names by address or by public key. @throws {ApiError} ORACLE_INVALID */
+export function parseOracle(text: string): Uint8Array {
+  const isAddress = text.replace(/^0x/i, '').length === ADDRESS_DIGITS
+  const address = isAddress ? parseAddress(text) : addressOfKey(text)
+  if (address !== undefined) return address
+  throw new ApiError(
+    'ORACLE_INVALID',
+    isAddress
+      ? 'the oracle is not an address: send 40 hex digits, all lower case or with the right checksum'
+      : 'the oracle is neither an address of 20 bytes nor a secp256k1 public key of 64, 65 or 33 bytes on the curve',
+  )
+}
+
+function addressOfKey(text: string): Uint8Array | undefined {
+  try {
+    return addressOfPublicKey(parseOraclePublicKey(text))
+  } catch {
+    return undefined
+  }
+}
+
+/** Nobody of this address has ever had a share here. */
+export const oracleUnknown = () =>
+  new ApiError('ORACLE_UNKNOWN', 'the oracle is in no oracle set this relayer has seen: is the network the right one?')
+
+/** Why a signed request is refused: as the metric names it, and what the caller is told. */
+interface Refusal {
+  reason: 'signature' | 'time' | 'replay'
+  code: ErrorCode
+  message: string
+}
+
+const MALFORMED: Refusal = {
+  reason: 'signature',
+  code: 'REQUEST_SIGNATURE_INVALID',
+  message:
+    'a signed request says "Authorization: Oracle <time>:<nonce>:<signature>": Unix seconds, 16 to 32 random bytes and 65 bytes as hex',
+}
+const offTime = (offSeconds: number): Refusal => ({
+  reason: 'time',
+  code: 'REQUEST_TIME',
+  message: `the time of the request is ${Math.round(offSeconds)} seconds off, and ${TOLERANCE_SECONDS} are allowed: set the clock, and sign each request when it is sent`,
+})
+const NO_SIGNATURE: Refusal = {
+  reason: 'signature',
+  code: 'REQUEST_SIGNATURE_INVALID',
+  message: 'the signature is none: 65 bytes r, s and v, with s in the lower half of the order and v 27 or 28',
+}
+const FOREIGN: Refusal = {
+  reason: 'signature',
+  code: 'REQUEST_SIGNATURE_FOREIGN',
+  message:
+    'the oracle of the path did not sign this request: its key, the network, the path with its query, time and nonce must be those that were signed',
+}
+const REPLAYED: Refusal = {
+  reason: 'replay',
+  code: 'REQUEST_REPLAYED',
+  message: 'this nonce was used before: sign every request, retries too, with a new one',
+}
+
+/** Creates what decides about signed requests. */
+export function createOracleAuth({
+  network,
+  events,
+  oracleFetch,
+}: {
+  network: { name: string }
+  events: Pick<Events, 'authRefused'>
+  oracleFetch: Pick<OracleFetch, 'isKnown' | 'takeNonce'>
+}) {
+  /** What is wrong with a request by itself, without a look at the database. */
+  function faultOf(
+    request: FastifyRequest,
+    { time, nonce, signature }: RequestCredentials,
+    oracle: Uint8Array,
+    nowSeconds: number,
+  ): Refusal | undefined {
+    if (Math.abs(time - nowSeconds) > TOLERANCE_SECONDS) return offTime(time - nowSeconds)
+    const signed = { method: request.method, path: request.raw.url ?? '', network: network.name, time, nonce }
+    const signer = signerOf(signed, signature)
+    if (signer === undefined) return NO_SIGNATURE
+    return equalBytes(signer, oracle) ? undefined : FOREIGN
+  }
+
+  return {
+    /**
+     * The caller of a request with these credentials, which must be the oracle its path is about.
+     *
+     * @throws {ApiError} REQUEST_SIGNATURE_INVALID, REQUEST_TIME, REQUEST_SIGNATURE_FOREIGN, ORACLE_UNKNOWN, REQUEST_REPLAYED
+     */
+    async authenticate(
+      request: FastifyRequest,
+      text: string,
+      oracle: Uint8Array,
+      route: string,
+      nowSeconds = Date.now() / 1000,
+    ): Promise<Caller> {
+      const refuse = ({ reason, code, message }: Refusal): never => {
+        events.authRefused(reason, route, undefined)
+        throw new ApiError(code, message)
+      }
+      const credentials = parseRequestCredentials(text)
+      if (credentials === undefined) return refuse(MALFORMED)
+      const fault = faultOf(request, credentials, oracle, nowSeconds)
+      if (fault !== undefined) return refuse(fault)
+      if (!(await oracleFetch.isKnown(oracle))) throw oracleUnknown()
+      if (!(await oracleFetch.takeNonce(oracle, credentials.nonce))) return refuse(REPLAYED)
+      return signingOracle(oracle)
+    },
+  }
+}
+
+function signerOf(
+  signed: Parameters<typeof recoverRequestSigner>[0],
+  signature: RequestCredentials['signature'],
+): Uint8Array | undefined {
+  try {
+    return recoverRequestSigner(signed, signature)
+  } catch {
+    return undefined
+  }
+}

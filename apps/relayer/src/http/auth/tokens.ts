@@ -1,0 +1,109 @@
+/**
+ * The file that AUTH_TOKENS_FILE names: who may call. It holds hashes only; a line is
+ *
+ *     name  role  binding  sha256:<64 hex digits>
+ *
+ * with binding `*` (everything), vault addresses (operator), share indexes (sidecar) or an oracle's addresses, comma separated.
+ */
+
+import { createHash, randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { ROLES, type Role } from '@dvt-relayer/api/contract.ts'
+import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
+import { parseAddress } from '@dvt-relayer/crypto/address.ts'
+import { NOBODY } from '../../services/registrations/manager.ts'
+import { type Caller, UNBOUND } from './caller.ts'
+
+/** A name stands in the log, and beside the names that the relayer itself gives to requesters: those hold a colon. */
+export const TOKEN_NAME = /^[A-Za-z0-9._-]{1,64}$/
+
+/** Callers by the hash of their token. */
+export type Tokens = ReadonlyMap<string, Token>
+interface Token extends Caller {
+  name: string
+}
+
+/** Under what a token stands in the file: its SHA-256. */
+export const hashOf = (token: string): string => createHash('sha256').update(token).digest('hex')
+
+/** Reads the file that AUTH_TOKENS_FILE names. @throws {BootError} TOKENS_INVALID */
+export function readTokens(file: string): Tokens {
+  try {
+    return parseTokens(readFileSync(file, 'utf8'), file)
+  } catch (error) {
+    if (error instanceof BootError) throw error
+    throw new BootError('TOKENS_INVALID', `AUTH_TOKENS_FILE ${file} cannot be read (${reasonOf(error)})`, {
+      cause: error,
+    })
+  }
+}
+
+/** Reads the text of a tokens file. @throws {BootError} TOKENS_INVALID with every faulty line */
+export function parseTokens(text: string, file: string): Tokens {
+  const tokens = new Map<string, Token>()
+  const names = new Set<string>()
+  const problems: string[] = []
+  text.split('\n').forEach((line, position) => {
+    const words = line.replace(/#.*$/, '').trim().split(/\s+/)
+    if (words.length === 1 && words[0] === '') return
+    try {
+      const { hash, token } = parseLine(words)
+      if (names.has(token.name)) throw new Error(`the name ${token.name} stands twice`)
+      if (tokens.has(hash)) throw new Error('the same token stands twice')
+      names.add(token.name)
+      tokens.set(hash, token)
+    } catch (error) {
+      problems.push(`  - ${file} line ${position + 1}: ${(error as Error).message}`)
+    }
+  })
+  if (problems.length > 0)
+    throw new BootError('TOKENS_INVALID', `AUTH_TOKENS_FILE is not valid:\n${problems.join('\n')}`)
+  if (tokens.size === 0)
+    throw new BootError('TOKENS_INVALID', `AUTH_TOKENS_FILE ${file} holds no token: nobody could call`)
+  return tokens
+}
+
+function parseLine(words: readonly string[]): { hash: string; token: Token } {
+  const [name, role, binding, digest, ...rest] = words
+  if (name === undefined || role === undefined || binding === undefined || digest === undefined || rest.length > 0)
+    throw new Error('a line is: name role binding sha256:<64 hex digits>')
+  const known = ROLES.find((candidate) => candidate === role)
+  if (known === undefined) throw new Error(`the role must be one of ${ROLES.join(', ')}`)
+  if (!TOKEN_NAME.test(name)) throw new Error('the name must be 1 to 64 letters, digits, dots, dashes or underscores')
+  if (name === NOBODY) throw new Error(`the name ${NOBODY} stands for requests without a token`)
+  const hash = /^sha256:([0-9a-fA-F]{64})$/.exec(digest)?.[1]?.toLowerCase()
+  if (hash === undefined) throw new Error('the last word must be sha256: and 64 hex digits')
+  return { hash, token: { name, role: known, ...parseBinding(known, binding) } }
+}
+
+function parseBinding(role: Role, binding: string): Pick<Caller, 'vaults' | 'oracles' | 'shareIndexes'> {
+  if (binding === '*') return UNBOUND
+  const parts = binding.split(',')
+  if (role === 'sidecar') {
+    const shareIndexes = parts.map(Number)
+    if (!shareIndexes.every((index) => Number.isSafeInteger(index) && index >= 1))
+      throw new Error('a sidecar is bound to share indexes, for example 1 or 1,2, or to *')
+    return { ...UNBOUND, shareIndexes }
+  }
+  const addresses = parts.map(parseAddress)
+  if (role === 'admin' || addresses.some((address) => address === undefined))
+    throw new Error(
+      role === 'admin'
+        ? 'an admin is bound to *'
+        : `the binding of ${role} is addresses of 20 bytes, their checksums right where letter case is mixed, or *`,
+    )
+  const bound = addresses.filter((address) => address !== undefined)
+  return role === 'oracle' ? { ...UNBOUND, oracles: bound } : { ...UNBOUND, vaults: bound }
+}
+
+/** A new token, and its line for the file. The token itself is shown once and stored nowhere. */
+export function createToken(name: string, role: Role, binding: string): { token: string; line: string } {
+  const token = randomBytes(32).toString('base64url')
+  const line = `${name} ${role} ${binding} sha256:${hashOf(token)}`
+  try {
+    parseLine(line.split(/\s+/))
+  } catch (error) {
+    throw new BootError('USAGE', `--for ${binding}: ${messageOf(error)}`, { cause: error })
+  }
+  return { token, line }
+}

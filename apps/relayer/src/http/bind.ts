@@ -1,0 +1,102 @@
+/**
+ * How a route of the contract becomes one of fastify's. The path, the checks, the document, and the types of what a handler is given and
+ * has to answer, all come from the contract: an answer with a field that is wrong, missing or too many does not compile.
+ */
+
+import type { AnswerOf, BodyOf, Exact, ParamsOf, QueryOf, RouteContract } from '@dvt-relayer/api/contract.ts'
+import { ErrorResponse } from '@dvt-relayer/api/schemas.ts'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Auth } from './auth/auth.ts'
+import type { Caller } from './auth/caller.ts'
+import { Rendered } from './rendered.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Who calls; set before any handler runs. */
+    caller: Caller
+    /** Whether the answer may wait for a change, so that its time says nothing. */
+    isLongPoll: boolean
+  }
+}
+
+/** One request to a route of the contract, checked. */
+export interface Call<R> {
+  params: ParamsOf<R>
+  query: QueryOf<R>
+  body: BodyOf<R>
+  caller: Caller
+  /** The path as the contract has it; logs and metrics name the route by it. */
+  route: string
+  request: FastifyRequest
+  reply: FastifyReply
+}
+
+/** Answers a call: with a value of the contract's type, or with bytes that are one. */
+export type Handler<R, Given> = (call: Call<R>) => Promise<Given | Rendered<AnswerOf<R>>>
+
+/** Tells who calls, before the body is read. */
+type Authenticate = (request: FastifyRequest) => Caller | Promise<Caller>
+
+/** Adds routes to an application. A route that knows another way to tell its caller than a token says so with `authenticate`. */
+export function createBind(app: FastifyInstance, auth: Auth) {
+  return <const R extends RouteContract, Given extends AnswerOf<R>>(
+    contract: R,
+    handler: Handler<R, Given>,
+    ...[authenticate]: [Given] extends [Exact<AnswerOf<R>, Given>]
+      ? [authenticate?: Authenticate]
+      : [theAnswerHasAFieldTooMany: never]
+  ): void => {
+    const tellCaller =
+      typeof authenticate === 'function'
+        ? authenticate
+        : (request: FastifyRequest) => auth.authenticate(request, contract.access, contract.path)
+    app.route({
+      method: contract.method,
+      url: contract.path,
+      schema: schemaOf(contract),
+      // Before the body is read: who may not call costs no memory.
+      onRequest: async (request) => {
+        request.caller = await tellCaller(request)
+      },
+      // Answers are built by our own code from checked values and compared with the contract in tests; no second pass over megabytes.
+      serializerCompiler: () => (answer: unknown) => JSON.stringify(answer),
+      handler: async (request, reply) => {
+        const answer = await handler(callOf(contract, request, reply))
+        if (!(answer instanceof Rendered)) return reply.send(answer)
+        return answer.bytes === undefined ? reply.send() : reply.type('application/json').send(answer.bytes)
+      },
+    })
+  }
+}
+export type Bind = ReturnType<typeof createBind>
+
+/** What fastify checks a request against, and what stands of the route in the OpenAPI document. */
+function schemaOf({ summary, params, query, body, response }: RouteContract) {
+  return {
+    summary,
+    ...(params === undefined ? {} : { params }),
+    ...(query === undefined ? {} : { querystring: query }),
+    ...(body === undefined ? {} : { body }),
+    response: { '2xx': response, '4xx': ErrorResponse, '5xx': ErrorResponse } as Record<string, unknown>,
+  }
+}
+
+/** The parts of a request that the contract names: fastify has checked these, and no others. */
+function callOf<R extends RouteContract>(contract: R, request: FastifyRequest, reply: FastifyReply): Call<R> {
+  return {
+    params: (contract.params === undefined ? undefined : request.params) as ParamsOf<R>,
+    query: (contract.query === undefined ? undefined : request.query) as QueryOf<R>,
+    body: (contract.body === undefined ? undefined : request.body) as BodyOf<R>,
+    caller: request.caller,
+    route: contract.path,
+    request,
+    reply,
+  }
+}
+
+/** Aborted when the caller hangs up. */
+export function goneOf(request: FastifyRequest): AbortSignal {
+  const gone = new AbortController()
+  request.raw.once('close', () => gone.abort())
+  return gone.signal
+}

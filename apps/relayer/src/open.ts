@@ -1,0 +1,64 @@
+/** What a relayer stands on: each piece is opened in order, and its release is remembered at once. */
+
+import type { Lifetime } from '@dvt-relayer/common/lifetime.ts'
+import type { Logger } from '@dvt-relayer/common/logger.ts'
+import { connectDatabase, type Database } from '@dvt-relayer/db/connect.ts'
+import { startEmbeddedPostgres } from '@dvt-relayer/db/embedded/embedded-postgres.ts'
+import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
+import { connectQueue, type JobQueue } from '@dvt-relayer/queue/queue.ts'
+import { type Chain, createChain } from './chain.ts'
+import type { RelayerConfig } from './config.ts'
+import type { Context } from './context.ts'
+import { startCryptoPool } from './crypto-workers/pool.ts'
+import type { Events } from './events.ts'
+import { openWallet } from './services/registrations/manager.ts'
+import { openSealing } from './services/sealing/sealing.ts'
+import { createSidecarLists, type SidecarLists } from './services/signatures/sidecar-lists.ts'
+
+const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
+
+/** Opens the database: the given one, or the embedded one, migrated. To read alone, it is taken as it is and refuses every write. */
+export async function openDatabase(
+  config: RelayerConfig,
+  logger: Logger,
+  lifetime: Lifetime,
+  access: 'write' | 'read' = 'write',
+): Promise<{ db: Database; url: string }> {
+  const { databaseUrl, dataDir } = config.storage
+  const url = databaseUrl ?? lifetime.use('embedded postgresql', await startEmbeddedPostgres({ dataDir, logger })).url
+  const options = access === 'read' ? { readOnly: true } : {}
+  const db = lifetime.use('database', await connectDatabase({ url, logger, ...options }))
+  if (access === 'write') await migrateDatabase(db, MIGRATIONS)
+  return { db, url }
+}
+
+/** What services may ask for, with what only the composition needs of it. */
+export interface Opened {
+  context: Context & { queue: JobQueue; chain: Chain }
+  /** Undefined where no requests come. */
+  lists: SidecarLists | undefined
+  databaseUrl: string
+}
+
+/** Opens database, queue, threads of signature work, chain, sealing and wallet. */
+export async function openContext(
+  config: RelayerConfig,
+  events: Events,
+  logger: Logger,
+  lifetime: Lifetime,
+  threads: number | undefined,
+): Promise<Opened> {
+  const { db, url: databaseUrl } = await openDatabase(config, logger, lifetime)
+  const { redisUrl } = config.storage
+  const queue = lifetime.use('queue', await connectQueue({ redisUrl, databaseUrl, logger }))
+  const crypto = lifetime.use('signature workers', startCryptoPool(threads))
+  const chain = createChain(config, crypto, events, logger)
+  const sealing = await openSealing(config, db, logger)
+  const wallet = await openWallet(config)
+  if (wallet !== undefined && config.vaults === undefined)
+    logger.warn('VAULTS is not set: the validators-manager key signs for any vault that names it')
+  const lists = config.role === 'worker' ? undefined : createSidecarLists({ db })
+  const announced = lists?.changedHere ?? (() => {})
+  const context = { config, db, queue, chain, crypto, sealing, wallet, events, announced, logger }
+  return { context, lists, databaseUrl }
+}

@@ -1,0 +1,26 @@
+/** What the files of the settings say of clusters and keys, brought into the database before anything is served. */
+
+import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
+import type { Context } from '../../context.ts'
+import { importKeyList } from './key-list.ts'
+import { importClusterLocks } from './locks.ts'
+import { importSsvFiles } from './ssv-file-import.ts'
+import { createSsvFollower, type SsvFollower } from './ssv-follow.ts'
+
+/**
+ * Imports cluster locks, SSV keyshares files and the key list. Returns what follows the registrations of the SSV contract, which the
+ * files are compared with; undefined where they are not followed.
+ *
+ * @throws {BootError} naming the file, and what is wrong with it
+ */
+export async function importClusters(context: Context): Promise<SsvFollower> {
+  const { config, logger } = context
+  const engine = createBlstEngine()
+  await importClusterLocks(context, engine)
+  const ssv = createSsvFollower(context, engine)
+  if (ssv === undefined && config.ssv.keysharesFiles.length > 0)
+    logger.info('SSV_OWNERS is not set: registrations of the SSV contract are not followed')
+  await importSsvFiles(context, engine, await ssv?.findStored())
+  await importKeyList(context, engine)
+  return ssv
+}

@@ -1,0 +1,54 @@
+/** The services of one process. Two front doors and the background lead to the same ones; each role has those it needs. */
+
+import type { Context } from '../context.ts'
+import { createVaults } from './beacon-status/vaults.ts'
+import { createDepositRegistry } from './deposit-registry/deposit-registry.ts'
+import { createExits } from './exits/exits.ts'
+import { createOwnerCopies } from './exits/owner-copies.ts'
+import { createOracleFetch } from './oracles/fetch.ts'
+import { createOracleSets } from './oracles/sets.ts'
+import { createOracleShares, type OracleShares } from './oracles/shares.ts'
+import { createManager, type Manager } from './registrations/manager.ts'
+import { createRegistrations } from './registrations/registrations.ts'
+import { createVaultActions } from './registrations/vault-actions.ts'
+import { createRotation } from './rotation/rotation.ts'
+import { openRotationWallet } from './rotation/transaction.ts'
+import type { SidecarLists } from './signatures/sidecar-lists.ts'
+import { createSubmission } from './signatures/submit.ts'
+import { createVerification, type Verification } from './signatures/verify.ts'
+
+/** Creates the services of this process's role. What only one piece of background work needs is created there. */
+export async function createServices(context: Context, lists: SidecarLists | undefined) {
+  const { role } = context.config
+  // Transactions are sent in the background only: a process that answers requests alone never holds the key.
+  const rotationWallet = role === 'api' ? undefined : await openRotationWallet(context.config)
+  const shared = {
+    manager: createManager(context),
+    oracleSets: createOracleSets(context),
+    oracleShares: createOracleShares(context),
+    ownerCopies: createOwnerCopies(context),
+    rotation: createRotation(context, rotationWallet),
+    vaults: createVaults(context),
+    verification: createVerification(context),
+  }
+  return { ...shared, api: lists === undefined ? undefined : createApiServices(context, lists, shared) }
+}
+export type Services = Awaited<ReturnType<typeof createServices>>
+
+/** What requests alone lead to. */
+function createApiServices(
+  context: Context,
+  lists: SidecarLists,
+  { manager, oracleShares, verification }: { manager: Manager; oracleShares: OracleShares; verification: Verification },
+) {
+  const registry = createDepositRegistry(context)
+  return {
+    exits: createExits(context),
+    lists,
+    oracleFetch: createOracleFetch(context),
+    registrations: createRegistrations({ ...context, registry, manager, oracleShares }),
+    registry,
+    signatures: createSubmission({ ...context, verification }),
+    vaultActions: createVaultActions({ ...context, manager }),
+  }
+}

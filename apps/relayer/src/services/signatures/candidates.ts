@@ -1,0 +1,130 @@
+/**
+ * The state of partial signatures, and its only writer. A candidate is stored `unverified`; a verdict makes it `verified`, or
+ * `rejected` and its bytes are forgotten. What follows is done in the same transaction: the vault of a deposit that somebody may have
+ * signed for is bound, and the messages are announced.
+ *
+ * Callers have locked the messages (`lockMessages`). The announcement holds the lock of the revisions until the commit, so little or
+ * nothing should come after these functions.
+ */
+
+import type { Logger } from '@dvt-relayer/common/logger.ts'
+import { announceMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
+import type { MessageKind } from '@dvt-relayer/db/queries/messages/messages.ts'
+import type { CandidateRow, Verdict } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
+import {
+  bindDeposits,
+  findStillTrusted,
+  insertCandidates,
+  trimCandidates,
+  writeVerdicts,
+} from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
+import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
+import type { Sealing, SignatureOpener } from '../../context.ts'
+
+/** How many candidates one share index may have while none is verified, and how many unverified share indexes one message. */
+const CANDIDATE_LIMITS = { perIndex: 4, indexes: 64 } as const
+
+/** A partial signature of a message. */
+export interface Candidate {
+  messageId: number
+  kind: MessageKind
+  digest: Uint8Array
+  signature: Uint8Array
+}
+
+/** A verdict on a candidate under the trusted public key share that it was verified with. */
+export interface TrustedVerdict extends Verdict, Candidate {
+  publicKeyShare: Uint8Array
+}
+
+/** Stores candidates of one share index. */
+export async function storeCandidates(
+  tx: Sql,
+  sealing: Sealing,
+  shareIndex: number,
+  candidates: readonly Candidate[],
+): Promise<void> {
+  const ids = idsOf(candidates)
+  await sealAndInsert(tx, sealing, shareIndex, candidates)
+  await trimCandidates(tx, ids, CANDIDATE_LIMITS)
+  await settle(tx, idsOf(candidates.filter(isOfDeposit)), ids)
+}
+
+/**
+ * Writes what public key shares decided. The operators of a validator may have changed meanwhile: what fits the old public key shares
+ * must not count among the new. Returns the verdicts that do count.
+ */
+export async function writeTrustedVerdicts(
+  tx: Sql,
+  sealing: Sealing,
+  judged: readonly TrustedVerdict[],
+): Promise<TrustedVerdict[]> {
+  const trusted = await findStillTrusted(tx, judged)
+  const verdicts = judged.filter((_, position) => trusted.has(position))
+  const written = await writeVerdicts(tx, verdicts)
+  if (written < verdicts.length) await restoreRight(tx, sealing, verdicts)
+  await settle(tx, idsOf(judged.filter(isOfDeposit)), idsOf(judged))
+  return verdicts
+}
+
+/** Writes what full signatures decided about candidates of these messages, and announces them with those just `completed`. */
+export async function writeRecoveredVerdicts(
+  tx: Sql,
+  messages: readonly { id: number; kind: MessageKind }[],
+  verdicts: readonly Verdict[],
+  completed: readonly number[],
+): Promise<void> {
+  await writeVerdicts(tx, verdicts)
+  const deposits = messages.filter(isOfDeposit).map(({ id }) => id)
+  await settle(tx, deposits, [...new Set([...completed, ...idsOf(verdicts)])])
+}
+
+/** The signature of a stored candidate; undefined, and said, where it cannot be opened: the others go on without it. */
+export function openCandidate(opener: SignatureOpener, row: CandidateRow, logger: Logger): Uint8Array | undefined {
+  const { messageId, kind, shareIndex, sealed } = row
+  try {
+    return opener.partial({ id: messageId, kind }, shareIndex, sealed)
+  } catch (error) {
+    logger.error(
+      { message_id: messageId, share_index: shareIndex, err: error },
+      'a partial signature cannot be opened; see "npm run relayer -- void-sealed"',
+    )
+    return undefined
+  }
+}
+
+/** What follows from a change of candidates. */
+async function settle(tx: Sql, depositIds: readonly number[], changedIds: readonly number[]): Promise<void> {
+  if (depositIds.length > 0) await bindDeposits(tx, depositIds)
+  await announceMessages(tx, changedIds)
+}
+
+/**
+ * Puts right candidates back that are not there any more: while they were verified, a flood at their share index may have
+ * pushed them over the limit. Where a verified one is there, or the exit is not live, nothing happens.
+ */
+async function restoreRight(tx: Sql, sealing: Sealing, verdicts: readonly TrustedVerdict[]): Promise<void> {
+  const right = verdicts.filter(({ isRight }) => isRight)
+  for (const [shareIndex, group] of Map.groupBy(right, (verdict) => verdict.shareIndex))
+    await sealAndInsert(tx, sealing, shareIndex, group)
+  await writeVerdicts(tx, right)
+}
+
+/** Of messages that have ended nothing is stored: the sealer has no key for them. */
+async function sealAndInsert(
+  tx: Sql,
+  sealing: Sealing,
+  shareIndex: number,
+  candidates: readonly Candidate[],
+): Promise<void> {
+  const seal = await sealing.sealerFor(tx, idsOf(candidates))
+  const sealed = candidates.flatMap(({ messageId, kind, digest, signature }) => {
+    const value = seal.partial({ id: messageId, kind }, shareIndex, signature)
+    return value === undefined ? [] : [{ messageId, digest, sealed: value }]
+  })
+  await insertCandidates(tx, shareIndex, sealed)
+}
+
+const isOfDeposit = ({ kind }: { kind: MessageKind }): boolean => kind === 'deposit'
+
+const idsOf = (of: readonly { messageId: number }[]): number[] => [...new Set(of.map(({ messageId }) => messageId))]

@@ -1,0 +1,135 @@
+/**
+ * A list that follows the database: kept ready as bytes, and brought up to date from what changed when somebody asks.
+ *
+ * PostgreSQL is the truth: revisions become visible in commit order, so "everything after the last revision seen" misses
+ * nothing. A notification only says when to look. A list nobody asks for is never loaded.
+ */
+
+import { pause } from '@dvt-relayer/common/lifetime.ts'
+import type { ListCursor } from '@dvt-relayer/db/queries/messages/lists.ts'
+import { createListPages, type ListedRow } from './list-pages.ts'
+
+/** Rows read at once. */
+const ROWS = 2000
+/** Changes that come within this time wake a waiting sidecar once. */
+const GATHER_MS = 15
+/** Even without a notification the list is looked at after this time, so that a lost connection costs no more. */
+const MAX_AGE_MS = 1000
+/**
+ * A list that nobody has asked for in this time begins anew: what it shows may have ended since, and its rows, which are kept for
+ * much longer than this, be gone.
+ */
+const FORGET_MS = 3_600_000
+const START: ListCursor = { revision: 0, messageId: 0 }
+
+/** Where the rows of a list come from: in the order of their changes, and the newest revision there is of such rows. */
+interface Source<Row> {
+  find(after: ListCursor, limit: number): Promise<Row[]>
+  newest(): Promise<number>
+  itemOf(row: Row): unknown
+}
+
+/** Creates a list named `name` in its JSON. */
+export function createFollowedList<Row extends ListedRow & { messageId: number }>(name: string, source: Source<Row>) {
+  const pages = createListPages(name)
+  let seen = START
+  let isStale = true
+  let loadedAt = 0
+  let loading: Promise<void> | undefined
+  const waiters = new Set<() => void>()
+  let isClosed = false
+
+  const wakeAll = () => {
+    for (const wake of [...waiters]) wake()
+  }
+
+  async function load(): Promise<void> {
+    isStale = false
+    if (performance.now() - loadedAt > FORGET_MS) {
+      pages.clear()
+      seen = START
+    }
+    const before = pages.changedAt()
+    try {
+      // Of what is dead nothing is read at the start; still every process must come to the same revision.
+      const newest = seen.revision === 0 ? await source.newest() : 0
+      for (;;) {
+        const rows = await source.find(seen, ROWS)
+        for (const row of rows) {
+          pages.take(row, source.itemOf)
+          seen = { revision: row.revision, messageId: row.messageId }
+        }
+        if (rows.length < ROWS) break
+      }
+      if (newest > seen.revision) seen = { revision: newest, messageId: Number.MAX_SAFE_INTEGER }
+      loadedAt = performance.now()
+      // The notification of what somebody else's look has found already is passed over.
+      if (pages.changedAt() !== before) wakeAll()
+    } catch (error) {
+      isStale = true
+      throw error
+    }
+  }
+
+  /** Brings the list up to date. Calls at the same time share one look; what was announced during it is looked at once more. */
+  async function refresh(): Promise<void> {
+    const isDue = () => isStale || loading !== undefined || performance.now() - loadedAt > MAX_AGE_MS
+    for (let looks = 0; looks < 2 && isDue(); looks++) {
+      loading ??= load().finally(() => {
+        loading = undefined
+      })
+      await loading
+    }
+  }
+
+  return {
+    /** The JSON of the whole list, or of what changed after a revision. A revision from the future means all. */
+    async read(after: number | undefined): Promise<Buffer> {
+      await refresh()
+      const { revision } = seen
+      return after === undefined || after > revision ? pages.whole(revision) : pages.changedAfter(after, revision)
+    },
+
+    /** Ends when what this list shows changed after `after`, after `waitMs`, or when the signal aborts. */
+    async waitForChange(after: number, waitMs: number, signal: AbortSignal): Promise<void> {
+      const deadline = performance.now() + waitMs
+      for (;;) {
+        await refresh()
+        const left = deadline - performance.now()
+        const hasChanged = pages.changedAt() > after || after > seen.revision
+        if (hasChanged || left <= 0 || signal.aborted || isClosed) return
+        const stop = new AbortController()
+        const wake = () => stop.abort()
+        waiters.add(wake)
+        if (isStale) wake()
+        await pause(left, AbortSignal.any([stop.signal, signal]))
+        waiters.delete(wake)
+        if (stop.signal.aborted) await pause(GATHER_MS, signal)
+      }
+    },
+
+    /** A notification: something changed. */
+    notified(revision: number): void {
+      if (revision <= seen.revision) return
+      isStale = true
+      wakeAll()
+    },
+
+    /** This process changed something: who asks it next sees that, before any notification comes round. */
+    changedHere(): void {
+      isStale = true
+    },
+
+    /** Notifications are there (again): what was missed is looked for. */
+    reconnected(): void {
+      isStale = true
+      wakeAll()
+    },
+
+    /** Wakes everybody who waits, for a stop. */
+    close(): void {
+      isClosed = true
+      wakeAll()
+    },
+  }
+}

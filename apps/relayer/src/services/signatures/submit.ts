@@ -1,0 +1,273 @@
+/**
+ * Partial signatures of exits and deposits as nodes post them: stored first, then verified (`verify.ts`), then answered
+ * (`POST /exit-signature`, `POST /signatures`).
+ *
+ * Bytes seen before are recognised by a keyed digest before any point is parsed. A signature without a trusted public key share
+ * waits as a candidate until a full signature shows who was right (`finish.ts`). Wrong ones never replace right ones.
+ */
+
+import type { Failure } from '@dvt-relayer/api/schemas.ts'
+import { parseHex } from '@dvt-relayer/common/hex.ts'
+import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
+import type { MessageKind } from '@dvt-relayer/db/queries/messages/messages.ts'
+import type { KeyShareHint, MatchRow } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
+import {
+  countLiveKeys,
+  matchPartials,
+  storeHints,
+  touchCandidates,
+  trimHints,
+} from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
+import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
+import type { Context, Sealing } from '../../context.ts'
+import type { FailureCode } from '../../errors.ts'
+import { ApiError, failure } from '../../errors.ts'
+import { storeCandidates } from './candidates.ts'
+import { type PostedHint, packHint } from './key-share-hints.ts'
+import type { Unverified, Verification } from './verify.ts'
+
+/** One posted item, as it came: of generation 3, or with what generation 4 adds. */
+interface PostedShare {
+  public_key: string
+  exit_signature: string
+  deposit_signature?: string
+  public_key_shares?: PostedHint[] | null
+}
+
+/** Sets of public key shares kept for a validator: more than a usual cluster has nodes. */
+const HINTS = 16
+/** How long a post waits for its verdicts. What is not known by then is found out after the answer. */
+const VERIFY_WAIT_MS = 5000
+/** Candidates posted again are noted at most this often. */
+const TOUCH_SECONDS = 10
+/** Items read and stored at once: some milliseconds of the event loop, so that others are answered in between. */
+const SLICE = 256
+
+/** What all signatures of a post have in common. */
+interface Post {
+  shareIndex: number
+  /** Whether its items bring two signatures, so that a failure must name the kind. */
+  isPair: boolean
+}
+
+/** One signature of a posted item. */
+interface Item {
+  /** Of the item in the request. */
+  position: number
+  kind: MessageKind
+  publicKey: Uint8Array
+  signature: Uint8Array
+  digest: Uint8Array
+  /** What the poster says all public key shares are. */
+  hint: PostedHint[] | null | undefined
+}
+
+/** A signature not seen before, and the message it may be of. */
+interface Fresh {
+  match: MatchRow
+  item: Item
+}
+
+/** What became of signatures that were stored. */
+interface Taken {
+  unverified: (Unverified & Pick<Item, 'position'>)[]
+  /** Messages of which only a full signature can judge the candidates: one for each candidate. */
+  waiting: number[]
+  failures: Failure[]
+}
+
+/** Creates the service. */
+export function createSubmission({
+  config,
+  db,
+  crypto,
+  sealing,
+  events,
+  announced,
+  verification,
+}: Pick<Context, 'config' | 'db' | 'crypto' | 'sealing' | 'events' | 'announced'> & { verification: Verification }) {
+  /** Matches signatures to messages and stores what is new; tells what is wrong without looking at it. */
+  async function take(post: Post, items: readonly Item[]): Promise<Taken> {
+    if (items.length === 0) return { unverified: [], waiting: [], failures: [] }
+    const { shareIndex } = post
+    const sorted = sortOut(post, items, await matchPartials(db, shareIndex, items))
+    await touchCandidates(db, shareIndex, sorted.again)
+    const { kept, failures } = await dropMalformed(post, sorted.fresh)
+    if (kept.length > 0) {
+      await store(shareIndex, kept)
+      await keepHints(db, shareIndex, kept)
+    }
+    return { ...divide(shareIndex, kept), failures: [...sorted.failures, ...failures] }
+  }
+
+  /** Candidates nobody can verify yet must at least be points of the group. */
+  async function dropMalformed(post: Post, fresh: readonly Fresh[]): Promise<{ kept: Fresh[]; failures: Failure[] }> {
+    const unknown = fresh.filter(({ match }) => match.publicKeyShare === null)
+    const isPoint = await crypto.areSignatures(unknown.map(({ item }) => item.signature))
+    const malformed = new Set(unknown.filter((_, position) => isPoint[position] !== true))
+    return {
+      kept: fresh.filter((entry) => !malformed.has(entry)),
+      failures: [...malformed].map(({ item }) => failed(post, item, 'SIGNATURE_MALFORMED')),
+    }
+  }
+
+  async function store(shareIndex: number, fresh: readonly Fresh[]): Promise<void> {
+    const candidates = fresh.map(({ match, item }) => ({ ...item, messageId: match.messageId }))
+    await db.transaction(async (tx) => {
+      await lockMessages(
+        tx,
+        candidates.map(({ messageId }) => messageId),
+      )
+      await storeCandidates(tx, sealing, shareIndex, candidates)
+    })
+    announced()
+  }
+
+  return {
+    /**
+     * Takes partial signatures of one share index. Commits what came, verifies for at most 5 s, and returns what failed and is
+     * known by then. Items of unknown validators are skipped.
+     *
+     * @throws {ApiError} TOO_MANY_SHARES; SHARES_WRONG when every item of a known validator was verified and is wrong
+     */
+    async submit(shareIndex: number, shares: readonly PostedShare[]): Promise<Failure[]> {
+      if (shares.length > config.limits.shares)
+        throw new ApiError(
+          'TOO_MANY_SHARES',
+          `at most ${config.limits.shares} partial signatures in one request, this one has ${shares.length}`,
+        )
+      const post = { shareIndex, isPair: shares.some(({ deposit_signature: deposit }) => deposit !== undefined) }
+      const items: Item[] = []
+      const failures: Failure[] = []
+      const waiting: number[] = []
+      const verifying: Promise<unknown>[] = []
+      for (let from = 0; from < shares.length; from += SLICE) {
+        const read = readItems(sealing, post, shares, from)
+        const taken = await take(post, read.items)
+        items.push(...read.items)
+        failures.push(...read.failures, ...taken.failures)
+        waiting.push(...taken.waiting)
+        events.partialsReceived(shareIndex, taken.unverified.length + taken.waiting.length, read.failures.length)
+        if (taken.unverified.length > 0)
+          verifying.push(
+            verification.verifyPosted(shareIndex, taken.unverified, (wrong) =>
+              failures.push(...wrong.map((candidate) => failed(post, candidate, 'SIGNATURE_WRONG'))),
+            ),
+          )
+      }
+      if (waiting.length > 0) await verification.finishLater([...new Set(waiting)])
+      if (verifying.length > 0) await waitAtMost(Promise.all(verifying), VERIFY_WAIT_MS)
+      if (failures.length > 0 && !(await hasAccepted(db, items, failures)))
+        throw new ApiError('SHARES_WRONG', 'every partial signature of a known validator is wrong', { failures })
+      return failures.sort((a, b) => a.index - b.index)
+    },
+  }
+}
+export type Submission = ReturnType<typeof createSubmission>
+
+/** A failure of one signature. */
+const failed = ({ isPair }: Post, { position, kind }: Pick<Item, 'position' | 'kind'>, code: FailureCode): Failure => ({
+  ...failure(position, code),
+  ...(isPair && { kind }),
+})
+
+/** Reads the texts of a slice of the items. Those that are no hex of the right length fail at once; unknown keys are told apart later. */
+function readItems(
+  sealing: Sealing,
+  post: Post,
+  shares: readonly PostedShare[],
+  from: number,
+): { items: Item[]; failures: Failure[] } {
+  const items: Item[] = []
+  const failures: Failure[] = []
+  shares.slice(from, from + SLICE).forEach((share, i) => {
+    const position = from + i
+    const publicKey = parseHex(share.public_key, 48)
+    if (publicKey === undefined) {
+      failures.push(failure(position, 'PUBLIC_KEY_INVALID'))
+      return
+    }
+    const { exit_signature: exit, deposit_signature: deposit, public_key_shares: hint } = share
+    for (const [kind, text] of [['exit', exit] as const, ['deposit', deposit] as const]) {
+      if (text === undefined) continue
+      const signature = parseHex(text, 96)
+      if (signature === undefined) {
+        // An item is a pair by what itself brings, not by what others of the post do.
+        const isPair = deposit !== undefined
+        failures.push(failed({ ...post, isPair }, { position, kind }, 'SIGNATURE_MALFORMED'))
+        continue
+      }
+      const digest = sealing.digest(post.shareIndex, signature)
+      items.push({ position, kind, publicKey, signature, digest, hint })
+    }
+  })
+  return { items, failures }
+}
+
+/** Which signatures are new, which were seen before, and which are wrong by what is known already. */
+function sortOut(
+  post: Post,
+  items: readonly Item[],
+  matches: readonly MatchRow[],
+): { fresh: Fresh[]; again: { messageId: number; digest: Uint8Array }[]; failures: Failure[] } {
+  const failures: Failure[] = []
+  const fresh: Fresh[] = []
+  const again: { messageId: number; digest: Uint8Array }[] = []
+  for (const match of matches) {
+    const item = items[match.position]
+    if (item === undefined) continue
+    if (match.same === 'rejected' || match.hasVerified) failures.push(failed(post, item, 'SIGNATURE_WRONG'))
+    else if (match.hasKeyShares && match.publicKeyShare === null)
+      failures.push(failed(post, item, 'SHARE_INDEX_UNKNOWN'))
+    else if (match.same === null) fresh.push({ match, item })
+    else if ((match.seenSeconds ?? 0) > TOUCH_SECONDS) again.push({ messageId: match.messageId, digest: item.digest })
+  }
+  return { fresh, again, failures }
+}
+
+/** What was stored: that which can be verified now, and that which must wait for a full signature. */
+function divide(shareIndex: number, fresh: readonly Fresh[]): Pick<Taken, 'unverified' | 'waiting'> {
+  const unverified: Taken['unverified'] = []
+  const waiting: number[] = []
+  for (const { match, item } of fresh) {
+    const { messageId, publicKeyShare, signingRoot } = match
+    if (publicKeyShare === null) waiting.push(messageId)
+    else {
+      const { position, kind, digest, signature } = item
+      unverified.push({ position, messageId, kind, shareIndex, digest, signature, publicKeyShare, signingRoot })
+    }
+  }
+  return { unverified, waiting }
+}
+
+/** Keeps what was said of public key shares that the relayer does not know, once for each validator. */
+async function keepHints(db: Sql, shareIndex: number, fresh: readonly Fresh[]): Promise<void> {
+  const hints = new Map<number, KeyShareHint>()
+  for (const { match, item } of fresh) {
+    const shares = match.hasKeyShares ? undefined : packHint(item.hint)
+    if (shares !== undefined) hints.set(match.validatorId, { validatorId: match.validatorId, shares })
+  }
+  await storeHints(db, shareIndex, [...hints.values()])
+  await trimHints(db, [...hints.keys()], HINTS)
+}
+
+/** Whether any signature of a known validator did not fail. */
+async function hasAccepted(db: Sql, items: readonly Item[], failures: readonly Failure[]): Promise<boolean> {
+  const isFailed = new Set(failures.map(({ index, kind }) => `${index} ${kind ?? 'exit'}`))
+  const others = items.filter(({ position, kind }) => !isFailed.has(`${position} ${kind}`))
+  if (others.length === 0) return false
+  return (
+    (await countLiveKeys(
+      db,
+      others.map(({ publicKey }) => publicKey),
+    )) > 0
+  )
+}
+
+/** Waits for work to end, or for the time to be up: the work goes on then. */
+async function waitAtMost(work: Promise<unknown>, ms: number): Promise<void> {
+  const timer = new AbortController()
+  await Promise.race([work, pause(ms, timer.signal)])
+  timer.abort()
+}

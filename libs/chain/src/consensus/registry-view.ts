@@ -1,0 +1,78 @@
+/** What the next validator index will be: the state's validators, and the pending deposits that will make new ones. */
+
+import { ChainError } from '../errors.ts'
+import type { Head } from './beacon-answers.ts'
+import type { BeaconApi } from './beacon-api.ts'
+import { createKnownKeys } from './known-keys.ts'
+import type { createDepositFilter } from './pending-deposits.ts'
+
+/** What is known of the registry at one head. */
+export interface RegistryView {
+  /** The index the next new validator will get once every deposit so far is processed. */
+  nextIndex: number
+  headRoot: string
+  headSlot: number
+  /** Validators in the state. */
+  stateCount: number
+  /** Keys (lower-case hex) of validly signed pending deposits that the state does not have, in no order. */
+  pendingKeys: ReadonlySet<string>
+}
+
+/** A view, and the name of the state that it was read from. */
+export interface Reading {
+  view: RegistryView
+  state: string
+}
+
+/** How often a reading starts again because the head moved under it. */
+const TRIES = 4
+
+/** Creates the reader: it reads anew only when the head has changed, and concurrent calls share one reading. */
+export function createRegistryReader(
+  api: BeaconApi,
+  newKeys: ReturnType<typeof createDepositFilter>,
+): () => Promise<Reading> {
+  const knownKeys = createKnownKeys(api)
+  let last: Reading | undefined
+  let reading: Promise<Reading> | undefined
+
+  /** Undefined when the head moved while it was read. */
+  async function readAt(head: Head): Promise<Reading | undefined> {
+    const state = await stateOf(api, head)
+    if (state === undefined) return undefined
+    const stateCount = await knownKeys.count(state)
+    const queue = await api.pendingDeposits(state)
+    const inState = await knownKeys.present(state, new Set(queue.map(({ publicKey }) => publicKey)))
+    // A slot can come to mean another state while it is read; a state root cannot.
+    if (state !== head.stateRoot && (await api.stateRoot(state)) !== head.stateRoot) return undefined
+    const pendingKeys = await newKeys(queue, inState)
+    const nextIndex = stateCount + pendingKeys.size
+    return { view: { nextIndex, headRoot: head.root, headSlot: head.slot, stateCount, pendingKeys }, state }
+  }
+
+  async function read(): Promise<Reading> {
+    for (let tries = 1; tries <= TRIES; tries++) {
+      const head = await api.head()
+      if (last?.view.headRoot === head.root) return last
+      const found = await readAt(head)
+      if (found === undefined) continue
+      last = found
+      return found
+    }
+    throw new ChainError('CONSENSUS_INVALID', 'the head moved each time its state was read')
+  }
+
+  return () => {
+    reading ??= read().finally(() => {
+      reading = undefined
+    })
+    return reading
+  }
+}
+
+/** The name under which the node knows the state of this head: its root, else its slot. */
+async function stateOf(api: BeaconApi, head: Head): Promise<string | undefined> {
+  for (const name of [head.stateRoot, String(head.slot)])
+    if ((await api.stateRoot(name)) === head.stateRoot) return name
+  return undefined
+}

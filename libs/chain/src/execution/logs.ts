@@ -1,0 +1,142 @@
+/** Event logs from nodes that each limit them differently (protocol section 14). */
+
+import { setImmediate } from 'node:timers/promises'
+import { toHex } from '@dvt-relayer/common/hex.ts'
+import { type HttpAsk, HttpError } from '@dvt-relayer/common/http-client.ts'
+import { type Static, Type } from 'typebox'
+import type { AbiEvent, DecodeEventLogReturnType, Hex } from 'viem'
+import { ChainError } from '../errors.ts'
+import { createRangeSize } from './block-ranges.ts'
+import { Bytes, callRpc, parseQuantity, Quantity, type RpcOptions, toQuantity } from './json-rpc.ts'
+
+/** Which logs. Blocks are inclusive. */
+export interface LogQuery<E extends AbiEvent> {
+  /** The contract, 20 bytes. */
+  address: Uint8Array
+  event: E
+  /** The value of the event's indexed arguments in order, 32 bytes each in lower-case hex; null is any. */
+  topics?: readonly (string | null)[]
+  fromBlock: number
+  toBlock: number
+  signal?: AbortSignal
+}
+
+/** One decoded event. */
+export interface ChainLog<E extends AbiEvent> {
+  blockNumber: number
+  logIndex: number
+  args: DecodeEventLogReturnType<[E]>['args']
+}
+
+/** The logs of a range of blocks. */
+export interface LogRange<E extends AbiEvent> {
+  fromBlock: number
+  toBlock: number
+  logs: ChainLog<E>[]
+  /** How many logs of the event's signature could not be decoded; they are left out. */
+  undecodable: number
+}
+
+/** Blocks asked for first: few enough for most nodes. */
+const FIRST_RANGE = 50_000
+/** Logs that are decoded before others may work: some milliseconds. */
+const LOGS_AT_ONCE = 200
+const METHOD_NOT_FOUND = -32601
+
+const RawLogs = Type.Array(
+  Type.Object({
+    address: Bytes(20),
+    topics: Type.Array(Bytes(32), { maxItems: 4 }),
+    data: Bytes(),
+    blockNumber: Quantity,
+    logIndex: Quantity,
+    removed: Type.Optional(Type.Boolean()),
+  }),
+)
+type RawLog = Static<typeof RawLogs>[number]
+
+/** The logs range by range, oldest first or (`backwards`) newest range first, in chain order within a range. */
+export async function* scanLogs<const E extends AbiEvent>(
+  http: HttpAsk,
+  query: LogQuery<E>,
+  backwards?: 'backwards',
+): AsyncGenerator<LogRange<E>> {
+  const size = createRangeSize(FIRST_RANGE)
+  let { fromBlock: low, toBlock: high } = query
+  while (low <= high) {
+    query.signal?.throwIfAborted()
+    const fromBlock = backwards === undefined ? low : Math.max(low, high - size.blocks + 1)
+    const toBlock = backwards === undefined ? Math.min(high, low + size.blocks - 1) : high
+    const signal = query.signal === undefined ? {} : { signal: query.signal }
+    let range: LogRange<E>
+    try {
+      // One round only: a refusal of the range is often dressed as a server error, which must not be waited out.
+      range = await readLogs(http, query, fromBlock, toBlock, { retryTimeoutMs: 0, ...signal })
+    } catch (error) {
+      if (isRefusal(error) && toBlock > fromBlock) {
+        while (size.blocks > toBlock - fromBlock) size.refused()
+        continue
+      }
+      range = await readLogs(http, query, fromBlock, toBlock, signal)
+    }
+    if (toBlock - fromBlock + 1 === size.blocks) size.succeeded()
+    yield range
+    if (backwards === undefined) low = toBlock + 1
+    else high = fromBlock - 1
+  }
+}
+
+async function readLogs<const E extends AbiEvent>(
+  http: HttpAsk,
+  query: LogQuery<E>,
+  fromBlock: number,
+  toBlock: number,
+  rpc: RpcOptions,
+): Promise<LogRange<E>> {
+  // Loaded at first use: it takes a quarter of a second, which the start of a process can do without.
+  const { decodeEventLog, toEventSelector } = await import('viem/utils')
+  const address = toHex(query.address)
+  const topics = [toEventSelector(query.event), ...(query.topics ?? [])]
+  const filter = { address, topics, fromBlock: toQuantity(fromBlock), toBlock: toQuantity(toBlock) }
+  const logs: ChainLog<E>[] = []
+  let undecodable = 0
+  const answer = await callRpc(http, 'eth_getLogs', [filter], RawLogs, rpc)
+  for (const [position, raw] of answer.entries()) {
+    if (position % LOGS_AT_ONCE === LOGS_AT_ONCE - 1) await setImmediate()
+    const blockNumber = parseQuantity(raw.blockNumber)
+    if (!fits(raw, address, topics) || blockNumber < fromBlock || blockNumber > toBlock)
+      throw new ChainError('EXECUTION_INVALID', `the execution node at ${http.host} answers with logs nobody asked for`)
+    try {
+      const { args } = decodeEventLog({
+        abi: [query.event] as const,
+        data: raw.data as Hex,
+        topics: raw.topics as [Hex, ...Hex[]],
+      })
+      logs.push({ blockNumber, logIndex: parseQuantity(raw.logIndex), args: args as ChainLog<E>['args'] })
+    } catch (error) {
+      // A log that cannot be decoded says nothing; the scan goes on (viem's errors hold the data, so none is passed on).
+      if (error instanceof ChainError) throw error
+      undecodable++
+    }
+  }
+  logs.sort((a, b) => a.blockNumber - b.blockNumber || a.logIndex - b.logIndex)
+  return { fromBlock, toBlock, logs, undecodable }
+}
+
+/** Whether a log is one that was asked for, and counts. */
+function fits(raw: RawLog, address: string, topics: readonly (string | null)[]): boolean {
+  return (
+    raw.address.toLowerCase() === address &&
+    topics.every((topic, position) => topic === null || raw.topics[position]?.toLowerCase() === topic) &&
+    raw.removed !== true
+  )
+}
+
+/** Whether a smaller range may be answered. */
+function isRefusal(error: unknown): boolean {
+  if (error instanceof ChainError)
+    return error.code === 'EXECUTION_REFUSED' && error.meta['rpc_code'] !== METHOD_NOT_FOUND
+  if (!(error instanceof HttpError)) return false
+  if (error.code === 'HTTP_STATUS') return [400, 413].includes(error.status ?? 0) || (error.status ?? 0) >= 500
+  return error.code === 'HTTP_TIMEOUT' || error.code === 'HTTP_TOO_LARGE'
+}

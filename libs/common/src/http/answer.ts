@@ -1,0 +1,85 @@
+/** Reads answers: no further than a limit, and checked against a schema. */
+
+import type { Static, TSchema } from 'typebox'
+import { Compile, type Validator } from 'typebox/compile'
+import { HttpError } from './error.ts'
+import type { HttpAnswer } from './types.ts'
+
+/** Error answers are read no further than this. */
+const MAX_ERROR_BYTES = 4096
+
+/** The body of an answer. `what` is the request as messages call it. @throws {HttpError} HTTP_TOO_LARGE, and what `fetch` throws */
+export async function readBody(response: Response, maxBytes: number, host: string, what: string): Promise<Uint8Array> {
+  const tooLarge = () => new HttpError('HTTP_TOO_LARGE', host, `${what} answers with more than ${maxBytes} bytes`)
+  if (Number(response.headers.get('content-length') ?? 0) > maxBytes) {
+    await response.body?.cancel()
+    throw tooLarge()
+  }
+  const chunks: Uint8Array[] = []
+  let length = 0
+  // Counted as it arrives, after decompression: a header can lie, and a small gzip can be a large body.
+  for await (const chunk of response.body ?? []) {
+    length += chunk.byteLength
+    if (length > maxBytes) throw tooLarge()
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks, length)
+}
+
+/**
+ * The error that an answer with a status outside the accepted ones is.
+ *
+ * @returns {HttpError} HTTP_REDIRECT, or HTTP_STATUS with what the server said of the reason and of when to come back
+ */
+export async function refusalOf(response: Response, host: string, what: string): Promise<HttpError> {
+  const { status } = response
+  if (status >= 300 && status < 400) {
+    await response.body?.cancel()
+    return new HttpError('HTTP_REDIRECT', host, `${what} answers with a redirect, which is not followed`, { status })
+  }
+  const retryAfterMs = retryAfterOf(response.headers)
+  const said = await errorCodeOf(response, host, what)
+  const message = `${what} answers with status ${status}${said === undefined ? '' : ` ${said}`}`
+  return new HttpError('HTTP_STATUS', host, message, { status, retryAfterMs })
+}
+
+function retryAfterOf(headers: Headers): number {
+  const seconds = headers.get('retry-after') ?? ''
+  return /^\d{1,4}$/.test(seconds) ? Number(seconds) * 1000 : 0
+}
+
+/** The `code` of an error answer (such as TOKEN_UNKNOWN); nothing else of a stranger's body goes into a message. */
+async function errorCodeOf(response: Response, host: string, what: string): Promise<string | undefined> {
+  try {
+    const text = new TextDecoder().decode(await readBody(response, MAX_ERROR_BYTES, host, what))
+    const { code } = JSON.parse(text) as { code?: unknown }
+    return typeof code === 'string' && /^[A-Z][A-Z_]{1,39}$/.test(code) ? code : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const validators = new WeakMap<TSchema, Validator>()
+
+/** The JSON of an answer, checked against the schema. @throws {HttpError} HTTP_INVALID */
+export function readJson<S extends TSchema>({ bytes, host }: HttpAnswer, schema: S): Static<S> {
+  let value: unknown
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+  } catch {
+    throw new HttpError('HTTP_INVALID', host, `the answer of ${host} is not JSON`)
+  }
+  let validator = validators.get(schema)
+  if (validator === undefined) {
+    validator = Compile(schema)
+    validators.set(schema, validator)
+  }
+  if (validator.Check(value)) return value as Static<S>
+  const [problem] = validator.Errors(value)
+  const where = (problem?.instancePath ?? '').slice(0, 100)
+  throw new HttpError(
+    'HTTP_INVALID',
+    host,
+    `the answer of ${host} is not what was expected: ${where} ${problem?.message ?? ''}`.trim(),
+  )
+}

@@ -1,0 +1,46 @@
+/** Attempts at several endpoints: each is admitted before its answer counts, timed and counted. */
+
+import type { Endpoint } from './endpoint.ts'
+import { type HttpOutcome, mayBeReplaced, outcomeOf } from './error.ts'
+import { sendOnce } from './send.ts'
+import type { HttpAnswer, HttpAsk, HttpClientOptions, HttpRequest } from './types.ts'
+
+/**
+ * Creates what sends one request to one endpoint. `each` is what the check of an endpoint asks with, in the endpoints' order;
+ * undefined when there is no check.
+ */
+export function createAttempts(options: HttpClientOptions, each: readonly HttpAsk[] | undefined) {
+  /** Of all endpoints: what one of them lost, the one that takes over has to prove. */
+  let failures = 0
+
+  async function assertAdmitted(endpoint: Endpoint): Promise<void> {
+    const checker = each?.[endpoint.position]
+    if (options.admit === undefined || checker === undefined || endpoint.admittedAt === failures) return
+    const before = failures
+    await options.admit(checker)
+    endpoint.admittedAt = before
+  }
+
+  return async function attempt<T>(
+    endpoint: Endpoint,
+    request: HttpRequest,
+    read: (answer: HttpAnswer) => T,
+  ): Promise<T> {
+    await assertAdmitted(endpoint)
+    const start = performance.now()
+    let outcome: HttpOutcome = 'ok'
+    let value: T
+    try {
+      value = read(await sendOnce(endpoint, request, options))
+    } catch (error) {
+      outcome = outcomeOf(error)
+      if (mayBeReplaced(error)) failures++
+      throw error
+    } finally {
+      options.onResult?.({ host: endpoint.host, outcome, seconds: (performance.now() - start) / 1000 })
+    }
+    // Where another request has failed meanwhile, this answer may be from what came back.
+    await assertAdmitted(endpoint)
+    return value
+  }
+}

@@ -1,0 +1,75 @@
+/** Drizzle on a connection or a pool of them, and transactions. */
+
+import { is, sql } from 'drizzle-orm'
+import type { NodePgDatabase } from 'drizzle-orm/node-postgres'
+import { drizzle } from 'drizzle-orm/node-postgres'
+import { PgInsertBuilder, PgSelectBuilder, PgUpdateBuilder } from 'drizzle-orm/pg-core'
+import type pg from 'pg'
+import { translateDatabaseError } from './errors.ts'
+
+/** What statements run on: drizzle's builder over `schema.ts`, and `execute` for SQL. */
+export type Orm = Pick<NodePgDatabase, 'execute' | 'select' | 'insert' | 'update' | 'delete'>
+
+/** Drizzle on this connection, or on any one of this pool for each statement. Every statement fails with `DatabaseError` only. */
+export function createOrm(client: pg.Pool | pg.Client | pg.PoolClient, host: string): NodePgDatabase {
+  return guard(drizzle(client), host)
+}
+
+/**
+ * The same builder, whose statements fail with `DatabaseError` only.
+ *
+ * Whatever the client throws drizzle wraps in an error that prints the statement and every parameter, signatures too, and it has no
+ * option against that. A statement begins to run in a method `execute` (awaiting it calls that), so there the wrapping is taken off.
+ */
+function guard<T extends object>(target: T, host: string): T {
+  return new Proxy(target, {
+    get(of, name, receiver) {
+      const value: unknown = Reflect.get(of, name, receiver)
+      if (typeof value !== 'function') return value
+      return (...args: unknown[]) => {
+        const result: unknown = value.apply(receiver, args)
+        if (name === 'execute' && result instanceof Promise) {
+          return result.catch((error: unknown) => {
+            throw translateDatabaseError(error, host)
+          })
+        }
+        return result !== receiver && isStatement(result) ? guard(result, host) : result
+      }
+    },
+  })
+}
+
+/** Whether this is a statement, prepared or not, or the beginning of one. */
+function isStatement(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null) return false
+  return 'execute' in value || is(value, PgSelectBuilder) || is(value, PgInsertBuilder) || is(value, PgUpdateBuilder)
+}
+
+/**
+ * Runs `work` in a transaction on a connection of the pool. The first error is the one that counts, and a connection that cannot even
+ * roll back is thrown away: drizzle's own `transaction` does neither.
+ */
+export async function runTransaction<T>(pool: pg.Pool, host: string, work: (tx: Orm) => Promise<T>): Promise<T> {
+  const client = await pool.connect().catch((error: unknown) => {
+    throw translateDatabaseError(error, host)
+  })
+  let isUsable = false
+  try {
+    const tx = createOrm(client, host)
+    await tx.execute(sql`begin`)
+    try {
+      const result = await work(tx)
+      await tx.execute(sql`commit`)
+      isUsable = true
+      return result
+    } catch (error) {
+      isUsable = await tx.execute(sql`rollback`).then(
+        () => true,
+        () => false,
+      )
+      throw error
+    }
+  } finally {
+    client.release(!isUsable)
+  }
+}

@@ -7,8 +7,7 @@ import { RELAYER_SETTINGS } from '../../apps/relayer/src/config.ts'
 import { ERRORS, FAILURES } from '../../apps/relayer/src/errors.ts'
 import { RELAYER_METRICS } from '../../apps/relayer/src/metrics.ts'
 import { SIDECAR_SETTINGS } from '../../apps/sidecar/src/config.ts'
-import { SIDECAR_METRICS } from '../../apps/sidecar/src/events.ts'
-import { REFUSALS, SIGNER_OUTCOMES } from '../../apps/sidecar/src/metrics.ts'
+import { REFUSALS, SIDECAR_METRICS, SIGNER_OUTCOMES } from '../../apps/sidecar/src/metrics.ts'
 
 const ROOT = new URL('../../', import.meta.url)
 const ENV_EXAMPLE = '.env.example'

@@ -1,4 +1,4 @@
-/** The metrics of the relayer, for the program and for the table in the README. */
+/** The metrics of the relayer, for the program and for docs/reference/metrics.md. */
 
 import { routes } from '@dvt-relayer/api/routes.ts'
 import { SSV_FAULT_KINDS } from '@dvt-relayer/chain/ssv/registry.ts'

@@ -1,4 +1,4 @@
-/** Event logs from nodes that each limit them differently (protocol section 14). */
+/** Event logs from nodes that each limit them differently (docs/protocol.md#14-chain-calls). */
 
 import { setImmediate } from 'node:timers/promises'
 import { toHex } from '@dvt-relayer/common/hex.ts'

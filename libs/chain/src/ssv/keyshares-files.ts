@@ -1,4 +1,4 @@
-/** Keyshares files of SSV validators on disk, with the proofs of a DKG where there are any (protocol section 12). */
+/** Keyshares files of SSV validators on disk, with the proofs of a DKG where there are any (docs/protocol.md#12-ssv). */
 
 import { existsSync } from 'node:fs'
 import { readdir, readFile, stat } from 'node:fs/promises'

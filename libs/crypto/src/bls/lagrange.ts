@@ -1,4 +1,4 @@
-/** Lagrange factors over the BLS scalar field (protocol, sections 4 and 11). */
+/** Lagrange factors over the BLS scalar field (docs/protocol.md#4-threshold-bls, docs/protocol.md#11-obol). */
 
 import { CryptoError } from '../errors.ts'
 import { bitLength, GROUP_ORDER, invertOrder, modOrder } from './scalar.ts'

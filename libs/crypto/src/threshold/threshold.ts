@@ -1,4 +1,7 @@
-/** Whether public key shares belong to a key: Shamir sharing over the BLS scalar field (protocol, sections 4 and 11). */
+/**
+ * Whether public key shares belong to a key: Shamir sharing over the BLS scalar field (docs/protocol.md#4-threshold-bls,
+ * docs/protocol.md#11-obol).
+ */
 
 import { randomBytes } from 'node:crypto'
 import { equalBytes } from '@dvt-relayer/common/hex.ts'

@@ -1,7 +1,7 @@
 /**
  * The SSV clusters in the database, from keyshares files at boot (`ssv-file-import.ts`) and from the chain (`ssv-follow.ts`): a validator
  * belongs to the cluster of its owner and operators, whose number gives the threshold, and each operator's public key share is pinned
- * under its id (protocol section 12). A validator whose operators change has what was collected judged anew, so shares of two operator
+ * under its id (docs/protocol.md#12-ssv). A validator whose operators change has what was collected judged anew, so shares of two operator
  * sets never mix.
  */
 

@@ -1,6 +1,6 @@
 /**
- * Follows the events of the SSV contract for the owners of SSV_OWNERS (protocol section 12). Only what is final is read, so nothing that
- * is written is ever taken back.
+ * Follows the events of the SSV contract for the owners of SSV_OWNERS (docs/protocol.md#12-ssv). Only what is final is read, so nothing
+ * that is written is ever taken back.
  */
 
 import { setImmediate } from 'node:timers/promises'

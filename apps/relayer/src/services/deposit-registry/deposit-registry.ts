@@ -1,6 +1,7 @@
 /**
  * The deposit registry: which validator keys have a validly signed deposit, how many there are, and the deposit contract's root, all at
- * one block (protocol section 14). Deposits of final blocks are settled in the database; what is newer is read anew for every head.
+ * one block (docs/protocol.md#14-chain-calls). Deposits of final blocks are settled in the database; what is newer is read anew for every
+ * head.
  */
 
 import { CodedError } from '@dvt-relayer/common/errors.ts'

@@ -1,8 +1,8 @@
 /** How the relayer's lists are doing: which it knows, and whether `/ready` may say that the relayer works. */
 
+import type { ListName } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { Health } from '../health.ts'
-import type { ListName } from './lists.ts'
 
 /** A list that has answered, one the relayer does not know, or what is wrong with one. */
 export type ListState = 'listed' | 'absent' | { readonly problem: string }

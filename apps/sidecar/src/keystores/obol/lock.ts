@@ -9,7 +9,7 @@ import type { ClusterLock, LockValidator } from '@dvt-relayer/crypto/cluster-loc
 import { ClusterLockError, parseClusterLock } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'
 import { isPinnedLock, verifyClusterLock } from '@dvt-relayer/crypto/cluster-lock/lock-verify.ts'
 import type { Events } from '../../events.ts'
-import type { KeyShare } from './keystore.ts'
+import type { KeyShare } from '../keystore.ts'
 
 /** Locks a reader remembers: those of all nodes, and what some of them were before. */
 const MOST_KNOWN = 32
@@ -111,9 +111,27 @@ export function keyShareOf(
   }
 }
 
-/** The places of a lock's operators, from 0, that all these keys stand at. */
-export function placesOfAll(keys: readonly { readonly positions: readonly number[] }[], operators: number): number[] {
-  return Array.from({ length: operators }, (_, position) => position).filter((position) =>
+/**
+ * The one position of the lock's operators, from 0, that all these keys stand at.
+ *
+ * @param stated the position that the settings name
+ * @throws {BootError} NODE_INDEX_MIXED, NODE_INDEX_WRONG, NODE_INDEX_UNKNOWN
+ */
+export function onePosition(
+  keys: readonly { readonly positions: readonly number[] }[],
+  operators: number,
+  messages: { mixed(): string; ambiguous(): string },
+  stated?: { readonly position: number; wrong(first: number): string },
+): number {
+  const common = Array.from({ length: operators }, (_, position) => position).filter((position) =>
     keys.every(({ positions }) => positions.includes(position)),
   )
+  const [first] = common
+  if (first === undefined) throw new BootError('NODE_INDEX_MIXED', messages.mixed())
+  if (stated !== undefined) {
+    if (common.includes(stated.position)) return stated.position
+    throw new BootError('NODE_INDEX_WRONG', stated.wrong(first))
+  }
+  if (common.length > 1) throw new BootError('NODE_INDEX_UNKNOWN', messages.ambiguous())
+  return first
 }

@@ -1,11 +1,11 @@
 /** Key shares of Obol nodes: keystores and cluster lock as charon leaves them (protocol section 11). */
 
 import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
-import type { ObolNodeSource } from '../../config.ts'
+import type { ObolNodeSource } from '../../config/obol.ts'
 import type { Events } from '../../events.ts'
 import { createHeldShares } from '../held-shares.ts'
+import type { Keystore } from '../keystore.ts'
 import { startProgress } from '../progress.ts'
-import type { Keystore } from './keystore.ts'
 import { createLockReader, type LockOptions } from './lock.ts'
 import { createObolNode, type NodeLook, type ObolNode } from './node.ts'
 

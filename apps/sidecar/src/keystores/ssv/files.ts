@@ -13,7 +13,7 @@ import {
   parseKeysharesFile,
   verifyKeysharesItem,
 } from '@dvt-relayer/crypto/ssv/keyshares-file.ts'
-import type { SsvSources } from '../../config-ssv.ts'
+import type { SsvSources } from '../../config/ssv.ts'
 import type { Events } from '../../events.ts'
 import { stampOf } from '../file-stamp.ts'
 import { type OperatorRef, ownPlace } from './operator-ref.ts'

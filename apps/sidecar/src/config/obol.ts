@@ -64,10 +64,10 @@ export interface ObolNodeSource {
   readonly nodeIndex: number | undefined
 }
 
-/** The key shares of Obol nodes that a remote signer holds: those of a cluster, at the places (from 0) that are meant. */
+/** The key shares of Obol nodes that a remote signer holds: those of a cluster, at the positions (from 0) that are meant. */
 export interface ObolKeys {
   readonly lockFile: string
-  /** None: the one place that the keys stand at. */
+  /** None: the one position that all keys stand at. */
   readonly nodeIndexes: readonly number[]
 }
 

@@ -75,15 +75,15 @@ function assertPinned(lock: ClusterLock, pins: readonly Uint8Array[], file: stri
   )
 }
 
-/** Where a public key share stands: its validator, and its places (several only where the threshold is 1). */
-export interface LockPlaces {
+/** Where a public key share stands: its validator, and its positions (several only where the threshold is 1). */
+export interface LockPositions {
   validator: LockValidator
   positions: number[]
 }
 
 /** A lock's public key shares, by lower-case hex. */
-export function indexLock(lock: ClusterLock): Map<string, LockPlaces> {
-  const index = new Map<string, LockPlaces>()
+export function indexLock(lock: ClusterLock): Map<string, LockPositions> {
+  const index = new Map<string, LockPositions>()
   for (const validator of lock.validators)
     for (const [position, share] of validator.publicKeyShares.entries()) {
       const entry = index.get(toHex(share))

@@ -22,7 +22,7 @@ export type ShareSource = (
 ) => Promise<(keys: ReadonlySet<string>) => { found: KeyShare[]; problem?: Error }>
 
 /** How log lines and errors name where the keys are. */
-const PLACE = 'remote signer'
+const SOURCE = 'remote signer'
 
 /** The key shares of Obol nodes: what their lock says of the keys. */
 export function createLockSource(options: ShareSourceOptions): ShareSource {
@@ -38,8 +38,8 @@ export function createLockSource(options: ShareSourceOptions): ShareSource {
       const news = nodes.map(([shareIndex, shares]) => `${shareIndex}:${shares.length}`).join()
       if (news !== told)
         for (const [shareIndex, { length }] of nodes) {
-          events.nodeFound(PLACE, shareIndex - 1, length)
-          if (length < lock.validators.length) events.keysPartial(PLACE, length, lock.validators.length)
+          events.nodeFound(SOURCE, shareIndex - 1, length)
+          if (length < lock.validators.length) events.keysPartial(SOURCE, length, lock.validators.length)
         }
       told = news
       return { found }

@@ -7,6 +7,7 @@
  */
 
 import { messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
+import type * as Undici from 'undici'
 import type { Dispatcher, Pool } from 'undici'
 import { SignerError } from './error.ts'
 import { type TlsMaterial, tlsProblemOf } from './tls.ts'
@@ -34,56 +35,22 @@ export interface SignerHttp extends AsyncDisposable {
   renew(tls: TlsMaterial): void
 }
 
-/** Creates the client of one signer. `connections` is how many requests may be on their way at once. */
-export async function createSignerHttp(
-  url: URL,
-  options: { timeoutMs: number; connections: number; tls: TlsMaterial },
-): Promise<SignerHttp> {
+/** `connections` is how many requests may be on their way at once. */
+export interface SignerHttpOptions {
+  readonly timeoutMs: number
+  readonly connections: number
+  readonly tls: TlsMaterial
+}
+
+/** Creates the client of one signer. */
+export async function createSignerHttp(url: URL, options: SignerHttpOptions): Promise<SignerHttp> {
   const undici = await import('undici')
   const { host } = url
   const { timeoutMs } = options
   const base = url.pathname.replace(/\/+$/, '')
   const headers = headersOf(url)
   let { tls } = options
-  let pool = makePool()
-
-  function makePool(): Pool {
-    const { ca, cert, key } = tls
-    const connect = undici.buildConnector({
-      minVersion: 'TLSv1.2',
-      allowH2: false,
-      timeout: timeoutMs,
-      ...(ca === undefined ? {} : { ca }),
-      ...(cert === undefined ? {} : { cert }),
-      ...(key === undefined ? {} : { key }),
-    })
-    return new undici.Pool(url.origin, {
-      connections: options.connections,
-      headersTimeout: timeoutMs,
-      bodyTimeout: timeoutMs,
-      connect: (target, callback) =>
-        connect(target, (...[error, socket]) => {
-          if (error !== null) return callback(error, null)
-          // A TLS alert comes with the end of the connection, and undici would tell of the end alone.
-          socket.on('error', (alert) => socket.destroy(alert))
-          callback(null, socket)
-        }),
-    })
-  }
-
-  function faultOf(error: unknown, what: string): SignerError {
-    if (error instanceof SignerError) return error
-    const reason = isClosed(error) ? 'ECONNRESET' : reasonOf(error)
-    if (TIMEOUTS.has(reason)) return timedOut(what)
-    // OpenSSL's own word stands in the message only, as "wrong version number".
-    const words = reason === 'EPROTO' ? `EPROTO ${messageOf(error)}`.toUpperCase().replaceAll(' ', '_') : reason
-    const problem = url.protocol === 'https:' ? tlsProblemOf(words, tls) : undefined
-    if (problem !== undefined)
-      return new SignerError('tls', `no connection to the remote signer ${host}: ${problem}`, reason)
-    return new SignerError('unreachable', `${what} failed (${reason})`, reason)
-  }
-
-  const timedOut = (what: string) => new SignerError('timeout', `${what} has not answered within ${timeoutMs} ms`)
+  let pool = openPool(undici, url, options)
 
   async function send({ method, path, body }: SignerRequest, ended: AbortSignal): Promise<Dispatcher.ResponseData> {
     const request = {
@@ -119,7 +86,9 @@ export async function createSignerHttp(
         return { status: statusCode, text: bytes.toString('utf8') }
       } catch (error) {
         if (signal.aborted) throw new SignerError('stopped', `${what} was given up`)
-        throw ended.signal.aborted ? timedOut(what) : faultOf(error, what)
+        const isLate = ended.signal.aborted || TIMEOUTS.has(reasonOf(error))
+        if (isLate) throw new SignerError('timeout', `${what} has not answered within ${timeoutMs} ms`)
+        throw faultOf(error, what, url, tls)
       } finally {
         clearTimeout(timer)
         signal.removeEventListener('abort', end)
@@ -129,7 +98,7 @@ export async function createSignerHttp(
       if (fresh.ca === tls.ca && fresh.cert === tls.cert && fresh.key === tls.key) return
       const old = pool
       tls = fresh
-      pool = makePool()
+      pool = openPool(undici, url, { ...options, tls })
       void old.close()
     },
     [Symbol.asyncDispose]: () => pool.destroy(),
@@ -138,6 +107,42 @@ export async function createSignerHttp(
 
 /** Codes of undici for what has not come in time. */
 const TIMEOUTS = new Set(['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])
+
+/** The connections to a signer. None is made before the first request. */
+function openPool(undici: typeof Undici, url: URL, { timeoutMs, connections, tls }: SignerHttpOptions): Pool {
+  const { ca, cert, key } = tls
+  const connect = undici.buildConnector({
+    minVersion: 'TLSv1.2',
+    allowH2: false,
+    timeout: timeoutMs,
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined ? {} : { cert }),
+    ...(key === undefined ? {} : { key }),
+  })
+  return new undici.Pool(url.origin, {
+    connections,
+    headersTimeout: timeoutMs,
+    bodyTimeout: timeoutMs,
+    connect: (target, callback) =>
+      connect(target, (...[error, socket]) => {
+        if (error !== null) return callback(error, null)
+        // A TLS alert comes with the end of the connection, and undici would tell of the end alone.
+        socket.on('error', (alert) => socket.destroy(alert))
+        callback(null, socket)
+      }),
+  })
+}
+
+/** What it means that a request has failed, in words that name the signer by its host. */
+function faultOf(error: unknown, what: string, { host, protocol }: URL, tls: TlsMaterial): SignerError {
+  if (error instanceof SignerError) return error
+  const reason = isClosed(error) ? 'ECONNRESET' : reasonOf(error)
+  // OpenSSL's own word stands in the message only, as "wrong version number".
+  const words = reason === 'EPROTO' ? `EPROTO ${messageOf(error)}`.toUpperCase().replaceAll(' ', '_') : reason
+  const problem = protocol === 'https:' ? tlsProblemOf(words, tls) : undefined
+  if (problem === undefined) return new SignerError('unreachable', `${what} failed (${reason})`, reason)
+  return new SignerError('tls', `no connection to the remote signer ${host}: ${problem}`, reason)
+}
 
 /** Whether the other side closed the connection before there was an answer. */
 const isClosed = (error: unknown): boolean => ['UND_ERR_SOCKET', 'ECONNRESET'].includes(reasonOf(error))

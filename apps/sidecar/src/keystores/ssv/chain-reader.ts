@@ -20,7 +20,7 @@ const MAX_DISAGREEMENTS = 3
 
 /** Creates a reader that has told of nothing yet. */
 export function createChainReader({ execution, scope, engine, events }: ChainReaderOptions) {
-  /** Places of events that were told as skipped and are not final yet. */
+  /** Blocks and log indexes of events that were told as skipped and are not final yet. */
   const told = new Set<string>()
 
   /** Tells of events that were skipped, each once: first seen before it is final, as a rule. */

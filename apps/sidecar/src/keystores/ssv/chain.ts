@@ -32,8 +32,9 @@ export function createSsvChain(options: SsvChainOptions) {
   let final: SsvState | undefined
   let tail: Tail | undefined
 
+  /** What is final now, read and kept in the file. */
   async function advanceFinal(known: SsvState, signal: AbortSignal): Promise<SsvState> {
-    const block = await findFinal(signal)
+    const block = await findFinal(execution, signal)
     if (block === undefined) return known
     if (block.number + 1 < known.nextBlock)
       throw new ChainError(
@@ -50,16 +51,6 @@ export function createSsvChain(options: SsvChainOptions) {
       })
     } finally {
       if (final !== undefined) await file.save(final)
-    }
-  }
-
-  async function findFinal(signal: AbortSignal): Promise<BlockRef | undefined> {
-    try {
-      return await execution.getBlock('finalized', signal)
-    } catch (error) {
-      // A node that does not know the word: all of the chain stands in memory, and is read again after a restart.
-      if (error instanceof ChainError && error.code === 'EXECUTION_REFUSED') return undefined
-      throw error
     }
   }
 
@@ -105,3 +96,16 @@ export function createSsvChain(options: SsvChainOptions) {
   }
 }
 export type SsvChain = ReturnType<typeof createSsvChain>
+
+async function findFinal(
+  execution: ChainReaderOptions['execution'],
+  signal: AbortSignal,
+): Promise<BlockRef | undefined> {
+  try {
+    return await execution.getBlock('finalized', signal)
+  } catch (error) {
+    // A node that does not know the word: all of the chain stands in memory, and is read again after a restart.
+    if (error instanceof ChainError && error.code === 'EXECUTION_REFUSED') return undefined
+    throw error
+  }
+}

@@ -126,7 +126,7 @@ export const SIDECAR_SETTINGS = {
 }
 
 /** Names of the existing sidecar that mean nothing here. */
-export const SIDECAR_IGNORED = ['DATABASE', 'VERBOSE', 'SENTRY_DSN', 'SENTRY_ENVIRONMENT'] as const
+const SIDECAR_IGNORED = ['DATABASE', 'VERBOSE', 'SENTRY_DSN', 'SENTRY_ENVIRONMENT'] as const
 
 const HEAL_INTERVAL_MS = 15_000
 const RELOAD_MS = 60_000

@@ -30,7 +30,7 @@ const SHOWN = 10
 const shown = <T>(items: readonly T[]): readonly T[] => items.slice(0, SHOWN)
 
 /** What a refusal names besides the validators: the vaults asked for, and the lines of the journal that stand against them. */
-export interface RefusalDetails {
+interface RefusalDetails {
   readonly vaults?: readonly string[]
   readonly journal?: string
   readonly journalLines?: readonly number[]

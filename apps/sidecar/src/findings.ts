@@ -2,7 +2,7 @@
 
 import { type Static, Type } from 'typebox'
 
-export const FINDING_CHECKS = [
+const FINDING_CHECKS = [
   'settings',
   'keys',
   'signer',
@@ -13,7 +13,7 @@ export const FINDING_CHECKS = [
   'credentials',
 ] as const
 /** `unused` is what the settings do not ask for. */
-export const FINDING_STATUSES = ['good', 'warning', 'problem', 'unused'] as const
+const FINDING_STATUSES = ['good', 'warning', 'problem', 'unused'] as const
 
 const Fact = Type.Union([Type.String(), Type.Number(), Type.Boolean(), Type.Null()])
 export const Finding = Type.Object({

@@ -16,7 +16,7 @@ export interface LockFound {
 }
 
 /** Where the key shares are, in words. */
-export function keysPlace({ remoteSigner, ssv }: Pick<SidecarConfig, 'remoteSigner' | 'ssv'>): string {
+function keysPlace({ remoteSigner, ssv }: Pick<SidecarConfig, 'remoteSigner' | 'ssv'>): string {
   if (remoteSigner !== undefined) return 'remote signers'
   return ssv === undefined ? 'keystores' : 'SSV registrations'
 }

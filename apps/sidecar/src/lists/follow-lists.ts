@@ -29,7 +29,7 @@ const MOST_BACKOFF_MS = 10_000
 /** Questions at once, and each second, to a relayer that answers every long poll at once. */
 const PACE = { burst: 20, perSecond: 5 }
 
-export interface FollowParts {
+interface FollowParts {
   readonly config: Pick<SidecarConfig, 'network' | 'generation' | 'relayer'>
   readonly relayer: RelayerClient
   readonly workLists: Readonly<Record<ListName, WorkList>>

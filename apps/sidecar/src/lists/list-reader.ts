@@ -9,7 +9,7 @@ import type { WorkList } from './work-list.ts'
 /** The longest a relayer may hold a question. */
 const WAIT_SECONDS = 25
 
-export interface ListReaderParts {
+interface ListReaderParts {
   readonly relayer: RelayerClient
   readonly workList: WorkList
   readonly events: Pick<Events, 'itemsDropped' | 'longPolling' | 'listApplied' | 'rejectionSeen'>

@@ -5,7 +5,7 @@ import type { Events } from '../events.ts'
 import type { Health } from '../health.ts'
 
 /** A list that has answered, one the relayer does not know, or what is wrong with one. */
-export type ListState = 'listed' | 'absent' | { readonly problem: string }
+type ListState = 'listed' | 'absent' | { readonly problem: string }
 
 /** Creates the states of the lists that are followed. None is known before it has answered. */
 export function createListStates(names: readonly ListName[], { events, health }: { events: Events; health: Health }) {

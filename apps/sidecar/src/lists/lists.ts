@@ -6,7 +6,7 @@ import type { ListName } from '../config.ts'
 import type { Listed } from './work-list.ts'
 
 /** An answer to a question for a list. */
-export interface ListAnswer {
+interface ListAnswer {
   readonly items: readonly Listed[]
   /** Undefined from a relayer without long polling. */
   readonly revision: number | undefined

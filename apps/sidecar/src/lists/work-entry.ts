@@ -36,8 +36,8 @@ export type Listing = 'unlisted' | 'wanted' | 'unverified' | 'rejected' | 'settl
  * - `signed`: a job has it and its signatures: they may be posted
  * - `kept`: nobody is at it, and its signatures wait for their next post
  *
- * A job that ends in any other way leaves `idle` or, where there are signatures, `kept`. When something else is wanted, or nothing,
- * it is `idle` again, whatever a job is at.
+ * A job that ends in any other way leaves `idle` or, where there are signatures, `kept`. What the other list's job has posted is
+ * `kept` here. When something else is wanted, or nothing, the entry is `idle` again, whatever a job is at.
  */
 export type WorkState = 'idle' | 'taken' | 'judged' | 'bound' | 'signed' | 'kept'
 
@@ -67,8 +67,8 @@ export const isOpen = ({ listing }: Entry): boolean => listing !== 'unlisted' &&
 export const isInFlight = ({ state }: Entry): boolean => state !== 'idle' && state !== 'kept'
 
 /**
- * One thing to do for the relayer: an entry, and what was wanted when it was taken. As soon as something else is wanted, or the job
- * has ended, it is no longer current: its verbs change nothing any more.
+ * One thing to do for the relayer: an entry, and what was wanted when it was taken. Once something else is wanted, or the job has
+ * ended, it is no longer current, and what is reported of it changes nothing any more.
  */
 export interface Job {
   readonly id: number

@@ -30,8 +30,9 @@ export interface Listed {
   readonly shareIndexesRejected: readonly number[]
 }
 
-/** Poll intervals before the next try: of what the relayer has and cannot use, of what is refused or rejected. */
+/** What is posted again while the relayer has it but cannot use it: this many poll intervals. */
 const WAITING_INTERVALS = 5
+/** What was refused or rejected is tried again after this many poll intervals. */
 const REFUSED_INTERVALS = 5
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] }
@@ -44,8 +45,10 @@ const never = () => false
 export function createWorkList(keyShares: readonly KeyShare[], pollIntervalMs: number) {
   let all: readonly OwnEntry[] = keyShares.map(emptyEntry)
   let entries = byValidator(all)
+  /** Jobs so far: each has a number of its own. */
   let jobs = 0
-  /** The entry of a job that is current, once it is in one of these states. Undefined for a job that has nothing to say any more. */
+
+  /** The entry of a job that is current; undefined for another job. @throws {TypeError} the entry is in none of these states */
   function entryOf(job: Job, verb: string, states: readonly WorkState[]): OwnEntry | undefined {
     const entry = job.entry as OwnEntry
     if (entry.jobId !== job.id) return undefined

@@ -9,7 +9,7 @@ import type { Rest } from './rest.ts'
 /** Posts on their way at once. */
 const MAX_POSTS = 4
 
-export interface OutboxOptions {
+interface OutboxOptions {
   readonly rest: Rest
   readonly signal: AbortSignal
   /** The relayer has taken these. */

@@ -12,7 +12,7 @@ import { signBatch } from './sign.ts'
 const FIRST_BATCH = 64
 const BATCH = 500
 
-export interface RoundOptions {
+interface RoundOptions {
   readonly workList: WorkList
   readonly outbox: Outbox
   readonly rest: Rest

@@ -21,7 +21,7 @@ const AWAY_INTERVALS = 1
 const FAILED_INTERVALS = 15
 const IS_ABSENCE = new Set(['SIGNER_AWAY', 'SIGNER_STOPPED', 'SIGNER_UNREACHABLE', 'SIGNER_TLS'])
 
-export interface SignParts {
+interface SignParts {
   readonly policy: Pick<SigningParts['policy'], 'exit' | 'deposit'>
   readonly keystore: Pick<SigningParts['keystore'], 'sign'>
   readonly workList: Pick<WorkList, 'isCurrent' | 'signed' | 'notSigned'>
@@ -29,7 +29,7 @@ export interface SignParts {
 }
 
 /** What became of a batch. */
-export interface SignedBatch {
+interface SignedBatch {
   readonly signed: SignedJob[]
   /** Jobs that are still under way; each is told to `onLate` when it has ended. */
   readonly late: readonly Job[]

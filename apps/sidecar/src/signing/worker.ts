@@ -11,7 +11,7 @@ import { runRound } from './round.ts'
 const GATHER_STEP_MS = 5
 
 /** What a worker minds of that of the other list. */
-export interface Neighbour {
+interface Neighbour {
   /** Entries that the other worker serves now. */
   isHeldBack?(entry: Entry): boolean
   /** Milliseconds to wait, before a round, for what the other list may say of the same validators. */

@@ -8,7 +8,7 @@ import type { Health } from '../health.ts'
 import { idOfShare, type KeyShare, type Keystore } from '../keystores/keystore.ts'
 import type { WorkList } from '../lists/work-list.ts'
 
-export interface WatchKeysParts {
+interface WatchKeysParts {
   /** Those of `lists`, which are followed, learn of the keys. */
   readonly workLists: Readonly<Record<ListName, WorkList>>
   readonly lists: readonly ListName[]

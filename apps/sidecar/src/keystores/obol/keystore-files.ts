@@ -33,7 +33,7 @@ export interface FilesLook {
 }
 
 /** What came of opening files. */
-export interface OpenedFiles {
+interface OpenedFiles {
   /** Whether anything is new: a file, its content or its password, or a file has gone. */
   readonly isChanged: boolean
   /** By path: why a file cannot be opened now. */

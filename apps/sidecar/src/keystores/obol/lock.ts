@@ -76,7 +76,7 @@ function assertPinned(lock: ClusterLock, pins: readonly Uint8Array[], file: stri
 }
 
 /** Where a public key share stands: its validator, and its positions (several only where the threshold is 1). */
-export interface LockPositions {
+interface LockPositions {
   validator: LockValidator
   positions: number[]
 }

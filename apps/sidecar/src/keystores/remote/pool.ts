@@ -73,4 +73,3 @@ export async function createSignerPool({ urls, onChange, ...options }: PoolOptio
     },
   }
 }
-export type SignerPool = Awaited<ReturnType<typeof createSignerPool>>

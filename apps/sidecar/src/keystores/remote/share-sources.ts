@@ -17,7 +17,7 @@ export interface ShareSourceOptions extends LockOptions {
 }
 
 /** Reads whose key shares count, and says which of the keys of signers they are, and what is wrong now. */
-export type ShareSource = (
+type ShareSource = (
   signal: AbortSignal,
 ) => Promise<(keys: ReadonlySet<string>) => { found: KeyShare[]; problem?: Error }>
 

@@ -12,7 +12,7 @@ import type { Dispatcher, Pool } from 'undici'
 import { SignerError } from './error.ts'
 import { type TlsMaterial, tlsProblemOf } from './tls.ts'
 
-export interface SignerRequest {
+interface SignerRequest {
   readonly method: 'GET' | 'POST'
   /** Below the URL's own path. It may appear in error messages. */
   readonly path: string
@@ -36,7 +36,7 @@ export interface SignerHttp extends AsyncDisposable {
 }
 
 /** `connections` is how many requests may be on their way at once. */
-export interface SignerHttpOptions {
+interface SignerHttpOptions {
   readonly timeoutMs: number
   readonly connections: number
   readonly tls: TlsMaterial

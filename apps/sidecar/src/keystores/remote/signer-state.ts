@@ -21,7 +21,7 @@ const IS_GONE = new Set<SignerFault>(['unreachable', 'tls'])
 /** The key's matter alone. */
 const IS_OF_KEY = new Set<SignerFault>(['unknown_key', 'refused', 'bad_request'])
 
-export interface SignerStateOptions {
+interface SignerStateOptions {
   readonly host: string
   readonly events: Pick<Events, 'signerLeft' | 'signerBack'>
   /** Told after each change. */

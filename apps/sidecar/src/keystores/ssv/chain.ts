@@ -10,7 +10,7 @@ import type { Events } from '../../events.ts'
 import { blockMissing, type ChainReaderOptions, createChainReader } from './chain-reader.ts'
 import type { SsvStateFile } from './state-file.ts'
 
-export interface SsvChainOptions extends ChainReaderOptions {
+interface SsvChainOptions extends ChainReaderOptions {
   file: SsvStateFile
   events: ChainReaderOptions['events'] & Pick<Events, 'ssvMalformed' | 'ssvReorganized'>
 }

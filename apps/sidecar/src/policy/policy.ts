@@ -6,20 +6,20 @@
  * - An index no chain can have is refused, and so is a deposit that `deposit-policy.ts` refuses.
  * - With a consensus node: an index that belongs to another key is refused, so is any index but its own for a key the chain knows,
  *   and a deposit for a key the chain knows. An index nobody has yet is fine: it is a prediction. While no node that is synced and
- *   on our chain answers, nothing is signed (`watch-consensus.ts`).
+ *   on our chain answers, nothing is signed (`watch/consensus.ts`).
  *
  * Without a consensus node a hostile relayer can collect exits of any index for a key. They are worth nothing but the one of the
  * key's real index, which is what the protocol has every relayer collect: an exit is valid only under the key that has its
- * index. What a relayer may see is in the design; what it can make this process spend is bounded by `book.ts`.
+ * index. What a relayer may see is in the design; what it can make this process spend is bounded by `lists/work-list.ts`.
  */
 
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { exitSigningRoot } from '@dvt-relayer/crypto/messages/messages.ts'
-import type { KeyShare, ToSign } from '../keystores/obol/keystore.ts'
-import type { Wanted } from '../lists/work-list.ts'
+import type { KeyShare, ToSign } from '../keystores/keystore.ts'
 import type { Refusal } from '../metrics.ts'
 import type { DepositPolicy } from './deposit-policy.ts'
+import type { Wanted } from './wanted.ts'
 
 /** What somebody wants signed, by which key share. */
 export interface Candidate {

@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { parseNetwork } from '@dvt-relayer/chain/networks.ts'
 import { BootError } from '@dvt-relayer/common/errors.ts'
-import { parseHex, toHex } from '@dvt-relayer/common/hex.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
 import { LOG_SETTINGS } from '@dvt-relayer/common/log-settings.ts'
 import type { LogFormat, LogLevel } from '@dvt-relayer/common/logger.ts'
 import type { Environment, SettingsOf } from '@dvt-relayer/common/settings.ts'
@@ -20,18 +20,14 @@ import {
   url,
   withDefault,
 } from '@dvt-relayer/common/settings.ts'
-import { parseListedAddress, SSV_SETTINGS, type SsvConfig, ssvConfig, ssvProblems } from './config-ssv.ts'
+import { parseListedAddress } from '@dvt-relayer/crypto/address.ts'
+import { parseLockHash } from '@dvt-relayer/crypto/cluster-lock/lock-verify.ts'
+import { SSV_SETTINGS, type SsvConfig, ssvConfig, ssvProblems } from './config-ssv.ts'
 import type { ListName } from './lists/lists.ts'
 
 const seconds = (description: string, example: string) => integer(1, 3600, { description, example })
 
 const CLUSTER_TYPES = ['OBOL', 'SSV'] as const
-
-function parseHash(value: string): Uint8Array {
-  const bytes = parseHex(value, 32)
-  if (bytes === undefined) throw new Error('must be a lock_hash: hex of 32 bytes')
-  return bytes
-}
 
 const parseVault = (value: string): string => toHex(parseListedAddress(value, 'vaults'))
 
@@ -126,7 +122,7 @@ export const SIDECAR_SETTINGS = {
   ),
   CLUSTER_LOCK_HASHES: withDefault(
     list(
-      custom(parseHash, {
+      custom(parseLockHash, {
         description: 'the lock_hash values this sidecar may work with, comma separated',
         example: '0x8e37c13116c0e51f807696a3ee0bb7845acc1290ea7ae81ba9f1dee568935349',
       }),

@@ -20,6 +20,7 @@ import {
   url,
   withDefault,
 } from '@dvt-relayer/common/settings.ts'
+import { parseListedAddress } from '@dvt-relayer/crypto/address.ts'
 import { OBOL_SETTINGS, type ObolNodeSource, obolKeys, obolNodes, obolProblems } from './config/obol.ts'
 import {
   REMOTE_SIGNER_SETTINGS,
@@ -27,7 +28,7 @@ import {
   remoteSignerConfig,
   remoteSignerProblems,
 } from './config/remote-signer.ts'
-import { parseListedAddress, SSV_SETTINGS, type SsvConfig, ssvConfig, ssvProblems } from './config/ssv.ts'
+import { SSV_SETTINGS, type SsvConfig, ssvConfig, ssvProblems } from './config/ssv.ts'
 
 const seconds = (description: string, example: string) => integer(1, 3600, { description, example })
 

@@ -1,15 +1,9 @@
 /** The settings of an Obol node: where its keystores and its cluster lock are, and which node of the cluster it is. */
 
 import { resolve } from 'node:path'
-import { parseHex } from '@dvt-relayer/common/hex.ts'
 import type { SettingsOf } from '@dvt-relayer/common/settings.ts'
 import { custom, integer, list, optional, text, withDefault } from '@dvt-relayer/common/settings.ts'
-
-function parseHash(value: string): Uint8Array {
-  const bytes = parseHex(value, 32)
-  if (bytes === undefined) throw new Error('must be a lock_hash: hex of 32 bytes')
-  return bytes
-}
+import { parseLockHash } from '@dvt-relayer/crypto/cluster-lock/lock-verify.ts'
 
 /** Operators of a cluster lock, at most (protocol section 11). */
 const nodeIndex = (description: string, example: string) => integer(0, 255, { description, example })
@@ -44,7 +38,7 @@ export const OBOL_SETTINGS = {
   ),
   CLUSTER_LOCK_HASHES: withDefault(
     list(
-      custom(parseHash, {
+      custom(parseLockHash, {
         description: 'the lock_hash values this sidecar may work with, comma separated',
         example: '0x8e37c13116c0e51f807696a3ee0bb7845acc1290ea7ae81ba9f1dee568935349',
       }),

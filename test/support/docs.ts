@@ -3,9 +3,9 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { metricsTable } from '@dvt-relayer/common/metrics.ts'
 import { envExample, settingsTable } from '@dvt-relayer/common/settings.ts'
-import { RELAYER_SETTINGS } from '../../apps/relayer/src/config.ts'
 import { ERRORS, FAILURES } from '../../apps/relayer/src/errors.ts'
 import { RELAYER_METRICS } from '../../apps/relayer/src/metrics.ts'
+import { RELAYER_SETTINGS } from '../../apps/relayer/src/settings.ts'
 import { SIDECAR_SETTINGS } from '../../apps/sidecar/src/config.ts'
 import { REFUSALS, SIDECAR_METRICS, SIGNER_OUTCOMES } from '../../apps/sidecar/src/metrics.ts'
 

@@ -1,10 +1,10 @@
-/** The sidecar's settings: one schema, read into one frozen, grouped config. */
+/** The sidecar's settings: one schema, read into one frozen, grouped config. What is about one source of keys is in `config/`. */
 
 import { resolve } from 'node:path'
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { parseNetwork } from '@dvt-relayer/chain/networks.ts'
 import { BootError } from '@dvt-relayer/common/errors.ts'
-import { parseHex, toHex } from '@dvt-relayer/common/hex.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
 import { LOG_SETTINGS } from '@dvt-relayer/common/log-settings.ts'
 import type { LogFormat, LogLevel } from '@dvt-relayer/common/logger.ts'
 import type { Environment, SettingsOf } from '@dvt-relayer/common/settings.ts'
@@ -20,20 +20,25 @@ import {
   url,
   withDefault,
 } from '@dvt-relayer/common/settings.ts'
-import { parseListedAddress, SSV_SETTINGS, type SsvConfig, ssvConfig, ssvProblems } from './config-ssv.ts'
-import type { ListName } from './lists/lists.ts'
+import { parseListedAddress } from '@dvt-relayer/crypto/address.ts'
+import { OBOL_SETTINGS, type ObolNodeSource, obolKeys, obolNodes, obolProblems } from './config/obol.ts'
+import {
+  REMOTE_SIGNER_SETTINGS,
+  type RemoteSignerConfig,
+  remoteSignerConfig,
+  remoteSignerProblems,
+} from './config/remote-signer.ts'
+import { SSV_SETTINGS, type SsvConfig, ssvConfig, ssvProblems } from './config/ssv.ts'
 
 const seconds = (description: string, example: string) => integer(1, 3600, { description, example })
 
 const CLUSTER_TYPES = ['OBOL', 'SSV'] as const
 
-function parseHash(value: string): Uint8Array {
-  const bytes = parseHex(value, 32)
-  if (bytes === undefined) throw new Error('must be a lock_hash: hex of 32 bytes')
-  return bytes
-}
-
 const parseVault = (value: string): string => toHex(parseListedAddress(value, 'vaults'))
+
+/** The lists of a relayer: `GET /exits` is of generation 3, `GET /validators` of generation 4. */
+export const LISTS = ['exits', 'validators'] as const
+export type ListName = (typeof LISTS)[number]
 
 /** Generations of the protocol, and which lists each has. */
 const GENERATIONS = ['auto', '3', '4'] as const
@@ -42,9 +47,6 @@ const LISTS_OF: Readonly<Record<(typeof GENERATIONS)[number], readonly ListName[
   '3': ['exits'],
   '4': ['validators'],
 }
-
-/** Operators of a cluster lock, at most (docs/protocol.md#11-obol). */
-const nodeIndex = (description: string, example: string) => integer(0, 255, { description, example })
 
 export const SIDECAR_SETTINGS = {
   NETWORK: custom(parseNetwork, {
@@ -97,43 +99,7 @@ export const SIDECAR_SETTINGS = {
     seconds('seconds between two looks for keys that came or went, on disk or on the chain', '60'),
     '60, or 12 where the chain is read',
   ),
-  OBOL_KEYSTORES_DIR: optional(
-    text({
-      description:
-        "folder of the node's keystores and their passwords, as charon leaves it; not with REMOTE_SIGNER_URL",
-      example: './.charon/validator_keys',
-    }),
-    'required for OBOL without REMOTE_SIGNER_URL',
-  ),
-  OBOL_KEYSTORES_DIR_TEMPLATE: optional(
-    text({
-      description: "path of one node's keystores below OBOL_KEYSTORES_DIR, with {node_index} in it",
-      example: 'node{node_index}/validator_keys',
-    }),
-  ),
-  OBOL_CLUSTER_LOCK_FILE: optional(
-    text({ description: "the cluster's lock", example: './.charon/cluster-lock.json' }),
-    'cluster-lock.json in the keystores folder or the one above',
-  ),
-  OBOL_NODE_INDEX: optional(
-    nodeIndex("the node's place in the cluster, from 0; found from its keys, an error where they say otherwise", '0'),
-    'found from the keys',
-  ),
-  OBOL_NODE_INDEXES: withDefault(
-    list(nodeIndex('several nodes in one process, comma separated, for tests', '0,1,2,3')),
-    [],
-    '',
-  ),
-  CLUSTER_LOCK_HASHES: withDefault(
-    list(
-      custom(parseHash, {
-        description: 'the lock_hash values this sidecar may work with, comma separated',
-        example: '0x8e37c13116c0e51f807696a3ee0bb7845acc1290ea7ae81ba9f1dee568935349',
-      }),
-    ),
-    [],
-    '',
-  ),
+  ...OBOL_SETTINGS,
   ...SSV_SETTINGS,
   CONSENSUS_ENDPOINT: withDefault(
     list(
@@ -148,30 +114,7 @@ export const SIDECAR_SETTINGS = {
   ),
   CONSENSUS_TIMEOUT: withDefault(seconds('seconds one request to the consensus node may take', '30'), 30),
   CONSENSUS_RETRY_TIMEOUT: withDefault(seconds('seconds to go on trying', '60'), 60),
-  REMOTE_SIGNER_URL: secret(
-    withDefault(
-      list(
-        url({
-          description:
-            'remote signers that hold the key shares (the API of Web3Signer), comma separated, tried in turn; credentials in a URL are sent as HTTP Basic authentication',
-          example: 'https://signer.example:9000',
-        }),
-      ),
-      [],
-      '',
-    ),
-  ),
-  REMOTE_SIGNER_TIMEOUT: withDefault(seconds('seconds one request to a remote signer may take', '10'), 10),
-  REMOTE_SIGNER_CA_FILE: optional(
-    text({ description: 'certificates (PEM) of the CA that signed those of the remote signers', example: './ca.pem' }),
-    "the system's",
-  ),
-  REMOTE_SIGNER_CERT_FILE: optional(
-    text({ description: 'client certificate (PEM) for the remote signers', example: './sidecar.pem' }),
-  ),
-  REMOTE_SIGNER_KEY_FILE: optional(
-    text({ description: 'private key (PEM, not encrypted) of the client certificate', example: './sidecar-key.pem' }),
-  ),
+  ...REMOTE_SIGNER_SETTINGS,
   SIDECAR_HOST: withDefault(
     text({ description: 'address /health, /ready and /metrics listen on', example: '0.0.0.0' }),
     '127.0.0.1',
@@ -184,48 +127,12 @@ export const SIDECAR_SETTINGS = {
 }
 
 /** Names of the existing sidecar that mean nothing here. */
-export const SIDECAR_IGNORED = ['DATABASE', 'VERBOSE', 'SENTRY_DSN', 'SENTRY_ENVIRONMENT'] as const
-
-/** Settings that mean something for Obol clusters only. */
-const OBOL_SETTINGS = [
-  'OBOL_KEYSTORES_DIR',
-  'OBOL_KEYSTORES_DIR_TEMPLATE',
-  'OBOL_CLUSTER_LOCK_FILE',
-  'OBOL_NODE_INDEX',
-  'OBOL_NODE_INDEXES',
-  'CLUSTER_LOCK_HASHES',
-]
+const SIDECAR_IGNORED = ['DATABASE', 'VERBOSE', 'SENTRY_DSN', 'SENTRY_ENVIRONMENT'] as const
 
 const HEAL_INTERVAL_MS = 15_000
 const RELOAD_MS = 60_000
 /** The time of a block. */
 const RELOAD_CHAIN_MS = 12_000
-
-/** Where one Obol node's keys are. */
-export interface ObolNodeSource {
-  readonly keystoresDir: string
-  /** Beside the keystores when undefined. */
-  readonly lockFile: string | undefined
-  /** From 0; what the keys must agree with, when set. */
-  readonly nodeIndex: number | undefined
-}
-
-/** Where the key shares are when they are not here. */
-export interface RemoteSignerConfig {
-  readonly urls: readonly URL[]
-  readonly timeoutMs: number
-  /** Paths of PEM files; certificate and key are both there or neither. */
-  readonly tls: {
-    readonly caFile: string | undefined
-    readonly certFile: string | undefined
-    readonly keyFile: string | undefined
-  }
-  /**
-   * The cluster whose key shares count, and the places (from 0) of those to be used; none: the one its keys stand at. Undefined for SSV
-   * operators, whose key shares are those of `ssv`.
-   */
-  readonly obol: { readonly lockFile: string; readonly nodeIndexes: readonly number[] } | undefined
-}
 
 export interface SidecarConfig {
   readonly network: Network
@@ -268,7 +175,11 @@ export function readConfig(environment: Environment): { config: SidecarConfig; w
   const { values, warnings } = readSettings(SIDECAR_SETTINGS, environment, SIDECAR_IGNORED)
   const isSsv = values.CLUSTER_TYPE === 'SSV'
   warnings.push(...unused(values, environment))
-  const problems = isSsv ? ssvContradictions(values) : contradictions(values)
+  const isRemote = values.REMOTE_SIGNER_URL.length > 0
+  const problems = [
+    ...remoteSignerProblems(values),
+    ...(isSsv ? ssvProblems(values, values.NETWORK, isRemote) : obolProblems(values, isRemote)),
+  ]
   if (problems.length > 0)
     throw new BootError(
       'SETTINGS_INVALID',
@@ -285,10 +196,10 @@ export function readConfig(environment: Environment): { config: SidecarConfig; w
     generation: values.GENERATION,
     lists: LISTS_OF[values.GENERATION],
     deposits: { allowedVaults: values.ALLOWED_VAULTS, journalFile: resolve(values.JOURNAL_FILE) },
-    obol: { nodes: nodeSources(values), lockHashes: values.CLUSTER_LOCK_HASHES },
+    obol: { nodes: isSsv ? [] : obolNodes(values), lockHashes: values.CLUSTER_LOCK_HASHES },
     ssv: isSsv ? ssvConfig(values) : undefined,
     reloadIntervalMs: reloadInterval(values),
-    remoteSigner: remoteSignerOf(values),
+    remoteSigner: remoteSignerConfig(values, isSsv ? undefined : obolKeys(values)),
     consensus:
       values.CONSENSUS_ENDPOINT.length === 0
         ? undefined
@@ -307,7 +218,7 @@ type Values = SettingsOf<typeof SIDECAR_SETTINGS>
 
 /** A note on each setting that only the other kind of cluster has. */
 function unused({ CLUSTER_TYPE: type }: Values, environment: Environment): string[] {
-  const names = type === 'OBOL' ? Object.keys(SSV_SETTINGS) : OBOL_SETTINGS
+  const names = Object.keys(type === 'OBOL' ? SSV_SETTINGS : OBOL_SETTINGS)
   const isSet = (name: string) => (environment[name]?.trim() ?? '') !== ''
   return names.filter(isSet).map((name) => `${name} is ignored: it means nothing with CLUSTER_TYPE=${type}`)
 }
@@ -319,100 +230,4 @@ function reloadInterval({
 }: Values): number {
   if (seconds !== undefined) return seconds * 1000
   return type === 'SSV' && endpoints.length > 0 ? RELOAD_CHAIN_MS : RELOAD_MS
-}
-
-/** What is wrong between settings of an SSV operator that are each fine alone. */
-function ssvContradictions(values: Values): string[] {
-  const isRemote = values.REMOTE_SIGNER_URL.length > 0
-  const problems = [...remoteSignerProblems(values), ...ssvProblems(values, values.NETWORK, isRemote)]
-  return problems
-}
-
-/** What is wrong between settings of an Obol node that are each fine alone. */
-function contradictions(values: Values): string[] {
-  const problems = [...remoteSignerProblems(values), ...obolSignerProblems(values)]
-  const template = values.OBOL_KEYSTORES_DIR_TEMPLATE
-  const indexes = values.OBOL_NODE_INDEXES
-  if (values.OBOL_NODE_INDEX !== undefined && indexes.length > 0)
-    problems.push('OBOL_NODE_INDEX and OBOL_NODE_INDEXES are both set: keep one')
-  if (new Set(indexes).size !== indexes.length) problems.push('OBOL_NODE_INDEXES names a node twice')
-  if (template !== undefined && !template.includes('{node_index}'))
-    problems.push('OBOL_KEYSTORES_DIR_TEMPLATE must contain {node_index}')
-  if (template !== undefined && values.OBOL_NODE_INDEX === undefined && indexes.length === 0)
-    problems.push('OBOL_KEYSTORES_DIR_TEMPLATE needs OBOL_NODE_INDEX or OBOL_NODE_INDEXES')
-  if (template === undefined && indexes.length > 1 && values.REMOTE_SIGNER_URL.length === 0)
-    problems.push(
-      'OBOL_NODE_INDEXES needs OBOL_KEYSTORES_DIR_TEMPLATE, for example OBOL_KEYSTORES_DIR_TEMPLATE=node{node_index}/validator_keys',
-    )
-  return problems
-}
-
-/** What is wrong with the settings of remote signers. */
-function remoteSignerProblems(values: Values): string[] {
-  const { REMOTE_SIGNER_URL: urls, REMOTE_SIGNER_CERT_FILE: cert, REMOTE_SIGNER_KEY_FILE: key } = values
-  const files = [values.REMOTE_SIGNER_CA_FILE, cert, key].filter((file) => file !== undefined)
-  const problems: string[] = []
-  if ((cert === undefined) !== (key === undefined))
-    problems.push('REMOTE_SIGNER_CERT_FILE and REMOTE_SIGNER_KEY_FILE belong together: set both or neither')
-  if (urls.length === 0) {
-    if (files.length > 0)
-      problems.push('REMOTE_SIGNER_CA_FILE, REMOTE_SIGNER_CERT_FILE, REMOTE_SIGNER_KEY_FILE need REMOTE_SIGNER_URL')
-    return problems
-  }
-  if (new Set(urls.map(({ host, pathname }) => `${host}${pathname}`)).size !== urls.length)
-    problems.push('REMOTE_SIGNER_URL names a signer twice')
-  if (files.length > 0 && !urls.some(({ protocol }) => protocol === 'https:'))
-    problems.push('REMOTE_SIGNER_URL must start with https:// where certificates are given')
-  return problems
-}
-
-/** What an Obol node needs where a remote signer holds its keys, and where none does. */
-function obolSignerProblems(values: Values): string[] {
-  if (values.REMOTE_SIGNER_URL.length === 0)
-    return values.OBOL_KEYSTORES_DIR === undefined
-      ? [
-          'OBOL_KEYSTORES_DIR is required, for example OBOL_KEYSTORES_DIR=./.charon/validator_keys, or REMOTE_SIGNER_URL where a remote signer holds the keys',
-        ]
-      : []
-  const problems: string[] = []
-  if (values.OBOL_KEYSTORES_DIR !== undefined)
-    problems.push('OBOL_KEYSTORES_DIR and REMOTE_SIGNER_URL are both set: keep the one that holds the key shares')
-  if (values.OBOL_KEYSTORES_DIR_TEMPLATE !== undefined)
-    problems.push('OBOL_KEYSTORES_DIR_TEMPLATE means nothing with REMOTE_SIGNER_URL: unset it')
-  if (values.OBOL_CLUSTER_LOCK_FILE === undefined)
-    problems.push(
-      'OBOL_CLUSTER_LOCK_FILE is required with REMOTE_SIGNER_URL, for example OBOL_CLUSTER_LOCK_FILE=./.charon/cluster-lock.json',
-    )
-  return problems
-}
-
-function remoteSignerOf(values: Values): RemoteSignerConfig | undefined {
-  const { REMOTE_SIGNER_URL: urls, OBOL_CLUSTER_LOCK_FILE: lock, OBOL_NODE_INDEX: index } = values
-  if (urls.length === 0) return undefined
-  const path = (file: string | undefined) => (file === undefined ? undefined : resolve(file))
-  return {
-    urls,
-    timeoutMs: values.REMOTE_SIGNER_TIMEOUT * 1000,
-    tls: {
-      caFile: path(values.REMOTE_SIGNER_CA_FILE),
-      certFile: path(values.REMOTE_SIGNER_CERT_FILE),
-      keyFile: path(values.REMOTE_SIGNER_KEY_FILE),
-    },
-    obol:
-      lock === undefined || values.CLUSTER_TYPE !== 'OBOL'
-        ? undefined
-        : { lockFile: resolve(lock), nodeIndexes: index === undefined ? values.OBOL_NODE_INDEXES : [index] },
-  }
-}
-
-function nodeSources(values: Values): ObolNodeSource[] {
-  const { OBOL_KEYSTORES_DIR: dir, OBOL_KEYSTORES_DIR_TEMPLATE: template, OBOL_CLUSTER_LOCK_FILE: lock } = values
-  if (dir === undefined || values.CLUSTER_TYPE !== 'OBOL') return []
-  const indexes = values.OBOL_NODE_INDEXES.length > 0 ? values.OBOL_NODE_INDEXES : [values.OBOL_NODE_INDEX]
-  return indexes.map((index) => ({
-    keystoresDir:
-      template === undefined ? resolve(dir) : resolve(dir, template.replaceAll('{node_index}', String(index))),
-    lockFile: lock === undefined ? undefined : resolve(lock),
-    nodeIndex: index,
-  }))
 }

@@ -8,9 +8,8 @@ import type { HttpOutcome } from '@dvt-relayer/common/http-client.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createMetrics } from '@dvt-relayer/common/metrics.ts'
 import type { ClusterLock } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'
-import type { Finding } from './doctor/findings.ts'
-import type { KeyShare } from './keystores/obol/keystore.ts'
-import type { ListName } from './lists/lists.ts'
+import type { ListName } from './config.ts'
+import type { Finding } from './findings.ts'
 import {
   type Check,
   DEPOSIT_REFUSALS,
@@ -31,7 +30,7 @@ const SHOWN = 10
 const shown = <T>(items: readonly T[]): readonly T[] => items.slice(0, SHOWN)
 
 /** What a refusal names besides the validators: the vaults asked for, and the lines of the journal that stand against them. */
-export interface RefusalDetails {
+interface RefusalDetails {
   readonly vaults?: readonly string[]
   readonly journal?: string
   readonly journalLines?: readonly number[]
@@ -138,7 +137,7 @@ export function createEvents(logger: Logger) {
         'keyshares file verified',
       ),
     /** Each told once. */
-    sharesUndecipherable: (shares: readonly { origin: string; keyShare: Pick<KeyShare, 'shareIndex'> }[]) =>
+    sharesUndecipherable: (shares: readonly { origin: string; keyShare: { readonly shareIndex: number } }[]) =>
       logger.warn(
         {
           count: shares.length,

@@ -5,28 +5,27 @@ import { createConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts
 import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
 import { createLogger, type Logger } from '@dvt-relayer/common/logger.ts'
-import type { SidecarConfig } from './config.ts'
-import type { Context } from './context.ts'
-import { credentialsFinding, keysFinding } from './doctor/findings.ts'
+import type { ListName, SidecarConfig } from './config.ts'
 import { createEvents, type Events } from './events.ts'
 import { createHealth, type Health } from './health.ts'
 import { startHttp } from './http.ts'
-import type { KeyShare } from './keystores/obol/keystore.ts'
-import { openKeystore } from './keystores/open-keystore.ts'
+import type { KeyShare, Keystore } from './keystores/keystore.ts'
 import { startFollowing } from './lists/follow-lists.ts'
 import { createListStates } from './lists/list-states.ts'
-import type { ListName } from './lists/lists.ts'
+import { checkRelayerNetwork, type NetworkCheckParts } from './lists/network-check.ts'
 import { createRelayer } from './lists/relayer-client.ts'
-import { createBook } from './lists/work-list.ts'
+import { createWorkList } from './lists/work-list.ts'
 import { CHECKS, type Check } from './metrics.ts'
+import { openKeystore } from './open-keystore.ts'
 import { createDepositPolicy } from './policy/deposit-policy.ts'
 import { createJournal } from './policy/journal.ts'
 import { createPolicy } from './policy/policy.ts'
-import { startSigning } from './signing/loop.ts'
+import type { SigningParts } from './signing/parts.ts'
+import { startSigning } from './signing/signing.ts'
+import { credentialsFinding, keysFinding } from './summary.ts'
 import { checkConsensus, startWatchingConsensus } from './watch/consensus.ts'
 import { checkJournal, startWatchingJournal } from './watch/journal.ts'
 import { startWatchingKeys } from './watch/keys.ts'
-import { checkRelayerNetwork } from './watch/network-check.ts'
 
 /** A running sidecar. */
 export interface Sidecar extends AsyncDisposable {
@@ -64,6 +63,7 @@ export async function startSidecar(config: SidecarConfig, overrides: Overrides =
   }
 }
 
+/** Opens everything, and starts the work on it. */
 async function compose(
   config: SidecarConfig,
   { warnings = [], signal = new AbortController().signal }: Overrides,
@@ -72,56 +72,20 @@ async function compose(
 ): Promise<Sidecar> {
   for (const warning of warnings) logger.warn({ warning }, 'check the settings')
   const events = createEvents(logger)
-  const signsDeposits = config.lists.includes('validators')
-  const unused = new Set<Check>()
-  if (!signsDeposits) unused.add('journal')
-  if (config.consensus === undefined) unused.add('consensus')
-  if (config.remoteSigner === undefined) unused.add('signer')
-  const health = createHealth(
-    CHECKS.filter((check) => !unused.has(check)),
-    events,
-  )
-  // What nobody asked for cannot be down: an alarm on 0 stays quiet.
-  for (const check of unused) events.metrics.set('dvt_sidecar_up', 1, { check })
+  const health = startHealth(config, events)
   const http = config.http && lifetime.use('http', await startHttp(config.http, { health, metrics: events.metrics }))
-
   const journal = lifetime.use('journal', createJournal(config.deposits.journalFile, events))
-  if (signsDeposits) await checkJournal(journal, health, config.generation === '4')
+  if (signsDeposits(config)) await checkJournal(journal, health, config.generation === '4')
   const relayer = createRelayer(config.relayer, events)
   const consensus = openConsensus(config)
-  let onSignerBack = () => {}
-  const keystore = lifetime.use(
-    'keys',
-    await openKeys(config, { events, health, relayer, consensus, signal, onSignerBack: () => onSignerBack() }),
-  )
-  if (signsDeposits) warnOfAnyVault(config, keystore.keyShares, events)
-  const bookOf = (list: ListName) =>
-    createBook(config.lists.includes(list) ? keystore.keyShares : [], config.relayer.pollIntervalMs)
+  /** Told `back` when a remote signer may be asked again. */
+  const signers = new EventTarget()
+  const keystore = lifetime.use('keys', await openKeys({ config, events, health, relayer, consensus, signers }, signal))
+  if (signsDeposits(config)) warnOfAnyVault(config, keystore.keyShares, events)
   const deposits = createDepositPolicy(config.network, config.deposits.allowedVaults)
-  const context: Context = {
-    config,
-    keystore,
-    relayer,
-    policy: createPolicy(config.network, deposits, consensus?.client),
-    journal,
-    lists: createListStates(config.lists, { events, health }),
-    books: { exits: bookOf('exits'), validators: bookOf('validators') },
-    events,
-    health,
-  }
-  if (consensus !== undefined) lifetime.use('consensus', startWatchingConsensus(consensus.watched, health))
-  if (signsDeposits) lifetime.use('journal watch', startWatchingJournal(journal, health))
-  const signing = lifetime.use('signing', startSigning(context))
-  const onKeysAdded = (added: readonly KeyShare[]) => {
-    if (signsDeposits) warnOfAnyVault(config, added, events)
-  }
-  const keysWatch = lifetime.use('keys watch', startWatchingKeys(context, onKeysAdded))
-  onSignerBack = () => {
-    if (keystore.keyShares.length === 0) keysWatch.lookNow()
-    for (const list of config.lists) signing.wake(list, true)
-  }
-  lifetime.use('following', startFollowing(context, signing.wake))
-  lifetime.push('new work', events.stopping)
+  const policy = createPolicy(config.network, deposits, consensus?.client)
+  const workLists = createWorkLists(config, keystore.keyShares)
+  startWork({ config, keystore, relayer, policy, journal, workLists, events, health }, { consensus, signers }, lifetime)
   for (const found of [keysFinding(config, keystore.keyShares, []), credentialsFinding(config)]) events.found(found)
   events.started(config.network.name, config.relayer.endpoint.host, http?.url)
   return {
@@ -130,6 +94,59 @@ async function compose(
     metrics: events.metrics.text,
     [Symbol.asyncDispose]: () => lifetime[Symbol.asyncDispose](),
   }
+}
+
+const signsDeposits = ({ lists }: SidecarConfig): boolean => lists.includes('validators')
+
+/** What nobody asked for cannot be down: it is no check, and an alarm on 0 stays quiet. */
+function startHealth(config: SidecarConfig, events: Events): Health {
+  const unused = new Set<Check>()
+  if (!signsDeposits(config)) unused.add('journal')
+  if (config.consensus === undefined) unused.add('consensus')
+  if (config.remoteSigner === undefined) unused.add('signer')
+  for (const check of unused) events.metrics.set('dvt_sidecar_up', 1, { check })
+  return createHealth(
+    CHECKS.filter((check) => !unused.has(check)),
+    events,
+  )
+}
+
+/** A list that is not followed has an empty one. */
+function createWorkLists({ lists, relayer }: SidecarConfig, keyShares: readonly KeyShare[]): SigningParts['workLists'] {
+  const createOf = (list: ListName) => createWorkList(lists.includes(list) ? keyShares : [], relayer.pollIntervalMs)
+  return { exits: createOf('exits'), validators: createOf('validators') }
+}
+
+/** Starts what runs until the sidecar stops: it is stopped in the opposite order. */
+function startWork(
+  parts: Omit<SigningParts, 'config' | 'keystore' | 'journal'> & {
+    config: SidecarConfig
+    keystore: Keystore
+    journal: ReturnType<typeof createJournal>
+  },
+  { consensus, signers }: { consensus: ReturnType<typeof openConsensus>; signers: EventTarget },
+  lifetime: Lifetime,
+): void {
+  const { config, keystore, journal, events, health, workLists } = parts
+  const lists = createListStates(config.lists, { events, health })
+  if (consensus !== undefined) lifetime.use('consensus', startWatchingConsensus(consensus.watched, health))
+  if (signsDeposits(config)) lifetime.use('journal watch', startWatchingJournal(journal, health))
+  const signing = lifetime.use('signing', startSigning(parts, lists))
+  const keysWatch = lifetime.use(
+    'keys watch',
+    startWatchingKeys(
+      { keystore, workLists, lists: config.lists, reloadIntervalMs: config.reloadIntervalMs, events, health },
+      (added) => {
+        if (signsDeposits(config)) warnOfAnyVault(config, added, events)
+      },
+    ),
+  )
+  signers.addEventListener('back', () => {
+    if (keystore.keyShares.length === 0) keysWatch.lookNow()
+    for (const list of config.lists) signing.wake(list, true)
+  })
+  lifetime.use('following', startFollowing({ ...parts, lists }, signing.wake))
+  lifetime.push('new work', events.stopping)
 }
 
 /** Without a list of vaults and without a withdrawal address of a lock, nothing but the journal stands in the way. */
@@ -150,27 +167,26 @@ function openConsensus({ consensus, network }: SidecarConfig) {
 
 /** Opens the keys while relayer and consensus node are asked for their networks; the first thing that is wrong stops the boot. */
 async function openKeys(
-  config: SidecarConfig,
-  parts: {
-    events: Events
-    health: Health
-    relayer: Context['relayer']
-    consensus: ReturnType<typeof openConsensus>
-    signal: AbortSignal
-    onSignerBack(): void
+  parts: NetworkCheckParts & {
+    readonly config: SidecarConfig
+    readonly events: Events
+    readonly health: Health
+    readonly consensus: ReturnType<typeof openConsensus>
+    readonly signers: EventTarget
   },
-) {
-  const { health, relayer, consensus } = parts
+  stop: AbortSignal,
+): Promise<Keystore> {
+  const { config, events, health, consensus, signers } = parts
   const failed = new AbortController()
-  const signal = AbortSignal.any([parts.signal, failed.signal])
+  const signal = AbortSignal.any([stop, failed.signal])
   const tasks = [
     openKeystore(config, {
-      events: parts.events,
+      events,
       signal,
       onSignerChange: (problem) => health.report('signer', problem),
-      onSignerBack: parts.onSignerBack,
+      onSignerBack: () => void signers.dispatchEvent(new Event('back')),
     }),
-    refuseOtherNetwork({ config, relayer, health }, signal),
+    refuseOtherNetwork(parts, signal),
     consensus && checkConsensus(consensus.watched, health, signal),
   ] as const
   try {
@@ -185,19 +201,16 @@ async function openKeys(
 }
 
 /** A relayer of another network is refused at boot; one that is away is asked again later. */
-async function refuseOtherNetwork(
-  context: Pick<Context, 'config' | 'relayer' | 'health'>,
-  signal: AbortSignal,
-): Promise<void> {
+async function refuseOtherNetwork(parts: NetworkCheckParts, signal: AbortSignal): Promise<void> {
+  const { network, relayer } = parts.config
   try {
-    if (await checkRelayerNetwork(context, signal)) return
+    if (await checkRelayerNetwork(parts, signal)) return
   } catch (error) {
-    if (!signal.aborted) context.health.report('relayer', messageOf(error))
+    if (!signal.aborted) parts.health.report('relayer', messageOf(error))
     return
   }
-  const { name } = context.config.network
   throw new BootError(
     'NETWORK_MISMATCH',
-    `the relayer at ${context.config.relayer.endpoint.host} is of another network than NETWORK=${name}`,
+    `the relayer at ${relayer.endpoint.host} is of another network than NETWORK=${network.name}`,
   )
 }

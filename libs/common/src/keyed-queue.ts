@@ -1,34 +1,24 @@
 /** Work in lanes: each runs a few pieces at once, in order, so that a long queue in one lane delays the others by a few pieces only. */
 
-interface Lane {
-  running: number
-  waiting: (() => void)[]
-}
+import { createSemaphore } from './semaphore.ts'
 
 /** Creates lanes of `depth` pieces at once and at most `waiting` more. */
 export function createKeyedQueue(limits: { depth: number; waiting: number }) {
-  const lanes = new Map<number | string, Lane>()
-
-  function next(key: number | string, lane: Lane): void {
-    lane.running--
-    const first = lane.waiting.shift()
-    if (first !== undefined) first()
-    else if (lane.running === 0) lanes.delete(key)
-  }
+  const lanes = new Map<number | string, { semaphore: ReturnType<typeof createSemaphore>; pieces: number }>()
 
   return {
     /** Runs a piece when its turn comes; `full`, and nothing is run, when too many wait in its lane. */
     async run(key: number | string, piece: () => Promise<void>): Promise<'done' | 'full'> {
-      const lane = lanes.get(key) ?? { running: 0, waiting: [] }
-      if (lane.waiting.length >= limits.waiting) return 'full'
+      const lane = lanes.get(key) ?? { semaphore: createSemaphore(limits.depth), pieces: 0 }
+      if (lane.pieces >= limits.depth + limits.waiting) return 'full'
       lanes.set(key, lane)
-      if (lane.running >= limits.depth) await new Promise<void>((resolve) => lane.waiting.push(resolve))
-      lane.running++
+      lane.pieces++
       try {
-        await piece()
+        await lane.semaphore.run(piece)
         return 'done'
       } finally {
-        next(key, lane)
+        lane.pieces--
+        if (lane.pieces === 0) lanes.delete(key)
       }
     },
   }

@@ -36,6 +36,20 @@ export function parseAddress(text: string): Uint8Array | undefined {
   return isMixed && checksumAddress(address) !== `0x${digits}` ? undefined : address
 }
 
+/**
+ * The bytes of one address of a setting that lists them.
+ *
+ * @param whose what they are addresses of, in the plural
+ * @throws {Error} with a message that completes "NAME …"
+ */
+export function parseListedAddress(text: string, whose: string): Uint8Array {
+  const address = parseAddress(text)
+  if (address !== undefined) return address
+  throw new Error(
+    `must be addresses of ${whose}, which ${text.slice(0, 10)}… is not: 0x and 40 hex digits, and where upper and lower case are mixed, a right checksum`,
+  )
+}
+
 /** The address of a 65-byte uncompressed secp256k1 public key: the last 20 bytes of keccak256(x ++ y). The caller has checked it. */
 export const addressOfPublicKey = (publicKey: Uint8Array): Uint8Array => keccak_256(publicKey.subarray(1)).subarray(12)
 

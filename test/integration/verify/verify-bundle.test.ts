@@ -83,6 +83,8 @@ describe('the package', () => {
     const bundle = readFileSync(join(home, 'dist/dvt-verify.js'), 'utf8')
     for (const name of ['@noble/curves', '@noble/hashes'])
       expect(bundle).toMatch(new RegExp(`/\\*\n${name}\n\nThe MIT License`))
+    // Of the two licences it offers, Apache 2.0 is the package's own.
+    expect(bundle).toContain('/*\nmultiformats\n\nThis project is dual licensed under MIT and Apache-2.0.')
   })
 })
 

@@ -5,8 +5,8 @@ import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
 import type { SidecarConfig } from '../config.ts'
+import { count, type Finding, finding } from '../findings.ts'
 import { parseJournal } from '../policy/journal-lines.ts'
-import { count, type Finding, finding } from './findings.ts'
 
 const ELSEWHERE = 'JOURNAL_FILE puts it elsewhere'
 

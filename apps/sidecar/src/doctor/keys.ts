@@ -6,10 +6,12 @@ import { createLogger } from '@dvt-relayer/common/logger.ts'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
 import type { SidecarConfig } from '../config.ts'
 import { createEvents, type Events } from '../events.ts'
+import { count, type Finding, finding } from '../findings.ts'
 import { createLockReader } from '../keystores/obol/lock.ts'
 import { createObolNode } from '../keystores/obol/node.ts'
-import { openKeystore } from '../keystores/open-keystore.ts'
-import { count, type Finding, finding, keysFinding, type LockFound } from './findings.ts'
+import { passwordFileOf } from '../keystores/obol/read-keystores.ts'
+import { openKeystore } from '../open-keystore.ts'
+import { keysFinding, type LockFound } from '../summary.ts'
 
 /** A line of the log that stands for something wrong although the sidecar would start. */
 const PARTIAL = 'this node holds keys for only some validators of its cluster'
@@ -95,7 +97,7 @@ async function lookAtKeystores(config: SidecarConfig, events: Events, locks: Loc
   const files: string[] = []
   for (const source of obol.nodes) files.push(...(await createObolNode(source, { ...common, readLock }).look()).fresh)
   const details: string[] = []
-  for (const file of files.flatMap((name) => [name, name.replace(/\.json$/, '.txt')]))
+  for (const file of files.flatMap((name) => [name, passwordFileOf(name)]))
     await access(file, constants.R_OK).catch((error: unknown) => {
       details.push(`${file} cannot be read (${reasonOf(error)})`)
     })

@@ -7,12 +7,11 @@ import { createExecutionClient } from '@dvt-relayer/chain/execution/execution.ts
 import { messageOf } from '@dvt-relayer/common/errors.ts'
 import { createHttpClient, type HttpAnswer, HttpError } from '@dvt-relayer/common/http-client.ts'
 import { Compile } from 'typebox/compile'
-import type { SidecarConfig } from '../config.ts'
+import { LISTS, type ListName, type SidecarConfig } from '../config.ts'
+import { count, type Finding, finding } from '../findings.ts'
 import { askPublicKeys, askWhetherUp } from '../keystores/remote/api.ts'
-import { createSignerHttp } from '../keystores/remote/http.ts'
+import { createSignerHttp } from '../keystores/remote/signer-http.ts'
 import { readTlsMaterial, type TlsMaterial } from '../keystores/remote/tls.ts'
-import { LISTS, type ListName } from '../lists/lists.ts'
-import { count, type Finding, finding } from './findings.ts'
 
 /** A clock may be off by this much, an answer's way and its whole seconds included. */
 const CLOCK_MS = 5000
@@ -213,7 +212,7 @@ export async function examineSigners({ remoteSigner }: SidecarConfig, signal: Ab
     return finding('signer', 'problem', messageOf(error))
   }
   const look = async (url: URL): Promise<EndpointLook> => {
-    using http = createSignerHttp(url, { timeoutMs, connections: 1, tls })
+    await using http = await createSignerHttp(url, { timeoutMs, connections: 1, tls })
     try {
       await askWhetherUp(http, signal)
       const { size } = await askPublicKeys(http, signal)

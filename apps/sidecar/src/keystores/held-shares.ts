@@ -1,7 +1,7 @@
 /** Decrypted key shares in memory, and signatures by them. */
 
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
-import { idOfShare, isSameShare, type KeyShare, type Keystore } from './obol/keystore.ts'
+import { idOfShare, isSameShare, type KeyShare, type Keystore } from './keystore.ts'
 
 /** One key share with its secret: 32 bytes. */
 export interface HeldShare {

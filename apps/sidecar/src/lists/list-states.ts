@@ -1,11 +1,11 @@
 /** How the relayer's lists are doing: which it knows, and whether `/ready` may say that the relayer works. */
 
+import type { ListName } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { Health } from '../health.ts'
-import type { ListName } from './lists.ts'
 
 /** A list that has answered, one the relayer does not know, or what is wrong with one. */
-export type ListState = 'listed' | 'absent' | { readonly problem: string }
+type ListState = 'listed' | 'absent' | { readonly problem: string }
 
 /** Creates the states of the lists that are followed. None is known before it has answered. */
 export function createListStates(names: readonly ListName[], { events, health }: { events: Events; health: Health }) {

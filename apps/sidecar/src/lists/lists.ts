@@ -1,15 +1,12 @@
-/** The relayer's two lists, each brought into the one form that a book takes. */
+/** The relayer's two lists, each brought into the one form that a work list takes. */
 
 import type { RelayerClient } from '@dvt-relayer/api/client.ts'
 import type { ExitItem, ValidatorItem } from '@dvt-relayer/api/schemas.ts'
+import type { ListName } from '../config.ts'
 import type { Listed } from './work-list.ts'
 
-/** `GET /exits` is of generation 3, `GET /validators` of generation 4. */
-export const LISTS = ['exits', 'validators'] as const
-export type ListName = (typeof LISTS)[number]
-
 /** An answer to a question for a list. */
-export interface ListAnswer {
+interface ListAnswer {
   readonly items: readonly Listed[]
   /** Undefined from a relayer without long polling. */
   readonly revision: number | undefined

@@ -1,27 +1,23 @@
 /**
  * What this sidecar still owes the relayer by one of its lists: one entry for each key share it holds, with what was last listed
- * for its validator. `GET /exits` has a book and `GET /validators` has one.
+ * for its validator. `GET /exits` has a work list and `GET /validators` has one.
  *
- * Pure state: no clock, no I/O. Its size is bounded by the keys held, whatever a relayer lists: unknown keys leave nothing
- * behind, a second item for the same key in one list is left out, and each key share remembers its last signatures only.
+ * Only the verbs below change an entry; a step that cannot follow from the entry's state throws. Pure state: no clock, no I/O. Its
+ * size is bounded by the keys held, whatever a relayer lists: unknown keys leave nothing behind, a second item for the same key in
+ * one list is left out, and each key share remembers its last signatures only.
  */
 
-import type { ValidatorType } from '@dvt-relayer/api/schemas.ts'
-import type { KeyShare } from '../keystores/obol/keystore.ts'
-
-/** A deposit somebody wants signed. */
-export interface WantedDeposit {
-  /** 20 bytes, lower-case hex with `0x`. */
-  readonly vault: string
-  readonly amountGwei: number
-  readonly validatorType: ValidatorType
-}
-
-/** What is wanted for a validator: its exit, and by `GET /validators` its deposit too. */
-export interface Wanted {
-  readonly validatorIndex: number
-  readonly deposit: WantedDeposit | undefined
-}
+import type { KeyShare } from '../keystores/keystore.ts'
+import { isSameWanted, type Wanted } from '../policy/wanted.ts'
+import {
+  type Entry,
+  isInFlight,
+  isOpen,
+  type Job,
+  type Listing,
+  type Signatures,
+  type WorkState,
+} from './work-entry.ts'
 
 /** One item of a list, whichever list it is. */
 export interface Listed {
@@ -34,63 +30,45 @@ export interface Listed {
   readonly shareIndexesRejected: readonly number[]
 }
 
-/** Signatures for what is wanted, lower-case hex. */
-export interface Signatures {
-  readonly exit: string
-  readonly deposit?: string
-}
-
-/** A key share, what it is wanted for, and how far that has come. Times are milliseconds of one monotonic clock. */
-export interface Entry {
-  readonly keyShare: KeyShare
-  /** Another object as soon as anything in it is another; undefined before it was ever listed. */
-  wanted: Wanted | undefined
-  /** Whether the newest full list has it. */
-  isListed: boolean
-  /** The relayer has verified signatures of this share, or needs none any more. */
-  isSettled: boolean
-  /** The relayer has a signature of this share that it could not verify yet, or has refused one. */
-  isWaiting: boolean
-  /** The relayer lists this share index as one that sent a wrong signature. */
-  isRejected: boolean
-  /** What is wanted, once it is signed. */
-  signatures: Signatures | undefined
-  /** When it was last judged or signed, whatever was wanted then. */
-  triedAt: number | undefined
-  postedAt: number | undefined
-  /** Somebody is at it: from being found due to the answer to its post. */
-  isInHand: boolean
-  /** Not before this, whatever else. */
-  notBefore: number
-  /** What was last warned of for what is wanted. */
-  warned: string | undefined
-}
-
 /** What is posted again while the relayer has it but cannot use it: this many poll intervals. */
 const WAITING_INTERVALS = 5
+/** What was refused or rejected is tried again after this many poll intervals. */
+const REFUSED_INTERVALS = 5
+
+type Mutable<T> = { -readonly [Key in keyof T]: T[Key] }
+/** `jobId` is that of the job which is at it. */
+type OwnEntry = Mutable<Entry> & { jobId: number | undefined }
 
 const never = () => false
 
-/** Creates the book of these key shares. */
-export function createBook(keyShares: readonly KeyShare[], pollIntervalMs: number) {
-  let all: readonly Entry[] = keyShares.map(emptyEntry)
+/** Creates the work list of these key shares. */
+export function createWorkList(keyShares: readonly KeyShare[], pollIntervalMs: number) {
+  let all: readonly OwnEntry[] = keyShares.map(emptyEntry)
   let entries = byValidator(all)
+  /** Jobs so far: each has a number of its own. */
+  let jobs = 0
 
-  function apply(entry: Entry, item: Listed): void {
-    const { shareIndex } = entry.keyShare
-    if (entry.wanted === undefined || !isSame(entry.wanted, item.wanted)) {
-      entry.wanted = item.wanted
-      entry.signatures = undefined
-      entry.postedAt = undefined
-      entry.isInHand = false
-      entry.warned = undefined
+  /** The entry of a job that is current; undefined for another job. @throws {TypeError} the entry is in none of these states */
+  function entryOf(job: Job, verb: string, states: readonly WorkState[]): OwnEntry | undefined {
+    const entry = job.entry as OwnEntry
+    if (entry.jobId !== job.id) return undefined
+    if (!states.includes(entry.state)) throw new TypeError(`work list: ${verb}, while the entry is ${entry.state}`)
+    return entry
+  }
+
+  /** Also where something else is wanted by now: the key share has worked, and rests. */
+  function tried(job: Job, now: number): void {
+    const entry = job.entry as OwnEntry
+    entry.triedAt = now
+  }
+
+  function applyItem(entry: OwnEntry, item: Listed): void {
+    if (entry.wanted === undefined || !isSameWanted(entry.wanted, item.wanted)) {
+      forget(entry, item.wanted)
       // A relayer that wants something else in every answer costs one look at a key in an interval, and one set of signatures.
       entry.notBefore = entry.triedAt === undefined ? 0 : entry.triedAt + pollIntervalMs
     }
-    entry.isListed = true
-    entry.isSettled = item.isReady || item.shareIndexesReady.includes(shareIndex)
-    entry.isRejected = item.shareIndexesRejected.includes(shareIndex)
-    entry.isWaiting = entry.isRejected || item.shareIndexesUnverified.includes(shareIndex)
+    entry.listing = listingOf(item, entry.keyShare.shareIndex)
   }
 
   /** Takes the items over, the first of each key. Returns how many were left out. */
@@ -101,23 +79,31 @@ export function createBook(keyShares: readonly KeyShare[], pollIntervalMs: numbe
       const held = entries.get(item.publicKey)
       if (held === undefined) continue
       if (seen.has(item.publicKey)) repeated++
-      else for (const entry of held) apply(entry, item)
+      else for (const entry of held) applyItem(entry, item)
       seen.add(item.publicKey)
     }
     return repeated
   }
 
   function dueAt(entry: Entry, isHeldBack: (entry: Entry) => boolean): number {
-    if (!entry.isListed || entry.isSettled || entry.isInHand || isHeldBack(entry)) return Number.POSITIVE_INFINITY
-    const intervals = entry.isWaiting ? WAITING_INTERVALS : 1
+    if (!isOpen(entry) || isInFlight(entry) || isHeldBack(entry)) return Number.POSITIVE_INFINITY
+    const intervals = entry.listing === 'wanted' ? 1 : WAITING_INTERVALS
     const again = entry.postedAt === undefined ? 0 : entry.postedAt + intervals * pollIntervalMs
     return Math.max(entry.notBefore, again)
   }
 
+  const dueEntries = (now: number, isHeldBack: (entry: Entry) => boolean) =>
+    all.filter((entry) => dueAt(entry, isHeldBack) <= now)
+
+  const find = ({ validatorPublicKey, shareIndex }: KeyShare): OwnEntry | undefined =>
+    entries.get(validatorPublicKey)?.find(({ keyShare }) => keyShare.shareIndex === shareIndex)
+
   return {
+    // What keys there are, and what the relayer lists.
+
     /**
      * Takes other key shares over. What is known of a share that stays, the same object, is kept; one that went is wanted no more,
-     * whoever has it in hand; one that came is wanted by the next full list.
+     * whatever job is at it; one that came is wanted by the next full list.
      */
     setKeyShares(next: readonly KeyShare[]): void {
       const known = new Map(all.map((entry) => [entry.keyShare, entry]))
@@ -126,68 +112,168 @@ export function createBook(keyShares: readonly KeyShare[], pollIntervalMs: numbe
       const kept = new Set(all)
       for (const entry of known.values())
         if (!kept.has(entry)) {
-          entry.wanted = undefined
-          entry.isListed = false
+          forget(entry, undefined)
+          entry.listing = 'unlisted'
         }
     },
     /** Takes a full list over: what it lacks is not wanted any more. Returns how many items were left out as repeats. */
     applyList(items: readonly Listed[]): number {
-      for (const entry of all) entry.isListed = false
+      for (const entry of all) entry.listing = 'unlisted'
       return applyAll(items)
     },
-    /** Takes a list of changes over. */
+    /** Takes a list of changes over. Returns how many items were left out as repeats. */
     applyChanges: applyAll,
-    /** The entry of a key share. */
-    find: ({ validatorPublicKey, shareIndex }: KeyShare): Entry | undefined =>
-      entries.get(validatorPublicKey)?.find(({ keyShare }) => keyShare.shareIndex === shareIndex),
-    /** What is to be signed or posted now, but for what is held back. */
-    due: (now: number, isHeldBack: (entry: Entry) => boolean = never): Entry[] =>
-      all.filter((entry) => dueAt(entry, isHeldBack) <= now),
-    /** When something is due next, Infinity when nothing is. */
-    nextDueAt: (isHeldBack: (entry: Entry) => boolean = never): number =>
-      all.reduce((next, entry) => Math.min(next, dueAt(entry, isHeldBack)), Number.POSITIVE_INFINITY),
     /** Validator indexes of what was posted and the relayer lists as wrong, by share index; each once. */
     takeRejections(): Map<number, number[]> {
-      const rejected = all.filter((entry) => entry.isListed && entry.isRejected && !entry.isSettled)
-      const news = rejected.filter(({ postedAt, warned }) => postedAt !== undefined && warned === undefined)
+      const news = all.filter(
+        ({ listing, postedAt, warned }) => listing === 'rejected' && postedAt !== undefined && warned === undefined,
+      )
       for (const entry of news) entry.warned = 'LISTED'
       const groups = Map.groupBy(news, ({ keyShare }) => keyShare.shareIndex)
       return new Map(
         Array.from(groups, ([index, group]) => [index, group.flatMap(({ wanted }) => wanted?.validatorIndex ?? [])]),
       )
     },
+
+    // Who looks.
+
+    /** The entry of a key share. */
+    find: (keyShare: KeyShare): Entry | undefined => find(keyShare),
+    /** What is to be signed or posted now, but for what is held back. */
+    due: (now: number, isHeldBack: (entry: Entry) => boolean = never): readonly Entry[] => dueEntries(now, isHeldBack),
+    /** When something is due next, Infinity when nothing is. */
+    nextDueAt: (isHeldBack: (entry: Entry) => boolean = never): number =>
+      all.reduce((next, entry) => Math.min(next, dueAt(entry, isHeldBack)), Number.POSITIVE_INFINITY),
     /** Entries that wait for a signature of this sidecar. */
-    openCount: (): number => all.filter(({ isListed, isSettled }) => isListed && !isSettled).length,
+    openCount: (): number => all.filter(isOpen).length,
+    /** Whether the job still has its entry: what another answer has changed meanwhile is dropped. */
+    isCurrent: ({ id, entry }: Job): boolean => (entry as OwnEntry).jobId === id,
+
+    // The work, in its order. Each of these is for one job; a job that is not current changes nothing.
+
+    /** Takes what is due: each of these entries is in flight until its job ends. */
+    take(now: number, isHeldBack: (entry: Entry) => boolean = never): Job[] {
+      return dueEntries(now, isHeldBack).flatMap((entry) => {
+        const { keyShare, wanted } = entry
+        if (wanted === undefined) return []
+        entry.jobId = ++jobs
+        entry.state = entry.signatures === undefined ? 'taken' : 'signed'
+        return [{ id: entry.jobId, entry, keyShare, wanted }]
+      })
+    },
+    /** The policy allows it. */
+    judged(job: Job, now: number): void {
+      const entry = entryOf(job, 'judged', ['taken'])
+      if (entry === undefined) return
+      entry.triedAt = now
+      entry.state = 'judged'
+    },
+    /** Its vault is on disk, or it has no deposit: it may be signed. */
+    bound(job: Job): void {
+      const entry = entryOf(job, 'bound', ['judged'])
+      if (entry !== undefined) entry.state = 'bound'
+    },
+    /** It is not signed, for a reason that a later look may find gone. Ends the job. Returns whether the reason is a new one. */
+    refused(job: Job, reason: string, now: number): boolean {
+      const entry = entryOf(job, 'refused', ['taken', 'judged'])
+      if (entry === undefined) return false
+      entry.triedAt = now
+      return endLater(entry, now + REFUSED_INTERVALS * pollIntervalMs, reason)
+    },
+    /** Its signatures are made. Returns whether they are still wanted: they are kept only then. */
+    signed(job: Job, signatures: Signatures, now: number): boolean {
+      tried(job, now)
+      const entry = entryOf(job, 'signed', ['bound'])
+      if (entry === undefined) return false
+      entry.signatures = signatures
+      entry.state = 'signed'
+      return true
+    },
+    /** Its signatures could not be had. Ends the job. Returns whether the reason is a new one. */
+    notSigned(job: Job, now: number, intervals: number, reason?: string): boolean {
+      tried(job, now)
+      const entry = entryOf(job, 'not signed', ['bound'])
+      return entry !== undefined && endLater(entry, now + intervals * pollIntervalMs, reason)
+    },
+    /** The relayer has taken its signatures. Ends the job. */
+    posted(job: Job, now: number): void {
+      const entry = entryOf(job, 'posted', ['signed'])
+      if (entry === undefined) return
+      entry.postedAt = now
+      end(entry)
+    },
+    /** The relayer says that its signatures are wrong. Ends the job. Returns whether the code is a new one. */
+    rejected(job: Job, code: string, now: number): boolean {
+      const entry = entryOf(job, 'rejected', ['signed'])
+      if (entry === undefined) return false
+      entry.postedAt = now
+      return endLater(entry, now + REFUSED_INTERVALS * pollIntervalMs, code)
+    },
+    /** The job ends; its entry is due again after some poll intervals. Returns whether the reason is a new one. */
+    defer(job: Job, now: number, intervals: number, reason?: string): boolean {
+      const entry = entryOf(job, 'deferred', ['taken', 'judged', 'bound', 'signed'])
+      return entry !== undefined && endLater(entry, now + intervals * pollIntervalMs, reason)
+    },
+    /** The job ends; its entry is due again as if it had never been taken. */
+    release(job: Job): void {
+      const entry = entryOf(job, 'released', ['taken', 'judged', 'bound', 'signed'])
+      if (entry !== undefined) end(entry)
+    },
+    /** A job of the other list has posted the exit of this validator index by this key share. Ends the job of this list. */
+    postedByOther(keyShare: KeyShare, validatorIndex: number, exit: string, now: number): void {
+      const entry = find(keyShare)
+      if (entry?.wanted?.validatorIndex !== validatorIndex) return
+      entry.postedAt = now
+      entry.signatures ??= { exit }
+      end(entry)
+    },
   }
 }
-export type Book = ReturnType<typeof createBook>
+export type WorkList = ReturnType<typeof createWorkList>
 
-const byValidator = (entries: readonly Entry[]): Map<string, Entry[]> =>
+const byValidator = (entries: readonly OwnEntry[]): Map<string, OwnEntry[]> =>
   Map.groupBy(entries, ({ keyShare }) => keyShare.validatorPublicKey)
 
-function emptyEntry(keyShare: KeyShare): Entry {
+function emptyEntry(keyShare: KeyShare): OwnEntry {
   return {
     keyShare,
     wanted: undefined,
-    isListed: false,
-    isSettled: false,
-    isWaiting: false,
-    isRejected: false,
+    listing: 'unlisted',
+    state: 'idle',
     signatures: undefined,
     triedAt: undefined,
     postedAt: undefined,
-    isInHand: false,
     notBefore: 0,
     warned: undefined,
+    jobId: undefined,
   }
 }
 
-/** Whether the same signatures serve both. */
-function isSame(a: Wanted, b: Wanted): boolean {
-  return (
-    a.validatorIndex === b.validatorIndex &&
-    a.deposit?.vault === b.deposit?.vault &&
-    a.deposit?.amountGwei === b.deposit?.amountGwei &&
-    a.deposit?.validatorType === b.deposit?.validatorType
-  )
+function listingOf(item: Listed, shareIndex: number): Listing {
+  if (item.isReady || item.shareIndexesReady.includes(shareIndex)) return 'settled'
+  if (item.shareIndexesRejected.includes(shareIndex)) return 'rejected'
+  return item.shareIndexesUnverified.includes(shareIndex) ? 'unverified' : 'wanted'
+}
+
+/** Begins anew with what is wanted now. A job that is at it has nothing to say any more, and no signature of before is left. */
+function forget(entry: OwnEntry, wanted: Wanted | undefined): void {
+  entry.wanted = wanted
+  entry.signatures = undefined
+  entry.postedAt = undefined
+  entry.warned = undefined
+  end(entry)
+}
+
+function end(entry: OwnEntry): void {
+  entry.jobId = undefined
+  entry.state = entry.signatures === undefined ? 'idle' : 'kept'
+}
+
+/** Ends the job and lets the entry rest. Returns whether there is a reason to be told, and it was not told last. */
+function endLater(entry: OwnEntry, notBefore: number, reason: string | undefined): boolean {
+  entry.notBefore = notBefore
+  end(entry)
+  if (reason === undefined || entry.warned === reason) return false
+  entry.warned = reason
+  return true
 }

@@ -2,8 +2,8 @@ import { networks } from '@dvt-relayer/chain/networks.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { describe, expect, it } from 'vitest'
 import { readFixtureJson } from '../../../../test/support/keys/fixtures.ts'
-import type { WantedDeposit } from '../lists/work-list.ts'
 import { createDepositPolicy } from './deposit-policy.ts'
+import type { WantedDeposit } from './wanted.ts'
 
 const VAULT = `0x${'ab'.repeat(20)}`
 const OTHER = `0x${'cd'.repeat(20)}`

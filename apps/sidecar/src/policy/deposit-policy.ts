@@ -6,9 +6,9 @@
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { depositSigningRoot, withdrawalCredentials } from '@dvt-relayer/crypto/messages/messages.ts'
-import type { KeyShare, ToSign } from '../keystores/obol/keystore.ts'
-import type { WantedDeposit } from '../lists/work-list.ts'
+import type { KeyShare, ToSign } from '../keystores/keystore.ts'
 import type { Refusal } from '../metrics.ts'
+import type { WantedDeposit } from './wanted.ts'
 
 /** In Gwei: 32 and 2048 ETH; Gnosis counts its mGNO the same way. */
 const ACTIVATION_GWEI = 32_000_000_000

@@ -3,9 +3,9 @@ import { toHex } from '@dvt-relayer/common/hex.ts'
 import { exitSigningRoot } from '@dvt-relayer/crypto/messages/messages.ts'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { WantedDeposit } from '../lists/work-list.ts'
 import { createDepositPolicy } from './deposit-policy.ts'
 import { type Candidate, createPolicy } from './policy.ts'
+import type { WantedDeposit } from './wanted.ts'
 
 const VAULT = `0x${'ab'.repeat(20)}`
 const DEPOSIT: WantedDeposit = { vault: VAULT, amountGwei: 32e9, validatorType: '0x01' }

@@ -10,16 +10,16 @@
  *
  * Without a consensus node a hostile relayer can collect exits of any index for a key. They are worth nothing but the one of the
  * key's real index, which is what the protocol has every relayer collect: an exit is valid only under the key that has its
- * index. docs/architecture.md#trust says what a relayer may see; what it can make this process spend is bounded by `work-list.ts`.
+ * index. What a relayer may see is in the design; what it can make this process spend is bounded by `lists/work-list.ts`.
  */
 
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { exitSigningRoot } from '@dvt-relayer/crypto/messages/messages.ts'
-import type { KeyShare, ToSign } from '../keystores/obol/keystore.ts'
-import type { Wanted } from '../lists/work-list.ts'
+import type { KeyShare, ToSign } from '../keystores/keystore.ts'
 import type { Refusal } from '../metrics.ts'
 import type { DepositPolicy } from './deposit-policy.ts'
+import type { Wanted } from './wanted.ts'
 
 /** What somebody wants signed, by which key share. */
 export interface Candidate {

@@ -2,38 +2,36 @@
 
 import type { SharesResponse } from '@dvt-relayer/api/schemas.ts'
 import { HttpError } from '@dvt-relayer/common/http-client.ts'
-import type { Context } from '../context.ts'
-import type { ListName } from '../lists/lists.ts'
-import { countKinds, isCurrent, type SignedJob } from './job.ts'
+import type { ListName } from '../config.ts'
+import { countKinds, type SignedJob } from '../lists/work-entry.ts'
+import type { SigningParts } from './parts.ts'
 
-/** What the relayer rejected is posted again after this many poll intervals. */
-const REJECTED_INTERVALS = 5
-
-type PostContext = Pick<Context, 'config' | 'relayer' | 'events'>
+type PostParts = Pick<SigningParts, 'relayer' | 'workLists' | 'events'>
 
 /** Posts the signatures of one share index. Whatever comes of it, its entries come up again no sooner than after a poll interval. */
 export async function postBatch(
-  context: PostContext,
+  parts: PostParts,
   list: ListName,
   shareIndex: number,
   batch: readonly SignedJob[],
   signal: AbortSignal,
 ): Promise<'taken' | 'refused' | 'unreachable'> {
-  const { config, events } = context
+  const { events } = parts
+  const workList = parts.workLists[list]
   try {
-    const answer = await send(context, list, shareIndex, batch, signal)
-    const rejected = noteRejections(answer, list, batch, shareIndex, events)
-    const taken = batch.filter((job) => !rejected.has(job))
+    const answer = await send(parts, list, shareIndex, batch, signal)
+    const failures = readFailures(answer, batch)
+    tellFailures(parts, list, shareIndex, failures)
+    const taken = batch.filter((job) => !failures.codes.has(job))
     const firstTime = taken.filter(({ entry }) => entry.postedAt === undefined).length
     events.signaturesPosted(list, shareIndex, countKinds(taken), firstTime)
     const now = performance.now()
-    for (const job of batch) if (isCurrent(job)) job.entry.postedAt = now
-    for (const { entry } of rejected) entry.notBefore = now + REJECTED_INTERVALS * config.relayer.pollIntervalMs
+    for (const job of taken) workList.posted(job, now)
     return 'taken'
   } catch (error) {
     if (signal.aborted) return 'unreachable'
-    const notBefore = performance.now() + config.relayer.pollIntervalMs
-    for (const { entry } of batch) entry.notBefore = Math.max(entry.notBefore, notBefore)
+    const now = performance.now()
+    for (const job of batch) workList.defer(job, now, 1)
     events.postFailed(error, list, shareIndex, batch.length)
     const isAnswer = error instanceof HttpError && error.code === 'HTTP_STATUS'
     return isAnswer ? 'refused' : 'unreachable'
@@ -45,7 +43,7 @@ export async function postBatch(
  * docs/protocol.md#9-generation-4).
  */
 function send(
-  { relayer }: PostContext,
+  { relayer }: PostParts,
   list: ListName,
   shareIndex: number,
   batch: readonly SignedJob[],
@@ -67,27 +65,39 @@ function send(
   return relayer.postSignatures({ share_index: shareIndex, shares }, signal)
 }
 
-/** Remembers and, once for each code and what was wanted, tells what the relayer rejected. Returns those jobs. */
-function noteRejections(
-  { failures = [] }: SharesResponse,
-  list: ListName,
-  batch: readonly SignedJob[],
-  shareIndex: number,
-  events: PostContext['events'],
-): Set<SignedJob> {
-  const rejected = new Map<SignedJob, string>()
-  const wrong = { exit: new Set<SignedJob>(), deposit: new Set<SignedJob>() }
+/** What the relayer rejects of a batch: a code for each job, and which of its signatures are wrong. */
+interface Failures {
+  readonly codes: ReadonlyMap<SignedJob, string>
+  readonly exits: ReadonlySet<SignedJob>
+  readonly deposits: ReadonlySet<SignedJob>
+}
+
+function readFailures({ failures = [] }: SharesResponse, batch: readonly SignedJob[]): Failures {
+  const codes = new Map<SignedJob, string>()
+  const exits = new Set<SignedJob>()
+  const deposits = new Set<SignedJob>()
   for (const { index, code, kind } of failures) {
     const job = batch[index]
     if (job === undefined) continue
     // A code is a word of the relayer's: nothing else of its text reaches the log.
-    if (!rejected.has(job)) rejected.set(job, /^[A-Z][A-Z0-9_]{0,39}$/.test(code) ? code : 'OTHER')
-    if (kind !== 'deposit') wrong.exit.add(job)
-    if (kind !== 'exit' && job.signatures.deposit !== undefined) wrong.deposit.add(job)
+    if (!codes.has(job)) codes.set(job, /^[A-Z][A-Z0-9_]{0,39}$/.test(code) ? code : 'OTHER')
+    if (kind !== 'deposit') exits.add(job)
+    if (kind !== 'exit' && job.signatures.deposit !== undefined) deposits.add(job)
   }
-  const news = [...rejected].filter(([job, code]) => isCurrent(job) && job.entry.warned !== code)
-  for (const [{ entry }, code] of news) entry.warned = code
-  if (rejected.size > 0) events.signaturesRejected({ exit: wrong.exit.size, deposit: wrong.deposit.size })
+  return { codes, exits, deposits }
+}
+
+/** Ends the jobs that were rejected, and tells of each once for each code and what was wanted. */
+function tellFailures(
+  { workLists, events }: PostParts,
+  list: ListName,
+  shareIndex: number,
+  { codes, exits, deposits }: Failures,
+): void {
+  if (codes.size === 0) return
+  const now = performance.now()
+  const news = [...codes].filter(([job, code]) => workLists[list].rejected(job, code, now))
+  events.signaturesRejected({ exit: exits.size, deposit: deposits.size })
   for (const [code, group] of Map.groupBy(news, ([, said]) => said))
     events.rejectionSeen(
       list,
@@ -95,5 +105,4 @@ function noteRejections(
       shareIndex,
       group.map(([{ wanted }]) => wanted.validatorIndex),
     )
-  return new Set(rejected.keys())
 }

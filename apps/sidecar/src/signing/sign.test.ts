@@ -1,10 +1,10 @@
 import { networks } from '@dvt-relayer/chain/networks.ts'
 import { describe, expect, it } from 'vitest'
-import type { ToSign } from '../keystores/obol/keystore.ts'
-import { createBook, type Listed, type WantedDeposit } from '../lists/work-list.ts'
+import type { ToSign } from '../keystores/keystore.ts'
+import { createWorkList, type Listed, type WorkList } from '../lists/work-list.ts'
 import { createDepositPolicy } from '../policy/deposit-policy.ts'
 import { createPolicy } from '../policy/policy.ts'
-import { jobOf } from './job.ts'
+import type { WantedDeposit } from '../policy/wanted.ts'
 import { signBatch } from './sign.ts'
 
 const share = (seed: number) => ({
@@ -23,13 +23,12 @@ const item = (seed: number, validatorIndex: number, deposit?: WantedDeposit): Li
   shareIndexesRejected: [],
 })
 const signal = new AbortController().signal
-const config = { relayer: { pollIntervalMs: 1000 } }
 const fail = () => {
   throw new Error('not expected')
 }
 
 /** Signs what is due with signatures that are the roots themselves; `onSign` is told before each. */
-async function signDue(book: ReturnType<typeof createBook>, onSign: (made: number) => void = () => undefined) {
+async function signDue(workList: WorkList, onSign: (made: number) => void = () => undefined) {
   const policy = createPolicy(networks.hoodi, createDepositPolicy(networks.hoodi, []), undefined)
   const told: unknown[] = []
   let made = 0
@@ -39,21 +38,27 @@ async function signDue(book: ReturnType<typeof createBook>, onSign: (made: numbe
       return signingRoot
     },
   }
-  const jobs = book.due(0).flatMap((entry) => jobOf(entry) ?? [])
+  const jobs = workList.take(0)
+  for (const job of jobs)
+    if (job.entry.state === 'taken') {
+      workList.judged(job, 0)
+      workList.bound(job)
+    }
   const events = { signed: (counts: unknown) => void told.push(counts), notSigned: fail, loopFailed: fail }
-  const { signed } = await signBatch({ config, keystore, policy, events }, jobs, signal, fail)
+  const { signed } = await signBatch({ keystore, policy, workList, events }, jobs, signal, fail)
+  for (const job of jobs) workList.release(job)
   return { signed, told, made: () => made }
 }
 
 describe('signBatch', () => {
   it('signs the exit, and the deposit where one is wanted, once', async () => {
-    const book = createBook([share(1), share(2)], 1000)
-    book.applyList([item(1, 7), item(2, 8, DEPOSIT)])
-    const { signed, told, made } = await signDue(book)
+    const workList = createWorkList([share(1), share(2)], 1000)
+    workList.applyList([item(1, 7), item(2, 8, DEPOSIT)])
+    const { signed, told, made } = await signDue(workList)
     expect(signed.map(({ signatures }) => Object.keys(signatures))).toEqual([['exit'], ['exit', 'deposit']])
     expect(told).toEqual([{ exit: 2, deposit: 1 }])
     expect(made()).toBe(3)
-    const again = await signDue(book)
+    const again = await signDue(workList)
     expect(again.signed.map(({ signatures }) => signatures)).toEqual(signed.map(({ signatures }) => signatures))
     expect([again.made(), again.told]).toEqual([0, []])
   })
@@ -62,19 +67,19 @@ describe('signBatch', () => {
     ['another index', [item(1, 9, DEPOSIT)]],
     ['another vault', [item(1, 7, { ...DEPOSIT, vault: `0x${'22'.repeat(20)}` })]],
   ])('hands out nothing for what was wanted before: %s while it signs', async (_, changed) => {
-    const book = createBook([share(1)], 1000)
-    book.applyList([item(1, 7, DEPOSIT)])
-    const { signed } = await signDue(book, (made) => {
-      if (made === 2) book.applyChanges(changed)
+    const workList = createWorkList([share(1)], 1000)
+    workList.applyList([item(1, 7, DEPOSIT)])
+    const { signed } = await signDue(workList, (made) => {
+      if (made === 2) workList.applyChanges(changed)
     })
     expect(signed).toEqual([])
-    expect(book.find(share(1))?.signatures).toBeUndefined()
+    expect(workList.find(share(1))?.signatures).toBeUndefined()
   })
 
   it('signs nothing that has left the list before its turn', async () => {
-    const book = createBook([share(1), share(2)], 1000)
-    book.applyList([item(1, 7), item(2, 8)])
-    const { signed, made } = await signDue(book, () => book.applyList([item(1, 7)]))
+    const workList = createWorkList([share(1), share(2)], 1000)
+    workList.applyList([item(1, 7), item(2, 8)])
+    const { signed, made } = await signDue(workList, () => workList.applyList([item(1, 7)]))
     expect([signed.length, made()]).toEqual([1, 1])
   })
 })

@@ -7,10 +7,10 @@
 import { setImmediate } from 'node:timers/promises'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
-import type { Context } from '../context.ts'
 import { SignerError } from '../keystores/remote/error.ts'
-import type { Signatures } from '../lists/work-list.ts'
-import { countKinds, isCurrent, type Job, type SignedJob } from './job.ts'
+import { countKinds, type Job, type Signatures, type SignedJob } from '../lists/work-entry.ts'
+import type { WorkList } from '../lists/work-list.ts'
+import type { SigningParts } from './parts.ts'
 
 /** About 4 ms of signing between two looks at the event loop. */
 const SLICE = 8
@@ -21,14 +21,15 @@ const AWAY_INTERVALS = 1
 const FAILED_INTERVALS = 15
 const IS_ABSENCE = new Set(['SIGNER_AWAY', 'SIGNER_STOPPED', 'SIGNER_UNREACHABLE', 'SIGNER_TLS'])
 
-type SignContext = Pick<Context, 'policy'> & {
-  readonly config: { readonly relayer: Pick<Context['config']['relayer'], 'pollIntervalMs'> }
-  readonly keystore: Pick<Context['keystore'], 'sign'>
-  readonly events: Pick<Context['events'], 'signed' | 'notSigned' | 'loopFailed'>
+interface SignParts {
+  readonly policy: Pick<SigningParts['policy'], 'exit' | 'deposit'>
+  readonly keystore: Pick<SigningParts['keystore'], 'sign'>
+  readonly workList: Pick<WorkList, 'isCurrent' | 'signed' | 'notSigned'>
+  readonly events: Pick<SigningParts['events'], 'signed' | 'notSigned' | 'loopFailed'>
 }
 
 /** What became of a batch. */
-export interface SignedBatch {
+interface SignedBatch {
   readonly signed: SignedJob[]
   /** Jobs that are still under way; each is told to `onLate` when it has ended. */
   readonly late: readonly Job[]
@@ -40,54 +41,51 @@ export interface SignedBatch {
  * @param onLate told of each job of `late` when its signatures are in its entry, or cannot be had
  */
 export async function signBatch(
-  context: SignContext,
+  parts: SignParts,
   batch: readonly Job[],
   signal: AbortSignal,
   onLate: (job: Job) => void,
 ): Promise<SignedBatch> {
+  const { workList } = parts
   const signed: SignedJob[] = []
-  const made: Job[] = []
-  const failures: { job: Job; error: unknown }[] = []
+  const outcomes = createOutcomes(parts, signal)
   const waiting = new Set<Job>()
   let isOver = false
   let last = performance.now()
-  let sinceBreak = 0
 
   async function signOne(job: Job): Promise<void> {
-    const { entry } = job
     try {
-      const signatures = await sign(context, job, signal)
-      made.push(job)
-      if (isCurrent(job)) entry.signatures = signatures
-      if (isCurrent(job) && !isOver) signed.push({ ...job, signatures })
+      const signatures = await sign(parts, job, signal)
+      outcomes.made(job)
+      if (workList.signed(job, signatures, performance.now()) && !isOver) signed.push({ ...job, signatures })
     } catch (error) {
-      failures.push({ job, error })
+      outcomes.failed(job, error)
     } finally {
-      entry.triedAt = performance.now()
       last = performance.now()
       waiting.delete(job)
       if (isOver) {
-        tell(context, made.splice(0), failures.splice(0), signal)
+        outcomes.tell()
         onLate(job)
       }
     }
   }
 
   const work: Promise<void>[] = []
+  let sinceBreak = 0
   for (const job of batch) {
     const { entry, wanted } = job
     if (signal.aborted) break
-    if (!isCurrent(job) || !entry.isListed) continue
-    if (entry.signatures !== undefined) signed.push({ ...job, signatures: entry.signatures })
-    else {
-      waiting.add(job)
-      work.push(signOne(job))
-      sinceBreak += wanted.deposit === undefined ? 1 : 2
-      if (sinceBreak >= SLICE) {
-        sinceBreak = 0
-        await setImmediate()
-      }
+    if (!workList.isCurrent(job) || entry.listing === 'unlisted') continue
+    if (entry.signatures !== undefined) {
+      signed.push({ ...job, signatures: entry.signatures })
+      continue
     }
+    waiting.add(job)
+    work.push(signOne(job))
+    sinceBreak += wanted.deposit === undefined ? 1 : 2
+    if (sinceBreak < SLICE) continue
+    sinceBreak = 0
+    await setImmediate()
   }
   const all = Promise.all(work)
   // Keys in memory are through by now but for the last one's promise.
@@ -95,13 +93,13 @@ export async function signBatch(
   while (waiting.size > 0 && performance.now() - last < STALL_MS && !signal.aborted)
     await Promise.race([all, pause(STALL_MS / 5)])
   isOver = true
-  tell(context, made.splice(0), failures.splice(0), signal)
-  return { signed: signal.aborted ? [] : signed.filter(isCurrent), late: [...waiting] }
+  outcomes.tell()
+  return { signed: signal.aborted ? [] : signed.filter(workList.isCurrent), late: [...waiting] }
 }
 
 /** The exit, and the deposit where one is wanted. */
 async function sign(
-  { keystore, policy }: SignContext,
+  { keystore, policy }: SignParts,
   { keyShare, wanted }: Job,
   signal: AbortSignal,
 ): Promise<Signatures> {
@@ -111,32 +109,36 @@ async function sign(
   return { exit, deposit: toHex(await keystore.sign({ ...deposit, keyShare }, signal)) }
 }
 
-/** Counts what was made, and tells each failure once for what is wanted. */
-function tell(
-  { config, events }: SignContext,
-  made: readonly Job[],
-  failures: readonly { job: Job; error: unknown }[],
-  signal: AbortSignal,
-): void {
-  if (made.length > 0) events.signed(countKinds(made))
-  if (signal.aborted) return
-  const news = new Map<string, { fault: NonNullable<SignerError['fault']>; detail: string; jobs: Job[] }>()
-  for (const { job, error } of failures) {
-    const code = error instanceof SignerError ? error.code : 'OTHER'
-    const intervals = IS_ABSENCE.has(code) ? AWAY_INTERVALS : FAILED_INTERVALS
-    if (isCurrent(job)) job.entry.notBefore = performance.now() + intervals * config.relayer.pollIntervalMs
-    if (!(error instanceof SignerError)) events.loopFailed(error)
-    else if (error.fault !== undefined && isCurrent(job) && job.entry.warned !== code) {
-      job.entry.warned = code
-      const group = news.get(code)
-      if (group === undefined) news.set(code, { fault: error.fault, detail: error.message, jobs: [job] })
-      else group.jobs.push(job)
-    }
+/** Gathers what came of jobs, to tell it together: how many signatures were made, and each failure once for what is wanted. */
+function createOutcomes({ workList, events }: SignParts, signal: AbortSignal) {
+  let made: Job[] = []
+  let failures: { job: Job; error: SignerError }[] = []
+  return {
+    made: (job: Job): void => void made.push(job),
+    /** Lets the entry rest. When the sidecar stops, nothing failed. */
+    failed(job: Job, error: unknown): void {
+      if (signal.aborted) return
+      const code = error instanceof SignerError ? error.code : 'OTHER'
+      const intervals = IS_ABSENCE.has(code) ? AWAY_INTERVALS : FAILED_INTERVALS
+      const isAnswer = error instanceof SignerError && error.fault !== undefined
+      const isNews = workList.notSigned(job, performance.now(), intervals, isAnswer ? code : undefined)
+      if (!(error instanceof SignerError)) events.loopFailed(error)
+      else if (isNews) failures.push({ job, error })
+    },
+    /** Tells what has come since it was last told. */
+    tell(): void {
+      if (made.length > 0) events.signed(countKinds(made))
+      for (const group of Map.groupBy(failures, ({ error }) => error.code).values()) {
+        const [{ error } = { error: undefined }] = group
+        if (error?.fault !== undefined)
+          events.notSigned(
+            error.fault,
+            error.message,
+            group.map(({ job }) => job.wanted.validatorIndex),
+          )
+      }
+      made = []
+      failures = []
+    },
   }
-  for (const { fault, detail, jobs } of news.values())
-    events.notSigned(
-      fault,
-      detail,
-      jobs.map(({ wanted }) => wanted.validatorIndex),
-    )
 }

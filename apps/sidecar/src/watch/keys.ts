@@ -1,18 +1,29 @@
-/** Looks for keys that came or went, again and again, and gives them to the books. A source that is broken takes no key away. */
+/** Looks for keys that came or went, again and again, and gives them to the work lists. A source that is broken takes no key away. */
 
 import { messageOf } from '@dvt-relayer/common/errors.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
-import type { Context } from '../context.ts'
-import { idOfShare, type KeyShare } from '../keystores/obol/keystore.ts'
+import type { ListName } from '../config.ts'
+import type { Events } from '../events.ts'
+import type { Health } from '../health.ts'
+import { idOfShare, type KeyShare, type Keystore } from '../keystores/keystore.ts'
+import type { WorkList } from '../lists/work-list.ts'
 
-type WatchContext = Pick<Context, 'config' | 'keystore' | 'books' | 'lists' | 'events' | 'health'>
+interface WatchKeysParts {
+  /** Those of `lists`, which are followed, learn of the keys. */
+  readonly workLists: Readonly<Record<ListName, WorkList>>
+  readonly lists: readonly ListName[]
+  readonly keystore: Keystore
+  readonly reloadIntervalMs: number
+  readonly events: Pick<Events, 'keysChanged'>
+  readonly health: Health
+}
 
 /** Starts looking. `onChange` is told of the keys that came. */
 export function startWatchingKeys(
-  context: WatchContext,
+  parts: WatchKeysParts,
   onChange: (added: readonly KeyShare[]) => void,
 ): AsyncDisposable & { lookNow(): void } {
-  const { config, keystore, books, lists, events, health } = context
+  const { keystore, workLists, lists, reloadIntervalMs, events, health } = parts
   const stop = new AbortController()
   let known = keystore.keyShares
   let wake = () => {}
@@ -22,7 +33,7 @@ export function startWatchingKeys(
     const before = known
     if (keystore.keyShares === before) return
     known = keystore.keyShares
-    for (const list of lists.names) books[list].setKeyShares(known)
+    for (const list of lists) workLists[list].setKeyShares(known)
     const ids = new Set(before.map(idOfShare))
     const added = known.filter((keyShare) => !ids.has(idOfShare(keyShare)))
     events.keysChanged({
@@ -47,7 +58,7 @@ export function startWatchingKeys(
     while (!stop.signal.aborted) {
       const early = new AbortController()
       wake = () => early.abort()
-      await pause(config.reloadIntervalMs, AbortSignal.any([stop.signal, early.signal]))
+      await pause(reloadIntervalMs, AbortSignal.any([stop.signal, early.signal]))
       if (!stop.signal.aborted) await look()
     }
   }

@@ -13,22 +13,10 @@ import {
   type SignedMessage,
 } from './bls.ts'
 import { createGroup } from './blst-group.ts'
+import { createBlstVerifier } from './blst-verify.ts'
 import { createPointOperations } from './points.ts'
-import { namedBad } from './verify-batch.ts'
 
 type Blst = typeof import('@chainsafe/blst')
-
-/** Triples of one message stand together. */
-function groupByMessage(triples: readonly SignedMessage[]): SignedMessage[][] {
-  const groups = new Map<string, SignedMessage[]>()
-  for (const triple of triples) {
-    const key = Buffer.from(triple.message).toString('latin1')
-    const group = groups.get(key)
-    if (group === undefined) groups.set(key, [triple])
-    else group.push(triple)
-  }
-  return [...groups.values()]
-}
 
 /** Random factors of 32 bits, never 0: the chance that a fault cancels out is 2^-32. */
 function randomRow(length: number): FactorRow {
@@ -77,46 +65,6 @@ export function createBlstEngine(load: () => Blst = loadBlst): BlsEngine {
     }
   }
 
-  const verifyOne = ({ publicKey, message, signature }: SignedMessage): boolean => {
-    try {
-      return blst.verify(message, keys.parseChecked(publicKey).point, signatures.parseChecked(signature).point)
-    } catch {
-      return false
-    }
-  }
-
-  /** Whether all triples of well-formed points verify. */
-  const verifyAll = (triples: readonly SignedMessage[]): boolean => {
-    if (triples.length === 1) return triples.every(verifyOne)
-    const sets = groupByMessage(triples).map((group) => {
-      const points = group.map(({ publicKey, message, signature }) => ({
-        msg: message,
-        pk: keys.parseChecked(publicKey).point,
-        bytes: signature,
-      }))
-      const [first] = points
-      if (first === undefined || points.length === 1) return { first, pk: first?.pk, sig: undefined }
-      return { first, ...blst.aggregateWithRandomness(points.map(({ pk, bytes }) => ({ pk, sig: bytes }))) }
-    })
-    return blst.verifyMultipleAggregateSignatures(
-      sets.flatMap(({ first, pk, sig }) =>
-        first === undefined || pk === undefined
-          ? []
-          : [{ msg: first.msg, pk, sig: sig ?? signatures.parseChecked(first.bytes).point }],
-      ),
-      false,
-      false,
-    )
-  }
-
-  const tryAll = (triples: readonly SignedMessage[]): boolean => {
-    try {
-      return triples.every(({ signature }) => signature.length === SIGNATURE_BYTES) && verifyAll(triples)
-    } catch {
-      return false
-    }
-  }
-
   /** One triple for a whole group: its keys and signatures combined by the same random factors. */
   const combineGroup = (group: SignatureGroup): SignedMessage | undefined => {
     if (group.publicKeys.length === 0 || group.publicKeys.length !== group.signatures.length) return undefined
@@ -131,43 +79,13 @@ export function createBlstEngine(load: () => Blst = loadBlst): BlsEngine {
     }
   }
 
-  const verifyBatch = (triples: readonly SignedMessage[]): boolean[] => {
-    if (triples.length === 0) return []
-    if (tryAll(triples)) return triples.map(() => true)
-    const formed = triples.map(
-      ({ publicKey, signature }) => keyOperations.isPoint(publicKey) && signatureOperations.isPoint(signature),
-    )
-    const good = triples.flatMap((_, i) => (formed[i] ? [i] : []))
-    const bad = new Set(
-      namedBad(good, (part) =>
-        tryAll(
-          part.flatMap((i) => {
-            const triple = triples[i]
-            return triple === undefined ? [] : [triple]
-          }),
-        ),
-      ),
-    )
-    return formed.map((isFormed, i) => isFormed && !bad.has(i))
-  }
+  const verifier = createBlstVerifier(blst, keys, signatures)
 
   return {
     name: 'blst',
     publicKeyOf: (secretKey) => keys.remember(secretKeyOf(secretKey).toPublicKey()),
     sign: (secretKey, message) => signatures.remember(secretKeyOf(secretKey).sign(message)),
-    verify: (publicKey, message, signature) => verifyOne({ publicKey, message, signature }),
-    verifyBatch,
-    verifyAggregate(publicKeys, message, signature) {
-      try {
-        const points = publicKeys.map((key) => keys.parseChecked(key).point)
-        return (
-          points.length > 0 &&
-          blst.fastAggregateVerify(message, points, signatures.parseChecked(signature).point, false)
-        )
-      } catch {
-        return false
-      }
-    },
+    ...verifier,
     isPublicKey: keyOperations.isPoint,
     isSignature: signatureOperations.isPoint,
     interpolateSignatures: signatureOperations.interpolate,
@@ -178,7 +96,7 @@ export function createBlstEngine(load: () => Blst = loadBlst): BlsEngine {
     combinePublicKeys: keyOperations.combine,
     verifyCombined(groups) {
       const triples = groups.map(combineGroup)
-      const verdicts = verifyBatch(triples.flatMap((triple) => triple ?? []))
+      const verdicts = verifier.verifyBatch(triples.flatMap((triple) => triple ?? []))
       let next = 0
       return triples.map((triple) => triple !== undefined && verdicts[next++] === true)
     },

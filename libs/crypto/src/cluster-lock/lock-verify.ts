@@ -1,6 +1,6 @@
 /** Verification of a cluster lock before anything in it is used. */
 
-import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
+import { equalBytes, parseHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { secp256k1 } from '@noble/curves/secp256k1.js'
 import type { BlsEngine } from '../bls/bls.ts'
 import { publicKeySharesFit } from '../threshold/threshold.ts'
@@ -88,6 +88,13 @@ const isHashKnown = ({ minor }: ClusterLock): boolean => minor >= 5
  */
 export function isPinnedLock(lock: ClusterLock, pins: readonly Uint8Array[]): boolean {
   return isHashKnown(lock) && pins.some((pin) => equalBytes(pin, lock.lockHash))
+}
+
+/** The bytes of a pin, as a setting has it. @throws {Error} with a message that completes "NAME …" */
+export function parseLockHash(text: string): Uint8Array {
+  const bytes = parseHex(text, 32)
+  if (bytes === undefined) throw new Error('must be a lock_hash: hex of 32 bytes')
+  return bytes
 }
 
 function assertHashes(lock: ClusterLock, fault: Fault): void {

@@ -4,7 +4,7 @@ import { appendFile, cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { ObolNodeSource } from '../../../../apps/sidecar/src/config.ts'
+import type { ObolNodeSource } from '../../../../apps/sidecar/src/config/obol.ts'
 import { createEvents } from '../../../../apps/sidecar/src/events.ts'
 import { openObolKeystore } from '../../../../apps/sidecar/src/keystores/obol/obol.ts'
 import { networks } from '../../../../libs/chain/src/networks.ts'

@@ -21,36 +21,10 @@ export function createBeaconStatus({ db, chain, events }: Pick<Context, 'db' | '
   let seenRoot: string | undefined
   let refreshedAt: number | undefined
 
-  /** Every validator that `find` gives and the state has, batch by batch. */
-  async function lookThrough<Row extends AskedRow>(
-    root: string,
-    signal: AbortSignal,
-    find: (afterId: number) => Promise<Row[]>,
-    take: (found: { row: Row; validator: ChainValidator }[]) => Promise<void>,
-  ): Promise<void> {
-    for (let afterId = 0; ; ) {
-      const asked = await find(afterId)
-      const last = asked.at(-1)
-      if (last === undefined) return
-      const found = await chain.registry.findFinalized(
-        asked.map((row) => row.publicKey),
-        root,
-      )
-      signal.throwIfAborted()
-      await take(
-        asked.flatMap((row) => {
-          const validator = found.get(toHex(row.publicKey))
-          return validator === undefined ? [] : [{ row, validator }]
-        }),
-      )
-      if (asked.length < BATCH) return
-      afterId = last.id
-    }
-  }
-
   /** Notes the validators that the state has and the database does not know as registered. */
   const noteRegistered = (root: string, signal: AbortSignal) =>
     lookThrough(
+      chain.registry,
       root,
       signal,
       (afterId) => findUnregistered(db, afterId, BATCH),
@@ -73,6 +47,7 @@ export function createBeaconStatus({ db, chain, events }: Pick<Context, 'db' | '
   /** Notes the registered validators that have left, and tells of an index that is another one than was noted. */
   const noteExited = (root: string, signal: AbortSignal) =>
     lookThrough(
+      chain.registry,
       root,
       signal,
       (afterId) => findStaying(db, afterId, BATCH),
@@ -104,6 +79,34 @@ export function createBeaconStatus({ db, chain, events }: Pick<Context, 'db' | '
       seenRoot = root
       return true
     },
+  }
+}
+
+/** Every validator that `find` gives and the state has, batch by batch. */
+async function lookThrough<Row extends AskedRow>(
+  registry: Context['chain']['registry'],
+  root: string,
+  signal: AbortSignal,
+  find: (afterId: number) => Promise<Row[]>,
+  take: (found: { row: Row; validator: ChainValidator }[]) => Promise<void>,
+): Promise<void> {
+  for (let afterId = 0; ; ) {
+    const asked = await find(afterId)
+    const last = asked.at(-1)
+    if (last === undefined) return
+    const found = await registry.findFinalized(
+      asked.map((row) => row.publicKey),
+      root,
+    )
+    signal.throwIfAborted()
+    await take(
+      asked.flatMap((row) => {
+        const validator = found.get(toHex(row.publicKey))
+        return validator === undefined ? [] : [{ row, validator }]
+      }),
+    )
+    if (asked.length < BATCH) return
+    afterId = last.id
   }
 }
 

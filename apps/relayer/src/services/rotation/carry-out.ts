@@ -7,7 +7,7 @@ import type { RotationRow } from '@dvt-relayer/db/queries/rotations.ts'
 import { findOpenRotation, voidRotation } from '@dvt-relayer/db/queries/rotations.ts'
 import type { Context } from '../../context.ts'
 import { createRotationApprovals } from './approvals.ts'
-import { createRotationExits } from './exits.ts'
+import { createRotationExits, type RotationExits } from './exits.ts'
 import type { RotationLocks } from './locks.ts'
 import type { Action, Learnt, OpenRotation, RotationState } from './next-step.ts'
 import { isInTime } from './next-step.ts'
@@ -30,7 +30,7 @@ export interface Errand {
   signal: AbortSignal
 }
 
-/** Creates the part of the service that acts. It is a list of small effects, so it is longer than a page. */
+/** Creates the part of the service that acts. It is a list of small effects, and so longer than a page. */
 export function createCarryOut(
   context: Pick<Context, 'config' | 'db' | 'chain' | 'events'>,
   locks: RotationLocks,
@@ -41,8 +41,7 @@ export function createCarryOut(
   const exits = createRotationExits(context)
   const approvals = createRotationApprovals(context)
   const sender = createRotationSender(context)
-  /** What the oracles said last, by vault: for the loop, which comes by more often than they need to be asked. */
-  const said = new Map<string, { key: string; at: number; indexes: number[] }>()
+  const learning = createLearning(exits)
 
   const isSpent = async (row: RotationRow, view: VaultView, signal: AbortSignal) =>
     isInTime(row, view) && (await sender.isSpent(row, signal))
@@ -57,30 +56,6 @@ export function createCarryOut(
   async function giveUp(vault: Uint8Array, row: RotationRow, reason: string): Promise<void> {
     await voidRotation(db, row.id)
     events.rotationEnded('void', vault, 1, reason)
-  }
-
-  /** What enough oracles name; the number of answers where they are too few. */
-  async function findOutdated({ vault, set, oracles, signal }: Errand, view: VaultView): Promise<number[] | number> {
-    const { needed, sinceBlock } = view
-    const key = `${set.id}:${view.finalNonce}`
-    const known = said.get(toHex(vault))
-    const freshMs = known === undefined || known.indexes.length === 0 ? FRESH_EMPTY_MS : FRESH_MS
-    if (known?.key === key && performance.now() - known.at < freshMs) return known.indexes
-    const { answers, indexes } = await askOutdated(oracles, { vault, sinceBlock, needed }, signal)
-    if (answers < needed) return answers
-    said.set(toHex(vault), { key, at: performance.now(), indexes })
-    return indexes
-  }
-
-  /** What the oracles name, checked against the chain, with its exits. */
-  async function learn(errand: Errand, view: VaultView): Promise<Learnt> {
-    const { vault, set, oracles } = errand
-    const indexes = await findOutdated(errand, view)
-    if (typeof indexes === 'number') return { isEnough: false, answers: indexes }
-    if (indexes.length === 0) return { isEnough: true, exits: [], leftOut: 0 }
-    const { renewable, leftOut } = await exits.findRenewable(vault, indexes, BATCHES_AHEAD * oracles.batchLimit)
-    const found = renewable.length === 0 ? [] : await exits.findExits(renewable, set.id)
-    return { isEnough: true, exits: found, leftOut }
   }
 
   async function send(
@@ -108,7 +83,7 @@ export function createCarryOut(
         await giveUp(vault, action.row, action.reason)
         return { open: undefined }
       case 'learn':
-        return { learnt: await learn(errand, view) }
+        return { learnt: await learning.learn(errand, view) }
       case 'collect':
         await exits.want(action.missing, set.id)
         return { isCollected: true }
@@ -133,10 +108,8 @@ export function createCarryOut(
     updates,
     isSpent,
     giveUp,
-    learn,
-
-    /** Forgets what the oracles said of a vault, so that they are asked anew. */
-    forget: (vault: Uint8Array): boolean => said.delete(toHex(vault)),
+    learn: learning.learn,
+    forget: learning.forget,
 
     /** Carries out an action; returns what is known since. */
     async run(
@@ -150,5 +123,39 @@ export function createCarryOut(
       }
       return act(action, errand, state.view)
     },
+  }
+}
+
+/** Learns from the oracles what is outdated. It remembers their answers, for the loop comes by more often than they need to be asked. */
+function createLearning(exits: RotationExits) {
+  const said = new Map<string, { key: string; at: number; indexes: number[] }>()
+
+  /** What enough oracles name; the number of answers where they are too few. */
+  async function findOutdated({ vault, set, oracles, signal }: Errand, view: VaultView): Promise<number[] | number> {
+    const { needed, sinceBlock } = view
+    const key = `${set.id}:${view.finalNonce}`
+    const known = said.get(toHex(vault))
+    const freshMs = known === undefined || known.indexes.length === 0 ? FRESH_EMPTY_MS : FRESH_MS
+    if (known?.key === key && performance.now() - known.at < freshMs) return known.indexes
+    const { answers, indexes } = await askOutdated(oracles, { vault, sinceBlock, needed }, signal)
+    if (answers < needed) return answers
+    said.set(toHex(vault), { key, at: performance.now(), indexes })
+    return indexes
+  }
+
+  return {
+    /** What the oracles name, checked against the chain, with its exits. */
+    async learn(errand: Errand, view: VaultView): Promise<Learnt> {
+      const { vault, set, oracles } = errand
+      const indexes = await findOutdated(errand, view)
+      if (typeof indexes === 'number') return { isEnough: false, answers: indexes }
+      if (indexes.length === 0) return { isEnough: true, exits: [], leftOut: 0 }
+      const { renewable, leftOut } = await exits.findRenewable(vault, indexes, BATCHES_AHEAD * oracles.batchLimit)
+      const found = renewable.length === 0 ? [] : await exits.findExits(renewable, set.id)
+      return { isEnough: true, exits: found, leftOut }
+    },
+
+    /** Forgets what the oracles said of a vault, so that they are asked anew. */
+    forget: (vault: Uint8Array): boolean => said.delete(toHex(vault)),
   }
 }

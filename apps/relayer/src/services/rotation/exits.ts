@@ -44,53 +44,15 @@ export interface RotationExit extends Renewed {
 const waiting = Compile(Type.Object({ oracle_set_id: Type.Integer(), since: Type.Integer() }))
 const checkpointOf = (vault: Uint8Array) => `rotation:${toHex(vault)}`
 
+type Needs = Pick<Context, 'config' | 'db' | 'chain' | 'events'>
+
 /** Creates the part of the service that has to do with exits. */
-export function createRotationExits({
-  config,
-  db,
-  chain,
-  events,
-}: Pick<Context, 'config' | 'db' | 'chain' | 'events'>) {
-  const { network, clusters } = config
-
-  /** Of a vault's validators at these indexes those that can leave, are final and ours, in their order. */
-  async function findFit(vault: Uint8Array, indexes: readonly number[]): Promise<Renewed[]> {
-    const credentials = new Set<string>(
-      (['0x01', '0x02'] as const).map((type) => toHex(withdrawalCredentials(type, vault))),
-    )
-    const isFit = ({ status, withdrawalCredentials: own }: ChainValidator) =>
-      CAN_LEAVE.includes(status) && credentials.has(own)
-    const atHead = [...(await chain.registry.findByIndex(indexes)).values()].filter(isFit)
-    const keys = atHead.map(({ publicKey }) => fromHex(publicKey, 48))
-    const final = await chain.registry.findFinalized(keys, await chain.registry.finalizedRoot())
-    const known = byKey(await findValidators(db, keys))
-    const fit = atHead.flatMap(({ publicKey, index: validatorIndex }): Renewed[] => {
-      const threshold = known.get(publicKey)?.threshold ?? clusters.signatureThreshold
-      if (!known.has(publicKey) || threshold === undefined || final.get(publicKey)?.index !== validatorIndex) return []
-      return [{ publicKey: fromHex(publicKey, 48), validatorIndex, threshold }]
-    })
-    return fit.sort((a, b) => a.validatorIndex - b.validatorIndex)
-  }
-
-  /**
-   * The first validators at these indexes, at most `limit`, that can leave, are final and ours; and how many of those
-   * looked at are not.
-   */
-  async function findRenewable(vault: Uint8Array, indexes: readonly number[], limit: number) {
-    const renewable: Renewed[] = []
-    let leftOut = 0
-    for (let from = 0; from < indexes.length && renewable.length < limit; from += INDEXES_AT_ONCE) {
-      const asked = indexes.slice(from, from + INDEXES_AT_ONCE)
-      const fit = await findFit(vault, asked)
-      renewable.push(...fit)
-      leftOut += asked.length - fit.length
-    }
-    return { renewable: renewable.slice(0, limit), leftOut }
-  }
+export function createRotationExits(context: Needs) {
+  const { config, db, events } = context
 
   /** How far the exits of these validators are under an oracle set, in their order. */
   async function findExits(renewed: readonly Renewed[], oracleSetId: number): Promise<RotationExit[]> {
-    const found = byKey(await findRotationExits(db, renewed, { epoch: network.capellaEpoch, oracleSetId }))
+    const found = byKey(await findRotationExits(db, renewed, { epoch: config.network.capellaEpoch, oracleSetId }))
     return renewed.map((validator) => {
       const row = found.get(toHex(validator.publicKey))
       const state = row?.hasShares ? 'ready' : row?.hasSignature ? 'kept' : 'collecting'
@@ -128,7 +90,12 @@ export function createRotationExits({
   }
 
   return {
-    findRenewable,
+    /**
+     * The first validators at these indexes, at most `limit`, that can leave, are final and ours; and how many of those looked at are
+     * not.
+     */
+    findRenewable: (vault: Uint8Array, indexes: readonly number[], limit: number) =>
+      findRenewable(context, vault, indexes, limit),
     findExits,
     want,
 
@@ -156,3 +123,38 @@ export function createRotationExits({
   }
 }
 export type RotationExits = ReturnType<typeof createRotationExits>
+
+/** Of a vault's validators at these indexes those that can leave, are final and ours, in their order. */
+async function findFit(
+  { config, db, chain }: Needs,
+  vault: Uint8Array,
+  indexes: readonly number[],
+): Promise<Renewed[]> {
+  const credentials = new Set<string>(
+    (['0x01', '0x02'] as const).map((type) => toHex(withdrawalCredentials(type, vault))),
+  )
+  const isFit = ({ status, withdrawalCredentials: own }: ChainValidator) =>
+    CAN_LEAVE.includes(status) && credentials.has(own)
+  const atHead = [...(await chain.registry.findByIndex(indexes)).values()].filter(isFit)
+  const keys = atHead.map(({ publicKey }) => fromHex(publicKey, 48))
+  const final = await chain.registry.findFinalized(keys, await chain.registry.finalizedRoot())
+  const known = byKey(await findValidators(db, keys))
+  const fit = atHead.flatMap(({ publicKey, index: validatorIndex }): Renewed[] => {
+    const threshold = known.get(publicKey)?.threshold ?? config.clusters.signatureThreshold
+    if (!known.has(publicKey) || threshold === undefined || final.get(publicKey)?.index !== validatorIndex) return []
+    return [{ publicKey: fromHex(publicKey, 48), validatorIndex, threshold }]
+  })
+  return fit.sort((a, b) => a.validatorIndex - b.validatorIndex)
+}
+
+async function findRenewable(context: Needs, vault: Uint8Array, indexes: readonly number[], limit: number) {
+  const renewable: Renewed[] = []
+  let leftOut = 0
+  for (let from = 0; from < indexes.length && renewable.length < limit; from += INDEXES_AT_ONCE) {
+    const asked = indexes.slice(from, from + INDEXES_AT_ONCE)
+    const fit = await findFit(context, vault, asked)
+    renewable.push(...fit)
+    leftOut += asked.length - fit.length
+  }
+  return { renewable: renewable.slice(0, limit), leftOut }
+}

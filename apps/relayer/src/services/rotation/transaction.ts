@@ -43,37 +43,11 @@ export async function openRotationWallet(
 export type Sending = 'sent' | 'too_dear' | 'overtaken'
 
 /** Creates the part of the service that sends. */
-export function createRotationSender({
-  config,
-  db,
-  chain: { execution },
-  events,
-}: Pick<Context, 'config' | 'db' | 'chain' | 'events'>) {
-  const { network, rotation } = config
+export function createRotationSender(context: Pick<Context, 'config' | 'db' | 'chain' | 'events'>) {
+  const { db, events } = context
+  const { execution } = context.chain
+  const { network, rotation } = context.config
   const mostWei = BigInt(rotation.maxFeeGwei) * WEI_PER_GWEI
-
-  /**
-   * The nonce of the wallet's next transaction: the first that no other open rotation's transaction has, unless that one's deadline is
-   * over (nobody may ever send another in its place, and all after it would wait for it); and the fees of what may still wait under it.
-   */
-  async function findNonce(wallet: TransactionWallet, rotationId: number, now: number, signal: AbortSignal) {
-    const count = await countTransactions(execution, wallet.address, signal)
-    const stored = await Promise.all(
-      (await findTransactions(db, RECENT)).map(async (row) => ({
-        ...row,
-        ...(await readTransaction(row.transaction)),
-      })),
-    )
-    const own = stored.filter(({ from }) => from === wallet.address)
-    const isWaiting = (row: (typeof own)[number]) => row.isOpen && row.deadline >= now && row.rotationId !== rotationId
-    const taken = new Set(own.filter(isWaiting).map((row) => row.nonce))
-    let nonce = count
-    while (taken.has(nonce)) nonce++
-    const replaced = own
-      .filter((row) => row.nonce === nonce)
-      .reduce<Fees | undefined>((most, row) => (row.maxFeePerGas > (most?.maxFeePerGas ?? 0n) ? row : most), undefined)
-    return { nonce, replaced }
-  }
 
   async function send(
     { raw }: Pick<SignedTransaction, 'raw'>,
@@ -124,7 +98,7 @@ export function createRotationSender({
     ): Promise<Sending> {
       const call = { to: network.keeper, data: update.data }
       const gas = await estimateGas(execution, wallet.address, call, signal)
-      const { nonce, replaced } = await findNonce(wallet, row.id, update.now, signal)
+      const { nonce, replaced } = await findNonce(context, wallet, row.id, update.now, signal)
       const fees = await chooseFees(execution, mostWei, replaced, signal)
       if (fees === undefined) return 'too_dear'
       const signed = await wallet.sign({ ...call, ...fees, chainId: network.chainId, nonce, gas })
@@ -137,3 +111,32 @@ export function createRotationSender({
   }
 }
 export type RotationSender = ReturnType<typeof createRotationSender>
+
+/**
+ * The nonce of the wallet's next transaction: the first that no other open rotation's transaction has, unless that one's deadline is
+ * over (nobody may ever send another in its place, and all after it would wait for it); and the fees of what may still wait under it.
+ */
+async function findNonce(
+  { db, chain: { execution } }: Pick<Context, 'db' | 'chain'>,
+  wallet: TransactionWallet,
+  rotationId: number,
+  now: number,
+  signal: AbortSignal,
+) {
+  const count = await countTransactions(execution, wallet.address, signal)
+  const stored = await Promise.all(
+    (await findTransactions(db, RECENT)).map(async (row) => ({
+      ...row,
+      ...(await readTransaction(row.transaction)),
+    })),
+  )
+  const own = stored.filter(({ from }) => from === wallet.address)
+  const isWaiting = (row: (typeof own)[number]) => row.isOpen && row.deadline >= now && row.rotationId !== rotationId
+  const taken = new Set(own.filter(isWaiting).map((row) => row.nonce))
+  let nonce = count
+  while (taken.has(nonce)) nonce++
+  const replaced = own
+    .filter((row) => row.nonce === nonce)
+    .reduce<Fees | undefined>((most, row) => (row.maxFeePerGas > (most?.maxFeePerGas ?? 0n) ? row : most), undefined)
+  return { nonce, replaced }
+}

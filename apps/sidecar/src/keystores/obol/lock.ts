@@ -9,7 +9,7 @@ import type { ClusterLock, LockValidator } from '@dvt-relayer/crypto/cluster-loc
 import { ClusterLockError, parseClusterLock } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'
 import { isPinnedLock, verifyClusterLock } from '@dvt-relayer/crypto/cluster-lock/lock-verify.ts'
 import type { Events } from '../../events.ts'
-import type { KeyShare } from './keystore.ts'
+import type { KeyShare } from '../keystore.ts'
 
 /** Locks a reader remembers: those of all nodes, and what some of them were before. */
 const MOST_KNOWN = 32
@@ -75,15 +75,15 @@ function assertPinned(lock: ClusterLock, pins: readonly Uint8Array[], file: stri
   )
 }
 
-/** Where a public key share stands: its validator, and its places (several only where the threshold is 1). */
-export interface LockPlaces {
+/** Where a public key share stands: its validator, and its positions (several only where the threshold is 1). */
+interface LockPositions {
   validator: LockValidator
   positions: number[]
 }
 
 /** A lock's public key shares, by lower-case hex. */
-export function indexLock(lock: ClusterLock): Map<string, LockPlaces> {
-  const index = new Map<string, LockPlaces>()
+export function indexLock(lock: ClusterLock): Map<string, LockPositions> {
+  const index = new Map<string, LockPositions>()
   for (const validator of lock.validators)
     for (const [position, share] of validator.publicKeyShares.entries()) {
       const entry = index.get(toHex(share))
@@ -111,9 +111,27 @@ export function keyShareOf(
   }
 }
 
-/** The places of a lock's operators, from 0, that all these keys stand at. */
-export function placesOfAll(keys: readonly { readonly positions: readonly number[] }[], operators: number): number[] {
-  return Array.from({ length: operators }, (_, position) => position).filter((position) =>
+/**
+ * The one position of the lock's operators, from 0, that all these keys stand at.
+ *
+ * @param stated the position that the settings name
+ * @throws {BootError} NODE_INDEX_MIXED, NODE_INDEX_WRONG, NODE_INDEX_UNKNOWN
+ */
+export function onePosition(
+  keys: readonly { readonly positions: readonly number[] }[],
+  operators: number,
+  messages: { mixed(): string; ambiguous(): string },
+  stated?: { readonly position: number; wrong(first: number): string },
+): number {
+  const common = Array.from({ length: operators }, (_, position) => position).filter((position) =>
     keys.every(({ positions }) => positions.includes(position)),
   )
+  const [first] = common
+  if (first === undefined) throw new BootError('NODE_INDEX_MIXED', messages.mixed())
+  if (stated !== undefined) {
+    if (common.includes(stated.position)) return stated.position
+    throw new BootError('NODE_INDEX_WRONG', stated.wrong(first))
+  }
+  if (common.length > 1) throw new BootError('NODE_INDEX_UNKNOWN', messages.ambiguous())
+  return first
 }

@@ -1,11 +1,11 @@
 /** Key shares of Obol nodes: keystores and cluster lock as charon leaves them (docs/protocol.md#11-obol). */
 
 import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
-import type { ObolNodeSource } from '../../config.ts'
+import type { ObolNodeSource } from '../../config/obol.ts'
 import type { Events } from '../../events.ts'
 import { createHeldShares } from '../held-shares.ts'
+import type { Keystore } from '../keystore.ts'
 import { startProgress } from '../progress.ts'
-import type { Keystore } from './keystore.ts'
 import { createLockReader, type LockOptions } from './lock.ts'
 import { createObolNode, type NodeLook, type ObolNode } from './node.ts'
 
@@ -17,7 +17,7 @@ export interface ObolOptions extends LockOptions {
 
 /**
  * Opens the key shares of one or several nodes: every lock is verified, every keystore decrypted once and matched to the lock by the
- * public key derived from its secret key; the node's place in the lock is the one all its keys stand at. The first fault ends it; when
+ * public key derived from its secret key; the node's position in the lock is the one all its keys stand at. The first fault ends it; when
  * it looks again, a fault takes no key away.
  *
  * @throws {BootError} KEYSTORES_MISSING, KEYSTORE_UNREADABLE, LOCK_MISSING, LOCK_INVALID, LOCK_NOT_PINNED, KEYS_NOT_IN_LOCK,

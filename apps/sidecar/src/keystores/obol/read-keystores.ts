@@ -2,7 +2,7 @@
 
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
+import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
 import { equalBytes } from '@dvt-relayer/common/hex.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import { decryptKeystore } from '@dvt-relayer/crypto/keystores/eip2335.ts'
@@ -46,6 +46,9 @@ export async function listKeystores(dir: string): Promise<string[]> {
   return files.sort(byNumber.compare).map((name) => join(dir, name))
 }
 
+/** The file of a keystore's password. */
+export const passwordFileOf = (file: string): string => file.replace(/\.json$/, '.txt')
+
 /** What came of one file. */
 export type KeystoreOutcome = { readonly keystore: OpenedKeystore } | { readonly problem: string }
 
@@ -87,10 +90,9 @@ export function unreadableKeystores(problems: ReadonlyMap<string, string>, isGiv
 }
 
 async function openKeystore(file: string, engine: BlsEngine): Promise<OpenedKeystore> {
-  const passwordFile = file.replace(/\.json$/, '.txt')
   const json = await read(file)
   const { crypto, publicKey: stated } = parseKeystore(json.toString('utf8'))
-  const password = await read(passwordFile)
+  const password = await read(passwordFileOf(file))
   try {
     const secretKey = await decryptKeystore(json.toString('utf8'), password)
     const publicKey = engine.publicKeyOf(secretKey)
@@ -115,8 +117,3 @@ async function read(file: string): Promise<Buffer> {
 }
 
 const withoutPrefix = (message: string) => message.replace(/^keystore: /, '')
-
-/** The system's code, such as ENOENT. */
-function reasonOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : messageOf(error)
-}

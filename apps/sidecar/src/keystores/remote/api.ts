@@ -2,9 +2,9 @@
 
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { parseHex, toHex } from '@dvt-relayer/common/hex.ts'
-import type { SignRequest } from '../obol/keystore.ts'
+import type { SignRequest } from '../keystore.ts'
 import { SignerError, type SignerFault } from './error.ts'
-import type { SignerAnswer, SignerHttp } from './http.ts'
+import type { SignerAnswer, SignerHttp } from './signer-http.ts'
 
 /** A key takes about 100 bytes: 160,000 keys. */
 const MAX_KEYS_BYTES = 16 * 1024 * 1024

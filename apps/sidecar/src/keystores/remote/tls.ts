@@ -3,7 +3,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { BootError, reasonOf } from '@dvt-relayer/common/errors.ts'
-import type { RemoteSignerConfig } from '../../config.ts'
+import type { RemoteSignerConfig } from '../../config/remote-signer.ts'
 
 /** PEM texts, as node:tls takes them; undefined is the system's certificates, or no client certificate. */
 export interface TlsMaterial {

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
 import { equalBytes } from '@dvt-relayer/common/hex.ts'
 import { type OperatorKey, OperatorKeyError, openOperatorKey } from '@dvt-relayer/crypto/ssv/operator-key.ts'
-import type { SsvOperatorSource } from '../../config-ssv.ts'
+import type { SsvOperatorSource } from '../../config/ssv.ts'
 import type { Events } from '../../events.ts'
 
 /** One operator this process acts for. */

@@ -1,55 +1,12 @@
-/** What is found out about a sidecar's surroundings, in one form for `doctor` and for the summary at start. Nothing secret is in it. */
+/** What is said of keys and credentials, by `doctor` and at every start. Nothing secret is in it. */
 
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { ClusterLock } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'
-import { type Static, Type } from 'typebox'
-import type { SidecarConfig } from '../config.ts'
-import type { KeyShare } from '../keystores/obol/keystore.ts'
-
-export const FINDING_CHECKS = [
-  'settings',
-  'keys',
-  'signer',
-  'relayer',
-  'consensus',
-  'execution',
-  'journal',
-  'credentials',
-] as const
-/** `unused` is what the settings do not ask for. */
-export const FINDING_STATUSES = ['good', 'warning', 'problem', 'unused'] as const
-
-const Fact = Type.Union([Type.String(), Type.Number(), Type.Boolean(), Type.Null()])
-export const Finding = Type.Object({
-  check: Type.Enum(FINDING_CHECKS),
-  status: Type.Enum(FINDING_STATUSES),
-  message: Type.String(),
-  /** What else is worth a look, or stands against it; empty as a rule. */
-  details: Type.Array(Type.String()),
-  facts: Type.Record(Type.String(), Type.Union([Fact, Type.Array(Type.Record(Type.String(), Fact))])),
-})
-export type Finding = Static<typeof Finding>
-
-/** What `doctor --json` prints. */
-export const Report = Type.Object({
-  version: Type.Literal(1),
-  healthy: Type.Boolean(),
-  network: Type.Union([Type.String(), Type.Null()]),
-  findings: Type.Array(Finding),
-})
-export type Report = Static<typeof Report>
+import type { SidecarConfig } from './config.ts'
+import { count, type Finding, finding } from './findings.ts'
+import type { KeyShare } from './keystores/keystore.ts'
 
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/
-
-/** A finding without details and facts, unless it has some. */
-export function finding(
-  check: Finding['check'],
-  status: Finding['status'],
-  message: string,
-  more: Partial<Pick<Finding, 'details' | 'facts'>> = {},
-): Finding {
-  return { check, status, message, details: [], facts: {}, ...more }
-}
 
 /** A cluster lock that was read. */
 export interface LockFound {
@@ -59,7 +16,7 @@ export interface LockFound {
 }
 
 /** Where the key shares are, in words. */
-export function keysPlace({ remoteSigner, ssv }: Pick<SidecarConfig, 'remoteSigner' | 'ssv'>): string {
+function keysPlace({ remoteSigner, ssv }: Pick<SidecarConfig, 'remoteSigner' | 'ssv'>): string {
   if (remoteSigner !== undefined) return 'remote signers'
   return ssv === undefined ? 'keystores' : 'SSV registrations'
 }
@@ -124,6 +81,3 @@ export function credentialsFinding({ relayer, remoteSigner }: SidecarConfig): Fi
     )
   return finding('credentials', details.length > 0 ? 'warning' : 'good', words.join('; '), { details, facts })
 }
-
-/** A number with its noun. */
-export const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`

@@ -4,20 +4,11 @@ import { resolve } from 'node:path'
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import type { SettingsOf } from '@dvt-relayer/common/settings.ts'
 import { custom, integer, list, optional, text, url, withDefault } from '@dvt-relayer/common/settings.ts'
-import { parseAddress } from '@dvt-relayer/crypto/address.ts'
+import { parseListedAddress } from '@dvt-relayer/crypto/address.ts'
 
 const seconds = (description: string, example: string) => integer(1, 3600, { description, example })
 const operatorId = (description: string, example: string) =>
   integer(1, Number.MAX_SAFE_INTEGER, { description, example })
-
-/** The bytes of an address in a list. @throws with a message that completes "NAME …" */
-export function parseListedAddress(value: string, whose: string): Uint8Array {
-  const bytes = parseAddress(value)
-  if (bytes !== undefined) return bytes
-  throw new Error(
-    `must be addresses of ${whose}, which ${value.slice(0, 10)}… is not: 0x and 40 hex digits, and where upper and lower case are mixed, a right checksum`,
-  )
-}
 
 export const SSV_SETTINGS = {
   SSV_OPERATOR_KEY_FILE: optional(

@@ -1,12 +1,18 @@
 /** Compares the relayer's network with ours, again and again. */
 
-import type { Context } from '../context.ts'
+import type { RelayerClient } from '@dvt-relayer/api/client.ts'
+import type { SidecarConfig } from '../config.ts'
+import type { Health } from '../health.ts'
 
-type CheckContext = Pick<Context, 'config' | 'relayer' | 'health'>
+export interface NetworkCheckParts {
+  readonly config: Pick<SidecarConfig, 'network' | 'relayer'>
+  readonly relayer: Pick<RelayerClient, 'getInfo'>
+  readonly health: Pick<Health, 'report'>
+}
 
 /** Compares the relayer's network with ours and reports it. @throws what the request throws */
 export async function checkRelayerNetwork(
-  { config, relayer, health }: CheckContext,
+  { config, relayer, health }: NetworkCheckParts,
   signal: AbortSignal,
 ): Promise<boolean> {
   const { network } = await relayer.getInfo(signal)
@@ -17,13 +23,13 @@ export async function checkRelayerNetwork(
 }
 
 /** One check for all who ask: an answer holds for the heal interval, and questions at the same time share one request. */
-export function createNetworkCheck(context: CheckContext, signal: AbortSignal) {
+export function createNetworkCheck(parts: NetworkCheckParts, signal: AbortSignal) {
   let until = 0
   let asking: Promise<boolean> | undefined
 
   async function ask(): Promise<boolean> {
-    const isOurs = await checkRelayerNetwork(context, signal)
-    until = isOurs ? performance.now() + context.config.relayer.healIntervalMs : 0
+    const isOurs = await checkRelayerNetwork(parts, signal)
+    until = isOurs ? performance.now() + parts.config.relayer.healIntervalMs : 0
     return isOurs
   }
 

@@ -2,12 +2,12 @@
 
 import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
-import type { SidecarConfig } from '../config.ts'
-import type { Events } from '../events.ts'
-import type { Keystore } from './obol/keystore.ts'
-import { openObolKeystore } from './obol/obol.ts'
-import { openRemoteSigner } from './remote/remote-signer.ts'
-import { openSsvKeystore } from './ssv/ssv.ts'
+import type { SidecarConfig } from './config.ts'
+import type { Events } from './events.ts'
+import type { Keystore } from './keystores/keystore.ts'
+import { openObolKeystore } from './keystores/obol/obol.ts'
+import { openRemoteSigner } from './keystores/remote/remote-signer.ts'
+import { openSsvKeystore } from './keystores/ssv/ssv.ts'
 
 export interface OpenParts {
   readonly events: Events
@@ -31,7 +31,7 @@ export async function openKeystore(
   const common = { lockHashes, network, engine: createBlstEngine(), events, signal }
   if (remoteSigner !== undefined)
     return lookFirst(
-      openRemoteSigner({ ...common, ssv, signer: remoteSigner, onChange: onSignerChange, onBack: onSignerBack }),
+      await openRemoteSigner({ ...common, ssv, signer: remoteSigner, onChange: onSignerChange, onBack: onSignerBack }),
       events,
       signal,
     )

@@ -1,0 +1,77 @@
+/** Reads the events of the SSV network contract from one state to the next (protocol section 12). */
+
+import { ChainError } from '@dvt-relayer/chain/errors.ts'
+import type { ExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
+import { readSsvEvents } from '@dvt-relayer/chain/ssv/events.ts'
+import { applySsvEvents, type SsvChange, type SsvScope, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
+import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
+import type { Events } from '../../events.ts'
+import { startProgress } from '../progress.ts'
+
+export interface ChainReaderOptions {
+  readonly execution: Pick<ExecutionClient, 'getBlock' | 'scanLogs' | 'host'>
+  readonly scope: SsvScope
+  readonly engine: BlsEngine
+  readonly events: Pick<Events, 'ssvScanning' | 'ssvEventsSkipped'>
+}
+
+/** So often one range may be answered by nodes that do not agree. */
+const MAX_DISAGREEMENTS = 3
+
+/** Creates a reader that has told of nothing yet. */
+export function createChainReader({ execution, scope, engine, events }: ChainReaderOptions) {
+  /** Blocks and log indexes of events that were told as skipped and are not final yet. */
+  const told = new Set<string>()
+
+  /** Tells of events that were skipped, each once: first seen before it is final, as a rule. */
+  function tell(changes: readonly SsvChange[]): void {
+    const skipped = changes.flatMap((change) => (change.change === 'skipped' ? [change] : []))
+    const placeOf = ({ event }: { event: { blockNumber: number; logIndex: number } }) =>
+      `${event.blockNumber}:${event.logIndex}`
+    const news = skipped.filter((change) => !told.has(placeOf(change)))
+    for (const change of news) told.add(placeOf(change))
+    if (news.length > 0) events.ssvEventsSkipped(news)
+  }
+
+  return {
+    /** Reads and applies what follows a state, up to a block. `onRange` takes each state that is whole. */
+    async read(
+      from: SsvState,
+      toBlock: number,
+      signal: AbortSignal,
+      onRange: (state: SsvState) => Promise<void> | void = () => undefined,
+    ): Promise<SsvState> {
+      let state = from
+      const stop = startProgress((seconds) => events.ssvScanning(state.nextBlock, toBlock, state.live.size, seconds))
+      try {
+        for (let disagreements = 0; state.nextBlock <= toBlock; ) {
+          let { host } = execution
+          for await (const range of readSsvEvents(execution, scope.contract, state.nextBlock, toBlock, signal)) {
+            // A node that lacks a block gives no logs of it, and a registration that is missed shifts nonces for good: the node that
+            // has given the logs of a range must know its last block.
+            const last = await execution.getBlock(range.toBlock, signal)
+            if (last === undefined || execution.host !== host) {
+              if (++disagreements > MAX_DISAGREEMENTS) throw blockMissing(range.toBlock, execution.host)
+              break
+            }
+            const applied = await applySsvEvents(engine, scope, state, range)
+            signal.throwIfAborted()
+            state = applied.state
+            tell(applied.changes)
+            await onRange(state)
+            host = execution.host
+          }
+        }
+        return state
+      } finally {
+        stop()
+      }
+    },
+    /** The chain has changed: what stands in its place is told anew. */
+    forgetTold: (): void => told.clear(),
+  }
+}
+
+/** The node does not have a block that it must have. */
+export const blockMissing = (block: number | string, host: string): ChainError =>
+  new ChainError('EXECUTION_INVALID', `the execution node at ${host} has no block ${block}`)

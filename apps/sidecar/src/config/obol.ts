@@ -5,7 +5,7 @@ import type { SettingsOf } from '@dvt-relayer/common/settings.ts'
 import { custom, integer, list, optional, text, withDefault } from '@dvt-relayer/common/settings.ts'
 import { parseLockHash } from '@dvt-relayer/crypto/cluster-lock/lock-verify.ts'
 
-/** Operators of a cluster lock, at most (protocol section 11). */
+/** Operators of a cluster lock, at most (docs/protocol.md#11-obol). */
 const nodeIndex = (description: string, example: string) => integer(0, 255, { description, example })
 
 export const OBOL_SETTINGS = {

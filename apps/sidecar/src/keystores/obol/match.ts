@@ -1,4 +1,4 @@
-/** Matches a node's keystores to its cluster lock: whose key shares they are, and which node's (protocol section 11). */
+/** Matches a node's keystores to its cluster lock: whose key shares they are, and which node's (docs/protocol.md#11-obol). */
 
 import { BootError } from '@dvt-relayer/common/errors.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'

@@ -1,4 +1,4 @@
-/** Reads the events of the SSV network contract from one state to the next (protocol section 12). */
+/** Reads the events of the SSV network contract from one state to the next (docs/protocol.md#12-ssv). */
 
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import type { ExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'

@@ -55,16 +55,19 @@ import { createSignatures } from './services/signatures/signatures.ts'
 import { createSweep } from './services/signatures/sweep.ts'
 
 const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
-const SWEEP_MS = 3000
-/** Looking through all exits takes the database most of a second where there are 100,000. */
-const RETENTION_MS = 30_000
-const ORACLE_SET_MS = 12_000
-const CHECK_MS = 3000
-const REGISTRY_MS = 12_000
-const SSV_MS = 12_000
 /** How old the numbers of vaults in the metrics get. */
 const VAULTS_MS = 60_000
-const ROTATION_MS = 12_000
+/** Between two rounds of each background work. */
+const INTERVALS_MS = {
+  sweep: 3000,
+  checks: 3000,
+  /** Looking through all exits takes the database most of a second where there are 100,000. */
+  retention: 30_000,
+  oracleSet: 12_000,
+  registry: 12_000,
+  ssv: 12_000,
+  rotation: 12_000,
+}
 
 /** A running relayer. */
 export interface Relayer extends AsyncDisposable {
@@ -79,6 +82,8 @@ export interface Overrides {
   logger?: Logger
   /** Threads of signature work. */
   threads?: number
+  /** Milliseconds between two rounds of background work, by its name; `registered` comes every slot otherwise. */
+  intervalsMs?: Partial<typeof INTERVALS_MS & { registered: number }>
 }
 
 /** Opens the database: the given one, or the embedded one, migrated. To read alone, it is taken as it is and refuses every write. */
@@ -120,6 +125,7 @@ async function compose(
   lifetime: Lifetime,
 ): Promise<Relayer> {
   const stopping = new AbortController()
+  const intervalsMs = { ...INTERVALS_MS, registered: config.network.secondsPerSlot * 1000, ...overrides.intervalsMs }
   const events = createEvents(logger)
   const health = createHealth(events)
   const engine = createBlstEngine()
@@ -162,15 +168,15 @@ async function compose(
   lifetime.push('verification', () => signatures.drain())
 
   const follow = startLoop(async () => health.report('oracle_set', await oracleSets.follow()), {
-    intervalMs: ORACLE_SET_MS,
+    intervalMs: intervalsMs.oracleSet,
     onError: async (error) => {
       const has = await oracleSets.hasCurrent().catch(() => false)
       health.report('oracle_set', has ? undefined : `no oracle config yet: ${messageOf(error)}`)
     },
   })
   lifetime.use('oracle set', follow)
-  lifetime.use('registry', startRegistry(registry, wallet !== undefined, health))
-  lifetime.use('checks', startChecks(context, chain, queue, health))
+  lifetime.use('registry', startRegistry(registry, wallet !== undefined, health, intervalsMs.registry))
+  lifetime.use('checks', startChecks(context, chain, queue, health, intervalsMs.checks))
   lifetime.use(
     'listener',
     createListener({
@@ -195,7 +201,7 @@ async function compose(
       : lifetime.use(
           'finishing',
           startLoop(() => sweep.finish(), {
-            intervalMs: SWEEP_MS,
+            intervalMs: intervalsMs.sweep,
             onError: (error) => logger.debug({ err: error }, 'nothing was given out to finish, the next look comes'),
           }),
         )
@@ -203,16 +209,18 @@ async function compose(
     lifetime.use(
       'sweep',
       startLoop(() => sweep.run(), {
-        intervalMs: SWEEP_MS,
+        intervalMs: intervalsMs.sweep,
         onError: (error) => logger.debug({ err: error }, 'sweep failed, the next one comes'),
       }),
     )
-  const rotating = config.role === 'api' ? undefined : lifetime.use('rotation', startRotation(rotation, health))
+  const rotating =
+    config.role === 'api' ? undefined : lifetime.use('rotation', startRotation(rotation, health, intervalsMs.rotation))
   if (rotating === undefined) health.report('rotation')
   if (ssv === undefined || config.role === 'api') health.report('ssv')
-  else lifetime.use('ssv clusters', startSsv(ssv, health))
-  if (config.role !== 'api') lifetime.use('retention', startRetention(context, ownerCopies))
-  if (config.role !== 'api') lifetime.use('registered validators', startRegistered(context, vaults))
+  else lifetime.use('ssv clusters', startSsv(ssv, health, intervalsMs.ssv))
+  if (config.role !== 'api') lifetime.use('retention', startRetention(context, ownerCopies, intervalsMs.retention))
+  if (config.role !== 'api')
+    lifetime.use('registered validators', startRegistered(context, vaults, intervalsMs.registered))
   if (config.role !== 'api') lifetime.use('worker', startWorker(queue, { oracleShares, signatures }))
   const services = {
     exits: createExits(context),
@@ -279,7 +287,7 @@ async function refuseOtherChains(chain: Chain, health: Health): Promise<void> {
 }
 
 /** Follows the registry: from the start where the relayer signs for vaults, else from the first request that needs it. */
-function startRegistry(registry: Registry, isNeeded: boolean, health: Health): AsyncDisposable {
+function startRegistry(registry: Registry, isNeeded: boolean, health: Health, intervalMs: number): AsyncDisposable {
   const report = (problem?: string) => health.report('registry', problem)
   return startLoop(
     async (signal) => {
@@ -287,28 +295,28 @@ function startRegistry(registry: Registry, isNeeded: boolean, health: Health): A
       report((await registry.follow(signal, report)) ?? (await registry.crossCheck()))
     },
     {
-      intervalMs: REGISTRY_MS,
+      intervalMs,
       onError: (error) => report(`the deposits on chain cannot be followed: ${messageOf(error)}`),
     },
   )
 }
 
 /** Follows the registrations of the SSV contract. */
-function startSsv(ssv: NonNullable<SsvFollower>, health: Health): AsyncDisposable {
+function startSsv(ssv: NonNullable<SsvFollower>, health: Health, intervalMs: number): AsyncDisposable {
   return startLoop(
     async (signal) => {
       await ssv.round(signal)
       health.report('ssv')
     },
     {
-      intervalMs: SSV_MS,
+      intervalMs,
       onError: (error) => health.report('ssv', `registrations of the SSV contract cannot be read: ${messageOf(error)}`),
     },
   )
 }
 
 /** Copies exits for their owners, then erases those that need not be kept: in this order, so that none is erased before it is copied. */
-function startRetention(context: Context, ownerCopies: OwnerCopies): AsyncDisposable {
+function startRetention(context: Context, ownerCopies: OwnerCopies, intervalMs: number): AsyncDisposable {
   const retention = createRetention(context)
   return startLoop(
     async () => {
@@ -316,14 +324,14 @@ function startRetention(context: Context, ownerCopies: OwnerCopies): AsyncDispos
       await retention.run()
     },
     {
-      intervalMs: RETENTION_MS,
+      intervalMs,
       onError: (error) => context.logger.debug({ err: error }, 'exits were not copied or erased, the next round comes'),
     },
   )
 }
 
 /** Notes registrations and exits once they are final: the finalized state is looked for at every slot, and read when it has changed. */
-function startRegistered(context: Context, vaults: Vaults): AsyncDisposable {
+function startRegistered(context: Context, vaults: Vaults, intervalMs: number): AsyncDisposable {
   const registered = createRegistered(context)
   let told: string | undefined
   let nextCount = 0
@@ -342,16 +350,16 @@ function startRegistered(context: Context, vaults: Vaults): AsyncDisposable {
       nextCount = performance.now() + VAULTS_MS
     },
     {
-      intervalMs: context.config.network.secondsPerSlot * 1000,
+      intervalMs,
       onError: (error) => context.logger.debug({ err: error }, 'vaults were not counted, the next look comes'),
     },
   )
 }
 
 /** Carries rotations on, or only to their end where ROTATION is off. */
-function startRotation(rotation: Rotation, health: Health): AsyncDisposable & { soon(): void } {
+function startRotation(rotation: Rotation, health: Health, intervalMs: number): AsyncDisposable & { soon(): void } {
   return startLoop(async (signal) => health.report('rotation', await rotation.round(signal)), {
-    intervalMs: ROTATION_MS,
+    intervalMs,
     onError: (error) => health.report('rotation', `rotations cannot be carried on: ${messageOf(error)}`),
   })
 }
@@ -362,6 +370,7 @@ function startChecks(
   chain: Chain,
   queue: { isHealthy(): Promise<boolean> },
   health: Health,
+  intervalMs: number,
 ): AsyncDisposable {
   const check = async (name: 'database' | 'queue' | 'execution' | 'consensus', look: () => Promise<unknown>) => {
     try {
@@ -383,6 +392,6 @@ function startChecks(
         check('consensus', () => chain.registry.nextIndex()),
       ])
     },
-    { intervalMs: CHECK_MS, onError: (error) => logger.debug({ err: error }, 'check failed') },
+    { intervalMs, onError: (error) => logger.debug({ err: error }, 'check failed') },
   )
 }

@@ -14,7 +14,7 @@ import { readConfig } from '../../../apps/relayer/src/config.ts'
 import { startCryptoPool } from '../../../apps/relayer/src/crypto-workers/pool.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
 import { createRegistered } from '../../../apps/relayer/src/services/beacon-status/registered.ts'
-import { createTestDatabase } from '../../support/services/postgres.ts'
+import { createRelayerDatabase } from '../../support/services/postgres.ts'
 import { engine } from '../../support/world/nodes.ts'
 import type { World } from '../../support/world/world.ts'
 
@@ -28,7 +28,7 @@ export async function openStore(world: World) {
     format: 'json',
     destination: { write: (line) => lines.push(JSON.parse(line) as Record<string, unknown>) },
   })
-  const { url } = stack.use(await createTestDatabase())
+  const { url } = stack.use(await createRelayerDatabase())
   const db = stack.use(await connectDatabase({ url, logger }))
   await migrateDatabase(db, new URL('../../../migrations', import.meta.url).pathname)
   const { config } = readConfig(world.environment({ DATABASE_URL: url, SIGNATURE_THRESHOLD: '1' }))

@@ -11,7 +11,7 @@ import { expect, onTestFinished } from 'vitest'
 import type { Vault } from '../../support/chain/vault.ts'
 import { type MadeCluster, makeCluster } from '../../support/keys/make-cluster.ts'
 import type { RegisterRequest } from '../../support/operator/operator.ts'
-import { createTestDatabase } from '../../support/services/postgres.ts'
+import { createRelayerDatabase } from '../../support/services/postgres.ts'
 import { type KeyedValidator, sidecar2Round } from '../../support/world/nodes.ts'
 import type { VaultWorld } from '../../support/world/vault-world.ts'
 import { type Answer, ask, hex } from '../../support/world/world.ts'
@@ -46,7 +46,7 @@ export async function clusterFor(
 export async function openStage(world: VaultWorld) {
   const stack = new AsyncDisposableStack()
   onTestFinished(() => stack.disposeAsync())
-  const database = stack.use(await createTestDatabase())
+  const database = stack.use(await createRelayerDatabase())
   const client = new pg.Client({ connectionString: database.url })
   client.on('error', () => undefined)
   await client.connect()

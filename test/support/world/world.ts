@@ -10,11 +10,10 @@ import { join } from 'node:path'
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { networks } from '@dvt-relayer/chain/networks.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
-import type { Relayer } from '../../../apps/relayer/src/relayer.ts'
+import type { Overrides, Relayer } from '../../../apps/relayer/src/relayer.ts'
 import { startRelayer } from '../../../apps/relayer/src/relayer.ts'
 import type { Anvil, Keeper } from '../chain/anvil.ts'
 import { deployKeeper, startAnvil } from '../chain/anvil.ts'
@@ -24,7 +23,19 @@ import type { Ipfs } from '../chain/ipfs.ts'
 import { startIpfs } from '../chain/ipfs.ts'
 import type { TestOracle } from '../chain/oracles.ts'
 import { makeOracles, oracleConfig } from '../chain/oracles.ts'
-import { createTestDatabase } from '../services/postgres.ts'
+import { createRelayerDatabase } from '../services/postgres.ts'
+
+/** Background work of relayers in tests: so often that nobody waits for it. */
+export const QUICK_MS: NonNullable<Overrides['intervalsMs']> = {
+  sweep: 500,
+  checks: 500,
+  retention: 1000,
+  oracleSet: 500,
+  registry: 500,
+  ssv: 500,
+  rotation: 500,
+  registered: 500,
+}
 
 /** The outside of a relayer. */
 export interface World extends AsyncDisposable {
@@ -41,7 +52,7 @@ export interface World extends AsyncDisposable {
   /** The environment a relayer of this world runs with. */
   environment(more?: Environment): Environment
   /** Starts a relayer in this process; disposed by the caller. */
-  startRelayer(more?: Environment, overrides?: { logger?: Logger; threads?: number }): Promise<Relayer>
+  startRelayer(more?: Environment, overrides?: Overrides): Promise<Relayer>
   /** Announces a new oracle set. */
   announce(oracles: readonly TestOracle[], threshold: number): Promise<string>
 }
@@ -83,7 +94,7 @@ export async function completeWorld(
   settings: Environment = {},
 ): Promise<World> {
   const { network, anvil, keeper, beacon, ipfs, dir } = chain
-  const database = stack.use(await createTestDatabase())
+  const database = stack.use(await createRelayerDatabase())
   const sealingKey = randomBytes(32).toString('hex')
   const announce = async (set: readonly TestOracle[], threshold: number) => {
     const cid = ipfs.add(oracleConfig(set, threshold))
@@ -118,7 +129,7 @@ export async function completeWorld(
     environment,
     async startRelayer(more, overrides = {}) {
       const { config } = readConfig(environment(more))
-      return startRelayer(config, { logger: silentLogger, threads: 1, ...overrides })
+      return startRelayer(config, { logger: silentLogger, threads: 1, intervalsMs: QUICK_MS, ...overrides })
     },
     announce,
     [Symbol.asyncDispose]: () => resources[Symbol.asyncDispose](),
@@ -158,7 +169,7 @@ export async function ask(
 }
 
 /** Asks `look` again and again until it gives something; fails after `timeoutMs`. Only for what nobody announces. */
-export async function eventually<T>(what: string, look: () => Promise<T | undefined>, timeoutMs = 20_000): Promise<T> {
+export async function eventually<T>(what: string, look: () => Promise<T | undefined>, timeoutMs = 90_000): Promise<T> {
   const deadline = performance.now() + timeoutMs
   for (;;) {
     const found = await look()

@@ -12,7 +12,7 @@ import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { DatabaseError } from '@dvt-relayer/db/errors.ts'
 import { readConfig } from '../config.ts'
 import { createToken, TOKEN_NAME } from '../http/auth.ts'
-import { openDatabase, startRelayer } from '../relayer.ts'
+import { type Overrides, openDatabase, startRelayer } from '../relayer.ts'
 import { releaseKey } from '../services/sealing/release.ts'
 import { forgetSealed } from '../services/sealing/sealing.ts'
 import { rotate } from './rotate.ts'
@@ -38,6 +38,7 @@ export async function runCommand(
   args: readonly string[],
   environment: Environment,
   onSignal: (stop: () => void) => void,
+  overrides: Overrides = {},
 ): Promise<number> {
   try {
     const [command, ...rest] = args
@@ -45,7 +46,7 @@ export async function runCommand(
       console.log(USAGE)
       return 0
     }
-    if (command === undefined) return await serve(environment, onSignal)
+    if (command === undefined) return await serve(environment, onSignal, overrides)
     if (command === 'token') return token(rest)
     if (command === 'release-key') return await release(rest, environment)
     if (command === 'rotate') return await rotate(rest, environment, onSignal)
@@ -56,14 +57,18 @@ export async function runCommand(
   }
 }
 
-async function serve(environment: Environment, onSignal: (stop: () => void) => void): Promise<number> {
+async function serve(
+  environment: Environment,
+  onSignal: (stop: () => void) => void,
+  overrides: Overrides,
+): Promise<number> {
   const { config, warnings } = readConfig(environment)
   const logger = createLogger(config.log)
   for (const warning of warnings) logger.warn(warning)
   const stopped = Promise.withResolvers<void>()
   // A signal during boot is honoured as soon as boot is through.
   onSignal(stopped.resolve)
-  const relayer = await startRelayer(config, { logger })
+  const relayer = await startRelayer(config, { logger, ...overrides })
   await stopped.promise
   logger.info('stopping')
   await relayer[Symbol.asyncDispose]()

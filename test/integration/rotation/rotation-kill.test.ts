@@ -36,7 +36,7 @@ describe.skipIf(skipWithoutAnvil)('a rotation whose relayer is killed', () => {
   let environment: Record<string, string | undefined>
 
   const start = async (): Promise<{ process: AppProcess; url: string }> => {
-    const process = resources.use(startProcess('relayer', environment))
+    const process = resources.use(startProcess('quick relayer', environment))
     const { url } = (await process.logged('relayer started')) as { url: string }
     return { process, url }
   }

@@ -301,7 +301,8 @@ describe('policy', () => {
     await relayer.until(() => relayer.pairs.length > 0)
     const lists = relayer.seen.length
     await relayer.until(() => relayer.seen.length > lists + 10)
-    expect(relayer.pairs.map(({ publicKey }) => publicKey)).toEqual([OTHER])
+    // Once more where the answer took longer than a poll interval.
+    expect(new Set(relayer.pairs.map(({ publicKey }) => publicKey))).toEqual(new Set([OTHER]))
     expect(relayer.requests).not.toContain('POST /exit-signature')
   })
 

@@ -24,18 +24,7 @@ import { startIpfs } from '../chain/ipfs.ts'
 import type { TestOracle } from '../chain/oracles.ts'
 import { makeOracles, oracleConfig } from '../chain/oracles.ts'
 import { createRelayerDatabase } from '../services/postgres.ts'
-
-/** Background work of relayers in tests: so often that nobody waits for it. */
-export const QUICK_MS: NonNullable<Overrides['intervalsMs']> = {
-  sweep: 500,
-  checks: 500,
-  retention: 1000,
-  oracleSet: 500,
-  registry: 500,
-  ssv: 500,
-  rotation: 500,
-  registered: 500,
-}
+import { QUICK_MS } from '../services/quick.ts'
 
 /** The outside of a relayer. */
 export interface World extends AsyncDisposable {

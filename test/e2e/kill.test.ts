@@ -91,7 +91,7 @@ it(`SIGKILL at ${KILLS} random moments, on the embedded PostgreSQL`, { timeout: 
     }
     relayer = startProcess('relayer', environment)
     await relayer.logged('relayer started')
-    const deadline = performance.now() + 60_000
+    const deadline = performance.now() + 120_000
     while (handedOut.size < VALIDATORS && performance.now() < deadline)
       await new Promise((resolve) => setTimeout(resolve, 100))
     isOver = true

@@ -39,7 +39,7 @@ const deposits = vectors.cases.filter((vector) => vector.network === 'hoodi').ma
 const clientOf = (node: { url: string }, of: Pick<typeof network, 'name' | 'chainId'> = network) =>
   createExecutionClient({
     endpoints: [node.url],
-    timeoutMs: 5_000,
+    timeoutMs: 60_000,
     retryTimeoutMs: 0,
     backoffMs: { first: 1, most: 5 },
     network: of,

@@ -14,7 +14,7 @@ function clientOf(gateways: readonly { url: string }[], options: Partial<IpfsOpt
   const endpoints = gateways.map(({ url }) => url)
   return createIpfsClient({
     endpoints,
-    timeoutMs: 5_000,
+    timeoutMs: 60_000,
     retryTimeoutMs: 0,
     backoffMs: { first: 1, most: 5 },
     ...options,
@@ -77,7 +77,10 @@ describe('the oracle config of a CID', () => {
       await using second = await startIpfs()
       const cid = second.add(config)
       first.fail(how)
-      expect((await clientOf([first, second], { timeoutMs: 300 }).fetchOracleConfig(cid)).verification).toBe('verified')
+      expect(
+        (await clientOf([first, second], how === 'slow' ? { timeoutMs: 1_500 } : {}).fetchOracleConfig(cid))
+          .verification,
+      ).toBe('verified')
       expect(first.requests).toHaveLength(1)
     },
   )
@@ -153,7 +156,7 @@ describe('any content', () => {
     await using gateway = await startIpfs()
     const cid = gateway.add(large)
     const client = clientOf([gateway], { maxBytes: 100, timeoutMs: 1 })
-    const found = await client.fetchContent(cid, { what, maxBytes: 700_000, timeoutMs: 5_000 })
+    const found = await client.fetchContent(cid, { what, maxBytes: 700_000, timeoutMs: 60_000 })
     expect(found.content).toHaveLength(700_000)
     const refused = { code: 'IPFS_UNAVAILABLE', message: expect.stringContaining(what) }
     const tooLarge = clientOf([gateway]).fetchContent(cid, { what, maxBytes: 699_999 })

@@ -25,6 +25,8 @@ import { startVaultWorld, type VaultWorld } from '../../support/world/vault-worl
 
 const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
 const never = new AbortController().signal
+/** Nobody here is in a hurry; what fails does so by itself. */
+const PATIENCE_MS = { reading: 60_000, firstRound: 60_000 }
 const VAULT = new Uint8Array(20).fill(0xaa)
 
 /** The parts of a relayer process that the registry needs, and what they logged. */
@@ -57,7 +59,7 @@ async function startProcess(
   const crypto = { ...pool, verify }
   const events = createEvents(logger)
   const chain = createChain(config, crypto, events, logger)
-  const registry = createRegistry({ config, db, crypto, chain, events, logger })
+  const registry = createRegistry({ config, db, crypto, chain, events, logger }, PATIENCE_MS)
   const resources = stack.move()
   return {
     registry,

@@ -22,9 +22,9 @@ import { startVaultWorld, type VaultWorld } from './vault-world.ts'
 import { ask, eventually } from './world.ts'
 
 const GWEI = 32_000_000_000
-const BLOCK_MS = 1000
+const BLOCK_MS = 300
 /** Between two looks at whether all is done, so that looking does not keep others from doing it. */
-const LOOK_MS = 500
+const LOOK_MS = 200
 /** Blocks and states behind the head that are final. */
 const FINAL = 2
 
@@ -61,7 +61,7 @@ export interface RotationWorld extends VaultWorld {
   untilCurrent(relayerUrl: string, oracle: OracleProcess, timeoutMs: number): Promise<void>
 }
 
-/** Starts it with a vault for the validators of a cluster. One block and one state come every second. */
+/** Starts it with a vault for the validators of a cluster. Some blocks and states come every second. */
 export async function startRotationWorld(cluster: FixtureCluster): Promise<RotationWorld> {
   await using stack = new AsyncDisposableStack()
   const world = stack.use(await startVaultWorld())
@@ -148,7 +148,7 @@ export async function startRotationWorld(cluster: FixtureCluster): Promise<Rotat
   }
 }
 
-/** Lets time go on: a block and a state every second. */
+/** Lets time go on: some blocks and states every second. */
 function startBlocks({ anvil, beacon }: Pick<VaultWorld, 'anvil' | 'beacon'>): AsyncDisposable {
   let last: Promise<unknown> = Promise.resolve()
   const timer = setInterval(() => {

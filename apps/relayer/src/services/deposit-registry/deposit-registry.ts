@@ -15,17 +15,19 @@ import { createRegistryViews, NOT_BEGUN, type RegistryView } from './view.ts'
 
 export type { RegistryView } from './view.ts'
 
-/** How long a caller waits for a reading. Operators give up after 10 s, and two of them may follow each other. */
-const PATIENCE_MS = 5_000
-/** How long a caller waits for the registry to begin where nobody has begun it. */
-const FIRST_ROUND_MS = 3_000
+const PATIENCE_MS = {
+  /** How long a caller waits for a reading. Operators give up after 10 s, and two of them may follow each other. */
+  reading: 5_000,
+  /** How long a caller waits for the registry to begin where nobody has begun it. */
+  firstRound: 3_000,
+}
 /** Looks in a row after which a disagreement of the two nodes counts. */
 const LOOKS = 3
 
 type Needs = Pick<Context, 'config' | 'db' | 'crypto' | 'chain' | 'events' | 'logger'>
 
 /** Creates the service. */
-export function createRegistry(context: Needs) {
+export function createRegistry(context: Needs, patienceMs = PATIENCE_MS) {
   const { chain, events } = context
   const seed = createRegistrySeed(context)
   const scan = createRegistryScan(context)
@@ -50,8 +52,8 @@ export function createRegistry(context: Needs) {
   async function findOrBegin(): Promise<Position | undefined> {
     const position = await scan.findPosition()
     if (position !== undefined) return position
-    const first = round ?? startRound(AbortSignal.timeout(FIRST_ROUND_MS), () => {})
-    const failure = await withTimeout(first, FIRST_ROUND_MS).catch((error: unknown) => error)
+    const first = round ?? startRound(AbortSignal.timeout(patienceMs.firstRound), () => {})
+    const failure = await withTimeout(first, patienceMs.firstRound).catch((error: unknown) => error)
     const begun = await scan.findPosition()
     if (begun === undefined && failure !== undefined)
       throw new ApiError('DEPENDENCY_AWAY', NOT_BEGUN, { cause: failure })
@@ -68,7 +70,7 @@ export function createRegistry(context: Needs) {
   async function at(): Promise<RegistryView> {
     isAsked = true
     try {
-      return await withTimeout(views.read(), PATIENCE_MS)
+      return await withTimeout(views.read(), patienceMs.reading)
     } catch (error) {
       if (error instanceof ApiError || error instanceof DatabaseError) throw error
       throw new ApiError(

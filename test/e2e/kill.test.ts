@@ -31,7 +31,7 @@ async function freePort(): Promise<number> {
   return port
 }
 
-it(`SIGKILL at ${KILLS} random moments, on the embedded PostgreSQL`, { timeout: 240_000 }, async () => {
+it(`SIGKILL at ${KILLS} random moments, on the embedded PostgreSQL`, { timeout: 300_000 }, async () => {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   const dir = join(world.dir, 'killed')

@@ -18,9 +18,9 @@ import { type Accepted, assertSeparate, assertThresholdExits } from '../support/
 import { type OracleSet, type RotationWorld, startRotationWorld } from '../support/world/rotation-world.ts'
 import { ask, eventually } from '../support/world/world.ts'
 
-const TEST_MS = 300_000
+const TEST_MS = 600_000
 /** For a change to be noticed, approved, sent and final. */
-const ROTATION_MS = 150_000
+const ROTATION_MS = 240_000
 const KILLS = 10
 
 const cleanup = new AsyncDisposableStack()

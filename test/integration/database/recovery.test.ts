@@ -123,10 +123,8 @@ describe('the oracle set', () => {
     for (const share of [1, 2, 3]) await sidecarRound(relayer.url, world.network, validators, share)
     const before = await untilShares(relayer.url, keys)
     await world.keeper.setConfig(world.ipfs.add({ oracles: [], exit_signature_recover_threshold: 1 }))
-    await eventually(
-      'the refusal is seen',
-      async () => ((await ask(relayer.url, '/ready')).text.includes('is not in force') ? true : undefined),
-      30_000,
+    await eventually('the refusal is seen', async () =>
+      (await ask(relayer.url, '/ready')).text.includes('is not in force') ? true : undefined,
     )
     expect(await untilShares(relayer.url, keys)).toEqual(before)
     await world.announce(world.oracles, 7)
@@ -210,14 +208,10 @@ describe('sealing', () => {
     {
       await using relayer = await world.startRelayer({ ...threshold, SEALING_KEY: secondKey })
       await world.announce(makeOracles(4), 2)
-      await eventually(
-        'split again from the resealed signature',
-        async () => {
-          const { validators: items } = await untilShares(relayer.url, [key])
-          return items[0]?.oracles_exit_signature_shares?.public_keys.length === 4 ? true : undefined
-        },
-        30_000,
-      )
+      await eventually('split again from the resealed signature', async () => {
+        const { validators: items } = await untilShares(relayer.url, [key])
+        return items[0]?.oracles_exit_signature_shares?.public_keys.length === 4 ? true : undefined
+      })
     }
     // The key is lost for good: a deliberate command, and exits are collected again.
     const lost = { ...world.environment(threshold), SEALING_KEY: randomBytes(32).toString('hex'), LOG_LEVEL: 'silent' }

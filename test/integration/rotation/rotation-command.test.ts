@@ -85,7 +85,7 @@ describe.skipIf(skipWithoutAnvil)('the command rotate', () => {
     const answer = await ask(api.url, `/vaults/${VAULT}/rotation`, { method: 'POST' })
     expect(answer).toMatchObject({ status: 409, json: { code: 'ROTATION_COLLECTING' } })
     expect(await getExits(api.url)).toHaveLength(3)
-  }, 120_000)
+  }, 300_000)
   afterAll(() => resources.disposeAsync())
 
   it('says in a dry run what it would do, over connections that cannot write', async () => {

@@ -23,7 +23,7 @@ import {
 } from './rotation-support.ts'
 
 const VAULT = someVault(0xc3)
-const WAIT_MS = 60_000
+const WAIT_MS = 120_000
 
 describe.skipIf(skipWithoutAnvil)('a rotation whose relayer is killed', () => {
   const resources = new AsyncDisposableStack()
@@ -81,7 +81,7 @@ describe.skipIf(skipWithoutAnvil)('a rotation whose relayer is killed', () => {
     for (const validator of validators) indexes.push(await addRegistered(world, VAULT, validator))
     for (const oracle of oracles) oracle.outdated = indexes
     await world.anvil.rpc('evm_setAutomine', false)
-  }, 120_000)
+  }, 300_000)
   afterAll(() => resources.disposeAsync())
 
   it('goes on wherever it was, and is done once', async () => {
@@ -165,5 +165,5 @@ describe.skipIf(skipWithoutAnvil)('a rotation whose relayer is killed', () => {
     await until('the end', async () => ((await row())?.state === 'done' ? true : undefined))
     expect(await sent()).toBe('0x3')
     expect(await running?.end('SIGTERM')).toBe(0)
-  }, 200_000)
+  }, 300_000)
 })

@@ -79,7 +79,7 @@ describe.skipIf(skipWithoutAnvil)('a rotation', () => {
     await eventually('the oracle set', async () =>
       (await query(world, 'select 1 from oracle_sets')).length > 0 ? true : undefined,
     )
-  }, 120_000)
+  }, 300_000)
   afterAll(() => resources.disposeAsync())
 
   it('is none while nothing is outdated, and needs enough oracles that are not behind', async () => {
@@ -280,7 +280,7 @@ describe.skipIf(skipWithoutAnvil)('a rotation', () => {
         .slice(3)
         .map(({ publicKey }, position) => ({ public_key: toHex(publicKey), validator_index: found[position + 3] })),
     )
-  }, 90_000)
+  }, 300_000)
 
   it('is for the operator of its vault, and for vaults of ours', async () => {
     const [own, other] = [createToken('own', 'operator', VAULT), createToken('other', 'operator', someVault(2))]

@@ -55,7 +55,7 @@ export function findAnvil(): string | undefined {
 /** Whether a test without anvil is skipped (with CI=true a missing anvil fails instead). */
 export const skipWithoutAnvil = findAnvil() === undefined && process.env['CI'] !== 'true'
 
-const START_MS = 30_000
+const START_MS = 120_000
 
 /**
  * Starts anvil on a free port.

@@ -21,9 +21,9 @@ import { encodeAbiParameters, encodeEventTopics } from 'viem/utils'
 import { describe, expect, it } from 'vitest'
 import { skipWithoutAnvil, startAnvil } from '../../support/chain/anvil.ts'
 import { depositOfVector } from '../../support/chain/beacon.ts'
-import { deployDepositContract, depositBySomebodyElse } from '../../support/chain/deposits.ts'
 import { type RpcStandIn, type StandInLog, startRpc } from '../../support/chain/rpc.ts'
-import { deployVault } from '../../support/chain/vault.ts'
+import { deployDepositContract, depositBySomebodyElse } from '../../support/contracts/deposits.ts'
+import { deployVault } from '../../support/contracts/vault.ts'
 import { readFixtureJson } from '../../support/keys/fixtures.ts'
 
 const network = networks.hoodi

@@ -21,17 +21,17 @@ import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import { makeManagerWallet } from '../../support/keys/manager-wallet.ts'
 import { startProcess } from '../../support/services/process.ts'
-import { getExits, type KeyedValidator, sidecarRound } from '../../support/world/nodes.ts'
-import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
-import { ask, eventually } from '../../support/world/world.ts'
-import { query, settings } from '../manager/manager-support.ts'
+import { query, settings } from '../../support/stages/manager.ts'
 import {
   addRegistered,
   announceOracles,
   type RotationOracle,
   someVault,
   startRotationOracle,
-} from './rotation-support.ts'
+} from '../../support/stages/rotation.ts'
+import { getExits, type KeyedValidator, sidecarRound } from '../../support/world/nodes.ts'
+import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
+import { ask, eventually } from '../../support/world/world.ts'
 
 const VAULT = someVault(0xd4)
 

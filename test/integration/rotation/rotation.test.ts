@@ -9,12 +9,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createToken } from '../../../apps/relayer/src/http/auth.ts'
 import type { Relayer } from '../../../apps/relayer/src/relayer.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
-import { sendTransaction } from '../../support/chain/transactions.ts'
+import { sendTransaction } from '../../support/contracts/transactions.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
-import { assertOraclesCanExit, getExits, type KeyedValidator, sidecarRound } from '../../support/world/nodes.ts'
-import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
-import { type Answer, ask, eventually } from '../../support/world/world.ts'
-import { query, settings } from '../manager/manager-support.ts'
+import { query, settings } from '../../support/stages/manager.ts'
 import {
   addRegistered,
   announceOracles,
@@ -22,7 +19,10 @@ import {
   type RotationOracle,
   someVault,
   startRotationOracle,
-} from './rotation-support.ts'
+} from '../../support/stages/rotation.ts'
+import { assertOraclesCanExit, getExits, type KeyedValidator, sidecarRound } from '../../support/world/nodes.ts'
+import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
+import { type Answer, ask, eventually } from '../../support/world/world.ts'
 
 const ORACLES = 7
 const NEEDED = 4

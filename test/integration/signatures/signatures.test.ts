@@ -12,6 +12,7 @@ import { createTestKeys } from '../../support/keys/keys.ts'
 import { makeCluster } from '../../support/keys/make-cluster.ts'
 import { nextIndex, registerUntilReady } from '../../support/operator/operator.ts'
 import { createRelayerDatabase, type TestDatabase } from '../../support/services/postgres.ts'
+import { ETH32, keysOf, registerKeys } from '../../support/stages/registrations.ts'
 import {
   assertOraclesCanExit,
   getExits,
@@ -26,7 +27,6 @@ import {
 } from '../../support/world/nodes.ts'
 import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
 import { ask, hex } from '../../support/world/world.ts'
-import { ETH32, keysOf, registerKeys } from '../registrations/register-support.ts'
 
 /** A relayer and the validators it hands out. */
 interface Side {

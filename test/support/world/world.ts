@@ -12,6 +12,7 @@ import { networks } from '@dvt-relayer/chain/networks.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
+import pg from 'pg'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
 import type { Overrides, Relayer } from '../../../apps/relayer/src/relayer.ts'
 import { startRelayer } from '../../../apps/relayer/src/relayer.ts'
@@ -42,6 +43,8 @@ export interface World extends AsyncDisposable {
   environment(more?: Environment): Environment
   /** Starts a relayer in this process; disposed by the caller. */
   startRelayer(more?: Environment, overrides?: Overrides): Promise<Relayer>
+  /** Runs SQL on its database, past the relayer. */
+  query<T extends object = Record<string, unknown>>(text: string, values?: readonly unknown[]): Promise<T[]>
   /** Announces a new oracle set. */
   announce(oracles: readonly TestOracle[], threshold: number): Promise<string>
 }
@@ -84,6 +87,9 @@ export async function completeWorld(
 ): Promise<World> {
   const { network, anvil, keeper, beacon, ipfs, dir } = chain
   const database = stack.use(await createRelayerDatabase())
+  const pool = new pg.Pool({ connectionString: database.url, max: 2 })
+  pool.on('error', () => undefined)
+  stack.defer(() => pool.end())
   const sealingKey = randomBytes(32).toString('hex')
   const announce = async (set: readonly TestOracle[], threshold: number) => {
     const cid = ipfs.add(oracleConfig(set, threshold))
@@ -116,6 +122,9 @@ export async function completeWorld(
     oracles,
     databaseUrl: database.url,
     environment,
+    async query<T extends object>(text: string, values: readonly unknown[] = []) {
+      return (await pool.query(text, [...values])).rows as T[]
+    },
     async startRelayer(more, overrides = {}) {
       const { config } = readConfig(environment(more))
       return startRelayer(config, { logger: silentLogger, threads: 1, intervalsMs: QUICK_MS, ...overrides })

@@ -14,9 +14,9 @@ import { readConfig } from '../../../apps/relayer/src/config.ts'
 import { startCryptoPool } from '../../../apps/relayer/src/crypto-workers/pool.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
 import { createRegistered } from '../../../apps/relayer/src/services/beacon-status/registered.ts'
-import { createRelayerDatabase } from '../../support/services/postgres.ts'
-import { engine } from '../../support/world/nodes.ts'
-import type { World } from '../../support/world/world.ts'
+import { createRelayerDatabase } from '../services/postgres.ts'
+import { engine } from '../world/nodes.ts'
+import type { World } from '../world/world.ts'
 
 /** A database of its own, and the parts of a relayer that services take; all end with the test. */
 export async function openStore(world: World) {

@@ -20,7 +20,7 @@ import type { Chain } from './chain.ts'
 import { createChain } from './chain.ts'
 import type { RelayerConfig } from './config.ts'
 import type { Context } from './context.ts'
-import { startCryptoPool } from './crypto-workers/pool.ts'
+import { type CryptoPool, startCryptoPool } from './crypto-workers/pool.ts'
 import { createEvents } from './events.ts'
 import type { App } from './http/app.ts'
 import { createApp } from './http/app.ts'
@@ -82,6 +82,8 @@ export interface Overrides {
   logger?: Logger
   /** Threads of signature work. */
   threads?: number
+  /** Signature workers that outlive the relayer, instead of its own. */
+  crypto?: CryptoPool
   /** Milliseconds between two rounds of background work, by its name; `registered` comes every slot otherwise. */
   intervalsMs?: Partial<typeof INTERVALS_MS & { registered: number }>
 }
@@ -137,7 +139,7 @@ async function compose(
     'queue',
     await connectQueue({ redisUrl: config.storage.redisUrl, databaseUrl: url, logger }),
   )
-  const crypto = lifetime.use('signature workers', startCryptoPool(overrides.threads))
+  const crypto = overrides.crypto ?? lifetime.use('signature workers', startCryptoPool(overrides.threads))
   const chain = createChain(config, crypto, events, logger)
   const sealing = await openSealing(config, db, logger)
   const wallet = await openWallet(config)

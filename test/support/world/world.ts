@@ -14,6 +14,7 @@ import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import pg from 'pg'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
+import { type CryptoPool, startCryptoPool } from '../../../apps/relayer/src/crypto-workers/pool.ts'
 import type { Overrides, Relayer } from '../../../apps/relayer/src/relayer.ts'
 import { startRelayer } from '../../../apps/relayer/src/relayer.ts'
 import type { Anvil, Keeper } from '../chain/anvil.ts'
@@ -26,6 +27,14 @@ import type { TestOracle } from '../chain/oracles.ts'
 import { makeOracles, oracleConfig } from '../chain/oracles.ts'
 import { createRelayerDatabase } from '../services/postgres.ts'
 import { QUICK_MS } from '../services/quick.ts'
+
+let pool: CryptoPool | undefined
+
+/** One thread for all relayers of this process that come without their own: to start and end one costs as much as the rest of a relayer. */
+function sharedCryptoPool(): CryptoPool {
+  pool ??= startCryptoPool(1)
+  return pool
+}
 
 /** The outside of a relayer. */
 export interface World extends AsyncDisposable {
@@ -87,9 +96,9 @@ export async function completeWorld(
 ): Promise<World> {
   const { network, anvil, keeper, beacon, ipfs, dir } = chain
   const database = stack.use(await createRelayerDatabase())
-  const pool = new pg.Pool({ connectionString: database.url, max: 2 })
-  pool.on('error', () => undefined)
-  stack.defer(() => pool.end())
+  const connections = new pg.Pool({ connectionString: database.url, max: 2 })
+  connections.on('error', () => undefined)
+  stack.defer(() => connections.end())
   const sealingKey = randomBytes(32).toString('hex')
   const announce = async (set: readonly TestOracle[], threshold: number) => {
     const cid = ipfs.add(oracleConfig(set, threshold))
@@ -123,11 +132,12 @@ export async function completeWorld(
     databaseUrl: database.url,
     environment,
     async query<T extends object>(text: string, values: readonly unknown[] = []) {
-      return (await pool.query(text, [...values])).rows as T[]
+      return (await connections.query(text, [...values])).rows as T[]
     },
     async startRelayer(more, overrides = {}) {
       const { config } = readConfig(environment(more))
-      return startRelayer(config, { logger: silentLogger, threads: 1, intervalsMs: QUICK_MS, ...overrides })
+      const workers = overrides.threads === undefined ? { crypto: sharedCryptoPool() } : {}
+      return startRelayer(config, { logger: silentLogger, intervalsMs: QUICK_MS, ...workers, ...overrides })
     },
     announce,
     [Symbol.asyncDispose]: () => resources[Symbol.asyncDispose](),
@@ -166,14 +176,17 @@ export async function ask(
   return { status: response.status, headers: response.headers, text, json }
 }
 
+/** Between two looks of `eventually`: soon at first, and not so often that looking keeps others from their work. */
+const LOOK_MS = { first: 10, most: 100 }
+
 /** Asks `look` again and again until it gives something; fails after `timeoutMs`. Only for what nobody announces. */
-export async function eventually<T>(what: string, look: () => Promise<T | undefined>, timeoutMs = 90_000): Promise<T> {
+export async function eventually<T>(what: string, look: () => Promise<T | undefined>, timeoutMs = 120_000): Promise<T> {
   const deadline = performance.now() + timeoutMs
-  for (;;) {
+  for (let waitMs = LOOK_MS.first; ; waitMs = Math.min(1.5 * waitMs, LOOK_MS.most)) {
     const found = await look()
     if (found !== undefined) return found
     if (performance.now() > deadline) throw new Error(`not seen within ${timeoutMs} ms: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    await new Promise((resolve) => setTimeout(resolve, waitMs))
   }
 }
 

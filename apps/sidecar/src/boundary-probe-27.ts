@@ -1,0 +1,3 @@
+import * as probe from '../../verify/src/cli.ts'
+
+export const value = probe

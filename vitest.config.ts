@@ -1,19 +1,45 @@
 import { defineConfig } from 'vitest/config'
-import { StoriesFirst } from './test/support/runner/stories-first.ts'
+import { LongestFirst } from './test/support/runner/longest-first.ts'
 
+/**
+ * unit         beside the source: nothing is started, seconds for all of it
+ * integration  on a real PostgreSQL, with chains and relayers in the test's process
+ * e2e          whole stories of processes as a user runs them
+ */
 export default defineConfig({
   test: {
-    include: ['libs/**/*.test.ts', 'apps/**/*.test.ts', 'test/**/*.test.ts'],
     environment: 'node',
     pool: 'forks',
     reporters: ['default', './test/support/runner/summary.ts'],
-    globalSetup: ['test/support/runner/global-setup.ts'],
-    // One more than CI has cores: many tests wait for blocks, polls and timeouts.
-    maxWorkers: 3,
-    sequence: { sequencer: StoriesFirst },
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    // Twice as many as CI has cores: most tests wait for blocks, polls and timeouts most of the time.
+    maxWorkers: 4,
+    sequence: { sequencer: LongestFirst },
+    // For a machine on which much else runs; a test that waits for an event ends with the event.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
+    expect: { poll: { timeout: 60_000, interval: 20 } },
     retry: 0,
-    isolate: true,
+    projects: [
+      // One module graph for all files: there is no state in it, and noble, blst and viem load once.
+      { extends: true, test: { name: 'unit', include: ['libs/**/*.test.ts', 'apps/**/*.test.ts'], isolate: false } },
+      {
+        extends: true,
+        test: {
+          name: 'integration',
+          isolate: false,
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/e2e/**'],
+          globalSetup: ['test/support/runner/global-setup.ts'],
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'e2e',
+          include: ['test/e2e/**/*.test.ts'],
+          globalSetup: ['test/support/runner/global-setup.ts'],
+        },
+      },
+    ],
   },
 })

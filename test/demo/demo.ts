@@ -14,7 +14,7 @@ import { createStory } from './story/story.ts'
 import { type Ending, tellStory } from './story/tell-story.ts'
 
 /** For the whole story. */
-const DEMO_MS = 240_000
+const DEMO_MS = 600_000
 const TAIL_LINES = 25
 const NO_EVM = 'Generation 4 needs a real EVM node, and there is no anvil for this platform.'
 

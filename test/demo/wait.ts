@@ -6,12 +6,12 @@ import { pause } from '@dvt-relayer/common/lifetime.ts'
 import { DemoError } from './errors.ts'
 
 const LOOK_MS = 25
-const STEP_MS = 60_000
+const STEP_MS = 120_000
 
 /**
  * Looks again and again until there is something, and returns it. A look that throws found nothing, unless it is a `DemoError`.
  *
- * @throws {DemoError} after a minute, with the last reason; the signal's reason when it aborts
+ * @throws {DemoError} after two minutes, with the last reason; the signal's reason when it aborts
  */
 export async function waitFor<T>(
   what: string,

@@ -12,7 +12,7 @@ import { startWorld } from '../support/world/world.ts'
 
 describe.each(FIXTURE_CLUSTERS)('%s', (name) => {
   it('from public keys to oracle shares, with as few nodes as its threshold', {
-    timeout: 120_000,
+    timeout: 300_000,
   }, async () => {
     const { nodes, lockFile, expected } = loadFixtureCluster(name)
     const network = expected.network === 'mainnet' ? networks.mainnet : networks.hoodi

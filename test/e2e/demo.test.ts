@@ -10,7 +10,7 @@ import { findProcessesOf } from '../demo/processes.ts'
 import { skipWithoutAnvil } from '../support/chain/anvil.ts'
 
 const ROOT = new URL('../..', import.meta.url).pathname
-const DEMO_MS = 240_000
+const DEMO_MS = 600_000
 
 let folder: string
 beforeEach(() => {

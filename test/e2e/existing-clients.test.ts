@@ -79,7 +79,7 @@ async function setUp() {
 
 test.skipIf(skipWithoutAnvil)(
   'Operator 4.2 with sidecars 2.1, 2.0 and 1, and Operator 3.1.10 with sidecar 1 beside them',
-  { timeout: 240_000 },
+  { timeout: 300_000 },
   async () => {
     const { world, vault, cluster, cluster3, relayer, urls, nodeUrl, bare, secrets, urlOf, tokens } = await setUp()
     const { network, oracles, beacon } = world
@@ -153,7 +153,7 @@ test.skipIf(skipWithoutAnvil)(
     // The nodes of generation 3.
     const nodes3 = SHARES.slice(0, 3).map((index) => sidecar('1', index, cluster3))
     for (const node of nodes3) expect(await node.round()).toBe(200)
-    const shares3 = await eventually('shares for Operator 3', () => askAsOperator3(urls.operator3, spelled), 60_000)
+    const shares3 = await eventually('shares for Operator 3', () => askAsOperator3(urls.operator3, spelled))
     for (const node of nodes3) expect(await node.round()).toBeUndefined()
     for (const [position, { public_key, oracles_exit_signature_shares: shares }] of shares3.entries()) {
       expect(public_key).toBe(spelled[position])
@@ -179,7 +179,7 @@ test.skipIf(skipWithoutAnvil)(
     // Their indexes are gone: generation 3 is given the next ones, and its nodes sign anew.
     expect(await askAsOperator3(urls.operator3, spelled)).toBeUndefined()
     for (const node of nodes3) expect(await node.round()).toBe(200)
-    const again = await eventually('shares anew', () => askAsOperator3(urls.operator3, spelled), 60_000)
+    const again = await eventually('shares anew', () => askAsOperator3(urls.operator3, spelled))
     for (const [position, { public_key, oracles_exit_signature_shares: shares }] of again.entries())
       await assertOraclesCanExit(network, oracles, 7, fromHex(public_key, 48), nextIndex(beacon) + position, shares)
 

@@ -31,7 +31,7 @@ async function freePort(): Promise<number> {
   return port
 }
 
-it(`SIGKILL at ${KILLS} random moments, on the embedded PostgreSQL`, { timeout: 240_000 }, async () => {
+it(`SIGKILL at ${KILLS} random moments, on the embedded PostgreSQL`, { timeout: 300_000 }, async () => {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   const dir = join(world.dir, 'killed')
@@ -91,7 +91,7 @@ it(`SIGKILL at ${KILLS} random moments, on the embedded PostgreSQL`, { timeout: 
     }
     relayer = startProcess('relayer', environment)
     await relayer.logged('relayer started')
-    const deadline = performance.now() + 60_000
+    const deadline = performance.now() + 120_000
     while (handedOut.size < VALIDATORS && performance.now() < deadline)
       await new Promise((resolve) => setTimeout(resolve, 100))
     isOver = true

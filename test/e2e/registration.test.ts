@@ -26,7 +26,7 @@ import { startVaultWorld } from '../support/world/vault-world.ts'
 import { ask, eventually } from '../support/world/world.ts'
 
 const ETH = 1_000_000_000
-const TEST_MS = 300_000
+const TEST_MS = 600_000
 
 /** Waits for the list of validators to be as it should; the relayer answers each question when something has changed. */
 function untilListed(url: string, what: string, fits: (items: ValidatorItem[]) => boolean): Promise<ValidatorItem[]> {

@@ -1,7 +1,7 @@
 /**
- * Oracles change and exits follow, from end to end: relayer and sidecars as a user runs them, oracles that decrypt, verify, approve and sign
- * in processes of their own, and a Keeper that checks what they sign; with oracles that are away, slow or approve something else, an
- * index that was predicted wrong, exits that were erased, and a relayer that is killed again and again.
+ * Oracles change and exits follow, from end to end: sidecars as a user runs them and a relayer that only looks around more often, oracles
+ * that decrypt, verify, approve and sign in processes of their own, and a Keeper that checks what they sign; with oracles that are away,
+ * slow or approve something else, an index that was predicted wrong, exits that were erased, and a relayer that is killed again and again.
  */
 
 import { randomBytes, randomInt } from 'node:crypto'
@@ -18,9 +18,9 @@ import { type Accepted, assertSeparate, assertThresholdExits } from '../support/
 import { type OracleSet, type RotationWorld, startRotationWorld } from '../support/world/rotation-world.ts'
 import { ask, eventually } from '../support/world/world.ts'
 
-const TEST_MS = 300_000
+const TEST_MS = 600_000
 /** For a change to be noticed, approved, sent and final. */
-const ROTATION_MS = 150_000
+const ROTATION_MS = 240_000
 const KILLS = 10
 
 const cleanup = new AsyncDisposableStack()
@@ -38,7 +38,7 @@ beforeAll(async () => {
   if (skipWithoutAnvil) return
   const cluster = loadFixtureCluster('cluster-4')
   world = cleanup.use(await startRotationWorld(cluster))
-  processes = cleanup.use(await prepareProcesses(world, cluster, world.vault.address))
+  processes = cleanup.use(await prepareProcesses(world, cluster, world.vault.address, 'quick relayer'))
   url = processes.url
   settings = {
     ...world.rotationSettings,
@@ -87,13 +87,13 @@ function untilRegistered(): Promise<true> {
   return untilTrue('the registered validators', async () => (await vaultSaid()).registered === keys.length)
 }
 
-/** Asks twice a second, for what nobody announces. */
+/** Asks some times a second, for what nobody announces. */
 function untilTrue(what: string, look: () => Promise<boolean>): Promise<true> {
   return eventually(
     what,
     async () => {
       if (await look()) return true
-      await pause(500)
+      await pause(200)
       return undefined
     },
     ROTATION_MS,
@@ -201,7 +201,7 @@ describe.skipIf(skipWithoutAnvil)('exits of registered validators', () => {
       for (; kills < until; kills++) {
         const started = processes.startRelayer(settings).catch(() => undefined)
         // From the first milliseconds of boot to well after the update is sent.
-        await pause(random() * 4_000)
+        await pause(random() * 2_500)
         await processes.kill('relayer')
         await started
       }

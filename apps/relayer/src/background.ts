@@ -28,11 +28,24 @@ export interface Stage {
   ssv: SsvFollower
 }
 
+type WorkName =
+  | 'oracle set'
+  | 'registry'
+  | 'checks'
+  | 'finishing'
+  | 'sweep'
+  | 'rotation'
+  | 'ssv clusters'
+  | 'retention'
+  | 'registered validators'
+/** Milliseconds between two rounds, instead of those of the table. */
+export type Intervals = Partial<Record<WorkName, number>>
+
 /** One round. `report` tells `/ready` what is wrong, or nothing; a round may say in how many milliseconds the next one is due. */
 type Round = (signal: AbortSignal, report: (problem?: string) => void) => Promise<number | undefined> | Promise<void>
 
 interface Work {
-  name: string
+  name: WorkName
   roles: readonly RelayerConfig['role'][]
   intervalMs: number | ((config: RelayerConfig) => number)
   /** What `/ready` shows of it. Where it does not run, it counts as working. */
@@ -135,12 +148,17 @@ const BACKGROUND: readonly Work[] = [
 ]
 
 /** Starts all that this process's role has to do beside answering requests. */
-export function startBackground(stage: Stage, databaseUrl: string, lifetime: Lifetime): void {
+export function startBackground(
+  stage: Stage,
+  databaseUrl: string,
+  lifetime: Lifetime,
+  intervalsMs: Intervals = {},
+): void {
   const { context, health, services } = stage
   const { role } = context.config
   const loops = BACKGROUND.map((work) => {
     const round = work.roles.includes(role) ? work.create(stage) : undefined
-    if (round !== undefined) return { work, loop: lifetime.use(work.name, start(work, round, stage)) }
+    if (round !== undefined) return { work, loop: lifetime.use(work.name, start(work, round, stage, intervalsMs)) }
     if (work.reports !== undefined) health.report(work.reports)
     return { work, loop: undefined }
   })
@@ -159,11 +177,11 @@ export function startBackground(stage: Stage, databaseUrl: string, lifetime: Lif
   if (role !== 'api') lifetime.use('worker', startWorker(queue, { finishing: createFinishing(context), ...services }))
 }
 
-function start(work: Work, round: Round, { context: { config, logger }, health }: Stage) {
-  const { reports, failure, intervalMs } = work
+function start(work: Work, round: Round, { context: { config, logger }, health }: Stage, intervalsMs: Intervals) {
+  const { name, reports, failure, intervalMs } = work
   const report = (problem?: string) => (reports === undefined ? undefined : health.report(reports, problem))
   return startLoop((signal) => round(signal, report), {
-    intervalMs: typeof intervalMs === 'number' ? intervalMs : intervalMs(config),
+    intervalMs: intervalsMs[name] ?? (typeof intervalMs === 'number' ? intervalMs : intervalMs(config)),
     onError: (error) => {
       if (reports === undefined) logger.debug({ err: error }, failure)
       else report(`${failure}: ${messageOf(error)}`)

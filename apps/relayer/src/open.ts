@@ -9,7 +9,7 @@ import { connectQueue, type JobQueue } from '@dvt-relayer/queue/queue.ts'
 import { type Chain, createChain } from './chain.ts'
 import type { RelayerConfig } from './config.ts'
 import type { Context } from './context.ts'
-import { startCryptoPool } from './crypto-workers/pool.ts'
+import { type CryptoPool, startCryptoPool } from './crypto-workers/pool.ts'
 import type { Events } from './events.ts'
 import { openWallet } from './services/registrations/manager.ts'
 import { openSealing } from './services/sealing/sealing.ts'
@@ -46,12 +46,12 @@ export async function openContext(
   events: Events,
   logger: Logger,
   lifetime: Lifetime,
-  threads: number | undefined,
+  overrides: { threads?: number; crypto?: CryptoPool },
 ): Promise<Opened> {
   const { db, url: databaseUrl } = await openDatabase(config, logger, lifetime)
   const { redisUrl } = config.storage
   const queue = lifetime.use('queue', await connectQueue({ redisUrl, databaseUrl, logger }))
-  const crypto = lifetime.use('signature workers', startCryptoPool(threads))
+  const crypto = overrides.crypto ?? lifetime.use('signature workers', startCryptoPool(overrides.threads))
   const chain = createChain(config, crypto, events, logger)
   const sealing = await openSealing(config, db, logger)
   const wallet = await openWallet(config)

@@ -7,10 +7,11 @@ import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createLogger } from '@dvt-relayer/common/logger.ts'
-import { startBackground } from './background.ts'
+import { type Intervals, startBackground } from './background.ts'
 import type { Chain } from './chain.ts'
 import type { RelayerConfig } from './config.ts'
 import type { Context } from './context.ts'
+import type { CryptoPool } from './crypto-workers/pool.ts'
 import { createEvents } from './events.ts'
 import type { App } from './http/app.ts'
 import { createApp } from './http/app.ts'
@@ -34,6 +35,10 @@ export interface Overrides {
   logger?: Logger
   /** Threads of signature work. */
   threads?: number
+  /** Signature workers that outlive the relayer, instead of its own. */
+  crypto?: CryptoPool
+  /** Milliseconds between two rounds of background work, by its name. */
+  intervalsMs?: Intervals
 }
 
 /**
@@ -65,13 +70,13 @@ async function compose(
   const tokens = config.http.authTokensFile === undefined ? undefined : readTokens(config.http.authTokensFile)
   if (tokens === undefined) logger.warn('AUTH_TOKENS_FILE is not set: everybody who reaches the port may call')
 
-  const { context, lists, databaseUrl } = await openContext(config, events, logger, lifetime, overrides.threads)
+  const { context, lists, databaseUrl } = await openContext(config, events, logger, lifetime, overrides)
   const ssv = await importClusters(context)
   await refuseOtherChains(context.chain, health)
 
   const services = await createServices(context, lists)
   lifetime.push('verification', () => services.verification.drain())
-  startBackground({ context, health, services, ssv }, databaseUrl, lifetime)
+  startBackground({ context, health, services, ssv }, databaseUrl, lifetime, overrides.intervalsMs)
 
   const app = await startHttp(context, tokens, health, services, lifetime)
   const url = await listen(app, config.http)

@@ -8,7 +8,7 @@ import { type EvmNode, startEvmNode, startEvmStandIn } from './evm-node.ts'
 async function announced(node: EvmNode): Promise<(string | undefined)[]> {
   const execution = createExecutionClient({
     endpoints: [node.url],
-    timeoutMs: 5000,
+    timeoutMs: 60_000,
     retryTimeoutMs: 5000,
     network: networks.hoodi,
   })

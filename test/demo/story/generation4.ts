@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
-import { depositBySomebodyElse } from '../../support/chain/deposits.ts'
+import { depositBySomebodyElse } from '../../support/contracts/deposits.ts'
 import {
   nextIndex,
   type RegisterAnswer,

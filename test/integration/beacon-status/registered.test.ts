@@ -5,8 +5,8 @@ import { toHex } from '@dvt-relayer/common/hex.ts'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
+import { credentials, openStore } from '../../support/stages/registered.ts'
 import { eventually, startWorld, type World } from '../../support/world/world.ts'
-import { credentials, openStore } from './registered-support.ts'
 
 let world: World
 beforeAll(async () => {

@@ -12,8 +12,8 @@ import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import { createVaults } from '../../../apps/relayer/src/services/beacon-status/vaults.ts'
 import { createOracleSets } from '../../../apps/relayer/src/services/oracles/sets.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
+import { openStore, type Store } from '../../support/stages/registered.ts'
 import { ask, startWorld, type World } from '../../support/world/world.ts'
-import { openStore, type Store } from './registered-support.ts'
 
 let world: World
 beforeAll(async () => {

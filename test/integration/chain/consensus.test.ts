@@ -33,7 +33,7 @@ function clientOf(beacons: readonly { url: string }[], options: Partial<Consensu
   const verified: SignedMessage[] = []
   const client = createConsensusClient({
     endpoints: beacons.map(({ url }) => url),
-    timeoutMs: 5_000,
+    timeoutMs: 60_000,
     retryTimeoutMs: 0,
     backoffMs: { first: 1, most: 5 },
     network,
@@ -270,7 +270,7 @@ describe('the next validator index', () => {
 
   it('never comes from a node that knows no validator, is down, slow, or answers nonsense', async () => {
     await using beacon = await startBeacon({ network, validators: 0 })
-    const { client } = clientOf([beacon], { timeoutMs: 300 })
+    const { client } = clientOf([beacon], { timeoutMs: 1_500 })
     await expect(client.nextValidatorIndex()).rejects.toMatchObject({ code: 'CONSENSUS_INVALID' })
     for (const [how, code] of [
       ['down', 'HTTP_UNREACHABLE'],

@@ -21,9 +21,9 @@ import { encodeAbiParameters, encodeEventTopics } from 'viem/utils'
 import { describe, expect, it } from 'vitest'
 import { skipWithoutAnvil, startAnvil } from '../../support/chain/anvil.ts'
 import { depositOfVector } from '../../support/chain/beacon.ts'
-import { deployDepositContract, depositBySomebodyElse } from '../../support/chain/deposits.ts'
 import { type RpcStandIn, type StandInLog, startRpc } from '../../support/chain/rpc.ts'
-import { deployVault } from '../../support/chain/vault.ts'
+import { deployDepositContract, depositBySomebodyElse } from '../../support/contracts/deposits.ts'
+import { deployVault } from '../../support/contracts/vault.ts'
 import { readFixtureJson } from '../../support/keys/fixtures.ts'
 
 const network = networks.hoodi
@@ -39,7 +39,7 @@ const deposits = vectors.cases.filter((vector) => vector.network === 'hoodi').ma
 const clientOf = (node: { url: string }, of: Pick<typeof network, 'name' | 'chainId'> = network) =>
   createExecutionClient({
     endpoints: [node.url],
-    timeoutMs: 5_000,
+    timeoutMs: 60_000,
     retryTimeoutMs: 0,
     backoffMs: { first: 1, most: 5 },
     network: of,

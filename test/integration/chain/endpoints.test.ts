@@ -13,7 +13,7 @@ import { startRpc } from '../../support/chain/rpc.ts'
 
 const network = networks.hoodi
 type Options = Pick<HttpClientOptions, 'timeoutMs' | 'onResult'>
-const quick = { timeoutMs: 5_000, retryTimeoutMs: 0, backoffMs: { first: 1, most: 5 }, network }
+const quick = { timeoutMs: 60_000, retryTimeoutMs: 0, backoffMs: { first: 1, most: 5 }, network }
 
 const execution = (endpoints: string[], options: Partial<Options> = {}) =>
   createExecutionClient({ ...quick, endpoints, ...options })
@@ -131,7 +131,7 @@ describe.each(kinds)('an $kind endpoint', ({ start, uses }) => {
     async (failure) => {
       await using node = await start()
       if ('call' in node) node.call = () => '0x01'
-      const [, ...after] = uses([node.url], { timeoutMs: 300 })
+      const [, ...after] = uses([node.url], failure === 'slow' ? { timeoutMs: 1_500 } : {})
       for (const use of after) await use()
       node.fail(failure)
       await expect(after[0]?.()).rejects.toBeInstanceOf(Error)

@@ -22,7 +22,7 @@ function clientOf(nodes: readonly { url: string }[], options: Partial<ExecutionO
   const endpoints = nodes.map(({ url }) => url)
   return createExecutionClient({
     endpoints,
-    timeoutMs: 5_000,
+    timeoutMs: 60_000,
     retryTimeoutMs: 0,
     backoffMs: { first: 1, most: 5 },
     network,
@@ -78,7 +78,7 @@ describe('logs', () => {
     await using node = await startRpc({ chainId: 1, head: HEAD, logs: [configLog(network.keeperBlock, 'a')] })
     node.limit = { blocks: 20_000, refusal: 'silence' }
     const query = { ...keeperQuery, fromBlock: network.keeperBlock, toBlock: network.keeperBlock + 50_000 }
-    expect(await clientOf([node], { timeoutMs: 150 }).findLogs(query)).toHaveLength(1)
+    expect(await clientOf([node], { timeoutMs: 1_000 }).findLogs(query)).toHaveLength(1)
   })
 
   it('are waited for while the node is away', async () => {

@@ -9,7 +9,7 @@ import { Type } from 'typebox'
 import { describe, expect, it } from 'vitest'
 import { type HttpStandIn, type StandInRequest, startHttpStandIn } from '../../support/chain/http-stand-in.ts'
 
-const quick = { timeoutMs: 5_000, backoffMs: { first: 1, most: 5 } }
+const quick = { timeoutMs: 60_000, backoffMs: { first: 1, most: 5 } }
 const Answer = Type.Object({ value: Type.Integer() })
 
 function client(endpoints: string[], options: Partial<HttpClientOptions> = {}) {
@@ -131,13 +131,14 @@ describe('a request', () => {
   it('is told of as it ended', async () => {
     await using server = await startEcho()
     const results: HttpResult[] = []
-    const http = client([server.url], { onResult: (result) => results.push(result), timeoutMs: 30 })
+    const onResult = (result: HttpResult) => void results.push(result)
+    const http = client([server.url], { onResult })
     await http.json({ path: '/' }, Answer)
     await failure(http.json({ path: '/' }, Type.Object({ other: Type.String() })))
     server.fail({ status: 404 })
     await failure(http.json({ path: '/' }, Answer))
     server.fail('slow')
-    await failure(http.json({ path: '/' }, Answer))
+    await failure(client([server.url], { onResult, timeoutMs: 30 }).json({ path: '/' }, Answer))
     expect(results.map(({ outcome }) => outcome)).toEqual(['ok', 'invalid', 'status', 'timeout'])
     expect(results.every(({ host, seconds }) => host === new URL(server.url).host && seconds >= 0)).toBe(true)
   })
@@ -311,7 +312,8 @@ describe('admission', () => {
     'keeps an endpoint that was %j and comes back on another chain from being believed',
     async (how) => {
       await using node = await startNode('ours')
-      const http = clientOf([node], { timeoutMs: 300 })
+      // What is slow is waited for; what is not has time.
+      const http = clientOf([node], how === 'slow' ? { timeoutMs: 1_500 } : {})
       await http.json({ path: '/a' }, Answer)
       node.fail(how)
       await failure(http.json({ path: '/b' }, Answer))

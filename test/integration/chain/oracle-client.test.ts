@@ -4,7 +4,7 @@ import { networks } from '@dvt-relayer/chain/networks.ts'
 import { createOracleClient } from '@dvt-relayer/chain/stakewise/oracle-client.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { describe, expect, it } from 'vitest'
-import { type Manner, someVault, startRotationOracle } from '../rotation/rotation-support.ts'
+import { type Manner, someVault, startRotationOracle } from '../../support/stages/rotation.ts'
 
 const network = networks.hoodi
 const vault = fromHex(someVault(7), 20)

@@ -61,7 +61,7 @@ const logs = [...logsOf('ssv/validator-added.json'), ...operatorLogs]
 function clientOf(nodes: readonly { url: string }[], options: Partial<ExecutionOptions> = {}) {
   return createExecutionClient({
     endpoints: nodes.map(({ url }) => url),
-    timeoutMs: 5_000,
+    timeoutMs: 60_000,
     retryTimeoutMs: 0,
     backoffMs: { first: 1, most: 5 },
     network,

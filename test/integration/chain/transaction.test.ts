@@ -25,7 +25,7 @@ describe.skipIf(skipWithoutAnvil)('a transaction', () => {
   let anvil: Anvil
   const privateKey = generatePrivateKey()
   const wallet = createTransactionWallet(fromHex(privateKey, 32))
-  const node = () => createExecutionClient({ endpoints: [anvil.url], timeoutMs: 5_000, retryTimeoutMs: 0, network })
+  const node = () => createExecutionClient({ endpoints: [anvil.url], timeoutMs: 60_000, retryTimeoutMs: 0, network })
   const plan = { to, data: '0x1234', chainId: network.chainId, nonce: 0, gas: 50_000n } as const
   const fees = { maxFeePerGas: 20n * GWEI, maxPriorityFeePerGas: GWEI }
 

@@ -33,6 +33,7 @@ import {
   validatorRemovedLog,
 } from '../../support/keys/ssv.ts'
 import { nextIndex, registerUntilReady } from '../../support/operator/operator.ts'
+import { askRegister, ETH32, keysOf, openStage, type Stage } from '../../support/stages/registrations.ts'
 import {
   assertOraclesCanExit,
   engine,
@@ -48,7 +49,6 @@ import {
 } from '../../support/world/nodes.ts'
 import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
 import { ask, eventually } from '../../support/world/world.ts'
-import { askRegister, ETH32, keysOf, openStage, type Stage } from '../registrations/register-support.ts'
 
 const HEAD = 1_300_000
 /** The last block before the first validator of cluster-4 is split again. */

@@ -9,6 +9,8 @@ import type { TestRedis } from '../../support/services/redis.ts'
 import { hasRedis, startRedis } from '../../support/services/redis.ts'
 
 const REDIS = hasRedis()
+/** What is away is not waited for: BullMQ would do that for ever. */
+const SOON_MS = 30_000
 let database: TestDatabase
 let redis: TestRedis | undefined
 
@@ -133,8 +135,8 @@ test('on postgres, lost connections are made again and the worker goes on', asyn
     'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()',
   )
   await admin.end()
-  await expect.poll(() => queue.add('finish_messages', { message_ids: [2] }), { timeout: 10_000 }).toBe('added')
-  await expect.poll(() => seen.at(-1), { timeout: 20_000 }).toBe(2)
+  await expect.poll(() => queue.add('finish_messages', { message_ids: [2] })).toBe('added')
+  await expect.poll(() => seen.at(-1)).toBe(2)
 })
 
 describe.skipIf(!REDIS)('redis away', () => {
@@ -154,12 +156,12 @@ describe.skipIf(!REDIS)('redis away', () => {
     const before = performance.now()
     expect(await queue.add('finish_messages', { message_ids: [2] })).toBe('not_added')
     expect(await queue.isHealthy()).toBe(false)
-    expect(performance.now() - before).toBeLessThan(2_500)
+    expect(performance.now() - before).toBeLessThan(SOON_MS)
 
     await server.restart()
-    await expect.poll(() => queue.isHealthy(), { timeout: 15_000 }).toBe(true)
+    await expect.poll(() => queue.isHealthy()).toBe(true)
     expect(await queue.add('finish_messages', { message_ids: [3] })).toBe('added')
-    await expect.poll(() => seen.at(-1), { timeout: 15_000 }).toBe(3)
+    await expect.poll(() => seen.at(-1)).toBe(3)
     expect(lines.filter(({ level }) => level !== 'info').length).toBeLessThanOrEqual(2)
   })
 
@@ -171,8 +173,8 @@ describe.skipIf(!REDIS)('redis away', () => {
     let worked = 0
     await using _worker = queue.startWorker({ finish_messages: async () => void worked++ }, { concurrency: 1 })
     await server.restart()
-    await expect.poll(() => queue.add('finish_messages', { message_ids: [1] }), { timeout: 15_000 }).toBe('added')
-    await expect.poll(() => worked, { timeout: 15_000 }).toBe(1)
+    await expect.poll(() => queue.add('finish_messages', { message_ids: [1] })).toBe('added')
+    await expect.poll(() => worked).toBe(1)
   })
 
   test('disposing does not wait for a redis that is gone', async () => {
@@ -184,7 +186,7 @@ describe.skipIf(!REDIS)('redis away', () => {
     const before = performance.now()
     await worker[Symbol.asyncDispose]()
     await queue[Symbol.asyncDispose]()
-    expect(performance.now() - before).toBeLessThan(5_000)
+    expect(performance.now() - before).toBeLessThan(SOON_MS)
   })
 })
 
@@ -198,7 +200,7 @@ test('a connection that is cut while a worker starts does not end the process', 
   await Promise.all([client.connect(), onlooker.connect()])
   const name = new URL(cut.url).pathname.slice(1)
   try {
-    await expect.poll(() => queue.isHealthy(), { timeout: 10_000 }).toBe(true)
+    await expect.poll(() => queue.isHealthy()).toBe(true)
     // Whoever starts waits here with a connection in hand, and is cut there: an error that nobody hears would fail the whole run.
     await client.query('begin')
     await client.query('lock table bullmq.migration in access exclusive mode')
@@ -216,8 +218,8 @@ test('a connection that is cut while a worker starts does not end the process', 
       { finish_messages: async ({ message_ids }) => void seen.push(message_ids) },
       { concurrency: 1 },
     )
-    await expect.poll(() => queue.add('finish_messages', { message_ids: [9] }), { timeout: 15_000 }).toBe('added')
-    await expect.poll(() => seen, { timeout: 15_000 }).toContainEqual([9])
+    await expect.poll(() => queue.add('finish_messages', { message_ids: [9] })).toBe('added')
+    await expect.poll(() => seen).toContainEqual([9])
   } finally {
     await Promise.all([client.end(), onlooker.end()])
   }

@@ -17,14 +17,16 @@ import { createEvents } from '../../../apps/relayer/src/events.ts'
 import { createDepositRegistry } from '../../../apps/relayer/src/services/deposit-registry/deposit-registry.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { madeUpKey, type StandInDeposit } from '../../support/chain/beacon.ts'
-import { depositBySomebodyElse } from '../../support/chain/deposits.ts'
 import { type RpcProxy, RpcRefusal, startRpcProxy } from '../../support/chain/rpc-proxy.ts'
+import { depositBySomebodyElse } from '../../support/contracts/deposits.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import { engine } from '../../support/world/nodes.ts'
 import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
 
 const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
 const never = new AbortController().signal
+/** Nobody here is in a hurry; what fails does so by itself. */
+const PATIENCE_MS = { reading: 60_000, firstRound: 60_000 }
 const VAULT = new Uint8Array(20).fill(0xaa)
 
 /** The parts of a relayer process that the registry needs, and what they logged. */
@@ -57,7 +59,7 @@ async function startProcess(
   const crypto = { ...pool, verify }
   const events = createEvents(logger)
   const chain = createChain(config, crypto, events, logger)
-  const registry = createDepositRegistry({ config, db, crypto, chain, events, logger })
+  const registry = createDepositRegistry({ config, db, crypto, chain, events, logger }, PATIENCE_MS)
   const resources = stack.move()
   return {
     registry,

@@ -4,6 +4,16 @@ import type { ValidatorsResponse } from '@dvt-relayer/api/schemas.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { nextIndex, register, registerOnChain, registerUntilReady } from '../../support/operator/operator.ts'
+import { addressOf, fetchShares } from '../../support/stages/oracle-fetch.ts'
+import {
+  askRegister,
+  clusterFor,
+  ETH32,
+  keysOf,
+  openStage,
+  registerKeys,
+  signAll,
+} from '../../support/stages/registrations.ts'
 import {
   assertOraclesCanExit,
   getExits,
@@ -14,16 +24,6 @@ import {
 } from '../../support/world/nodes.ts'
 import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
 import { ask } from '../../support/world/world.ts'
-import { addressOf, fetchShares } from '../oracles/oracle-fetch-support.ts'
-import {
-  askRegister,
-  clusterFor,
-  ETH32,
-  keysOf,
-  openStage,
-  registerKeys,
-  signAll,
-} from '../registrations/register-support.ts'
 
 let world: VaultWorld
 beforeAll(async () => {

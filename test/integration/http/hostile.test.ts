@@ -7,7 +7,6 @@ import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { createLogger, silentLogger } from '@dvt-relayer/common/logger.ts'
 import { createSealer } from '@dvt-relayer/crypto/sealing.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
-import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
@@ -18,7 +17,15 @@ import { createVerification } from '../../../apps/relayer/src/services/signature
 import { createTestKeys } from '../../support/keys/keys.ts'
 import type { MadeCluster } from '../../support/keys/make-cluster.ts'
 import { makeCluster } from '../../support/keys/make-cluster.ts'
-import { engine, getExits, partialExit, postShares, postValidators, sidecarRound } from '../../support/world/nodes.ts'
+import {
+  engine,
+  getExits,
+  partialExit,
+  postShares,
+  postValidators,
+  publicKeysOf,
+  sidecarRound,
+} from '../../support/world/nodes.ts'
 import type { World } from '../../support/world/world.ts'
 import { ask, eventually, hex, startWorld } from '../../support/world/world.ts'
 
@@ -31,19 +38,10 @@ const take = (count: number) => {
   return cluster.validators.slice(taken - count, taken)
 }
 const threshold = { SIGNATURE_THRESHOLD: '3' }
-const keysOf = (validators: readonly { publicKey: Uint8Array }[]) => validators.map(({ publicKey }) => hex(publicKey))
 const exitOf = async (url: string, key: string) => (await getExits(url)).find((exit) => exit.public_key === key)
 const garbage = (n: number) => engine.sign(new Uint8Array(32).fill(1).with(31, n), new Uint8Array(32).fill(7))
 
-async function query(text: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {
-  const client = new pg.Client({ connectionString: world.databaseUrl })
-  await client.connect()
-  try {
-    return (await client.query(text, values)).rows
-  } finally {
-    await client.end()
-  }
-}
+const query: World['query'] = (text, values) => world.query(text, values)
 const bytea = (keys: readonly string[]) => keys.map((key) => Buffer.from(fromHex(key)))
 
 beforeAll(async () => {
@@ -120,7 +118,7 @@ describe('a flood', () => {
     await using a = await world.startRelayer(threshold)
     await using b = await world.startRelayer(threshold)
     const validators = createTestKeys(150, { nodes: 4, threshold: 3 })
-    const keys = keysOf(validators)
+    const keys = publicKeysOf(validators)
     await postValidators(a.url, keys)
     const indexes = new Map((await getExits(a.url)).map((exit) => [exit.public_key, exit.validator_index]))
     const shares = validators.map((validator) => {
@@ -204,7 +202,7 @@ describe('bodies', () => {
 describe('an operator', () => {
   it('cannot pass the limit of live exits by letting some expire, and a refusal leaves nothing behind', async () => {
     await using relayer = await world.startRelayer({ ...threshold, MAX_OPEN_EXITS: '1' })
-    const [first = '', second = '', third = ''] = keysOf(createTestKeys(3, { nodes: 4, threshold: 3 }))
+    const [first = '', second = '', third = ''] = publicKeysOf(createTestKeys(3, { nodes: 4, threshold: 3 }))
     const post = (key: string) => postValidators(relayer.url, [key])
     await query(`update messages set state = 'superseded'`)
     expect((await post(first)).status).toBe(200)
@@ -217,7 +215,7 @@ describe('an operator', () => {
   })
 
   it('whose token is bound to other vaults now gets nothing of its old exits', async () => {
-    const [key = ''] = keysOf(take(1))
+    const [key = ''] = publicKeysOf(take(1))
     const operator = createToken('operator', 'operator', '*')
     const headers = { authorization: `Bearer ${operator.token}` }
     const file = join(world.dir, 'rebound')
@@ -239,7 +237,7 @@ describe('an operator', () => {
 it('a stored value that is damaged holds up no other: neither of the same job nor of the same exit', async () => {
   await using relayer = await world.startRelayer({ CLUSTER_LOCK_FILES: cluster.lockFile })
   const validators = take(2)
-  const keys = keysOf(validators)
+  const keys = publicKeysOf(validators)
   await postValidators(relayer.url, keys)
   for (const share of [1, 2]) await sidecarRound(relayer.url, world.network, validators, share)
   // As a process leaves it that dies between storing and verifying.

@@ -10,10 +10,10 @@ import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { makeCluster } from '../../support/keys/make-cluster.ts'
 import { expectRefusal, mutations } from '../../support/mutations.ts'
 import { nextIndex } from '../../support/operator/operator.ts'
+import { addValidator, amountsBody, ETH, pairsBody, post, query } from '../../support/stages/manager.ts'
 import { getValidators, sidecar2Round, signedPair } from '../../support/world/nodes.ts'
 import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
 import { ask } from '../../support/world/world.ts'
-import { addValidator, amountsBody, ETH, pairsBody, post, query } from '../manager/manager-support.ts'
 
 let world: VaultWorld
 let relayer: Relayer

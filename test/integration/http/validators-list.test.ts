@@ -12,6 +12,7 @@ import { releaseKey } from '../../../apps/relayer/src/services/registrations/rel
 import { createSidecarLists } from '../../../apps/relayer/src/services/signatures/sidecar-lists.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { nextIndex } from '../../support/operator/operator.ts'
+import { clusterFor, ETH32, keysOf, openStage, registerKeys, signAll } from '../../support/stages/registrations.ts'
 import {
   getExits,
   getValidators,
@@ -22,7 +23,6 @@ import {
 } from '../../support/world/nodes.ts'
 import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
 import { ask } from '../../support/world/world.ts'
-import { clusterFor, ETH32, keysOf, openStage, registerKeys, signAll } from '../registrations/register-support.ts'
 
 let world: VaultWorld
 beforeAll(async () => {

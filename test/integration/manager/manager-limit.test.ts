@@ -9,11 +9,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import type { Relayer } from '../../../apps/relayer/src/relayer.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
-import type { Vault } from '../../support/chain/vault.ts'
+import type { Vault } from '../../support/contracts/vault.ts'
 import { signValidators } from '../../support/keys/manager-wallet.ts'
 import { encodeDeposit } from '../../support/operator/operator-encoding.ts'
-import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
-import type { Answer } from '../../support/world/world.ts'
 import {
   addValidator,
   amountsBody,
@@ -24,7 +22,9 @@ import {
   recorded,
   registerCompounding,
   settings,
-} from './manager-support.ts'
+} from '../../support/stages/manager.ts'
+import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
+import type { Answer } from '../../support/world/world.ts'
 
 let world: VaultWorld
 let relayer: Relayer

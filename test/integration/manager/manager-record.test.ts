@@ -15,13 +15,10 @@ import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import type { Relayer } from '../../../apps/relayer/src/relayer.ts'
 import { createManager, openWallet } from '../../../apps/relayer/src/services/registrations/manager.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
-import type { Vault } from '../../support/chain/vault.ts'
+import type { Vault } from '../../support/contracts/vault.ts'
 import { makeCluster } from '../../support/keys/make-cluster.ts'
 import * as operator from '../../support/operator/operator.ts'
 import { encodeDeposit, uint64 } from '../../support/operator/operator-encoding.ts'
-import { sidecar2Round } from '../../support/world/nodes.ts'
-import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
-import { eventually } from '../../support/world/world.ts'
 import {
   addValidator,
   amountsBody,
@@ -32,7 +29,10 @@ import {
   recorded,
   registerCompounding,
   settings,
-} from './manager-support.ts'
+} from '../../support/stages/manager.ts'
+import { sidecar2Round } from '../../support/world/nodes.ts'
+import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
+import { eventually } from '../../support/world/world.ts'
 
 let world: VaultWorld
 let relayer: Relayer

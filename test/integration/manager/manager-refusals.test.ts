@@ -10,10 +10,8 @@ import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import type { Relayer } from '../../../apps/relayer/src/relayer.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { type RpcProxy, RpcRefusal, startRpcProxy } from '../../support/chain/rpc-proxy.ts'
-import { deployContract } from '../../support/chain/transactions.ts'
-import type { Vault } from '../../support/chain/vault.ts'
-import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
-import type { Answer } from '../../support/world/world.ts'
+import { deployContract } from '../../support/contracts/transactions.ts'
+import type { Vault } from '../../support/contracts/vault.ts'
 import {
   addValidator,
   amountsBody,
@@ -24,7 +22,9 @@ import {
   query,
   recorded,
   settings,
-} from './manager-support.ts'
+} from '../../support/stages/manager.ts'
+import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
+import type { Answer } from '../../support/world/world.ts'
 
 let world: VaultWorld
 let proxy: RpcProxy

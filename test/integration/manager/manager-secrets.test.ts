@@ -9,10 +9,10 @@ import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { makeCluster } from '../../support/keys/make-cluster.ts'
 import * as operator from '../../support/operator/operator.ts'
 import { startProcess } from '../../support/services/process.ts'
+import { addValidator, amountsBody, ETH, pairsBody, post, query, settings } from '../../support/stages/manager.ts'
 import { sidecar2Round } from '../../support/world/nodes.ts'
 import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
 import { ask } from '../../support/world/world.ts'
-import { addValidator, amountsBody, ETH, pairsBody, post, query, settings } from './manager-support.ts'
 
 let world: VaultWorld
 let password: string

@@ -3,11 +3,11 @@
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
-import type { Vault } from '../../support/chain/vault.ts'
+import type { Vault } from '../../support/contracts/vault.ts'
 import * as operator from '../../support/operator/operator.ts'
+import { addValidator, amountsBody, ETH, post, registerCompounding, settings } from '../../support/stages/manager.ts'
 import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
 import { ask } from '../../support/world/world.ts'
-import { addValidator, amountsBody, ETH, post, registerCompounding, settings } from './manager-support.ts'
 
 let world: VaultWorld
 let relayer: Awaited<ReturnType<VaultWorld['startRelayer']>>

@@ -5,16 +5,15 @@ import { join } from 'node:path'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { parseAddress } from '@dvt-relayer/crypto/address.ts'
 import { secp256k1 } from '@noble/curves/secp256k1.js'
-import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import type { Relayer } from '../../../apps/relayer/src/relayer.ts'
 import { makeOracles, type TestOracle } from '../../support/chain/oracles.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import { expectRefusal } from '../../support/mutations.ts'
-import { postValidators, sidecarRound, untilShares } from '../../support/world/nodes.ts'
+import { addressOf, pathOf, signedHeaders } from '../../support/stages/oracle-fetch.ts'
+import { postValidators, sidecarRound, untilOracleSet, untilShares } from '../../support/world/nodes.ts'
 import { ask, eventually, hex, startWorld, type World } from '../../support/world/world.ts'
-import { addressOf, pathOf, signedHeaders } from './oracle-fetch-support.ts'
 
 const VAULT = `0x${'11'.repeat(20)}`
 const FOREIGN = `0x${'22'.repeat(20)}`
@@ -28,15 +27,13 @@ let url: string
 let a: TestOracle
 let b: TestOracle
 let stranger: TestOracle
-let client: pg.Client
 /** By name: the header of a token. */
 let headers: Record<string, Record<string, string>>
 /** Of the vault VAULT, and of none that is known. */
 let bound: string
 let free: string
 
-const query = async <T extends pg.QueryResultRow>(text: string, values: unknown[] = []) =>
-  (await client.query<T>(text, values)).rows
+const query: World['query'] = (text, values) => world.query(text, values)
 const nonces = async () => (await query<{ count: string }>('select count(*) from oracle_nonces'))[0]?.count
 
 beforeAll(async () => {
@@ -72,14 +69,7 @@ beforeAll(async () => {
   relayer = await world.startRelayer(settings)
   second = await world.startRelayer({ ...settings, ROLE: 'api' })
   url = relayer.url
-  client = new pg.Client({ connectionString: world.databaseUrl })
-  client.on('error', () => undefined)
-  await client.connect()
-  await eventually('the oracle set', async () =>
-    (await ask(url, '/ready', { headers: headers['admin'] ?? {} })).text.includes('"oracle_set":{"ok":true}')
-      ? true
-      : undefined,
-  )
+  await untilOracleSet(url, headers['admin'])
   const validators = createTestKeys(2, { nodes: 1, threshold: 1 })
   const keys = validators.map(({ publicKey }) => hex(publicKey))
   expect((await postValidators(url, keys, headers['operatorAny'])).status).toBe(200)
@@ -92,7 +82,6 @@ beforeAll(async () => {
   ])
 })
 afterAll(async () => {
-  await client?.end()
   await second?.[Symbol.asyncDispose]()
   await relayer?.[Symbol.asyncDispose]()
   await world?.[Symbol.asyncDispose]()

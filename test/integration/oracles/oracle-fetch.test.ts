@@ -11,7 +11,6 @@ import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { completeRotations } from '@dvt-relayer/db/queries/rotations.ts'
 import { secp256k1 } from '@noble/curves/secp256k1.js'
 import { sql } from 'drizzle-orm'
-import pg from 'pg'
 import { Compile } from 'typebox/compile'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createChain } from '../../../apps/relayer/src/chain.ts'
@@ -26,19 +25,25 @@ import { showRenewed } from '../../../apps/relayer/src/services/oracles/show-aga
 import { makeOracles, type TestOracle } from '../../support/chain/oracles.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import { expectRefusal } from '../../support/mutations.ts'
-import { getExits, postValidators, sidecarRound, untilShares } from '../../support/world/nodes.ts'
+import {
+  addressOf,
+  askShares,
+  canExit,
+  fetchShares,
+  openShare,
+  pathOf,
+  walkShares,
+} from '../../support/stages/oracle-fetch.ts'
+import { credentials, openStore } from '../../support/stages/registered.ts'
+import { getExits, postValidators, sidecarRound, untilOracleSet, untilShares } from '../../support/world/nodes.ts'
 import { ask, eventually, hex, startWorld, type World } from '../../support/world/world.ts'
-import { credentials, openStore } from '../beacon-status/registered-support.ts'
-import { addressOf, askShares, canExit, fetchShares, openShare, pathOf, walkShares } from './oracle-fetch-support.ts'
 
 const VAULT = new Uint8Array(20).fill(0x55)
 let world: World
 let relayer: Relayer
 let url: string
 let oracles: readonly [TestOracle, TestOracle, TestOracle]
-let client: pg.Client
-const query = async <T extends pg.QueryResultRow>(text: string, values: unknown[] = []) =>
-  (await client.query<T>(text, values)).rows
+const query: World['query'] = (text, values) => world.query(text, values)
 
 /** New validators, asked for and signed; `untilShares` waits until they are split. */
 async function makeExits(count: number, headers: Record<string, string> = {}) {
@@ -58,15 +63,9 @@ beforeAll(async () => {
   oracles = world.oracles as typeof oracles
   relayer = await world.startRelayer({ SIGNATURE_THRESHOLD: '1' })
   url = relayer.url
-  client = new pg.Client({ connectionString: world.databaseUrl })
-  client.on('error', () => undefined)
-  await client.connect()
-  await eventually('the oracle set', async () =>
-    (await ask(url, '/ready')).text.includes('"oracle_set":{"ok":true}') ? true : undefined,
-  )
+  await untilOracleSet(url)
 })
 afterAll(async () => {
-  await client?.end()
   await relayer?.[Symbol.asyncDispose]()
   await world?.[Symbol.asyncDispose]()
 })

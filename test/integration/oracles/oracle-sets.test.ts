@@ -15,9 +15,9 @@ import { createOracleSets } from '../../../apps/relayer/src/services/oracles/set
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { makeOracles, oracleConfig } from '../../support/chain/oracles.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
+import { openStore } from '../../support/stages/registered.ts'
 import { assertOraclesCanExit, getExits, postValidators, sidecarRound, untilShares } from '../../support/world/nodes.ts'
 import { ask, eventually, hex, startWorld, type World } from '../../support/world/world.ts'
-import { openStore } from '../beacon-status/registered-support.ts'
 
 let world: World
 beforeAll(async () => {

@@ -3,12 +3,12 @@
 import type { RegisterResponse } from '@dvt-relayer/api/schemas.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
-import type { Vault } from '../../support/chain/vault.ts'
+import type { Vault } from '../../support/contracts/vault.ts'
 import { nextIndex, registerOnChain, registerUntilReady } from '../../support/operator/operator.ts'
+import { askRegister, clusterFor, ETH32, keysOf, openStage, signAll } from '../../support/stages/registrations.ts'
 import { getValidators } from '../../support/world/nodes.ts'
 import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
 import { eventually } from '../../support/world/world.ts'
-import { askRegister, clusterFor, ETH32, keysOf, openStage, signAll } from './register-support.ts'
 
 let world: VaultWorld
 beforeAll(async () => {

@@ -10,13 +10,10 @@ import { findReserved, lockAllocation, reserveValidators } from '@dvt-relayer/db
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
-import { depositBySomebodyElse } from '../../support/chain/deposits.ts'
-import type { Vault } from '../../support/chain/vault.ts'
+import { depositBySomebodyElse } from '../../support/contracts/deposits.ts'
+import type { Vault } from '../../support/contracts/vault.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import { isReady, nextIndex, register, registerOnChain, registerUntilReady } from '../../support/operator/operator.ts'
-import { engine, getValidators, type KeyedValidator } from '../../support/world/nodes.ts'
-import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
-import { ask, eventually, hex } from '../../support/world/world.ts'
 import {
   askRegister,
   clusterFor,
@@ -26,7 +23,10 @@ import {
   openStage,
   registerKeys,
   signAll,
-} from './register-support.ts'
+} from '../../support/stages/registrations.ts'
+import { engine, getValidators, type KeyedValidator } from '../../support/world/nodes.ts'
+import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
+import { ask, eventually, hex } from '../../support/world/world.ts'
 
 let world: VaultWorld
 beforeAll(async () => {

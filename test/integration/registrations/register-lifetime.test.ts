@@ -13,6 +13,16 @@ import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import { nextIndex, registerOnChain, registerUntilReady } from '../../support/operator/operator.ts'
 import {
+  askRegister,
+  clusterFor,
+  ETH32,
+  keysOf,
+  NOTHING,
+  openStage,
+  registerKeys,
+  signAll,
+} from '../../support/stages/registrations.ts'
+import {
   getExits,
   getValidators,
   type KeyedValidator,
@@ -22,16 +32,6 @@ import {
 } from '../../support/world/nodes.ts'
 import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
 import { eventually, hex } from '../../support/world/world.ts'
-import {
-  askRegister,
-  clusterFor,
-  ETH32,
-  keysOf,
-  NOTHING,
-  openStage,
-  registerKeys,
-  signAll,
-} from './register-support.ts'
 
 let world: VaultWorld
 beforeAll(async () => {

@@ -8,7 +8,7 @@ import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import type { SQL } from 'drizzle-orm'
 import { sql } from 'drizzle-orm'
 import { expect, it } from 'vitest'
-import { createTestDatabase } from '../../support/services/postgres.ts'
+import { createRelayerDatabase } from '../../support/services/postgres.ts'
 
 const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
 const VALIDATORS = 2000
@@ -32,7 +32,7 @@ function rowsRead(plan: Plan, table: string): number {
 }
 
 it('reads each binding once or twice, where one vault has nearly all of them', async () => {
-  await using database = await createTestDatabase()
+  await using database = await createRelayerDatabase()
   await using db = await connectDatabase({ url: database.url, logger: silentLogger })
   await migrateDatabase(db, MIGRATIONS)
   await db.execute(sql`insert into clusters (name, threshold) values ('one', 3)`)

@@ -7,9 +7,6 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { nextIndex, registerOnChain, registerUntilReady } from '../../support/operator/operator.ts'
-import { getExits, getValidators, postPairs, postValidators, signedPair } from '../../support/world/nodes.ts'
-import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
-import { ask } from '../../support/world/world.ts'
 import {
   askRegister,
   clusterFor,
@@ -19,7 +16,10 @@ import {
   openStage,
   registerKeys,
   signAll,
-} from './register-support.ts'
+} from '../../support/stages/registrations.ts'
+import { getExits, getValidators, postPairs, postValidators, signedPair } from '../../support/world/nodes.ts'
+import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
+import { ask } from '../../support/world/world.ts'
 
 let world: VaultWorld
 beforeAll(async () => {

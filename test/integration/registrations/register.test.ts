@@ -8,16 +8,24 @@ import { depositSigningRoot, withdrawalCredentials } from '@dvt-relayer/crypto/m
 import { Compile } from 'typebox/compile'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
-import { depositBySomebodyElse } from '../../support/chain/deposits.ts'
 import { isValidDeposit } from '../../support/chain/follow-deposits.ts'
 import { startHttpStandIn } from '../../support/chain/http-stand-in.ts'
 import { startRpcProxy } from '../../support/chain/rpc-proxy.ts'
+import { depositBySomebodyElse } from '../../support/contracts/deposits.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import { isReady, nextIndex, register, registerOnChain, registerUntilReady } from '../../support/operator/operator.ts'
+import {
+  askRegister,
+  clusterFor,
+  ETH32,
+  keysOf,
+  NOTHING,
+  openStage,
+  signAll,
+} from '../../support/stages/registrations.ts'
 import { assertOraclesCanExit, engine, getValidators } from '../../support/world/nodes.ts'
 import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
 import { ask, eventually } from '../../support/world/world.ts'
-import { askRegister, clusterFor, ETH32, keysOf, NOTHING, openStage, signAll } from './register-support.ts'
 
 let world: VaultWorld
 beforeAll(async () => {

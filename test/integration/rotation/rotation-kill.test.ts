@@ -10,20 +10,20 @@ import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import { makeManagerWallet } from '../../support/keys/manager-wallet.ts'
 import { type AppProcess, startProcess } from '../../support/services/process.ts'
-import { getExits, type KeyedValidator, sidecarRound } from '../../support/world/nodes.ts'
-import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
-import { ask, eventually } from '../../support/world/world.ts'
-import { query, settings } from '../manager/manager-support.ts'
+import { query, settings } from '../../support/stages/manager.ts'
 import {
   addRegistered,
   announceOracles,
   type RotationOracle,
   someVault,
   startRotationOracle,
-} from './rotation-support.ts'
+} from '../../support/stages/rotation.ts'
+import { getExits, type KeyedValidator, sidecarRound } from '../../support/world/nodes.ts'
+import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
+import { ask, eventually } from '../../support/world/world.ts'
 
 const VAULT = someVault(0xc3)
-const WAIT_MS = 60_000
+const WAIT_MS = 120_000
 
 describe.skipIf(skipWithoutAnvil)('a rotation whose relayer is killed', () => {
   const resources = new AsyncDisposableStack()
@@ -36,7 +36,7 @@ describe.skipIf(skipWithoutAnvil)('a rotation whose relayer is killed', () => {
   let environment: Record<string, string | undefined>
 
   const start = async (): Promise<{ process: AppProcess; url: string }> => {
-    const process = resources.use(startProcess('relayer', environment))
+    const process = resources.use(startProcess('quick relayer', environment))
     const { url } = (await process.logged('relayer started')) as { url: string }
     return { process, url }
   }
@@ -81,7 +81,7 @@ describe.skipIf(skipWithoutAnvil)('a rotation whose relayer is killed', () => {
     for (const validator of validators) indexes.push(await addRegistered(world, VAULT, validator))
     for (const oracle of oracles) oracle.outdated = indexes
     await world.anvil.rpc('evm_setAutomine', false)
-  }, 120_000)
+  }, 300_000)
   afterAll(() => resources.disposeAsync())
 
   it('goes on wherever it was, and is done once', async () => {
@@ -165,5 +165,5 @@ describe.skipIf(skipWithoutAnvil)('a rotation whose relayer is killed', () => {
     await until('the end', async () => ((await row())?.state === 'done' ? true : undefined))
     expect(await sent()).toBe('0x3')
     expect(await running?.end('SIGTERM')).toBe(0)
-  }, 200_000)
+  }, 300_000)
 })

@@ -9,12 +9,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import type { Relayer } from '../../../apps/relayer/src/relayer.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
-import { sendTransaction } from '../../support/chain/transactions.ts'
+import { sendTransaction } from '../../support/contracts/transactions.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
-import { assertOraclesCanExit, getExits, type KeyedValidator, sidecarRound } from '../../support/world/nodes.ts'
-import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
-import { type Answer, ask, eventually } from '../../support/world/world.ts'
-import { query, settings } from '../manager/manager-support.ts'
+import { query, settings } from '../../support/stages/manager.ts'
 import {
   addRegistered,
   announceOracles,
@@ -22,7 +19,10 @@ import {
   type RotationOracle,
   someVault,
   startRotationOracle,
-} from './rotation-support.ts'
+} from '../../support/stages/rotation.ts'
+import { assertOraclesCanExit, getExits, type KeyedValidator, sidecarRound } from '../../support/world/nodes.ts'
+import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
+import { type Answer, ask, eventually } from '../../support/world/world.ts'
 
 const ORACLES = 7
 const NEEDED = 4
@@ -79,7 +79,7 @@ describe.skipIf(skipWithoutAnvil)('a rotation', () => {
     await eventually('the oracle set', async () =>
       (await query(world, 'select 1 from oracle_sets')).length > 0 ? true : undefined,
     )
-  }, 120_000)
+  }, 300_000)
   afterAll(() => resources.disposeAsync())
 
   it('is none while nothing is outdated, and needs enough oracles that are not behind', async () => {
@@ -280,7 +280,7 @@ describe.skipIf(skipWithoutAnvil)('a rotation', () => {
         .slice(3)
         .map(({ publicKey }, position) => ({ public_key: toHex(publicKey), validator_index: found[position + 3] })),
     )
-  }, 90_000)
+  }, 300_000)
 
   it('is for the operator of its vault, and for vaults of ours', async () => {
     const [own, other] = [createToken('own', 'operator', VAULT), createToken('other', 'operator', someVault(2))]

@@ -88,19 +88,20 @@ describe.each([
     await using relayer = await startStandInRelayer({ generation, lists })
     relayer.takes = false
     relayer.addValidator(KEY, 7)
+    const start = performance.now()
     const times: number[] = []
     relayer.hook = ({ path }) => {
-      if (path === '/signatures') times.push(performance.now())
+      if (path === '/signatures') times.push(performance.now() - start)
       return undefined
     }
     await using sidecar = await startSidecar(configOf(NAME, 0, relayer.url, { JOURNAL_FILE: folder.file() }), quiet)
-    await relayer.until(() => relayer.pairs.length >= 4)
+    await relayer.until(() => relayer.pairs.length >= 12)
     expect(new Set(relayer.pairs.map(({ exit, deposit }) => exit + deposit)).size).toBe(1)
-    for (const [position, time] of times.entries())
-      if (position > 0) expect(time - (times[position - 1] ?? 0)).toBeGreaterThan(POLL_MS * 0.8)
+    // One that is seen late may be followed at once, so that the intervals since the start are counted.
+    for (const [position, time] of times.entries()) expect(time).toBeGreaterThan(position * POLL_MS * 0.8)
     const metrics = await sidecar.metrics()
     expect(metrics).toContain('dvt_sidecar_signatures_total{kind="deposit"} 1\n')
-    expect(metrics).toMatch(/dvt_sidecar_signatures_posted_total{kind="deposit"} [3-9]/)
+    expect(metrics).toMatch(/dvt_sidecar_signatures_posted_total{kind="deposit"} (?:[3-9]|\d\d)/)
     relayer.takes = true
     await relayer.until(() => relayer.validators.get(KEY)?.share_indexes_ready.includes(1) === true)
     const posted = relayer.pairs.length
@@ -301,7 +302,8 @@ describe('policy', () => {
     await relayer.until(() => relayer.pairs.length > 0)
     const lists = relayer.seen.length
     await relayer.until(() => relayer.seen.length > lists + 10)
-    expect(relayer.pairs.map(({ publicKey }) => publicKey)).toEqual([OTHER])
+    // Once more where the answer took longer than a poll interval.
+    expect(new Set(relayer.pairs.map(({ publicKey }) => publicKey))).toEqual(new Set([OTHER]))
     expect(relayer.requests).not.toContain('POST /exit-signature')
   })
 

@@ -40,7 +40,8 @@ describe('sidecar process', () => {
     await relayer.until(() => relayer.seen.some(({ query }) => query.has('wait')))
     const start = performance.now()
     expect(await sidecar.end(signal)).toBe(0)
-    expect(performance.now() - start).toBeLessThan(5000)
+    // The question is given up: neither its 25 s nor the 10 s after which a stop is cut off go by.
+    expect(performance.now() - start).toBeLessThan(10_000)
     expect(sidecar.output()).toContain('sidecar stopping')
     expectAllRight('cluster-4', relayer.posts)
   })

@@ -11,16 +11,20 @@ import { createOracleShares } from '../../../apps/relayer/src/services/oracles/s
 import { openSealing } from '../../../apps/relayer/src/services/sealing/sealing.ts'
 import { createFinishing } from '../../../apps/relayer/src/services/signatures/finish.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
-import { assertOraclesCanExit, getExits, postValidators, sidecarRound } from '../../support/world/nodes.ts'
-import { ask, eventually, hex, startWorld } from '../../support/world/world.ts'
+import {
+  assertOraclesCanExit,
+  getExits,
+  postValidators,
+  sidecarRound,
+  untilOracleSet,
+} from '../../support/world/nodes.ts'
+import { hex, startWorld } from '../../support/world/world.ts'
 
 it('two workers finish the same exits at once', async () => {
   await using world = await startWorld()
   // An API process alone: exits are collected and nobody finishes them.
   await using api = await world.startRelayer({ SIGNATURE_THRESHOLD: '3', ROLE: 'api' })
-  await eventually('the oracle set', async () =>
-    (await ask(api.url, '/ready')).text.includes('"oracle_set":{"ok":true}') ? true : undefined,
-  )
+  await untilOracleSet(api.url)
   const validators = createTestKeys(12, { nodes: 4, threshold: 3 })
   const keys: string[] = validators.map(({ publicKey }) => hex(publicKey))
   await postValidators(api.url, keys)

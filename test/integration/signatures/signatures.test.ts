@@ -13,7 +13,8 @@ import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import { makeCluster } from '../../support/keys/make-cluster.ts'
 import { nextIndex, registerUntilReady } from '../../support/operator/operator.ts'
-import { createTestDatabase, type TestDatabase } from '../../support/services/postgres.ts'
+import { createRelayerDatabase, type TestDatabase } from '../../support/services/postgres.ts'
+import { ETH32, keysOf, registerKeys } from '../../support/stages/registrations.ts'
 import {
   assertOraclesCanExit,
   getExits,
@@ -28,7 +29,6 @@ import {
 } from '../../support/world/nodes.ts'
 import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
 import { ask, hex } from '../../support/world/world.ts'
-import { ETH32, keysOf, registerKeys } from '../registrations/register-support.ts'
 
 /** A relayer and the validators it hands out. */
 interface Side {
@@ -58,7 +58,7 @@ beforeAll(async () => {
   const listed = createTestKeys(20, { nodes: 4, threshold: 3 })
   const file = join(world.dir, 'listed.csv')
   await writeFile(file, keysOf(listed).join('\n'))
-  database = await createTestDatabase()
+  database = await createRelayerDatabase()
   relayers = [
     await world.startRelayer({ CLUSTER_LOCK_FILES: cluster.lockFile }),
     await world.startRelayer({ DATABASE_URL: database.url, PUBLIC_KEYS_FILE: file, SIGNATURE_THRESHOLD: '3' }),

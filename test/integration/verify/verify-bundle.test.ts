@@ -25,7 +25,7 @@ interface Ended {
 /** Runs a program to its end. */
 const run = (file: string, args: readonly string[], cwd: string): Promise<Ended> =>
   new Promise((resolve) => {
-    execFile(file, args, { cwd, timeout: 60_000, maxBuffer: 1 << 24 }, (error, out, err) =>
+    execFile(file, args, { cwd, timeout: 240_000, maxBuffer: 1 << 24 }, (error, out, err) =>
       resolve({ code: error === null ? 0 : error.code, out, err }),
     )
   })
@@ -45,7 +45,7 @@ beforeAll(async () => {
   writeFileSync(join(folder, names.config), made.text)
   writeFileSync(join(folder, names.set), JSON.stringify(made.set))
   writeFileSync(join(folder, names.key), toHex(made.secretKeys[2] ?? new Uint8Array()))
-}, 240_000)
+}, 300_000)
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 describe('the package', () => {

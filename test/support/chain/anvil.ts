@@ -9,8 +9,8 @@ import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { Abi, Hex } from 'viem'
 import { isAddressEqual, parseEventLogs } from 'viem/utils'
-import { deployContract, type Outcome, readContract, writeContract } from './transactions.ts'
-import type { Approval } from './vault.ts'
+import { deployContract, type Outcome, readContract, writeContract } from '../contracts/transactions.ts'
+import type { Approval } from '../contracts/vault.ts'
 
 export interface Anvil extends AsyncDisposable {
   readonly url: string
@@ -55,7 +55,7 @@ export function findAnvil(): string | undefined {
 /** Whether a test without anvil is skipped (with CI=true a missing anvil fails instead). */
 export const skipWithoutAnvil = findAnvil() === undefined && process.env['CI'] !== 'true'
 
-const START_MS = 30_000
+const START_MS = 120_000
 
 /**
  * Starts anvil on a free port.

@@ -3,8 +3,8 @@
 import type { NetworkFile } from '@dvt-relayer/chain/networks.ts'
 import { networks } from '@dvt-relayer/chain/networks.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
+import type { DepositContract } from '../contracts/deposits.ts'
 import { madeUpKey } from './beacon.ts'
-import type { DepositContract } from './deposits.ts'
 
 /** Where such a chain begins: anvil's genesis leaves room below for the records of the registry dump. */
 export const DEVNET = { chainId: 31_337, firstBlock: 1_000 } as const

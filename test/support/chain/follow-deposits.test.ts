@@ -4,10 +4,10 @@ import { toHex } from '@dvt-relayer/common/hex.ts'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
 import { depositSigningRoot } from '@dvt-relayer/crypto/messages/messages.ts'
 import { describe, expect, it } from 'vitest'
+import { deployDepositContract, depositBySomebodyElse } from '../contracts/deposits.ts'
 import { readFixtureJson } from '../keys/fixtures.ts'
 import { skipWithoutAnvil, startAnvil } from './anvil.ts'
 import { depositOfVector, type StandInDeposit, startBeacon } from './beacon.ts'
-import { deployDepositContract, depositBySomebodyElse } from './deposits.ts'
 import { followDeposits, isValidDeposit } from './follow-deposits.ts'
 
 const network = networks.hoodi

@@ -3,8 +3,8 @@
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
 import { depositSigningRoot } from '@dvt-relayer/crypto/messages/messages.ts'
+import type { DepositContract, DepositEvent } from '../contracts/deposits.ts'
 import type { Beacon, StandInDeposit } from './beacon.ts'
-import type { DepositContract, DepositEvent } from './deposits.ts'
 
 export interface DepositFollower {
   /**

@@ -5,7 +5,7 @@ import { isReady, type RegisterAnswer, type RegisterRequest, register } from './
 import { OperatorFailure } from './operator-http.ts'
 
 /** More than any single step takes, processes that start on a busy machine included. */
-export const PATIENCE_MS = 90_000
+export const PATIENCE_MS = 240_000
 
 /** The first answer there is. @throws {OperatorFailure} when it is a refusal */
 export function untilAnswered(url: string, request: RegisterRequest): Promise<RegisterAnswer> {

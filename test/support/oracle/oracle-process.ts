@@ -11,7 +11,7 @@ import { ask } from '../world/world.ts'
 import type { Behaviour } from './main.ts'
 
 const PROGRAM = fileURLToPath(new URL('./main.ts', import.meta.url))
-const START_MS = 60_000
+const START_MS = 120_000
 /** A test that was busy for some seconds has not noticed which connections were closed meanwhile. */
 const FRESH = { connection: 'close' }
 

@@ -7,18 +7,19 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { TEST_CONTRACTS_DIR } from '../contracts/compile.ts'
-import { startTestPostgres, TEST_DATABASE_URL } from '../services/postgres.ts'
+import { prepareTestPostgres } from '../services/postgres.ts'
 
-/** Vitest calls this before the first worker starts, and what it returns after the last one ended. */
-export default async function setup(): Promise<() => Promise<void>> {
+/** Vitest calls this once for each project that has files to run, and what it returns after the last file of all. */
+export default async function setup(): Promise<(() => Promise<void>) | undefined> {
+  // Another project of the run was first.
+  if (process.env[TEST_CONTRACTS_DIR] !== undefined) return undefined
   const compiled = await mkdtemp(join(tmpdir(), 'dvt-compiled-'))
   process.env[TEST_CONTRACTS_DIR] = compiled
   process.env['NODE_COMPILE_CACHE'] ??= join(compiled, 'node')
-  const isGiven = process.env['DATABASE_URL'] !== undefined && process.env['DATABASE_URL'] !== ''
-  const server = isGiven ? undefined : await startTestPostgres()
-  if (server !== undefined) process.env[TEST_DATABASE_URL] = server.url
+  const postgres = await prepareTestPostgres()
   return async () => {
-    await server?.[Symbol.asyncDispose]()
-    await rm(compiled, { recursive: true, force: true })
+    await postgres[Symbol.asyncDispose]()
+    // A process that is about to end may still write into it.
+    await rm(compiled, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
   }
 }

@@ -8,11 +8,12 @@ import type { Environment } from '@dvt-relayer/common/settings.ts'
 
 const ENTRY = {
   relayer: fileURLToPath(new URL('../../../apps/relayer/src/main.ts', import.meta.url)),
+  'quick relayer': fileURLToPath(new URL('./quick-relayer.ts', import.meta.url)),
   sidecar: fileURLToPath(new URL('../../../apps/sidecar/src/main.ts', import.meta.url)),
 }
 
 /** The flags of Node that `npm run` gives. */
-const FLAGS = { relayer: ['--max-semi-space-size=4'], sidecar: [] }
+const FLAGS = { relayer: ['--max-semi-space-size=4'], 'quick relayer': ['--max-semi-space-size=4'], sidecar: [] }
 
 export interface AppProcess extends AsyncDisposable {
   readonly child: ChildProcess
@@ -26,7 +27,7 @@ export interface AppProcess extends AsyncDisposable {
   ended: Promise<number | NodeJS.Signals | null>
 }
 
-/** Starts an app. Logs are JSON; nothing of this process's environment but PATH and TMPDIR reaches it. */
+/** Starts an app; a quick relayer's background work comes around many times a second. Logs are JSON; nothing of this process's environment but PATH and TMPDIR reaches it. */
 export function startProcess(
   app: keyof typeof ENTRY,
   environment: Environment,

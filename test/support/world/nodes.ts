@@ -36,6 +36,17 @@ export function partialExit(
   return toHex(engine.sign(share.secretKey, exitSigningRoot(network, { epoch: network.capellaEpoch, validatorIndex })))
 }
 
+/** Their public keys as they are on the wire. */
+export const publicKeysOf = (validators: readonly Pick<KeyedValidator, 'publicKey'>[]): string[] =>
+  validators.map(({ publicKey }) => toHex(publicKey))
+
+/** Resolves when a relayer has an oracle set. `headers` are of somebody who may read `/ready`. */
+export function untilOracleSet(url: string, headers: Record<string, string> = {}): Promise<true> {
+  return eventually('the oracle set', async () =>
+    (await ask(url, '/ready', { headers })).text.includes('"oracle_set":{"ok":true}') ? true : undefined,
+  )
+}
+
 /** What Operator 3 does once: post its keys. */
 export function postValidators(
   url: string,

@@ -13,7 +13,7 @@ import { type AppProcess, startProcess } from '../services/process.ts'
 import type { VaultWorld } from './vault-world.ts'
 
 /** How long a process may take to start or to end. */
-const PROCESS_MS = 60_000
+const PROCESS_MS = 120_000
 const HOSTILE_NODE = fileURLToPath(new URL('../services/hostile-node.ts', import.meta.url))
 
 export interface RegistrationProcesses extends AsyncDisposable {
@@ -37,11 +37,12 @@ export interface RegistrationProcesses extends AsyncDisposable {
   hostileLog(): string
 }
 
-/** Prepares them in the world's folder; nothing is started yet. Disposed before the world. */
+/** Prepares them in the world's folder; nothing is started yet. Disposed before the world. `program` is how the relayer is started. */
 export async function prepareProcesses(
   world: VaultWorld,
   cluster: FixtureCluster,
   vault: string,
+  program: 'relayer' | 'quick relayer' = 'relayer',
 ): Promise<RegistrationProcesses> {
   const dir = join(world.dir, 'run')
   const dataDir = join(dir, 'relayer')
@@ -64,7 +65,7 @@ export async function prepareProcesses(
 
   async function start(app: 'relayer' | 'sidecar', name: string, environment: Record<string, string>) {
     if (isOver) throw new Error('the test is over: nothing is started any more')
-    const started = startProcess(app, { LOG_LEVEL: 'debug', ...environment })
+    const started = startProcess(app === 'relayer' ? program : app, { LOG_LEVEL: 'debug', ...environment })
     running.set(name, started)
     all.push({ name: `${name}.${all.length}`, process: started })
     return withTimeout(started.logged(`${app} started`), PROCESS_MS)

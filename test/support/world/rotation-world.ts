@@ -12,7 +12,7 @@ import type { VaultResponse } from '@dvt-relayer/api/schemas.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import type { Hex } from 'viem'
 import { oracleConfig } from '../chain/oracles.ts'
-import type { Vault } from '../chain/vault.ts'
+import type { Vault } from '../contracts/vault.ts'
 import type { FixtureCluster } from '../keys/fixtures.ts'
 import { type ManagerWallet, makeManagerWallet } from '../keys/manager-wallet.ts'
 import { nextIndex, type RegisterAnswer, type RegisterRequest } from '../operator/operator.ts'
@@ -24,9 +24,9 @@ import { startVaultWorld, type VaultWorld } from './vault-world.ts'
 import { ask, eventually } from './world.ts'
 
 const GWEI = 32_000_000_000
-const BLOCK_MS = 1000
+const BLOCK_MS = 300
 /** Between two looks at whether all is done, so that looking does not keep others from doing it. */
-const LOOK_MS = 500
+const LOOK_MS = 200
 /** Blocks and states behind the head that are final. */
 const FINAL = 2
 
@@ -63,7 +63,7 @@ export interface RotationWorld extends VaultWorld {
   untilCurrent(relayerUrl: string, oracle: OracleProcess, timeoutMs: number): Promise<void>
 }
 
-/** Starts it with a vault for the validators of a cluster. One block and one state come every second. */
+/** Starts it with a vault for the validators of a cluster. Some blocks and states come every second. */
 export async function startRotationWorld(cluster: FixtureCluster): Promise<RotationWorld> {
   await using stack = new AsyncDisposableStack()
   const world = stack.use(await startVaultWorld())
@@ -150,7 +150,7 @@ export async function startRotationWorld(cluster: FixtureCluster): Promise<Rotat
   }
 }
 
-/** Lets time go on: a block and a state every second. */
+/** Lets time go on: some blocks and states every second. */
 function startBlocks({ anvil, beacon }: Pick<VaultWorld, 'anvil' | 'beacon'>): AsyncDisposable {
   let last: Promise<unknown> = Promise.resolve()
   const timer = setInterval(() => {

@@ -5,7 +5,7 @@ import { concatHex, numberToHex } from 'viem/utils'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { skipWithoutAnvil } from '../chain/anvil.ts'
 import { madeUpKey } from '../chain/beacon.ts'
-import type { Vault } from '../chain/vault.ts'
+import type { Vault } from '../contracts/vault.ts'
 import { createTestKeys } from '../keys/keys.ts'
 import { signValidators } from '../keys/manager-wallet.ts'
 import {

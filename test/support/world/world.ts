@@ -10,11 +10,12 @@ import { join } from 'node:path'
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { networks } from '@dvt-relayer/chain/networks.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
+import pg from 'pg'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
-import type { Relayer } from '../../../apps/relayer/src/relayer.ts'
+import { type CryptoPool, startCryptoPool } from '../../../apps/relayer/src/crypto-workers/pool.ts'
+import type { Overrides, Relayer } from '../../../apps/relayer/src/relayer.ts'
 import { startRelayer } from '../../../apps/relayer/src/relayer.ts'
 import type { Anvil, Keeper } from '../chain/anvil.ts'
 import { deployKeeper, startAnvil } from '../chain/anvil.ts'
@@ -24,7 +25,16 @@ import type { Ipfs } from '../chain/ipfs.ts'
 import { startIpfs } from '../chain/ipfs.ts'
 import type { TestOracle } from '../chain/oracles.ts'
 import { makeOracles, oracleConfig } from '../chain/oracles.ts'
-import { createTestDatabase } from '../services/postgres.ts'
+import { createRelayerDatabase } from '../services/postgres.ts'
+import { QUICK_MS } from '../services/quick.ts'
+
+let pool: CryptoPool | undefined
+
+/** One thread for all relayers of this process that come without their own: to start and end one costs as much as the rest of a relayer. */
+function sharedCryptoPool(): CryptoPool {
+  pool ??= startCryptoPool(1)
+  return pool
+}
 
 /** The outside of a relayer. */
 export interface World extends AsyncDisposable {
@@ -41,7 +51,9 @@ export interface World extends AsyncDisposable {
   /** The environment a relayer of this world runs with. */
   environment(more?: Environment): Environment
   /** Starts a relayer in this process; disposed by the caller. */
-  startRelayer(more?: Environment, overrides?: { logger?: Logger; threads?: number }): Promise<Relayer>
+  startRelayer(more?: Environment, overrides?: Overrides): Promise<Relayer>
+  /** Runs SQL on its database, past the relayer. */
+  query<T extends object = Record<string, unknown>>(text: string, values?: readonly unknown[]): Promise<T[]>
   /** Announces a new oracle set. */
   announce(oracles: readonly TestOracle[], threshold: number): Promise<string>
 }
@@ -83,7 +95,10 @@ export async function completeWorld(
   settings: Environment = {},
 ): Promise<World> {
   const { network, anvil, keeper, beacon, ipfs, dir } = chain
-  const database = stack.use(await createTestDatabase())
+  const database = stack.use(await createRelayerDatabase())
+  const connections = new pg.Pool({ connectionString: database.url, max: 2 })
+  connections.on('error', () => undefined)
+  stack.defer(() => connections.end())
   const sealingKey = randomBytes(32).toString('hex')
   const announce = async (set: readonly TestOracle[], threshold: number) => {
     const cid = ipfs.add(oracleConfig(set, threshold))
@@ -116,9 +131,13 @@ export async function completeWorld(
     oracles,
     databaseUrl: database.url,
     environment,
+    async query<T extends object>(text: string, values: readonly unknown[] = []) {
+      return (await connections.query(text, [...values])).rows as T[]
+    },
     async startRelayer(more, overrides = {}) {
       const { config } = readConfig(environment(more))
-      return startRelayer(config, { logger: silentLogger, threads: 1, ...overrides })
+      const workers = overrides.threads === undefined ? { crypto: sharedCryptoPool() } : {}
+      return startRelayer(config, { logger: silentLogger, intervalsMs: QUICK_MS, ...workers, ...overrides })
     },
     announce,
     [Symbol.asyncDispose]: () => resources[Symbol.asyncDispose](),
@@ -157,14 +176,17 @@ export async function ask(
   return { status: response.status, headers: response.headers, text, json }
 }
 
+/** Between two looks of `eventually`: soon at first, and not so often that looking keeps others from their work. */
+const LOOK_MS = { first: 10, most: 100 }
+
 /** Asks `look` again and again until it gives something; fails after `timeoutMs`. Only for what nobody announces. */
-export async function eventually<T>(what: string, look: () => Promise<T | undefined>, timeoutMs = 20_000): Promise<T> {
+export async function eventually<T>(what: string, look: () => Promise<T | undefined>, timeoutMs = 120_000): Promise<T> {
   const deadline = performance.now() + timeoutMs
-  for (;;) {
+  for (let waitMs = LOOK_MS.first; ; waitMs = Math.min(1.5 * waitMs, LOOK_MS.most)) {
     const found = await look()
     if (found !== undefined) return found
     if (performance.now() > deadline) throw new Error(`not seen within ${timeoutMs} ms: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    await new Promise((resolve) => setTimeout(resolve, waitMs))
   }
 }
 

@@ -5,6 +5,7 @@ import { BootError, CodedError } from '@dvt-relayer/common/errors.ts'
 import { describeError } from '@dvt-relayer/common/logger.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { DatabaseError } from '@dvt-relayer/db/errors.ts'
+import type { Overrides } from '../relayer.ts'
 import { releaseKeyCommand } from './release-key.ts'
 import { rotate } from './rotate.ts'
 import { serve } from './serve.ts'
@@ -35,6 +36,7 @@ export async function runCommand(
   args: readonly string[],
   environment: Environment,
   onSignal: (stop: () => void) => void,
+  overrides: Overrides = {},
 ): Promise<number> {
   try {
     const [name, ...rest] = args
@@ -42,7 +44,7 @@ export async function runCommand(
       console.log(USAGE)
       return 0
     }
-    if (name === undefined) return await serve(environment, onSignal)
+    if (name === undefined) return await serve(environment, onSignal, overrides)
     const command = COMMANDS.get(name)
     if (command === undefined) throw usageError(`there is no command ${name}`)
     return await command(rest, environment, onSignal)

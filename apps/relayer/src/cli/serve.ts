@@ -3,17 +3,21 @@
 import { createLogger } from '@dvt-relayer/common/logger.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { readConfig } from '../config.ts'
-import { startRelayer } from '../relayer.ts'
+import { type Overrides, startRelayer } from '../relayer.ts'
 
 /** Serves. Returns an exit code. */
-export async function serve(environment: Environment, onSignal: (stop: () => void) => void): Promise<number> {
+export async function serve(
+  environment: Environment,
+  onSignal: (stop: () => void) => void,
+  overrides: Overrides = {},
+): Promise<number> {
   const { config, warnings } = readConfig(environment)
   const logger = createLogger(config.log)
   for (const warning of warnings) logger.warn(warning)
   const stopped = Promise.withResolvers<void>()
   // A signal during boot is honoured as soon as boot is through.
   onSignal(stopped.resolve)
-  const relayer = await startRelayer(config, { logger })
+  const relayer = await startRelayer(config, { logger, ...overrides })
   await stopped.promise
   logger.info('stopping')
   await relayer[Symbol.asyncDispose]()

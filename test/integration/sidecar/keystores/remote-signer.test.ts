@@ -113,7 +113,7 @@ const postsOf = (relayer: StandInRelayer, key: string) => relayer.posts.filter((
 describe('through a relayer', () => {
   it.skipIf(skipWithoutAnvil)(
     'signers behind TLS sign exits and deposits in generation 4, and exits in generation 3, to shares that oracles open',
-    { timeout: 180_000 },
+    { timeout: 300_000 },
     async () => {
       await using world = await startVaultWorld()
       await using folder = await journalFolder()

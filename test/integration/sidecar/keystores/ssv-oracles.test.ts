@@ -21,9 +21,9 @@ import {
   writePlainKeys,
 } from '../../../support/keys/ssv.ts'
 import { nextIndex, registerOnChain, registerUntilReady } from '../../../support/operator/operator.ts'
+import { ETH32, openStage } from '../../../support/stages/registrations.ts'
 import { assertOraclesCanExit, getExits, postValidators, untilShares } from '../../../support/world/nodes.ts'
 import { startVaultWorld, type VaultWorld } from '../../../support/world/vault-world.ts'
-import { ETH32, openStage } from '../../registrations/register-support.ts'
 import { chainConfig, LIVE, ssvConfig, startSsvNode } from './ssv-support.ts'
 
 let world: VaultWorld

@@ -18,15 +18,17 @@ import { createDepositViews, type DepositView, NOT_BEGUN } from './view.ts'
 
 export type { DepositView } from './view.ts'
 
-/** How long a caller waits for a reading. Operators give up after 10 s, and two of them may follow each other. */
-const PATIENCE_MS = 5_000
-/** How long a caller waits for the registry to begin where nobody has begun it. */
-const FIRST_ROUND_MS = 3_000
+const PATIENCE_MS = {
+  /** How long a caller waits for a reading. Operators give up after 10 s, and two of them may follow each other. */
+  reading: 5_000,
+  /** How long a caller waits for the registry to begin where nobody has begun it. */
+  firstRound: 3_000,
+}
 
 type Needs = Pick<Context, 'config' | 'db' | 'crypto' | 'chain' | 'events' | 'logger'>
 
 /** Creates the service. */
-export function createDepositRegistry(context: Needs) {
+export function createDepositRegistry(context: Needs, patienceMs = PATIENCE_MS) {
   const checkpoint = createDepositCheckpoint(context)
   const rounds = createRounds(context, checkpoint.find)
   const views = createDepositViews(context, () => findOrBegin())
@@ -36,8 +38,8 @@ export function createDepositRegistry(context: Needs) {
   async function findOrBegin(): Promise<Position | undefined> {
     const position = await checkpoint.find()
     if (position !== undefined) return position
-    const first = rounds.current ?? rounds.start(AbortSignal.timeout(FIRST_ROUND_MS), () => {})
-    const failure = await withTimeout(first, FIRST_ROUND_MS).catch((error: unknown) => error)
+    const first = rounds.current ?? rounds.start(AbortSignal.timeout(patienceMs.firstRound), () => {})
+    const failure = await withTimeout(first, patienceMs.firstRound).catch((error: unknown) => error)
     const begun = await checkpoint.find()
     if (begun === undefined && failure !== undefined)
       throw new ApiError('DEPENDENCY_AWAY', NOT_BEGUN, { cause: failure })
@@ -54,7 +56,7 @@ export function createDepositRegistry(context: Needs) {
   async function at(): Promise<DepositView> {
     isAsked = true
     try {
-      return await withTimeout(views.read(), PATIENCE_MS)
+      return await withTimeout(views.read(), patienceMs.reading)
     } catch (error) {
       if (error instanceof ApiError || error instanceof DatabaseError) throw error
       throw new ApiError(

@@ -6,17 +6,12 @@ import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { oracleAddress } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import { secp256k1 } from '@noble/curves/secp256k1.js'
 import type { Hex } from 'viem'
-import {
-  type HttpStandIn,
-  type StandInAnswer,
-  type StandInRequest,
-  startHttpStandIn,
-} from '../../support/chain/http-stand-in.ts'
-import { makeOracles, oracleConfig, type TestOracle } from '../../support/chain/oracles.ts'
-import { signUpdate } from '../../support/oracle/oracle-approvals.ts'
-import type { KeyedValidator } from '../../support/world/nodes.ts'
-import type { VaultWorld } from '../../support/world/vault-world.ts'
-import { credentialsOf, query } from '../manager/manager-support.ts'
+import { type HttpStandIn, type StandInAnswer, type StandInRequest, startHttpStandIn } from '../chain/http-stand-in.ts'
+import { makeOracles, oracleConfig, type TestOracle } from '../chain/oracles.ts'
+import { signUpdate } from '../oracle/oracle-approvals.ts'
+import type { KeyedValidator } from '../world/nodes.ts'
+import type { VaultWorld } from '../world/vault-world.ts'
+import { credentialsOf, query } from './manager.ts'
 
 /** How an oracle behaves: as it should, or in one of the ways it should not. */
 export type Manner =
@@ -152,7 +147,7 @@ export async function announceOracles(
 
 /** Puts a validator on the beacon chain and into the database as registered. Returns its index. */
 export async function addRegistered(
-  world: Pick<VaultWorld, 'beacon' | 'databaseUrl'>,
+  world: Pick<VaultWorld, 'beacon' | 'query'>,
   vault: string,
   { publicKey }: Pick<KeyedValidator, 'publicKey'>,
   fields: { status?: string; credentials?: string } = {},

@@ -9,8 +9,8 @@ import {
   getAddress,
   parseEventLogs,
 } from 'viem/utils'
-import { compileContract } from '../contracts/compile.ts'
-import type { Anvil } from './anvil.ts'
+import type { Anvil } from '../chain/anvil.ts'
+import { compileContract } from './compile.ts'
 
 /** What became of a transaction: mined with these events, or reverted with the name of the contract's error. */
 export type Outcome =

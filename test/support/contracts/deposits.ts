@@ -4,8 +4,8 @@ import { toHex } from '@dvt-relayer/common/hex.ts'
 import { depositDataRoot } from '@dvt-relayer/crypto/messages/messages.ts'
 import type { Abi, Hex } from 'viem'
 import { parseEventLogs } from 'viem/utils'
-import type { Anvil } from './anvil.ts'
-import type { StandInDeposit } from './beacon.ts'
+import type { Anvil } from '../chain/anvil.ts'
+import type { StandInDeposit } from '../chain/beacon.ts'
 import { deployContract, type Outcome, readContract, writeContract } from './transactions.ts'
 
 export interface DepositContract {

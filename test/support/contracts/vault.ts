@@ -1,7 +1,7 @@
 /** A vault on anvil. */
 
 import type { Hex } from 'viem'
-import type { Anvil, Keeper } from './anvil.ts'
+import type { Anvil, Keeper } from '../chain/anvil.ts'
 import type { DepositContract } from './deposits.ts'
 import { deployContract, type Outcome, readContract, writeContract } from './transactions.ts'
 

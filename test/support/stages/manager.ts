@@ -3,16 +3,15 @@
 import { randomBytes } from 'node:crypto'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { depositSigningRoot, withdrawalCredentials } from '@dvt-relayer/crypto/messages/messages.ts'
-import pg from 'pg'
 import type { Hex } from 'viem'
 import { concatHex } from 'viem/utils'
-import type { Vault } from '../../support/chain/vault.ts'
-import { createTestKeys } from '../../support/keys/keys.ts'
-import { signValidators } from '../../support/keys/manager-wallet.ts'
-import { encodeDeposit } from '../../support/operator/operator-encoding.ts'
-import { engine } from '../../support/world/nodes.ts'
-import type { VaultWorld } from '../../support/world/vault-world.ts'
-import { type Answer, ask } from '../../support/world/world.ts'
+import type { Vault } from '../contracts/vault.ts'
+import { createTestKeys } from '../keys/keys.ts'
+import { signValidators } from '../keys/manager-wallet.ts'
+import { encodeDeposit } from '../operator/operator-encoding.ts'
+import { engine } from '../world/nodes.ts'
+import type { VaultWorld } from '../world/vault-world.ts'
+import { type Answer, ask } from '../world/world.ts'
 
 export const ETH = 1_000_000_000
 
@@ -68,22 +67,14 @@ export interface Recorded {
 }
 
 /** Runs SQL on the world's database, past the relayer. */
-export async function query<T = Record<string, unknown>>(
-  { databaseUrl }: Pick<VaultWorld, 'databaseUrl'>,
+export const query = <T extends object = Record<string, unknown>>(
+  world: Pick<VaultWorld, 'query'>,
   text: string,
-  values: unknown[] = [],
-): Promise<T[]> {
-  const client = new pg.Client({ connectionString: databaseUrl })
-  await client.connect()
-  try {
-    return (await client.query(text, values)).rows as T[]
-  } finally {
-    await client.end()
-  }
-}
+  values: readonly unknown[] = [],
+): Promise<T[]> => world.query<T>(text, values)
 
 /** What the relayers recorded, oldest first; of one vault where it is given. */
-export function recorded(world: Pick<VaultWorld, 'databaseUrl'>, vault?: string): Promise<Recorded[]> {
+export function recorded(world: Pick<VaultWorld, 'query'>, vault?: string): Promise<Recorded[]> {
   const where = vault === undefined ? '' : 'where vault = $1'
   const values = vault === undefined ? [] : [Buffer.from(fromHex(vault, 20))]
   return query<Recorded>(world, `select * from manager_signatures ${where} order by id`, values)

@@ -9,19 +9,18 @@ import { fromHex } from '@dvt-relayer/common/hex.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import pg from 'pg'
 import { expect, onTestFinished } from 'vitest'
-import type { Vault } from '../../support/chain/vault.ts'
-import { type MadeCluster, makeCluster } from '../../support/keys/make-cluster.ts'
-import type { RegisterRequest } from '../../support/operator/operator.ts'
-import { createTestDatabase } from '../../support/services/postgres.ts'
-import { type KeyedValidator, sidecar2Round } from '../../support/world/nodes.ts'
-import type { VaultWorld } from '../../support/world/vault-world.ts'
-import { type Answer, ask, hex } from '../../support/world/world.ts'
+import type { Vault } from '../contracts/vault.ts'
+import { type MadeCluster, makeCluster } from '../keys/make-cluster.ts'
+import type { RegisterRequest } from '../operator/operator.ts'
+import { createRelayerDatabase } from '../services/postgres.ts'
+import { type KeyedValidator, sidecar2Round } from '../world/nodes.ts'
+import type { VaultWorld } from '../world/vault-world.ts'
+import { type Answer, ask } from '../world/world.ts'
 
 export const ETH32 = 32_000_000_000
 export const NOTHING = '{"validators":[],"validators_manager_signature":null}'
 
-export const keysOf = (validators: readonly KeyedValidator[]): string[] =>
-  validators.map(({ publicKey }) => hex(publicKey))
+export { publicKeysOf as keysOf } from '../world/nodes.ts'
 
 /** A cluster of 4 with threshold 3, unless other numbers are given. `vault` undefined: its lock names none. */
 export async function clusterFor(
@@ -47,7 +46,7 @@ export async function clusterFor(
 export async function openStage(world: VaultWorld) {
   const stack = new AsyncDisposableStack()
   onTestFinished(() => stack.disposeAsync())
-  const database = stack.use(await createTestDatabase())
+  const database = stack.use(await createRelayerDatabase())
   const client = new pg.Client({ connectionString: database.url })
   client.on('error', () => undefined)
   await client.connect()

@@ -14,9 +14,9 @@ import { readConfig } from '../../../apps/relayer/src/config.ts'
 import { startCryptoPool } from '../../../apps/relayer/src/crypto-workers/pool.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
 import { createBeaconStatus } from '../../../apps/relayer/src/services/beacon-status/beacon-status.ts'
-import { createTestDatabase } from '../../support/services/postgres.ts'
-import { engine } from '../../support/world/nodes.ts'
-import type { World } from '../../support/world/world.ts'
+import { createRelayerDatabase } from '../services/postgres.ts'
+import { engine } from '../world/nodes.ts'
+import type { World } from '../world/world.ts'
 
 /** A database of its own, and the parts of a relayer that services take; all end with the test. */
 export async function openStore(world: World) {
@@ -28,7 +28,7 @@ export async function openStore(world: World) {
     format: 'json',
     destination: { write: (line) => lines.push(JSON.parse(line) as Record<string, unknown>) },
   })
-  const { url } = stack.use(await createTestDatabase())
+  const { url } = stack.use(await createRelayerDatabase())
   const db = stack.use(await connectDatabase({ url, logger }))
   await migrateDatabase(db, new URL('../../../migrations', import.meta.url).pathname)
   const { config } = readConfig(world.environment({ DATABASE_URL: url, SIGNATURE_THRESHOLD: '1' }))

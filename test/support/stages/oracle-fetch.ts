@@ -10,9 +10,9 @@ import { createFastEcies, oracleAddress } from '@dvt-relayer/crypto/oracle/ecies
 import { Compile } from 'typebox/compile'
 import { privateKeyToAccount } from 'viem/accounts'
 import { expect } from 'vitest'
-import type { TestOracle } from '../../support/chain/oracles.ts'
-import { engine } from '../../support/world/nodes.ts'
-import { type Answer, ask } from '../../support/world/world.ts'
+import type { TestOracle } from '../chain/oracles.ts'
+import { engine } from '../world/nodes.ts'
+import { type Answer, ask } from '../world/world.ts'
 
 const schema = Compile(ExitSharesSchema)
 const ecies = createFastEcies()

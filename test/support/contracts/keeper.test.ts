@@ -3,6 +3,8 @@ import { oracleAddress } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import type { Hex } from 'viem'
 import { concatHex, getAddress, sliceHex } from 'viem/utils'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Anvil, deployKeeper, type Keeper, skipWithoutAnvil, startAnvil } from '../chain/anvil.ts'
+import { makeOracles } from '../chain/oracles.ts'
 import {
   joinSignatures,
   type KeeperDomain,
@@ -12,9 +14,7 @@ import {
   signUpdate,
   type UpdateMessage,
 } from '../oracle/oracle-approvals.ts'
-import { type Anvil, deployKeeper, type Keeper, skipWithoutAnvil, startAnvil } from './anvil.ts'
 import { deployDepositContract } from './deposits.ts'
-import { makeOracles } from './oracles.ts'
 import { writeContract } from './transactions.ts'
 import { type Approval, deployVault, type Vault } from './vault.ts'
 

@@ -23,8 +23,6 @@ import {
   type SignerOutcome,
 } from './metrics.ts'
 
-export { SIDECAR_METRICS } from './metrics.ts'
-
 /** Validator indexes a log line names before it is cut. */
 const SHOWN = 10
 const shown = <T>(items: readonly T[]): readonly T[] => items.slice(0, SHOWN)

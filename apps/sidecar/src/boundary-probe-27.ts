@@ -1,3 +1,0 @@
-import * as probe from '../../verify/src/cli.ts'
-
-export const value = probe

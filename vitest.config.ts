@@ -17,6 +17,7 @@ export default defineConfig({
     // For a machine on which much else runs; a test that waits for an event ends with the event.
     testTimeout: 300_000,
     hookTimeout: 300_000,
+    teardownTimeout: 60_000,
     expect: { poll: { timeout: 60_000, interval: 20 } },
     retry: 0,
     projects: [

@@ -12,7 +12,6 @@ import {
   customType,
   index,
   integer,
-  jsonb,
   numeric,
   pgSequence,
   pgTable,
@@ -23,6 +22,8 @@ import {
 } from 'drizzle-orm/pg-core'
 
 const bytes = customType<{ data: Buffer }>({ dataType: () => 'bytea' })
+/** Not drizzle's own: that takes a string which pg has parsed for JSON, and parses it again. */
+const json = customType<{ data: unknown; driverData: string }>({ dataType: () => 'jsonb', toDriver: JSON.stringify })
 const time = (name: string) => timestamp(name, { withTimezone: true })
 const id64 = (name: string) => bigint(name, { mode: 'number' })
 
@@ -252,7 +253,7 @@ export const oracleSets = pgTable(
     threshold: integer('threshold').notNull(),
     /** The oracles' secp256k1 keys, 65 bytes each, concatenated in order. */
     publicKeys: bytes('public_keys').notNull(),
-    config: jsonb('config').notNull(),
+    config: json('config').notNull(),
     blockNumber: id64('block_number').notNull(),
     /** Time of that block. */
     announcedAt: time('announced_at').notNull(),
@@ -434,7 +435,7 @@ export const managerSignatures = pgTable(
 /** How far a scan of the chain has come. */
 export const checkpoints = pgTable('checkpoints', {
   name: text('name').primaryKey(),
-  value: jsonb('value').notNull(),
+  value: json('value').notNull(),
   updatedAt: time('updated_at').notNull().defaultNow(),
 })
 

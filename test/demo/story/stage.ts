@@ -105,7 +105,7 @@ export async function createStage(options: {
     },
     sidecarOf: (node) => get(`sidecar ${node}`),
     startLiar: (node) =>
-      start('liar', 'test/demo/hostile-sidecar.ts', {
+      start('liar', 'test/demo/actors/hostile-sidecar.ts', {
         ...settings.sidecar,
         RELAYER_ENDPOINT: relayerUrl,
         GENERATION: String(generation.number),

@@ -379,6 +379,16 @@ describe('the columns of every query', () => {
   })
 })
 
+test.each([['{"a": 1}'], ['1'], ['null'], [{ a: ['1', '{}', null] }], [1], [[]]])(
+  'a checkpoint %j is read as it was stored',
+  async (value) => {
+    await state.storeCheckpoint(db, 'b', value)
+    expect(await state.findCheckpoint(db, 'b')).toEqual(value)
+    expect(await db.transaction((tx) => registry.lockCheckpoint(tx, 'b'))).toEqual(value)
+    expect(await registry.findRegisteredWith(db, 'b', [])).toEqual({ value, publicKeys: [] })
+  },
+)
+
 describe('rows', () => {
   test('are named in camelCase, and are what their columns say', async () => {
     const columns = { shareIndex: number, isIn: boolean, sealed: bytes, all: bytesList, value: json, at1: text }

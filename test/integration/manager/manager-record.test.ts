@@ -254,7 +254,7 @@ describe.skipIf(skipWithoutAnvil)('without a record there is no signature', () =
         const [row] = await query(
           world,
           `select pg_terminate_backend(pid) from pg_stat_activity
-           where datname = current_database() and wait_event_type = 'Lock' and query like '%insert into manager_signatures%'`,
+           where datname = current_database() and wait_event_type = 'Lock' and query like '%insert into "manager_signatures"%'`,
         )
         return row
       })

@@ -315,11 +315,20 @@ interface Model {
 
 const STEPS = ['take', 'judge', 'bind', 'sign', 'post', 'reject', 'refuse', 'fail', 'defer', 'release'] as const
 const action = fc.oneof(
-  fc.record({ what: fc.constant('list' as const), index: fc.nat(2), isReady: fc.boolean(), isFull: fc.boolean() }),
-  fc.record({ what: fc.constant('unlist' as const) }),
-  fc.record({ what: fc.constant('renew keys' as const) }),
-  fc.record({ what: fc.constant('other posts' as const), index: fc.nat(2) }),
-  fc.record({ what: fc.constantFrom(...STEPS), old: fc.boolean() }),
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      what: fc.constant('list' as const),
+      index: fc.nat(2),
+      isReady: fc.boolean(),
+      isFull: fc.boolean(),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ what: fc.constant('unlist' as const) }) },
+  { weight: 1, arbitrary: fc.record({ what: fc.constant('renew keys' as const) }) },
+  { weight: 1, arbitrary: fc.record({ what: fc.constant('other posts' as const), index: fc.nat(2) }) },
+  { weight: 15, arbitrary: fc.record({ what: fc.constant('advance' as const) }) },
+  { weight: 10, arbitrary: fc.record({ what: fc.constantFrom(...STEPS), old: fc.boolean() }) },
 )
 type Action = typeof action extends fc.Arbitrary<infer T> ? T : never
 
@@ -336,6 +345,9 @@ const MAY: Readonly<Record<(typeof STEPS)[number], readonly Model['step'][]>> = 
   defer: ['taken', 'judged', 'bound', 'signed'],
   release: ['taken', 'judged', 'bound', 'signed'],
 }
+
+/** The step that brings what is wanted to its post. */
+const NEXT = { taken: 'judge', judged: 'bind', bound: 'sign', signed: 'post' } as const
 
 /** Runs actions on a work list of one key share and on the model, and compares them after each. */
 function runModel(actions: readonly Action[]): void {
@@ -393,7 +405,7 @@ function runModel(actions: readonly Action[]): void {
   }
 
   for (const one of actions) {
-    now += POLL_MS
+    now += 3 * POLL_MS
     const before = workList.find(keyShare)
     if (one.what === 'list') {
       const items = [item(A, one.index, { isReady: one.isReady })]
@@ -416,7 +428,8 @@ function runModel(actions: readonly Action[]): void {
         end()
         model.signedFor = model.index
       }
-    } else follow(one.what, one.old)
+    } else if (one.what === 'advance') follow(model.step === undefined ? 'take' : NEXT[model.step], false)
+    else follow(one.what, one.old)
     compare(workList, keyShare, model, ended)
   }
 }
@@ -440,7 +453,18 @@ function compare(workList: WorkList, keyShare: ReturnType<typeof share>, model: 
 
 describe('any sequence of verbs', () => {
   it('does what the model does: no step is left out, no signature outlives its message, nothing is lost', () => {
-    fc.assert(fc.property(fc.array(action, { maxLength: 80 }), runModel), { numRuns: 300 })
+    fc.assert(fc.property(fc.array(action, { maxLength: 120, size: 'max' }), runModel), { numRuns: 150 })
+  })
+
+  it.each(STEPS)('at every state, %s is taken where it may follow and throws where it may not', (what) => {
+    const order = ['take', 'judge', 'bind', 'sign', 'post', 'take'] as const
+    for (let length = 0; length <= order.length; length++)
+      for (const old of [false, true])
+        runModel([
+          { what: 'list', index: 1, isReady: false, isFull: true },
+          ...order.slice(0, length).map((step) => ({ what: step, old: false })),
+          { what, old },
+        ])
   })
 
   it('gets through to a post, again and again, under a relayer that changes its mind', () => {

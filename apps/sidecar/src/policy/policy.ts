@@ -10,7 +10,7 @@
  *
  * Without a consensus node a hostile relayer can collect exits of any index for a key. They are worth nothing but the one of the
  * key's real index, which is what the protocol has every relayer collect: an exit is valid only under the key that has its
- * index. What a relayer may see is in the design; what it can make this process spend is bounded by `lists/work-list.ts`.
+ * index. docs/architecture.md#trust says what a relayer may see; what it can make this process spend is bounded by `lists/work-list.ts`.
  */
 
 import type { Network } from '@dvt-relayer/chain/networks.ts'

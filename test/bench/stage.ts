@@ -23,7 +23,7 @@ import { send, sendJson } from './measure.ts'
 export const NODES = 4
 export const THRESHOLD = 3
 /** Validators of the one cluster all rows share: enough for the row that needs most. */
-export const VALIDATORS = 1300
+const VALIDATORS = 1300
 
 /** A relayer process that is ready. */
 export interface RunningRelayer extends AsyncDisposable {

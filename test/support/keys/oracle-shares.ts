@@ -34,7 +34,7 @@ export function vectorConfig(name: string) {
   }
 }
 
-export const VALIDATOR_KEY = scalarBytes(0x1234567890abcdefn)
+const VALIDATOR_KEY = scalarBytes(0x1234567890abcdefn)
 
 export interface SharesOptions {
   configName?: string

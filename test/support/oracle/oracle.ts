@@ -201,7 +201,6 @@ export function createOracle(options: OracleOptions) {
     },
   }
 }
-export type Oracle = ReturnType<typeof createOracle>
 
 type Fields = Readonly<Record<string, unknown>>
 

@@ -48,7 +48,7 @@ export function judgeShards(seat: Seat, root: Uint8Array, shards: ExitShards): s
 }
 
 /** What is wrong with public key shares that should need `threshold` of them to give the key; undefined where nothing is. */
-export function judgeKeyShards(
+function judgeKeyShards(
   publicKey: Uint8Array,
   publicKeyShards: readonly Uint8Array[],
   threshold: number,

@@ -32,7 +32,7 @@ interface FastifyProblem {
 }
 
 /** What a client is told of an error. */
-export function toApiError(error: unknown): ApiError {
+function toApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error
   const { code, validation, validationContext } = error as FastifyProblem
   if (validation !== undefined) {

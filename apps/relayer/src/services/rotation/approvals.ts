@@ -89,6 +89,5 @@ export function createRotationApprovals({
     },
   }
 }
-export type RotationApprovals = ReturnType<typeof createRotationApprovals>
 
 const slicesOf = (bytes: Uint8Array | null, length: number) => slices(bytes ?? new Uint8Array(), length)

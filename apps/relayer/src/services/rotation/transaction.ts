@@ -110,7 +110,6 @@ export function createRotationSender(context: Pick<Context, 'config' | 'db' | 'c
     },
   }
 }
-export type RotationSender = ReturnType<typeof createRotationSender>
 
 /**
  * The nonce of the wallet's next transaction: the first that no other open rotation's transaction has, unless that one's deadline is

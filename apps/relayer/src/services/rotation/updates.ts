@@ -105,4 +105,3 @@ export function createRotationUpdates({
     },
   }
 }
-export type RotationUpdates = ReturnType<typeof createRotationUpdates>

@@ -120,7 +120,6 @@ export function createSsvFiles({ sources, operators, engine, events }: SsvFilesO
     },
   }
 }
-export type SsvFiles = ReturnType<typeof createSsvFiles>
 
 /** What is registered: a validator key of an owner. */
 const validatorOf = ({ ownerAddress, publicKey }: KeysharesItem): string => `${toHex(ownerAddress)}:${toHex(publicKey)}`

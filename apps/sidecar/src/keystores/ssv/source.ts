@@ -99,7 +99,6 @@ export function createSsvSource({ sources, operators, network, engine, events }:
     },
   }
 }
-export type SsvSource = ReturnType<typeof createSsvSource>
 
 function scopeOf(
   { owners }: SsvSources,

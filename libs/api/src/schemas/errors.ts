@@ -4,9 +4,9 @@ import type { Static } from 'typebox'
 import { Type } from 'typebox'
 import { safeInteger } from './fields.ts'
 
-/** What failed in a batch: the place of the item, why, in a code and in words. */
+/** What failed in a batch: the position of the item, why, in a code and in words. */
 export const Failure = Type.Object({
-  index: safeInteger(0, 'place of the item in the request, from 0'),
+  index: safeInteger(0, 'position of the item in the request, from 0'),
   code: Type.String(),
   message: Type.String(),
   kind: Type.Optional(

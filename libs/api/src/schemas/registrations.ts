@@ -54,7 +54,7 @@ export const WithdrawRequest = Type.Object({
 })
 export type WithdrawRequest = Static<typeof WithdrawRequest>
 
-/** `POST /consolidate`: the source at a place goes into the target at the same place. */
+/** `POST /consolidate`: the source at a position goes into the target at the same position. */
 export const ConsolidateRequest = Type.Object({
   vault: vaultAddress,
   source_public_keys: keyList('validators that end'),

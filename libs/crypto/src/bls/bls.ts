@@ -27,7 +27,7 @@ export interface IndexedPoint {
   point: Uint8Array
 }
 
-/** Signatures of one message, each under the public key at its place. */
+/** Signatures of one message, each under the public key at its position. */
 export interface SignatureGroup {
   message: Uint8Array
   publicKeys: readonly Uint8Array[]

@@ -63,7 +63,7 @@ export interface LockRegistration {
 
 export interface LockValidator {
   publicKey: Uint8Array
-  /** In operator order: place + 1 is the share index. */
+  /** In operator order: position + 1 is the share index. */
   publicKeyShares: readonly Uint8Array[]
   /** 20 bytes; undefined where the lock states none. */
   withdrawalAddress: Uint8Array | undefined

@@ -28,7 +28,7 @@ export interface SplitRequest {
   oracles: number
 }
 
-/** Shares in oracle order: the share of oracle x stands at place x − 1. */
+/** Shares in oracle order: the share of oracle x stands at position x − 1. */
 export interface OracleShares {
   publicKeyShares: Uint8Array[]
   signatureShares: Uint8Array[]

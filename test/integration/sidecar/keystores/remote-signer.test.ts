@@ -73,12 +73,16 @@ async function tlsOf(authority = ca, options: { ended?: boolean } = {}): Promise
   }
 }
 
+/** For signers that never answer: soon enough for a test to wait for, and longer than an answer takes on a busy machine. */
+const IMPATIENT = { REMOTE_SIGNER_TIMEOUT: '3' }
+const patienceWith = (mode: SignerMode) => (mode === 'never' ? IMPATIENT : {})
+
 function configOf(url: string, signers: readonly { url: string }[], more: Record<string, string> = {}): SidecarConfig {
   const { config } = readConfig({
     NETWORK: 'hoodi',
     RELAYER_ENDPOINT: url,
     REMOTE_SIGNER_URL: signers.map((signer) => signer.url).join(),
-    REMOTE_SIGNER_TIMEOUT: '1',
+    REMOTE_SIGNER_TIMEOUT: '60',
     OBOL_CLUSTER_LOCK_FILE: CLUSTER.lockFile,
     GENERATION: '3',
     ...more,
@@ -390,7 +394,7 @@ describe('faults of one key', () => {
     await using relayer = await startStandInRelayer({ generation: 'ours' })
     await using signer = await startWeb3Signer({ keys: secretsOf(0) })
     signer.behave(mode, keyOf(0, 0))
-    await using logged = await startLogged(configOf(relayer.url, [signer]))
+    await using logged = await startLogged(configOf(relayer.url, [signer], patienceWith(mode)))
     for (const [position, key] of [KEY, OTHER, THIRD].entries()) relayer.addExit(key, 70 + position)
     await relayer.until(() => postsOf(relayer, OTHER).length > 0 && postsOf(relayer, THIRD).length > 0)
     await eventually(outcome, async () => ((await outcomes(logged, outcome)) > 0 ? true : undefined))
@@ -428,12 +432,12 @@ describe('faults of one key', () => {
 
 describe('faults of a signer', () => {
   it.each([
-    ['never', /has not answered within 1000 ms/],
+    ['never', /has not answered within 3000 ms/],
     [{ status: 503 }, /answers with status 503/],
   ] as const)('%o: the check fails, nothing is posted, and it recovers by itself', async (mode, problem) => {
     await using relayer = await startStandInRelayer({ generation: 'ours' })
     await using signer = await startWeb3Signer({ keys: secretsOf(0) })
-    await using logged = await startLogged(configOf(relayer.url, [signer]))
+    await using logged = await startLogged(configOf(relayer.url, [signer], patienceWith(mode)))
     signer.behaveAll(mode)
     relayer.addExit(KEY, 7)
     expect((await untilCheck(logged, 'signer', false)).message).toMatch(problem)
@@ -456,7 +460,7 @@ describe('faults of a signer', () => {
     async (mode) => {
       await using relayer = await startStandInRelayer({ generation: 'ours' })
       await using signer = await startWeb3Signer({ keys: secretsOf(0) })
-      await using logged = await startLogged(configOf(relayer.url, [signer]))
+      await using logged = await startLogged(configOf(relayer.url, [signer], patienceWith(mode)))
       signer.behave(mode)
       for (const [position, key] of [KEY, OTHER, THIRD].entries()) relayer.addExit(key, 70 + position)
       await untilCheck(logged, 'signer', false)
@@ -496,7 +500,7 @@ describe('faults of a signer', () => {
     await using relayer = await startStandInRelayer({ generation: 'ours' })
     await using hanging = await startWeb3Signer({ keys: secretsOf(0) })
     await using good = await startWeb3Signer({ keys: secretsOf(0) })
-    await using logged = await startLogged(configOf(relayer.url, [hanging, good]))
+    await using logged = await startLogged(configOf(relayer.url, [hanging, good], IMPATIENT))
     hanging.behaveAll('never')
     for (const [position, key] of [KEY, OTHER, THIRD, FOURTH].entries()) relayer.addExit(key, 70 + position)
     await relayer.until(() => [KEY, OTHER, THIRD, FOURTH].every((key) => postsOf(relayer, key).length > 0))

@@ -44,9 +44,9 @@ beforeAll(async () => {
   relayer = await world.startRelayer({
     ...settings,
     EXECUTION_ENDPOINT: proxy.url,
-    EXECUTION_TIMEOUT: '1',
+    EXECUTION_TIMEOUT: '3',
     EXECUTION_RETRY_TIMEOUT: '1',
-    CONSENSUS_TIMEOUT: '1',
+    CONSENSUS_TIMEOUT: '3',
     CONSENSUS_RETRY_TIMEOUT: '1',
     MAX_KEYS_PER_REQUEST: '8',
   })

@@ -47,7 +47,7 @@ async function copyNode(node = 0): Promise<string> {
 const settings = (dir: string, more: Environment = {}): Environment => ({
   NETWORK: 'hoodi',
   RELAYER_ENDPOINT: relayer.url.replace('//', '//node-1:top-secret@'),
-  RELAYER_TIMEOUT: '2',
+  RELAYER_TIMEOUT: '30',
   OBOL_KEYSTORES_DIR: dir,
   JOURNAL_FILE: join(dir, 'journal/deposits.journal'),
   ...more,
@@ -149,7 +149,7 @@ describe('when nothing is wrong', () => {
     const remote = {
       ...settings(dir, { OBOL_KEYSTORES_DIR: '' }),
       REMOTE_SIGNER_URL: `${signer.url},https://127.0.0.1:1`,
-      REMOTE_SIGNER_TIMEOUT: '2',
+      REMOTE_SIGNER_TIMEOUT: '30',
       REMOTE_SIGNER_CA_FILE: join(dir, 'ca'),
       REMOTE_SIGNER_CERT_FILE: join(dir, 'cert'),
       REMOTE_SIGNER_KEY_FILE: join(dir, 'key'),
@@ -327,7 +327,7 @@ describe('the relayer', () => {
 describe('nodes and settings', () => {
   it('a consensus node of another chain, and one that is away', async () => {
     await using beacon = await startBeacon({ network: networks.mainnet })
-    const more = { CONSENSUS_ENDPOINT: `${beacon.url},http://127.0.0.1:2`, CONSENSUS_TIMEOUT: '2' }
+    const more = { CONSENSUS_ENDPOINT: `${beacon.url},http://127.0.0.1:2`, CONSENSUS_TIMEOUT: '30' }
     const { of } = await look(settings(await copyNode(), more), true)
     const host = new URL(beacon.url).host
     expect(of('consensus')).toMatchObject({ status: 'problem' })

@@ -34,6 +34,8 @@ export function configOf(
     readConfig({
       NETWORK: expected.network,
       RELAYER_ENDPOINT: url,
+      // What answers, answers in its own time on a busy machine.
+      RELAYER_TIMEOUT: '60',
       OBOL_KEYSTORES_DIR: nodes[node]?.keystoresDir ?? '',
       ...more,
     }).config,

@@ -49,7 +49,7 @@ export function chainConfig(
     ...operatorFiles(operator),
     EXECUTION_ENDPOINT: nodes.map((node) => node.url).join(),
     EXECUTION_RETRY_TIMEOUT: '1',
-    EXECUTION_TIMEOUT: '2',
+    EXECUTION_TIMEOUT: '20',
     SSV_STATE_FILE: stateFile,
     ...more,
   })

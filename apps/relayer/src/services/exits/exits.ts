@@ -60,15 +60,13 @@ export function createExits({
     return found
   }
 
-  /** The next free index; undefined while the consensus node is away, and what is asked for is all there, in one row. */
+  /** The next free index; undefined while the consensus node is away or not in step, and what is asked for is all there, in one row. */
   async function findStart(publicKeys: readonly Uint8Array[], requester: Requester): Promise<number | undefined> {
     try {
       return await chain.registry.nextIndex()
     } catch (error) {
       if ((await findAll(publicKeys, undefined, requester)) !== undefined) return undefined
-      throw new ApiError('DEPENDENCY_AWAY', 'the consensus node is away, so no validator index can be assigned', {
-        cause: error,
-      })
+      throw consensusAway(error)
     }
   }
 
@@ -88,7 +86,9 @@ export function createExits({
       (key) => (thresholdOf(known.get(toHex(key))) === undefined ? 'THRESHOLD_UNKNOWN' : undefined),
     )
     refuseForeign(publicKeys, known, requester)
-    const onChain = await chain.registry.knownKeys(publicKeys)
+    const onChain = await chain.registry.knownKeys(publicKeys).catch((error: unknown) => {
+      throw consensusAway(error)
+    })
     refuseItems(
       'VALIDATOR_KNOWN',
       'the beacon chain knows some of these public keys already',
@@ -157,6 +157,11 @@ export function createExits({
   }
 }
 export type Exits = ReturnType<typeof createExits>
+
+const consensusAway = (cause: unknown) =>
+  new ApiError('DEPENDENCY_AWAY', 'the consensus node is away or not in step, so no validator index can be assigned', {
+    cause,
+  })
 
 /**
  * Asked at every poll: a token may have been bound anew, or a vault given a key, since its exits were made.

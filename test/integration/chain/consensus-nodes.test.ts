@@ -5,6 +5,7 @@ import { networks } from '@dvt-relayer/chain/networks.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { describe, expect, it } from 'vitest'
 import { type Beacon, madeUpKey, type StandInStep, startBeacon } from '../../support/chain/beacon.ts'
+import { startHttpStandIn } from '../../support/chain/http-stand-in.ts'
 
 const network = networks.hoodi
 const INVALID = { code: 'CONSENSUS_INVALID' }
@@ -189,11 +190,33 @@ describe('the network setting', () => {
   it('is compared with what is there where a node leaves fields out, or gives none', async () => {
     await using beacon = await startBeacon({ network })
     const other = { ...network, capellaForkVersion: wrong }
+    // A client that goes by mainnet in the one, and one that has dropped the other.
+    beacon.setSpec({ SLOT_DURATION_MS: '7000' })
+    await clientOf([beacon]).checkChain()
+    beacon.setSpec({ SECONDS_PER_SLOT: undefined, SLOT_DURATION_MS: '7000' })
+    await expect(clientOf([beacon]).checkChain()).rejects.toMatchObject({
+      code: 'CHAIN_MISMATCH',
+      message: expect.stringContaining('SLOT_DURATION_MS is 7000 there and 12000'),
+    })
     beacon.setSpec({ CAPELLA_FORK_VERSION: undefined })
     await clientOf([beacon], { network: other }).checkChain()
     await expect(clientOf([beacon], { network: { ...other, capellaEpoch: 7 } }).checkChain()).rejects.toMatchObject({
       code: 'CHAIN_MISMATCH',
     })
+  })
+
+  it('is compared with the genesis alone where a proxy keeps the rest back', async () => {
+    await using beacon = await startBeacon({ network })
+    for (const status of [403, 404, 405, 501]) {
+      await using proxy = await startHttpStandIn(async ({ path }) => {
+        if (path.endsWith('/spec')) return { status, body: {} }
+        return { status: 200, body: await (await fetch(`${beacon.url}${path}`)).json() }
+      })
+      await clientOf([proxy]).checkChain()
+      expect((await clientOf([proxy]).head()).root).toBe(beacon.headRoot)
+      const late = { ...network, genesisTimestamp: 1 }
+      await expect(clientOf([proxy], { network: late }).checkChain()).rejects.toMatchObject({ code: 'CHAIN_MISMATCH' })
+    }
   })
 
   it('is compared again with the node that takes over', async () => {

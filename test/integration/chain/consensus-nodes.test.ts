@@ -106,6 +106,21 @@ describe('a node in step', () => {
     expect(new Set(beacon.requests)).toEqual(new Set(['POST /eth/v1/beacon/states/head/validators']))
   })
 
+  it('that was away when it was asked whether it is, and comes back on another chain, is not believed', async () => {
+    await using beacon = await startBeacon({ network })
+    let now = 0
+    const client = clientOf([beacon], { now: () => now })
+    await client.head()
+    now += 60_000
+    beacon.fail('down')
+    beacon.requests.length = 0
+    await expect(client.head()).rejects.toMatchObject({ code: 'HTTP_UNREACHABLE' })
+    expect(beacon.requests).toEqual(['GET /eth/v1/node/syncing'])
+    beacon.fail(undefined)
+    beacon.setGenesis(new Uint8Array(32))
+    await expect(client.head()).rejects.toMatchObject({ code: 'CHAIN_MISMATCH' })
+  })
+
   it('whose answers are optimistic all the same is passed over', async () => {
     await using odd = await startBeacon({ network })
     await using good = await startBeacon({ network })

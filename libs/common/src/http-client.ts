@@ -12,6 +12,7 @@ import { HttpError, mayAskAnother, mayAskLater } from './http/error.ts'
 import type { HttpAnswer, HttpAsk, HttpClient, HttpClientOptions, HttpRequest } from './http/types.ts'
 import { pause } from './lifetime.ts'
 
+export { readJson } from './http/answer.ts'
 export { HTTP_OUTCOMES, HttpError, type HttpOutcome } from './http/error.ts'
 export type { HttpAnswer, HttpAsk, HttpClient, HttpClientOptions, HttpRequest, HttpResult } from './http/types.ts'
 
@@ -66,6 +67,7 @@ function askOf(endpoints: Endpoint[], options: HttpClientOptions, each: readonly
     },
     quote: (text) => quote(text, endpoints),
     send: (request) => run(request, (answer) => answer),
+    read: run,
     json: (request, schema, check) =>
       run(request, (answer) => {
         const value = readJson(answer, schema)

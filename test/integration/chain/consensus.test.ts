@@ -135,6 +135,9 @@ describe('validators', () => {
         const data = { genesis_validators_root: root, genesis_fork_version: toHex(network.genesisForkVersion) }
         return { status: 200, body: { data } }
       }
+      if (path.endsWith('/spec')) return { status: 404, body: {} }
+      if (path.endsWith('/syncing'))
+        return { status: 200, body: { data: { is_syncing: false, head_slot: '1', sync_distance: '0' } } }
       const { pubkey, withdrawal_credentials, effective_balance, ...rest } = answer as typeof good
       const item = { ...rest, validator: { pubkey, withdrawal_credentials, effective_balance } }
       return { status: 200, body: { data: path.endsWith('/validators') ? [item] : item } }
@@ -217,7 +220,7 @@ describe('the next validator index', () => {
 
   it('reads nothing but the head when the head has not changed, and little when it has', async () => {
     await using beacon = await startBeacon({ network, validators: 20_551 })
-    const { client } = clientOf([beacon])
+    const { client } = clientOf([beacon], { now: () => 0 })
     beacon.addPendingDeposits(depositAt(0))
     const [view, same] = await Promise.all([client.nextValidatorIndex(), client.nextValidatorIndex()])
     expect(same).toBe(view)

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { runCommand } from '../../../apps/relayer/src/cli/commands.ts'
@@ -241,13 +242,47 @@ describe('dependencies away', () => {
     await eventually('/ready again', async () => ((await ask(relayer.url, '/ready')).status === 200 ? true : undefined))
   })
 
-  it('a node of another chain is refused at boot', async () => {
+  it('a consensus node that is not in step: no new indexes, /ready says why, and it recovers by itself', async () => {
+    await using relayer = await world.startRelayer(threshold)
+    const publicKeys = publicKeysOf(make(1))
+    const reports = (checks: unknown) => async () => {
+      const { json } = await ask(relayer.url, '/ready')
+      const found = (json as { checks: { consensus: unknown } }).checks.consensus
+      return isDeepStrictEqual(found, checks) ? true : undefined
+    }
+    const host = new URL(world.beacon.url).host
+    for (const [step, words] of [
+      [{ is_syncing: true, sync_distance: 1_234 }, 'is syncing, 1234 slots behind'],
+      [{ el_offline: true }, 'has lost its execution node (el_offline)'],
+      [{ is_optimistic: true }, 'has not verified its head (is_optimistic): its execution node is behind'],
+    ] as const) {
+      world.beacon.setStep(step)
+      await eventually('/ready says so', reports({ ok: false, message: `the consensus node at ${host} ${words}` }))
+      expect((await ask(relayer.url, '/ready')).status).toBe(503)
+      expect(await postValidators(relayer.url, publicKeys)).toMatchObject({
+        status: 503,
+        json: { code: 'DEPENDENCY_AWAY' },
+      })
+      world.beacon.setStep(undefined)
+      await eventually('/ready again', reports({ ok: true }))
+    }
+    await eventually('it assigns', async () =>
+      (await postValidators(relayer.url, publicKeys)).status === 200 ? true : undefined,
+    )
+  })
+
+  it('a node of another chain is refused at boot, and one with another fork version', async () => {
+    const refusal = async (words: string) =>
+      await expect(world.startRelayer(threshold)).rejects.toMatchObject({
+        code: 'CHAIN_MISMATCH',
+        message: expect.stringMatching(new RegExp(`${words}.*\\(CONSENSUS_ENDPOINT, NETWORK\\)`)),
+      })
     world.beacon.setGenesis(new Uint8Array(32).fill(9))
-    await expect(world.startRelayer(threshold)).rejects.toMatchObject({
-      code: 'CHAIN_MISMATCH',
-      message: expect.stringContaining('(CONSENSUS_ENDPOINT, NETWORK)'),
-    })
+    await refusal('')
     world.beacon.setGenesis(undefined)
+    world.beacon.setSpec({ CAPELLA_FORK_VERSION: '0x04000000' })
+    await refusal('CAPELLA_FORK_VERSION is 0x04000000 there and 0x40000910 in our network setting')
+    world.beacon.setSpec({})
   })
 
   it.skipIf(!hasRedis())('Redis emptied and killed: the sweep finds what was lost', async () => {

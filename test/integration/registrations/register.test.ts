@@ -23,7 +23,7 @@ import {
   openStage,
   signAll,
 } from '../../support/stages/registrations.ts'
-import { assertOraclesCanExit, engine, getValidators } from '../../support/world/nodes.ts'
+import { assertOraclesCanExit, engine, getExits, getValidators, postValidators } from '../../support/world/nodes.ts'
 import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
 import { ask, eventually } from '../../support/world/world.ts'
 
@@ -231,6 +231,41 @@ describe.skipIf(skipWithoutAnvil)('while the chain moves', () => {
     expect(await registerOnChain(vault, '0x01', tampered)).toMatchObject({ ok: false })
     expect(await registerOnChain(vault, '0x01', after)).toMatchObject({ ok: true })
     await world.beaconFollows.sync()
+  })
+
+  it('generation 3 counts the deposits of the logs as well, where they are followed', async () => {
+    const { vault, cluster, url } = await setUp(2)
+    const startIndex = nextIndex(world.beacon)
+    await register(url, { vault: vault.address, startIndex, amounts: [ETH32], type: '0x01' })
+    await depositOfAnother()
+    // The consensus node has not come so far.
+    expect(nextIndex(world.beacon)).toBe(startIndex)
+    const [key = ''] = keysOf(cluster.validators.slice(1))
+    expect(await postValidators(url, [key])).toMatchObject({ status: 200 })
+    const exit = (await getExits(url)).find(({ public_key }) => public_key === key)
+    expect(exit?.validator_index).toBe(startIndex + 1)
+    await world.beaconFollows.sync()
+    expect(await postValidators(url, [key])).toMatchObject({ status: 200 })
+  })
+
+  it('nothing is given out while the consensus node is not in step', async () => {
+    const { vault, url } = await setUp(1)
+    const request = {
+      vault: vault.address,
+      startIndex: nextIndex(world.beacon),
+      amounts: [ETH32],
+      type: '0x01' as const,
+    }
+    for (const step of [{ is_syncing: true }, { el_offline: true }, { is_optimistic: true }]) {
+      world.beacon.setStep(step)
+      // Seconds ago it was in step.
+      await eventually('it is found out', async () =>
+        (await askRegister(url, request)).status === 503 ? true : undefined,
+      )
+      expect(await askRegister(url, request)).toMatchObject({ status: 503, json: { code: 'DEPENDENCY_AWAY' } })
+      world.beacon.setStep(undefined)
+      expect((await askRegister(url, request)).status).toBe(200)
+    }
   })
 
   it('an index taken by somebody else voids the exits, not the deposits', async () => {

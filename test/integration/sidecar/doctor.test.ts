@@ -336,6 +336,32 @@ describe('nodes and settings', () => {
     )
   })
 
+  it('a consensus node that runs with another version of Capella than the network setting has', async () => {
+    await using beacon = await startBeacon({ network: networks.hoodi })
+    beacon.setSpec({ CAPELLA_FORK_VERSION: '0x04000000', CAPELLA_FORK_EPOCH: '7' })
+    const { of } = await look(settings(await copyNode(), { CONSENSUS_ENDPOINT: beacon.url }), true)
+    expect(of('consensus')).toMatchObject({
+      status: 'problem',
+      message: `the consensus node at ${new URL(beacon.url).host} is not on hoodi: CAPELLA_FORK_VERSION is 0x04000000 there and 0x40000910 in our network setting; CAPELLA_FORK_EPOCH is 7 there and 0 in our network setting (CONSENSUS_ENDPOINT)`,
+    })
+  })
+
+  it('a consensus node that is syncing, or without its execution node', async () => {
+    await using beacon = await startBeacon({ network: networks.hoodi })
+    const host = new URL(beacon.url).host
+    for (const [step, words] of [
+      [{ is_syncing: true, sync_distance: 1_234 }, 'is syncing, 1234 slots behind'],
+      [{ el_offline: true }, 'has lost its execution node (el_offline)'],
+    ] as const) {
+      beacon.setStep(step)
+      const { of } = await look(settings(await copyNode(), { CONSENSUS_ENDPOINT: beacon.url }), true)
+      expect(of('consensus')).toMatchObject({
+        status: 'problem',
+        message: `the consensus node at ${host} ${words} (CONSENSUS_ENDPOINT)`,
+      })
+    }
+  })
+
   it('a consensus node whose head does not fit the clock', async () => {
     await using beacon = await startBeacon({ network: networks.hoodi })
     const { of } = await look(settings(await copyNode(), { CONSENSUS_ENDPOINT: beacon.url }), true)

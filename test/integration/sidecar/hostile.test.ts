@@ -281,12 +281,52 @@ describe('with a consensus node', () => {
     expect(sidecar.ready().status).toBe('ready')
   })
 
-  it('refuses to boot with a node of another chain', async () => {
+  it.each([
+    [{ is_syncing: true, sync_distance: 1_234 }, 'is syncing, 1234 slots behind'],
+    [{ el_offline: true }, 'has lost its execution node (el_offline)'],
+    [{ is_optimistic: true }, 'has not verified its head (is_optimistic): its execution node is behind'],
+  ])('signs nothing while the only node says %j, and says so', async (step, words) => {
+    await using beacon = await startBeacon({ network })
+    await using relayer = await startStandInRelayer({ generation: 'existing' })
+    beacon.setStep(step)
+    relayer.addExit(KEY, 1000)
+    const config = configOf(NAME, 0, relayer.url, { CONSENSUS_ENDPOINT: beacon.url })
+    await using sidecar = await startSidecar(config, quiet)
+    const lists = () => relayer.seen.filter(({ path }) => path === LISTS).length
+    await relayer.until(() => lists() >= 4)
+    expect(relayer.posts).toEqual([])
+    const message = `the consensus node at ${new URL(beacon.url).host} ${words}`
+    expect(sidecar.ready()).toMatchObject({ status: 'not_ready', checks: { consensus: { ok: false, message } } })
+    beacon.setStep(undefined)
+    await relayer.until(() => relayer.posts.length > 0)
+    expectAllRight(NAME, relayer.posts)
+  })
+
+  it('goes on with the next node while one is syncing', async () => {
+    await using behind = await startBeacon({ network, validators: 16 })
+    await using beacon = await startBeacon({ network, validators: 100 })
+    behind.setStep({ is_syncing: true, sync_distance: 84 })
+    await using relayer = await startStandInRelayer({ generation: 'existing' })
+    relayer.addExit(KEY, 16)
+    relayer.addExit(OTHER, 100)
+    const { logger, find } = recordingLogger()
+    const config = configOf(NAME, 0, relayer.url, { CONSENSUS_ENDPOINT: `${behind.url},${beacon.url}` })
+    await using sidecar = await startSidecar(config, { logger })
+    await relayer.until(() => relayer.posts.length > 0 && find('exits refused by policy').length > 0)
+    expect(relayer.posts.map(({ publicKey }) => publicKey)).toEqual([OTHER])
+    expect(find('exits refused by policy')).toMatchObject([{ reason: 'index_taken', validator_indexes: [16] }])
+    expect(sidecar.ready().checks['consensus']).toEqual({ ok: true })
+  })
+
+  it('refuses to boot with a node of another chain, or with another fork version', async () => {
     await using beacon = await startBeacon({ network })
     beacon.setGenesis(new Uint8Array(32).fill(1))
     await using relayer = await startStandInRelayer({ generation: 'existing' })
     relayer.addExit(KEY, 1000)
     const config = configOf(NAME, 0, relayer.url, { CONSENSUS_ENDPOINT: beacon.url })
+    await expect(startSidecar(config, quiet)).rejects.toMatchObject({ code: 'CHAIN_MISMATCH' })
+    beacon.setGenesis(undefined)
+    beacon.setSpec({ CAPELLA_FORK_VERSION: '0x04000000' })
     await expect(startSidecar(config, quiet)).rejects.toMatchObject({ code: 'CHAIN_MISMATCH' })
     expect(relayer.posts).toEqual([])
   })

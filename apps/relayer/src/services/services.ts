@@ -43,7 +43,7 @@ function createApiServices(
 ) {
   const registry = createDepositRegistry(context)
   return {
-    exits: createExits(context),
+    exits: createExits({ ...context, registry }),
     lists,
     oracleFetch: createOracleFetch(context),
     registrations: createRegistrations({ ...context, registry, manager, oracleShares }),

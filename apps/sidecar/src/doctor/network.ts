@@ -3,6 +3,7 @@
 import { routes } from '@dvt-relayer/api/routes.ts'
 import { Info } from '@dvt-relayer/api/schemas.ts'
 import { createConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts'
+import { outOfStep } from '@dvt-relayer/chain/consensus/in-step.ts'
 import { createExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
 import { messageOf } from '@dvt-relayer/common/errors.ts'
 import { createHttpClient, type HttpAnswer, HttpError } from '@dvt-relayer/common/http-client.ts'
@@ -149,16 +150,20 @@ export async function examineConsensus({ consensus, network }: SidecarConfig): P
     })
     try {
       await client.checkChain()
-      const [{ slot }, { isSyncing, distance }] = await Promise.all([client.head(), client.syncing()])
+      const step = await client.syncing()
       const now = Math.floor((Date.now() / 1000 - network.genesisTimestamp) / network.secondsPerSlot)
-      const facts = { head_slot: slot, slots_behind_clock: now - slot, syncing: isSyncing }
-      if (isSyncing)
-        return {
-          host,
-          words: '',
-          facts,
-          problem: `the consensus node at ${host} is still catching up: ${distance} slots behind`,
-        }
+      const factsOf = (slot: number) => ({
+        head_slot: slot,
+        slots_behind_clock: now - slot,
+        syncing: step.isSyncing,
+        optimistic: step.isOptimistic,
+        execution_node_offline: step.elOffline,
+      })
+      const problem = outOfStep(step, host)
+      if (problem !== undefined)
+        return { host, words: '', facts: factsOf(step.headSlot), problem: `${problem} (CONSENSUS_ENDPOINT)` }
+      const { slot } = await client.head()
+      const facts = factsOf(slot)
       const words = `${host} is on ${network.name}, at slot ${slot}`
       const behind = facts.slots_behind_clock
       if (behind >= -1 && behind <= MOST_BEHIND) return { host, words, facts }

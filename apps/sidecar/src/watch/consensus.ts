@@ -11,7 +11,7 @@ const CHECK_MS = 12_000
 /** While it is away it is looked for more often. */
 const AWAY_MS = 3000
 
-type Watched = Pick<ConsensusClient, 'checkChain' | 'syncing'>
+type Watched = Pick<ConsensusClient, 'checkChain' | 'head'>
 
 /** Looks once and reports. @throws {BootError} CHAIN_MISMATCH */
 export async function checkConsensus(consensus: Watched, health: Health, signal: AbortSignal): Promise<void> {
@@ -28,10 +28,8 @@ export async function checkConsensus(consensus: Watched, health: Health, signal:
 
 async function look(consensus: Watched): Promise<void> {
   await consensus.checkChain()
-  const { isSyncing, distance } = await consensus.syncing()
-  // A node that is behind takes a taken index for a free one.
-  if (isSyncing)
-    throw new ChainError('CONSENSUS_INVALID', `the consensus node is still catching up: ${distance} slots behind`)
+  // Answered by a node that is in step: one that is behind takes a taken index for a free one.
+  await consensus.head()
 }
 
 /** Goes on looking. A node that turns out to be on another chain is reported, not fatal: the one that was here may come back. */

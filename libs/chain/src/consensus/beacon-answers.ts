@@ -7,16 +7,24 @@ const hex = (bytes: number) => Type.String({ pattern: `^0x[0-9a-fA-F]{${bytes * 
 const decimal = Type.String({ pattern: '^(0|[1-9][0-9]{0,19})$' })
 
 export const Genesis = Type.Object({
-  data: Type.Object({ genesis_validators_root: hex(32), genesis_fork_version: hex(4) }),
+  data: Type.Object({
+    genesis_time: Type.Optional(decimal),
+    genesis_validators_root: hex(32),
+    genesis_fork_version: hex(4),
+  }),
 })
+/** `GET /eth/v1/config/spec`: presets and settings by name, most of them text. Nodes of old leave some out. */
+export const Spec = Type.Object({ data: Type.Record(Type.String(), Type.Unknown()) })
+/** What a node says of the state it answers from; nodes of old leave it out. */
+const standing = { execution_optimistic: Type.Optional(Type.Boolean()), finalized: Type.Optional(Type.Boolean()) }
+export type Standing = Partial<Record<keyof typeof standing, boolean>>
 export const Header = Type.Object({
+  ...standing,
   data: Type.Object({
     root: hex(32),
     header: Type.Object({ message: Type.Object({ slot: decimal, state_root: hex(32) }) }),
   }),
 })
-/** What a node says of the state it answers from; nodes of old leave it out. */
-const standing = { execution_optimistic: Type.Optional(Type.Boolean()), finalized: Type.Optional(Type.Boolean()) }
 export const Root = Type.Object({ ...standing, data: Type.Object({ root: hex(32) }) })
 const ValidatorItem = Type.Object({
   index: decimal,
@@ -24,9 +32,9 @@ const ValidatorItem = Type.Object({
   status: Type.String({ pattern: '^[a-z_]{1,40}$' }),
   validator: Type.Object({ pubkey: hex(48), withdrawal_credentials: hex(32), effective_balance: decimal }),
 })
-export const OneValidator = Type.Object({ data: ValidatorItem })
 export const ManyValidators = Type.Object({ ...standing, data: Type.Array(ValidatorItem) })
 export const PendingDeposits = Type.Object({
+  ...standing,
   data: Type.Array(
     Type.Object({
       pubkey: hex(48),
@@ -37,7 +45,13 @@ export const PendingDeposits = Type.Object({
   ),
 })
 export const Syncing = Type.Object({
-  data: Type.Object({ is_syncing: Type.Boolean(), head_slot: decimal, sync_distance: decimal }),
+  data: Type.Object({
+    is_syncing: Type.Boolean(),
+    head_slot: decimal,
+    sync_distance: decimal,
+    is_optimistic: Type.Optional(Type.Boolean()),
+    el_offline: Type.Optional(Type.Boolean()),
+  }),
 })
 
 /** The head of the chain; roots are lower-case hex. */
@@ -77,18 +91,25 @@ export function parseUint64(text: string, what: string): bigint {
   return value
 }
 
-/** Refuses an answer about a finalized state. @throws {ChainError} CONSENSUS_INVALID when the node itself does not vouch for the state it answered from */
-export function assertFinal({
-  execution_optimistic: isOptimistic,
-  finalized,
-}: Pick<Static<typeof Root>, 'execution_optimistic' | 'finalized'>) {
+/** Refuses an answer from a head that the execution node has not verified. @throws {ChainError} CONSENSUS_INVALID */
+export function assertVerified({ execution_optimistic: isOptimistic }: Standing, host: string): void {
   if (isOptimistic === true)
     throw new ChainError(
       'CONSENSUS_INVALID',
-      'the consensus node has not verified its finalized state (execution_optimistic): its execution node is behind or away',
+      `the consensus node at ${host} has not verified what it answers from (execution_optimistic): its execution node is behind or away`,
+      { meta: { host } },
     )
-  if (finalized === false)
-    throw new ChainError('CONSENSUS_INVALID', 'the consensus node says that its finalized state is not finalized')
+}
+
+/** Refuses an answer about a finalized state. @throws {ChainError} CONSENSUS_INVALID when the node itself does not vouch for the state it answered from */
+export function assertFinal(said: Standing, host: string): void {
+  assertVerified(said, host)
+  if (said.finalized === false)
+    throw new ChainError(
+      'CONSENSUS_INVALID',
+      `the consensus node at ${host} says that its finalized state is not finalized`,
+      { meta: { host } },
+    )
 }
 
 /** A validator as the beacon API lists it. */
@@ -102,3 +123,11 @@ export function toValidator({ index, balance, status, validator }: Static<typeof
     effectiveBalanceGwei: parseUint64(validator.effective_balance, 'effective balance'),
   }
 }
+
+/** The error of a node that answers with something else. */
+export const notAskedFor = () =>
+  new ChainError('CONSENSUS_INVALID', 'the consensus node answers with a validator that was not asked for')
+
+/** The error of a node that has not seen its chain's finality since it was started. */
+export const notFinalYet = (host: string) =>
+  new ChainError('CONSENSUS_INVALID', `the consensus node at ${host} knows no finalized state yet`, { meta: { host } })

@@ -1,13 +1,15 @@
 /** The consensus client: which chain, which validators, and what the next validator index will be (docs/protocol.md#14-chain-calls). */
 
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { createHttpClient, type HttpAsk, type HttpClientOptions } from '@dvt-relayer/common/http-client.ts'
+import { createHttpClient, type HttpClientOptions } from '@dvt-relayer/common/http-client.ts'
 import { checkEndpoints } from '../check-endpoints.ts'
 import { ChainError } from '../errors.ts'
-import type { Network } from '../networks.ts'
-import type { ChainValidator, Head } from './beacon-answers.ts'
-import { createBeaconApi } from './beacon-api.ts'
-import { byKey, notAskedFor } from './known-keys.ts'
+import { assertChain, type ComparedNetwork } from './assert-chain.ts'
+import { type ChainValidator, type Head, notAskedFor } from './beacon-answers.ts'
+import { createBeaconApi, type NodeStep } from './beacon-api.ts'
+import { isStatus } from './find-validators.ts'
+import { createStepCheck } from './in-step.ts'
+import { byKey } from './known-keys.ts'
 import { createDepositFilter, type VerifyBatch } from './pending-deposits.ts'
 import { createRegistryReader, type RegistryView } from './registry-view.ts'
 
@@ -19,21 +21,23 @@ export interface ConsensusOptions {
   endpoints: readonly (string | URL)[]
   timeoutMs: number
   retryTimeoutMs: number
-  network: Pick<Network, 'name' | 'genesisValidatorsRoot' | 'genesisForkVersion'>
+  network: ComparedNetwork
   /** Checks deposit signatures away from the event loop. Without it `nextValidatorIndex` and `findKnown` throw. */
   verifyBatch?: VerifyBatch
   onResult?: NonNullable<HttpClientOptions['onResult']>
   /** First and largest back-off; for tests. */
   backoffMs?: { first: number; most: number }
+  /** A clock in milliseconds; for tests. */
+  now?: () => number
 }
 
 export interface ConsensusClient {
   /** Compares every endpoint's chain with the network. @throws {ChainError} CHAIN_MISMATCH; {HttpError} when none answers */
   checkChain(): Promise<void>
-  /** The head block. */
+  /** The head block of a node that is in step. @throws {ChainError} CONSENSUS_INVALID, in words, when there is none */
   head(): Promise<Head>
-  /** Whether the node is still catching up, and by how many slots. */
-  syncing(): Promise<{ isSyncing: boolean; distance: number }>
+  /** What the node says of itself, in step or not. */
+  syncing(): Promise<NodeStep>
   /** The validators the state has of these keys (48 bytes each), by lower-case hex. */
   findValidators(publicKeys: readonly Uint8Array[], state?: string): Promise<Map<string, ChainValidator>>
   /** The root of the newest finalized state. @throws {ChainError} CONSENSUS_INVALID when the node does not vouch for it */
@@ -54,14 +58,22 @@ export interface ConsensusClient {
   findKnown(publicKeys: readonly Uint8Array[]): Promise<Map<string, 'validator' | 'pending'>>
 }
 
-/** Creates the client. An endpoint answers nothing before it has shown that it is on the network's chain. */
+/**
+ * Creates the client. An endpoint answers nothing before it has shown that it is on the network's chain, and nothing that needs
+ * the head while it is syncing, optimistic or without its execution node: the next one is asked then.
+ */
 export function createConsensusClient(options: ConsensusOptions): ConsensusClient {
   const { network, verifyBatch } = options
+  const step = createStepCheck(options.now ?? (() => performance.now()))
   const http = createHttpClient({
     endpoints: options.endpoints,
     timeoutMs: options.timeoutMs,
     retryTimeoutMs: options.retryTimeoutMs,
-    admit: (ask) => assertChain(ask, network),
+    admit(ask) {
+      step.forget(ask)
+      return assertChain(ask, network)
+    },
+    vouch: step.assertInStep,
     ...(options.onResult === undefined ? {} : { onResult: options.onResult }),
     ...(options.backoffMs === undefined ? {} : { backoffMs: options.backoffMs }),
   })
@@ -108,19 +120,13 @@ export function createConsensusClient(options: ConsensusOptions): ConsensusClien
       const known = new Map<string, 'validator' | 'pending'>()
       for (const key of publicKeys.map((bytes) => toHex(bytes)))
         if (view.pendingKeys.has(key)) known.set(key, 'pending')
-      for (const key of (await findValidators(publicKeys, state)).keys()) known.set(key, 'validator')
+      const inState = await findValidators(publicKeys, state).catch((error: unknown) => {
+        // The state has been forgotten since it was read: what it knows the head knows too.
+        if (isStatus(error, 400, 404)) return findValidators(publicKeys)
+        throw error
+      })
+      for (const key of inState.keys()) known.set(key, 'validator')
       return known
     },
   }
-}
-
-async function assertChain(ask: HttpAsk, network: ConsensusOptions['network']): Promise<void> {
-  const { validatorsRoot, forkVersion } = await createBeaconApi(ask).genesis()
-  const expectedRoot = toHex(network.genesisValidatorsRoot)
-  if (validatorsRoot !== expectedRoot || forkVersion.toLowerCase() !== toHex(network.genesisForkVersion))
-    throw new ChainError(
-      'CHAIN_MISMATCH',
-      `the consensus node at ${ask.host} is not on ${network.name}: its genesis validators root or fork version differs`,
-      { meta: { host: ask.host, network: network.name } },
-    )
 }

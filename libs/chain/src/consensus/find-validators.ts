@@ -1,8 +1,7 @@
 /** Validators of a state by index or key: `POST …/states/{state}/validators`, with `GET` at nodes that know no POST. */
 
-import { type HttpAsk, HttpError } from '@dvt-relayer/common/http-client.ts'
-import type { Static } from 'typebox'
-import { type ChainValidator, ManyValidators, toValidator } from './beacon-answers.ts'
+import { type HttpAsk, HttpError, type HttpRequest, readJson } from '@dvt-relayer/common/http-client.ts'
+import { type ChainValidator, ManyValidators, type Standing, toValidator } from './beacon-answers.ts'
 
 /** Bytes of an answer to POST: {@link POST_IDS} validators and some to spare. */
 const POST_BYTES = 256 * 1024 * 1024
@@ -11,52 +10,57 @@ const GET_BYTES = 1024 * 1024
 /** 30 keys are 3 kB of URL, which servers still take. */
 const GET_IDS = 30
 
+/** How nodes that know no POST here, and proxies that let none through, refuse it. Whether they mean it, GET shows. */
+const POST_REFUSED = new Set([400, 403, 404, 405, 411, 413, 415, 501])
+
 /** What is asked of every answer. */
-type Check = (answer: Static<typeof ManyValidators>) => void
+type Check = (answer: Standing, host: string) => void
+type StateRequest = Pick<HttpRequest, 'path' | 'isVouched'>
 
 /** Creates the search, which remembers that POST was refused. */
 export function createFindValidators(http: HttpAsk, signal?: AbortSignal) {
   const common = signal === undefined ? {} : { signal }
   let postRefused = false
 
-  async function byPost(path: string, ids: readonly string[], check: Check): Promise<ChainValidator[]> {
-    const request = { ...common, method: 'POST' as const, path, body: { ids }, idempotent: true }
-    const answer = await http.json({ ...request, maxBytes: POST_BYTES }, ManyValidators)
-    check(answer)
-    return answer.data.map(toValidator)
+  /** Undefined where POST is refused. That is an answer like any other: this very endpoint is asked by GET, not the next one. */
+  async function byPost(request: StateRequest, ids: readonly string[], check: Check) {
+    const post = { ...common, ...request, method: 'POST' as const, body: { ids }, idempotent: true }
+    const isOk = (status: number) => status >= 200 && status < 300
+    const accepts = (status: number) => isOk(status) || POST_REFUSED.has(status)
+    return http.read({ ...post, maxBytes: POST_BYTES, accepts }, (answer) => {
+      if (!isOk(answer.status)) return undefined
+      const value = readJson(answer, ManyValidators)
+      check(value, answer.host)
+      return value.data.map(toValidator)
+    })
   }
 
-  async function byGet(path: string, ids: readonly string[], check: Check): Promise<ChainValidator[]> {
+  async function byGet(request: StateRequest, ids: readonly string[], check: Check): Promise<ChainValidator[]> {
     const found: ChainValidator[] = []
     for (const chunk of chunksOf(ids, GET_IDS)) {
-      const query = { id: chunk.join(',') }
-      const answer = await http.json({ ...common, maxBytes: GET_BYTES, path, query }, ManyValidators)
-      check(answer)
-      found.push(...answer.data.map(toValidator))
+      const get = { ...common, ...request, maxBytes: GET_BYTES, query: { id: chunk.join(',') } }
+      const { data } = await http.json(get, ManyValidators, check)
+      found.push(...data.map(toValidator))
     }
     return found
   }
 
-  async function findChunk(path: string, ids: readonly string[], check: Check): Promise<ChainValidator[]> {
-    if (postRefused) return byGet(path, ids, check)
-    try {
-      return await byPost(path, ids, check)
-    } catch (error) {
-      if (!isStatus(error, 404, 405)) throw error
-      const found = await byGet(path, ids, check)
-      postRefused = true
-      return found
-    }
+  async function findChunk(request: StateRequest, ids: readonly string[], check: Check): Promise<ChainValidator[]> {
+    const posted = postRefused ? undefined : await byPost(request, ids, check)
+    if (posted !== undefined) return posted
+    const found = await byGet(request, ids, check)
+    postRefused = true
+    return found
   }
 
-  /** `path` is that of the state's validators. */
+  /** `path` is that of the state's validators; `check` throws for an answer that another endpoint is to give instead. */
   return async function findValidators(
-    path: string,
+    request: StateRequest,
     ids: readonly string[],
-    check: Check = () => {},
+    check: Check,
   ): Promise<ChainValidator[]> {
     const found: ChainValidator[] = []
-    for (const chunk of chunksOf(ids, POST_IDS)) found.push(...(await findChunk(path, chunk, check)))
+    for (const chunk of chunksOf(ids, POST_IDS)) found.push(...(await findChunk(request, chunk, check)))
     return found
   }
 }

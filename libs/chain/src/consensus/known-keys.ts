@@ -1,7 +1,6 @@
 /** Which keys the state has, remembered between heads. */
 
-import { ChainError } from '../errors.ts'
-import type { ChainValidator } from './beacon-answers.ts'
+import { type ChainValidator, notAskedFor } from './beacon-answers.ts'
 import type { BeaconApi } from './beacon-api.ts'
 import { countValidators } from './validator-count.ts'
 
@@ -58,7 +57,3 @@ export function byKey(validators: readonly ChainValidator[], asked: ReadonlySet<
   }
   return found
 }
-
-/** The error of a node that answers with something else. */
-export const notAskedFor = () =>
-  new ChainError('CONSENSUS_INVALID', 'the consensus node answers with a validator that was not asked for')

@@ -3,6 +3,7 @@
 import { ChainError } from '../errors.ts'
 import type { Head } from './beacon-answers.ts'
 import type { BeaconApi } from './beacon-api.ts'
+import { isStatus } from './find-validators.ts'
 import { createKnownKeys } from './known-keys.ts'
 import type { createDepositFilter } from './pending-deposits.ts'
 
@@ -36,10 +37,19 @@ export function createRegistryReader(
   let last: Reading | undefined
   let reading: Promise<Reading> | undefined
 
-  /** Undefined when the head moved while it was read. */
-  async function readAt(head: Head): Promise<Reading | undefined> {
+  /** Undefined when the head moved while it was read, or its state is not known by this name any more. */
+  async function tryAt(head: Head): Promise<Reading | undefined> {
     const state = await stateOf(api, head)
     if (state === undefined) return undefined
+    try {
+      return await readAt(head, state)
+    } catch (error) {
+      if (isStatus(error, 400, 404) && (await api.stateRoot(state)) !== head.stateRoot) return undefined
+      throw error
+    }
+  }
+
+  async function readAt(head: Head, state: string): Promise<Reading | undefined> {
     const stateCount = await knownKeys.count(state)
     const queue = await api.pendingDeposits(state)
     const inState = await knownKeys.present(state, new Set(queue.map(({ publicKey }) => publicKey)))
@@ -54,7 +64,7 @@ export function createRegistryReader(
     for (let tries = 1; tries <= TRIES; tries++) {
       const head = await api.head()
       if (last?.view.headRoot === head.root) return last
-      const found = await readAt(head)
+      const found = await tryAt(head)
       if (found === undefined) continue
       last = found
       return found

@@ -1,7 +1,7 @@
 /** Attempts at several endpoints: each is admitted before its answer counts, timed and counted. */
 
 import type { Endpoint } from './endpoint.ts'
-import { type HttpOutcome, mayBeReplaced, outcomeOf } from './error.ts'
+import { HttpError, type HttpOutcome, mayBeReplaced, outcomeOf } from './error.ts'
 import { sendOnce } from './send.ts'
 import type { HttpAnswer, HttpAsk, HttpClientOptions, HttpRequest } from './types.ts'
 
@@ -13,12 +13,25 @@ export function createAttempts(options: HttpClientOptions, each: readonly HttpAs
   /** Of all endpoints: what one of them lost, the one that takes over has to prove. */
   let failures = 0
 
-  async function assertAdmitted(endpoint: Endpoint): Promise<void> {
+  async function assertAdmitted(endpoint: Endpoint, { isVouched = false }: HttpRequest): Promise<void> {
     const checker = each?.[endpoint.position]
-    if (options.admit === undefined || checker === undefined || endpoint.admittedAt === failures) return
-    const before = failures
-    await options.admit(checker)
-    endpoint.admittedAt = before
+    if (checker === undefined) return
+    if (options.admit !== undefined && endpoint.admittedAt !== failures) {
+      const before = failures
+      await options.admit(checker)
+      endpoint.admittedAt = before
+    }
+    if (isVouched) await vouchFor(checker)
+  }
+
+  async function vouchFor(checker: HttpAsk): Promise<void> {
+    try {
+      await options.vouch?.(checker)
+    } catch (error) {
+      // One that does not answer may be another node when it comes back.
+      if (error instanceof HttpError && mayBeReplaced(error)) failures++
+      throw error
+    }
   }
 
   return async function attempt<T>(
@@ -26,7 +39,7 @@ export function createAttempts(options: HttpClientOptions, each: readonly HttpAs
     request: HttpRequest,
     read: (answer: HttpAnswer) => T,
   ): Promise<T> {
-    await assertAdmitted(endpoint)
+    await assertAdmitted(endpoint, request)
     const start = performance.now()
     let outcome: HttpOutcome = 'ok'
     let value: T
@@ -40,7 +53,7 @@ export function createAttempts(options: HttpClientOptions, each: readonly HttpAs
       options.onResult?.({ host: endpoint.host, outcome, seconds: (performance.now() - start) / 1000 })
     }
     // Where another request has failed meanwhile, this answer may be from what came back.
-    await assertAdmitted(endpoint)
+    await assertAdmitted(endpoint, request)
     return value
   }
 }

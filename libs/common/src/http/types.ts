@@ -23,6 +23,8 @@ export interface HttpRequest {
   /** Which statuses are an answer and not an error. Default: 200 to 299. */
   accepts?: (status: number) => boolean
   signal?: AbortSignal
+  /** Whether an endpoint is asked only while the client's `vouch` lets it. */
+  isVouched?: boolean
 }
 
 export interface HttpAnswer {
@@ -59,6 +61,11 @@ export interface HttpClientOptions {
    * attempt at this endpoint.
    */
   admit?: (ask: HttpAsk) => Promise<void>
+  /**
+   * Checks an admitted endpoint (is it in step?) before and after each request with `isVouched`. It remembers by itself for how
+   * long its word is good. What this throws counts as a failed attempt at this endpoint.
+   */
+  vouch?: (ask: HttpAsk) => Promise<void>
   /** First and largest back-off; for tests. */
   backoffMs?: { first: number; most: number }
 }
@@ -75,10 +82,15 @@ export interface HttpAsk {
   /** Sends a request and returns the raw answer. @throws {HttpError} */
   send(request: HttpRequest): Promise<HttpAnswer>
   /**
+   * Sends a request and returns what `read` makes of the answer. What it throws fails this endpoint, and the request goes on
+   * as after any such failure. @throws {HttpError}
+   */
+  read<T>(request: HttpRequest, read: (answer: HttpAnswer) => T): Promise<T>
+  /**
    * Sends a request and returns the answer's JSON, checked against the schema.
    *
-   * @param check may throw an {@link HttpError} for an answer that fits and yet is none: the request goes on as if the
-   * endpoint at `host` had failed that way
+   * @param check may throw for an answer that fits and yet is none: the request goes on as if the endpoint at `host` had failed
+   * that way (with an {@link HttpError}, as that one says; with another error, at the next endpoint)
    * @throws {HttpError} HTTP_INVALID and the others
    */
   json<S extends TSchema>(

@@ -92,6 +92,14 @@ export function createDepositRegistry(context: Needs, patienceMs = PATIENCE_MS) 
 
     at,
 
+    /**
+     * The number of validators by the deposit logs, undefined where nobody has begun to follow them.
+     *
+     * @throws {ApiError | DatabaseError} as `at`
+     */
+    countIfBegun: async (): Promise<number | undefined> =>
+      (await checkpoint.find()) === undefined ? undefined : (await at()).count,
+
     /** Compares the number of validators with the consensus node's. Returns words when the two have disagreed several times in a row. */
     crossCheck: createCrossCheck(context, at),
   }

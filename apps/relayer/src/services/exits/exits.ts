@@ -6,6 +6,7 @@
  */
 
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
+import { DatabaseError } from '@dvt-relayer/db/errors.ts'
 import { announceMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import type { ExitRow } from '@dvt-relayer/db/queries/messages/messages.ts'
 import { findExits, touchMessages } from '@dvt-relayer/db/queries/messages/messages.ts'
@@ -13,6 +14,7 @@ import type { ValidatorRow } from '@dvt-relayer/db/queries/messages/validators.t
 import { findValidators, insertValidators, lockValidators } from '@dvt-relayer/db/queries/messages/validators.ts'
 import type { Context } from '../../context.ts'
 import { ApiError, refuseDuplicates, refuseItems } from '../../errors.ts'
+import type { DepositRegistry } from '../deposit-registry/deposit-registry.ts'
 import { assignExits, byKey, isLapsed } from './assign.ts'
 
 /** Who asks: the name of its token and the vaults the token is bound to; both absent where no tokens are set. */
@@ -38,7 +40,10 @@ export function createExits({
   crypto,
   events,
   announced,
-}: Pick<Context, 'config' | 'db' | 'chain' | 'crypto' | 'events' | 'announced'>) {
+  registry,
+}: Pick<Context, 'config' | 'db' | 'chain' | 'crypto' | 'events' | 'announced'> & {
+  registry: Pick<DepositRegistry, 'countIfBegun'>
+}) {
   const { clusters, limits, validatorLifetimeSeconds } = config
   const thresholdOf = (validator: ValidatorRow | undefined) => validator?.threshold ?? clusters.signatureThreshold
 
@@ -60,15 +65,17 @@ export function createExits({
     return found
   }
 
-  /** The next free index; undefined while the consensus node is away, and what is asked for is all there, in one row. */
+  /**
+   * The next free index: a consensus node a moment behind does not count a deposit that the logs may have already, where they are
+   * followed. Undefined while either node is away or not in step, and what is asked for is all there, in one row.
+   */
   async function findStart(publicKeys: readonly Uint8Array[], requester: Requester): Promise<number | undefined> {
     try {
-      return await chain.registry.nextIndex()
+      const [predicted, counted = 0] = await Promise.all([chain.registry.nextIndex(), registry.countIfBegun()])
+      return Math.max(predicted, counted)
     } catch (error) {
       if ((await findAll(publicKeys, undefined, requester)) !== undefined) return undefined
-      throw new ApiError('DEPENDENCY_AWAY', 'the consensus node is away, so no validator index can be assigned', {
-        cause: error,
-      })
+      throw error instanceof ApiError || error instanceof DatabaseError ? error : consensusAway(error)
     }
   }
 
@@ -88,7 +95,9 @@ export function createExits({
       (key) => (thresholdOf(known.get(toHex(key))) === undefined ? 'THRESHOLD_UNKNOWN' : undefined),
     )
     refuseForeign(publicKeys, known, requester)
-    const onChain = await chain.registry.knownKeys(publicKeys)
+    const onChain = await chain.registry.knownKeys(publicKeys).catch((error: unknown) => {
+      throw consensusAway(error)
+    })
     refuseItems(
       'VALIDATOR_KNOWN',
       'the beacon chain knows some of these public keys already',
@@ -157,6 +166,11 @@ export function createExits({
   }
 }
 export type Exits = ReturnType<typeof createExits>
+
+const consensusAway = (cause: unknown) =>
+  new ApiError('DEPENDENCY_AWAY', 'the consensus node is away or not in step, so no validator index can be assigned', {
+    cause,
+  })
 
 /**
  * Asked at every poll: a token may have been bound anew, or a vault given a key, since its exits were made.

@@ -33,9 +33,13 @@ export async function findValidators(
   try {
     return await registry.findValidators(lists.flat())
   } catch (error) {
-    throw new ApiError('DEPENDENCY_AWAY', 'the consensus node is away, so nothing is signed for validators', {
-      cause: error,
-    })
+    throw new ApiError(
+      'DEPENDENCY_AWAY',
+      'the consensus node is away or not in step, so nothing is signed for validators',
+      {
+        cause: error,
+      },
+    )
   }
 }
 

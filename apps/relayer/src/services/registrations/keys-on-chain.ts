@@ -53,8 +53,12 @@ export async function ofConsensusNode<T>(reading: Promise<T>): Promise<T> {
   try {
     return await reading
   } catch (error) {
-    throw new ApiError('DEPENDENCY_AWAY', 'the consensus node is away, so no validator index can be assigned', {
-      cause: error,
-    })
+    throw new ApiError(
+      'DEPENDENCY_AWAY',
+      'the consensus node is away or not in step, so no validator index can be assigned',
+      {
+        cause: error,
+      },
+    )
   }
 }

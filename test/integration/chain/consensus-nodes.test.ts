@@ -1,0 +1,318 @@
+/** What consensus nodes say of themselves, and how they say "there is none": believed, passed over, or waited for. */
+
+import { type ConsensusOptions, createConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts'
+import { networks } from '@dvt-relayer/chain/networks.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
+import { describe, expect, it } from 'vitest'
+import { type Beacon, madeUpKey, type StandInStep, startBeacon } from '../../support/chain/beacon.ts'
+import { startHttpStandIn } from '../../support/chain/http-stand-in.ts'
+
+const network = networks.hoodi
+const INVALID = { code: 'CONSENSUS_INVALID' }
+
+function clientOf(beacons: readonly { url: string }[], options: Partial<ConsensusOptions> = {}) {
+  return createConsensusClient({
+    endpoints: beacons.map(({ url }) => url),
+    timeoutMs: 60_000,
+    retryTimeoutMs: 0,
+    backoffMs: { first: 1, most: 5 },
+    network,
+    verifyBatch: async (triples) => triples.map(() => true),
+    now: () => 0,
+    ...options,
+  })
+}
+
+const hostOf = ({ url }: Beacon) => new URL(url).host
+/** What was asked that needs the head. */
+const aboutHead = ({ requests }: Beacon) =>
+  requests.filter((request) => !/\/(genesis|spec|syncing)$|\/states\/finalized\//.test(request))
+
+const OUT_OF_STEP: readonly [StandInStep, (host: string) => string][] = [
+  [{ is_syncing: true, sync_distance: 1_234 }, (host) => `the consensus node at ${host} is syncing, 1234 slots behind`],
+  [{ el_offline: true }, (host) => `the consensus node at ${host} has lost its execution node (el_offline)`],
+  [
+    { is_optimistic: true },
+    (host) => `the consensus node at ${host} has not verified its head (is_optimistic): its execution node is behind`,
+  ],
+]
+
+describe.each(OUT_OF_STEP)('a node that says %j', (step, words) => {
+  it('is passed over for the next one', async () => {
+    await using odd = await startBeacon({ network, validators: 16 })
+    await using good = await startBeacon({ network, validators: 100 })
+    odd.setStep(step)
+    const client = clientOf([odd, good])
+    expect((await client.nextValidatorIndex()).nextIndex).toBe(100)
+    expect((await client.head()).root).toBe(good.headRoot)
+    expect((await client.findValidators([madeUpKey(50)])).size).toBe(1)
+    expect(await client.findValidatorByIndex(50)).toBeDefined()
+    expect((await client.findValidatorsByIndex([50])).size).toBe(1)
+    expect((await client.findKnown([madeUpKey(50)])).size).toBe(1)
+    expect(aboutHead(odd)).toEqual([])
+  })
+
+  it('answers nothing about the head where it is the only one, in words, and does again by itself', async () => {
+    await using odd = await startBeacon({ network })
+    odd.setStep(step)
+    const client = clientOf([odd])
+    for (const use of [
+      () => client.head(),
+      () => client.nextValidatorIndex(),
+      () => client.findKnown([madeUpKey(1)]),
+      () => client.findValidators([madeUpKey(1)]),
+      () => client.findValidatorByIndex(1),
+      () => client.findValidatorsByIndex([1]),
+    ])
+      await expect(use()).rejects.toMatchObject({ ...INVALID, message: words(hostOf(odd)) })
+    expect(aboutHead(odd)).toEqual([])
+    // Which chain it is on, and what is final, it can say.
+    await client.checkChain()
+    odd.setStep(undefined)
+    expect((await client.nextValidatorIndex()).nextIndex).toBe(100)
+  })
+
+  it('and was in step is found out seconds later, or at once when it was away in between', async () => {
+    await using odd = await startBeacon({ network })
+    let now = 0
+    const client = clientOf([odd], { now: () => now })
+    await client.head()
+    odd.setStep(step)
+    now += 60_000
+    await expect(client.head()).rejects.toMatchObject(INVALID)
+    odd.setStep(undefined)
+    await client.head()
+    odd.fail('down')
+    await expect(client.head()).rejects.toMatchObject({ code: 'HTTP_UNREACHABLE' })
+    odd.fail(undefined)
+    odd.setStep(step)
+    await expect(client.head()).rejects.toMatchObject(INVALID)
+  })
+})
+
+describe('a node in step', () => {
+  it('may be some slots behind', async () => {
+    await using beacon = await startBeacon({ network })
+    beacon.setStep({ sync_distance: 5 })
+    expect((await clientOf([beacon]).nextValidatorIndex()).nextIndex).toBe(100)
+  })
+
+  it('is asked whether it is once for many questions at a time', async () => {
+    await using beacon = await startBeacon({ network })
+    const client = clientOf([beacon])
+    await Promise.all(Array.from({ length: 5 }, () => client.findValidators([madeUpKey(1)])))
+    beacon.requests.length = 0
+    await Promise.all(Array.from({ length: 5 }, () => client.findValidators([madeUpKey(1)])))
+    expect(new Set(beacon.requests)).toEqual(new Set(['POST /eth/v1/beacon/states/head/validators']))
+  })
+
+  it('that was away when it was asked whether it is, and comes back on another chain, is not believed', async () => {
+    await using beacon = await startBeacon({ network })
+    let now = 0
+    const client = clientOf([beacon], { now: () => now })
+    await client.head()
+    now += 60_000
+    beacon.fail('down')
+    beacon.requests.length = 0
+    await expect(client.head()).rejects.toMatchObject({ code: 'HTTP_UNREACHABLE' })
+    expect(beacon.requests).toEqual(['GET /eth/v1/node/syncing'])
+    beacon.fail(undefined)
+    beacon.setGenesis(new Uint8Array(32))
+    await expect(client.head()).rejects.toMatchObject({ code: 'CHAIN_MISMATCH' })
+  })
+
+  it('whose answers are optimistic all the same is passed over', async () => {
+    await using odd = await startBeacon({ network })
+    await using good = await startBeacon({ network })
+    const client = clientOf([odd])
+    const both = clientOf([odd, good])
+    const uses = [
+      () => client.head(),
+      () => client.findValidators([madeUpKey(1)]),
+      () => client.findValidatorByIndex(1),
+    ] as const
+    for (const use of uses) {
+      odd.setStep(undefined)
+      await client.head()
+      odd.setStep({ is_optimistic: true })
+      await expect(use()).rejects.toMatchObject({
+        ...INVALID,
+        message: expect.stringContaining('(execution_optimistic)'),
+      })
+    }
+    odd.setStep(undefined)
+    await both.head()
+    odd.setStep({ is_optimistic: true })
+    expect((await both.head()).root).toBe(good.headRoot)
+  })
+})
+
+describe('before finality', () => {
+  it.each(['not final', 'unknown'] as const)(
+    'a node that says "%s" is passed over, and believed afterwards',
+    async (beforeFinality) => {
+      await using odd = await startBeacon({ network, quirks: { beforeFinality } })
+      await using good = await startBeacon({ network })
+      const alone = clientOf([odd])
+      await expect(alone.finalizedRoot()).rejects.toMatchObject(INVALID)
+      const root = await clientOf([odd, good]).finalizedRoot()
+      expect(root).toBe(await clientOf([good]).finalizedRoot())
+      odd.advance()
+      odd.finalize()
+      const final = await alone.finalizedRoot()
+      expect((await alone.findFinalized([madeUpKey(1)], final)).size).toBe(1)
+    },
+  )
+
+  it('an optimistic node’s finalized state is not taken either', async () => {
+    await using odd = await startBeacon({ network })
+    odd.setStep({ is_optimistic: true })
+    await expect(clientOf([odd]).finalizedRoot()).rejects.toMatchObject(INVALID)
+  })
+})
+
+describe('the network setting', () => {
+  it.each(Object.values(networks))('$name is what a node of it says', async (each) => {
+    await using beacon = await startBeacon({ network: each })
+    await clientOf([beacon], { network: each }).checkChain()
+    beacon.setSpec({ DEPOSIT_CONTRACT_ADDRESS: toHex(each.depositContract).toUpperCase().replace('0X', '0x') })
+    await clientOf([beacon], { network: each }).checkChain()
+  })
+
+  const wrong = Uint8Array.of(4, 0, 0, 0)
+  it.each([
+    ['capellaForkVersion', wrong, 'CAPELLA_FORK_VERSION is 0x40000910 there and 0x04000000 in our network setting'],
+    ['capellaEpoch', 7, 'CAPELLA_FORK_EPOCH is 0 there and 7 in our network setting'],
+    ['slotsPerEpoch', 8, 'SLOTS_PER_EPOCH is 32 there and 8 in our network setting'],
+    ['secondsPerSlot', 6, 'SECONDS_PER_SLOT is 12 there and 6 in our network setting'],
+    ['chainId', 1, 'DEPOSIT_CHAIN_ID is 560048 there and 1 in our network setting'],
+    [
+      'depositContract',
+      new Uint8Array(20),
+      `DEPOSIT_CONTRACT_ADDRESS is ${toHex(network.depositContract)} there and 0x${'00'.repeat(20)} in our network setting`,
+    ],
+    ['genesisTimestamp', 1, 'genesis_time is 1742213400 there and 1 in our network setting'],
+  ] as const)('with another %s is refused, at the check and at every use', async (field, value, words) => {
+    await using beacon = await startBeacon({ network })
+    const client = clientOf([beacon], { network: { ...network, [field]: value } })
+    const mismatch = { code: 'CHAIN_MISMATCH', message: expect.stringContaining(words) }
+    await expect(client.checkChain()).rejects.toMatchObject(mismatch)
+    for (const use of [client.head(), client.nextValidatorIndex(), client.finalizedRoot()])
+      await expect(use).rejects.toMatchObject(mismatch)
+    expect(aboutHead(beacon)).toEqual([])
+  })
+
+  it('is compared with what is there where a node leaves fields out, or gives none', async () => {
+    await using beacon = await startBeacon({ network })
+    const other = { ...network, capellaForkVersion: wrong }
+    // A client that goes by mainnet in the one, and one that has dropped the other.
+    beacon.setSpec({ SLOT_DURATION_MS: '7000' })
+    await clientOf([beacon]).checkChain()
+    beacon.setSpec({ SECONDS_PER_SLOT: undefined, SLOT_DURATION_MS: '7000' })
+    await expect(clientOf([beacon]).checkChain()).rejects.toMatchObject({
+      code: 'CHAIN_MISMATCH',
+      message: expect.stringContaining('SLOT_DURATION_MS is 7000 there and 12000'),
+    })
+    beacon.setSpec({ CAPELLA_FORK_VERSION: undefined })
+    await clientOf([beacon], { network: other }).checkChain()
+    await expect(clientOf([beacon], { network: { ...other, capellaEpoch: 7 } }).checkChain()).rejects.toMatchObject({
+      code: 'CHAIN_MISMATCH',
+    })
+  })
+
+  it('is compared with the genesis alone where a proxy keeps the rest back', async () => {
+    await using beacon = await startBeacon({ network })
+    for (const status of [403, 404, 405, 501]) {
+      await using proxy = await startHttpStandIn(async ({ path }) => {
+        if (path.endsWith('/spec')) return { status, body: {} }
+        return { status: 200, body: await (await fetch(`${beacon.url}${path}`)).json() }
+      })
+      await clientOf([proxy]).checkChain()
+      expect((await clientOf([proxy]).head()).root).toBe(beacon.headRoot)
+      const late = { ...network, genesisTimestamp: 1 }
+      await expect(clientOf([proxy], { network: late }).checkChain()).rejects.toMatchObject({ code: 'CHAIN_MISMATCH' })
+    }
+  })
+
+  it('is compared again with the node that takes over', async () => {
+    await using first = await startBeacon({ network })
+    await using second = await startBeacon({ network })
+    const client = clientOf([first, second])
+    await client.head()
+    second.setSpec({ CAPELLA_FORK_VERSION: '0x03000000' })
+    first.fail('down')
+    await expect(client.head()).rejects.toMatchObject({
+      code: 'CHAIN_MISMATCH',
+      message: expect.stringContaining('CAPELLA_FORK_VERSION is 0x03000000 there and 0x40000910'),
+    })
+    expect(aboutHead(second)).toEqual([])
+  })
+})
+
+describe('"there is none"', () => {
+  it.each([400, 404] as const)('said with %i does not stop the counting', async (none) => {
+    for (const quirks of [{ none }, { none, noStateRoots: true }, { none, noPost: true }]) {
+      await using beacon = await startBeacon({ network, validators: 777, quirks })
+      const client = clientOf([beacon])
+      expect((await client.nextValidatorIndex()).nextIndex).toBe(777)
+      expect(await client.findValidatorByIndex(777)).toBeUndefined()
+      expect((await client.findValidatorByIndex(776))?.index).toBe(776)
+      expect((await client.findFinalized([madeUpKey(1)], await client.finalizedRoot())).size).toBe(1)
+      beacon.advance()
+      expect((await client.nextValidatorIndex()).nextIndex).toBe(777)
+    }
+  })
+
+  it.each([400, 404] as const)(
+    'said with %i of a state that goes while it is read: it is read by slot',
+    async (none) => {
+      for (let goneAt = 4; goneAt < 30; goneAt += 5) {
+        await using beacon = await startBeacon({ network, validators: 777, quirks: { none } })
+        const client = clientOf([beacon], {
+          onResult: () => {
+            beacon.quirks.noStateRoots = beacon.requests.length >= goneAt
+          },
+        })
+        expect((await client.nextValidatorIndex()).nextIndex, String(goneAt)).toBe(777)
+      }
+    },
+  )
+})
+
+describe('a state that is gone since it was read', () => {
+  it('does not keep known keys from being found', async () => {
+    await using beacon = await startBeacon({ network })
+    const client = clientOf([beacon])
+    await client.nextValidatorIndex()
+    beacon.quirks.noStateRoots = true
+    expect(await client.findKnown([madeUpKey(1), madeUpKey(200)])).toEqual(
+      new Map([[toHex(madeUpKey(1)), 'validator']]),
+    )
+  })
+})
+
+describe('a POST that a proxy refuses', () => {
+  it.each([400, 403, 404, 405, 411, 413, 415, 501])(
+    'with %i is asked by GET, of the same node, at once',
+    async (noPost) => {
+      await using beacon = await startBeacon({ network, quirks: { noPost } })
+      await using idle = await startBeacon({ network })
+      const client = clientOf([beacon, idle], { retryTimeoutMs: 600_000, backoffMs: { first: 600_000, most: 600_000 } })
+      expect((await client.findValidators([madeUpKey(1), madeUpKey(200)])).size).toBe(1)
+      expect((await client.nextValidatorIndex()).nextIndex).toBe(100)
+      expect(idle.requests).toEqual([])
+    },
+  )
+
+  it('is not remembered where GET fails too', async () => {
+    await using beacon = await startBeacon({ network })
+    const client = clientOf([beacon])
+    await client.head()
+    beacon.fail({ status: 403 })
+    await expect(client.findValidators([madeUpKey(1)])).rejects.toMatchObject({ code: 'HTTP_STATUS' })
+    beacon.fail(undefined)
+    beacon.requests.length = 0
+    expect((await client.findValidators([madeUpKey(1)])).size).toBe(1)
+    expect(beacon.requests).toContain('POST /eth/v1/beacon/states/head/validators')
+  })
+})

@@ -66,10 +66,13 @@ export const RELAYER_SETTINGS = {
     ),
     'https://stakewise-v3.infura-ipfs.io,https://gateway.pinata.cloud,https://ipfs.io',
   ),
-  IPFS_TIMEOUT: withDefault(seconds('seconds one request to a gateway may take', '60'), 60),
+  IPFS_TIMEOUT: withDefault(
+    seconds('seconds one gateway may take for what is fetched, all its blocks together', '60'),
+    60,
+  ),
   IPFS_RETRY_TIMEOUT: withDefault(seconds('seconds to go on trying', '120'), 120),
   GENESIS_VALIDATORS_IPFS_TIMEOUT: withDefault(
-    seconds('seconds one request for the dump of the registry may take (generation 4)', '300'),
+    seconds('seconds one gateway may take for the dump of the registry (generation 4)', '300'),
     300,
   ),
   GENESIS_VALIDATORS_IPFS_RETRY_TIMEOUT: withDefault(seconds('seconds to go on trying', '600'), 600),

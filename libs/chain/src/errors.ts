@@ -27,7 +27,7 @@ export type ChainErrorCode =
   | 'IPFS_CID_INVALID'
   /** No gateway gave the content. */
   | 'IPFS_UNAVAILABLE'
-  /** Gateways gave content that could not be checked against its CID, and did not agree on it. */
+  /** Gateways gave content that its CID does not prove. */
   | 'IPFS_UNVERIFIED'
   /** The oracle config is refused; the last good one stays. */
   | 'ORACLE_CONFIG_INVALID'

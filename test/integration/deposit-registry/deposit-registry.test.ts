@@ -236,11 +236,32 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
       // Nobody can tell whether this is the one named: enough where no real money is at stake, with a warning.
       const unknown = `z${'x'.repeat(50)}`
       world.ipfs.put(unknown, dumpOf([madeUpKey(1), madeUpKey(2)], 5))
-      expect(await beginWith(unknown, end, 'gnosis')).toMatch(/set a second gateway in IPFS_FETCH_ENDPOINTS/)
+      for (const name of ['mainnet', 'gnosis'])
+        expect(await beginWith(unknown, end, name)).toMatch(
+          /set a gateway in IPFS_FETCH_ENDPOINTS that serves raw blocks/,
+        )
       await using relayer = await startProcess(world, { network: { registryDump: { cid: unknown, lastBlock: end } } })
       expect(await relayer.follow()).toBeUndefined()
       expect(await relayer.count()).toBe(2)
       expect(relayer.log()).toContain('could not be checked against its CID')
+    })
+
+    it('once a gateway gives the dump that is named, and not before', async () => {
+      await using world = await startVaultWorld()
+      const dump = dumpOf([madeUpKey(1), madeUpKey(2)], 5)
+      const layout = { chunkBytes: 30, width: 2, leaf: 'file' } as const
+      const cid = world.ipfs.add(dump, 1, layout)
+      const registryDump = { cid, lastBlock: world.depositContract.blockNumber }
+      await using relayer = await startProcess(world, { network: { name: 'mainnet', registryDump } })
+      world.ipfs.put(cid, dumpOf([madeUpKey(1)], 5))
+      expect(await relayer.follow()).toMatch(/registry dump .* could not be checked against its CID/)
+      world.ipfs.add(dump, 1, layout)
+      world.ipfs.setQuirks({ block: (block) => block.with(0, 1), forms: ['raw', 'car'] })
+      expect(await relayer.follow()).toMatch(/no IPFS gateway gave the registry dump/)
+      expect(await relayer.rows()).toBe(0)
+      world.ipfs.setQuirks({})
+      expect(await relayer.follow()).toBeUndefined()
+      expect(await relayer.count()).toBe(2)
     })
 
     it('not in the database of another network', async () => {

@@ -13,6 +13,7 @@ import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createOracleSets } from '../../../apps/relayer/src/services/oracles/sets.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
+import { startIpfs } from '../../support/chain/ipfs.ts'
 import { makeOracles, oracleConfig } from '../../support/chain/oracles.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import { openStore } from '../../support/stages/registered.ts'
@@ -82,6 +83,65 @@ describe.skipIf(skipWithoutAnvil)('a config', () => {
     expect(await createOracleSets(store).follow()).toContain('it has 0 oracles')
     expect(await current(store)).toEqual(before)
     await world.announce(world.oracles, 2)
+  })
+
+  it.each(['mainnet', 'gnosis'])(
+    'that its CID does not prove is never in force on %s, whoever agrees on it, and the true one once it is proven',
+    async (name) => {
+      await using a = await startIpfs()
+      await using b = await startIpfs()
+      const [first, second, lie] = [makeOracles(2), makeOracles(3), makeOracles(2)]
+      const odd = { chunkBytes: 200, width: 3, leaf: 'file' } as const
+      const startAt = (gateways: readonly { url: string }[]) =>
+        openStore({
+          ...world,
+          environment: (more) =>
+            world.environment({
+              ...more,
+              NETWORK: name,
+              IPFS_FETCH_ENDPOINTS: gateways.map(({ url }) => url).join(),
+              IPFS_RETRY_TIMEOUT: '1',
+            }),
+        })
+      for (const gateways of [[a], [a, a], [a, b]]) {
+        const store = await startAt(gateways)
+        let newest = { cid: a.add(oracleConfig(first, 1)), blockNumber: 1, announcedAt: 1 }
+        const oracleSets = { ...store.chain.oracleSets, newest: async () => ({ config: newest, nextBlock: 1 }) }
+        const sets = createOracleSets({ ...store, chain: { ...store.chain, oracleSets } })
+        expect(await sets.follow()).toBeUndefined()
+        const before = await current(store)
+        expect(before).toMatchObject([{ threshold: 1 }])
+
+        // No layout that the bare content is recognized by: the blocks alone can prove it.
+        newest = { cid: a.add(oracleConfig(second, 3), 0, odd), blockNumber: 2, announcedAt: 2 }
+        for (const gateway of [a, b]) gateway.put(newest.cid, oracleConfig(lie, 2))
+        for (let again = 0; again < 2; again++) {
+          expect(await sets.follow()).toMatch(/is not in force: .*could not be (checked against its CID|verified)/)
+          expect(await current(store)).toEqual(before)
+        }
+        expect(store.logged('oracle set refused, the last good one stays')).toMatchObject([
+          { cid: newest.cid, err: { code: 'IPFS_UNVERIFIED' } },
+        ])
+        a.add(oracleConfig(second, 3), 0, odd)
+        expect(await sets.follow()).toBeUndefined()
+        expect(await current(store)).toMatchObject([{ cid: newest.cid, threshold: 3 }])
+      }
+    },
+  )
+
+  it('that its CID does not prove is in force elsewhere, with a warning', async () => {
+    const store = await openStore(world)
+    const cid = world.ipfs.add(oracleConfig(makeOracles(2), 1))
+    world.ipfs.put(cid, oracleConfig(makeOracles(2), 2))
+    expect(await store.chain.oracleSets.fetch(cid)).toMatchObject({ threshold: 2 })
+    expect(store.logged('oracle config could not be checked against its CID and only one gateway is set')).toHaveLength(
+      1,
+    )
+    const proven = world.ipfs.add(oracleConfig(makeOracles(3), 2))
+    expect(await store.chain.oracleSets.fetch(proven)).toMatchObject({ threshold: 2 })
+    expect(store.logged('oracle config could not be checked against its CID and only one gateway is set')).toHaveLength(
+      1,
+    )
   })
 
   it('that was announced before the current one, as a node that lags behind has it, changes nothing', async () => {

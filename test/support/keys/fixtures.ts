@@ -11,6 +11,11 @@ export function readFixture(path: string): string {
   return readFileSync(resolve(ROOT, path), 'utf8')
 }
 
+/** The bytes of a file, likewise. */
+export function readFixtureBytes(path: string): Uint8Array {
+  return readFileSync(resolve(ROOT, path))
+}
+
 /** The JSON value of a file of `test/fixtures`, likewise. */
 export function readFixtureJson(path: string): unknown {
   return JSON.parse(readFixture(path))

@@ -1,5 +1,7 @@
 import { createCipheriv } from 'node:crypto'
 import fc from 'fast-check'
+import { base58btc } from 'multiformats/bases/base58'
+import { CID } from 'multiformats/cid'
 import { describe, expect, it } from 'vitest'
 import { type Cid, checkContent, cidOf, parseCid } from './cid.ts'
 
@@ -64,9 +66,24 @@ describe('parsing', () => {
     'x'.repeat(500),
   ])('refuses %j', (value) => expect(parseCid(value)).toBeUndefined())
 
-  it('cannot check other bases, codecs and hashes', async () => {
+  it('reads version 1 in base58 as in base32', async () => {
     const other = cid('zdj7Wd8AMwqnhJGQCbFxBVodGSBG84TM7Hs1rcJuQMwTyfEDS')
+    expect(other).toMatchObject({ codec: 'dag-pb', digest: expect.any(Uint8Array) })
     expect(await checkContent(other, hello)).toBe('unknown')
+    const raw = CID.parse(HELLO_V1_RAW).toString(base58btc)
+    expect(cid(raw)).toEqual({ ...cid(HELLO_V1_RAW), text: raw })
+    expect(await checkContent(cid(raw), hello)).toBe('same')
+    expect(await checkContent(cid(raw), text('other'))).toBe('different')
+  })
+
+  it('cannot check other bases, codecs and hashes', async () => {
+    for (const other of [`k${'2'.repeat(60)}`, `z${'x'.repeat(50)}`]) {
+      expect(cid(other)).toEqual({ text: other, codec: undefined, digest: undefined })
+      expect(await checkContent(cid(other), hello)).toBe('unknown')
+    }
+    const cbor = CID.createV1(0x71, CID.parse(HELLO_V1_RAW).multihash).toString()
+    expect(cid(cbor)).toMatchObject({ codec: undefined })
+    expect(await checkContent(cid(cbor), hello)).toBe('unknown')
     const sha512 = cid(`b${'afkrgq'}${'a'.repeat(104)}`)
     expect(sha512.digest).toBeUndefined()
     expect(await checkContent(sha512, hello)).toBe('unknown')

@@ -1,8 +1,8 @@
 /**
  * IPFS content identifiers, and whether content is what one names.
  *
- * A CID is a hash of an encoding of the content, not of the content. The encodings in use are few (`unixfs.ts`), so they are
- * made again here and compared. That is what keeps a gateway from handing out oracles of its own.
+ * A CID is a hash of an encoding of the content, not of the content. Whoever has the blocks of the encoding compares each with
+ * its CID (`file.ts`). Whoever has the bare content makes the encodings in use again, which are few (`unixfs.ts`), and compares.
  */
 
 import { setImmediate } from 'node:timers/promises'
@@ -10,7 +10,7 @@ import { equalBytes } from '@dvt-relayer/common/hex.ts'
 import { CID } from 'multiformats/cid'
 import { CODES, DEFAULT_LAYOUTS, LAYOUTS, type Root, rootOf, SHA256_CODE, sha256, toCid } from './unixfs.ts'
 
-/** A CID with a SHA-256 digest: version 0 (`Qm…`), or version 1 in base32 (`b…`). */
+/** A CID of version 0 (`Qm…`), or of version 1 in base32 (`b…`) or base58 (`z…`). */
 export interface Cid {
   /** Without `ipfs://` or `/ipfs/`. */
   text: string
@@ -25,10 +25,12 @@ const SPELLING = /^[a-zA-Z0-9]{40,120}$/
 const VERSION_0 = /^Qm/
 /** Version 1 in base32: the first byte is a 1. */
 const VERSION_1 = /^ba[e-h][a-z2-7]*$/
+/** Version 1 in base58. */
+const BASE58 = /^z/
 /** Letters of a version 1 with a SHA-256 digest under one of our codecs: 36 bytes. */
 const SHA256_LENGTH = 59
-/** Chunks of a large file that are hashed at once: some milliseconds. */
-const CHUNKS_AT_ONCE = 16
+/** Blocks of a large file that are hashed at once: some milliseconds. */
+const BLOCKS_AT_ONCE = 16
 
 /** The CID of a text, `ipfs://` or `/ipfs/` before it stripped; undefined when it is none. */
 export function parseCid(text: string): Cid | undefined {
@@ -40,19 +42,25 @@ export function parseCid(text: string): Cid | undefined {
     return readCid(bare) ?? (bare.length === SHA256_LENGTH ? undefined : opaque)
   }
   if (VERSION_0.test(bare)) return readCid(bare)
+  if (BASE58.test(bare)) return readCid(bare) ?? opaque
   return bare.startsWith('b') ? undefined : opaque
 }
 
 function readCid(text: string): Cid | undefined {
   try {
-    const { code, multihash } = CID.parse(text)
-    return {
-      text,
-      codec: code === CODES.raw ? 'raw' : code === CODES['dag-pb'] ? 'dag-pb' : undefined,
-      digest: multihash.code === SHA256_CODE && multihash.size === 32 ? multihash.digest : undefined,
-    }
+    return partsOf(CID.parse(text), text)
   } catch {
     return undefined
+  }
+}
+
+/** The parts of a CID that are needed here. */
+export function partsOf(cid: CID, text = cid.toString()): Cid {
+  const { code, multihash } = cid
+  return {
+    text,
+    codec: code === CODES.raw ? 'raw' : code === CODES['dag-pb'] ? 'dag-pb' : undefined,
+    digest: multihash.code === SHA256_CODE && multihash.size === 32 ? multihash.digest : undefined,
   }
 }
 
@@ -69,8 +77,8 @@ export async function checkContent(cid: Cid, content: Uint8Array): Promise<'same
   for (const layout of LAYOUTS) {
     const steps = rootOf(content, layout, version)
     let step = steps.next()
-    for (let chunks = 1; step.done !== true; chunks++) {
-      if (chunks % CHUNKS_AT_ONCE === 0) await setImmediate()
+    for (let blocks = 1; step.done !== true; blocks++) {
+      if (blocks % BLOCKS_AT_ONCE === 0) await setImmediate()
       step = steps.next()
     }
     const root = step.value

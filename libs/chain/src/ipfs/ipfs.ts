@@ -1,27 +1,20 @@
-/** Content from IPFS gateways, none of which is trusted: it is checked against its CID (docs/protocol.md#7-oracle-set). */
+/** Content from IPFS gateways, none of which is trusted: its CID proves it, or nothing does (docs/protocol.md#7-oracle-set). */
 
 import { createBackoff } from '@dvt-relayer/common/backoff.ts'
-import { equalBytes } from '@dvt-relayer/common/hex.ts'
-import {
-  createHttpClient,
-  type HttpAsk,
-  type HttpClientOptions,
-  HttpError,
-  type HttpRequest,
-} from '@dvt-relayer/common/http-client.ts'
+import { createHttpClient, type HttpAsk, type HttpClientOptions } from '@dvt-relayer/common/http-client.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
 import { ChainError } from '../errors.ts'
-import { type Cid, checkContent, parseCid } from './cid.ts'
+import { parseCid } from './cid.ts'
+import type { Blocks } from './file.ts'
+import { askGateway, type GatewayRequest } from './gateway.ts'
 
-/**
- * What speaks for the content: `verified`, its CID was made again from it; `agreed`, the CID cannot be recomputed here and at
- * least two gateways gave the same bytes; `unverified`, it cannot and there is only one gateway (warn of it).
- */
-export type Verification = 'verified' | 'agreed' | 'unverified'
+/** What speaks for the content: `verified`, its CID; `unverified`, nothing but the one gateway there is (refuse it, or warn of it). */
+export type Verification = 'verified' | 'unverified'
 
 export interface IpfsOptions {
   /** Gateways, in the order they are asked. */
   endpoints: readonly (string | URL)[]
+  /** Time for one gateway, however many blocks it is asked for. */
   timeoutMs: number
   /** For how long rounds over all gateways may start. */
   retryTimeoutMs: number
@@ -38,7 +31,7 @@ export interface ContentRequest {
   what: string
   /** Largest content in bytes, instead of the client's. */
   maxBytes?: number
-  /** Time for one gateway's answer, instead of the client's. */
+  /** Time for one gateway, however many blocks it is asked for, instead of the client's. */
   timeoutMs?: number
   /** For how long rounds over all gateways may start, instead of the client's. */
   retryTimeoutMs?: number
@@ -67,7 +60,6 @@ export function createIpfsClient(options: IpfsOptions): IpfsClient {
   const { each: gateways } = createHttpClient({
     endpoints: options.endpoints,
     timeoutMs: options.timeoutMs,
-    maxBytes: options.maxBytes ?? MAX_BYTES,
     redirects: 'follow',
     ...(options.onResult === undefined ? {} : { onResult: options.onResult }),
   })
@@ -79,15 +71,17 @@ export function createIpfsClient(options: IpfsOptions): IpfsClient {
       throw new ChainError('IPFS_CID_INVALID', `${request.what} is named by something that is not a CID`)
     const deadline = performance.now() + (request.retryTimeoutMs ?? options.retryTimeoutMs)
     const ask = {
-      path: `/ipfs/${cid.text}`,
-      headers: { accept: '*/*' },
-      extraMs: (request.timeoutMs ?? options.timeoutMs) - options.timeoutMs,
-      ...(request.maxBytes === undefined ? {} : { maxBytes: request.maxBytes }),
-      ...(signal === undefined ? {} : { signal }),
+      cid,
+      maxBytes: request.maxBytes ?? options.maxBytes ?? MAX_BYTES,
+      timeoutMs: request.timeoutMs ?? options.timeoutMs,
+      clientTimeoutMs: options.timeoutMs,
+      signal,
     }
+    // Kept from gateway to gateway and from round to round: what one of them lacks another has.
+    const blocks: Blocks = new Map()
     const backoff = createBackoff({ firstMs: first, mostMs: most })
     for (;;) {
-      const found = await askGateways(gateways, cid, request.what, ask)
+      const found = await askGateways(gateways, ask, request.what, blocks)
       if (!(found instanceof ChainError)) return found
       const wait = backoff.fail()
       if (signal?.aborted || performance.now() + wait > deadline) throw found
@@ -98,40 +92,25 @@ export function createIpfsClient(options: IpfsOptions): IpfsClient {
   return { fetchContent }
 }
 
-/** One round: the first verified content, else what the gateways agree on, else why there is none. */
+/** One round: the first proven content, else why there is none. */
 async function askGateways(
   gateways: readonly HttpAsk[],
-  cid: Cid,
+  request: GatewayRequest,
   what: string,
-  ask: HttpRequest,
+  blocks: Blocks,
 ): Promise<Content | ChainError> {
-  // Each content once, however many gateways gave it: it may be large.
-  const unchecked: { content: Uint8Array; gateways: number }[] = []
   const problems: string[] = []
+  let unproven: Uint8Array | undefined
   for (const gateway of gateways) {
-    try {
-      const { bytes: content } = await gateway.send(ask)
-      const known = unchecked.find((other) => equalBytes(other.content, content))
-      if (known !== undefined) {
-        known.gateways++
-        continue
-      }
-      const check = await checkContent(cid, content)
-      if (check === 'same') return { content, verification: 'verified' }
-      if (check === 'unknown') unchecked.push({ content, gateways: 1 })
-      problems.push(
-        `${gateway.host}: content ${check === 'unknown' ? 'cannot be checked against' : 'differs from'} its CID`,
-      )
-    } catch (error) {
-      if (!(error instanceof HttpError)) throw error
-      problems.push(`${gateway.host}: ${error.code}${error.status === undefined ? '' : ` ${error.status}`}`)
-    }
+    const answer = await askGateway(gateway, request, blocks)
+    if (answer.proven !== undefined) return { content: answer.proven, verification: 'verified' }
+    unproven ??= answer.unproven
+    problems.push(answer.problem)
   }
-  const agreed = unchecked.find((content) => content.gateways > 1)
-  if (agreed !== undefined) return { content: agreed.content, verification: 'agreed' }
-  const [only] = unchecked
-  if (only !== undefined && gateways.length === 1) return { content: only.content, verification: 'unverified' }
-  return only === undefined
-    ? new ChainError('IPFS_UNAVAILABLE', `no IPFS gateway gave ${what} (${problems.join('; ')})`)
-    : new ChainError('IPFS_UNVERIFIED', `${what} could not be verified (${problems.join('; ')})`)
+  const why = problems.join('; ')
+  if (unproven === undefined) return new ChainError('IPFS_UNAVAILABLE', `no IPFS gateway gave ${what} (${why})`)
+  // Of several gateways each could have proven it. That they agree proves nothing: they may be one and the same.
+  return gateways.length === 1
+    ? { content: unproven, verification: 'unverified' }
+    : new ChainError('IPFS_UNVERIFIED', `${what} could not be verified (${why})`)
 }

@@ -66,20 +66,20 @@ interface Link {
 }
 
 /**
- * The root of a file. A generator, so that whoever drives it can let others work between the chunks of a large file.
+ * The root of a file. A generator of the file's blocks, so that whoever drives it can let others work between the chunks of a
+ * large file.
  *
  * @param version of the CIDs by which nodes name their children
  */
-export function* rootOf(content: Uint8Array, layout: Layout, version: 0 | 1): Generator<void, Root> {
+export function* rootOf(content: Uint8Array, layout: Layout, version: 0 | 1): Generator<Uint8Array, Root> {
   const { chunkBytes, width, leaf } = layout
   let level: Link[] = []
-  for (let from = 0; from === 0 || from < content.length; from += chunkBytes) {
-    level.push(leafOf(content.subarray(from, from + chunkBytes), leaf))
-    yield
-  }
+  for (let from = 0; from === 0 || from < content.length; from += chunkBytes)
+    level.push(yield* leafOf(content.subarray(from, from + chunkBytes), leaf))
   while (level.length > 1) {
     const above: Link[] = []
-    for (let from = 0; from < level.length; from += width) above.push(nodeOf(level.slice(from, from + width), version))
+    for (let from = 0; from < level.length; from += width)
+      above.push(yield* nodeOf(level.slice(from, from + width), version))
     level = above
   }
   const [root] = level
@@ -87,16 +87,16 @@ export function* rootOf(content: Uint8Array, layout: Layout, version: 0 | 1): Ge
   return { codec: root.codec, digest: root.digest }
 }
 
-function leafOf(chunk: Uint8Array, leaf: Layout['leaf']): Link {
-  if (leaf === 'raw') return linkTo('raw', chunk, chunk.length, 0)
+function* leafOf(chunk: Uint8Array, leaf: Layout['leaf']): Generator<Uint8Array, Link> {
+  if (leaf === 'raw') return yield* linkTo('raw', chunk, chunk.length, 0)
   const type = leaf.startsWith('file') ? 2 : 0
   const size = leaf.endsWith('without size') ? [] : [number(3, chunk.length)]
   const data = Buffer.concat([number(1, type), ...(chunk.length === 0 ? [] : [bytes(2, chunk)]), ...size])
-  return linkTo('dag-pb', bytes(1, data), chunk.length, 0)
+  return yield* linkTo('dag-pb', bytes(1, data), chunk.length, 0)
 }
 
 /** `PBNode{2: links, 1: Data}`, `PBLink{1: CID, 2: empty name, 3: bytes of the tree}`, `Data{1: type, 3: size, 4: sizes}`. */
-function nodeOf(children: readonly Link[], version: 0 | 1): Link {
+function* nodeOf(children: readonly Link[], version: 0 | 1): Generator<Uint8Array, Link> {
   const links = children.map((child) =>
     bytes(
       2,
@@ -107,10 +107,16 @@ function nodeOf(children: readonly Link[], version: 0 | 1): Link {
   const sizes = children.map((child) => number(4, child.fileBytes))
   const data = Buffer.concat([number(1, 2), number(3, fileBytes), ...sizes])
   const block = Buffer.concat([...links, bytes(1, data)])
-  return linkTo('dag-pb', block, fileBytes, sum(children.map((child) => child.treeBytes)))
+  return yield* linkTo('dag-pb', block, fileBytes, sum(children.map((child) => child.treeBytes)))
 }
 
-function linkTo(codec: Root['codec'], block: Uint8Array, fileBytes: number, bytesBelow: number): Link {
+function* linkTo(
+  codec: Root['codec'],
+  block: Uint8Array,
+  fileBytes: number,
+  bytesBelow: number,
+): Generator<Uint8Array, Link> {
+  yield block
   return { codec, digest: sha256(block), fileBytes, treeBytes: block.length + bytesBelow }
 }
 

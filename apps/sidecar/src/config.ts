@@ -11,6 +11,7 @@ import type { Environment, SettingsOf } from '@dvt-relayer/common/settings.ts'
 import {
   custom,
   integer,
+  isHint,
   list,
   oneOf,
   optional,
@@ -21,7 +22,7 @@ import {
   withDefault,
 } from '@dvt-relayer/common/settings.ts'
 import { parseListedAddress } from '@dvt-relayer/crypto/address.ts'
-import { OBOL_SETTINGS, type ObolNodeSource, obolKeys, obolNodes, obolProblems } from './config/obol.ts'
+import { OBOL_SETTINGS, type ObolNodeSource, obolKeys, obolNodes, obolProblems, obolWarnings } from './config/obol.ts'
 import {
   REMOTE_SIGNER_SETTINGS,
   type RemoteSignerConfig,
@@ -174,7 +175,7 @@ export interface SidecarConfig {
 export function readConfig(environment: Environment): { config: SidecarConfig; warnings: string[] } {
   const { values, warnings } = readSettings(SIDECAR_SETTINGS, environment, SIDECAR_IGNORED)
   const isSsv = values.CLUSTER_TYPE === 'SSV'
-  warnings.push(...unused(values, environment))
+  warnings.push(...unused(values, environment), ...(isSsv ? [] : obolWarnings(values)))
   const isRemote = values.REMOTE_SIGNER_URL.length > 0
   const problems = [
     ...remoteSignerProblems(values),
@@ -183,7 +184,7 @@ export function readConfig(environment: Environment): { config: SidecarConfig; w
   if (problems.length > 0)
     throw new BootError(
       'SETTINGS_INVALID',
-      `these settings do not fit together:\n${problems.map((line) => `  - ${line}`).join('\n')}`,
+      `these settings do not fit together:\n${[...problems, ...warnings.filter(isHint)].map((line) => `  - ${line}`).join('\n')}`,
     )
   const config: SidecarConfig = {
     network: values.NETWORK,

@@ -19,6 +19,7 @@ import {
   timingSafeEqual,
 } from 'node:crypto'
 import { promisify } from 'node:util'
+import { scryptAsync as scryptHere } from '@noble/hashes/scrypt.js'
 import { bytesToNumber, GROUP_ORDER } from '../bls/scalar.ts'
 import {
   type Kdf,
@@ -66,10 +67,15 @@ export function passwordCandidates(password: Uint8Array | string): readonly Uint
   return Buffer.compare(exact, trimmed) === 0 ? [exact] : [exact, trimmed]
 }
 
-/** The 32-byte key of a password, derived on libuv's threads. */
-export function deriveKey(kdf: Kdf, password: Uint8Array): Promise<Buffer> {
+/** From this n on, OpenSSL refuses to derive: the bound of RFC 7914, section 2. */
+const opensslBound = (r: number): number => 2 ** (16 * r)
+
+/** The 32-byte key of a password, derived on libuv's threads wherever OpenSSL can. */
+export async function deriveKey(kdf: Kdf, password: Uint8Array): Promise<Buffer> {
   if (kdf.function === 'pbkdf2') return pbkdf2Async(password, kdf.salt, kdf.c, 32, 'sha256')
   const { n, r, p } = kdf
+  // Some seconds on this thread, which others get their turn on in between.
+  if (n >= opensslBound(r)) return Buffer.from(await scryptHere(password, kdf.salt, { N: n, r, p, dkLen: 32 }))
   return scryptAsync(password, kdf.salt, 32, { N: n, r, p, maxmem: 128 * r * (n + p + 2) + (1 << 20) })
 }
 

@@ -3,8 +3,8 @@
  * docs/reference/settings.md and `.env.example` are written from the same schema (`settingsTable`, `envExample`).
  */
 
-import { readFileSync } from 'node:fs'
 import { BootError, reasonOf } from './errors.ts'
+import { readTextSync } from './text-file.ts'
 
 /** One setting: how its text becomes a value, and what the documentation says of it. */
 export interface Setting<T> {
@@ -144,7 +144,7 @@ function rawValue(name: string, definition: Setting<unknown>, environment: Envir
     throw new Error(`is set twice: as ${name} and as ${name}_FILE; keep one`)
   if (file !== undefined && file !== '') {
     try {
-      return readFileSync(file, 'utf8').trim()
+      return readTextSync(file).trim()
     } catch (error) {
       throw new Error(`cannot be read from ${name}_FILE ${file} (${reasonOf(error)})`)
     }

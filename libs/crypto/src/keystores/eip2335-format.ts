@@ -3,7 +3,9 @@
  * that of Web3 keystores, too.
  */
 
-import { CodedError } from '@dvt-relayer/common/errors.ts'
+import { CodedError, messageOf } from '@dvt-relayer/common/errors.ts'
+import { equalBytes } from '@dvt-relayer/common/hex.ts'
+import { decodeText } from '@dvt-relayer/common/text-file.ts'
 import { JsonField, parseJson } from '../json-field.ts'
 
 export type KeystoreErrorCode =
@@ -75,6 +77,20 @@ export const malformed = (path: string, reason: string): KeystoreError =>
 export function refuse(code: KeystoreErrorCode, field: JsonField, reason: string): KeystoreError {
   return new KeystoreError(code, `keystore: ${field.path} ${reason}`, { meta: { field: field.path } })
 }
+
+/** The text of a password, or of a password file. @throws {KeystoreError} KEYSTORE_PASSWORD_WRONG: it is of another encoding */
+export function passwordText(password: Uint8Array | string): string {
+  if (typeof password === 'string') return password
+  try {
+    return decodeText(password)
+  } catch (error) {
+    throw new KeystoreError('KEYSTORE_PASSWORD_WRONG', `keystore: the password ${messageOf(error)}`)
+  }
+}
+
+/** These byte strings, each once: a key is derived for every one that is tried. */
+export const distinct = (candidates: readonly Uint8Array[]): readonly Uint8Array[] =>
+  candidates.filter((one, position) => candidates.findIndex((other) => equalBytes(one, other)) === position)
 
 /** This text, which must be one of `known`. @throws {KeystoreError} KEYSTORE_MALFORMED, KEYSTORE_UNSUPPORTED */
 export function oneOf<const T extends string>(field: JsonField, known: readonly T[]): T {

@@ -10,6 +10,7 @@ import type { LogFormat, LogLevel } from '@dvt-relayer/common/logger.ts'
 import type { Environment, SettingsOf } from '@dvt-relayer/common/settings.ts'
 import {
   custom,
+  host,
   integer,
   isHint,
   list,
@@ -117,7 +118,7 @@ export const SIDECAR_SETTINGS = {
   CONSENSUS_RETRY_TIMEOUT: withDefault(seconds('seconds to go on trying', '60'), 60),
   ...REMOTE_SIGNER_SETTINGS,
   SIDECAR_HOST: withDefault(
-    text({ description: 'address /health, /ready and /metrics listen on', example: '0.0.0.0' }),
+    host({ description: 'address /health, /ready and /metrics listen on', example: '0.0.0.0' }),
     '127.0.0.1',
   ),
   SIDECAR_PORT: optional(

@@ -22,7 +22,7 @@ export interface FileItem {
 }
 
 /** How messages name where an item stands. */
-export const originOf = ({ file, item }: FileItem): string => `${file} ${item.field}`
+export const originOf = ({ file, item }: FileItem): string => `${file} ${item.field}`.trimEnd()
 
 /**
  * The files that an entry of SSV_KEYSHARES_FILES names: itself, or the `keyshares*.json` of a folder in the order of their names.

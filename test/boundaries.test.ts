@@ -100,6 +100,7 @@ const ORDER: Readonly<Record<string, readonly string[]>> = {
     'log-settings.ts',
     'logger.ts',
     'settings.ts',
+    'text-file.ts',
     'backoff.ts',
     'file-lock.ts',
     'hex.ts',

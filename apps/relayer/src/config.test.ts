@@ -1,3 +1,5 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { readConfig } from './config.ts'
@@ -25,6 +27,22 @@ describe('readConfig', () => {
     expect(() => readConfig({ RELAYER_PORT: 'x', NETWORK: 'nowhere', REDIS_URL: 'http://a' })).toThrow(
       /NETWORK [\s\S]*RELAYER_PORT [\s\S]*EXECUTION_ENDPOINT is required[\s\S]*CONSENSUS_ENDPOINT is required[\s\S]*REDIS_URL must/,
     )
+  })
+
+  it('listens on [::1], and tells a DATABASE_URL that is not read as it is meant without any of it', () => {
+    expect(readConfig({ ...minimal, RELAYER_HOST: '[::1]' }).config.http.host).toBe('::1')
+    const read = () => readConfig({ ...minimal, DATABASE_URL: 'postgres://relayer:p@ss/w#rd@db.example/x' })
+    expect(read).toThrow(/DATABASE_URL is not read as it is meant: percent-encode/)
+    expect(read).not.toThrow(/ss\/w|w#rd|db\.example/)
+  })
+
+  it('keeps the sealing key out of DATA_DIR also where its path is in quotes', () => {
+    const dir = mkdtempSync(join(tmpdir(), 'config-'))
+    const file = join(dir, 'key')
+    writeFileSync(file, KEY)
+    const real = { ...minimal, NETWORK: 'mainnet', DATA_DIR: dir, SEALING_KEY_FILE: `"${file}"` }
+    expect(() => readConfig(real)).toThrow(/SEALING_KEY_FILE must lie outside DATA_DIR/)
+    rmSync(dir, { recursive: true })
   })
 
   it('wants a threshold from somewhere', () => {

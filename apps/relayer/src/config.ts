@@ -5,7 +5,7 @@ import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { BootError } from '@dvt-relayer/common/errors.ts'
 import type { LogFormat, LogLevel } from '@dvt-relayer/common/logger.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
-import { isHint, readSettings } from '@dvt-relayer/common/settings.ts'
+import { isHint, readSettings, variableOf } from '@dvt-relayer/common/settings.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { RELAYER_IGNORED, RELAYER_SETTINGS, type RelayerSettings } from './settings.ts'
 
@@ -81,7 +81,7 @@ export const isRealMoney = (network: string): boolean => ['mainnet', 'gnosis'].i
 export function readConfig(environment: Environment): { config: RelayerConfig; warnings: string[] } {
   const { values, warnings } = readSettings(RELAYER_SETTINGS, environment, RELAYER_IGNORED)
   const dataDir = resolve(values.DATA_DIR)
-  const problems = contradictions(values, dataDir, environment['SEALING_KEY_FILE']?.trim())
+  const problems = contradictions(values, dataDir, variableOf(environment, 'SEALING_KEY_FILE'))
   if (problems.length > 0)
     throw new BootError(
       'SETTINGS_INVALID',

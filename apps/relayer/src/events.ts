@@ -13,6 +13,7 @@ import { type ApprovalOutcome, type Dependency, RELAYER_METRICS, routeLabel } fr
 export function createEvents(logger: Logger) {
   const metrics = createMetrics(RELAYER_METRICS)
   const up = new Map<Dependency, boolean>()
+  const told = new Set<string>()
   return {
     metrics,
     httpAnswered(route: string, status: number, seconds: number | undefined) {
@@ -92,6 +93,17 @@ export function createEvents(logger: Logger) {
     recoveryFailed(count: number) {
       metrics.count('dvt_relayer_recoveries_failed_total', {}, count)
       logger.warn({ count }, 'no full signature among the candidates yet')
+    },
+    /** Told once for each pair; the count goes on. */
+    thresholdDoubtful(stated: number, fitting: number) {
+      metrics.count('dvt_relayer_thresholds_doubtful_total')
+      const pair = `${stated} ${fitting}`
+      if (told.has(pair)) return
+      told.add(pair)
+      logger.error(
+        { threshold: stated, fitting_threshold: fitting },
+        'partial signatures fit another threshold: SIGNATURE_THRESHOLD is not that of the cluster',
+      )
     },
     oracleSetAdopted(cid: string, oracles: number, threshold: number, blockNumber: number) {
       metrics.count('dvt_relayer_oracle_sets_total', { outcome: 'adopted' })

@@ -72,6 +72,10 @@ export const RELAYER_METRICS = {
     type: 'counter',
     help: 'attempts to find a full signature among unverified candidates that found none',
   },
+  dvt_relayer_thresholds_doubtful_total: {
+    type: 'counter',
+    help: 'messages whose partial signatures fit another threshold than SIGNATURE_THRESHOLD',
+  },
   dvt_relayer_oracle_share_sets_total: { type: 'counter', help: 'exits split and encrypted for the oracles' },
   dvt_relayer_oracle_sets_total: {
     type: 'counter',

@@ -4,7 +4,18 @@ import { parseNetwork } from '@dvt-relayer/chain/networks.ts'
 import { parseHex } from '@dvt-relayer/common/hex.ts'
 import { LOG_SETTINGS } from '@dvt-relayer/common/log-settings.ts'
 import type { SettingsOf } from '@dvt-relayer/common/settings.ts'
-import { custom, integer, list, oneOf, optional, secret, text, url, withDefault } from '@dvt-relayer/common/settings.ts'
+import {
+  custom,
+  host,
+  integer,
+  list,
+  oneOf,
+  optional,
+  secret,
+  text,
+  url,
+  withDefault,
+} from '@dvt-relayer/common/settings.ts'
 import { parseAddress, parseListedAddress } from '@dvt-relayer/crypto/address.ts'
 import { parseLockHash } from '@dvt-relayer/crypto/cluster-lock/lock-verify.ts'
 import { parseOraclePublicKey } from '@dvt-relayer/crypto/oracle/ecies.ts'
@@ -40,7 +51,7 @@ export const RELAYER_SETTINGS = {
     description: 'mainnet, hoodi, gnosis, or the path of a JSON file that describes another network',
     example: 'hoodi',
   }),
-  RELAYER_HOST: withDefault(text({ description: 'address to listen on', example: '0.0.0.0' }), '127.0.0.1'),
+  RELAYER_HOST: withDefault(host({ description: 'address to listen on', example: '0.0.0.0' }), '127.0.0.1'),
   RELAYER_PORT: withDefault(integer(0, 65_535, { description: 'port to listen on', example: '8000' }), 8000),
   ROLE: withDefault(
     oneOf(['all', 'api', 'worker'], {

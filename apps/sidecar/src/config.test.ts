@@ -42,6 +42,26 @@ describe('readConfig', () => {
     ])
   })
 
+  it('takes the template alone, without a place for the index too, and several nodes before one, as the existing sidecar', () => {
+    const { OBOL_KEYSTORES_DIR: _, ...base } = good
+    const read = (more: Record<string, string>) => readConfig({ ...base, ...more })
+    const nodesOf = (more: Record<string, string>) =>
+      read(more).config.obol.nodes.map(({ keystoresDir, nodeIndex }) => [keystoresDir, nodeIndex])
+    const template = { OBOL_KEYSTORES_DIR_TEMPLATE: 'n{node_index}/validator_keys' }
+    expect(nodesOf({ ...template, OBOL_NODE_INDEX: '2' })).toEqual([[resolve('n2/validator_keys'), 2]])
+    expect(nodesOf({ OBOL_KEYSTORES_DIR_TEMPLATE: '/keys/node0' })).toEqual([['/keys/node0', undefined]])
+    const fixed = { OBOL_KEYSTORES_DIR_TEMPLATE: 'node0/validator_keys', OBOL_NODE_INDEX: '0' }
+    expect(nodesOf(fixed)).toEqual([[resolve('node0/validator_keys'), 0]])
+    expect(read(fixed).warnings).toEqual([])
+    const both = { ...template, OBOL_NODE_INDEX: '0', OBOL_NODE_INDEXES: '1,2' }
+    expect(nodesOf(both)).toEqual([
+      [resolve('n1/validator_keys'), 1],
+      [resolve('n2/validator_keys'), 2],
+    ])
+    expect(read(both).warnings).toEqual(['OBOL_NODE_INDEX is ignored: OBOL_NODE_INDEXES goes before it'])
+    expect(() => read({})).toThrow(/OBOL_KEYSTORES_DIR is required/)
+  })
+
   it('reads generation, vaults and journal', () => {
     const read = (more: Record<string, string>) => readConfig({ ...good, ...more }).config
     expect(read({ GENERATION: '3' }).lists).toEqual(['exits'])
@@ -59,11 +79,10 @@ describe('readConfig', () => {
     [{ GENERATION: '5' }, /GENERATION must be one of auto, 3, 4/],
     [{ ALLOWED_VAULTS: '0x12' }, /ALLOWED_VAULTS must be addresses of vaults, which 0x12… is not/],
     [{ ALLOWED_VAULTS: '0x8ae5c1046158526Cf236f74D8FB88fabE2E94ACa' }, /0x8ae5c104… is not.* right checksum/],
-    [{ OBOL_NODE_INDEX: '0', OBOL_NODE_INDEXES: '0' }, /keep one/],
     [{ OBOL_NODE_INDEXES: '0,1' }, /needs OBOL_KEYSTORES_DIR_TEMPLATE/],
     [{ OBOL_NODE_INDEXES: '1,1', OBOL_KEYSTORES_DIR_TEMPLATE: 'n{node_index}' }, /twice/],
     [{ OBOL_KEYSTORES_DIR_TEMPLATE: 'n{node_index}' }, /needs OBOL_NODE_INDEX/],
-    [{ OBOL_KEYSTORES_DIR_TEMPLATE: 'n', OBOL_NODE_INDEX: '1' }, /must contain \{node_index\}/],
+    [{ OBOL_KEYSTORES_DIR_TEMPLATE: 'n', OBOL_NODE_INDEXES: '1,2' }, /must contain \{node_index\}/],
     [{ CLUSTER_LOCK_HASHES: '0x12' }, /CLUSTER_LOCK_HASHES must be a lock_hash/],
     [{ OBOL_NODE_INDEX: '256' }, /OBOL_NODE_INDEX must be a whole number/],
     [{ SIDECAR_PORT: '65536' }, /SIDECAR_PORT/],
@@ -185,6 +204,16 @@ describe('readConfig of an SSV operator', () => {
     [{ SSV_OWNERS: '0x12' }, /SSV_OWNERS must be addresses of owners, which 0x12… is not/],
   ])('refuses %o', (more, message) => {
     expect(() => readConfig({ ...ssv, ...more })).toThrow(message)
+  })
+
+  it('says which name was meant, also where its absence is the problem', () => {
+    const { EXECUTION_ENDPOINT: _, ...base } = ssv
+    expect(() => readConfig({ ...base, SSV_KEYSHARES_FILE: './keyshares.json' })).toThrow(
+      /needs EXECUTION_ENDPOINT[\s\S]*SSV_KEYSHARES_FILE is not a setting: did you mean SSV_KEYSHARES_FILES\?/,
+    )
+    expect(readConfig({ ...ssv, SSV_KEYSHARES_FILE: './keyshares.json' }).warnings).toEqual([
+      'SSV_KEYSHARES_FILE is not a setting: did you mean SSV_KEYSHARES_FILES?',
+    ])
   })
 
   it('notes settings of the other kind of cluster', () => {

@@ -10,7 +10,9 @@ import type { LogFormat, LogLevel } from '@dvt-relayer/common/logger.ts'
 import type { Environment, SettingsOf } from '@dvt-relayer/common/settings.ts'
 import {
   custom,
+  host,
   integer,
+  isHint,
   list,
   oneOf,
   optional,
@@ -21,7 +23,7 @@ import {
   withDefault,
 } from '@dvt-relayer/common/settings.ts'
 import { parseListedAddress } from '@dvt-relayer/crypto/address.ts'
-import { OBOL_SETTINGS, type ObolNodeSource, obolKeys, obolNodes, obolProblems } from './config/obol.ts'
+import { OBOL_SETTINGS, type ObolNodeSource, obolKeys, obolNodes, obolProblems, obolWarnings } from './config/obol.ts'
 import {
   REMOTE_SIGNER_SETTINGS,
   type RemoteSignerConfig,
@@ -116,7 +118,7 @@ export const SIDECAR_SETTINGS = {
   CONSENSUS_RETRY_TIMEOUT: withDefault(seconds('seconds to go on trying', '60'), 60),
   ...REMOTE_SIGNER_SETTINGS,
   SIDECAR_HOST: withDefault(
-    text({ description: 'address /health, /ready and /metrics listen on', example: '0.0.0.0' }),
+    host({ description: 'address /health, /ready and /metrics listen on', example: '0.0.0.0' }),
     '127.0.0.1',
   ),
   SIDECAR_PORT: optional(
@@ -174,7 +176,7 @@ export interface SidecarConfig {
 export function readConfig(environment: Environment): { config: SidecarConfig; warnings: string[] } {
   const { values, warnings } = readSettings(SIDECAR_SETTINGS, environment, SIDECAR_IGNORED)
   const isSsv = values.CLUSTER_TYPE === 'SSV'
-  warnings.push(...unused(values, environment))
+  warnings.push(...unused(values, environment), ...(isSsv ? [] : obolWarnings(values)))
   const isRemote = values.REMOTE_SIGNER_URL.length > 0
   const problems = [
     ...remoteSignerProblems(values),
@@ -183,7 +185,7 @@ export function readConfig(environment: Environment): { config: SidecarConfig; w
   if (problems.length > 0)
     throw new BootError(
       'SETTINGS_INVALID',
-      `these settings do not fit together:\n${problems.map((line) => `  - ${line}`).join('\n')}`,
+      `these settings do not fit together:\n${[...problems, ...warnings.filter(isHint)].map((line) => `  - ${line}`).join('\n')}`,
     )
   const config: SidecarConfig = {
     network: values.NETWORK,

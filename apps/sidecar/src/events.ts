@@ -272,6 +272,12 @@ export function createEvents(logger: Logger) {
       ),
     postFailed: (err: unknown, list: ListName, shareIndex: number, count: number) =>
       logger.warn({ err, list: `GET /${list}`, share_index: shareIndex, count }, 'post failed, it is tried again'),
+    /** Told once for each size: the next ones are half as large. */
+    postTooLarge: (list: ListName, shareIndex: number, count: number, bytes: number) =>
+      logger.warn(
+        { list: `GET /${list}`, share_index: shareIndex, count, body_bytes: bytes },
+        'post too large for the relayer or a proxy before it (413), smaller ones follow: raise its limit, client_max_body_size in nginx',
+      ),
     batchAnswered: (seconds: number) => metrics.observe('dvt_sidecar_sign_seconds', seconds),
     loopFailed: (err: unknown) => logger.error({ err }, 'a round failed unexpectedly, the next one comes'),
   }

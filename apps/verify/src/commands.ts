@@ -10,7 +10,7 @@ import { verifySet } from './checks/verify-set.ts'
 import { verifyShare } from './checks/verify-share.ts'
 import { unreadable, usage } from './errors.ts'
 import type { Claims } from './exit-message.ts'
-import { labelOf, type ReadFile, readSecretKey } from './input.ts'
+import { labelOf, type ReadFile, readSecretKey, textOf } from './input.ts'
 import { type ExitNetwork, findNetwork, readNetworkFile } from './networks.ts'
 import type { Values } from './options.ts'
 import { readConfig, readOwnerCopy, readPlainShare, readShareSet, readShares, type SignedExit } from './read.ts'
@@ -21,8 +21,6 @@ export interface Outcome {
   report: Finding
   exit?: SignedExit
 }
-
-const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)
 
 function needed(option: string, value: string | undefined): string {
   if (value === undefined) throw usage(`--${option} is needed`)
@@ -49,7 +47,7 @@ async function readNetwork(read: ReadFile, value: string | undefined): Promise<E
   if (builtIn !== undefined) return builtIn
   if (name !== '-' && extname(name) !== '.json')
     throw usage('--network must be mainnet, hoodi, gnosis, or a network file that ends in .json')
-  return readNetworkFile(text(await read('network', name)), `--network ${name}`)
+  return readNetworkFile(textOf(await read('network', name), name), `--network ${name}`)
 }
 
 type ClaimOptions = Pick<Values<'verify-set'>, 'public-key' | 'validator-index' | 'epoch'>
@@ -67,7 +65,7 @@ async function readGivenSet(read: ReadFile, options: Pick<Values<'verify-set'>, 
   const named = options.cid === undefined ? undefined : parseCid(options.cid)
   if (named !== undefined && (await checkContent(named, content)) === 'different')
     throw unreadable(`${labelOf(path)}: it is not the file that --cid names: its bytes have another digest`)
-  return { config: readConfig(text(content), labelOf(path)), cid: options.cid, content }
+  return { config: readConfig(textOf(content, path), labelOf(path)), cid: options.cid, content }
 }
 
 /** `verify-share`. */
@@ -78,7 +76,7 @@ async function runShare(options: Values<'verify-share'>, read: ReadFile): Promis
   const keyPath = needed('key-file', options['key-file'])
   const receipt = hexOption('receipt', options.receipt, 32)
   const given = await readGivenSet(read, options)
-  const shares = readShares(text(await read('share', path)), labelOf(path), claims)
+  const shares = readShares(textOf(await read('share', path), path), labelOf(path), claims)
   const secretKey = await readSecretKey(read, keyPath, options['password-file'])
   const engine = createNobleEngine()
   const sources = 'set' in shares ? [shares.set] : shares.items
@@ -114,7 +112,7 @@ async function runSet(options: Values<'verify-set'>, read: ReadFile): Promise<Ou
   const path = needed('set', options.set)
   const receipt = hexOption('receipt', options.receipt, 32)
   const given = await readGivenSet(read, options)
-  const set = readShareSet(text(await read('set', path)), labelOf(path), claims)
+  const set = readShareSet(textOf(await read('set', path), path), labelOf(path), claims)
   return { report: verifySet(createNobleEngine(), { network, given, claims, set, receipt }) }
 }
 
@@ -135,7 +133,7 @@ async function runShares(options: Values<'verify-exit'>, read: ReadFile, network
   const set =
     options.set === undefined
       ? undefined
-      : readShareSet(text(await read('set', options.set)), labelOf(options.set), claims)
+      : readShareSet(textOf(await read('set', options.set), options.set), labelOf(options.set), claims)
   const keyPaths = options['key-file'] ?? []
   if (set === undefined && keyPaths.length > 0) throw usage('--key-file needs --set: the ciphertexts it opens')
   if (keyPaths.length === 0 && options.share === undefined) throw usage('--key-file or --share is needed')
@@ -146,7 +144,7 @@ async function runShares(options: Values<'verify-exit'>, read: ReadFile, network
     const [, place, path] = /^(\d{1,3})=(.+)$/.exec(option) ?? []
     if (place === undefined || path === undefined || Number(place) < 1 || Number(place) > given.config.oracles.length)
       throw usage(`--share must be PLACE=FILE, with a place of 1 to ${given.config.oracles.length}`)
-    shares.push({ place: Number(place), share: readPlainShare(text(await read('share', path)), labelOf(path)) })
+    shares.push({ place: Number(place), share: readPlainShare(textOf(await read('share', path), path), labelOf(path)) })
   }
   const { publicKey, validatorIndex, epoch } = claims
   const exit = set?.exit ?? {
@@ -170,7 +168,7 @@ async function runOwnerCopy(
   const [keyPath, ...more] = options['key-file'] ?? []
   if (keyPath === undefined || more.length > 0) throw usage("--owner-copy takes one --key-file, the owner's")
   const claims = readClaims(options, network)
-  const copy = readOwnerCopy(text(await read('owner-copy', path)), labelOf(path), claims)
+  const copy = readOwnerCopy(textOf(await read('owner-copy', path), path), labelOf(path), claims)
   const secretKey = await readSecretKey(read, keyPath, options['password-file'])
   return verifyOwnerCopy(createNobleEngine(), { network, claims, copy, secretKey })
 }

@@ -1,8 +1,9 @@
 /** Files and standard input. Errors name the option and the file, never what stands in it. */
 
 import { readFileSync, statSync } from 'node:fs'
-import { reasonOf } from '@dvt-relayer/common/errors.ts'
+import { messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
 import { parseHex } from '@dvt-relayer/common/hex.ts'
+import { decodeText } from '@dvt-relayer/common/text-file.ts'
 import { addressOfSecretKey } from '@dvt-relayer/crypto/address.ts'
 import { KeystoreError } from '@dvt-relayer/crypto/keystores/eip2335-format.ts'
 import { decryptWeb3Keystore } from '@dvt-relayer/crypto/keystores/web3-keystore.ts'
@@ -26,6 +27,15 @@ async function readStream(stream: AsyncIterable<Uint8Array>, option: string): Pr
 /** How errors call a file. */
 export const labelOf = (path: string): string => (path === '-' ? 'standard input' : path)
 
+/** The text of what was read from `path`. @throws {InputError} unreadable: it is of another encoding */
+export function textOf(bytes: Uint8Array, path: string): string {
+  try {
+    return decodeText(bytes)
+  } catch (error) {
+    throw unreadable(`${labelOf(path)} ${messageOf(error)}`)
+  }
+}
+
 /** A reader of files. */
 export function createReadFile(stdin: AsyncIterable<Uint8Array>): ReadFile {
   return async (option, path) => {
@@ -48,7 +58,7 @@ export async function readSecretKey(
   path: string,
   passwordPath: string | undefined,
 ): Promise<Uint8Array> {
-  const text = new TextDecoder().decode(await read('key-file', path)).trim()
+  const text = textOf(await read('key-file', path), path).trim()
   if (text.startsWith('{')) return await openKeystore(text, path, passwordPath, read)
   const key = parseHex(text, 32)
   try {

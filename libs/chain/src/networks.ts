@@ -1,7 +1,8 @@
 /** Networks (docs/protocol.md#2-networks): the three that are built in, and custom ones from a JSON file. */
 
-import { readFileSync } from 'node:fs'
+import { TextError } from '@dvt-relayer/common/errors.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
+import { readTextSync } from '@dvt-relayer/common/text-file.ts'
 import { type Static, Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { ChainError } from './errors.ts'
@@ -165,8 +166,9 @@ export function parseNetwork(setting: string): Network {
   const refuse = (message: string) => new ChainError('NETWORK_INVALID', message)
   let text: string
   try {
-    text = readFileSync(setting, 'utf8')
-  } catch {
+    text = readTextSync(setting)
+  } catch (error) {
+    if (error instanceof TextError) throw refuse(`names a file that ${error.message}`)
     throw refuse(`is "${setting}", which is neither ${Object.keys(networks).join(', ')} nor a file that can be read`)
   }
   let value: unknown

@@ -22,8 +22,12 @@ export class CodedError<Code extends string = string> extends Error {
 /** A wrong setting, key, chain or database: the process says so and exits with code 1; a restart would not help. */
 export class BootError extends CodedError<string> {}
 
-/** Why the system refused, as its code (such as ENOENT, EACCES): without the path that its message would hold. */
+/** A file is text of another encoding than UTF-8; the message completes "the file …". */
+export class TextError extends CodedError<'TEXT_ENCODING'> {}
+
+/** Why a file cannot be read: the system's code (such as ENOENT, EACCES), without the path that its message would hold, or the encoding. */
 export function reasonOf(error: unknown): string {
+  if (error instanceof TextError) return `it ${error.message}`
   const code = (error as { code?: unknown } | null)?.code
   return typeof code === 'string' ? code : 'unknown reason'
 }

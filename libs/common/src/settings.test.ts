@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import {
   envExample,
+  host,
   integer,
   list,
   oneOf,
@@ -45,6 +46,88 @@ describe('readSettings', () => {
 
   it.each(['http:name:password@host', '//host', 'host:80'])('wants the slashes of the URL %j', (ENDPOINTS) => {
     expect(() => read({ NETWORK: 'a', ENDPOINTS })).toThrow('ENDPOINTS must be a URL that starts with http://')
+  })
+
+  const databases = { URL: secret(url({ description: 'a database', example: 'postgres://u:p@h/d' }, ['postgres:'])) }
+
+  it.each([
+    'postgres://relayer:p@ss/w#rd@db.example:5432/relayer',
+    'postgres://relayer:pa/ss@db.example/relayer',
+    'postgres://relayer:p@ss/w?rd@db.example/relayer',
+    'postgres://relayer:123/45@db.example/relayer',
+    'postgres://relayer:pa?ss@db.example/relayer',
+    'postgres://relayer:123?45@db.example/relayer',
+    'postgres://relayer:pa#ss@db.example/relayer',
+    'postgres://relayer:123#45@db.example/relayer',
+    'postgres://relayer:100%@db.example/relayer',
+    'postgres://relayer:word@db.example/relayer#1',
+  ])('says to percent-encode %s, and shows nothing of it', (value) => {
+    const told = (() => {
+      try {
+        readSettings(databases, { URL: value })
+        return ''
+      } catch (error) {
+        return (error as Error).message
+      }
+    })()
+    expect(told).toContain('URL is not read as it is meant: percent-encode the special characters')
+    for (const part of ['relayer', 'db.example', 'ss', '123', '100', 'word'])
+      expect(told.replace(/password|passes/g, '')).not.toContain(part)
+  })
+
+  it.each([
+    'https://node-1:p/w@relayer.example',
+    'https://node-1:1/2@relayer.example',
+    'https://n:p@ss/w@relayer.example',
+    'http://u:a,http://b',
+  ])('says so of any URL: %s', (ENDPOINTS) => {
+    expect(() => read({ NETWORK: 'a', ENDPOINTS })).toThrow('ENDPOINTS is not read as it is meant: percent-encode')
+  })
+
+  it.each([
+    ['postgres://u:p%40ss%2Fw%23rd@h:5432/d?sslmode=require', 'h:5432'],
+    ['postgres://u:p@ss@h/d', 'h'],
+    ['postgres://h:5432/d?user=a@b&password=c@d', 'h:5432'],
+    ['postgres:///d?host=/var/run/postgresql', ''],
+    ['postgres://[::1]:5432/d', '[::1]:5432'],
+  ])('reads %s as it is meant', (value, host) => {
+    expect(readSettings(databases, { URL: value }).values.URL.host).toBe(host)
+  })
+
+  it.each([
+    'https://rpc.example/v2/@key',
+    'https://rpc.example/k?x=%zz',
+    'https://node-1:100%@relayer.example',
+    'http://a/#x',
+  ])('goes on taking %s', (ENDPOINTS) => {
+    expect(read({ NETWORK: 'a', ENDPOINTS }).values.ENDPOINTS.length).toBe(1)
+  })
+
+  it('takes quotes off that a shell would have taken off, and says so; of half a pair it says what to do', () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'settings-')), 'password')
+    writeFileSync(file, '"of the file"')
+    const { values, warnings } = read({
+      NETWORK: "'hoodi'",
+      PORT: ' "1" ',
+      ENDPOINTS: '"http://a, http://b"',
+      PASSWORD_FILE: `"${file}"`,
+    })
+    expect(values).toMatchObject({ NETWORK: 'hoodi', PORT: 1, PASSWORD: '"of the file"' })
+    expect(values.ENDPOINTS.map(({ host }) => host)).toEqual(['a', 'b'])
+    expect(warnings).toEqual(
+      ['NETWORK', 'PORT', 'ENDPOINTS', 'PASSWORD_FILE'].map(
+        (name) => `${name} is written in quotes, which are no part of a value: leave them out`,
+      ),
+    )
+    expect(read({ NETWORK: 'a', PORT: '""' }).values.PORT).toBe(8000)
+    for (const half of ['"hoodi', "hoodi'", '"a","b"'])
+      expect(() => read({ NETWORK: half })).toThrow('NETWORK has quotes in it: leave them out')
+  })
+
+  it('takes an IPv6 address to listen on with brackets and without', () => {
+    const schema = { HOST: host({ description: 'where', example: '::1' }) }
+    for (const HOST of ['[::1]', '::1', '"[::1]"']) expect(readSettings(schema, { HOST }).values.HOST).toBe('::1')
+    expect(readSettings(schema, { HOST: '0.0.0.0' }).values.HOST).toBe('0.0.0.0')
   })
 
   it.each(['1.5', '-1', '1e3', ' ', '0x10', '65536', 'NaN'])('does not coerce the number %j', (PORT) => {

@@ -3,8 +3,8 @@
  * docs/reference/settings.md and `.env.example` are written from the same schema (`settingsTable`, `envExample`).
  */
 
-import { readFileSync } from 'node:fs'
 import { BootError, reasonOf } from './errors.ts'
+import { readTextSync } from './text-file.ts'
 
 /** One setting: how its text becomes a value, and what the documentation says of it. */
 export interface Setting<T> {
@@ -76,10 +76,31 @@ export const oneOf = <const T extends string>(choices: readonly T[], words: Word
 export const url = (words: Words, protocols: readonly string[] = ['http:', 'https:']): Setting<URL> =>
   setting((value) => {
     // Without the slashes the rest would be a path, and a password in it would not be known as one.
-    if (!URL.canParse(value) || !protocols.some((protocol) => value.toLowerCase().startsWith(`${protocol}//`)))
+    if (!protocols.some((protocol) => value.toLowerCase().startsWith(`${protocol}//`)))
       throw new Error(`must be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`)
+    if (!URL.canParse(value) || isMisread(value))
+      throw new Error(
+        'is not read as it is meant: percent-encode the special characters of user and password (@ is %40, / is %2F, # is %23, ? is %3F, : is %3A, % is %25, a comma is %2C)',
+      )
     return new URL(value)
   }, words)
+
+/**
+ * Whether a URL with a user and password would be taken apart at another place than was meant: a `/`, `?` or `#` in a password ends the
+ * host early, and the rest of the password would be shown as a host, or as a path.
+ */
+export function isMisread(value: string): boolean {
+  const [, scheme = '', authority = '', rest = ''] = /^([a-z]+):\/\/([^/?#]*)(.*)$/is.exec(value) ?? []
+  // An @ in the value of a parameter is one that was meant.
+  const outside = rest.startsWith('/') ? rest.replaceAll(/[?&][^=&@/#]+=[^&#]*/g, '') : rest
+  if (outside.includes('@') && /[@:]/.test(authority)) return true
+  if (/^https?$/i.test(scheme)) return false
+  // What connects to databases decodes both, and knows no fragment.
+  return rest.includes('#') || /%(?![0-9a-f]{2})/i.test(authority)
+}
+
+/** An address to listen on; one of IPv6 may stand in brackets, as in a URL. */
+export const host = (words: Words): Setting<string> => setting((value) => value.replace(/^\[(.*)\]$/, '$1'), words)
 
 /** A comma separated list of what `item` reads. */
 export const list = <T>(item: Setting<T>): Setting<readonly T[]> => ({
@@ -137,14 +158,30 @@ export function readSettings<S extends SettingsSchema>(
   return { values: Object.freeze(values) as SettingsOf<S>, warnings }
 }
 
+const QUOTED = /^(["'])(.*)\1$/s
+
+/**
+ * The value of a variable without outer spaces and quotes: a shell takes quotes off, `docker --env-file` and some service managers do not.
+ * No value of ours has any, so that whoever writes them means what they hold.
+ *
+ * @throws {Error} a quote without its other half, or more of them
+ */
+export function variableOf(environment: Environment, name: string): string | undefined {
+  const value = environment[name]?.trim()
+  if (value === undefined || !/^["']|["']$/.test(value)) return value
+  const [, quote = '', inner = ''] = QUOTED.exec(value) ?? []
+  if (quote === '' || inner.includes(quote)) throw new Error('has quotes in it: leave them out')
+  return inner.trim()
+}
+
 function rawValue(name: string, definition: Setting<unknown>, environment: Environment): string | undefined {
-  const direct = environment[name]?.trim()
-  const file = definition.secret ? environment[`${name}_FILE`]?.trim() : undefined
+  const direct = variableOf(environment, name)
+  const file = definition.secret ? variableOf(environment, `${name}_FILE`) : undefined
   if (direct !== undefined && direct !== '' && file !== undefined && file !== '')
     throw new Error(`is set twice: as ${name} and as ${name}_FILE; keep one`)
   if (file !== undefined && file !== '') {
     try {
-      return readFileSync(file, 'utf8').trim()
+      return readTextSync(file).trim()
     } catch (error) {
       throw new Error(`cannot be read from ${name}_FILE ${file} (${reasonOf(error)})`)
     }
@@ -156,7 +193,12 @@ function warningsOf(schema: SettingsSchema, environment: Environment, ignored: r
   const known = Object.entries(schema).flatMap(([name, { secret }]) => (secret ? [name, `${name}_FILE`] : [name]))
   const warnings: string[] = []
   for (const [name, value] of Object.entries(environment)) {
-    if (value === undefined || value === '' || known.includes(name)) continue
+    if (value === undefined || value === '') continue
+    if (known.includes(name)) {
+      if (QUOTED.test(value.trim()))
+        warnings.push(`${name} is written in quotes, which are no part of a value: leave them out`)
+      continue
+    }
     if (ignored.includes(name)) {
       warnings.push(`${name} is accepted and ignored`)
       continue

@@ -3,6 +3,7 @@
  * a number, or an error where a number cannot hold it.
  */
 
+import { isMisread } from '@dvt-relayer/common/settings.ts'
 import pg from 'pg'
 import { DatabaseError, translateDatabaseError } from './errors.ts'
 
@@ -15,6 +16,8 @@ const INT8_ARRAY = 1016
 /** Host, port and database of a URL, without credentials. */
 export function hostOf(url: string): string {
   try {
+    // A part of a password would stand in the place of the host.
+    if (isMisread(url)) return 'unreadable URL'
     const { host, pathname } = new URL(url)
     // Without slashes after the scheme all the rest is the path, a password too.
     if (!pathname.startsWith('/')) return host

@@ -223,7 +223,10 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
         await using relayer = await startProcess(world, { network: { name, registryDump: { cid, lastBlock } } })
         const words = await relayer.follow()
         expect(await relayer.rows()).toBe(0)
-        await expect(relayer.registry.at()).rejects.toMatchObject(away(/have not been read yet/))
+        // With what /ready says of the same.
+        const said: unknown = await relayer.registry.at().catch((error: unknown) => error)
+        expect(said).toMatchObject(away(/have not been read yet/))
+        expect((said as Error).message).toContain(words)
         return words
       }
       expect(await beginWith(world.ipfs.add(new Uint8Array(51), 1))).toMatch(/dump is refused: its 51 bytes/)
@@ -615,6 +618,32 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
       await expect(relayer.registry.at()).rejects.toMatchObject(away(/changed each time/))
       proxy.answer(undefined)
       expect(await relayer.count()).toBe(100)
+    })
+
+    it('tells what keeps the scan from going on, as /ready does, and no more once it goes on', async () => {
+      await using world = await startVaultWorld()
+      await using proxy = await startRpcProxy(world.anvil)
+      await using relayer = await startProcess(world, { endpoints: [proxy.url] })
+      expect(await relayer.follow()).toBeUndefined()
+      const next = (await relayer.checkpoint())?.next_block ?? 0
+      const far = `block ${next} of ${next + 20_000}`
+      const farAway = async (node: () => unknown) => ({
+        ...((await node()) as object),
+        number: `0x${(next + 20_000).toString(16)}`,
+      })
+      proxy.answer(({ params, node }) => {
+        if (params[0] === 'finalized') throw new RpcRefusal(-32602, 'invalid argument 0: hex string without 0x prefix')
+        return params[0] === 'latest' ? farAway(node) : node()
+      })
+      const problem = await relayer.follow()
+      expect(problem).toMatch(/does not say which block is final/)
+      await expect(relayer.registry.at()).rejects.toMatchObject(away(new RegExp(`${far}; .*does not say which block`)))
+      proxy.answer(({ params, node }) => {
+        if (params[0] === 'finalized') return null
+        return params[0] === 'latest' ? farAway(node) : node()
+      })
+      expect(await relayer.follow()).toBeUndefined()
+      await expect(relayer.registry.at()).rejects.toMatchObject(away(new RegExp(`${far}$`)))
     })
 
     it('is an error while the node is away', async () => {

@@ -83,6 +83,28 @@ describe('against our relayer', () => {
     await relayer.until(() => posted().includes(KEY))
   })
 
+  it('halves what a proxy refuses as too large, names the size, and hands everything in', async () => {
+    await using relayer = await startStandInRelayer({ generation: 'ours' })
+    const keys = keysOf(NAME)
+    for (const [position, key] of keys.entries()) relayer.addExit(key, 1000 + position)
+    const limit = 400
+    // As nginx answers: a page, and no JSON.
+    relayer.hook = ({ path, body }) =>
+      path === '/exit-signature' && JSON.stringify(body).length > limit
+        ? { status: 413, body: '<html>413 Request Entity Too Large</html>' }
+        : undefined
+    const log = recordingLogger()
+    await using _sidecar = await startSidecar(configOf(NAME, 0, relayer.url), { logger: log.logger })
+    await relayer.until(() => keys.every((key) => relayer.exits.get(key)?.share_indexes_ready.length === 1))
+    expectAllRight(NAME, relayer.posts)
+    expect(keys.length).toBeGreaterThan(1)
+    expect(new Set(relayer.batches)).toEqual(new Set([1]))
+    const told = log.text.filter((line) => line.includes('post too large'))
+    expect(told.length).toBeGreaterThan(0)
+    expect(told[0]).toContain('"body_bytes":')
+    expect(log.find('post failed, it is tried again')).toEqual([])
+  })
+
   it('asks for a full list now and then, and finds what no change had told', async () => {
     await using relayer = await startStandInRelayer({ generation: 'ours' })
     relayer.takes = false

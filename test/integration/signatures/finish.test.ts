@@ -1,6 +1,6 @@
 /** Two workers that finish the same exits at the same moment, and again later: one signature, one share set, never another. */
 
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { createLogger, silentLogger } from '@dvt-relayer/common/logger.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it } from 'vitest'
@@ -76,4 +76,37 @@ it('two workers finish the same exits at once', async () => {
       JSON.parse(json),
     )
   }
+})
+
+it('a threshold that is not the cluster’s is named once, counted, and takes nothing', async () => {
+  await using world = await startWorld()
+  await using api = await world.startRelayer({ SIGNATURE_THRESHOLD: '2', ROLE: 'api' })
+  await untilOracleSet(api.url)
+  const validators = createTestKeys(2, { nodes: 4, threshold: 3 })
+  await postValidators(
+    api.url,
+    validators.map(({ publicKey }) => hex(publicKey)),
+  )
+  for (const share of [1, 2, 3]) await sidecarRound(api.url, world.network, validators, share)
+
+  const { config } = readConfig(world.environment({ SIGNATURE_THRESHOLD: '2' }))
+  const lines: string[] = []
+  const logger = createLogger({
+    level: 'info',
+    format: 'json',
+    destination: { write: (line) => void lines.push(line) },
+  })
+  await using resources = new AsyncDisposableStack()
+  const db = resources.use(await connectDatabase({ url: world.databaseUrl, logger: silentLogger }))
+  const crypto = resources.use(startCryptoPool(1))
+  const sealing = await openSealing(config, db, silentLogger)
+  const events = createEvents(logger)
+  const finishing = createFinishing({ db, crypto, sealing, events, logger, announced: () => {} })
+  const ids = (await db.execute(sql`select id from messages order by id`)).rows.map((row) => Number(row['id']))
+  await finishing.finish(ids)
+
+  const told = lines.filter((line) => line.includes('partial signatures fit another threshold'))
+  expect(told.map((line) => JSON.parse(line))).toMatchObject([{ level: 'error', threshold: 2, fitting_threshold: 3 }])
+  expect(await events.metrics.text()).toContain('dvt_relayer_thresholds_doubtful_total 2\n')
+  for (const exit of await getExits(api.url)) expect(exit).toMatchObject({ is_exit_signature_ready: false })
 })

@@ -6,6 +6,7 @@
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import type { Ecies } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import { splitExitSignature, verifyShareSets } from '@dvt-relayer/crypto/oracle/oracle-split.ts'
+import { findFittingThreshold } from '@dvt-relayer/crypto/threshold/fitting-threshold.ts'
 import type { RecoverRequest, RecoverResult } from '@dvt-relayer/crypto/threshold/recover.ts'
 import { recoverSignature, recoverSignatures } from '@dvt-relayer/crypto/threshold/recover.ts'
 
@@ -51,8 +52,14 @@ export type FinishedMessage =
       right: { shareIndex: number; signature: Uint8Array }[]
       wrong: { shareIndex: number; signature: Uint8Array }[]
       shares: { publicKeyShares: Uint8Array; ciphertexts: Uint8Array } | undefined
+      fitting: number | undefined
     }
-  | { status: 'not_found'; wrong: { shareIndex: number; signature: Uint8Array }[] }
+  | {
+      status: 'not_found'
+      wrong: { shareIndex: number; signature: Uint8Array }[]
+      /** Another threshold than the stated one, which the candidates fit: to be told, and for nothing else. */
+      fitting: number | undefined
+    }
   /** A fault of ours: this message is left as it is, the others of the batch go on. */
   | { status: 'failed'; reason: string }
 
@@ -97,11 +104,17 @@ function finish(
   // With a signature at hand candidates are only judged: those that came after it.
   const open = exits.filter(({ candidates, signature }) => candidates.length > 0 || signature === undefined)
   const results = new Map(recover(engine, open).map((result, position) => [open[position], result]))
+  // One that was recovered is asked for all: the messages of a batch have the same clusters.
+  const asked = open.find((exit) => exit.signature === undefined && results.get(exit)?.status === 'recovered')
   const finished = exits.map((exit): FinishedMessage => {
     const result = results.get(exit)
+    const fitting =
+      result?.status === 'not_found' || exit === asked
+        ? findFittingThreshold(engine, recoverRequest(exit), exit === asked)
+        : undefined
     const wrong = (result?.wrong ?? []).map(({ index, signature }) => ({ shareIndex: Number(index), signature }))
     const signature = exit.signature ?? (result?.status === 'recovered' ? result.signature : undefined)
-    if (signature === undefined) return { status: 'not_found', wrong }
+    if (signature === undefined) return { status: 'not_found', wrong, fitting }
     const right = result?.status === 'recovered' ? [...result.right] : []
     return {
       status: 'finished',
@@ -109,6 +122,7 @@ function finish(
       right: right.map(([index, point]) => ({ shareIndex: Number(index), signature: point })),
       wrong,
       shares: undefined,
+      fitting,
     }
   })
   return oracleSet === undefined ? finished : split(engine, ecies, exits, finished, oracleSet)

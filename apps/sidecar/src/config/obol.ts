@@ -19,7 +19,8 @@ export const OBOL_SETTINGS = {
   ),
   OBOL_KEYSTORES_DIR_TEMPLATE: optional(
     text({
-      description: "path of one node's keystores below OBOL_KEYSTORES_DIR, with {node_index} in it",
+      description:
+        "path of one node's keystores, below OBOL_KEYSTORES_DIR where that is set; {node_index} in it stands for the node's place",
       example: 'node{node_index}/validator_keys',
     }),
   ),
@@ -32,7 +33,7 @@ export const OBOL_SETTINGS = {
     'found from the keys',
   ),
   OBOL_NODE_INDEXES: withDefault(
-    list(nodeIndex('several nodes in one process, comma separated, for tests', '0,1,2,3')),
+    list(nodeIndex('several nodes in one process, comma separated, for tests; goes before OBOL_NODE_INDEX', '0,1,2,3')),
     [],
     '',
   ),
@@ -65,22 +66,36 @@ export interface ObolKeys {
   readonly nodeIndexes: readonly number[]
 }
 
+const NODE_INDEX = '{node_index}'
+
+/** The nodes that settings name: as in the existing sidecar the plural goes before the singular. */
+function nodeIndexes({ OBOL_NODE_INDEX: index, OBOL_NODE_INDEXES: indexes }: Values): readonly number[] {
+  if (indexes.length > 0) return indexes
+  return index === undefined ? [] : [index]
+}
+
+/** A note on each setting that another one beside it makes meaningless. */
+export function obolWarnings(values: Values): string[] {
+  return values.OBOL_NODE_INDEX !== undefined && values.OBOL_NODE_INDEXES.length > 0
+    ? ['OBOL_NODE_INDEX is ignored: OBOL_NODE_INDEXES goes before it']
+    : []
+}
+
 /** What is wrong between settings of an Obol node that are each fine alone. `isRemote`: a remote signer holds its keys. */
 export function obolProblems(values: Values, isRemote: boolean): string[] {
   const problems = isRemote ? remoteProblems(values) : []
-  if (!isRemote && values.OBOL_KEYSTORES_DIR === undefined)
+  const template = values.OBOL_KEYSTORES_DIR_TEMPLATE
+  if (!isRemote && values.OBOL_KEYSTORES_DIR === undefined && template === undefined)
     problems.push(
       'OBOL_KEYSTORES_DIR is required, for example OBOL_KEYSTORES_DIR=./.charon/validator_keys, or REMOTE_SIGNER_URL where a remote signer holds the keys',
     )
-  const template = values.OBOL_KEYSTORES_DIR_TEMPLATE
-  const indexes = values.OBOL_NODE_INDEXES
-  if (values.OBOL_NODE_INDEX !== undefined && indexes.length > 0)
-    problems.push('OBOL_NODE_INDEX and OBOL_NODE_INDEXES are both set: keep one')
+  const indexes = nodeIndexes(values)
+  const hasPlace = template?.includes(NODE_INDEX) === true
   if (new Set(indexes).size !== indexes.length) problems.push('OBOL_NODE_INDEXES names a node twice')
-  if (template !== undefined && !template.includes('{node_index}'))
-    problems.push('OBOL_KEYSTORES_DIR_TEMPLATE must contain {node_index}')
-  if (template !== undefined && values.OBOL_NODE_INDEX === undefined && indexes.length === 0)
+  if (hasPlace && indexes.length === 0)
     problems.push('OBOL_KEYSTORES_DIR_TEMPLATE needs OBOL_NODE_INDEX or OBOL_NODE_INDEXES')
+  if (template !== undefined && !hasPlace && indexes.length > 1)
+    problems.push('OBOL_KEYSTORES_DIR_TEMPLATE must contain {node_index} where OBOL_NODE_INDEXES names several nodes')
   if (template === undefined && indexes.length > 1 && !isRemote)
     problems.push(
       'OBOL_NODE_INDEXES needs OBOL_KEYSTORES_DIR_TEMPLATE, for example OBOL_KEYSTORES_DIR_TEMPLATE=node{node_index}/validator_keys',
@@ -105,11 +120,11 @@ function remoteProblems(values: Values): string[] {
 /** Where the keys of each node are; none where a remote signer holds them. */
 export function obolNodes(values: Values): ObolNodeSource[] {
   const { OBOL_KEYSTORES_DIR: dir, OBOL_KEYSTORES_DIR_TEMPLATE: template, OBOL_CLUSTER_LOCK_FILE: lock } = values
-  if (dir === undefined) return []
-  const indexes = values.OBOL_NODE_INDEXES.length > 0 ? values.OBOL_NODE_INDEXES : [values.OBOL_NODE_INDEX]
-  return indexes.map((index) => ({
-    keystoresDir:
-      template === undefined ? resolve(dir) : resolve(dir, template.replaceAll('{node_index}', String(index))),
+  if (dir === undefined && template === undefined) return []
+  const indexes = nodeIndexes(values)
+  const sources: readonly (number | undefined)[] = indexes.length > 0 ? indexes : [undefined]
+  return sources.map((index) => ({
+    keystoresDir: resolve(dir ?? '', template?.replaceAll(NODE_INDEX, String(index)) ?? ''),
     lockFile: lock === undefined ? undefined : resolve(lock),
     nodeIndex: index,
   }))
@@ -117,7 +132,7 @@ export function obolNodes(values: Values): ObolNodeSource[] {
 
 /** Whose keys count among those of a remote signer; undefined without a lock. */
 export function obolKeys(values: Values): ObolKeys | undefined {
-  const { OBOL_CLUSTER_LOCK_FILE: lock, OBOL_NODE_INDEX: index } = values
+  const { OBOL_CLUSTER_LOCK_FILE: lock } = values
   if (lock === undefined) return undefined
-  return { lockFile: resolve(lock), nodeIndexes: index === undefined ? values.OBOL_NODE_INDEXES : [index] }
+  return { lockFile: resolve(lock), nodeIndexes: nodeIndexes(values) }
 }

@@ -64,7 +64,18 @@ describe('deposit journal', () => {
         expect(read).toThrow(/^line 2 of the deposit journal deposits\.journal is damaged: /)
       }
     expect(() => parseJournal(`${JOURNAL}garbage\n`, FILE)).toThrow(/is damaged/)
-    expect(() => parseJournal(JOURNAL.replaceAll('\n', '\r\n'), FILE)).toThrow(/is damaged/)
+  })
+
+  it('takes what an editor of another system adds, and says which encoding it cannot take', () => {
+    const windows = `\u00ef\u00bb\u00bf${JOURNAL.replaceAll('\n', '\r\n')}`
+    expect(parsedOf(windows)).toEqual(parsedOf(JOURNAL))
+    expect(parseJournal(windows, FILE)).toMatchObject({ text: windows, tornLine: undefined })
+    const withoutHeader = windows.replaceAll(/#.*\r\n/g, '')
+    expect(parsedOf(withoutHeader).map(([key]) => key)).toEqual([A, B, C].map(({ publicKey }) => publicKey))
+    for (const bytes of [Buffer.from(`\ufeff${JOURNAL}`, 'utf16le'), Buffer.from(formatLine(A).trim(), 'utf16le')])
+      expect(() => parseJournal(bytes.toString('latin1'), FILE)).toThrow(
+        'the deposit journal deposits.journal is UTF-16 (little endian) text: save it as UTF-8',
+      )
   })
 
   it('takes comments, empty lines and a line that stands there twice', () => {

@@ -7,6 +7,7 @@
 
 import { hash } from 'node:crypto'
 import { CodedError } from '@dvt-relayer/common/errors.ts'
+import { findForeignEncoding } from '@dvt-relayer/common/text-file.ts'
 
 export type JournalErrorCode =
   /** A line cannot be read, or two lines contradict each other. */
@@ -59,6 +60,9 @@ export interface ParsedJournal {
  * @throws {JournalError} JOURNAL_DAMAGED
  */
 export function parseJournal(text: string, file: string): ParsedJournal {
+  const encoding = findForeignEncoding(Buffer.from(text.slice(0, 4), 'latin1'))
+  if (encoding !== undefined)
+    throw new JournalError('JOURNAL_DAMAGED', `the deposit journal ${file} is ${encoding} text: save it as UTF-8`)
   const bindings: ParsedJournal['bindings'] = new Map()
   const lines = text.split('\n')
   const last = lines.pop() ?? ''
@@ -66,7 +70,8 @@ export function parseJournal(text: string, file: string): ParsedJournal {
   const whole = text.slice(0, text.length - last.length)
   const lineCount = lines.length
   if (last === '') return { bindings, text: whole, lineCount, tornLine: undefined }
-  if (parseLine(last) === undefined) return { bindings, text: whole, lineCount, tornLine: lineCount + 1 }
+  if (last === '\r' || parseLine(last) === undefined)
+    return { bindings, text: whole, lineCount, tornLine: lineCount + 1 }
   take(bindings, last, lineCount + 1, file)
   return { bindings, text: `${text}\n`, lineCount: lineCount + 1, tornLine: undefined }
 }
@@ -88,8 +93,12 @@ function take(bindings: ParsedJournal['bindings'], text: string, line: number, f
   if (earlier === undefined) bindings.set(parsed.publicKey, { vault: parsed.vault, line })
 }
 
-/** A line without its line break; undefined when it is neither a binding nor a comment. */
-function parseLine(line: string): Binding | 'comment' | undefined {
+/**
+ * A line without its line break; undefined when it is neither a binding nor a comment. An editor may have put a byte order mark (in
+ * Latin-1, as the file is read) before the first one, and a carriage return after each.
+ */
+function parseLine(text: string): Binding | 'comment' | undefined {
+  const line = text.replace(/^\u00ef\u00bb\u00bf/, '').replace(/\r$/, '')
   if (line === '' || line.startsWith('#')) return 'comment'
   const [, publicKey = '', vault = '', checksum] = LINE.exec(line) ?? []
   return checksum === checksumOf({ publicKey, vault }) ? { publicKey, vault } : undefined

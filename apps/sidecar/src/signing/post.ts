@@ -8,14 +8,17 @@ import type { SigningParts } from './parts.ts'
 
 type PostParts = Pick<SigningParts, 'relayer' | 'workLists' | 'events'>
 
-/** Posts the signatures of one share index. Whatever comes of it, its entries come up again no sooner than after a poll interval. */
+/**
+ * Posts the signatures of one share index. Whatever comes of it, its entries come up again no sooner than after a poll interval; but for
+ * `too_large`, of more than one: then nothing has come of it yet.
+ */
 export async function postBatch(
   parts: PostParts,
   list: ListName,
   shareIndex: number,
   batch: readonly SignedJob[],
   signal: AbortSignal,
-): Promise<'taken' | 'refused' | 'unreachable'> {
+): Promise<'taken' | 'refused' | 'unreachable' | 'too_large'> {
   const { events } = parts
   const workList = parts.workLists[list]
   try {
@@ -30,6 +33,7 @@ export async function postBatch(
     return 'taken'
   } catch (error) {
     if (signal.aborted) return 'unreachable'
+    if (isTooLarge(error) && batch.length > 1) return 'too_large'
     const now = performance.now()
     for (const job of batch) workList.defer(job, now, 1)
     events.postFailed(error, list, shareIndex, batch.length)
@@ -37,6 +41,48 @@ export async function postBatch(
     return isAnswer ? 'refused' : 'unreachable'
   }
 }
+
+/** The relayer, or a proxy before it, takes no body of this size. */
+const isTooLarge = (error: unknown): boolean => error instanceof HttpError && error.status === 413
+
+/** A batch in parts whose bodies have at most so many bytes, or one signature. */
+export function* partsOf(
+  list: ListName,
+  batch: readonly SignedJob[],
+  mostBytes: number,
+): Generator<{ jobs: readonly SignedJob[]; bytes: number }> {
+  let jobs: SignedJob[] = []
+  let bytes = FRAME_BYTES
+  for (const job of batch) {
+    // One comma each. All of it is ASCII.
+    const more = JSON.stringify(shareOf(list, job)).length + 1
+    if (jobs.length > 0 && bytes + more > mostBytes) {
+      yield { jobs, bytes }
+      jobs = []
+      bytes = FRAME_BYTES
+    }
+    jobs.push(job)
+    bytes += more
+  }
+  if (jobs.length > 0) yield { jobs, bytes }
+}
+
+/** What stands around the signatures, with the longest share index. */
+const FRAME_BYTES = 48
+
+const shareOf = (list: ListName, job: SignedJob) => (list === 'exits' ? exitOf(job) : pairOf(job))
+
+const exitOf = ({ keyShare, signatures }: SignedJob) => ({
+  public_key: keyShare.validatorPublicKey,
+  exit_signature: signatures.exit,
+})
+
+const pairOf = ({ keyShare, signatures }: SignedJob) => ({
+  public_key: keyShare.validatorPublicKey,
+  exit_signature: signatures.exit,
+  deposit_signature: signatures.deposit ?? '',
+  public_key_shares: [...keyShare.publicKeyShares],
+})
 
 /**
  * Exits alone go to `POST /exit-signature`, exits with deposits to `POST /signatures` (docs/protocol.md#8-generation-3,
@@ -49,20 +95,9 @@ function send(
   batch: readonly SignedJob[],
   signal: AbortSignal,
 ): Promise<SharesResponse> {
-  if (list === 'exits') {
-    const shares = batch.map(({ keyShare, signatures }) => ({
-      public_key: keyShare.validatorPublicKey,
-      exit_signature: signatures.exit,
-    }))
-    return relayer.postExitSignature({ share_index: shareIndex, shares }, signal)
-  }
-  const shares = batch.map(({ keyShare, signatures }) => ({
-    public_key: keyShare.validatorPublicKey,
-    exit_signature: signatures.exit,
-    deposit_signature: signatures.deposit ?? '',
-    public_key_shares: [...keyShare.publicKeyShares],
-  }))
-  return relayer.postSignatures({ share_index: shareIndex, shares }, signal)
+  return list === 'exits'
+    ? relayer.postExitSignature({ share_index: shareIndex, shares: batch.map(exitOf) }, signal)
+    : relayer.postSignatures({ share_index: shareIndex, shares: batch.map(pairOf) }, signal)
 }
 
 /** What the relayer rejects of a batch: a code for each job, and which of its signatures are wrong. */

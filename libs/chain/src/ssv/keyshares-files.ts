@@ -1,9 +1,10 @@
 /** Keyshares files of SSV validators on disk, with the proofs of a DKG where there are any (docs/protocol.md#12-ssv). */
 
 import { existsSync } from 'node:fs'
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { BootError, reasonOf } from '@dvt-relayer/common/errors.ts'
+import { readText } from '@dvt-relayer/common/text-file.ts'
 import { parseProofsFile, verifyProofs } from '@dvt-relayer/crypto/ssv/dkg-proofs.ts'
 import {
   KeysharesError,
@@ -21,7 +22,7 @@ export interface FileItem {
 }
 
 /** How messages name where an item stands. */
-export const originOf = ({ file, item }: FileItem): string => `${file} ${item.field}`
+export const originOf = ({ file, item }: FileItem): string => `${file} ${item.field}`.trimEnd()
 
 /**
  * The files that an entry of SSV_KEYSHARES_FILES names: itself, or the `keyshares*.json` of a folder in the order of their names.
@@ -50,7 +51,7 @@ export async function listKeysharesFiles(path: string): Promise<string[]> {
  * @throws {BootError} KEYSHARES_UNREADABLE; {KeysharesError} KEYSHARES_MALFORMED, KEYSHARES_DUPLICATE
  */
 export async function readKeysharesFile(file: string): Promise<KeysharesItem[]> {
-  return parseKeysharesFile(await readText(file, 'SSV_KEYSHARES_FILES'), { file })
+  return parseKeysharesFile(await readNamed(file, 'SSV_KEYSHARES_FILES'), { file })
 }
 
 /** The proofs that a keyshares file must stand up to: those of SSV_PROOFS_FILES, else the `proofs.json` beside it; none where there is none. */
@@ -68,7 +69,7 @@ export function findProofsFiles(file: string, named: readonly string[]): readonl
 export async function checkProofs(items: readonly KeysharesItem[], proofsFiles: readonly string[]): Promise<void> {
   if (proofsFiles.length === 0) return
   const proofs = []
-  for (const file of proofsFiles) proofs.push(...parseProofsFile(await readText(file, 'SSV_PROOFS_FILES'), { file }))
+  for (const file of proofsFiles) proofs.push(...parseProofsFile(await readNamed(file, 'SSV_PROOFS_FILES'), { file }))
   verifyProofs(items, proofs, { file: proofsFiles.join(', ') })
 }
 
@@ -93,9 +94,9 @@ export function asBootError(error: unknown): BootError {
   throw error
 }
 
-async function readText(file: string, setting: string): Promise<string> {
+async function readNamed(file: string, setting: string): Promise<string> {
   try {
-    return await readFile(file, 'utf8')
+    return await readText(file)
   } catch (error) {
     throw unreadable(file, setting, error)
   }

@@ -1,3 +1,4 @@
+import { createCipheriv, createHash, pbkdf2Sync } from 'node:crypto'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { bls12_381 } from '@noble/curves/bls12-381.js'
 import fc from 'fast-check'
@@ -92,9 +93,52 @@ describe('passwords', () => {
     expect(await decryptKeystore(keystore, ' spaced \n')).toEqual(secret)
   })
 
-  it('refuses bytes that are not UTF-8', async () => {
+  it.each([
+    ['charon writes it without a line end', 'pass word', 'pass word'],
+    ['an editor ends the line', 'pass word', 'pass word\n'],
+    ['an editor of Windows ends the line', 'pass word', '\ufeffpass word\r\n'],
+    ['a shell left spaces', 'pass word', ' pass word  \n'],
+    ['the spaces are part of it', ' pass word ', ' pass word \n'],
+    ['composed letters, as most keyboards give them', 'p\u00e4ss', 'p\u00e4ss\n'],
+    ['decomposed letters, as macOS gives them', 'p\u00e4ss', 'pa\u0308ss\n'],
+  ])('opens what EIP-2335 encrypted: %s', async (_, password, file) => {
+    const keystore = await encryptKeystore(secret, password, options)
+    expect(await decryptKeystore(keystore, Buffer.from(file))).toEqual(secret)
+  })
+
+  it.each([
+    ['composed letters', 'p\u00e4ss', 'p\u00e4ss'],
+    ['the line end of the file', 'pass word\n', 'pass word\n'],
+    ['the byte order mark of the file', '\ufeffpass word\r\n', '\ufeffpass word\r\n'],
+  ])('opens what a tool encrypted that takes the password as it stands: %s', async (_, password, file) => {
+    const keystore = encryptPlainly(password)
+    expect(await decryptKeystore(keystore, Buffer.from(file))).toEqual(secret)
+    expect((await rejection(decryptKeystore(keystore, `${file}x`))).code).toBe('KEYSTORE_PASSWORD_WRONG')
+  })
+
+  /** By the formula of EIP-2335, without its normalisation. */
+  function encryptPlainly(password: string) {
+    const [salt, iv] = [Buffer.alloc(32, 1), Buffer.alloc(16, 2)]
+    const key = pbkdf2Sync(password, salt, 2, 32, 'sha256')
+    const ciphertext = createCipheriv('aes-128-ctr', key.subarray(0, 16), iv).update(secret)
+    const checksum = createHash('sha256').update(key.subarray(16)).update(ciphertext).digest('hex')
+    const kdf = { c: 2, dklen: 32, prf: 'hmac-sha256', salt: salt.toString('hex') }
+    return {
+      version: 4,
+      crypto: {
+        kdf: { function: 'pbkdf2', params: kdf, message: '' },
+        checksum: { function: 'sha256', params: {}, message: checksum },
+        cipher: { function: 'aes-128-ctr', params: { iv: iv.toString('hex') }, message: ciphertext.toString('hex') },
+      },
+    }
+  }
+
+  it('refuses bytes that are not UTF-8, and names UTF-16', async () => {
     const keystore = await encryptKeystore(secret, '', options)
     expect((await rejection(decryptKeystore(keystore, Uint8Array.of(0xff)))).code).toBe('KEYSTORE_PASSWORD_WRONG')
+    expect((await rejection(decryptKeystore(keystore, Buffer.from('pass word', 'utf16le')))).message).toBe(
+      'keystore: the password is UTF-16 (little endian) text: save it as UTF-8',
+    )
   })
 })
 

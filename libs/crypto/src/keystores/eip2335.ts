@@ -19,13 +19,16 @@ import {
   timingSafeEqual,
 } from 'node:crypto'
 import { promisify } from 'node:util'
+import { scryptAsync as scryptHere } from '@noble/hashes/scrypt.js'
 import { bytesToNumber, GROUP_ORDER } from '../bls/scalar.ts'
 import {
+  distinct,
   type Kdf,
   type KdfParameters,
   type KeystoreCrypto,
   KeystoreError,
   parseKeystore,
+  passwordText,
   STRONG_ROUNDS,
 } from './eip2335-format.ts'
 
@@ -45,31 +48,27 @@ function normalise(text: string): Uint8Array {
 }
 
 /**
- * The byte strings a password stands for, to be tried in this order: EIP-2335's, then the same text without outer
- * spaces where that differs (the existing sidecar strips password files).
+ * The byte strings a password stands for, to be tried in this order: EIP-2335's, then the same text without outer spaces (the
+ * existing sidecar strips password files), then as it stands (tools that encrypt with what a file holds, and do not normalise).
  *
  * @param password text, or the UTF-8 bytes of a password file
  * @throws {KeystoreError} KEYSTORE_PASSWORD_WRONG when the bytes are not UTF-8
  */
 export function passwordCandidates(password: Uint8Array | string): readonly Uint8Array[] {
-  let text: string
-  try {
-    text =
-      typeof password === 'string'
-        ? password
-        : new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(password)
-  } catch {
-    throw new KeystoreError('KEYSTORE_PASSWORD_WRONG', 'keystore: the password is not UTF-8 text')
-  }
-  const exact = normalise(text)
-  const trimmed = normalise(text.trim())
-  return Buffer.compare(exact, trimmed) === 0 ? [exact] : [exact, trimmed]
+  const text = passwordText(password)
+  const exact = typeof password === 'string' ? new TextEncoder().encode(password) : new Uint8Array(password)
+  return distinct([normalise(text), normalise(text.trim()), exact])
 }
 
-/** The 32-byte key of a password, derived on libuv's threads. */
-export function deriveKey(kdf: Kdf, password: Uint8Array): Promise<Buffer> {
+/** From this n on, OpenSSL refuses to derive: the bound of RFC 7914, section 2. */
+const opensslBound = (r: number): number => 2 ** (16 * r)
+
+/** The 32-byte key of a password, derived on libuv's threads wherever OpenSSL can. */
+export async function deriveKey(kdf: Kdf, password: Uint8Array): Promise<Buffer> {
   if (kdf.function === 'pbkdf2') return pbkdf2Async(password, kdf.salt, kdf.c, 32, 'sha256')
   const { n, r, p } = kdf
+  // Some seconds on this thread, which others get their turn on in between.
+  if (n >= opensslBound(r)) return Buffer.from(await scryptHere(password, kdf.salt, { N: n, r, p, dkLen: 32 }))
   return scryptAsync(password, kdf.salt, 32, { N: n, r, p, maxmem: 128 * r * (n + p + 2) + (1 << 20) })
 }
 

@@ -79,6 +79,20 @@ describe('the password', () => {
       expect((await failure(wallet(secretKey, right), wrong)).code).toBe('KEYSTORE_PASSWORD_WRONG')
   })
 
+  it.each([
+    ['the Operator strips the file', 'a b', ' a b \r\n'],
+    ['geth takes the line with its spaces', ' a b ', ' a b \r\n'],
+    ['a tool takes the file as it is', 'a b\n', 'a b\n'],
+    ['a tool takes the file with its byte order mark', '\ufeffa b\r\n', '\ufeffa b\r\n'],
+    ['ethers takes NFKC', '\u00e4 1', 'a\u0308 \u2460\n'],
+    ['ethers takes NFKC with outer spaces', ' \u00e4', ' a\u0308\n'],
+    ['eth-keyfile takes composed letters as they are', '\u00e4', '\u00e4\n'],
+    ['eth-keyfile takes decomposed letters as they are', 'a\u0308', 'a\u0308\n'],
+  ])('opens as other tools made the wallet: %s', async (_, password, passwordFile) => {
+    const text = JSON.stringify(wallet(secretKey, password))
+    expect(await decryptWeb3Keystore(text, Buffer.from(passwordFile))).toEqual(secretKey)
+  })
+
   it('must be UTF-8', async () => {
     expect((await failure(wallet(secretKey), Uint8Array.of(0xff, 0xfe))).code).toBe('KEYSTORE_PASSWORD_WRONG')
   })
@@ -121,9 +135,12 @@ describe('a file', () => {
       { ...good, crypto: { ...crypto, kdfparams: { ...crypto.kdfparams, c: 10_000_001 } } },
     ])
       expect((await failure(costly)).code).toBe('KEYSTORE_TOO_COSTLY')
-    for (const wrong of [scrypt(1000, 8, 1), scrypt(65_536, 1, 1)])
-      expect(await failure(wrong)).toMatchObject({ code: 'KEYSTORE_MALFORMED', meta: { field: 'crypto.kdfparams.n' } })
-    expect((await failure(scrypt(32_768, 1, 1))).code).toBe('KEYSTORE_PASSWORD_WRONG')
+    expect(await failure(scrypt(1000, 8, 1))).toMatchObject({
+      code: 'KEYSTORE_MALFORMED',
+      meta: { field: 'crypto.kdfparams.n' },
+    })
+    for (const usable of [scrypt(32_768, 1, 1), scrypt(65_536, 1, 1)])
+      expect((await failure(usable)).code).toBe('KEYSTORE_PASSWORD_WRONG')
   })
 
   const positions: (readonly string[])[] = [

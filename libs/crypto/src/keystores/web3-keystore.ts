@@ -14,7 +14,17 @@ import { keccak_256 } from '@noble/hashes/sha3.js'
 import { addressOfSecretKey } from '../address.ts'
 import { JsonField, parseJson } from '../json-field.ts'
 import { deriveKey } from './eip2335.ts'
-import { type Kdf, KeystoreError, MAX_FILE_BYTES, malformed, oneOf, readKdf, refuse } from './eip2335-format.ts'
+import {
+  distinct,
+  type Kdf,
+  KeystoreError,
+  MAX_FILE_BYTES,
+  malformed,
+  oneOf,
+  passwordText,
+  readKdf,
+  refuse,
+} from './eip2335-format.ts'
 
 interface Web3Keystore {
   kdf: Kdf
@@ -46,44 +56,60 @@ function parseWeb3Keystore(text: string): Web3Keystore {
   }
 }
 
-/** What a password file says: UTF-8 text without outer whitespace, not normalised further. */
-function passwordBytes(password: Uint8Array | string): Uint8Array {
-  try {
-    const text = typeof password === 'string' ? password : new TextDecoder('utf-8', { fatal: true }).decode(password)
-    return new TextEncoder().encode(text.trim())
-  } catch {
-    throw new KeystoreError('KEYSTORE_PASSWORD_WRONG', 'keystore: the password is not UTF-8 text')
-  }
+/**
+ * The byte strings a password file stands for, to be tried in this order: without outer whitespace (the Operator), its line (geth), in
+ * NFKC (ethers), and as it stands (tools that encrypt with what a file holds).
+ */
+function passwordCandidates(password: Uint8Array | string): readonly Uint8Array[] {
+  const text = passwordText(password)
+  const line = text.replace(/[\r\n]+$/, '')
+  const exact = typeof password === 'string' ? password : Buffer.from(password).toString('utf8')
+  return distinct(
+    [text.trim(), line, text.trim().normalize('NFKC'), line.normalize('NFKC'), exact].map((one) =>
+      new TextEncoder().encode(one),
+    ),
+  )
 }
 
 /**
  * Decrypts a wallet.
  *
  * @param text JSON of the keystore file
- * @param password text, or the bytes of a password file; outer whitespace does not count
+ * @param password text, or the bytes of a password file; outer whitespace does not count where it need not
  * @returns the 32-byte secp256k1 secret key
  * @throws {KeystoreError} every code; KEYSTORE_MALFORMED also when the file names another address than its key's
  */
 export async function decryptWeb3Keystore(text: string, password: Uint8Array | string): Promise<Uint8Array> {
-  const { kdf, mac, iv, ciphertext, address } = parseWeb3Keystore(text)
-  const bytes = passwordBytes(password)
-  const key = await deriveKey(kdf, bytes)
-  bytes.fill(0)
-  let secret: Uint8Array
-  try {
-    if (!timingSafeEqual(keccak_256(Buffer.concat([key.subarray(16), ciphertext])), mac))
-      throw new KeystoreError(
-        'KEYSTORE_PASSWORD_WRONG',
-        'keystore: the MAC does not fit (wrong password, or a damaged file)',
-      )
-    secret = new Uint8Array(createDecipheriv('aes-128-ctr', key.subarray(0, 16), iv).update(ciphertext))
-  } finally {
-    key.fill(0)
-  }
-  const fault = faultOf(secret, address)
+  const keystore = parseWeb3Keystore(text)
+  const secret = await decrypt(keystore, passwordCandidates(password))
+  const fault = faultOf(secret, keystore.address)
   if (fault === undefined) return secret
   secret.fill(0)
   throw fault
+}
+
+/** @throws {KeystoreError} KEYSTORE_PASSWORD_WRONG */
+async function decrypt(
+  { kdf, mac, iv, ciphertext }: Web3Keystore,
+  candidates: readonly Uint8Array[],
+): Promise<Uint8Array> {
+  try {
+    for (const candidate of candidates) {
+      const key = await deriveKey(kdf, candidate)
+      try {
+        if (timingSafeEqual(keccak_256(Buffer.concat([key.subarray(16), ciphertext])), mac))
+          return new Uint8Array(createDecipheriv('aes-128-ctr', key.subarray(0, 16), iv).update(ciphertext))
+      } finally {
+        key.fill(0)
+      }
+    }
+  } finally {
+    for (const candidate of candidates) candidate.fill(0)
+  }
+  throw new KeystoreError(
+    'KEYSTORE_PASSWORD_WRONG',
+    'keystore: the MAC does not fit (wrong password, or a damaged file)',
+  )
 }
 
 /** Why this secret is not the wallet's that the file says, undefined when it is. */

@@ -75,6 +75,32 @@ describe('files of ssv-keys and ssv-dkg', () => {
   })
 })
 
+describe('files of ssv-keys before 1.1, of one validator', () => {
+  const [share] = (readFixtureJson('ssv/cluster-4/keyshares.json') as { shares: { data: Json; payload: Json }[] })
+    .shares
+  const old = { version: 'v1.0.4', createdAt: '2023-09-01T00:00:00.000Z', ...share }
+
+  it('of 1.0 are read as what they hold', () => {
+    const [whole] = check(readFixtureJson('ssv/cluster-4/keyshares.json'))
+    expect(check(old)).toEqual([{ ...whole, field: '' }])
+    const bent = structuredClone(old)
+    Object.assign(bent.data ?? {}, { ownerNonce: 77 })
+    expect(refusal(() => check(bent)).message).toMatch(/^keyshares-1732147200\.json: payload\.sharesData /)
+  })
+
+  it.each([
+    ['v2', 'version v2'],
+    ['v3', 'version v3'],
+    ['hunter2', 'an old version'],
+    [undefined, 'an old version'],
+  ])('of %s are named', (version, words) => {
+    const v3 = { version, data: { publicKey: '0x12', shares: {} }, payload: { readable: {}, raw: 'hunter2' } }
+    const { message } = refusal(() => check(v3))
+    expect(message).toContain(`this is a keyshares file of ${words}; make it anew with ssv-keys 1.1 or later`)
+    expect(message).not.toContain('hunter2')
+  })
+})
+
 describe('a file is refused, its file and field named, when', () => {
   const item = (path: string) => `shares.0.${path}`
   const key = 'payload.publicKey'

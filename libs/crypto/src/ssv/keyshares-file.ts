@@ -35,7 +35,7 @@ export interface KeysharesOperator {
 
 /** One validator of a keyshares file. */
 export interface KeysharesItem {
-  /** Its path in the file, such as `shares[0]`. */
+  /** Its path in the file, such as `shares[0]`; empty where the file is of this one. */
   field: string
   /** 20 bytes. */
   ownerAddress: Uint8Array
@@ -60,10 +60,7 @@ const MAX_OPERATORS = 64
  * @throws {KeysharesError} KEYSHARES_MALFORMED, KEYSHARES_DUPLICATE: the first fault found
  */
 export function parseKeysharesFile(json: unknown, { file }: { file: string }): KeysharesItem[] {
-  const fault = (path: string, reason: string) => new KeysharesError('KEYSHARES_MALFORMED', file, path, reason)
-  const shares = new JsonField(parseJson(json, MAX_KEYSHARES_BYTES, fault), '', fault).get('shares')
-  const items = shares.items(MAX_ITEMS).map(parseItem)
-  if (items.length === 0) throw shares.fault('is empty')
+  const items = itemsOf(json, file)
   const seen = new Map<string, string>()
   for (const { field, publicKey } of items) {
     const earlier = seen.get(toHex(publicKey))
@@ -72,6 +69,30 @@ export function parseKeysharesFile(json: unknown, { file }: { file: string }): K
     seen.set(toHex(publicKey), field)
   }
   return items
+}
+
+function itemsOf(json: unknown, file: string): KeysharesItem[] {
+  const fault = (path: string, reason: string) => new KeysharesError('KEYSHARES_MALFORMED', file, path, reason)
+  const root = new JsonField(parseJson(json, MAX_KEYSHARES_BYTES, fault), '', fault)
+  const shares = root.get('shares')
+  if (shares.absent && !root.get('payload').absent) return [parseOldFile(root, file)]
+  const items = shares.items(MAX_ITEMS).map(parseItem)
+  if (items.length === 0) throw shares.fault('is empty')
+  return items
+}
+
+/** A file of ssv-keys before 1.1, of one validator: those of 1.0 are what is an item today, older ones have another form. */
+function parseOldFile(root: JsonField, file: string): KeysharesItem {
+  const { value } = root.get('version')
+  const version = typeof value === 'string' && /^v?\d[\d.]{0,11}$/.test(value) ? `version ${value}` : 'an old version'
+  const fault = (path: string, reason: string) =>
+    new KeysharesError(
+      'KEYSHARES_MALFORMED',
+      file,
+      path,
+      `${reason}: this is a keyshares file of ${version}; make it anew with ssv-keys 1.1 or later`,
+    )
+  return parseItem(new JsonField(root.value, '', fault))
 }
 
 function parseItem(item: JsonField): KeysharesItem {
@@ -118,5 +139,10 @@ function parseShares(field: JsonField, ids: readonly number[]): SharesData {
 export function verifyKeysharesItem(engine: BlsEngine, item: KeysharesItem, { file }: { file: string }): void {
   const fault = verifyShares(engine, { ...item, nonce: item.ownerNonce })
   if (fault !== undefined)
-    throw new KeysharesError('KEYSHARES_INVALID', file, `${item.field}.payload.sharesData`, fault.reason)
+    throw new KeysharesError(
+      'KEYSHARES_INVALID',
+      file,
+      `${item.field === '' ? '' : `${item.field}.`}payload.sharesData`,
+      fault.reason,
+    )
 }

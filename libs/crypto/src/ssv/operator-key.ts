@@ -13,8 +13,9 @@ import {
   publicEncrypt,
   randomBytes,
 } from 'node:crypto'
-import { CodedError } from '@dvt-relayer/common/errors.ts'
+import { CodedError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { equalBytes } from '@dvt-relayer/common/hex.ts'
+import { decodeText } from '@dvt-relayer/common/text-file.ts'
 import { GROUP_ORDER, scalarBytes } from '../bls/scalar.ts'
 import { parseJson } from '../json-field.ts'
 import { decryptKeystoreCrypto } from '../keystores/eip2335.ts'
@@ -124,7 +125,7 @@ export function operatorKeyFingerprint(publicKey: Uint8Array): string {
  * @throws {OperatorKeyError} every code; {KeystoreError} every code but KEYSTORE_SECRET_INVALID
  */
 export async function openOperatorKey(file: Uint8Array | string, password?: Uint8Array | string): Promise<OperatorKey> {
-  const text = (typeof file === 'string' ? file : Buffer.from(file).toString('utf8')).trim()
+  const text = (typeof file === 'string' ? file : read(file)).trim()
   if (text.length > MAX_FILE_BYTES) throw malformed(`is larger than ${MAX_FILE_BYTES} bytes`)
   if (!text.startsWith('{')) return createOperatorKey(readPrivateKey(text), [])
   const json = parseJson(text, MAX_FILE_BYTES, (_, reason) => malformed(reason)) as Record<string, unknown>
@@ -148,6 +149,15 @@ export async function openOperatorKey(file: Uint8Array | string, password?: Uint
     key,
     labels.filter((label) => label !== null && label !== ''),
   )
+}
+
+/** @throws {OperatorKeyError} OPERATOR_KEY_MALFORMED */
+function read(file: Uint8Array): string {
+  try {
+    return decodeText(file)
+  } catch (error) {
+    throw malformed(messageOf(error))
+  }
 }
 
 /** @param subject begins the sentence that says what is wrong @throws {OperatorKeyError} OPERATOR_KEY_MALFORMED, OPERATOR_KEY_UNSUPPORTED */

@@ -191,7 +191,7 @@ function* hinted(engine: BlsEngine, { message, threshold, candidates, hints = []
 }
 
 /** Whether the shares give a signature of the key: a whole multiple of it, under the same multiple of the key. */
-function givesSignature(
+export function givesSignature(
   engine: BlsEngine,
   { publicKey, message }: RecoverRequest,
   shares: readonly IndexedPoint[],

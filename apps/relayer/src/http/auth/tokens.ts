@@ -7,9 +7,9 @@
  */
 
 import { createHash, randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { ROLES, type Role } from '@dvt-relayer/api/contract.ts'
 import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
+import { readAsciiSync } from '@dvt-relayer/common/text-file.ts'
 import { parseAddress } from '@dvt-relayer/crypto/address.ts'
 import { NOBODY } from '../../services/registrations/manager.ts'
 import { type Caller, UNBOUND } from './caller.ts'
@@ -29,7 +29,7 @@ export const hashOf = (token: string): string => createHash('sha256').update(tok
 /** Reads the file that AUTH_TOKENS_FILE names. @throws {BootError} TOKENS_INVALID */
 export function readTokens(file: string): Tokens {
   try {
-    return parseTokens(readFileSync(file, 'utf8'), file)
+    return parseTokens(readAsciiSync(file), file)
   } catch (error) {
     if (error instanceof BootError) throw error
     throw new BootError('TOKENS_INVALID', `AUTH_TOKENS_FILE ${file} cannot be read (${reasonOf(error)})`, {
@@ -43,7 +43,7 @@ export function parseTokens(text: string, file: string): Tokens {
   const tokens = new Map<string, Token>()
   const names = new Set<string>()
   const problems: string[] = []
-  text.split('\n').forEach((line, position) => {
+  text.split(/\r?\n/).forEach((line, position) => {
     const words = line.replace(/#.*$/, '').trim().split(/\s+/)
     if (words.length === 1 && words[0] === '') return
     try {

@@ -4,9 +4,9 @@
  * followed, they wait until an owner has registered them.
  */
 
-import { readFileSync } from 'node:fs'
 import { BootError, reasonOf } from '@dvt-relayer/common/errors.ts'
 import { parseHex, toHex } from '@dvt-relayer/common/hex.ts'
+import { readAsciiSync } from '@dvt-relayer/common/text-file.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import { lockClusterImport } from '@dvt-relayer/db/queries/clusters.ts'
 import { findLockedKeys, storeKeyList, unlistKeys } from '@dvt-relayer/db/queries/messages/registrations.ts'
@@ -25,10 +25,7 @@ export function parseKeyList(text: string, file: string, isPublicKey: (key: Uint
   const lines = new Map<string, number>()
   const keys: Uint8Array[] = []
   const problems: string[] = []
-  for (const [position, line] of text
-    .replace(/^\uFEFF/, '')
-    .split(/\r?\n/)
-    .entries()) {
+  for (const [position, line] of text.split(/\r?\n/).entries()) {
     const column = (line.split(/[,;\t]/)[0] ?? '').trim().replace(/^"(.*)"$/, '$1')
     if (column === '' || column.startsWith('#') || /^public_?keys?$/i.test(column)) continue
     const key = parseHex(column, 48)
@@ -91,7 +88,7 @@ export async function importKeyList(
 
 function read(file: string): string {
   try {
-    return readFileSync(file, 'utf8')
+    return readAsciiSync(file)
   } catch (error) {
     throw new BootError('PUBLIC_KEYS_INVALID', `PUBLIC_KEYS_FILE ${file} cannot be read (${reasonOf(error)})`, {
       cause: error,

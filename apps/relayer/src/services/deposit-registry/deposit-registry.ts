@@ -11,10 +11,10 @@ import type { Context } from '../../context.ts'
 import { ApiError } from '../../errors.ts'
 import { createDepositCheckpoint } from './checkpoint.ts'
 import { createCrossCheck } from './cross-check.ts'
-import type { Position } from './position.ts'
+import { isProgress, NOT_BEGUN, type Position } from './position.ts'
 import { createDepositScan } from './scan.ts'
 import { createDepositSeed } from './seed.ts'
-import { createDepositViews, type DepositView, NOT_BEGUN } from './view.ts'
+import { createDepositViews, type DepositView } from './view.ts'
 
 export type { DepositView } from './view.ts'
 
@@ -33,6 +33,8 @@ export function createDepositRegistry(context: Needs, patienceMs = PATIENCE_MS) 
   const rounds = createRounds(context, checkpoint.find)
   const views = createDepositViews(context, () => findOrBegin())
   let isAsked = false
+  /** What the last round has failed of, as `/ready` says it. */
+  let problem: string | undefined
 
   /** Where the registry stands. Where it has not begun, a caller begins it: who asks first need not wait for the next round. */
   async function findOrBegin(): Promise<Position | undefined> {
@@ -49,8 +51,8 @@ export function createDepositRegistry(context: Needs, patienceMs = PATIENCE_MS) 
   /**
    * The view at the newest block.
    *
-   * @throws {ApiError} DEPENDENCY_AWAY while the deposits are still being read (the message says how far that is), and when the
-   * execution node is away, behind, or says what does not fit together
+   * @throws {ApiError} DEPENDENCY_AWAY while the deposits are still being read (the message says how far that is, or what keeps the
+   * rounds from going on), and when the execution node is away, behind, or says what does not fit together
    * @throws {DatabaseError}
    */
   async function at(): Promise<DepositView> {
@@ -58,6 +60,8 @@ export function createDepositRegistry(context: Needs, patienceMs = PATIENCE_MS) 
     try {
       return await withTimeout(views.read(), patienceMs.reading)
     } catch (error) {
+      if (error instanceof ApiError && problem !== undefined && isProgress(error.message))
+        throw new ApiError('DEPENDENCY_AWAY', `${error.message}; ${problem}`, { cause: error })
       if (error instanceof ApiError || error instanceof DatabaseError) throw error
       throw new ApiError(
         'DEPENDENCY_AWAY',
@@ -82,12 +86,13 @@ export function createDepositRegistry(context: Needs, patienceMs = PATIENCE_MS) 
       while (rounds.current !== undefined) await rounds.current.catch(() => {})
       try {
         await rounds.start(signal, onProgress)
-        return undefined
+        problem = undefined
       } catch (error) {
         if (signal.aborted) return undefined
-        if (error instanceof CodedError) return error.message
-        throw error
+        if (!(error instanceof CodedError)) throw error
+        problem = error.message
       }
+      return problem
     },
 
     at,

@@ -61,7 +61,15 @@ export function positionOf(network: Network, value: unknown): Position | undefin
   return { nextBlock: value.next_block, nextDepositIndex: value.next_deposit_index, count: value.count }
 }
 
+/** Said to who asks before the registry has begun. */
+export const NOT_BEGUN = 'the deposits of the chain have not been read yet'
+
+const READING = 'the deposits of the chain are being read'
+
 /** How far a scan has come, in words for `/ready` and for who asks too early. */
 export function progressOf(block: number, head: number): string {
-  return `the deposits of the chain are being read: block ${block} of ${head}`
+  return `${READING}: block ${block} of ${head}`
 }
+
+/** Whether these words only say that it takes time, and not what is wrong. */
+export const isProgress = (words: string): boolean => words === NOT_BEGUN || words.startsWith(READING)

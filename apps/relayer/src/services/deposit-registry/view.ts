@@ -16,7 +16,7 @@ import { findRegistered, findRegisteredWith } from '@dvt-relayer/db/queries/regi
 import type { Context } from '../../context.ts'
 import { ApiError } from '../../errors.ts'
 import { createDepositJudge } from './deposits.ts'
-import { type Position, positionOf, progressOf, REGISTRY_CHECKPOINT } from './position.ts'
+import { NOT_BEGUN, type Position, positionOf, progressOf, REGISTRY_CHECKPOINT } from './position.ts'
 
 /** What the chain says at one block. */
 export interface DepositView {
@@ -33,8 +33,6 @@ export interface DepositView {
   isRegistered(publicKeys: readonly Uint8Array[]): Promise<boolean[]>
 }
 
-/** Said to who asks before the registry has begun. */
-export const NOT_BEGUN = 'the deposits of the chain have not been read yet'
 /** Blocks above the settled ones that are read anew for every head: days without finality. */
 const MOST_BLOCKS = 10_000
 /** One reading. Whoever waits for it may go earlier, and find it done the next time. */

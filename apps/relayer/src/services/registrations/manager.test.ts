@@ -74,7 +74,6 @@ describe('a wallet is refused', () => {
   it.each<[string, string | undefined, string | Uint8Array | undefined, RegExp]>([
     ['wrong password', JSON.stringify(good()), canary, /PASSWORD_FILE .*MAC does not fit \(wrong password/],
     ['inner space', JSON.stringify(good()), `${first.password.slice(0, 3)} ${first.password.slice(3)}`, /MAC/],
-    ['another normal form', JSON.stringify(good()), first.password.normalize('NFD'), /MAC/],
     ['another case', JSON.stringify(good()), first.password.toUpperCase(), /MAC/],
     ['empty password file', JSON.stringify(good()), '', /MAC/],
     ['password that is no text', JSON.stringify(good()), new Uint8Array([0xff, 0xfe, 0x6d]), /not UTF-8 text/],

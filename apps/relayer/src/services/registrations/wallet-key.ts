@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
+import { decodeText } from '@dvt-relayer/common/text-file.ts'
 import { decryptWeb3Keystore } from '@dvt-relayer/crypto/keystores/web3-keystore.ts'
 
 /** The two files of a wallet, and the settings that name them. */
@@ -26,15 +27,15 @@ export async function openKey<T>(
   settings: WalletSettings,
   make: (key: Uint8Array) => T,
 ): Promise<T> {
-  const read = (file: string, name: string) => {
+  const read = <R>(file: string, name: string, take: (bytes: Buffer) => R): R => {
     try {
-      return readFileSync(file)
+      return take(readFileSync(file))
     } catch (error) {
       throw new BootError(settings.code, `${name} ${file} cannot be read (${reasonOf(error)})`, { cause: error })
     }
   }
-  const keystore = read(keyFile, settings.key).toString('utf8')
-  const password = read(passwordFile, settings.password)
+  const keystore = read(keyFile, settings.key, decodeText)
+  const password = read(passwordFile, settings.password, (bytes) => bytes)
   try {
     const key = await decryptWeb3Keystore(keystore, password)
     const wallet = make(key)

@@ -4,11 +4,12 @@
  */
 
 import { randomBytes } from 'node:crypto'
-import { chmodSync, existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, linkSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { BootError } from '@dvt-relayer/common/errors.ts'
+import { BootError, reasonOf } from '@dvt-relayer/common/errors.ts'
 import { parseHex } from '@dvt-relayer/common/hex.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
+import { readTextSync } from '@dvt-relayer/common/text-file.ts'
 import { createSealer, SealingError } from '@dvt-relayer/crypto/sealing.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
 import { announceMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
@@ -28,13 +29,21 @@ function sealingKey({ storage }: RelayerConfig): { key: Uint8Array; madeFile?: s
   const file = join(storage.dataDir, 'sealing.key')
   const isNew = !existsSync(file) && makeKey(storage.dataDir, file)
   chmodSync(file, 0o600)
-  const key = parseHex(readFileSync(file, 'utf8').trim(), 32)
+  const key = parseHex(read(file).trim(), 32)
   if (key === undefined)
     throw new BootError(
       'SEALING_KEY_INVALID',
       `${file} does not hold a key of 64 hex digits; put the right one back or set SEALING_KEY`,
     )
   return isNew ? { key, madeFile: file } : { key }
+}
+
+function read(file: string): string {
+  try {
+    return readTextSync(file)
+  } catch (error) {
+    throw new BootError('SEALING_KEY_INVALID', `${file} cannot be read (${reasonOf(error)})`, { cause: error })
+  }
 }
 
 /**

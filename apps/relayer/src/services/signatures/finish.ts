@@ -91,6 +91,7 @@ export function createFinishing({
         const result = results[position]
         if (result?.status === 'failed')
           logger.error({ message_id: unfinished.message.id, reason: result.reason }, 'a message could not be finished')
+        else if (result?.fitting !== undefined) events.thresholdDoubtful(unfinished.message.threshold, result.fitting)
         if (result !== undefined) tried.push({ ...unfinished, result })
       }
     }

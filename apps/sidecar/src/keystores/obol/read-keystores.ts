@@ -4,6 +4,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
 import { equalBytes } from '@dvt-relayer/common/hex.ts'
+import { decodeText } from '@dvt-relayer/common/text-file.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import { decryptKeystore } from '@dvt-relayer/crypto/keystores/eip2335.ts'
 import { isWeakKdf, parseKeystore } from '@dvt-relayer/crypto/keystores/eip2335-format.ts'
@@ -90,11 +91,11 @@ export function unreadableKeystores(problems: ReadonlyMap<string, string>, isGiv
 }
 
 async function openKeystore(file: string, engine: BlsEngine): Promise<OpenedKeystore> {
-  const json = await read(file)
-  const { crypto, publicKey: stated } = parseKeystore(json.toString('utf8'))
-  const password = await read(passwordFileOf(file))
+  const json = await read(file, decodeText)
+  const { crypto, publicKey: stated } = parseKeystore(json)
+  const password = await read(passwordFileOf(file), (bytes) => bytes)
   try {
-    const secretKey = await decryptKeystore(json.toString('utf8'), password)
+    const secretKey = await decryptKeystore(json, password)
     const publicKey = engine.publicKeyOf(secretKey)
     return {
       file: basename(file),
@@ -108,9 +109,9 @@ async function openKeystore(file: string, engine: BlsEngine): Promise<OpenedKeys
   }
 }
 
-async function read(file: string): Promise<Buffer> {
+async function read<T>(file: string, take: (bytes: Buffer) => T): Promise<T> {
   try {
-    return await readFile(file)
+    return take(await readFile(file))
   } catch (error) {
     throw new BootError('KEYSTORE_UNREADABLE', `${basename(file)} cannot be read (${reasonOf(error)})`)
   }

@@ -1,8 +1,8 @@
 /** TLS to remote signers: the files of certificates and key, and what handshakes that fail mean. */
 
 import { createPrivateKey, X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { BootError, reasonOf } from '@dvt-relayer/common/errors.ts'
+import { readAsciiSync } from '@dvt-relayer/common/text-file.ts'
 import type { RemoteSignerConfig } from '../../config/remote-signer.ts'
 
 /** PEM texts, as node:tls takes them; undefined is the system's certificates, or no client certificate. */
@@ -37,7 +37,7 @@ const invalid = (message: string) => new BootError('SIGNER_TLS_INVALID', message
 
 function readPem(name: string, file: string): string {
   try {
-    return readFileSync(file, 'latin1')
+    return readAsciiSync(file)
   } catch (error) {
     throw invalid(`${file} cannot be read (${reasonOf(error)}); ${name} must name a PEM file this user may read`)
   }

@@ -1,11 +1,12 @@
 /** The checkpoint of the chain's SSV events in a small file: what was read once is not read again after a restart. */
 
 import { constants } from 'node:fs'
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { parseSsvState, ssvStateToJson } from '@dvt-relayer/chain/ssv/checkpoint.ts'
 import { emptySsvState, type SsvScope, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
 import { reasonOf } from '@dvt-relayer/common/errors.ts'
+import { readText } from '@dvt-relayer/common/text-file.ts'
 import type { Events } from '../../events.ts'
 
 /** Creates the checkpoint of one scope. A file that cannot be used costs a longer start and nothing else. */
@@ -45,7 +46,7 @@ export type SsvStateFile = ReturnType<typeof createSsvStateFile>
 
 async function read(path: string, scope: SsvScope): Promise<SsvState | 'missing' | 'other_scope' | 'broken'> {
   try {
-    return parseSsvState(scope, await readFile(path, 'utf8'))
+    return parseSsvState(scope, await readText(path))
   } catch (error) {
     return reasonOf(error) === 'ENOENT' ? 'missing' : 'broken'
   }

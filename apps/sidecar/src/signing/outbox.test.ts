@@ -1,0 +1,104 @@
+import { HttpError } from '@dvt-relayer/common/http-client.ts'
+import { describe, expect, it } from 'vitest'
+import type { ListName } from '../config.ts'
+import type { SignedJob } from '../lists/work-entry.ts'
+import { createOutbox } from './outbox.ts'
+import type { SigningParts } from './parts.ts'
+import { createRest } from './rest.ts'
+
+const hex = (byte: number, bytes: number) => `0x${byte.toString(16).padStart(2, '0').repeat(bytes)}`
+
+/** A job of a cluster of 13 nodes, the largest of SSV. */
+const job = (id: number): SignedJob =>
+  ({
+    id,
+    entry: { postedAt: undefined },
+    wanted: { validatorIndex: id, deposit: {} },
+    keyShare: {
+      validatorPublicKey: hex(id % 256, 48),
+      shareIndex: 1,
+      publicKeyShares: Array.from({ length: 13 }, (_, node) => ({
+        share_index: node + 1,
+        public_key_share: hex(node, 48),
+      })),
+    },
+    signatures: { exit: hex(1, 96), deposit: hex(2, 96) },
+  }) as unknown as SignedJob
+const jobs = Array.from({ length: 500 }, (_, id) => job(id))
+
+/** An outbox to a relayer behind a proxy that takes bodies of at most `limit` bytes. */
+function outboxTo(list: ListName, limit: number) {
+  const sizes: number[] = []
+  const tooLarge: number[] = []
+  const posted: SignedJob[] = []
+  const deferred: SignedJob[] = []
+  const released: SignedJob[] = []
+  const take = async (body: unknown) => {
+    const bytes = JSON.stringify(body).length
+    sizes.push(bytes)
+    if (bytes > limit) throw new HttpError('HTTP_STATUS', 'proxy', 'POST answers with status 413', { status: 413 })
+    return {}
+  }
+  const workList = {
+    posted: (one: SignedJob) => posted.push(one),
+    defer: (one: SignedJob) => deferred.push(one),
+    release: (one: SignedJob) => released.push(one),
+  }
+  const parts = {
+    relayer: { postExitSignature: take, postSignatures: take },
+    workLists: { exits: workList, validators: workList },
+    events: {
+      signaturesPosted() {},
+      batchAnswered() {},
+      postFailed() {},
+      postTooLarge: (_list: ListName, _index: number, _count: number, bytes: number) => tooLarge.push(bytes),
+    },
+  } as unknown as SigningParts
+  const outbox = createOutbox(parts, list, {
+    rest: createRest(60),
+    signal: new AbortController().signal,
+    onTaken() {},
+    onEnded() {},
+  })
+  const send = async (batch: readonly SignedJob[]) => {
+    await outbox.send(1, batch, 0)
+    await outbox.empty()
+  }
+  return { send, outbox, sizes, tooLarge, posted, deferred, released }
+}
+
+describe('posts', () => {
+  it.each(['exits', 'validators'] as const)(
+    'of %s stay below the 1 MiB of nginx, and count every byte',
+    async (list) => {
+      const { send, sizes, tooLarge, posted, released } = outboxTo(list, 1024 * 1024)
+      await send(jobs)
+      expect([posted, released, tooLarge]).toEqual([jobs, jobs, []])
+      expect(Math.max(...sizes)).toBeLessThanOrEqual(960 * 1024)
+      expect(sizes.length).toBe(list === 'exits' ? 1 : 2)
+    },
+  )
+
+  it('that are refused as too large are halved, and the next ones are not tried at that size', async () => {
+    const { send, sizes, tooLarge, posted, deferred } = outboxTo('validators', 100_000)
+    await send(jobs)
+    expect([posted.length, new Set(posted).size, deferred.length]).toEqual([500, 500, 0])
+    // Each size is refused once, and told once; some bytes are for the longest share index.
+    expect(tooLarge.length).toBe(4)
+    expect(sizes.filter((bytes) => bytes > 100_000).length).toBe(4)
+    sizes.length = 0
+    await send(jobs)
+    expect(sizes.filter((bytes) => bytes > 100_000)).toEqual([])
+  })
+
+  it('of one signature are the smallest: one that is refused comes up again later, and the others go on', async () => {
+    const small = { ...job(1), keyShare: { ...job(1).keyShare, publicKeyShares: [] } }
+    const { send, sizes, posted, deferred, released, outbox } = outboxTo('validators', 700)
+    await send([small, job(2), job(3), small])
+    expect(posted).toEqual([small, small])
+    expect(deferred.map(({ id }) => id)).toEqual([2, 3])
+    expect(released.length).toBe(4)
+    expect(outbox.isReachable).toBe(true)
+    expect(sizes.length).toBeLessThanOrEqual(8)
+  })
+})

@@ -19,13 +19,15 @@ import {
   toQuantity,
 } from './json-rpc.ts'
 
+type Topic = string | readonly string[] | null
+
 /** Which logs. Blocks are inclusive. */
 export interface LogQuery<E extends AbiEvent> {
   /** The contract, 20 bytes. */
   address: Uint8Array
   event: E
-  /** The value of the event's indexed arguments in order, 32 bytes each in lower-case hex; null is any. */
-  topics?: readonly (string | null)[]
+  /** The value of the event's indexed arguments in order, 32 bytes each in lower-case hex; null is any, a list any of them. */
+  topics?: readonly Topic[]
   fromBlock: number
   toBlock: number
   signal?: AbortSignal
@@ -160,10 +162,12 @@ async function readLogs<const E extends AbiEvent>(
 }
 
 /** Whether a log is one that was asked for, and counts. */
-function fits(raw: RawLog, address: string, topics: readonly (string | null)[]): boolean {
+function fits(raw: RawLog, address: string, topics: readonly Topic[]): boolean {
   return (
     raw.address.toLowerCase() === address &&
-    topics.every((topic, position) => topic === null || raw.topics[position]?.toLowerCase() === topic) &&
+    topics.every(
+      (topic, position) => topic === null || [topic].flat().includes(raw.topics[position]?.toLowerCase() ?? ''),
+    ) &&
     raw.removed !== true
   )
 }

@@ -8,6 +8,7 @@ import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import { getFinalBlock } from '@dvt-relayer/chain/execution/final-block.ts'
 import { readSsvEvents, type SsvEventRange } from '@dvt-relayer/chain/ssv/events.ts'
 import { applySsvEvents, emptySsvState, type SsvScope, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
+import { findDoubt } from '@dvt-relayer/chain/ssv/second-look.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import type { Context } from '../../context.ts'
 import { createSsvCheckpoint } from './ssv-checkpoint.ts'
@@ -16,7 +17,7 @@ import { createSsvCheckpoint } from './ssv-checkpoint.ts'
 const SAVE_MS = 10_000
 /** Without a change of ours the state is stored this often: a restart then reads some hundred blocks again. */
 const IDLE_SAVE_MS = 3_600_000
-/** So often one range may be answered by nodes that do not agree. */
+/** So often one range may be answered by nodes that do not agree, with each other or with themselves. */
 const MAX_DISAGREEMENTS = 3
 
 /** Creates the follower; undefined where SSV_OWNERS is not set or the network has no SSV contract. */
@@ -51,15 +52,9 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
     for (let disagreements = 0; state.nextBlock <= toBlock; ) {
       let { host } = execution
       for await (const range of readSsvEvents(execution, scope.contract, state.nextBlock, toBlock, signal)) {
-        // A node that lacks a block gives no logs of it, and a registration that is missed shifts nonces for good: the node that has
-        // given the logs of a range must know its last block.
-        const last = await execution.getBlock(range.toBlock, signal)
-        if (last === undefined || execution.host !== host) {
-          if (++disagreements > MAX_DISAGREEMENTS)
-            throw new ChainError(
-              'EXECUTION_INVALID',
-              `the execution node at ${execution.host} has no block ${range.toBlock}, or nodes take turns in answering`,
-            )
+        const doubt = await findDoubt(execution, scope, range, host, signal)
+        if (doubt !== undefined) {
+          if (++disagreements > MAX_DISAGREEMENTS) throw new ChainError('EXECUTION_INVALID', doubt)
           break
         }
         state = await apply(state, range, signal)

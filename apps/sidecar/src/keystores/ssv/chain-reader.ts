@@ -4,6 +4,7 @@ import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import type { ExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
 import { readSsvEvents } from '@dvt-relayer/chain/ssv/events.ts'
 import { applySsvEvents, type SsvChange, type SsvScope, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
+import { findDoubt } from '@dvt-relayer/chain/ssv/second-look.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import type { Events } from '../../events.ts'
 import { startProgress } from '../progress.ts'
@@ -15,7 +16,7 @@ export interface ChainReaderOptions {
   readonly events: Pick<Events, 'ssvScanning' | 'ssvEventsSkipped'>
 }
 
-/** So often one range may be answered by nodes that do not agree. */
+/** So often one range may be answered by nodes that do not agree, with each other or with themselves. */
 const MAX_DISAGREEMENTS = 3
 
 /** Creates a reader that has told of nothing yet. */
@@ -47,11 +48,9 @@ export function createChainReader({ execution, scope, engine, events }: ChainRea
         for (let disagreements = 0; state.nextBlock <= toBlock; ) {
           let { host } = execution
           for await (const range of readSsvEvents(execution, scope.contract, state.nextBlock, toBlock, signal)) {
-            // A node that lacks a block gives no logs of it, and a registration that is missed shifts nonces for good: the node that
-            // has given the logs of a range must know its last block.
-            const last = await execution.getBlock(range.toBlock, signal)
-            if (last === undefined || execution.host !== host) {
-              if (++disagreements > MAX_DISAGREEMENTS) throw blockMissing(range.toBlock, execution.host)
+            const doubt = await findDoubt(execution, scope, range, host, signal)
+            if (doubt !== undefined) {
+              if (++disagreements > MAX_DISAGREEMENTS) throw new ChainError('EXECUTION_INVALID', doubt)
               break
             }
             const applied = await applySsvEvents(engine, scope, state, range)

@@ -424,6 +424,24 @@ describe.skipIf(skipWithoutAnvil)('the chain', () => {
     expect(await stage.query(`select from clusters where source = 'ssv'`)).toHaveLength(3)
   })
 
+  it('of a node that always lacks a registration is read again from the node that has it', async () => {
+    const stage = await openStage(world)
+    await idleRelayer(stage)
+    const [lacking, node] = [await startNode(HEAD - 64), await startNode(HEAD - 64)]
+    lacking.leavesOut = ({ blockNumber }) => blockNumber === 1_200_344
+    const follower = await startFollower(stage, [lacking, node])
+    await expect(follower.round()).rejects.toMatchObject({
+      code: 'EXECUTION_INVALID',
+      message: expect.stringMatching(
+        new RegExp(`^registrations of ${OWNER} before log .* ${new URL(node.url).host} has`),
+      ),
+    })
+    expect(await stage.query(`select from clusters where source = 'ssv'`)).toEqual([])
+    await follower.round()
+    expect(await stage.query(`select from clusters where source = 'ssv'`)).toHaveLength(3)
+    expect((await pinned(stage, stayedKey)).name).toBe(`${OWNER}:263,280,281,282`)
+  })
+
   it('with an impostor among the owners skips what the validator key has not signed', async () => {
     const stage = await openStage(world)
     await idleRelayer(stage)

@@ -27,7 +27,12 @@ export interface ExecutionOptions {
   backoffMs?: { first: number; most: number }
 }
 
+/** One endpoint by itself, asked once. It shows its chain before each question. */
+export type ExecutionNode = Pick<ExecutionClient, 'host' | 'getBlock' | 'scanLogs'>
+
 export interface ExecutionClient {
+  /** The endpoints, for what must be asked of each. */
+  readonly each: readonly ExecutionNode[]
   /** Host of the node that answered last. */
   readonly host: string
   /** Compares every endpoint's chain id with the network. @throws {ChainError} CHAIN_MISMATCH; {HttpError} when none answers */
@@ -83,6 +88,7 @@ export function createExecutionClient(options: ExecutionOptions): ExecutionClien
     ...(options.backoffMs === undefined ? {} : { backoffMs: options.backoffMs }),
   })
   return {
+    each: http.each.map((ask) => nodeOf(ask, network)),
     get host() {
       return http.host
     },
@@ -103,6 +109,20 @@ export function createExecutionClient(options: ExecutionOptions): ExecutionClien
       const logs = []
       for await (const range of scanLogs(http, query)) logs.push(...range.logs)
       return logs
+    },
+  }
+}
+
+function nodeOf(ask: HttpAsk, network: ExecutionOptions['network']): ExecutionNode {
+  return {
+    host: ask.host,
+    async getBlock(tag, signal) {
+      await assertChain(ask, network)
+      return getBlock(ask, tag, signal)
+    },
+    async *scanLogs(query, backwards) {
+      await assertChain(ask, network)
+      yield* scanLogs(ask, query, backwards)
     },
   }
 }

@@ -131,11 +131,13 @@ export async function readSsvPart(
   signal?: AbortSignal,
 ): Promise<SsvEventRange> {
   const query = { address: contract.address, ...part, ...(signal === undefined ? {} : { signal }) }
-  const topics =
-    owners === undefined ? {} : { topics: [owners.map((owner) => `0x${'00'.repeat(12)}${owner.slice(2)}`)] }
+  const topics = owners === undefined ? {} : { topics: [owners.map(ownerTopic)] }
   const added = await readAll(execution, { ...query, ...topics, event: validatorAddedEvent })
   return withOthers(execution, query, added, topics)
 }
+
+/** An owner's address, in lower-case hex, as an argument of the validators' events. */
+export const ownerTopic = (owner: string): string => `0x${'00'.repeat(12)}${owner.slice(2)}`
 
 /** The events of a range whose `ValidatorAdded` are known, in order. */
 async function withOthers(

@@ -60,8 +60,7 @@ describe('a log that an answer lacks', () => {
   }
 
   /** A follower with a file in memory. */
-  function followerOf(nodes: readonly RpcStandIn[], owners?: readonly Uint8Array[]) {
-    const saved: SsvState[] = []
+  function followerOf(nodes: readonly RpcStandIn[], owners?: readonly Uint8Array[], saved: SsvState[] = []) {
     const told = { ssvScanning: () => {}, ssvEventsSkipped: () => {}, ssvMalformed: () => {}, ssvReorganized: () => {} }
     const file = {
       path: 'memory',
@@ -119,6 +118,45 @@ describe('a log that an answer lacks', () => {
     const honest = followerOf([node])
     await honest.follow()
     expect(chain.state).toEqual(honest.chain.state)
+  })
+
+  it('always at one node is shown by a signature of a later nonce, and read from the other node', async () => {
+    await using lacking = await startSsvNode()
+    await using node = await startSsvNode()
+    lacking.leavesOut = ({ blockNumber }) => blockNumber === 1_200_344
+    const { chain, saved, follow } = followerOf([lacking, node])
+    await expect(follow()).rejects.toMatchObject({
+      code: 'EXECUTION_INVALID',
+      message: expect.stringMatching(
+        new RegExp(
+          `^registrations of ${loadSsvCluster('cluster-4').owner} before log .*, ${new URL(node.url).host} has`,
+        ),
+      ),
+    })
+    expect(saved.at(-1)).toEqual(emptySsvState(scope))
+    await follow()
+    const honest = followerOf([node])
+    await honest.follow()
+    expect(chain.state).toEqual(honest.chain.state)
+  })
+
+  it('at every node leaves a mark in what is stored: a restart beside an honest node reads all again', async () => {
+    await using node = await startSsvNode()
+    node.leavesOut = ({ blockNumber }) => blockNumber === 1_200_344
+    const before = followerOf([node])
+    // As if the owner had skipped a nonce, which the contract lets it: nobody knows better.
+    await before.follow()
+    expect([...(before.chain.state?.gaps.keys() ?? [])]).toEqual([loadSsvCluster('cluster-4').owner])
+    node.leavesOut = () => false
+    const after = followerOf([node], undefined, before.saved)
+    await expect(after.follow()).rejects.toThrow(/all events are read again$/)
+    // What is known goes on counting meanwhile.
+    expect(after.chain.state?.live.size).toBe(before.saved[0]?.live.size)
+    await after.follow()
+    const honest = followerOf([node])
+    await honest.follow()
+    expect(after.chain.state).toEqual(honest.chain.state)
+    expect(after.chain.state?.gaps.size).toBe(0)
   })
 
   it('is named by /ready until it is there', async () => {

@@ -5,8 +5,10 @@
 
 import { setImmediate } from 'node:timers/promises'
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
+import type { ExecutionNode } from '@dvt-relayer/chain/execution/execution.ts'
 import { getFinalBlock } from '@dvt-relayer/chain/execution/final-block.ts'
 import { readSsvEvents, type SsvEventRange } from '@dvt-relayer/chain/ssv/events.ts'
+import { createGapWatch, SsvGapError } from '@dvt-relayer/chain/ssv/gaps.ts'
 import { applySsvEvents, emptySsvState, type SsvScope, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
 import { findDoubt } from '@dvt-relayer/chain/ssv/second-look.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
@@ -29,7 +31,10 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
   if (owners.length === 0 || contract === undefined) return undefined
   const scope: SsvScope = { contract, owners, operators: undefined }
   const checkpoint = createSsvCheckpoint(context, scope)
+  const gaps = createGapWatch(execution, scope)
   let known: SsvState | undefined
+  /** Where events are read: one node alone while a state is made anew that another one made incomplete. */
+  let node: ExecutionNode = execution
   /** Whether the clusters in the database are what the state says. */
   let isSettled = false
   let savedAt = -Infinity
@@ -37,6 +42,7 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
   /** The state after the events of a range. */
   async function apply(state: SsvState, range: SsvEventRange, signal: AbortSignal): Promise<SsvState> {
     const applied = await applySsvEvents(engine, scope, state, range)
+    await gaps.look(applied.state, signal)
     signal.throwIfAborted()
     known = applied.state
     const skipped = applied.changes.flatMap((change) => (change.change === 'skipped' ? [change] : []))
@@ -50,9 +56,9 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
     let state = from
     let storedAt = performance.now()
     for (let disagreements = 0; state.nextBlock <= toBlock; ) {
-      let { host } = execution
-      for await (const range of readSsvEvents(execution, scope.contract, state.nextBlock, toBlock, signal)) {
-        const doubt = await findDoubt(execution, scope, range, host, signal)
+      let { host } = node
+      for await (const range of readSsvEvents(node, scope.contract, state.nextBlock, toBlock, signal)) {
+        const doubt = await findDoubt(node, scope, range, host, signal)
         if (doubt !== undefined) {
           if (++disagreements > MAX_DISAGREEMENTS) throw new ChainError('EXECUTION_INVALID', doubt)
           break
@@ -64,28 +70,49 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
           // What is live in the middle of a scan may have ended long ago: clusters are written at its end.
           await checkpoint.save(state)
         }
-        host = execution.host
+        host = node.host
         await setImmediate()
       }
     }
+  }
+
+  /** Reads what has become final, and makes the clusters what it says. */
+  async function follow(signal: AbortSignal): Promise<void> {
+    known ??= (await checkpoint.find()) ?? emptySsvState(scope)
+    await gaps.look(known, signal)
+    const final = await getFinalBlock(execution, 'no SSV registration can be taken', signal)
+    if (final !== undefined && final.number >= known.nextBlock) await read(known, final.number, signal)
+    if (isSettled && performance.now() - savedAt < IDLE_SAVE_MS) return
+    // Nothing is known of the chain's end before a scan has come to it.
+    if (final === undefined || known.nextBlock <= final.number) return
+    known = await checkpoint.settle(known)
+    isSettled = true
+    savedAt = performance.now()
+    events.ssvSettled(known)
   }
 
   return {
     /** What the database has, for the import of files. */
     findStored: checkpoint.find,
 
-    /** Reads what has become final, and makes the clusters what it says. @throws {ChainError}, {HttpError}, {DatabaseError} */
+    /**
+     * One round. Where registrations prove to be missing, all that was read is forgotten, and the next round reads from the first block
+     * on; the clusters stay until then.
+     *
+     * @throws {ChainError}, {HttpError}, {DatabaseError}
+     */
     async round(signal: AbortSignal): Promise<void> {
-      known ??= (await checkpoint.find()) ?? emptySsvState(scope)
-      const final = await getFinalBlock(execution, 'no SSV registration can be taken', signal)
-      if (final !== undefined && final.number >= known.nextBlock) await read(known, final.number, signal)
-      if (isSettled && performance.now() - savedAt < IDLE_SAVE_MS) return
-      // Nothing is known of the chain's end before a scan has come to it.
-      if (final === undefined || known.nextBlock <= final.number) return
-      known = await checkpoint.settle(known)
-      isSettled = true
-      savedAt = performance.now()
-      events.ssvSettled(known)
+      try {
+        await follow(signal)
+        node = execution
+      } catch (error) {
+        node = error instanceof SsvGapError ? error.node : execution
+        if (error instanceof SsvGapError) {
+          known = await checkpoint.forget()
+          isSettled = false
+        }
+        throw error
+      }
     },
   }
 }

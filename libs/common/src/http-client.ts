@@ -49,8 +49,9 @@ function askOf(endpoints: Endpoint[], options: HttpClientOptions, each: readonly
           return value
         } catch (error) {
           worst = error
-          if (!mayAskAnother(error, idempotent)) throw error
-          again ||= idempotent && mayAskLater(error)
+          const passes = idempotent && isPassing(error, request)
+          if (!passes && !mayAskAnother(error, idempotent)) throw error
+          again ||= passes || (idempotent && mayAskLater(error))
           if (error instanceof HttpError) retryAfterMs = Math.max(retryAfterMs, error.retryAfterMs)
         }
       }
@@ -75,4 +76,10 @@ function askOf(endpoints: Endpoint[], options: HttpClientOptions, each: readonly
         return value
       }),
   }
+}
+
+/** Whether the request says of this status that it is the endpoint's own trouble. */
+function isPassing(error: unknown, request: HttpRequest): boolean {
+  if (!(error instanceof HttpError) || error.code !== 'HTTP_STATUS' || (error.status ?? 0) >= 500) return false
+  return request.isPassing?.(error.status ?? 0) === true
 }

@@ -402,6 +402,46 @@ describe.skipIf(skipWithoutAnvil)('the chain', () => {
     expect((await pinned(stage, movedKey)).indexes).toEqual(['5', '128', '1402', '70001'])
   })
 
+  it('is not believed while its answers lack a registration in turns, and heals by itself', async () => {
+    const stage = await openStage(world)
+    await idleRelayer(stage)
+    const node = await startNode(HEAD - 64)
+    const follower = await startFollower(stage, [node])
+    let times = 0
+    node.leavesOut = ({ blockNumber }) => blockNumber === 1_200_344 && times++ % 2 === 0
+    await expect(follower.round()).rejects.toMatchObject({
+      code: 'EXECUTION_INVALID',
+      message: expect.stringContaining('left log 0 of block 1200344 of the SSV contract out'),
+    })
+    expect(await stage.query(`select from clusters where source = 'ssv'`)).toEqual([])
+    expect(await stage.query(`select from checkpoints where name = 'ssv'`)).toEqual([])
+    // Once is noticed and mended in the same round.
+    node.leavesOut = ({ blockNumber }) => blockNumber === 1_200_344 && times++ === 100
+    times = 100
+    await follower.round()
+    expect(times).toBeGreaterThan(101)
+    expect(follower.said).toEqual(['have 1056 bytes, must have 1312 for 4 operators'])
+    expect(await stage.query(`select from clusters where source = 'ssv'`)).toHaveLength(3)
+  })
+
+  it('of a node that always lacks a registration is read again from the node that has it', async () => {
+    const stage = await openStage(world)
+    await idleRelayer(stage)
+    const [lacking, node] = [await startNode(HEAD - 64), await startNode(HEAD - 64)]
+    lacking.leavesOut = ({ blockNumber }) => blockNumber === 1_200_344
+    const follower = await startFollower(stage, [lacking, node])
+    await expect(follower.round()).rejects.toMatchObject({
+      code: 'EXECUTION_INVALID',
+      message: expect.stringMatching(
+        new RegExp(`^registrations of ${OWNER} before log .* ${new URL(node.url).host} has`),
+      ),
+    })
+    expect(await stage.query(`select from clusters where source = 'ssv'`)).toEqual([])
+    await follower.round()
+    expect(await stage.query(`select from clusters where source = 'ssv'`)).toHaveLength(3)
+    expect((await pinned(stage, stayedKey)).name).toBe(`${OWNER}:263,280,281,282`)
+  })
+
   it('with an impostor among the owners skips what the validator key has not signed', async () => {
     const stage = await openStage(world)
     await idleRelayer(stage)

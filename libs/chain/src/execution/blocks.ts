@@ -3,7 +3,7 @@
 import type { HttpAsk } from '@dvt-relayer/common/http-client.ts'
 import { type Static, Type } from 'typebox'
 import { ChainError } from '../errors.ts'
-import { Bytes, callRpc, parseQuantity, Quantity, toQuantity } from './json-rpc.ts'
+import { Bytes, callRpc, parseQuantity, Quantity, type RpcFault, toQuantity } from './json-rpc.ts'
 
 /** One block. Hashes are lower-case hex. */
 export interface BlockRef {
@@ -26,19 +26,29 @@ export async function getBlock(
   signal?: AbortSignal,
 ): Promise<BlockRef | undefined> {
   const params = [typeof tag === 'number' ? toQuantity(tag) : tag, false]
+  let nothingFinal = false
+  const isEarned = (fault: RpcFault) => {
+    nothingFinal = tag === 'finalized' && isNothingFinalized(fault)
+    return nothingFinal
+  }
+  const check = (block: Static<typeof Block>, host: string) => {
+    if (block === null) return
+    if (typeof tag === 'number' && parseQuantity(block.number) !== tag)
+      throw new ChainError('EXECUTION_INVALID', `the execution node at ${host} answers with another block`)
+    parseQuantity(block.number)
+    parseQuantity(block.timestamp)
+  }
   let raw: Static<typeof Block>
   try {
-    raw = await callRpc(http, 'eth_getBlockByNumber', params, Block, signal === undefined ? {} : { signal })
+    const rpc = { isEarned, check, ...(signal === undefined ? {} : { signal }) }
+    raw = await callRpc(http, 'eth_getBlockByNumber', params, Block, rpc)
   } catch (error) {
-    if (tag === 'finalized' && isNothingFinalized(error)) return undefined
+    if (nothingFinal && error instanceof ChainError && error.code === 'EXECUTION_REFUSED') return undefined
     throw error
   }
   if (raw === null) return undefined
-  const number = parseQuantity(raw.number)
-  if (typeof tag === 'number' && number !== tag)
-    throw new ChainError('EXECUTION_INVALID', `the execution node at ${http.host} answers with another block`)
   return {
-    number,
+    number: parseQuantity(raw.number),
     hash: raw.hash.toLowerCase(),
     parentHash: raw.parentHash.toLowerCase(),
     timestamp: parseQuantity(raw.timestamp),
@@ -46,10 +56,6 @@ export async function getBlock(
 }
 
 /** Whether the node knows the word `finalized` and has no such block: null at some, these errors at others. */
-function isNothingFinalized(error: unknown): boolean {
-  return (
-    error instanceof ChainError &&
-    error.code === 'EXECUTION_REFUSED' &&
-    (error.meta['rpc_code'] === -39001 || /finalized.* not (found|available)/i.test(error.message))
-  )
+function isNothingFinalized({ code, message }: RpcFault): boolean {
+  return code === -39001 || /finalized.* not (found|available)/i.test(message)
 }

@@ -18,19 +18,31 @@ export interface ContractCall {
 
 const CallResult = Bytes()
 
-/** Calls the contract. @throws {ChainError} EXECUTION_REVERTED, EXECUTION_EMPTY; {HttpError} when no node can answer */
+/**
+ * Calls the contract.
+ *
+ * @throws {ChainError} EXECUTION_REVERTED, EXECUTION_EMPTY; EXECUTION_REFUSED where the node does not know such a call; {HttpError}
+ * when no node can answer
+ */
 export async function ethCall(http: HttpAsk, { to, data, block, signal }: ContractCall): Promise<Uint8Array> {
   const params = [
     { to: toHex(to), data },
     { blockHash: block, requireCanonical: true },
   ]
-  const rpc = { isPassing: (error: RpcFault) => !isRevert(error), ...(signal === undefined ? {} : { signal }) }
+  let reverted = false
+  const isEarned = (fault: RpcFault) => {
+    reverted = isRevert(fault)
+    return reverted
+  }
   let result: string
   try {
-    result = await callRpc(http, 'eth_call', params, CallResult, rpc)
+    result = await callRpc(http, 'eth_call', params, CallResult, {
+      isEarned,
+      ...(signal === undefined ? {} : { signal }),
+    })
   } catch (error) {
     // What the contract says for its refusal is a stranger's text; the caller knows what it has asked.
-    if (error instanceof ChainError && error.code === 'EXECUTION_REFUSED')
+    if (error instanceof ChainError && error.code === 'EXECUTION_REFUSED' && reverted)
       throw new ChainError('EXECUTION_REVERTED', `the contract ${toHex(to)} reverts the call`)
     throw error
   }
@@ -40,6 +52,6 @@ export async function ethCall(http: HttpAsk, { to, data, block, signal }: Contra
 }
 
 /** Whether the contract has refused, in the words of every node (3: geth, reth, erigon, anvil; -32015: nethermind). */
-function isRevert({ code, message }: RpcFault): boolean {
+export function isRevert({ code, message }: RpcFault): boolean {
   return code === 3 || code === -32015 || /revert/i.test(message)
 }

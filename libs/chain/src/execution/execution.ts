@@ -10,8 +10,8 @@ import { checkEndpoints } from '../check-endpoints.ts'
 import { ChainError } from '../errors.ts'
 import type { Network } from '../networks.ts'
 import { type BlockRef, getBlock } from './blocks.ts'
-import { type ContractCall, ethCall } from './eth-call.ts'
-import { callRpc, parseQuantity, Quantity } from './json-rpc.ts'
+import { type ContractCall, ethCall, isRevert } from './eth-call.ts'
+import { callRpc, parseQuantity, Quantity, type RpcFault } from './json-rpc.ts'
 import { type ChainLog, type LogQuery, type LogRange, scanLogs } from './logs.ts'
 
 export type { BlockRef } from './blocks.ts'
@@ -27,7 +27,12 @@ export interface ExecutionOptions {
   backoffMs?: { first: number; most: number }
 }
 
+/** One endpoint by itself, asked once. It shows its chain before each question. */
+export type ExecutionNode = Pick<ExecutionClient, 'host' | 'getBlock' | 'scanLogs'>
+
 export interface ExecutionClient {
+  /** The endpoints, for what must be asked of each. */
+  readonly each: readonly ExecutionNode[]
   /** Host of the node that answered last. */
   readonly host: string
   /** Compares every endpoint's chain id with the network. @throws {ChainError} CHAIN_MISMATCH; {HttpError} when none answers */
@@ -58,7 +63,7 @@ export interface ExecutionClient {
    * Any other method, its result checked against a schema. It must be one that may be sent twice: what fails is repeated, at other
    * nodes too.
    *
-   * @throws {ChainError} EXECUTION_REFUSED with the node's words; {HttpError}
+   * @throws {ChainError} EXECUTION_REFUSED with the node's words where the request itself has earned it; {HttpError}
    */
   request<S extends TSchema>(
     method: string,
@@ -83,15 +88,22 @@ export function createExecutionClient(options: ExecutionOptions): ExecutionClien
     ...(options.backoffMs === undefined ? {} : { backoffMs: options.backoffMs }),
   })
   return {
+    each: http.each.map((ask) => nodeOf(ask, network)),
     get host() {
       return http.host
     },
     checkChain: () => checkEndpoints(http.each, (ask) => assertChain(ask, network)),
-    blockNumber: async () => parseQuantity(await callRpc(http, 'eth_blockNumber', [], Quantity)),
+    blockNumber: async () =>
+      parseQuantity(
+        await callRpc(http, 'eth_blockNumber', [], Quantity, { check: (head) => void parseQuantity(head) }),
+      ),
     getBlock: (tag, signal) => getBlock(http, tag, signal),
     call: (call) => ethCall(http, call),
     request: (method, params, result, signal) =>
-      callRpc(http, method, params, result, signal === undefined ? {} : { signal }),
+      callRpc(http, method, params, result, {
+        isEarned: (fault) => ABOUT_TRANSACTIONS.has(method) && isOfTransaction(fault),
+        ...(signal === undefined ? {} : { signal }),
+      }),
     scanLogs: (query, backwards) => scanLogs(http, query, backwards),
     async findLogs(query) {
       const logs = []
@@ -99,6 +111,28 @@ export function createExecutionClient(options: ExecutionOptions): ExecutionClien
       return logs
     },
   }
+}
+
+function nodeOf(ask: HttpAsk, network: ExecutionOptions['network']): ExecutionNode {
+  return {
+    host: ask.host,
+    async getBlock(tag, signal) {
+      await assertChain(ask, network)
+      return getBlock(ask, tag, signal)
+    },
+    async *scanLogs(query, backwards) {
+      await assertChain(ask, network)
+      yield* scanLogs(ask, query, backwards)
+    },
+  }
+}
+
+const ABOUT_TRANSACTIONS: ReadonlySet<string> = new Set(['eth_estimateGas', 'eth_sendRawTransaction'])
+
+/** Whether a transaction itself is refused: it would revert, is known already, comes too late, or pays too little. */
+function isOfTransaction(fault: RpcFault): boolean {
+  if (isRevert(fault) || fault.code === -32003 || fault.code === -32010) return true
+  return /already|known transaction|nonce|underpriced|insufficient|\bgas\b|\bfee\b|\btip\b/i.test(fault.message)
 }
 
 async function assertChain(ask: HttpAsk, network: ExecutionOptions['network']): Promise<void> {

@@ -4,60 +4,115 @@ import { type HttpAsk, HttpError } from '@dvt-relayer/common/http-client.ts'
 import { type Static, type TSchema, Type } from 'typebox'
 import { ChainError } from '../errors.ts'
 
-/** How a call is repeated. Without it, the client's own rule. */
-export interface RpcOptions {
+/** How a call is repeated, and what else its answer has to be. Without it, the client's own rule. */
+export interface RpcOptions<T = unknown> {
   retryTimeoutMs?: number
   signal?: AbortSignal
-  /** Errors after which another node, or this one later, may answer: the node counts as absent. Without it: none. */
-  isPassing?: (error: RpcFault) => boolean
+  /** Errors that the question itself has earned, beside an unknown method and invalid parameters: no other node is asked. */
+  isEarned?: (error: RpcFault) => boolean
+  /** Statuses from 400 to 499 that the question itself has earned. Without it: none. */
+  isEarnedStatus?: (status: number) => boolean
+  /** Throws a {@link ChainError} for a result that has the right form and yet cannot be: the next node is asked. */
+  check?: (result: T, host: string) => void
 }
 
-/** A JSON-RPC error as the node said it. */
+/** A JSON-RPC error as the node said it, in whatever shape. */
 export interface RpcFault {
-  code: number
+  /** Undefined where the node gives no number. */
+  code: number | undefined
+  /** Empty where the node says nothing. */
   message: string
 }
 
-const RpcError = Type.Object({ error: Type.Object({ code: Type.Integer(), message: Type.String() }) })
+const METHOD_NOT_FOUND = -32601
+const INVALID_PARAMS = -32602
+
+/** Words of a node that is behind, has dropped what is asked for, or is asked too often: another one may know, or this one later. */
+const OTHER_NODE =
+  /\brate\b|rate-?limit|too many requests|requests? (count|limit)|per second|throttl|quota|credits|capacity|not found|not yet|unavailable|unknown block|invalid block range|beyond .*head|future|pruned|missing trie|syncing/i
+
+/** Whether a fault is the node's own, by its words: it is behind, or wants to be left alone for a while. */
+export const isOfNode = ({ message }: RpcFault): boolean => OTHER_NODE.test(message)
+
+/** Whether the node has no such method. */
+export const isUnknownMethod = ({ code }: RpcFault): boolean => code === METHOD_NOT_FOUND
+
+/** Whether the node says that the parameters are wrong, which some also say of a block that they lack. */
+const isInvalidParams = (fault: RpcFault): boolean => fault.code === INVALID_PARAMS && !isOfNode(fault)
+
+/** Any `error` but null, which is none: JSON-RPC 1.0 has it in every answer. */
+const Failed = Type.Object({
+  error: Type.Union([Type.Object({}), Type.Array(Type.Unknown()), Type.String(), Type.Number(), Type.Boolean()]),
+  result: Type.Optional(Type.Unknown()),
+})
 const schemas = new WeakMap<TSchema, TSchema>()
 
 function answerSchema(result: TSchema): TSchema {
-  const schema = schemas.get(result) ?? Type.Union([RpcError, Type.Object({ result })])
+  const schema = schemas.get(result) ?? Type.Union([Failed, Type.Object({ error: Type.Optional(Type.Null()), result })])
   schemas.set(result, schema)
   return schema
 }
 
 /**
- * Calls a method that only reads.
+ * Calls a method that only reads, or may be sent twice. What the question itself has earned is final; after every other failure, of
+ * any shape, the next node is asked, and all of them again within the client's time for retries.
  *
- * @throws {ChainError} EXECUTION_REFUSED with the node's JSON-RPC code in `meta.rpc_code`; {HttpError}, also for an error
- * that `isPassing`
+ * @throws {ChainError} EXECUTION_REFUSED with the node's JSON-RPC code in `meta.rpc_code` when the question has earned it, and what
+ * `check` throws; {HttpError} when no node can answer
  */
 export async function callRpc<S extends TSchema>(
   http: HttpAsk,
   method: string,
   params: readonly unknown[],
   result: S,
-  options: RpcOptions = {},
+  options: RpcOptions<Static<S>> = {},
 ): Promise<Static<S>> {
-  const { isPassing, ...common } = options
-  type Answer = { result: Static<S> } | Static<typeof RpcError>
+  const { isEarned, isEarnedStatus, check, ...common } = options
+  const isFinal = (fault: RpcFault) => isEarned?.(fault) === true || isUnknownMethod(fault) || isInvalidParams(fault)
+  type Answer = { error?: null; result: Static<S> } | Static<typeof Failed>
   const answer = (await http.json(
-    { method: 'POST', path: '', body: { jsonrpc: '2.0', id: 1, method, params }, idempotent: true, ...common },
+    {
+      method: 'POST',
+      path: '',
+      body: { jsonrpc: '2.0', id: 1, method, params },
+      idempotent: true,
+      isPassing: (status) => isEarnedStatus?.(status) !== true,
+      ...common,
+    },
     answerSchema(result),
     (value, host) => {
-      const { error } = value as { error?: RpcFault }
-      if (error === undefined || isPassing?.(error) !== true) return
+      const { error, result } = value as Answer
+      if (error === undefined || error === null) return check?.(result as Static<S>, host)
+      const fault = faultOf(error)
+      // Who gives a result and an error says neither.
+      if ((result === undefined || result === null) && isFinal(fault)) return
       throw new HttpError(
         'HTTP_INVALID',
         host,
-        `the execution node at ${host} cannot answer ${method}: ${http.quote(error.message)}`,
+        `the execution node at ${host} cannot answer ${method}: ${http.quote(fault.message)}`,
       )
     },
   )) as Answer
-  if (!('error' in answer)) return answer.result
-  const message = `the execution node at ${http.host} refuses ${method}: ${http.quote(answer.error.message)}`
-  throw new ChainError('EXECUTION_REFUSED', message, { meta: { host: http.host, rpc_code: answer.error.code } })
+  if (answer.error === undefined || answer.error === null) return answer.result as Static<S>
+  const { code, message } = faultOf(answer.error)
+  throw new ChainError(
+    'EXECUTION_REFUSED',
+    `the execution node at ${http.host} refuses ${method}: ${http.quote(message)}`,
+    {
+      meta: { host: http.host, ...(code === undefined ? {} : { rpc_code: code }) },
+    },
+  )
+}
+
+/** What is said in an `error`: some nodes and gateways put a text in its place, or the code in one. */
+function faultOf(error: unknown): RpcFault {
+  if (typeof error === 'string') return { code: undefined, message: error }
+  const { code, message } = error as { code?: unknown; message?: unknown }
+  const number = typeof code === 'string' && /^-?\d{1,9}$/.test(code) ? Number(code) : code
+  return {
+    code: Number.isSafeInteger(number) ? (number as number) : undefined,
+    message: typeof message === 'string' ? message : '',
+  }
 }
 
 /** A JSON-RPC quantity. */

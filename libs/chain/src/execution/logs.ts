@@ -7,15 +7,27 @@ import { type Static, Type } from 'typebox'
 import type { AbiEvent, DecodeEventLogReturnType, Hex } from 'viem'
 import { ChainError } from '../errors.ts'
 import { createRangeSize } from './block-ranges.ts'
-import { Bytes, callRpc, parseQuantity, Quantity, type RpcOptions, toQuantity } from './json-rpc.ts'
+import {
+  Bytes,
+  callRpc,
+  isOfNode,
+  isUnknownMethod,
+  parseQuantity,
+  Quantity,
+  type RpcFault,
+  type RpcOptions,
+  toQuantity,
+} from './json-rpc.ts'
+
+type Topic = string | readonly string[] | null
 
 /** Which logs. Blocks are inclusive. */
 export interface LogQuery<E extends AbiEvent> {
   /** The contract, 20 bytes. */
   address: Uint8Array
   event: E
-  /** The value of the event's indexed arguments in order, 32 bytes each in lower-case hex; null is any. */
-  topics?: readonly (string | null)[]
+  /** The value of the event's indexed arguments in order, 32 bytes each in lower-case hex; null is any, a list any of them. */
+  topics?: readonly Topic[]
   fromBlock: number
   toBlock: number
   signal?: AbortSignal
@@ -41,7 +53,6 @@ export interface LogRange<E extends AbiEvent> {
 const FIRST_RANGE = 50_000
 /** Logs that are decoded before others may work: some milliseconds. */
 const LOGS_AT_ONCE = 200
-const METHOD_NOT_FOUND = -32601
 
 const RawLogs = Type.Array(
   Type.Object({
@@ -68,16 +79,21 @@ export async function* scanLogs<const E extends AbiEvent>(
     const fromBlock = backwards === undefined ? low : Math.max(low, high - size.blocks + 1)
     const toBlock = backwards === undefined ? Math.min(high, low + size.blocks - 1) : high
     const signal = query.signal === undefined ? {} : { signal: query.signal }
+    const mayShrink = toBlock > fromBlock
     let range: LogRange<E>
+    let refused = false
     try {
       // One round only: a refusal of the range is often dressed as a server error, which must not be waited out.
-      range = await readLogs(http, query, fromBlock, toBlock, { retryTimeoutMs: 0, ...signal })
+      const onRefused = () => {
+        refused = true
+      }
+      range = await readLogs(http, query, fromBlock, toBlock, { ...whileSmaller(mayShrink, onRefused), ...signal })
     } catch (error) {
-      if (isRefusal(error) && toBlock > fromBlock) {
+      if (mayShrink && (refused || isRefusal(error))) {
         while (size.blocks > toBlock - fromBlock) size.refused()
         continue
       }
-      range = await readLogs(http, query, fromBlock, toBlock, signal)
+      range = await readLogs(http, query, fromBlock, toBlock, { isEarned: isOfRange, ...signal })
     }
     if (toBlock - fromBlock + 1 === size.blocks) size.succeeded()
     yield range
@@ -86,36 +102,58 @@ export async function* scanLogs<const E extends AbiEvent>(
   }
 }
 
+/** How a range is asked for the first time. Whatever may be meant of its size is told, and ends the round where it must be. */
+function whileSmaller(mayShrink: boolean, onRefused: () => void) {
+  return {
+    retryTimeoutMs: 0,
+    isEarned(fault: RpcFault) {
+      if (!isOfNode(fault) && !isUnknownMethod(fault)) onRefused()
+      return isOfRange(fault)
+    },
+    isEarnedStatus(status: number) {
+      const isSize = mayShrink && (status === 400 || status === 413)
+      if (isSize) onRefused()
+      return isSize
+    },
+  }
+}
+
 async function readLogs<const E extends AbiEvent>(
   http: HttpAsk,
   query: LogQuery<E>,
   fromBlock: number,
   toBlock: number,
-  rpc: RpcOptions,
+  rpc: Pick<RpcOptions, 'retryTimeoutMs' | 'signal' | 'isEarned' | 'isEarnedStatus'>,
 ): Promise<LogRange<E>> {
   // Loaded at first use: it takes a quarter of a second, which the start of a process can do without.
   const { decodeEventLog, toEventSelector } = await import('viem/utils')
   const address = toHex(query.address)
   const topics = [toEventSelector(query.event), ...(query.topics ?? [])]
   const filter = { address, topics, fromBlock: toQuantity(fromBlock), toBlock: toQuantity(toBlock) }
+  const check = (answer: readonly RawLog[], host: string) => {
+    const isAsked = (raw: RawLog) => {
+      const blockNumber = parseQuantity(raw.blockNumber)
+      parseQuantity(raw.logIndex)
+      return fits(raw, address, topics) && blockNumber >= fromBlock && blockNumber <= toBlock
+    }
+    if (!answer.every(isAsked))
+      throw new ChainError('EXECUTION_INVALID', `the execution node at ${host} answers with logs nobody asked for`)
+  }
+  const answer = await callRpc(http, 'eth_getLogs', [filter], RawLogs, { ...rpc, check })
   const logs: ChainLog<E>[] = []
   let undecodable = 0
-  const answer = await callRpc(http, 'eth_getLogs', [filter], RawLogs, rpc)
   for (const [position, raw] of answer.entries()) {
     if (position % LOGS_AT_ONCE === LOGS_AT_ONCE - 1) await setImmediate()
-    const blockNumber = parseQuantity(raw.blockNumber)
-    if (!fits(raw, address, topics) || blockNumber < fromBlock || blockNumber > toBlock)
-      throw new ChainError('EXECUTION_INVALID', `the execution node at ${http.host} answers with logs nobody asked for`)
+    const place = { blockNumber: parseQuantity(raw.blockNumber), logIndex: parseQuantity(raw.logIndex) }
     try {
       const { args } = decodeEventLog({
         abi: [query.event] as const,
         data: raw.data as Hex,
         topics: raw.topics as [Hex, ...Hex[]],
       })
-      logs.push({ blockNumber, logIndex: parseQuantity(raw.logIndex), args: args as ChainLog<E>['args'] })
-    } catch (error) {
+      logs.push({ ...place, args: args as ChainLog<E>['args'] })
+    } catch {
       // A log that cannot be decoded says nothing; the scan goes on (viem's errors hold the data, so none is passed on).
-      if (error instanceof ChainError) throw error
       undecodable++
     }
   }
@@ -124,19 +162,27 @@ async function readLogs<const E extends AbiEvent>(
 }
 
 /** Whether a log is one that was asked for, and counts. */
-function fits(raw: RawLog, address: string, topics: readonly (string | null)[]): boolean {
+function fits(raw: RawLog, address: string, topics: readonly Topic[]): boolean {
   return (
     raw.address.toLowerCase() === address &&
-    topics.every((topic, position) => topic === null || raw.topics[position]?.toLowerCase() === topic) &&
+    topics.every(
+      (topic, position) => topic === null || [topic].flat().includes(raw.topics[position]?.toLowerCase() ?? ''),
+    ) &&
     raw.removed !== true
+  )
+}
+
+/** Whether a node says that a range, or what is in it, is too large for it. Of a range of one block this is its last word. */
+function isOfRange(fault: RpcFault): boolean {
+  if (isOfNode(fault) || isUnknownMethod(fault)) return false
+  return (
+    fault.code === -32005 || /range|limit|too (many|large|big|wide|long)|more than|exceed|results/i.test(fault.message)
   )
 }
 
 /** Whether a smaller range may be answered. */
 function isRefusal(error: unknown): boolean {
-  if (error instanceof ChainError)
-    return error.code === 'EXECUTION_REFUSED' && error.meta['rpc_code'] !== METHOD_NOT_FOUND
   if (!(error instanceof HttpError)) return false
-  if (error.code === 'HTTP_STATUS') return [400, 413].includes(error.status ?? 0) || (error.status ?? 0) >= 500
+  if (error.code === 'HTTP_STATUS') return (error.status ?? 0) >= 500
   return error.code === 'HTTP_TIMEOUT' || error.code === 'HTTP_TOO_LARGE'
 }

@@ -1,4 +1,4 @@
-import { fromHex } from '@dvt-relayer/common/hex.ts'
+import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { parseSharesData } from '@dvt-relayer/crypto/ssv/shares.ts'
 import { describe, expect, it } from 'vitest'
 import { readFixtureJson } from '../../../../test/support/keys/fixtures.ts'
@@ -33,6 +33,7 @@ function makeState(): SsvState {
       [5, '05'.repeat(32)],
       [Number.MAX_SAFE_INTEGER, 'ff'.repeat(32)],
     ]),
+    gaps: new Map([[toHex(a), { blockNumber: 7, logIndex: 1, counted: 2, signed: 4 }]]),
     nonces: new Map([['0x'.concat('11'.repeat(20)), 7]]),
     live: new Map([[registrationKey(a, publicKey), registration]]),
     malformed: { ...emptySsvState(scope).malformed, length: 2, undecodable: 1 },

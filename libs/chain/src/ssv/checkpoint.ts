@@ -16,6 +16,10 @@ const Checkpoint = Type.Object({
   next_block: whole,
   operators: Type.Array(Type.Tuple([whole, Type.String({ pattern: '^[0-9a-f]{64}$' })])),
   nonces: Type.Array(Type.Tuple([hex('{20}'), whole])),
+  /** States without them may lack what was never read twice. */
+  gaps: Type.Array(
+    Type.Object({ owner: hex('{20}'), block_number: whole, log_index: whole, counted: whole, signed: whole }),
+  ),
   registrations: Type.Array(
     Type.Object({
       owner: hex('{20}'),
@@ -48,6 +52,13 @@ export function ssvStateToJson(scope: SsvScope, state: SsvState): string {
     next_block: state.nextBlock,
     operators: [...state.operators],
     nonces: [...state.nonces],
+    gaps: Array.from(state.gaps, ([owner, { blockNumber, logIndex, counted, signed }]) => ({
+      owner,
+      block_number: blockNumber,
+      log_index: logIndex,
+      counted,
+      signed,
+    })),
     registrations: Array.from(state.live.values(), ({ owner, ownerNonce, publicKey, blockNumber, logIndex, data }) => ({
       owner: toHex(owner),
       owner_nonce: ownerNonce,
@@ -98,6 +109,12 @@ export function parseSsvState(scope: SsvScope, text: string): SsvState | 'other_
     nextBlock: value.next_block,
     operators: new Map(value.operators),
     nonces: new Map(value.nonces),
+    gaps: new Map(
+      value.gaps.map(({ owner, block_number, log_index, counted, signed }) => [
+        owner,
+        { blockNumber: block_number, logIndex: log_index, counted, signed },
+      ]),
+    ),
     live,
     malformed,
   }

@@ -111,20 +111,58 @@ export async function* readSsvEvents(
   signal?: AbortSignal,
 ): AsyncGenerator<SsvEventRange> {
   const query = { address: contract.address, fromBlock, toBlock, ...(signal === undefined ? {} : { signal }) }
-  const unwrap = await loadUnwrap()
   for await (const added of execution.scanLogs({ ...query, event: validatorAddedEvent })) {
-    const range = { fromBlock: added.fromBlock, toBlock: added.toBlock }
-    const [operators, removed] = await Promise.all([
-      readAll(execution, { ...query, ...range, event: operatorAddedEvent }),
-      readAll(execution, { ...query, ...range, event: validatorRemovedEvent }),
-    ])
-    const events = [
-      ...operators.logs.map((log) => toOperatorAdded(log, unwrap)),
-      ...added.logs.map(toValidatorAdded),
-      ...removed.logs.map(toValidatorRemoved),
-    ].sort((a, b) => a.blockNumber - b.blockNumber || a.logIndex - b.logIndex)
-    assertDistinct(events, execution.host)
-    yield { ...range, events, undecodable: operators.undecodable + added.undecodable + removed.undecodable }
+    const part = { fromBlock: added.fromBlock, toBlock: added.toBlock }
+    yield await withOthers(execution, { ...query, ...part }, added)
+  }
+}
+
+/**
+ * Reads the events of one range, however many requests it takes.
+ *
+ * @param owners of the validators' events that are asked for, in lower-case hex; undefined: everybody's
+ * @throws {ChainError} EXECUTION_INVALID, EXECUTION_REFUSED; {HttpError}
+ */
+export async function readSsvPart(
+  execution: Pick<ExecutionClient, 'scanLogs' | 'host'>,
+  contract: { readonly address: Uint8Array },
+  part: { fromBlock: number; toBlock: number },
+  owners: readonly string[] | undefined,
+  signal?: AbortSignal,
+): Promise<SsvEventRange> {
+  const query = { address: contract.address, ...part, ...(signal === undefined ? {} : { signal }) }
+  const topics = owners === undefined ? {} : { topics: [owners.map(ownerTopic)] }
+  const added = await readAll(execution, { ...query, ...topics, event: validatorAddedEvent })
+  return withOthers(execution, query, added, topics)
+}
+
+/** An owner's address, in lower-case hex, as an argument of the validators' events. */
+export const ownerTopic = (owner: string): string => `0x${'00'.repeat(12)}${owner.slice(2)}`
+
+/** The events of a range whose `ValidatorAdded` are known, in order. */
+async function withOthers(
+  execution: Pick<ExecutionClient, 'scanLogs' | 'host'>,
+  query: Pick<LogQuery<AbiEvent>, 'address' | 'fromBlock' | 'toBlock' | 'signal'>,
+  added: { logs: ChainLog<typeof validatorAddedEvent>[]; undecodable: number },
+  topics: Pick<LogQuery<AbiEvent>, 'topics'> = {},
+): Promise<SsvEventRange> {
+  const unwrap = await loadUnwrap()
+  const [operators, removed] = await Promise.all([
+    readAll(execution, { ...query, event: operatorAddedEvent }),
+    readAll(execution, { ...query, ...topics, event: validatorRemovedEvent }),
+  ])
+  const events = [
+    ...operators.logs.map((log) => toOperatorAdded(log, unwrap)),
+    ...added.logs.map(toValidatorAdded),
+    ...removed.logs.map(toValidatorRemoved),
+  ].sort((a, b) => a.blockNumber - b.blockNumber || a.logIndex - b.logIndex)
+  assertDistinct(events, execution.host)
+  const { fromBlock, toBlock } = query
+  return {
+    fromBlock,
+    toBlock,
+    events,
+    undecodable: operators.undecodable + added.undecodable + removed.undecodable,
   }
 }
 

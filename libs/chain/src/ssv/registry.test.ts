@@ -203,6 +203,10 @@ describe('the events of the fixtures', () => {
     const { state } = await feed(everything, chain.slice(1))
     expect(liveRegistrations(state)).toEqual([])
     expect(state.malformed.owner_signature).toBe(6)
+    // The last of them says by how many.
+    const { block_number: blockNumber, log_index: logIndex } = allLive.at(-1) ?? { block_number: 0, log_index: 0 }
+    expect([...state.gaps]).toEqual([[expected.owner, { blockNumber, logIndex, counted: 5, signed: 6 }]])
+    expect((await feed(everything, chain)).state.gaps.size).toBe(0)
   })
 })
 

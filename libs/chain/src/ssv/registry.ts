@@ -8,13 +8,14 @@
 
 import { setImmediate } from 'node:timers/promises'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
+import { type BlsEngine, SIGNATURE_BYTES } from '@dvt-relayer/crypto/bls/bls.ts'
 import { operatorKeyFingerprint } from '@dvt-relayer/crypto/ssv/operator-key.ts'
 import {
   parseSharesData,
   type SharesData,
   type SharesFault,
   type SharesFaultKind,
+  verifyOwnerSignature,
   verifyShares,
 } from '@dvt-relayer/crypto/ssv/shares.ts'
 import type { SsvEventRange, ValidatorAdded } from './events.ts'
@@ -63,6 +64,16 @@ export const SSV_FAULT_KINDS: readonly SsvFaultKind[] = [
   'undecodable',
 ]
 
+/** A registration whose validator key has signed a later nonce than was counted. */
+export interface SsvGap {
+  readonly blockNumber: number
+  readonly logIndex: number
+  /** Registrations of the owner before it, as far as they are known. */
+  readonly counted: number
+  /** The nonce that was signed. */
+  readonly signed: number
+}
+
 /** All that is known after the events of the blocks before `nextBlock`. */
 export interface SsvState {
   /** The first block whose events are not in here. */
@@ -71,6 +82,8 @@ export interface SsvState {
   readonly operators: ReadonlyMap<number, string>
   /** How many `ValidatorAdded` events each owner has, by address in lower-case hex. */
   readonly nonces: ReadonlyMap<string, number>
+  /** The newest gap of each owner, by address in lower-case hex; a later registration with the nonce that is counted closes it. */
+  readonly gaps: ReadonlyMap<string, SsvGap>
   /** By owner and validator key. */
   readonly live: ReadonlyMap<string, SsvRegistration>
   /** Events of the scope that were skipped, by kind. */
@@ -85,7 +98,14 @@ export type SsvChange =
 /** The state before the contract's first block. */
 export function emptySsvState({ contract }: Pick<SsvScope, 'contract'>): SsvState {
   const malformed = Object.fromEntries(SSV_FAULT_KINDS.map((kind) => [kind, 0])) as Record<SsvFaultKind, number>
-  return { nextBlock: contract.block, operators: new Map(), nonces: new Map(), live: new Map(), malformed }
+  return {
+    nextBlock: contract.block,
+    operators: new Map(),
+    nonces: new Map(),
+    gaps: new Map(),
+    live: new Map(),
+    malformed,
+  }
 }
 
 /** The key of `SsvState.live`. */
@@ -98,6 +118,18 @@ function judge(engine: BlsEngine, event: ValidatorAdded, ownerNonce: number): Ss
   if ('fault' in data) return data
   const fault = verifyShares(engine, { ownerAddress: owner, nonce: ownerNonce, publicKey, data })
   return fault ?? { owner, ownerNonce, publicKey, blockNumber, logIndex, data }
+}
+
+/** So many registrations may be missing before one that shows it. */
+const MOST_MISSING = 16
+
+/** The later nonce that the validator key has signed, if there is one. */
+function findLaterNonce(engine: BlsEngine, event: ValidatorAdded, counted: number): number | undefined {
+  const { owner: ownerAddress, publicKey, shares } = event
+  const signature = shares.subarray(0, SIGNATURE_BYTES)
+  for (let nonce = counted + 1; nonce <= counted + MOST_MISSING; nonce++)
+    if (verifyOwnerSignature(engine, { ownerAddress, nonce, publicKey, signature })) return nonce
+  return undefined
 }
 
 /**
@@ -119,6 +151,7 @@ export async function applySsvEvents(
   const keys = new Set(scope.operators?.publicKeys.map(operatorKeyFingerprint))
   const operators = new Map(state.operators)
   const nonces = new Map(state.nonces)
+  const gaps = new Map(state.gaps)
   const live = new Map(state.live)
   const malformed = { ...state.malformed, undecodable: state.malformed.undecodable + range.undecodable }
   const changes: SsvChange[] = []
@@ -135,8 +168,12 @@ export async function applySsvEvents(
     if ('fault' in judged) {
       malformed[judged.fault]++
       changes.push({ change: 'skipped', ...judged, event })
+      const signed = judged.fault === 'owner_signature' ? findLaterNonce(engine, event, ownerNonce) : undefined
+      const { blockNumber, logIndex } = event
+      if (signed !== undefined) gaps.set(toHex(event.owner), { blockNumber, logIndex, counted: ownerNonce, signed })
       return
     }
+    gaps.delete(toHex(event.owner))
     const key = registrationKey(event.owner, event.publicKey)
     remove(key)
     live.set(key, judged)
@@ -161,7 +198,7 @@ export async function applySsvEvents(
     add(event, nonce)
     await setImmediate()
   }
-  return { state: { nextBlock: range.toBlock + 1, operators, nonces, live, malformed }, changes }
+  return { state: { nextBlock: range.toBlock + 1, operators, nonces, gaps, live, malformed }, changes }
 }
 
 const byPlace = (a: SsvRegistration, b: SsvRegistration) => a.blockNumber - b.blockNumber || a.logIndex - b.logIndex

@@ -98,6 +98,8 @@ export async function readMinOracles(
 /** One update of a vault's exit signatures. `ipfsHash` is as the contract says it, unchecked. */
 export interface ExitSignaturesUpdate {
   blockNumber: number
+  /** How many updates of the vault came before it. */
+  nonce: bigint
   ipfsHash: string
 }
 
@@ -122,7 +124,13 @@ export async function findUpdates(
   }
   const found: ExitSignaturesUpdate[] = []
   for await (const { logs } of execution.scanLogs(query, 'backwards')) {
-    found.unshift(...logs.map(({ blockNumber, args }) => ({ blockNumber, ipfsHash: args.exitSignaturesIpfsHash })))
+    found.unshift(
+      ...logs.map(({ blockNumber, args: { nonce, exitSignaturesIpfsHash } }) => ({
+        blockNumber,
+        nonce,
+        ipfsHash: exitSignaturesIpfsHash,
+      })),
+    )
     if (found.length >= count) break
   }
   return found.slice(-count)

@@ -22,6 +22,11 @@ export interface HttpRequest {
   maxBytes?: number
   /** Which statuses are an answer and not an error. Default: 200 to 299. */
   accepts?: (status: number) => boolean
+  /**
+   * Which statuses from 400 to 499, beside the client's own, are the endpoint's trouble and not the question's: the next endpoint is
+   * asked, and this one again. Only of a request that may be sent more than once.
+   */
+  isPassing?: (status: number) => boolean
   signal?: AbortSignal
   /** Whether an endpoint is asked only while the client's `vouch` lets it. */
   isVouched?: boolean

@@ -4,7 +4,12 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createSsvChain } from '../../../../apps/sidecar/src/keystores/ssv/chain.ts'
+import { createExecutionClient } from '../../../../libs/chain/src/execution/execution.ts'
+import { networks } from '../../../../libs/chain/src/networks.ts'
+import { emptySsvState, type SsvState } from '../../../../libs/chain/src/ssv/registry.ts'
 import { fromHex, toHex } from '../../../../libs/common/src/hex.ts'
+import type { RpcStandIn } from '../../../support/chain/rpc.ts'
 import {
   loadSsvCluster,
   makeOperators,
@@ -12,6 +17,7 @@ import {
   operatorAddedLog,
   operatorFiles,
   SSV_CLUSTERS,
+  ssvLogs,
   ssvPath,
   validatorAddedLog,
   validatorRemovedLog,
@@ -45,6 +51,128 @@ const plain = (operator: number) => ({ SSV_OPERATOR_KEY_FILE: join(root, `key-${
 afterAll(() => rm(root, { recursive: true, force: true }))
 
 const SKIPPED = 'registrations of the SSV contract skipped'
+
+describe('a log that an answer lacks', () => {
+  const scope = {
+    contract: networks.hoodi.ssvNetwork ?? { address: new Uint8Array(20), block: 0 },
+    owners: undefined,
+    operators: undefined,
+  }
+
+  /** A follower with a file in memory. */
+  function followerOf(nodes: readonly RpcStandIn[], owners?: readonly Uint8Array[], saved: SsvState[] = []) {
+    const told = { ssvScanning: () => {}, ssvEventsSkipped: () => {}, ssvMalformed: () => {}, ssvReorganized: () => {} }
+    const file = {
+      path: 'memory',
+      load: async () => saved.at(-1) ?? emptySsvState(scope),
+      save: async (state: SsvState) => void saved.push(state),
+    }
+    const execution = createExecutionClient({
+      endpoints: nodes.map(({ url }) => url),
+      timeoutMs: 60_000,
+      retryTimeoutMs: 60_000,
+      backoffMs: { first: 1, most: 5 },
+      network: networks.hoodi,
+    })
+    const chain = createSsvChain({ execution, scope: { ...scope, owners }, engine, events: told, file })
+    return { chain, saved, follow: () => chain.follow(AbortSignal.timeout(60_000)) }
+  }
+
+  const logs = [...ssvLogs('operator-added.json'), ...ssvLogs('validator-added.json')]
+  it.each([
+    ['everybody', undefined],
+    ['one owner', [fromHex(loadSsvCluster('cluster-4').owner)]],
+  ] as const)('once is noticed whichever it is, and nothing is missed: %s', async (_who, owners) => {
+    await using node = await startSsvNode()
+    const honest = followerOf([node], owners)
+    await honest.follow()
+    const counted = logs.filter(
+      ({ topics: [event, who = ''] }) =>
+        owners === undefined ||
+        event === logs[0]?.topics[0] ||
+        who.endsWith(toHex(owners[0] ?? new Uint8Array()).slice(2)),
+    )
+    for (const lacking of counted) {
+      let times = 0
+      node.leavesOut = ({ blockNumber, logIndex }) =>
+        blockNumber === lacking.blockNumber && logIndex === lacking.logIndex && times++ === 0
+      const { chain, follow } = followerOf([node], owners)
+      await follow()
+      expect(times, `log ${lacking.logIndex} of block ${lacking.blockNumber}`).toBeGreaterThan(1)
+      expect(chain.state).toEqual(honest.chain.state)
+    }
+  })
+
+  it('time and again is never passed over: nothing is stored beyond it until answers agree', async () => {
+    await using node = await startSsvNode()
+    const { chain, saved, follow } = followerOf([node])
+    let times = 0
+    node.leavesOut = ({ blockNumber }) => blockNumber === 1_200_344 && times++ % 2 === 0
+    await expect(follow()).rejects.toMatchObject({
+      code: 'EXECUTION_INVALID',
+      message: expect.stringContaining('left log 0 of block 1200344 of the SSV contract out'),
+    })
+    for (const { nextBlock } of saved) expect(nextBlock).toBeLessThanOrEqual(1_200_344)
+    node.leavesOut = () => false
+    await follow()
+    const honest = followerOf([node])
+    await honest.follow()
+    expect(chain.state).toEqual(honest.chain.state)
+  })
+
+  it('always at one node is shown by a signature of a later nonce, and read from the other node', async () => {
+    await using lacking = await startSsvNode()
+    await using node = await startSsvNode()
+    lacking.leavesOut = ({ blockNumber }) => blockNumber === 1_200_344
+    const { chain, saved, follow } = followerOf([lacking, node])
+    await expect(follow()).rejects.toMatchObject({
+      code: 'EXECUTION_INVALID',
+      message: expect.stringMatching(
+        new RegExp(
+          `^registrations of ${loadSsvCluster('cluster-4').owner} before log .*, ${new URL(node.url).host} has`,
+        ),
+      ),
+    })
+    expect(saved.at(-1)).toEqual(emptySsvState(scope))
+    await follow()
+    const honest = followerOf([node])
+    await honest.follow()
+    expect(chain.state).toEqual(honest.chain.state)
+  })
+
+  it('at every node leaves a mark in what is stored: a restart beside an honest node reads all again', async () => {
+    await using node = await startSsvNode()
+    node.leavesOut = ({ blockNumber }) => blockNumber === 1_200_344
+    const before = followerOf([node])
+    // As if the owner had skipped a nonce, which the contract lets it: nobody knows better.
+    await before.follow()
+    expect([...(before.chain.state?.gaps.keys() ?? [])]).toEqual([loadSsvCluster('cluster-4').owner])
+    node.leavesOut = () => false
+    const after = followerOf([node], undefined, before.saved)
+    await expect(after.follow()).rejects.toThrow(/all events are read again$/)
+    // What is known goes on counting meanwhile.
+    expect(after.chain.state?.live.size).toBe(before.saved[0]?.live.size)
+    await after.follow()
+    const honest = followerOf([node])
+    await honest.follow()
+    expect(after.chain.state).toEqual(honest.chain.state)
+    expect(after.chain.state?.gaps.size).toBe(0)
+  })
+
+  it('is named by /ready until it is there', async () => {
+    await using relayer = await startStandInRelayer({ generation: 'existing' })
+    await using node = await startSsvNode()
+    let times = 0
+    node.leavesOut = ({ blockNumber }) => blockNumber === 1_200_344 && times++ % 2 === 0
+    const { sidecar } = await startLogged(lively(chainConfig(relayer.url, [node], 263, path(), plain(263))))
+    await using _sidecar = sidecar
+    await eventually('it is named', async () =>
+      JSON.stringify(sidecar.ready()).includes('left log 0 of block 1200344') ? true : undefined,
+    )
+    node.leavesOut = () => false
+    await eventually('it is there', async () => (sidecar.ready().checks['keys']?.ok === true ? true : undefined))
+  })
+})
 
 describe('key shares from the chain', () => {
   it('of every operator, found by its key through a node with small ranges, sign what any threshold of them exits', async () => {

@@ -4,7 +4,7 @@
  */
 
 import { parseSsvState, ssvStateToJson } from '@dvt-relayer/chain/ssv/checkpoint.ts'
-import { liveRegistrations, type SsvScope, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
+import { emptySsvState, liveRegistrations, type SsvScope, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { lockClusterImport } from '@dvt-relayer/db/queries/clusters.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
@@ -43,6 +43,15 @@ export function createSsvCheckpoint(
 
     /** Stores a state unless another process has come further. The clusters stay as they are. */
     save: (state: SsvState): Promise<SsvState> => db.transaction((tx) => store(tx, state)),
+
+    /** Stores that nothing has been read; returns that state. The clusters stay as they are until all is read again. */
+    forget: (): Promise<SsvState> =>
+      db.transaction(async (tx) => {
+        await lockClusterImport(tx)
+        const empty = emptySsvState(scope)
+        await storeCheckpoint(tx, CHECKPOINT, ssvStateToJson(scope, empty))
+        return empty
+      }),
 
     /** Makes the clusters in the database what the state says, with the state; returns the one that counts. */
     async settle(mine: SsvState): Promise<SsvState> {

@@ -5,9 +5,12 @@
 
 import { setImmediate } from 'node:timers/promises'
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
+import type { ExecutionNode } from '@dvt-relayer/chain/execution/execution.ts'
 import { getFinalBlock } from '@dvt-relayer/chain/execution/final-block.ts'
 import { readSsvEvents, type SsvEventRange } from '@dvt-relayer/chain/ssv/events.ts'
+import { createGapWatch, SsvGapError } from '@dvt-relayer/chain/ssv/gaps.ts'
 import { applySsvEvents, emptySsvState, type SsvScope, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
+import { findDoubt } from '@dvt-relayer/chain/ssv/second-look.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import type { Context } from '../../context.ts'
 import { createSsvCheckpoint } from './ssv-checkpoint.ts'
@@ -16,7 +19,7 @@ import { createSsvCheckpoint } from './ssv-checkpoint.ts'
 const SAVE_MS = 10_000
 /** Without a change of ours the state is stored this often: a restart then reads some hundred blocks again. */
 const IDLE_SAVE_MS = 3_600_000
-/** So often one range may be answered by nodes that do not agree. */
+/** So often one range may be answered by nodes that do not agree, with each other or with themselves. */
 const MAX_DISAGREEMENTS = 3
 
 /** Creates the follower; undefined where SSV_OWNERS is not set or the network has no SSV contract. */
@@ -28,7 +31,10 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
   if (owners.length === 0 || contract === undefined) return undefined
   const scope: SsvScope = { contract, owners, operators: undefined }
   const checkpoint = createSsvCheckpoint(context, scope)
+  const gaps = createGapWatch(execution, scope)
   let known: SsvState | undefined
+  /** Where events are read: one node alone while a state is made anew that another one made incomplete. */
+  let node: ExecutionNode = execution
   /** Whether the clusters in the database are what the state says. */
   let isSettled = false
   let savedAt = -Infinity
@@ -36,6 +42,7 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
   /** The state after the events of a range. */
   async function apply(state: SsvState, range: SsvEventRange, signal: AbortSignal): Promise<SsvState> {
     const applied = await applySsvEvents(engine, scope, state, range)
+    await gaps.look(applied.state, signal)
     signal.throwIfAborted()
     known = applied.state
     const skipped = applied.changes.flatMap((change) => (change.change === 'skipped' ? [change] : []))
@@ -49,17 +56,11 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
     let state = from
     let storedAt = performance.now()
     for (let disagreements = 0; state.nextBlock <= toBlock; ) {
-      let { host } = execution
-      for await (const range of readSsvEvents(execution, scope.contract, state.nextBlock, toBlock, signal)) {
-        // A node that lacks a block gives no logs of it, and a registration that is missed shifts nonces for good: the node that has
-        // given the logs of a range must know its last block.
-        const last = await execution.getBlock(range.toBlock, signal)
-        if (last === undefined || execution.host !== host) {
-          if (++disagreements > MAX_DISAGREEMENTS)
-            throw new ChainError(
-              'EXECUTION_INVALID',
-              `the execution node at ${execution.host} has no block ${range.toBlock}, or nodes take turns in answering`,
-            )
+      let { host } = node
+      for await (const range of readSsvEvents(node, scope.contract, state.nextBlock, toBlock, signal)) {
+        const doubt = await findDoubt(node, scope, range, host, signal)
+        if (doubt !== undefined) {
+          if (++disagreements > MAX_DISAGREEMENTS) throw new ChainError('EXECUTION_INVALID', doubt)
           break
         }
         state = await apply(state, range, signal)
@@ -69,28 +70,49 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
           // What is live in the middle of a scan may have ended long ago: clusters are written at its end.
           await checkpoint.save(state)
         }
-        host = execution.host
+        host = node.host
         await setImmediate()
       }
     }
+  }
+
+  /** Reads what has become final, and makes the clusters what it says. */
+  async function follow(signal: AbortSignal): Promise<void> {
+    known ??= (await checkpoint.find()) ?? emptySsvState(scope)
+    await gaps.look(known, signal)
+    const final = await getFinalBlock(execution, 'no SSV registration can be taken', signal)
+    if (final !== undefined && final.number >= known.nextBlock) await read(known, final.number, signal)
+    if (isSettled && performance.now() - savedAt < IDLE_SAVE_MS) return
+    // Nothing is known of the chain's end before a scan has come to it.
+    if (final === undefined || known.nextBlock <= final.number) return
+    known = await checkpoint.settle(known)
+    isSettled = true
+    savedAt = performance.now()
+    events.ssvSettled(known)
   }
 
   return {
     /** What the database has, for the import of files. */
     findStored: checkpoint.find,
 
-    /** Reads what has become final, and makes the clusters what it says. @throws {ChainError}, {HttpError}, {DatabaseError} */
+    /**
+     * One round. Where registrations prove to be missing, all that was read is forgotten, and the next round reads from the first block
+     * on; the clusters stay until then.
+     *
+     * @throws {ChainError}, {HttpError}, {DatabaseError}
+     */
     async round(signal: AbortSignal): Promise<void> {
-      known ??= (await checkpoint.find()) ?? emptySsvState(scope)
-      const final = await getFinalBlock(execution, 'no SSV registration can be taken', signal)
-      if (final !== undefined && final.number >= known.nextBlock) await read(known, final.number, signal)
-      if (isSettled && performance.now() - savedAt < IDLE_SAVE_MS) return
-      // Nothing is known of the chain's end before a scan has come to it.
-      if (final === undefined || known.nextBlock <= final.number) return
-      known = await checkpoint.settle(known)
-      isSettled = true
-      savedAt = performance.now()
-      events.ssvSettled(known)
+      try {
+        await follow(signal)
+        node = execution
+      } catch (error) {
+        node = error instanceof SsvGapError ? error.node : execution
+        if (error instanceof SsvGapError) {
+          known = await checkpoint.forget()
+          isSettled = false
+        }
+        throw error
+      }
     },
   }
 }

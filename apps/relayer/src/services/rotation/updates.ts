@@ -51,10 +51,12 @@ export function createRotationUpdates({
     if (count <= 0) return { noted, updates: [] }
     const fromBlock = Math.max(network.keeperBlock, noted?.block_number ?? 0)
     const updates = await findUpdates(execution, network, { vault, fromBlock, toBlock, count, signal })
-    if (updates.length === count) return { noted, updates }
+    // An answer that lacks one may hold an older one in its place, such as the last that was noted.
+    const isWhole = updates.every(({ nonce }, position) => nonce === BigInt(finalNonce - count + position))
+    if (updates.length === count && isWhole) return { noted, updates }
     throw new ChainError(
       'EXECUTION_INVALID',
-      `the execution node at ${execution.host} has ${updates.length} of ${count} updates of a vault's exit signatures`,
+      `the execution node at ${execution.host} does not have all of the last ${count} updates of a vault's exit signatures: it has ${updates.length}, of nonce ${updates.map(({ nonce }) => nonce).join(', ') || 'none'}, up to ${finalNonce - 1}`,
     )
   }
 

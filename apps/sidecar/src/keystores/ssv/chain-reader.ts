@@ -1,27 +1,31 @@
 /** Reads the events of the SSV network contract from one state to the next (docs/protocol.md#12-ssv). */
 
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
-import type { ExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
+import type { ExecutionClient, ExecutionNode } from '@dvt-relayer/chain/execution/execution.ts'
 import { readSsvEvents } from '@dvt-relayer/chain/ssv/events.ts'
+import { createGapWatch } from '@dvt-relayer/chain/ssv/gaps.ts'
 import { applySsvEvents, type SsvChange, type SsvScope, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
+import { findDoubt } from '@dvt-relayer/chain/ssv/second-look.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import type { Events } from '../../events.ts'
 import { startProgress } from '../progress.ts'
 
 export interface ChainReaderOptions {
-  readonly execution: Pick<ExecutionClient, 'getBlock' | 'scanLogs' | 'host'>
+  readonly execution: Pick<ExecutionClient, 'getBlock' | 'scanLogs' | 'host' | 'each'>
   readonly scope: SsvScope
   readonly engine: BlsEngine
   readonly events: Pick<Events, 'ssvScanning' | 'ssvEventsSkipped'>
 }
 
-/** So often one range may be answered by nodes that do not agree. */
+/** So often one range may be answered by nodes that do not agree, with each other or with themselves. */
 const MAX_DISAGREEMENTS = 3
 
 /** Creates a reader that has told of nothing yet. */
 export function createChainReader({ execution, scope, engine, events }: ChainReaderOptions) {
   /** Blocks and log indexes of events that were told as skipped and are not final yet. */
   const told = new Set<string>()
+  const gaps = createGapWatch(execution, scope)
+  let node: ExecutionNode = execution
 
   /** Tells of events that were skipped, each once: first seen before it is final, as a rule. */
   function tell(changes: readonly SsvChange[]): void {
@@ -34,7 +38,11 @@ export function createChainReader({ execution, scope, engine, events }: ChainRea
   }
 
   return {
-    /** Reads and applies what follows a state, up to a block. `onRange` takes each state that is whole. */
+    /**
+     * Reads and applies what follows a state, up to a block. `onRange` takes each state that is whole.
+     *
+     * @throws {SsvGapError} where registrations before it prove to be missing
+     */
     async read(
       from: SsvState,
       toBlock: number,
@@ -45,27 +53,32 @@ export function createChainReader({ execution, scope, engine, events }: ChainRea
       const stop = startProgress((seconds) => events.ssvScanning(state.nextBlock, toBlock, state.live.size, seconds))
       try {
         for (let disagreements = 0; state.nextBlock <= toBlock; ) {
-          let { host } = execution
-          for await (const range of readSsvEvents(execution, scope.contract, state.nextBlock, toBlock, signal)) {
-            // A node that lacks a block gives no logs of it, and a registration that is missed shifts nonces for good: the node that
-            // has given the logs of a range must know its last block.
-            const last = await execution.getBlock(range.toBlock, signal)
-            if (last === undefined || execution.host !== host) {
-              if (++disagreements > MAX_DISAGREEMENTS) throw blockMissing(range.toBlock, execution.host)
+          let { host } = node
+          for await (const range of readSsvEvents(node, scope.contract, state.nextBlock, toBlock, signal)) {
+            const doubt = await findDoubt(node, scope, range, host, signal)
+            if (doubt !== undefined) {
+              if (++disagreements > MAX_DISAGREEMENTS) throw new ChainError('EXECUTION_INVALID', doubt)
               break
             }
             const applied = await applySsvEvents(engine, scope, state, range)
+            await gaps.look(applied.state, signal)
             signal.throwIfAborted()
             state = applied.state
             tell(applied.changes)
             await onRange(state)
-            host = execution.host
+            host = node.host
           }
         }
         return state
       } finally {
         stop()
       }
+    },
+    /** Looks again into gaps that are known. @throws {SsvGapError} */
+    lookIntoGaps: gaps.look,
+    /** Reads at one node alone, or at all again. */
+    readAt(next: ExecutionNode): void {
+      node = next
     },
     /** The chain has changed: what stands in its place is told anew. */
     forgetTold: (): void => told.clear(),

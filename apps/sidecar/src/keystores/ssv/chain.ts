@@ -5,7 +5,8 @@
 
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import type { BlockRef } from '@dvt-relayer/chain/execution/execution.ts'
-import type { SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
+import { SsvGapError } from '@dvt-relayer/chain/ssv/gaps.ts'
+import { emptySsvState, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
 import type { Events } from '../../events.ts'
 import { blockMissing, type ChainReaderOptions, createChainReader } from './chain-reader.ts'
 import type { SsvStateFile } from './state-file.ts'
@@ -31,6 +32,8 @@ export function createSsvChain(options: SsvChainOptions) {
   /** Up to the newest final block. */
   let final: SsvState | undefined
   let tail: Tail | undefined
+  /** What is known while all is read again. */
+  let incomplete: SsvState | undefined
 
   /** What is final now, read and kept in the file. */
   async function advanceFinal(known: SsvState, signal: AbortSignal): Promise<SsvState> {
@@ -63,35 +66,54 @@ export function createSsvChain(options: SsvChainOptions) {
     return known
   }
 
+  async function advance(signal: AbortSignal): Promise<void> {
+    final ??= await file.load()
+    await reader.lookIntoGaps(final, signal)
+    final = await advanceFinal(final, signal)
+    const head = await execution.getBlock('latest', signal)
+    if (head === undefined) throw blockMissing('latest', execution.host)
+    // A node that is some blocks behind the one that answered before has nothing new.
+    if (tail !== undefined && head.number < tail.end.number) return
+    const base = await baseOf(tail, final, signal)
+    const state = await reader.read(base, head.number, signal)
+    const same = await execution.getBlock(head.number, signal)
+    if (same?.hash !== head.hash)
+      throw new ChainError(
+        'EXECUTION_INVALID',
+        `the chain of the execution node at ${execution.host} changed while its events were read`,
+      )
+    if (tail !== undefined && base !== tail.state && tail.end.number >= final.nextBlock)
+      events.ssvReorganized(tail.end.number)
+    tail = { state, end: head }
+    events.ssvMalformed(state.malformed)
+  }
+
   return {
     /** What is known now; undefined before anything is. */
     get state(): SsvState | undefined {
-      return tail?.state ?? final
+      return incomplete ?? tail?.state ?? final
     },
     /**
-     * Reads what is new. Where it fails, what was known stays.
+     * Reads what is new. Where it fails, what was known stays. Where registrations prove to be missing, the file is emptied, and the next
+     * time all is read from the first block on.
      *
      * @throws {ChainError} EXECUTION_INVALID, EXECUTION_REFUSED, CHAIN_MISMATCH; {HttpError}
      */
     async follow(signal: AbortSignal): Promise<void> {
-      final ??= await file.load()
-      final = await advanceFinal(final, signal)
-      const head = await execution.getBlock('latest', signal)
-      if (head === undefined) throw blockMissing('latest', execution.host)
-      // A node that is some blocks behind the one that answered before has nothing new.
-      if (tail !== undefined && head.number < tail.end.number) return
-      const base = await baseOf(tail, final, signal)
-      const state = await reader.read(base, head.number, signal)
-      const same = await execution.getBlock(head.number, signal)
-      if (same?.hash !== head.hash)
-        throw new ChainError(
-          'EXECUTION_INVALID',
-          `the chain of the execution node at ${execution.host} changed while its events were read`,
-        )
-      if (tail !== undefined && base !== tail.state && tail.end.number >= final.nextBlock)
-        events.ssvReorganized(tail.end.number)
-      tail = { state, end: head }
-      events.ssvMalformed(state.malformed)
+      try {
+        await advance(signal)
+        incomplete = undefined
+        reader.readAt(execution)
+      } catch (error) {
+        reader.readAt(error instanceof SsvGapError ? error.node : execution)
+        if (error instanceof SsvGapError) {
+          incomplete ??= tail?.state ?? final
+          tail = undefined
+          final = emptySsvState(options.scope)
+          await file.save(final)
+        }
+        throw error
+      }
     },
   }
 }

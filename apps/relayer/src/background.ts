@@ -31,6 +31,7 @@ export interface Stage {
 type WorkName =
   | 'oracle set'
   | 'registry'
+  | 'manager'
   | 'checks'
   | 'finishing'
   | 'sweep'
@@ -82,6 +83,14 @@ const BACKGROUND: readonly Work[] = [
     reports: 'registry',
     failure: 'the deposits on chain cannot be followed',
     create: followRegistry,
+  },
+  {
+    name: 'manager',
+    roles: WHERE_REQUESTS_COME,
+    intervalMs: 12_000,
+    reports: 'manager',
+    failure: "the vaults' validators manager cannot be read",
+    create: followManager,
   },
   {
     name: 'checks',
@@ -209,6 +218,13 @@ function followRegistry({ services, context }: Stage): Round | undefined {
     if (context.wallet === undefined && !(await registry.isWanted())) return report()
     report((await registry.follow(signal, report)) ?? (await registry.crossCheck()))
   }
+}
+
+/** Looks at whether VAULTS take what the validators-manager key signs; undefined where there is no key, or no list of vaults. */
+function followManager({ services, context: { config, wallet } }: Stage): Round | undefined {
+  const [vaults, reader] = [config.vaults, services.api?.vaultReader]
+  if (wallet === undefined || vaults === undefined || reader === undefined) return undefined
+  return async (signal, report) => report(await reader.findForeign(vaults, signal))
 }
 
 /** Looks at every service outside this process, for `/ready`. */

@@ -38,6 +38,11 @@ export function createChain(config: RelayerConfig, crypto: CryptoPool, events: E
       const known = await withTimeout(consensus.findKnown(publicKeys), REQUEST_PATIENCE_MS)
       return publicKeys.map((key) => known.has(toHex(key)))
     },
+    async findPending(publicKeys) {
+      const { pendingCredentials } = await withTimeout(consensus.nextValidatorIndex(), REQUEST_PATIENCE_MS)
+      const wanted = new Set(publicKeys.map((key) => toHex(key) as string))
+      return new Map([...pendingCredentials].filter(([key]) => wanted.has(key)))
+    },
     findValidators: (publicKeys) => withTimeout(consensus.findValidators(publicKeys), REQUEST_PATIENCE_MS),
     // Nobody waits for these: the client's own limits are enough.
     findByIndex: consensus.findValidatorsByIndex,

@@ -21,6 +21,8 @@ export interface ValidatorRegistry {
   knownKeys(publicKeys: readonly Uint8Array[]): Promise<boolean[]>
   /** The validators of these keys in the head state, by lower-case hex. */
   findValidators(publicKeys: readonly Uint8Array[]): Promise<Map<string, ChainValidator>>
+  /** The withdrawal credentials that those of these keys will have whose rightly signed deposit is pending, by lower-case hex. */
+  findPending(publicKeys: readonly Uint8Array[]): Promise<Map<string, string>>
   /** The validators at these indexes in the head state, by index. */
   findByIndex(indexes: readonly number[]): Promise<Map<number, ChainValidator>>
   /** The root of the newest finalized state. */

@@ -50,7 +50,7 @@ export const ERRORS = {
     status: 422,
     retry: false,
     meaning:
-      'the vault cannot tell what so many validators are: 23 of type 0x01, 22 of type 0x02, 7 to fund or to consolidate, or a multiple',
+      'the vault cannot tell what so many validators are: 23 of type 0x01, 22 of type 0x02, 7 to fund or to consolidate, or a multiple; for fundings set VALIDATORS_FUNDING_BATCH_SIZE=6 at the Operator',
   },
   INDEX_INVALID: { status: 422, retry: false, meaning: 'no chain can have the validator index' },
   INDEX_USED: {
@@ -61,12 +61,17 @@ export const ERRORS = {
   VALIDATORS_REFUSED: {
     status: 422,
     retry: false,
-    meaning: 'some validators are not what the action needs on the beacon chain',
+    meaning: 'some validators are not what the action needs, on the beacon chain or in the vault',
   },
   MANAGER_MISSING: {
     status: 422,
     retry: false,
     meaning: 'VALIDATORS_MANAGER_KEY_FILE is not set, so nothing can be signed',
+  },
+  MANAGER_FOREIGN: {
+    status: 422,
+    retry: false,
+    meaning: "validatorsManager() of the vault is not the relayer's key nor a contract that accepts its signatures",
   },
   MANAGER_LOCAL_ONLY: {
     status: 403,
@@ -141,9 +146,11 @@ export const FAILURES = {
   THRESHOLD_UNKNOWN: 'no threshold is known for this key',
   TOKEN_BINDING: 'this key belongs to a vault the token is not bound to',
   AMOUNT_INVALID: 'the vault does not take this amount for this validator',
-  VALIDATOR_UNKNOWN: 'the beacon chain knows no validator of this key',
+  VALIDATOR_UNKNOWN: 'the beacon chain knows no validator of this key, nor, to fund it, a rightly signed deposit',
   VALIDATOR_FOREIGN: 'the withdrawal credentials of this validator are not those of this vault',
   VALIDATOR_TYPE: 'the action needs a validator of type 0x02, or of type 0x01 to turn it into one',
+  VALIDATOR_UNREGISTERED:
+    'the vault has not registered this validator as one of type 0x02, so it neither funds it nor takes others into it',
   VALIDATOR_STATUS: 'the validator is in no state in which the action can be carried out',
   SIGNATURE_MALFORMED: 'the signature is not hex of 96 bytes that encode a point of the group',
   SIGNATURE_WRONG: 'the signature is not what this share index has to sign',

@@ -11,6 +11,7 @@ export const DEPENDENCIES = [
   'consensus',
   'oracle_set',
   'registry',
+  'manager',
   'rotation',
   'ssv',
 ] as const

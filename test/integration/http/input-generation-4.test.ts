@@ -10,7 +10,7 @@ import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { makeCluster } from '../../support/keys/make-cluster.ts'
 import { expectRefusal, mutations } from '../../support/mutations.ts'
 import { nextIndex } from '../../support/operator/operator.ts'
-import { addValidator, amountsBody, ETH, pairsBody, post, query } from '../../support/stages/manager.ts'
+import { addRegistered, amountsBody, ETH, pairsBody, post, query } from '../../support/stages/manager.ts'
 import { getValidators, sidecar2Round, signedPair } from '../../support/world/nodes.ts'
 import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
 import { ask } from '../../support/world/world.ts'
@@ -34,7 +34,8 @@ const readTables = () =>
 beforeAll(async () => {
   if (skipWithoutAnvil) return
   world = await startVaultWorld({ oracles: 3, threshold: 2, validators: 20 })
-  const { address } = await world.deployVault()
+  const vault = await world.deployVault()
+  const { address } = vault
   const cluster = await makeCluster({
     dir: join(world.dir, 'cluster'),
     nodes: 3,
@@ -51,7 +52,7 @@ beforeAll(async () => {
     MAX_BODY_BYTES: '2000000',
   })
   url = relayer.url
-  const [a, b] = [addValidator(world, address), addValidator(world, address)]
+  const [a, b] = [await addRegistered(world, vault), await addRegistered(world, vault)]
   const register = {
     vault: address,
     validators_start_index: nextIndex(world.beacon) + 100,

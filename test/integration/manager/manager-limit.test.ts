@@ -66,6 +66,7 @@ const moved = async () => (await recorded(world, vault.address)).map(({ amount_g
 describe.skipIf(skipWithoutAnvil)('the daily limit', () => {
   it('is a sum over what funding, withdrawing and consolidating move', async () => {
     const [target, half, whole, source] = [add(), add(), add({ balanceEth: 40 }), add({ type: '0x01', balanceEth: 33 })]
+    await vault.addCompounding(target, half)
     await signed(top(target, 1))
     await signed(withdraw(half, 20))
     await signed(withdraw(whole, 0))

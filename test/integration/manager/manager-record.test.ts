@@ -58,6 +58,7 @@ describe.skipIf(skipWithoutAnvil)('a row', () => {
   it('says who had what signed, for which vault, under which nonce, and when', async () => {
     const [key = '0x'] = await registerCompounding(world, vault, 1)
     const [target, old] = [add(), add({ type: '0x01' })]
+    await vault.addCompounding(target)
     const [part, top] = [[{ publicKey: target, amountGwei: 3 * ETH }], [{ publicKey: key, amountGwei: 2 * ETH }]]
     const pairs = [{ source: old, target }]
     const cases = [
@@ -228,13 +229,14 @@ describe.skipIf(skipWithoutAnvil)('without a record there is no signature', () =
   it('while the database is away', async () => {
     await using door = await startDoor(world.databaseUrl)
     await using behind = await world.startRelayer({ ...settings, ROLE: 'api', DATABASE_URL: door.url })
-    const [key, before] = [add(), (await recorded(world)).length]
+    const [key, target, before] = [add(), add(), (await recorded(world)).length]
+    await vault.addCompounding(key, target)
     expect((await post(behind.url, '/withdraw', withdrawal())).status).toBe(200)
     door.shut()
     for (const [path, body] of [
       ['/withdraw', withdrawal(key)],
       ['/fund', withdrawal(key)],
-      ['/consolidate', { vault: vault.address, source_public_keys: [key], target_public_keys: [add()] }],
+      ['/consolidate', { vault: vault.address, source_public_keys: [key], target_public_keys: [target] }],
     ] as const)
       expect(await post(behind.url, path, body)).toMatchObject({ status: 503, json: { code: 'DEPENDENCY_AWAY' } })
     expect(await recorded(world)).toHaveLength(before + 1)

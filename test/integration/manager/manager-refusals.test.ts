@@ -13,6 +13,7 @@ import { type RpcProxy, RpcRefusal, startRpcProxy } from '../../support/chain/rp
 import { deployContract } from '../../support/contracts/transactions.ts'
 import type { Vault } from '../../support/contracts/vault.ts'
 import {
+  addRegistered,
   addValidator,
   amountsBody,
   credentialsOf,
@@ -51,7 +52,7 @@ beforeAll(async () => {
     MAX_KEYS_PER_REQUEST: '8',
   })
   url = relayer.url
-  ;[a, b] = [addValidator(world, vault.address), addValidator(world, vault.address)]
+  ;[a, b] = [await addRegistered(world, vault), await addRegistered(world, vault)]
 })
 afterAll(async () => {
   await relayer?.[Symbol.asyncDispose]()
@@ -175,19 +176,20 @@ describe.skipIf(skipWithoutAnvil)('nothing is signed for a validator', () => {
       const answer = await refuses(() => post(url, path, body), 422, 'VALIDATORS_REFUSED')
       expect(answer.json).toMatchObject({ failures: [{ index: 1, code }], message: expect.stringContaining(list) })
     }
-    const spare = addValidator(world, vault.address)
+    const spare = await addRegistered(world, vault)
     await refusal('/fund', tops([spare, ETH], [key, ETH]), 'public_keys')
     await refusal('/withdraw', tops([spare, ETH], [key, amountGwei]), 'public_keys')
     await refusal('/consolidate', pairs([spare, b], [key, b]), 'source_public_keys')
     await refusal('/consolidate', pairs([spare, b], [a, key]), 'target_public_keys')
   }
 
-  it('that the beacon chain does not know, not even while its deposit waits', async () => {
+  it('that the beacon chain does not know, or of which only a wrongly signed deposit waits', async () => {
     await refusesValidator(toHex(randomBytes(48)), 'VALIDATOR_UNKNOWN')
     const publicKey = new Uint8Array(randomBytes(48))
     const [signature, amountGwei] = [new Uint8Array(96), BigInt(32 * ETH)]
     const withdrawalCredentials = credentialsOf('0x02', vault.address)
     world.beacon.addPendingDeposits({ publicKey, withdrawalCredentials, amountGwei, signature })
+    await vault.addCompounding(toHex(publicKey))
     await refusesValidator(toHex(publicKey), 'VALIDATOR_UNKNOWN')
   })
 
@@ -215,7 +217,7 @@ describe.skipIf(skipWithoutAnvil)('nothing is signed for a validator', () => {
   })
 
   it.each(['pending_initialized', 'pending_queued'])('that is %s, but for funding', async (status) => {
-    const key = addValidator(world, vault.address, { status })
+    const key = await addRegistered(world, vault, { status })
     for (const [path, body] of [
       ['/withdraw', tops([key, ETH])],
       ['/withdraw', tops([key, 0])],
@@ -292,6 +294,7 @@ describe.skipIf(skipWithoutAnvil)('nothing is signed for lists', () => {
   it('of validators whose type the vault could not tell from their number', async () => {
     await using many = await world.startRelayer(settings)
     const keys = Array.from({ length: 22 }, () => addValidator(world, vault.address))
+    await vault.addCompounding(...keys)
     const body = tops(...keys.map((key) => [key, ETH] as const))
     await refuses(() => post(many.url, '/fund', body), 422, 'BATCH_AMBIGUOUS')
     expect((await post(many.url, '/fund', tops(...keys.slice(2).map((key) => [key, ETH] as const)))).status).toBe(200)

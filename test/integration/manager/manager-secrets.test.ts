@@ -9,7 +9,7 @@ import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { makeCluster } from '../../support/keys/make-cluster.ts'
 import * as operator from '../../support/operator/operator.ts'
 import { startProcess } from '../../support/services/process.ts'
-import { addValidator, amountsBody, ETH, pairsBody, post, query, settings } from '../../support/stages/manager.ts'
+import { addRegistered, amountsBody, ETH, pairsBody, post, query, settings } from '../../support/stages/manager.ts'
 import { sidecar2Round } from '../../support/world/nodes.ts'
 import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
 import { ask } from '../../support/world/world.ts'
@@ -54,7 +54,7 @@ it.skipIf(skipWithoutAnvil)('a session of every action, refusals and failures in
     { logger },
   )
   const { url } = relayer
-  const [a, b] = [addValidator(world, vault.address), addValidator(world, vault.address)]
+  const [a, b] = [await addRegistered(world, vault), await addRegistered(world, vault)]
   const bodies = [
     ['/fund', amountsBody(vault.address, [[a, ETH]])],
     ['/withdraw', amountsBody(vault.address, [[a, 0]])],

@@ -5,7 +5,16 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import type { Vault } from '../../support/contracts/vault.ts'
 import * as operator from '../../support/operator/operator.ts'
-import { addValidator, amountsBody, ETH, post, registerCompounding, settings } from '../../support/stages/manager.ts'
+import {
+  addRegistered,
+  addValidator,
+  amountsBody,
+  approveConsolidation,
+  ETH,
+  post,
+  registerCompounding,
+  settings,
+} from '../../support/stages/manager.ts'
 import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
 import { ask } from '../../support/world/world.ts'
 
@@ -19,6 +28,8 @@ beforeAll(async () => {
   world = await startVaultWorld({ oracles: 3, threshold: 2, validators: 20 })
   vault = await world.deployVault()
   other = await world.deployVault()
+  // Vaults that have no validators withdraw and consolidate nothing.
+  for (const one of [vault, other]) await registerCompounding(world, one, 1)
   relayer = await world.startRelayer(settings)
   url = relayer.url
 })
@@ -98,7 +109,7 @@ describe.skipIf(skipWithoutAnvil)('the vault takes, once, the signature for', ()
 
   it('consolidating into others, and switching to type 0x02', async () => {
     const [target, a, old] = [
-      addValidator(world, vault.address),
+      await addRegistered(world, vault),
       addValidator(world, vault.address),
       addValidator(world, vault.address, { type: '0x01' }),
     ]
@@ -110,11 +121,14 @@ describe.skipIf(skipWithoutAnvil)('the vault takes, once, the signature for', ()
     ]
     const signature = await operator.consolidate(url, vault.address, pairs)
     expect(await operator.consolidate(url, vault.address, pairs)).toBe(signature)
+    const approval = await approveConsolidation(world, vault, pairs)
     const swapped = pairs.map(({ source, target: into }) => ({ source: into, target: source }))
     expect(await operator.consolidateOnChain(other, pairs, signature)).toEqual(REFUSED)
     expect(await operator.consolidateOnChain(vault, swapped, signature)).toEqual(REFUSED)
     expect(await operator.consolidateOnChain(vault, pairs.slice(0, 2), signature)).toEqual(REFUSED)
-    expect(await operator.consolidateOnChain(vault, pairs, signature)).toMatchObject({
+    // The last one is of type 0x01 yet, for which the oracles must answer.
+    expect(await operator.consolidateOnChain(vault, pairs, signature)).toEqual({ ok: false, error: 'UnknownValidator' })
+    expect(await operator.consolidateOnChain(vault, pairs, signature, approval)).toMatchObject({
       ok: true,
       events: pairs.map(({ source, target: into }) => ({
         name: 'ValidatorConsolidationSubmitted',
@@ -122,6 +136,7 @@ describe.skipIf(skipWithoutAnvil)('the vault takes, once, the signature for', ()
       })),
     })
     expect(await operator.consolidateOnChain(vault, pairs, signature)).toEqual(REFUSED)
+    expect(await vault.isCompounding(switched)).toBe(true)
   })
 
   it('what was asked before another signature was used, not any more', async () => {

@@ -32,6 +32,8 @@ export interface Keeper {
   setConfig(cid: string): Promise<number>
   /** Replaces the oracles whose signatures count, and how many of them must sign. */
   setOracles(oracles: readonly Hex[], minOracles: number): Promise<Outcome>
+  /** Announces rewards: a vault with validators that has missed two announcements must harvest. */
+  updateRewards(): Promise<Outcome>
   /** `validatorsMinOracles()` at the head; likewise `exitSignaturesNonces(vault)`. */
   minOracles(): Promise<number>
   nonce(vault: Hex): Promise<number>
@@ -153,6 +155,7 @@ export async function deployKeeper(anvil: Anvil, network: Pick<Network, 'keeper'
       return outcome.blockNumber
     },
     setOracles: (oracles, minOracles) => write('setOracles', [oracles, minOracles]),
+    updateRewards: () => write('updateRewards', []),
     minOracles: async () => Number(await read('validatorsMinOracles')),
     nonce: async (vault) => Number(await read('exitSignaturesNonces', [vault])),
     update: (vault, { ipfsHash, deadline, signatures }) =>

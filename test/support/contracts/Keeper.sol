@@ -4,10 +4,11 @@ pragma solidity ^0.8.27;
 /// What the Keeper announces, and how it checks the oracles' signatures: for tests only.
 ///
 /// Anybody may call what oracles have signed; the signatures alone decide. Only the owner, who is whoever deployed it, announces a
-/// config and says who the oracles are.
+/// config, says who the oracles are, and that there are rewards.
 contract Keeper {
     event ConfigUpdated(string configIpfsHash);
     event OraclesUpdated(address[] oracles, uint256 minOracles);
+    event RewardsUpdated(uint256 nonce);
     event ValidatorsApproval(address indexed vault, string exitSignaturesIpfsHash);
     event ExitSignaturesUpdated(
         address indexed caller, address indexed vault, uint256 nonce, string exitSignaturesIpfsHash
@@ -34,6 +35,10 @@ contract Keeper {
     uint256 public validatorsMinOracles;
     /// What the oracles sign next for a vault.
     mapping(address => uint256) public exitSignaturesNonces;
+    /// How often rewards were announced.
+    uint256 private rewardsUpdates;
+    /// Of a vault that has registered validators: what rewardsNonce was when it harvested last.
+    mapping(address => uint256) public rewardsNonces;
     /// Each list of oracles is a generation of its own, so that a new list leaves nobody of the old one.
     uint256 private generation;
     mapping(uint256 => mapping(address => bool)) private oraclesOf;
@@ -57,6 +62,31 @@ contract Keeper {
         }
         validatorsMinOracles = minOracles;
         emit OraclesUpdated(oracles, minOracles);
+    }
+
+    /// Announces rewards; the oracles of the real one sign them.
+    function updateRewards() external onlyOwner {
+        rewardsUpdates++;
+        emit RewardsUpdated(rewardsNonce());
+    }
+
+    function rewardsNonce() public view returns (uint256) {
+        return rewardsUpdates + 1;
+    }
+
+    /// Called by the vault: it has taken what was announced.
+    function harvest() external {
+        if (isCollateralized(msg.sender)) rewardsNonces[msg.sender] = rewardsNonce();
+    }
+
+    /// Whether a vault has registered validators.
+    function isCollateralized(address vault) public view returns (bool) {
+        return rewardsNonces[vault] != 0;
+    }
+
+    /// Whether a vault with validators is two announcements behind; one is allowed.
+    function isHarvestRequired(address vault) external view returns (bool) {
+        return isCollateralized(vault) && rewardsNonces[vault] + 1 < rewardsNonce();
     }
 
     function isOracle(address account) public view returns (bool) {
@@ -85,6 +115,7 @@ contract Keeper {
             deadline,
             oraclesSignatures
         );
+        if (!isCollateralized(msg.sender)) rewardsNonces[msg.sender] = rewardsNonce();
         emit ValidatorsApproval(msg.sender, exitSignaturesIpfsHash);
     }
 

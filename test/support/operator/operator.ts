@@ -104,9 +104,19 @@ export function withdrawOnChain(vault: Vault, exits: readonly Amount[], signatur
   return vault.withdraw(concatHex(validators), hexOf(signature))
 }
 
-export function consolidateOnChain(vault: Vault, pairs: readonly Pair[], signature: string): Promise<Outcome> {
-  const validators = pairs.flatMap(({ source, target }) => [hexOf(source), hexOf(target)])
-  return vault.consolidate(concatHex(validators), hexOf(signature))
+/** @param oracleSignatures what the oracles have signed, which a switch to type 0x02 needs */
+export function consolidateOnChain(
+  vault: Vault,
+  pairs: readonly Pair[],
+  signature: string,
+  oracleSignatures?: Hex,
+): Promise<Outcome> {
+  return vault.consolidate(encodePairs(pairs), hexOf(signature), oracleSignatures)
+}
+
+/** The bytes of consolidations, as vault and oracles get them. */
+export function encodePairs(pairs: readonly Pair[]): Hex {
+  return concatHex(pairs.flatMap(({ source, target }) => [hexOf(source), hexOf(target)]))
 }
 
 export interface Amount {

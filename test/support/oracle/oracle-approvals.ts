@@ -82,6 +82,25 @@ export function signRegistration(
   })
 }
 
+/** An oracle's signature of consolidations, `validators` as the vault gets them: 65 bytes. */
+export function signConsolidation(
+  privateKey: Hex,
+  { chainId, checker }: { chainId: number; checker: Hex },
+  { vault, validators }: Pick<RegistrationMessage, 'vault' | 'validators'>,
+): Promise<Hex> {
+  return privateKeyToAccount(privateKey).signTypedData({
+    domain: { name: 'ConsolidationsChecker', version: '1', chainId, verifyingContract: checker },
+    types: {
+      ConsolidationsChecker: [
+        { name: 'vault', type: 'address' },
+        { name: 'validators', type: 'bytes' },
+      ],
+    },
+    primaryType: 'ConsolidationsChecker',
+    message: { vault, validators },
+  })
+}
+
 /** One signature and whose it is. */
 export interface Signed {
   oracle: Hex

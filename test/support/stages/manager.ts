@@ -3,12 +3,15 @@
 import { randomBytes } from 'node:crypto'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { depositSigningRoot, withdrawalCredentials } from '@dvt-relayer/crypto/messages/messages.ts'
+import { oracleAddress } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import type { Hex } from 'viem'
 import { concatHex } from 'viem/utils'
 import type { Vault } from '../contracts/vault.ts'
 import { createTestKeys } from '../keys/keys.ts'
 import { signValidators } from '../keys/manager-wallet.ts'
+import { encodePairs, type Pair } from '../operator/operator.ts'
 import { encodeDeposit } from '../operator/operator-encoding.ts'
+import { joinSignatures, signConsolidation } from '../oracle/oracle-approvals.ts'
 import { engine } from '../world/nodes.ts'
 import type { VaultWorld } from '../world/vault-world.ts'
 import { type Answer, ask } from '../world/world.ts'
@@ -35,8 +38,28 @@ export function addValidator(
   return toHex(publicKey)
 }
 
-/** Registers validators of type `0x02` in the vault contract, which funds no others. Returns their keys. */
-export async function registerCompounding(world: VaultWorld, vault: Vault, count: number): Promise<Hex[]> {
+/** The same, of type `0x02`, and the vault contract has registered it: it can be funded, and takes others in. */
+export async function addRegistered(
+  world: Pick<VaultWorld, 'beacon'>,
+  vault: Vault,
+  fields: { balanceEth?: number; status?: string } = {},
+): Promise<Hex> {
+  const key = addValidator(world, vault.address, fields)
+  await vault.addCompounding(key)
+  return key
+}
+
+/**
+ * Registers validators of type `0x02` in the vault contract, which funds no others. Returns their keys.
+ *
+ * @param queue what the consensus node has done with their deposits afterwards
+ */
+export async function registerCompounding(
+  world: VaultWorld,
+  vault: Vault,
+  count: number,
+  queue: 'processed' | 'pending' = 'processed',
+): Promise<Hex[]> {
   const keys = createTestKeys(count, { nodes: 1, threshold: 1 })
   const amountGwei = BigInt(32 * ETH)
   const credentials = withdrawalCredentials('0x02', fromHex(vault.address, 20))
@@ -49,8 +72,29 @@ export async function registerCompounding(world: VaultWorld, vault: Vault, count
   const signature = await signValidators(world.manager.privateKey, domain, { root, validators })
   const outcome = await vault.register(root, validators, signature)
   if (!outcome.ok) throw new Error(outcome.error)
-  await world.beaconFollows.sync()
+  await (queue === 'pending' ? world.beaconFollows.queue() : world.beaconFollows.sync())
   return keys.map(({ publicKey }) => toHex(publicKey))
+}
+
+/** Makes the world's oracles those of its Keeper, and has as many as are needed sign for consolidations of a vault. */
+export async function approveConsolidation(world: VaultWorld, vault: Vault, pairs: readonly Pair[]): Promise<Hex> {
+  const signers = world.oracles.map(({ secretKey, publicKey }) => ({
+    privateKey: toHex(secretKey),
+    oracle: oracleAddress(publicKey),
+  }))
+  const needed = 2
+  const outcome = await world.keeper.setOracles(
+    signers.map(({ oracle }) => oracle),
+    needed,
+  )
+  if (!outcome.ok) throw new Error(outcome.error)
+  const place = { chainId: world.network.chainId, checker: world.checker.address }
+  const message = { vault: vault.address, validators: encodePairs(pairs) }
+  const signed = signers.map(async ({ privateKey, oracle }) => ({
+    oracle,
+    signature: await signConsolidation(privateKey, place, message),
+  }))
+  return joinSignatures(await Promise.all(signed), needed)
 }
 
 /** A row of the record. */

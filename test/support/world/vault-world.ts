@@ -13,7 +13,7 @@ import { DEVNET, describeDevnet, registryDump } from '../chain/devnet.ts'
 import { type DepositFollower, followDeposits } from '../chain/follow-deposits.ts'
 import { startIpfs } from '../chain/ipfs.ts'
 import { type DepositContract, deployDepositContract } from '../contracts/deposits.ts'
-import { deployVault, type Vault } from '../contracts/vault.ts'
+import { type ConsolidationsChecker, deployConsolidationsChecker, deployVault, type Vault } from '../contracts/vault.ts'
 import { type ManagerWallet, makeManagerWallet } from '../keys/manager-wallet.ts'
 import { completeWorld, makeWorldDir, type OracleNumbers, type World } from './world.ts'
 
@@ -22,6 +22,8 @@ export interface VaultWorld extends World {
   readonly networkFile: string
   readonly depositContract: DepositContract
   readonly manager: ManagerWallet
+  /** Checks for its vaults what the oracles of its Keeper have signed for consolidations. */
+  readonly checker: ConsolidationsChecker
   /** Lets the consensus node see the deposits. */
   readonly beaconFollows: DepositFollower
   /** Deploys a vault that takes the manager's signature, with test ether in it. */
@@ -47,6 +49,7 @@ export async function startVaultWorld(options: OracleNumbers & { validators?: nu
   await writeFile(networkFile, JSON.stringify(file))
   const network = networkOf(file)
   const keeper = await deployKeeper(anvil, network)
+  const checker = await deployConsolidationsChecker(anvil, keeper)
   const beacon = stack.use(await startBeacon({ network, validators }))
   const manager = await makeManagerWallet(dir)
   const settings = {
@@ -61,7 +64,8 @@ export async function startVaultWorld(options: OracleNumbers & { validators?: nu
     networkFile,
     depositContract,
     manager,
+    checker,
     beaconFollows: followDeposits(beacon, depositContract, network),
-    deployVault: (vault = {}) => deployVault(anvil, { manager: manager.address, depositContract, ...vault }),
+    deployVault: (vault = {}) => deployVault(anvil, { manager: manager.address, depositContract, checker, ...vault }),
   }
 }

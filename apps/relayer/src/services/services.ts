@@ -11,6 +11,7 @@ import { createOracleShares, type OracleShares } from './oracles/shares.ts'
 import { createManager, type Manager } from './registrations/manager.ts'
 import { createRegistrations } from './registrations/registrations.ts'
 import { createVaultActions } from './registrations/vault-actions.ts'
+import { createVaultReader } from './registrations/vault-state.ts'
 import { createRotation } from './rotation/rotation.ts'
 import { openRotationWallet } from './rotation/transaction.ts'
 import type { SidecarLists } from './signatures/sidecar-lists.ts'
@@ -42,13 +43,15 @@ function createApiServices(
   { manager, oracleShares, verification }: { manager: Manager; oracleShares: OracleShares; verification: Verification },
 ) {
   const registry = createDepositRegistry(context)
+  const vaultReader = createVaultReader(context)
   return {
     exits: createExits({ ...context, registry }),
     lists,
     oracleFetch: createOracleFetch(context),
-    registrations: createRegistrations({ ...context, registry, manager, oracleShares }),
+    registrations: createRegistrations({ ...context, registry, manager, oracleShares, vaultReader }),
     registry,
     signatures: createSubmission({ ...context, verification }),
-    vaultActions: createVaultActions({ ...context, manager }),
+    vaultReader,
+    vaultActions: createVaultActions({ ...context, manager, vaultReader }),
   }
 }

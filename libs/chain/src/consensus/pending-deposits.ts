@@ -29,8 +29,14 @@ const CHUNK = 256
 export function createDepositFilter(genesisForkVersion: Uint8Array, verifyBatch: VerifyBatch) {
   let verified = new Map<string, boolean>()
 
-  /** Keys of `queue` that are not in `known` and have a validly signed deposit. */
-  return async function newKeys(queue: readonly PendingDeposit[], known: ReadonlySet<string>): Promise<Set<string>> {
+  /**
+   * Keys of `queue` that are not in `known` and have a validly signed deposit, each with the withdrawal credentials of the first such
+   * deposit: they are the validator's, whatever later ones say.
+   */
+  return async function newKeys(
+    queue: readonly PendingDeposit[],
+    known: ReadonlySet<string>,
+  ): Promise<Map<string, string>> {
     const byKey = new Map<string, PendingDeposit[]>()
     for (const deposit of queue) {
       if (known.has(deposit.publicKey)) continue
@@ -39,7 +45,7 @@ export function createDepositFilter(genesisForkVersion: Uint8Array, verifyBatch:
       else deposits.push(deposit)
     }
     const still = new Map<string, boolean>()
-    const valid = new Set<string>()
+    const valid = new Map<string, string>()
     for (let position = 0; byKey.size > 0; position++) {
       const open: { id: string; deposit: PendingDeposit }[] = []
       for (const [key, deposits] of byKey) {
@@ -58,7 +64,7 @@ export function createDepositFilter(genesisForkVersion: Uint8Array, verifyBatch:
         const good = verified.get(id) === true
         still.set(id, good)
         if (!good) continue
-        valid.add(deposit.publicKey)
+        valid.set(deposit.publicKey, deposit.withdrawalCredentials)
         byKey.delete(deposit.publicKey)
       }
     }

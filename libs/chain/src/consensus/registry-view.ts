@@ -17,6 +17,8 @@ export interface RegistryView {
   stateCount: number
   /** Keys (lower-case hex) of validly signed pending deposits that the state does not have, in no order. */
   pendingKeys: ReadonlySet<string>
+  /** The withdrawal credentials (lower-case hex) that each of them will have as a validator. */
+  pendingCredentials: ReadonlyMap<string, string>
 }
 
 /** A view, and the name of the state that it was read from. */
@@ -55,9 +57,11 @@ export function createRegistryReader(
     const inState = await knownKeys.present(state, new Set(queue.map(({ publicKey }) => publicKey)))
     // A slot can come to mean another state while it is read; a state root cannot.
     if (state !== head.stateRoot && (await api.stateRoot(state)) !== head.stateRoot) return undefined
-    const pendingKeys = await newKeys(queue, inState)
+    const pendingCredentials = await newKeys(queue, inState)
+    const pendingKeys = new Set(pendingCredentials.keys())
     const nextIndex = stateCount + pendingKeys.size
-    return { view: { nextIndex, headRoot: head.root, headSlot: head.slot, stateCount, pendingKeys }, state }
+    const view = { nextIndex, headRoot: head.root, headSlot: head.slot, stateCount, pendingKeys, pendingCredentials }
+    return { view, state }
   }
 
   async function read(): Promise<Reading> {

@@ -16,12 +16,12 @@ export const trimAmbiguous = <T>(type: '0x01' | '0x02', rows: readonly T[]): rea
   rows.length > 0 && isAmbiguous(type, rows.length) ? rows.slice(0, -1) : rows
 
 /** Encodes, with words for the client where the vault could not tell what so many are. @throws {ApiError} BATCH_AMBIGUOUS */
-export function unambiguous(encode: () => Uint8Array): Uint8Array {
+export function unambiguous(encode: () => Uint8Array, advice = 'ask for one more or one less'): Uint8Array {
   try {
     return encode()
   } catch (error) {
     if (error instanceof ChainError && error.code === 'VALIDATORS_INVALID')
-      throw new ApiError('BATCH_AMBIGUOUS', `${error.message}; ask for one more or one less`, { cause: error })
+      throw new ApiError('BATCH_AMBIGUOUS', `${error.message}; ${advice}`, { cause: error })
     throw error
   }
 }

@@ -1,17 +1,31 @@
-/** Validators on the beacon chain that a vault action is for: they must be the vault's, and in a state in which it can be carried out. */
+/**
+ * Validators that a vault action is for: they must be the vault's on the beacon chain and in its contract, and in a state in which the
+ * action can be carried out.
+ */
 
 import type { ChainValidator } from '@dvt-relayer/chain/consensus/consensus.ts'
-import { toHex } from '@dvt-relayer/common/hex.ts'
+import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { withdrawalCredentials } from '@dvt-relayer/crypto/messages/messages.ts'
 import type { ValidatorRegistry } from '../../context.ts'
 import type { FailureCode } from '../../errors.ts'
 import { ApiError, refuseItems } from '../../errors.ts'
+import type { VaultState } from './vault-state.ts'
 
 /** What a validator must be for its part in an action. */
 interface Needs {
   statuses: readonly string[]
   /** Undefined: either. */
   type?: '0x01' | '0x02'
+  /** The vault must have it as one of type 0x02, where its version can say. */
+  isCompounding?: true
+}
+
+/** What the beacon chain and the vault know of keys, by lower-case hex. */
+export interface KnownValidators {
+  validators: ReadonlyMap<string, ChainValidator>
+  /** Withdrawal credentials of those whose rightly signed deposit is pending. */
+  pending: ReadonlyMap<string, string>
+  state: VaultState
 }
 
 /** Statuses of the beacon API: deposited and not active yet. */
@@ -30,8 +44,36 @@ export async function findValidators(
   const longest = Math.max(...lists.map(({ length }) => length))
   if (longest > mostKeys)
     throw new ApiError('TOO_MANY_KEYS', `at most ${mostKeys} public keys in one request, this one has ${longest}`)
+  return ofConsensusNode(registry.findValidators(lists.flat()))
+}
+
+/**
+ * The same, and the credentials of those that are no validators yet because their deposit is pending.
+ *
+ * @throws {ApiError} TOO_MANY_KEYS, DEPENDENCY_AWAY
+ */
+export async function findWithPending(
+  registry: ValidatorRegistry,
+  mostKeys: number,
+  publicKeys: readonly Uint8Array[],
+): Promise<Omit<KnownValidators, 'state'>> {
+  const validators = await findValidators(registry, mostKeys, publicKeys)
+  const pending = new Map<string, string>()
+  const findAbsent = () =>
+    publicKeys.map((key) => toHex(key)).filter((key) => !validators.has(key) && !pending.has(key))
+  // Twice: a reading of the queue that others have begun may be of a head before, and what is processed in between is in neither answer.
+  for (let tries = 1; tries <= 2 && findAbsent().length > 0; tries++) {
+    const waiting = await ofConsensusNode(registry.findPending(findAbsent().map((key) => fromHex(key))))
+    for (const [key, credentials] of waiting) pending.set(key, credentials)
+    const late = await ofConsensusNode(registry.findValidators(findAbsent().map((key) => fromHex(key))))
+    for (const [key, validator] of late) validators.set(key, validator)
+  }
+  return { validators, pending }
+}
+
+async function ofConsensusNode<T>(reading: Promise<T>): Promise<T> {
   try {
-    return await registry.findValidators(lists.flat())
+    return await reading
   } catch (error) {
     throw new ApiError(
       'DEPENDENCY_AWAY',
@@ -46,20 +88,25 @@ export async function findValidators(
 /** @throws {ApiError} VALIDATORS_REFUSED when one of these keys, which stand in `list` of the request, is not what is needed */
 export function refuseUnfit(
   vault: Uint8Array,
-  known: ReadonlyMap<string, ChainValidator>,
+  { validators, pending, state }: KnownValidators,
   list: string,
   publicKeys: readonly Uint8Array[],
   needs: (position: number) => Needs,
 ): void {
   const typeOf = new Map(TYPES.map((type) => [toHex(withdrawalCredentials(type, vault)) as string, type]))
   const judge = (key: Uint8Array, position: number): FailureCode | undefined => {
-    const validator = known.get(toHex(key))
-    if (validator === undefined) return 'VALIDATOR_UNKNOWN'
-    const type = typeOf.get(validator.withdrawalCredentials)
+    const validator = validators.get(toHex(key))
+    const credentials = validator?.withdrawalCredentials ?? pending.get(toHex(key))
+    if (credentials === undefined) return 'VALIDATOR_UNKNOWN'
+    const type = typeOf.get(credentials)
     if (type === undefined) return 'VALIDATOR_FOREIGN'
     const needed = needs(position)
     if (needed.type !== undefined && needed.type !== type) return 'VALIDATOR_TYPE'
-    return needed.statuses.includes(validator.status) ? undefined : 'VALIDATOR_STATUS'
+    if (validator !== undefined && !needed.statuses.includes(validator.status)) return 'VALIDATOR_STATUS'
+    if (needed.isCompounding !== true) return undefined
+    // What is only pending is believed when the vault itself says that it has registered it.
+    const said = state.isCompounding(key)
+    return said === true || (said === undefined && validator !== undefined) ? undefined : 'VALIDATOR_UNREGISTERED'
   }
   refuseItems('VALIDATORS_REFUSED', `some of ${list} are not what this action needs`, publicKeys, judge)
 }

@@ -16,6 +16,7 @@ import { isAmbiguous, unambiguous } from './ambiguous.ts'
 import { type ChosenKey, createKeyChoice, findChosen, type RegistrationRequest } from './choose-keys.ts'
 import { createKeysOnChain, ofConsensusNode } from './keys-on-chain.ts'
 import type { Manager } from './manager.ts'
+import type { VaultReader } from './vault-state.ts'
 
 /** One validator as it stands. */
 interface Registration {
@@ -39,11 +40,13 @@ export function createRegistrations({
   registry,
   manager,
   oracleShares,
+  vaultReader,
   ...context
 }: Pick<Context, 'config' | 'db' | 'chain' | 'sealing' | 'events' | 'announced'> & {
   registry: DepositRegistry
   manager: Manager
   oracleShares: OracleShares
+  vaultReader: VaultReader
 }) {
   const { config, db, chain, sealing } = context
   const keys = createKeyChoice(context)
@@ -78,6 +81,7 @@ export function createRegistrations({
       signature === undefined || shares === undefined ? [] : [{ publicKey, amountGwei: BigInt(amountGwei), signature }],
     )
     if (validators.length === 0 || ready.length < validators.length || manager.address === null) return undefined
+    await vaultReader.assertManager(vault, view.blockHash)
     return manager.sign({
       action: 'register',
       vault,

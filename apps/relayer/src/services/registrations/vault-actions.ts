@@ -1,30 +1,23 @@
 /**
  * What a vault does with validators it has (generation 4: `POST /fund`, `/withdraw`, `/consolidate`): every one must be a validator
- * on the beacon chain whose withdrawal credentials are this vault, in a state in which the action can be carried out. Then the
- * validators manager signs.
+ * on the beacon chain whose withdrawal credentials are this vault, in a state in which the action can be carried out, and what the vault
+ * contract would refuse is refused here. Then the validators manager signs.
  */
 
 import type { ChainValidator } from '@dvt-relayer/chain/consensus/consensus.ts'
-import { ChainError } from '@dvt-relayer/chain/errors.ts'
-import type { ExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
 import {
   encodeConsolidations,
   encodeFunding,
   encodeWithdrawals,
-  nonceToRoot,
 } from '@dvt-relayer/chain/stakewise/validators-manager.ts'
-import { readManagerNonce } from '@dvt-relayer/chain/stakewise/vault-contract.ts'
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
-import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
-import type { ManagerAction } from '@dvt-relayer/db/queries/manager-signatures.ts'
 import type { Context } from '../../context.ts'
-import { ApiError, refuseDuplicates, refuseItems } from '../../errors.ts'
+import { refuseDuplicates, refuseItems } from '../../errors.ts'
 import { unambiguous } from './ambiguous.ts'
-import { ACTIVE, findValidators, refuseUnfit, WAITING } from './fit-validators.ts'
+import { ACTIVE, findValidators, findWithPending, refuseUnfit, WAITING } from './fit-validators.ts'
 import type { Manager } from './manager.ts'
+import type { VaultReader } from './vault-state.ts'
 
-/** Nobody who waits for an answer waits longer than this for the node. */
-const PATIENCE_MS = 5000
 const ETH_GWEI = 1_000_000_000
 /** The least the deposit contract takes. */
 const LEAST_GWEI = ETH_GWEI
@@ -43,30 +36,22 @@ interface Consolidation {
   target: Uint8Array
 }
 
+/** What Operators set where so many at once have a second reading. */
+const FEWER_FUNDINGS = 'ask for one more or one less: set VALIDATORS_FUNDING_BATCH_SIZE=6 at the Operator'
+const FEWER_CONSOLIDATIONS = 'ask for one more or one less: name so many --source-public-keys at the Operator'
+
+/** Nothing is only pending where an action needs validators. */
+const NONE: ReadonlyMap<string, string> = new Map()
+
 /** Creates the service: one function an action, each the manager's signature for it. */
 export function createVaultActions({
   config,
   chain,
   manager,
-}: Pick<Context, 'config' | 'chain'> & { manager: Manager }) {
+  vaultReader,
+}: Pick<Context, 'config' | 'chain'> & { manager: Manager; vaultReader: VaultReader }) {
   const find = (...lists: readonly (readonly Uint8Array[])[]) =>
     findValidators(chain.registry, config.limits.keys, ...lists)
-
-  /** The manager's signature, over the vault's nonce at the newest block. */
-  async function sign(
-    action: ManagerAction,
-    vault: Uint8Array,
-    requester: string | null,
-    what: { validators: Uint8Array; validatorCount: number; amountGwei: bigint },
-  ): Promise<Uint8Array> {
-    return manager.sign({
-      action,
-      vault,
-      requester,
-      registryRoot: await readNonceRoot(chain.execution, vault),
-      ...what,
-    })
-  }
 
   return {
     /** Adds amounts to validators of type `0x02`. */
@@ -74,10 +59,19 @@ export function createVaultActions({
       const publicKeys = items.map(({ publicKey }) => publicKey)
       refuseDuplicates(publicKeys)
       refuseAmounts(items, `an amount to fund is ${LEAST_GWEI} to ${MOST_GWEI} Gwei`, LEAST_GWEI)
-      const known = await find(publicKeys)
-      refuseUnfit(vault, known, 'public_keys', publicKeys, () => ({ statuses: [...WAITING, ...ACTIVE], type: '0x02' }))
-      return sign('fund', vault, requester, {
-        validators: unambiguous(() => encodeFunding({ vault, validators: items.map(inGwei) })),
+      const found = await findWithPending(chain.registry, config.limits.keys, publicKeys)
+      const state = await vaultReader.read(vault, publicKeys)
+      refuseUnfit(vault, { ...found, state }, 'public_keys', publicKeys, () => ({
+        statuses: [...WAITING, ...ACTIVE],
+        type: '0x02',
+        isCompounding: true,
+      }))
+      return manager.sign({
+        action: 'fund',
+        vault,
+        requester,
+        registryRoot: state.nonceRoot,
+        validators: unambiguous(() => encodeFunding({ vault, validators: items.map(inGwei) }), FEWER_FUNDINGS),
         validatorCount: items.length,
         amountGwei: total(items.map((item) => BigInt(item.amountGwei))),
       })
@@ -92,14 +86,19 @@ export function createVaultActions({
       const publicKeys = items.map(({ publicKey }) => publicKey)
       refuseDuplicates(publicKeys)
       refuseAmounts(items, `an amount to withdraw is at most ${MOST_GWEI} Gwei, or 0 for the full exit`, 0)
-      const known = await find(publicKeys)
-      refuseUnfit(vault, known, 'public_keys', publicKeys, (position) =>
+      const validators = await find(publicKeys)
+      const state = await vaultReader.read(vault, [])
+      refuseUnfit(vault, { validators, pending: NONE, state }, 'public_keys', publicKeys, (position) =>
         items[position]?.amountGwei === 0 ? { statuses: ACTIVE } : { statuses: ACTIVE, type: '0x02' },
       )
       const moved = items.map(({ publicKey, amountGwei }) =>
-        amountGwei === 0 ? balanceOf(known, publicKey) : BigInt(amountGwei),
+        amountGwei === 0 ? balanceOf(validators, publicKey) : BigInt(amountGwei),
       )
-      return sign('withdraw', vault, requester, {
+      return manager.sign({
+        action: 'withdraw',
+        vault,
+        requester,
+        registryRoot: state.nonceRoot,
         validators: encodeWithdrawals(items.map(inGwei)),
         validatorCount: items.length,
         amountGwei: total(moved),
@@ -120,17 +119,25 @@ export function createVaultActions({
         sources.filter((_, position) => !isSwitch[position]),
         targets,
       )
-      const known = await find(sources, targets)
+      const validators = await find(sources, targets)
+      const others = targets.filter((_, position) => !isSwitch[position])
+      const state = await vaultReader.read(vault, others)
+      const known = { validators, pending: NONE, state }
       refuseUnfit(vault, known, 'source_public_keys', sources, (position) =>
         isSwitch[position] ? { statuses: ACTIVE, type: '0x01' } : { statuses: ACTIVE },
       )
       refuseUnfit(vault, known, 'target_public_keys', targets, (position) =>
-        isSwitch[position] ? { statuses: ACTIVE } : { statuses: ACTIVE, type: '0x02' },
+        // The oracles answer for a switch, and the vault has it as one of type 0x02 from then on.
+        isSwitch[position] ? { statuses: ACTIVE } : { statuses: ACTIVE, type: '0x02', isCompounding: true },
       )
       const moves = items.map(({ source, target }) => ({ sourcePublicKey: source, targetPublicKey: target }))
-      const moved = sources.map((source, position) => (isSwitch[position] ? 0n : balanceOf(known, source)))
-      return sign('consolidate', vault, requester, {
-        validators: unambiguous(() => encodeConsolidations(moves)),
+      const moved = sources.map((source, position) => (isSwitch[position] ? 0n : balanceOf(validators, source)))
+      return manager.sign({
+        action: 'consolidate',
+        vault,
+        requester,
+        registryRoot: state.nonceRoot,
+        validators: unambiguous(() => encodeConsolidations(moves), FEWER_CONSOLIDATIONS),
         validatorCount: items.length,
         amountGwei: total(moved),
       })
@@ -162,26 +169,4 @@ function refuseEndingTargets(ending: readonly Uint8Array[], targets: readonly Ui
     targets,
     (key) => (isEnding.has(toHex(key)) ? 'PUBLIC_KEY_DUPLICATE' : undefined),
   )
-}
-
-/** The vault's nonce at the newest block, as the root that is signed. @throws {ApiError} VAULT_UNKNOWN, DEPENDENCY_AWAY */
-async function readNonceRoot(execution: ExecutionClient, vault: Uint8Array): Promise<Uint8Array> {
-  const signal = AbortSignal.timeout(PATIENCE_MS)
-  const read = async () => {
-    const block = await execution.getBlock('latest', signal)
-    if (block === undefined) throw new ApiError('DEPENDENCY_AWAY', 'the execution node has no newest block')
-    return nonceToRoot(await readManagerNonce(execution, vault, block.hash, signal))
-  }
-  try {
-    return await withTimeout(read(), PATIENCE_MS)
-  } catch (error) {
-    if (error instanceof ApiError) throw error
-    if (error instanceof ChainError && ['EXECUTION_REVERTED', 'EXECUTION_EMPTY'].includes(error.code))
-      throw new ApiError('VAULT_UNKNOWN', 'there is no vault at this address that counts its manager signatures', {
-        cause: error,
-      })
-    throw new ApiError('DEPENDENCY_AWAY', "the execution node is away, so the vault's nonce is not known", {
-      cause: error,
-    })
-  }
 }

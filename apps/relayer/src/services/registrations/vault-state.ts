@@ -1,0 +1,140 @@
+/**
+ * What a vault contract says of itself before anything is signed for it, all at one block: its nonce, its validators manager, and which
+ * validators it has registered as type 0x02. What the vault would refuse is not signed.
+ */
+
+import { ChainError } from '@dvt-relayer/chain/errors.ts'
+import { type ManagerWallet, nonceToRoot } from '@dvt-relayer/chain/stakewise/validators-manager.ts'
+import {
+  acceptsSignature,
+  hasCode,
+  readIsRegisteredCompounding,
+  readManagerNonce,
+  readValidatorsManager,
+} from '@dvt-relayer/chain/stakewise/vault-contract.ts'
+import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
+import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
+import { createSemaphore } from '@dvt-relayer/common/semaphore.ts'
+import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
+import type { Context } from '../../context.ts'
+import { ApiError } from '../../errors.ts'
+
+/** Nobody who waits for an answer waits longer than this for the node. */
+const PATIENCE_MS = 5000
+/** Calls of one request under way at once. */
+const CALLS = 8
+const NOBODY = `0x${'00'.repeat(20)}`
+/** What a contract is asked to accept: a message of no chain, so that no vault takes its signature for anything. */
+const PROBE = {
+  chainId: 0,
+  vault: new Uint8Array(20),
+  validatorsRegistryRoot: new Uint8Array(32),
+  validators: new Uint8Array(1),
+}
+
+/** A vault at the newest block. */
+export interface VaultState {
+  /** `validatorsManagerNonce()`, as the root that is signed. */
+  nonceRoot: Uint8Array
+  /** Whether the vault has this key as one of type 0x02, of the keys that were asked for; undefined where its version cannot say. */
+  isCompounding(publicKey: Uint8Array): boolean | undefined
+}
+
+/** Creates the reader. */
+export function createVaultReader({ chain: { execution }, wallet }: Pick<Context, 'chain' | 'wallet'>) {
+  /** What is wrong with the vault's manager, in words; undefined when it takes our signatures, or its version cannot say. */
+  async function judgeManager(
+    ours: ManagerWallet,
+    vault: Uint8Array,
+    blockHash: string,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
+    const manager = await readValidatorsManager(execution, { vault, blockHash, signal })
+    if (manager === undefined) return undefined
+    const said = `validatorsManager() of the vault ${checksumAddress(vault)} is ${manager}`
+    const remedy = `; the key of VALIDATORS_MANAGER_KEY_FILE is that of ${ours.address}, and the vault would refuse what it signs`
+    if (manager === NOBODY) return `${said}, nobody${remedy}`
+    if (!(await hasCode(execution, manager, { blockHash, signal })))
+      return manager === ours.address ? undefined : `${said}${remedy}`
+    // A contract, or an account that has delegated to one: the vault asks the code, and no longer who has signed (ERC-1271).
+    const accepted = await acceptsSignature(execution, fromHex(manager, 20), await ours.sign(PROBE), {
+      blockHash,
+      signal,
+    })
+    return accepted ? undefined : `${said}, a contract that does not accept its signatures (ERC-1271)${remedy}`
+  }
+
+  async function newestBlock(signal: AbortSignal): Promise<string> {
+    const block = await execution.getBlock('latest', signal)
+    if (block === undefined) throw new ApiError('DEPENDENCY_AWAY', 'the execution node has no newest block')
+    return block.hash
+  }
+
+  async function refuseForeign(vault: Uint8Array, blockHash: string, signal: AbortSignal): Promise<void> {
+    const problem = wallet === undefined ? undefined : await judgeManager(wallet, vault, blockHash, signal)
+    if (problem !== undefined) throw new ApiError('MANAGER_FOREIGN', problem)
+  }
+
+  async function readAt(
+    vault: Uint8Array,
+    publicKeys: readonly Uint8Array[],
+    signal: AbortSignal,
+  ): Promise<VaultState> {
+    const blockHash = await newestBlock(signal)
+    const place = { vault, blockHash, signal }
+    const keys = new Map(publicKeys.map((key) => [toHex(key), key]))
+    // First of all: what follows is of a vault.
+    const nonceRoot = nonceToRoot(await readManagerNonce(execution, vault, blockHash, signal))
+    const places = createSemaphore(CALLS)
+    const readKey = async ([hex, key]: readonly [string, Uint8Array]) =>
+      [hex, await places.run(() => readIsRegisteredCompounding(execution, place, key))] as const
+    const [compounding] = await Promise.all([
+      Promise.all([...keys].map(readKey)),
+      refuseForeign(vault, blockHash, signal),
+    ])
+    const known = new Map<string, boolean | undefined>(compounding)
+    return { nonceRoot, isCompounding: (key) => known.get(toHex(key)) }
+  }
+
+  return {
+    /**
+     * The vault at the newest block, which takes what our key signs.
+     *
+     * @throws {ApiError} MANAGER_FOREIGN, VAULT_UNKNOWN, DEPENDENCY_AWAY
+     */
+    read: (vault: Uint8Array, publicKeys: readonly Uint8Array[]): Promise<VaultState> =>
+      asked('what the vault says is not known', (signal) => readAt(vault, publicKeys, signal)),
+
+    /** Refuses a vault that at this block would not take what our key signs. @throws {ApiError} MANAGER_FOREIGN, DEPENDENCY_AWAY */
+    assertManager: (vault: Uint8Array, blockHash: string): Promise<void> =>
+      asked("the vault's validators manager is not known", (signal) => refuseForeign(vault, blockHash, signal)),
+
+    /** What is wrong with the managers of these vaults, in words. @throws when the execution node cannot say */
+    async findForeign(vaults: readonly Uint8Array[], stopping: AbortSignal): Promise<string | undefined> {
+      if (wallet === undefined) return undefined
+      const signal = AbortSignal.any([stopping, AbortSignal.timeout(PATIENCE_MS)])
+      const blockHash = await newestBlock(signal)
+      const places = createSemaphore(CALLS)
+      const problems = await Promise.all(
+        vaults.map((vault) => places.run(() => judgeManager(wallet, vault, blockHash, signal))),
+      )
+      const found = problems.filter((problem) => problem !== undefined)
+      return found.length === 0 ? undefined : found.join('. ')
+    },
+  }
+}
+export type VaultReader = ReturnType<typeof createVaultReader>
+
+/** Asks the execution node, in time, with words for the client. @throws {ApiError} VAULT_UNKNOWN, DEPENDENCY_AWAY */
+async function asked<T>(unknown: string, read: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  try {
+    return await withTimeout(read(AbortSignal.timeout(PATIENCE_MS)), PATIENCE_MS)
+  } catch (error) {
+    if (error instanceof ApiError) throw error
+    if (error instanceof ChainError && ['EXECUTION_REVERTED', 'EXECUTION_EMPTY'].includes(error.code))
+      throw new ApiError('VAULT_UNKNOWN', 'there is no vault at this address that counts its manager signatures', {
+        cause: error,
+      })
+    throw new ApiError('DEPENDENCY_AWAY', `the execution node is away, so ${unknown}`, { cause: error })
+  }
+}

@@ -9,7 +9,7 @@ export default ({ production = false }: { production?: boolean }): KnipConfig =>
     '.': {
       entry: [
         'test/**/*.test.ts',
-        'test/{attack,bench,demo}/main.ts',
+        'test/{attack,bench,demo,mutation}/main.ts',
         // `npm run docs`, which writes the tables of the documents: no test.
         ...(production ? ['test/support/docs.ts!'] : []),
         // Started as processes of their own.

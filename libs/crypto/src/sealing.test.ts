@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
+import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { readFixtureJson } from '../../../test/support/keys/fixtures.ts'
 import { createSealer, SealingError } from './sealing.ts'
 
 const key = randomBytes(32)
@@ -46,5 +48,40 @@ describe('sealing', () => {
 
   it('wants 32 bytes', () => {
     expect(() => createSealer(randomBytes(31))).toThrow(TypeError)
+  })
+})
+
+interface Frozen {
+  master_key: string
+  master_key_id: string
+  digest_key: string
+  message_key: string
+  check: { place: string; sealed: string }
+  own_key: { place: string; sealed: string }
+}
+
+describe('what was sealed before', () => {
+  const frozen = readFixtureJson('vectors/sealing.json') as Frozen
+  const values = [
+    { ...frozen.check, plaintext: frozen.digest_key },
+    { ...frozen.own_key, plaintext: frozen.message_key },
+  ]
+
+  it.each(values)('opens for ever, by the current and by the previous key: $place', ({ place, sealed, plaintext }) => {
+    const master = fromHex(frozen.master_key)
+    for (const opener of [createSealer(master), createSealer(key, master)])
+      expect(toHex(opener.open(fromHex(sealed), place))).toBe(plaintext)
+    expect(() => sealer.open(fromHex(sealed), place)).toThrow('another key')
+  })
+
+  it('names its key by the same 8 bytes, and has the same length', () => {
+    const master = createSealer(fromHex(frozen.master_key))
+    expect(master.keyIds.map(toHex)).toEqual([frozen.master_key_id])
+    for (const { place, sealed, plaintext } of values) {
+      expect(master.isCurrent(fromHex(sealed))).toBe(true)
+      const fresh = master.seal(fromHex(plaintext), place)
+      expect(fresh).toHaveLength(fromHex(sealed).length)
+      expect(toHex(fresh.slice(0, 8))).toBe(frozen.master_key_id)
+    }
   })
 })

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fromHex } from '@dvt-relayer/common/hex.ts'
+import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createLogger, silentLogger } from '@dvt-relayer/common/logger.ts'
 import { createSealer } from '@dvt-relayer/crypto/sealing.ts'
@@ -17,6 +17,7 @@ import { sql } from 'drizzle-orm'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
 import { forgetSealed, openSealing } from '../../../apps/relayer/src/services/sealing/sealing.ts'
+import { readFixtureJson } from '../../support/keys/fixtures.ts'
 import { createTestDatabase } from '../../support/services/postgres.ts'
 import { eventually } from '../../support/world/world.ts'
 
@@ -130,6 +131,55 @@ async function countKeys(db: Database, key: string) {
   const direct = values.filter((sealed) => sealed.subarray(0, 8).equals(keyId)).length
   return { own: values.length - direct, direct }
 }
+
+interface Frozen {
+  master_key: string
+  check: { sealed: string }
+  own_key: { message_id: number; sealed: string }
+  messages: {
+    id: number
+    kind: 'exit' | 'deposit'
+    signature: string
+    sealed: string
+    share_index: number
+    partial: string
+    partial_sealed: string
+  }[]
+}
+
+describe('a database from before', () => {
+  it('is read whole with its key: check value, key of an exit, full and partial signatures', async () => {
+    const frozen = readFixtureJson('vectors/sealing.json') as Frozen
+    const { a } = await openDatabases()
+    const bytes = (hex: string) => Buffer.from(fromHex(hex))
+    await a.execute(sql`insert into sealing_checks (id, sealed) values (1, ${bytes(frozen.check.sealed)})`)
+    await insertMessages(a, 1, 1)
+    // The rows have the ids that their values were sealed for.
+    for (const { id, kind, sealed, share_index, partial_sealed } of frozen.messages) {
+      await a.execute(
+        sql`update messages set id = ${id}, signature = ${bytes(sealed)}, state = 'ready' where kind = ${kind}`,
+      )
+      await a.execute(sql`insert into partial_signatures (message_id, share_index, digest, sealed, state)
+        values (${id}, ${share_index}, decode('00', 'hex'), ${bytes(partial_sealed)}, 'verified')`)
+    }
+    const { message_id: keyOf, sealed: key } = frozen.own_key
+    await a.execute(sql`insert into message_keys (message_id, sealed) values (${keyOf}, ${bytes(key)})`)
+    for (const config of [configOf(frozen.master_key.slice(2)), configOf(newKey(), frozen.master_key.slice(2))]) {
+      const sealing = await openSealing(config, a, silentLogger)
+      const stored = await storedOf(a)
+      const opener = await sealing.openerFor(
+        a,
+        stored.map(({ id }) => id),
+      )
+      expect(stored).toHaveLength(2)
+      for (const [position, message] of frozen.messages.entries()) {
+        const [full = Buffer.of(), partial = Buffer.of()] = stored[position]?.sealed ?? []
+        expect(toHex(opener.signature(message, full))).toBe(message.signature)
+        expect(toHex(opener.partial(message, message.share_index, partial))).toBe(message.partial)
+      }
+    }
+  })
+})
 
 describe('a key of its own', () => {
   it('is made once for each live exit, however many ask at once, and for nothing else', async () => {

@@ -187,6 +187,10 @@ describe.skipIf(skipWithoutAnvil)('a body', () => {
   })
 })
 
+/** As many as a request may have; the amount of the last is refused after their number and indexes. */
+const twoAndOneGwei = [32 * ETH, 32 * ETH, 1]
+const lastIndexes = (first: number) => ({ validators_start_index: first, amounts: twoAndOneGwei })
+
 describe.skipIf(skipWithoutAnvil)('what a registration cannot be', () => {
   it.each<[string, Record<string, unknown>, string]>([
     ['an index that is used', { validators_start_index: 0 }, 'INDEX_USED'],
@@ -199,6 +203,9 @@ describe.skipIf(skipWithoutAnvil)('what a registration cannot be', () => {
     ['an amount in Wei', { amounts: [Number.MAX_SAFE_INTEGER], validator_type: '0x02' }, 'AMOUNT_INVALID'],
     ['a good amount and a bad one', { amounts: [32 * ETH, 31 * ETH] }, 'AMOUNT_INVALID'],
     ['more than MAX_KEYS_PER_REQUEST', { amounts: Array(4).fill(32 * ETH) }, 'TOO_MANY_KEYS'],
+    ['as many, of a bad amount', { amounts: twoAndOneGwei }, 'AMOUNT_INVALID'],
+    ['the last indexes there are, of a bad amount', lastIndexes(2 ** 40 - 3), 'AMOUNT_INVALID'],
+    ['one more than the last', lastIndexes(2 ** 40 - 2), 'INDEX_INVALID'],
     ['another type', { validator_type: '0x03' }, 'BODY_INVALID'],
     ['a type without 0x', { validator_type: '01' }, 'BODY_INVALID'],
     ['a type as a number', { validator_type: 1 }, 'BODY_INVALID'],

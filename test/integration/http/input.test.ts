@@ -115,6 +115,11 @@ describe('public keys', () => {
     expect(await post(hundredThousand)).toMatchObject({ status: 422, json: { code: 'TOO_MANY_KEYS' } })
   })
 
+  it('but not for their number where they are as many as a request may have', async () => {
+    const [a = '', b = ''] = keys
+    expect(await post([a, b, a])).toMatchObject({ status: 422, json: { code: 'PUBLIC_KEY_DUPLICATE' } })
+  })
+
   it('more live exits than one requester may have', async () => {
     // Two processes' worth of keys: one live exit is there, the limit is three.
     const more = createTestKeys(3, { nodes: 4, threshold: 3 }).map(({ publicKey }) => hex(publicKey))
@@ -181,9 +186,11 @@ describe('bodies', () => {
     expectRefusal(await raw(`${'['.repeat(100_000)}${']'.repeat(100_000)}`))
   })
 
-  it('too many shares', async () => {
-    const shares = Array.from({ length: 6 }, () => ({ public_key: known, exit_signature: signature }))
-    expect(await postShares(url, 1, shares)).toMatchObject({ status: 422, json: { code: 'TOO_MANY_SHARES' } })
+  it('too many shares, and as many as a request may have', async () => {
+    const unknown = (length: number) =>
+      Array.from({ length }, () => ({ public_key: `0x${'22'.repeat(48)}`, exit_signature: signature }))
+    expect(await postShares(url, 1, unknown(6))).toMatchObject({ status: 422, json: { code: 'TOO_MANY_SHARES' } })
+    expect(await postShares(url, 1, unknown(5))).toMatchObject({ status: 200 })
   })
 })
 

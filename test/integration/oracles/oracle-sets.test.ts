@@ -200,6 +200,37 @@ describe.skipIf(skipWithoutAnvil)('a config', () => {
   })
 })
 
+describe.skipIf(skipWithoutAnvil)('before any announcement', () => {
+  /** A Keeper that has announced nothing, as a node that has it all or one that lags behind says it. */
+  const silent = (store: Awaited<ReturnType<typeof openStore>>) => {
+    const newest = async () => ({ config: undefined, nextBlock: 1 })
+    return createOracleSets({
+      ...store,
+      chain: { ...store.chain, oracleSets: { ...store.chain.oracleSets, newest } },
+    })
+  }
+
+  it('no set is in force, and that is what is wrong', async () => {
+    const store = await openStore(world)
+    const sets = silent(store)
+    for (let again = 0; again < 2; again++)
+      expect(await sets.follow()).toBe('the Keeper has not announced an oracle config yet')
+    expect(await sets.hasCurrent()).toBe(false)
+    expect(await current(store)).toEqual([])
+    expect(store.logged('oracle set refused, the last good one stays')).toEqual([])
+  })
+
+  it('nothing is wrong where a set is in force all the same, and it stays', async () => {
+    const store = await openStore(world)
+    await store.adopt('QmKnown', 1)
+    const before = await current(store)
+    const sets = silent(store)
+    expect(await sets.follow()).toBeUndefined()
+    expect(await sets.hasCurrent()).toBe(true)
+    expect(await current(store)).toEqual(before)
+  })
+})
+
 describe.skipIf(skipWithoutAnvil)('after a change', () => {
   it('what is not registered is split anew at once, also back to oracles from before, and nothing old is handed out', async () => {
     const store = await openStore(world)

@@ -2,11 +2,24 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { appendFile, mkdir, mkdtemp, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import type { BigIntStats } from 'node:fs'
+import {
+  appendFile,
+  type FileHandle,
+  mkdir,
+  mkdtemp,
+  open,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { createJournal, type Journal } from '../../../apps/sidecar/src/policy/journal.ts'
 import { formatLine, HEADER } from '../../../apps/sidecar/src/policy/journal-lines.ts'
 
@@ -138,6 +151,87 @@ describe('deposit journal', () => {
     await using journal = journalAt(file)
     await expect(journal.openExisting()).rejects.toMatchObject({ code: 'JOURNAL_DAMAGED' })
     expect(await readFile(file, 'utf8')).toBe(text)
+  })
+})
+
+describe('at the same time', () => {
+  it('binds a key to one vault, whoever comes first, and to no other: one after the other', async () => {
+    for (let round = 0; round < 10; round++) {
+      const file = newFile()
+      await using journal = journalAt(file)
+      // Also while the file is still being opened.
+      if (round % 2 === 0) await journal.check()
+      const vaults = [VAULT, OTHER_VAULT, `0x${'33'.repeat(20)}`]
+      const bound = await Promise.all(vaults.map((vault) => journal.bind([bindingOf(1, vault), bindingOf(2, vault)])))
+      const refused = [HEADER_LINES + 1, HEADER_LINES + 2]
+      expect(bound).toEqual([[undefined, undefined], refused, refused])
+      expect(await readFile(file, 'utf8')).toBe(HEADER + formatLine(bindingOf(1)) + formatLine(bindingOf(2)))
+    }
+  })
+
+  it('loses no line among checks, batches and what fails', async () => {
+    const file = newFile()
+    await using journal = journalAt(file)
+    const numbers = Array.from({ length: 20 }, (_, number) => number + 1)
+    await Promise.all([
+      ...numbers.flatMap((number) => [journal.bind([bindingOf(number)]), journal.check()]),
+      journal.openExisting(),
+    ])
+    expect(await readFile(file, 'utf8')).toBe(HEADER + numbers.map((n) => formatLine(bindingOf(n))).join(''))
+    expect(journal.told[0]).toBe('opened 0')
+    expect(journal.told.filter((line) => line.startsWith('opened'))).toHaveLength(1)
+  })
+})
+
+/** The class of file handles, whose methods a test may look at. */
+async function handles(): Promise<FileHandle> {
+  await using handle = await open(root, 'r')
+  onTestFinished(() => void vi.restoreAllMocks())
+  return Object.getPrototypeOf(handle) as FileHandle
+}
+
+describe('what is on disk', () => {
+  it('are the folders it makes and the name of the file before a line counts, and then the line', async () => {
+    const folder = join(root, String(++positions))
+    const file = join(folder, 'a', 'b', 'deposits.journal')
+    const synced: bigint[] = []
+    const prototype = await handles()
+    const { sync } = prototype
+    vi.spyOn(prototype, 'sync').mockImplementation(async function (this: FileHandle) {
+      synced.push((await this.stat({ bigint: true })).ino)
+      return sync.call(this)
+    })
+    const inodes = (paths: readonly string[]) =>
+      Promise.all(paths.map(async (path) => (await stat(path, { bigint: true })).ino))
+    await using journal = journalAt(file)
+    await journal.bind([bindingOf(1)])
+    const folders = await inodes([root, folder, join(folder, 'a'), join(folder, 'a', 'b')])
+    const [line = 0n] = await inodes([file])
+    expect(new Set(synced.slice(0, synced.indexOf(line)))).toEqual(new Set(folders))
+    expect(synced.at(-1)).toBe(line)
+    // The folder is there already; its entry of the file is not on disk until the folder is.
+    synced.length = 0
+    const second = join(folder, 'second.journal')
+    await using next = journalAt(second)
+    await next.bind([bindingOf(1)])
+    expect(synced).toEqual(await inodes([folder, second]))
+    synced.length = 0
+    await next.bind([bindingOf(2)])
+    expect(synced).toEqual(await inodes([second]))
+  })
+
+  it('is the file that was opened, and none of the same number on another device', async () => {
+    const file = newFile()
+    const prototype = await handles()
+    const look: (options: { bigint: true }) => Promise<BigIntStats> = prototype.stat
+    const elsewhere = vi.spyOn(prototype, 'stat').mockImplementation(async function (this: FileHandle) {
+      const found = await look.call(this, { bigint: true })
+      return Object.assign(found, { dev: found.dev + 1n })
+    })
+    await using journal = journalAt(file)
+    await expect(journal.bind([bindingOf(1)])).rejects.toMatchObject({ code: 'JOURNAL_UNUSABLE' })
+    expect(elsewhere).toHaveBeenCalledOnce()
+    expect(await readFile(file, 'utf8')).toBe('')
   })
 })
 

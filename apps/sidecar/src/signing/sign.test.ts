@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { networks } from '@dvt-relayer/chain/networks.ts'
 import { describe, expect, it } from 'vitest'
 import type { ToSign } from '../keystores/keystore.ts'
@@ -27,14 +28,14 @@ const fail = () => {
   throw new Error('not expected')
 }
 
-/** Signs what is due with signatures that are the roots themselves; `onSign` is told before each. */
-async function signDue(workList: WorkList, onSign: (made: number) => void = () => undefined) {
+/** Signs what is due with signatures that are the roots themselves; `onSign` is told before each, and may take its time. */
+async function signDue(workList: WorkList, onSign: (made: number) => unknown = () => undefined) {
   const policy = createPolicy(networks.hoodi, createDepositPolicy(networks.hoodi, []), undefined)
   const told: unknown[] = []
   let made = 0
   const keystore = {
     async sign({ signingRoot }: ToSign) {
-      onSign(++made)
+      await onSign(++made)
       return signingRoot
     },
   }
@@ -81,5 +82,27 @@ describe('signBatch', () => {
     workList.applyList([item(1, 7), item(2, 8)])
     const { signed, made } = await signDue(workList, () => workList.applyList([item(1, 7)]))
     expect([signed.length, made()]).toEqual([1, 1])
+  })
+
+  it('posts no signature that is wanted no more when the others are made', async () => {
+    const workList = createWorkList([share(1), share(2)], 1000)
+    workList.applyList([item(1, 7), item(2, 8)])
+    const { signed } = await signDue(workList, async (made) => {
+      if (made === 1) return
+      // The first one has its signature by now.
+      await setImmediate()
+      expect(workList.find(share(1))?.signatures).toBeDefined()
+      workList.applyChanges([item(1, 9)])
+    })
+    expect(signed.map(({ wanted }) => wanted.validatorIndex)).toEqual([8])
+  })
+
+  it('posts no signature of an earlier round that is wanted no more', async () => {
+    const workList = createWorkList([share(1), share(2)], 1000)
+    workList.applyList([item(1, 7)])
+    expect((await signDue(workList)).signed).toHaveLength(1)
+    workList.applyList([item(1, 7), item(2, 8)])
+    const { signed, made } = await signDue(workList, () => workList.applyChanges([item(1, 9)]))
+    expect([signed.map(({ wanted }) => wanted.validatorIndex), made()]).toEqual([[8], 1])
   })
 })

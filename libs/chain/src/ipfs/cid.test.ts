@@ -4,6 +4,7 @@ import { base58btc } from 'multiformats/bases/base58'
 import { CID } from 'multiformats/cid'
 import { describe, expect, it } from 'vitest'
 import { type Cid, checkContent, cidOf, parseCid } from './cid.ts'
+import { CODES, sha256, toCid } from './unixfs.ts'
 
 const text = (value: string) => new TextEncoder().encode(value)
 const hello = text('hello world\n')
@@ -44,6 +45,29 @@ describe('known CIDs', () => {
     expect(v1.codec).toBe('dag-pb')
     expect(v1.digest).toEqual(cid(NO_NEWLINE_V0).digest)
     expect(await checkContent(v1, text('hello world'))).toBe('same')
+  })
+})
+
+describe('the codec', () => {
+  const digests = { raw: sha256(hello), 'dag-pb': cid(HELLO_V0).digest ?? new Uint8Array() }
+  const others = { raw: 'dag-pb', 'dag-pb': 'raw' } as const
+
+  it.each(['raw', 'dag-pb'] as const)('of a CID names the block that its digest is of: %s', async (codec) => {
+    const own = cid(toCid({ codec, digest: digests[codec] }, 1).toString())
+    expect(own.codec).toBe(codec)
+    expect(await checkContent(own, hello)).toBe('same')
+    // The digest of the block that the other codec would have: no block of this codec is that.
+    const crossed = cid(toCid({ codec, digest: digests[others[codec]] }, 1).toString())
+    expect(crossed.codec).toBe(codec)
+    expect(await checkContent(crossed, hello)).not.toBe('same')
+  })
+
+  it('is written in the CID, and there is no raw block of version 0', () => {
+    const digest = sha256(hello)
+    expect(toCid({ codec: 'raw', digest }, 0)).toMatchObject({ version: 1, code: CODES.raw })
+    expect(toCid({ codec: 'raw', digest }, 1)).toMatchObject({ version: 1, code: CODES.raw })
+    expect(toCid({ codec: 'dag-pb', digest }, 0)).toMatchObject({ version: 0, code: CODES['dag-pb'] })
+    expect(toCid({ codec: 'dag-pb', digest }, 1)).toMatchObject({ version: 1, code: CODES['dag-pb'] })
   })
 })
 

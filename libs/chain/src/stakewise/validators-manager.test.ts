@@ -124,6 +124,34 @@ describe('validators that the vault must refuse', () => {
     if (type === '0x02') expect(() => encodeFunding({ vault, validators: many(count) })).toThrow('cannot be told')
   })
 
+  // By hand: 7 · 184 = 23 · 56 bytes, 7 · 96 = 12 · 56, their multiples, and none between.
+  it('are fundings and consolidations as long as withdrawals, in these numbers and in no other', () => {
+    const fund = (count: number) => encodeFunding({ vault, validators: many(count) })
+    const pair = { sourcePublicKey: publicKey, targetPublicKey: new Uint8Array(48).fill(3) }
+    const consolidate = (count: number) => encodeConsolidations(Array.from({ length: count }, () => pair))
+    const isRefused = (encode: (count: number) => Uint8Array, count: number) => {
+      try {
+        encode(count)
+        return false
+      } catch (error) {
+        expect(error).toBeInstanceOf(ChainError)
+        return (error as Error).message.includes('cannot be told from withdrawals')
+      }
+    }
+    const counts = Array.from({ length: 44 }, (_, position) => position + 1)
+    const sevens = [7, 14, 21, 28, 35, 42]
+    expect(counts.filter((count) => isRefused(fund, count))).toEqual(sevens)
+    expect(counts.filter((count) => isRefused(consolidate, count))).toEqual(sevens)
+    for (const count of counts) {
+      const withdrawals = encodeWithdrawals(many(count))
+      expect(withdrawals).toHaveLength(56 * count)
+      // What is signed under the same nonce has no second reading as these.
+      for (const encode of [fund, consolidate])
+        for (const other of counts.filter((number) => !sevens.includes(number) && number % 22 !== 0))
+          expect(encode(other).length).not.toBe(withdrawals.length)
+    }
+  })
+
   it('have fields of another length or an amount that is no uint64', () => {
     const register = (change: object, type: ValidatorType = '0x02') =>
       encodeRegistration({ vault, type, validators: [{ ...entry, ...change }] })

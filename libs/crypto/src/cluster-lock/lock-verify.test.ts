@@ -349,6 +349,105 @@ describe('signatures of the nodes', () => {
   })
 })
 
+interface WalletCase {
+  name: string
+  operators: { address: string; config_signature: string; enr_signature: string }[]
+  creator: { address: string; config_signature: string }
+  config_hash: string
+  definition_hash: string
+  lock_hash: string
+}
+const { cases: wallets } = readFixtureJson('vectors/lock_signatures.json') as { cases: WalletCase[] }
+
+/** A copy with other operators and another creator, the ENRs as they were. */
+const withWallets = (json: unknown, { operators, creator }: Pick<WalletCase, 'operators' | 'creator'>) => {
+  const lock = structuredClone(json) as { cluster_definition: { operators: object[]; creator: object } }
+  const { cluster_definition: definition } = lock
+  definition.operators = definition.operators.map((operator, node) => ({ ...operator, ...operators[node] }))
+  definition.creator = creator
+  return lock
+}
+
+describe('signatures of wallets', () => {
+  const json = readFixtureJson(loadFixtureCluster('cluster-3').lockFile)
+
+  it.each(wallets)('enter the hashes as another implementation has it: $name', (wallet) => {
+    const lock = parseClusterLock(withWallets(json, wallet), { file: 'lock.json' })
+    // The definition's hash covers the configuration's as the lock states it.
+    const configured = { ...lock, configHash: configHash(lock) }
+    expect(toHex(configured.configHash)).toBe(wallet.config_hash)
+    expect(toHex(definitionHash(configured))).toBe(wallet.definition_hash)
+    expect(toHex(lockHash(configured))).toBe(wallet.lock_hash)
+    expect(lock.operators.map(({ configSignature }) => toHex(configSignature))).toEqual(
+      wallet.operators.map(({ config_signature: text }) => (text === '' ? '0x' : text)),
+    )
+  })
+
+  it('give another hash each, also in another order', () => {
+    expect(new Set(wallets.map(({ lock_hash: hash }) => hash)).size).toBe(wallets.length)
+  })
+
+  const [whole] = wallets
+  const of = (bytes: number) => `0x${'11'.repeat(bytes)}`
+  const places = (['config_signature', 'enr_signature'] as const).map(
+    (field) => ['cluster_definition', 'operators', 0, field] satisfies Path,
+  )
+  const creatorPlace: Path = ['cluster_definition', 'creator', 'config_signature']
+  const allPlaces: Path[] = [...places, creatorPlace]
+
+  it('are 32 at most, and whole', () => {
+    if (whole === undefined) throw new Error('there are cases')
+    for (const place of allPlaces) {
+      const parse = (bytes: number) =>
+        parseClusterLock(
+          withLeaf(withWallets(json, whole), place, () => of(bytes)),
+          { file: 'lock.json' },
+        )
+      for (const bytes of [65, 130, 32 * 65]) expect(() => parse(bytes)).not.toThrow()
+      for (const bytes of [1, 64, 66, 129, 131, 33 * 65])
+        expect(refusal(() => parse(bytes))).toMatchObject({ code: 'LOCK_MALFORMED' })
+    }
+  })
+
+  it('are one before v1.11', () => {
+    for (const place of allPlaces) {
+      const parse = (bytes: number) =>
+        parseClusterLock(
+          withLeaf(readFixtureJson('obol/locks/lock-v1.10.0.json'), place, () => of(bytes)),
+          { file: 'lock.json' },
+        )
+      expect(() => parse(65)).not.toThrow()
+      expect(refusal(() => parse(130))).toMatchObject({ code: 'LOCK_MALFORMED' })
+    }
+  })
+})
+
+describe('the creator', () => {
+  it.each([0, 1, 2, 3])('may be left out of v1.%i.0', (minor) => {
+    const json = withLeaf(
+      readFixtureJson(FIXTURE_LOCKS[minor] ?? ''),
+      ['cluster_definition', 'creator'],
+      () => undefined,
+    )
+    expect(check(json).warnings).toHaveLength(1)
+    expect(parseClusterLock(json, { file: 'lock.json' }).creator).toEqual({
+      address: new Uint8Array(),
+      configSignature: new Uint8Array(),
+    })
+  })
+
+  it.each([4, 5, 6, 7, 8, 9, 10])('may not be left out of v1.%i.0', (minor) => {
+    const json = withLeaf(
+      readFixtureJson(FIXTURE_LOCKS[minor] ?? ''),
+      ['cluster_definition', 'creator'],
+      () => undefined,
+    )
+    const error = refusal(() => check(json))
+    expect(error.code).toBe('LOCK_MALFORMED')
+    expect(error.meta['field']).toMatch(/^cluster_definition\.creator/)
+  })
+})
+
 describe('hostile files', () => {
   const file = { file: 'lock.json' }
   it.each([

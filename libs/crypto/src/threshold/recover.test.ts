@@ -234,6 +234,67 @@ describe('shares known', () => {
   })
 })
 
+describe('a batch', () => {
+  /** Requests that end in every way there is; each is right or wrong by itself. */
+  const kinds = () => {
+    const whole = makeCluster(3, upTo(4), 11n)
+    // In every base of three consecutive indexes of four: no guess is right.
+    const spoilt = makeCluster(3, upTo(4), 12n)
+    const short = makeCluster(3, upTo(4), 13n)
+    const searched = makeCluster(2, upTo(3), 14n)
+    const foreign = makeCluster(2, upTo(3), 15n)
+    const withWrong = ({ request, keys }: ReturnType<typeof makeCluster>, ...wrong: bigint[]) => ({
+      ...request,
+      knownShares: keys,
+      candidates: new Map<bigint, readonly Uint8Array[]>([
+        ...request.candidates,
+        ...wrong.map((index) => [index, [noise(index)]] as const),
+      ]),
+    })
+    return {
+      whole: withWrong(whole),
+      'one wrong share': withWrong(spoilt, 2n),
+      'two wrong shares': withWrong(short, 2n, 3n),
+      'shares unknown': searched.request,
+      'another key': { ...withWrong(foreign), publicKey: whole.request.publicKey },
+    } satisfies Record<string, RecoverRequest>
+  }
+  const statuses = {
+    whole: 'recovered',
+    'one wrong share': 'recovered',
+    'two wrong shares': 'not_enough',
+    'shares unknown': 'recovered',
+    'another key': 'not_found',
+  }
+
+  it('says of each request what it says of that alone, wherever it stands', () => {
+    const requests = Object.values(kinds())
+    const alone = requests.map((request) => recoverSignature(blst, request))
+    expect(alone.map(({ status }) => status)).toEqual(Object.values(statuses))
+    for (let turn = 0; turn < requests.length; turn++) {
+      const rotate = <T>(list: readonly T[]) => [...list.slice(turn), ...list.slice(0, turn)]
+      const results = recoverSignatures(blst, rotate(requests))
+      expect(results).toEqual(rotate(alone))
+      // Of two alike the second is no copy of what the first was told.
+      expect(recoverSignatures(blst, rotate(requests).toReversed())).toEqual(rotate(alone).toReversed())
+    }
+  })
+
+  it('never calls a wrong signature recovered because the request before it was right', () => {
+    const { whole, 'one wrong share': wrong, 'another key': foreign } = kinds()
+    for (const requests of [
+      [whole, wrong],
+      [whole, foreign],
+      [whole, whole, foreign, wrong],
+    ])
+      recoverSignatures(blst, requests).forEach((result, position) => {
+        if (result.status !== 'recovered') return
+        const { publicKey, message: root } = requests[position] ?? whole
+        expect(blst.verify(publicKey, root, result.signature)).toBe(true)
+      })
+  })
+})
+
 describe('shares unknown', () => {
   it('any choice of wrong ones is found and named while threshold right ones remain', () => {
     const shape = fc

@@ -1,0 +1,93 @@
+import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
+import { parseAddress } from '@dvt-relayer/crypto/address.ts'
+import { requestText } from '@dvt-relayer/crypto/oracle/request-signature.ts'
+import type { FastifyRequest } from 'fastify'
+import { privateKeyToAccount } from 'viem/accounts'
+import { describe, expect, it } from 'vitest'
+import { createOracleAuth } from './oracle-auth.ts'
+
+const NOW = 1_800_000_000
+const PATH = '/oracles/x/exit-shares'
+const account = privateKeyToAccount(toHex(new Uint8Array(32).fill(7)))
+const oracle = parseAddress(account.address) ?? new Uint8Array()
+
+/** What decides, with an oracle that is known, and what it did. */
+function makeAuth({ isKnown = true } = {}) {
+  const done: string[] = []
+  const used = new Set<string>()
+  const auth = createOracleAuth({
+    network: { name: 'hoodi' },
+    events: { authRefused: (reason) => void done.push(`refused ${reason}`) },
+    oracleFetch: {
+      isKnown: async () => isKnown,
+      takeNonce: async (_, nonce) => {
+        done.push('nonce')
+        const isNew = !used.has(toHex(nonce))
+        used.add(toHex(nonce))
+        return isNew
+      },
+    },
+  })
+  return { auth, done }
+}
+
+/** The credentials of a request that was signed at a time. */
+async function signedAt(time: number, nonce = new Uint8Array(16)): Promise<string> {
+  const message = requestText({ method: 'GET', path: PATH, network: 'hoodi', time, nonce })
+  return `${time}:${toHex(nonce)}:${await account.signMessage({ message })}`
+}
+const request = { method: 'GET', raw: { url: PATH } } as unknown as FastifyRequest
+const ask = ({ auth }: ReturnType<typeof makeAuth>, credentials: string, now: number) =>
+  auth.authenticate(request, credentials, oracle, 'route', now)
+
+describe('the time of a signed request', () => {
+  it.each([0, 1, 59, 60, -1, -59, -60])('may be %i seconds off', async (off) => {
+    const made = makeAuth()
+    expect((await ask(made, await signedAt(NOW + off), NOW)).role).toBe('oracle')
+    expect(made.done).toEqual(['nonce'])
+  })
+
+  it.each([61, 60.001, 3600, -61, -60.001, -3600])(
+    'may not be %d seconds off, and no nonce is used up',
+    async (off) => {
+      const made = makeAuth()
+      // The time of a request is whole; the clock is not.
+      const time = Math.trunc(NOW + off)
+      await expect(ask(made, await signedAt(time), time - off)).rejects.toMatchObject({ code: 'REQUEST_TIME' })
+      expect(made.done).toEqual(['refused time'])
+    },
+  )
+})
+
+describe('the nonce of a signed request', () => {
+  it.each([16, 32])('may have %i bytes, and is good once', async (length) => {
+    const made = makeAuth()
+    const credentials = await signedAt(NOW, new Uint8Array(length).fill(1))
+    await ask(made, credentials, NOW)
+    await expect(ask(made, credentials, NOW)).rejects.toMatchObject({ code: 'REQUEST_REPLAYED' })
+    expect(made.done).toEqual(['nonce', 'nonce', 'refused replay'])
+  })
+
+  it.each([0, 15, 33])('may not have %i bytes', async (length) => {
+    const made = makeAuth()
+    const credentials = await signedAt(NOW, new Uint8Array(length))
+    await expect(ask(made, credentials, NOW)).rejects.toMatchObject({ code: 'REQUEST_SIGNATURE_INVALID' })
+    expect(made.done).toEqual(['refused signature'])
+  })
+
+  it('is not used up for an oracle that nobody knows', async () => {
+    const made = makeAuth({ isKnown: false })
+    await expect(ask(made, await signedAt(NOW), NOW)).rejects.toMatchObject({ code: 'ORACLE_UNKNOWN' })
+    expect(made.done).toEqual([])
+  })
+
+  it('is not used up where another oracle signed', async () => {
+    const made = makeAuth()
+    const other = fromHex(`0x${'11'.repeat(20)}`)
+    const credentials = await signedAt(NOW)
+    await expect(made.auth.authenticate(request, credentials, other, 'route', NOW)).rejects.toMatchObject({
+      code: 'REQUEST_SIGNATURE_FOREIGN',
+    })
+    expect(made.done).toEqual(['refused signature'])
+  })
+})

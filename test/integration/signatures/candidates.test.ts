@@ -1,0 +1,218 @@
+/** Candidates in the database: which of them stay in a flood, whose verdicts count, and who is told. */
+
+import { randomBytes } from 'node:crypto'
+import { lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
+import { findStillTrusted, trimCandidates } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
+import { sql } from 'drizzle-orm'
+import { describe, expect, it } from 'vitest'
+import {
+  storeCandidates,
+  type TrustedVerdict,
+  writeRecoveredVerdicts,
+  writeTrustedVerdicts,
+} from '../../../apps/relayer/src/services/signatures/candidates.ts'
+import { type MessageStore, openMessages } from '../../support/stages/messages.ts'
+
+/** A store with one exit that is collected, and what is done to its candidates. */
+async function openExit() {
+  const store = await openMessages()
+  const { id: validatorId } = await store.addValidator()
+  const messageId = await store.addExit(validatorId)
+  return { ...store, validatorId, messageId, ...candidatesOf(store, messageId) }
+}
+
+function candidatesOf({ db, query, sealing }: MessageStore, messageId: number) {
+  const candidate = (digest: Uint8Array) => ({
+    messageId,
+    kind: 'exit' as const,
+    digest,
+    signature: new Uint8Array(96).fill(7),
+  })
+  /** Stores one candidate as a post of its own, and says how long ago that was. */
+  async function store(shareIndex: number, digest: Uint8Array, secondsAgo = 0): Promise<void> {
+    await db.transaction(async (tx) => {
+      await lockMessages(tx, [messageId])
+      await storeCandidates(tx, sealing, shareIndex, [candidate(digest)])
+    })
+    await query(sql`
+      update partial_signatures set seen_at = now() - make_interval(secs => ${secondsAgo}::float8)
+      where message_id = ${messageId} and share_index = ${shareIndex} and digest = ${Buffer.from(digest)}`)
+  }
+  return {
+    store,
+    verdict: (
+      shareIndex: number,
+      digest: Uint8Array,
+      publicKeyShare: Uint8Array,
+      isRight: boolean,
+    ): TrustedVerdict => ({
+      ...candidate(digest),
+      shareIndex,
+      publicKeyShare,
+      isRight,
+    }),
+    judge: (verdicts: readonly TrustedVerdict[]) =>
+      db.transaction(async (tx) => {
+        await lockMessages(tx, [messageId])
+        return writeTrustedVerdicts(tx, sealing, verdicts)
+      }),
+    /** Share index, state and digest of all, in the order of share indexes and digests. */
+    async kept(): Promise<[index: number, state: string, digest: string][]> {
+      const rows = await query<{ share_index: string; state: string; digest: Buffer }>(sql`
+        select share_index, state, digest from partial_signatures where message_id = ${messageId} order by share_index, digest`)
+      return rows.map(({ share_index, state, digest }) => [Number(share_index), state, digest.toString('hex')])
+    },
+    /** Makes one of another state of it. */
+    set: (shareIndex: number, digest: Uint8Array, state: 'verified' | 'rejected') =>
+      query(sql`
+        update partial_signatures set state = ${state}, sealed = case when ${state} = 'rejected' then null else sealed end
+        where message_id = ${messageId} and share_index = ${shareIndex} and digest = ${Buffer.from(digest)}`),
+  }
+}
+
+const digestOf = (number: number) => new Uint8Array(32).fill(number)
+const text = (number: number) => Buffer.from(digestOf(number)).toString('hex')
+const upTo = (count: number) => Array.from({ length: count }, (_, position) => position + 1)
+
+describe('a verdict', () => {
+  it.each([
+    ['right', true, 'verified'],
+    ['wrong', false, 'rejected'],
+  ])(
+    'of %s counts only while the public key share at its index is the one it was made under',
+    async (_, isRight, state) => {
+      const exit = await openExit()
+      const [old, next] = [randomBytes(48), randomBytes(48)]
+      await exit.trust(exit.validatorId, 1, old)
+      await exit.store(1, digestOf(1))
+      // The operator at the same index has another key since: what fitted the old one is no share of the validator.
+      await exit.trust(exit.validatorId, 1, next)
+      expect(await exit.judge([exit.verdict(1, digestOf(1), old, isRight)])).toEqual([])
+      expect(await exit.kept()).toEqual([[1, 'unverified', text(1)]])
+      const judged = exit.verdict(1, digestOf(1), next, isRight)
+      expect(await exit.judge([judged])).toEqual([judged])
+      expect(await exit.kept()).toEqual([[1, state, text(1)]])
+    },
+  )
+
+  it('is told apart by validator, index and key among others', async () => {
+    const exit = await openExit()
+    const shares = upTo(3).map(() => randomBytes(48))
+    const [one = shares[0], two, three] = shares
+    if (one === undefined || two === undefined || three === undefined) throw new Error('three keys were made')
+    await exit.trust(exit.validatorId, 1, one)
+    await exit.trust(exit.validatorId, 2, two)
+    const other = await exit.addValidator()
+    const otherExit = await exit.addExit(other.id)
+    await exit.trust(other.id, 1, three)
+    const judged = [
+      { messageId: exit.messageId, shareIndex: 1, publicKeyShare: two },
+      { messageId: exit.messageId, shareIndex: 1, publicKeyShare: one },
+      { messageId: exit.messageId, shareIndex: 2, publicKeyShare: one },
+      { messageId: exit.messageId, shareIndex: 3, publicKeyShare: three },
+      { messageId: otherExit, shareIndex: 1, publicKeyShare: one },
+      { messageId: otherExit, shareIndex: 1, publicKeyShare: three },
+    ]
+    expect(await findStillTrusted(exit.db, judged)).toEqual(new Set([1, 5]))
+  })
+
+  it.each([
+    ['right', true],
+    ['wrong', false],
+  ])('of %s is announced: who follows the list reads the message again', async (_, isRight) => {
+    const exit = await openExit()
+    const share = randomBytes(48)
+    await exit.trust(exit.validatorId, 1, share)
+    await exit.store(1, digestOf(1))
+    const { revision } = await exit.message(exit.messageId)
+    await exit.judge([exit.verdict(1, digestOf(1), share, isRight)])
+    expect((await exit.message(exit.messageId)).revision).toBeGreaterThan(revision)
+  })
+
+  it('of a full signature is announced, with what it completed', async () => {
+    const exit = await openExit()
+    const { id } = await exit.addValidator()
+    const [judged, completed] = [exit.messageId, await exit.addExit(id)]
+    await exit.store(1, digestOf(1))
+    const revisions = async () => [(await exit.message(judged)).revision, (await exit.message(completed)).revision]
+    const [first = 0, second = 0] = await revisions()
+    await exit.db.transaction(async (tx) => {
+      await lockMessages(tx, [judged, completed])
+      const verdicts = [{ messageId: judged, shareIndex: 1, digest: digestOf(1), isRight: false }]
+      await writeRecoveredVerdicts(
+        tx,
+        [judged, completed].map((messageId) => ({ id: messageId, kind: 'exit' })),
+        verdicts,
+        [completed],
+      )
+    })
+    const [newFirst, newSecond] = await revisions()
+    expect(newFirst).toBeGreaterThan(first)
+    expect(newSecond).toBeGreaterThan(second)
+  })
+
+  it('that is stored as a candidate is announced as well', async () => {
+    const exit = await openExit()
+    const { revision } = await exit.message(exit.messageId)
+    await exit.store(1, digestOf(1))
+    expect((await exit.message(exit.messageId)).revision).toBeGreaterThan(revision)
+  })
+})
+
+describe('in a flood', () => {
+  it('the four newest candidates of a share index stay', async () => {
+    const exit = await openExit()
+    for (const number of upTo(4)) await exit.store(1, digestOf(number), 100 - number)
+    expect((await exit.kept()).map(([, , digest]) => digest)).toEqual(upTo(4).map(text))
+    await exit.store(1, digestOf(5))
+    expect((await exit.kept()).map(([, , digest]) => digest)).toEqual([2, 3, 4, 5].map(text))
+    await exit.store(2, digestOf(1))
+    expect(await exit.kept()).toHaveLength(5)
+  })
+
+  it('what was rejected goes first, whenever it was seen', async () => {
+    const exit = await openExit()
+    for (const number of upTo(4)) await exit.store(1, digestOf(number), 100 - number)
+    await exit.set(1, digestOf(4), 'rejected')
+    await exit.store(1, digestOf(5))
+    expect((await exit.kept()).map(([, , digest]) => digest)).toEqual([1, 2, 3, 5].map(text))
+  })
+
+  it('the 64 share indexes seen last stay, whatever their numbers, and every verified signature', async () => {
+    const exit = await openExit()
+    // The lowest index was seen first, and so on; the verified one before all.
+    await exit.store(1, digestOf(1), 1000)
+    await exit.set(1, digestOf(1), 'verified')
+    for (const index of upTo(64)) await exit.store(index + 1, digestOf(1), 500 - index)
+    expect(await exit.kept()).toHaveLength(65)
+    await exit.store(66, digestOf(1))
+    const indexes = (await exit.kept()).map(([index]) => index)
+    expect(indexes).toEqual([1, ...upTo(66).slice(2)])
+    // Where the newest is the lowest, the highest go.
+    const reversed = await openExit()
+    for (const index of upTo(65).toReversed()) await reversed.store(index, digestOf(1), index)
+    expect((await reversed.kept()).map(([index]) => index)).toEqual(upTo(64))
+  })
+
+  it('a share index is as new as its newest candidate', async () => {
+    const exit = await openExit()
+    await exit.store(1, digestOf(1), 50)
+    await exit.store(1, digestOf(2), 1)
+    await exit.store(2, digestOf(1), 10)
+    await exit.store(3, digestOf(1), 20)
+    await exit.db.transaction((tx) => trimCandidates(tx, [exit.messageId], { perIndex: 2, indexes: 2 }))
+    expect((await exit.kept()).map(([index]) => index)).toEqual([1, 1, 2])
+  })
+
+  it('one message costs another nothing', async () => {
+    const exit = await openExit()
+    const { id } = await exit.addValidator()
+    const otherId = await exit.addExit(id)
+    const other = candidatesOf(exit, otherId)
+    await other.store(1, digestOf(1), 1000)
+    await exit.store(1, digestOf(1))
+    await exit.store(2, digestOf(1))
+    await exit.db.transaction((tx) => trimCandidates(tx, [exit.messageId, otherId], { perIndex: 1, indexes: 1 }))
+    expect([await exit.kept(), await other.kept()].map((kept) => kept.length)).toEqual([1, 1])
+  })
+})

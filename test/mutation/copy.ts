@@ -1,0 +1,86 @@
+/** A copy of the tree in which sources are changed and tests run: nothing of the tree itself is touched. */
+
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { rmSync } from 'node:fs'
+import { cp, mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+
+export interface Copy extends AsyncDisposable {
+  /** Runs tests with a file of this content; the file is as it was afterwards. */
+  testWith(file: string, content: string, args: readonly string[], timeoutMs: number): Promise<Outcome>
+}
+export type Outcome = 'passed' | 'failed' | 'timed out'
+
+/** Makes a copy in a temporary folder, gone when disposed. */
+export async function makeCopy(root: string): Promise<Copy> {
+  const folder = await mkdtemp(join(tmpdir(), 'dvt-mutation-'))
+  const files = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '-z'], { cwd: root, encoding: 'utf8' })
+  for (const file of new Set(files.split('\0').filter((name) => name !== ''))) {
+    await mkdir(dirname(join(folder, file)), { recursive: true })
+    await cp(join(root, file), join(folder, file)).catch((error: unknown) => {
+      // Removed, but still in the index.
+      if ((error as { code?: unknown }).code !== 'ENOENT') throw error
+    })
+  }
+  await linkModules(join(root, 'node_modules'), join(folder, 'node_modules'))
+  // Also where the run is stopped in the middle.
+  const end = () => {
+    stopTests?.()
+    rmSync(folder, { recursive: true, force: true })
+  }
+  process.once('exit', end)
+  return {
+    async testWith(file, content, args, timeoutMs) {
+      const path = join(folder, file)
+      const before = await readFile(path, 'utf8')
+      await writeFile(path, content)
+      try {
+        return await runTests(folder, args, timeoutMs)
+      } finally {
+        await writeFile(path, before)
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      process.off('exit', end)
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Links to every package; those of the house must be the copy's own. */
+async function linkModules(from: string, to: string): Promise<void> {
+  await mkdir(join(to, '@dvt-relayer'), { recursive: true })
+  for (const name of await readdir(from)) {
+    if (name !== '@dvt-relayer') await symlink(await realpath(join(from, name)), join(to, name))
+  }
+  for (const name of await readdir(join(from, '@dvt-relayer')))
+    await symlink(join('../../libs', name), join(to, '@dvt-relayer', name))
+}
+
+/** Ends the tests that run, where some do. */
+let stopTests: (() => void) | undefined
+
+/** One run of vitest that ends at the first failure. A group of processes, so that what hangs is ended whole. */
+async function runTests(folder: string, args: readonly string[], timeoutMs: number): Promise<Outcome> {
+  const vitest = join(folder, 'node_modules/vitest/vitest.mjs')
+  const child = spawn(process.execPath, [vitest, ...args, '--run', '--bail=1', '--passWithNoTests'], {
+    cwd: folder,
+    stdio: 'ignore',
+    detached: true,
+  })
+  const stop = () => {
+    if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
+  }
+  stopTests = stop
+  let hasTimedOut = false
+  const timer = setTimeout(() => {
+    hasTimedOut = true
+    stop()
+  }, timeoutMs)
+  const [code] = (await once(child, 'close')) as [number | null]
+  clearTimeout(timer)
+  stopTests = undefined
+  return hasTimedOut ? 'timed out' : code === 0 ? 'passed' : 'failed'
+}

@@ -1,0 +1,124 @@
+/**
+ * `npm run mutation`: changes critical code a little, one place at a time, and sees whether a test notices.
+ *
+ *     npm run mutation -- --count 50              mutants in all, the same number of each group
+ *     npm run mutation -- --minutes 60            stops then, with what it has
+ *     npm run mutation -- --seed 7                other places; the same seed gives the same ones
+ *     npm run mutation -- --only libs/db          groups whose name begins so
+ *
+ * A survivor is a question, not a fault: a test is missing there, or the change means nothing.
+ */
+
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { type Copy, makeCopy, type Outcome } from './copy.ts'
+import { GROUPS, type Group } from './groups.ts'
+import { type Mutant, mutantsOf, mutate, sample, seeded } from './mutants.ts'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+/** A mutant that makes tests wait for ever is noticed as well: nobody would merge it. */
+const RUN_MS = 300_000
+
+const WORDS: Readonly<Record<Outcome, string>> = {
+  failed: 'noticed ',
+  'timed out': 'waits   ',
+  passed: 'SURVIVED',
+}
+
+const { values: options } = parseArgs({
+  options: {
+    count: { type: 'string', default: '25' },
+    minutes: { type: 'string', default: '30' },
+    seed: { type: 'string', default: '1' },
+    only: { type: 'string', default: '' },
+  },
+})
+const groups = GROUPS.filter(({ name }) => name.startsWith(options.only))
+const [count, minutes, seed] = [options.count, options.minutes, options.seed].map(Number)
+if (groups.length === 0 || !count || !minutes || seed === undefined || Number.isNaN(seed))
+  throw new Error('--count, --minutes and --seed are numbers, and --only begins the name of a group')
+
+/** The mutants of a group, in the order in which they are tried. */
+async function drawn(group: Group, most: number, random: () => number): Promise<Mutant[]> {
+  const all: Mutant[] = []
+  for (const folder of group.sources)
+    for (const name of (await readdir(join(ROOT, folder), { recursive: true })).sort()) {
+      if (!name.endsWith('.ts') || name.endsWith('.test.ts')) continue
+      const file = join(folder, name)
+      all.push(...mutantsOf(file, await readFile(join(ROOT, file), 'utf8')))
+    }
+  return sample(all, most, random)
+}
+
+/** Runs of the tests of a file, the quick ones first. */
+const runsOf = (group: Group, file: string): string[][] => {
+  const folders = group.tests(file)
+  return [
+    ['related', file, '--project=unit'],
+    ...(folders.length === 0 ? [] : [['run', '--project=integration', ...folders]]),
+  ]
+}
+
+const deadline = performance.now() + minutes * 60_000
+const green = new Map<string, boolean>()
+
+/** Milliseconds that a run of tests may still take. */
+const timeLeft = (): number => Math.max(0, Math.min(RUN_MS, deadline - performance.now()))
+
+/** Whether tests pass without a change: those that do not prove nothing. */
+async function isGreen(copy: Copy, file: string, source: string, run: readonly string[]): Promise<boolean> {
+  const key = run.join(' ')
+  const known = green.get(key)
+  if (known !== undefined) return known
+  const passed = (await copy.testWith(file, source, run, timeLeft())) === 'passed'
+  if (!passed && timeLeft() > 0) console.log(`  without any change these tests do not pass: vitest ${key}`)
+  green.set(key, passed)
+  return passed
+}
+
+/** What became of a mutant; undefined where no test could judge it. */
+async function outcomeOf(copy: Copy, group: Group, mutant: Mutant): Promise<Outcome | undefined> {
+  const source = await readFile(join(ROOT, mutant.file), 'utf8')
+  const changed = mutate(source, mutant)
+  let isJudged = false
+  for (const run of runsOf(group, mutant.file)) {
+    if (!(await isGreen(copy, mutant.file, source, run))) continue
+    isJudged = true
+    const outcome = await copy.testWith(mutant.file, changed, run, timeLeft())
+    if (timeLeft() === 0) return undefined
+    if (outcome !== 'passed') return outcome
+  }
+  return isJudged && timeLeft() > 0 ? 'passed' : undefined
+}
+
+process.once('SIGINT', () => process.exit(130))
+process.once('SIGTERM', () => process.exit(143))
+await using copy = await makeCopy(ROOT)
+const perGroup = Math.ceil(count / groups.length)
+const random = seeded(seed)
+const results = []
+for (const group of groups)
+  results.push({ group, mutants: await drawn(group, perGroup, random), noticed: 0, survived: [] as Mutant[] })
+
+// One of each group in turn, so that a run that is stopped has seen something of all.
+for (let turn = 0; turn < perGroup; turn++)
+  for (const result of results) {
+    const mutant = result.mutants[turn]
+    if (mutant === undefined || timeLeft() === 0) continue
+    const outcome = await outcomeOf(copy, result.group, mutant)
+    if (outcome === undefined) continue
+    if (outcome === 'passed') result.survived.push(mutant)
+    else result.noticed++
+    const { file, line, before, after } = mutant
+    const change = `${JSON.stringify(before.trim())} -> ${JSON.stringify(after.trim())}`
+    console.log(`${WORDS[outcome]}  ${file}:${line}  ${change}`)
+  }
+
+console.log(`\nseed ${seed}\n\n| group | mutants | noticed | survived | |\n|---|---|---|---|---|`)
+for (const { group, noticed, survived } of results) {
+  const tried = noticed + survived.length
+  const share = tried === 0 ? '' : `${Math.round((100 * noticed) / tried)} %`
+  console.log(`| ${group.name} | ${tried} | ${noticed} | ${survived.length} | ${share} |`)
+}

@@ -8,7 +8,7 @@ import { describe, expect, it } from 'vitest'
 import { readFixtureBytes, readFixtureJson } from '../../../../test/support/keys/fixtures.ts'
 import { readCar } from './car.ts'
 import { type Cid, parseCid, partsOf } from './cid.ts'
-import { type Blocks, MOST_BLOCK_BYTES, readFile } from './file.ts'
+import { type Blocks, MOST_BLOCK_BYTES, readIpfsFile } from './file.ts'
 import { DEFAULT_LAYOUTS, LAYOUTS, type Layout, rootOf, sha256, toCid } from './unixfs.ts'
 import { readVarint } from './varint.ts'
 
@@ -35,7 +35,7 @@ async function read(root: Cid, blocks: Blocks, { maxBytes = MiB, proven = new Ma
     if (block === undefined) throw new Error('missing')
     return block
   }
-  const bytes = await readFile(root, getBlock, proven, maxBytes)
+  const bytes = await readIpfsFile(root, getBlock, proven, maxBytes)
   return { bytes, asked, proven }
 }
 
@@ -261,7 +261,7 @@ describe('what its own CID names', () => {
       }
       return blocks.get(keyOf(wanted)) ?? new Uint8Array()
     }
-    await expect(readFile(root, getBlock, new Map(), MiB)).rejects.toThrow('away')
+    await expect(readIpfsFile(root, getBlock, new Map(), MiB)).rejects.toThrow('away')
     answerOthers()
     await setImmediate()
     expect(asked).toBe(8)

@@ -33,7 +33,7 @@ export type Blocks = Map<string, Uint8Array>
  * @param maxBytes of the file. Nothing below a block is asked for that announces more
  * @throws {ChainError} IPFS_UNVERIFIED a block is not what its CID names, or not of a file, or beyond a bound
  */
-export async function readFile(
+export async function readIpfsFile(
   root: Cid,
   getBlock: (cid: Cid) => Promise<Uint8Array>,
   proven: Blocks,

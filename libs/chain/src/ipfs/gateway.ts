@@ -11,7 +11,7 @@ import { type HttpAsk, HttpError, type HttpRequest } from '@dvt-relayer/common/h
 import { ChainError } from '../errors.ts'
 import { readCar } from './car.ts'
 import { type Cid, checkContent } from './cid.ts'
-import { type Blocks, MOST_BLOCK_BYTES, mostTreeBytes, readFile } from './file.ts'
+import { type Blocks, MOST_BLOCK_BYTES, mostTreeBytes, readIpfsFile } from './file.ts'
 
 /** What is asked for, and within which bounds. */
 export interface GatewayRequest {
@@ -39,13 +39,13 @@ type Way = (request: GatewayRequest, get: Get, blocks: Blocks) => Promise<{ cont
 const byBlocks: Way = async ({ cid, maxBytes }, get, blocks) => {
   const more = { query: { format: 'raw' }, maxBytes: MOST_BLOCK_BYTES }
   const getBlock = (block: Cid) => get(block, 'application/vnd.ipld.raw', more)
-  return { content: await readFile(cid, getBlock, blocks, maxBytes), isProven: true }
+  return { content: await readIpfsFile(cid, getBlock, blocks, maxBytes), isProven: true }
 }
 
 const byArchive: Way = async ({ cid, maxBytes }, get, blocks) => {
   const more = { query: { format: 'car' }, maxBytes: mostTreeBytes(maxBytes) }
   const archive = readCar(await get(cid, 'application/vnd.ipld.car', more))
-  return { content: await readFile(cid, (block) => blockFrom(archive, block), blocks, maxBytes), isProven: true }
+  return { content: await readIpfsFile(cid, (block) => blockFrom(archive, block), blocks, maxBytes), isProven: true }
 }
 
 const byContent: Way = async ({ cid, maxBytes }, get) => {

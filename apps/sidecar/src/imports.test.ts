@@ -121,12 +121,3 @@ it('has rooms that import downward only, and no circle of files', () => {
   expect([...open.keys()]).toEqual([])
   expect(imports.size).toBeGreaterThan(50)
 })
-
-it('has no folder of more than 12 files', () => {
-  const home = fileURLToPath(new URL('.', import.meta.url))
-  const files = readdirSync(home, { recursive: true, encoding: 'utf8' }).filter(
-    (name) => name.endsWith('.ts') && !name.includes('boundary-probe'),
-  )
-  const folders = Map.groupBy(files, (name) => name.slice(0, name.lastIndexOf('/') + 1))
-  expect([...folders].filter(([, names]) => names.length > 12)).toEqual([])
-})

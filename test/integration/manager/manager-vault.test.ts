@@ -203,7 +203,7 @@ const without =
   (...signatures: readonly string[]) =>
   ({ method, params, node }: ProxiedCall) => {
     const selectors = signatures.map((signature) => toFunctionSelector(signature))
-    const { data = '' } = params[0] as { data?: string }
+    const { data = '' } = (params[0] ?? {}) as { data?: string }
     if (method === 'eth_call' && selectors.some((selector) => data.startsWith(selector)))
       throw new RpcRefusal(3, 'execution reverted')
     return node()

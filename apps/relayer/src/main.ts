@@ -1,6 +1,9 @@
 /** The process: environment in, signals in, exit code out. */
 
-import { runCommand } from './cli/commands.ts'
+import { keepCompiled } from '@dvt-relayer/common/compile-cache.ts'
+
+keepCompiled()
+const { runCommand } = await import('./cli/commands.ts')
 
 /** Ctrl-C below npm arrives twice, from the terminal and from npm: only one that comes later than this means "at once". */
 const SAME_SIGNAL_MS = 1000

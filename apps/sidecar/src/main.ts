@@ -1,6 +1,9 @@
 /** The process: environment in, signals in, exit code out. */
 
-import { runCommand } from './doctor/commands.ts'
+import { keepCompiled } from '@dvt-relayer/common/compile-cache.ts'
+
+keepCompiled()
+const { runCommand } = await import('./doctor/commands.ts')
 
 /** A stop that takes longer is cut off. */
 const STOP_MS = 10_000

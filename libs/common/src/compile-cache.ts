@@ -1,0 +1,24 @@
+/** Keeps what Node has compiled, so that the next start need not compile it again: about half of a start. */
+
+import { enableCompileCache, flushCompileCache } from 'node:module'
+import { fileURLToPath } from 'node:url'
+
+/**
+ * Beside the code, for whoever may write here may write the code as well. Never the system's temporary folder, which is Node's own
+ * choice: what lies there others may have put there.
+ */
+const FOLDER = fileURLToPath(new URL('../../../node_modules/.cache/compiled', import.meta.url))
+/** All that a start needs is loaded by then. */
+const LOADED_MS = 10_000
+
+/**
+ * Call it before anything else is imported. Where the folder cannot be written (a read-only image), where `NODE_COMPILE_CACHE` names
+ * another, or `NODE_DISABLE_COMPILE_CACHE` is set, that holds, without a word.
+ */
+export function keepCompiled(): void {
+  // In the environment, so that worker threads take it too.
+  process.env['NODE_COMPILE_CACHE'] ??= FOLDER
+  enableCompileCache()
+  // Node writes at a process's end; one that is killed would leave nothing.
+  setTimeout(flushCompileCache, LOADED_MS).unref()
+}

@@ -102,6 +102,7 @@ const ORDER: Readonly<Record<string, readonly string[]>> = {
     'settings.ts',
     'text-file.ts',
     'backoff.ts',
+    'compile-cache.ts',
     'file-lock.ts',
     'hex.ts',
     'keyed-queue.ts',

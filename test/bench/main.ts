@@ -19,6 +19,7 @@ import { benchEndToEnd } from './rows/end-to-end.ts'
 import { benchList } from './rows/list.ts'
 import { benchRegister } from './rows/register.ts'
 import { benchResplit } from './rows/resplit.ts'
+import { benchScale } from './rows/scale.ts'
 import { benchKeystores, benchSigning } from './rows/sidecar.ts'
 import { benchRemoteSigning } from './rows/sidecar-signer.ts'
 import { benchSsv } from './rows/sidecar-ssv.ts'
@@ -36,6 +37,7 @@ const GROUPS: { rows: string[]; run(stage: Stage, isFull: boolean): Promise<Benc
   { rows: ['register', 'validator-list'], run: benchRegister },
   { rows: ['resplit'], run: benchResplit },
   { rows: ['start'], run: benchStart },
+  { rows: ['scale-10000', 'scale-100000'], run: benchScale },
   { rows: ['sidecar-sign'], run: benchSigning },
   { rows: ['sidecar-keys'], run: benchKeystores },
   { rows: ['ssv-start', 'ssv-sign'], run: benchSsv },

@@ -264,17 +264,19 @@ function noteRegistered({ context, services: { vaults } }: Stage): Round {
   const registered = createBeaconStatus(context)
   let told: string | undefined
   let nextCount = 0
+  let isNew = true
   return async (signal) => {
     try {
-      if (await registered.look(signal)) nextCount = 0
+      isNew = (await registered.look(signal)) || isNew
       told = undefined
     } catch (error) {
       if (signal.aborted) return
       if (told !== messageOf(error)) context.events.finalizedUnread(error)
       told = messageOf(error)
     }
-    if (performance.now() < nextCount) return
-    await vaults.count()
+    if (!isNew && performance.now() < nextCount) return
+    await vaults.count(isNew)
+    isNew = false
     nextCount = performance.now() + VAULTS_MS
   }
 }

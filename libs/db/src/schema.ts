@@ -87,6 +87,7 @@ export const validators = pgTable(
     index('validators_registered')
       .on(table.beaconVault, table.beaconIndex)
       .where(sql`${table.registeredAt} is not null`),
+    index('validators_unregistered').on(table.id).where(sql`${table.registeredAt} is null`),
     index('validators_cluster').on(table.clusterId, table.position),
     index('validators_vault').on(table.vault),
   ],
@@ -188,7 +189,11 @@ export const messages = pgTable(
       .where(sql`${table.state} in ('collecting', 'ready')`),
     index('messages_validator').on(table.validatorId),
     index('messages_revision').on(table.revision),
-    index('messages_live').on(table.state).where(sql`${table.state} in ('collecting', 'ready')`),
+    index('messages_live').on(table.id, table.kind, table.state).where(sql`${table.state} in ('collecting', 'ready')`),
+    index('messages_idle').on(table.requestedAt).where(sql`${table.state} in ('collecting', 'ready')`),
+    index('messages_queued')
+      .on(table.queuedAt)
+      .where(sql`${table.queuedAt} is not null and ${table.state} in ('collecting', 'ready')`),
     check(
       'messages_exit_whole',
       sql`${table.kind} <> 'exit' or num_nulls(${table.validatorIndex}, ${table.epoch}) = 0`,

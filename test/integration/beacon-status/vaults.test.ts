@@ -220,6 +220,11 @@ describe.skipIf(skipWithoutAnvil)('the metrics', () => {
       `dvt_relayer_force_exit_seconds{vault="${vaultA}"} 0`,
     ])
     await store.query(sql`update oracle_sets set announced_at = now() where cid = 'b'`)
+    // While no message, no oracle set and nothing on the chain has changed, nobody is counted anew.
+    await vaults.count(false)
+    expect(await lines('dvt_relayer_force_exit_seconds')).toEqual([
+      `dvt_relayer_force_exit_seconds{vault="${vaultA}"} 0`,
+    ])
     await vaults.count()
     const [line] = await lines('dvt_relayer_force_exit_seconds')
     expect(Number(line?.split(' ')[1])).toSatisfy((seconds: number) => seconds > 3000 && seconds <= 10 * 384)

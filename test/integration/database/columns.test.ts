@@ -10,6 +10,7 @@ import * as clusters from '@dvt-relayer/db/queries/clusters.ts'
 import * as managerSignatures from '@dvt-relayer/db/queries/manager-signatures.ts'
 import * as announce from '@dvt-relayer/db/queries/messages/announce.ts'
 import * as lists from '@dvt-relayer/db/queries/messages/lists.ts'
+import * as look from '@dvt-relayer/db/queries/messages/look.ts'
 import * as messageKeys from '@dvt-relayer/db/queries/messages/message-keys.ts'
 import * as messages from '@dvt-relayer/db/queries/messages/messages.ts'
 import * as partialSignatures from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
@@ -183,6 +184,15 @@ const calls = {
       findOwnerCopies: (db) => retention.findOwnerCopies(db, vault, 0, 9),
     } satisfies Calls<typeof retention>,
   },
+  'messages/look.ts': {
+    module: look,
+    calls: {
+      findNewestRevision: (db) => look.findNewestRevision(db),
+      findChanged: (db) => look.findChanged(db, { revision: 0, id: 0 }, 9),
+      findQueued: (db) => look.findQueued(db, 9),
+      findLiveAfter: (db) => look.findLiveAfter(db, 0, 9),
+    } satisfies Calls<typeof look>,
+  },
   'messages/validators.ts': {
     module: validators,
     calls: {
@@ -215,6 +225,7 @@ const calls = {
     module: oracleShares,
     calls: {
       findCurrentOracleSet: (db) => oracleShares.findCurrentOracleSet(db),
+      findCurrentOracleSetId: (db) => oracleShares.findCurrentOracleSetId(db),
       adoptOracleSet: (db) => oracleShares.adoptOracleSet(db, oracleSet),
       findMessagesToFinish: (db) => oracleShares.findMessagesToFinish(db, [1], 1),
       completeMessages: (db) => oracleShares.completeMessages(db, [partial]),

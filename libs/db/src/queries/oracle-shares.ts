@@ -35,6 +35,12 @@ export function findCurrentOracleSet(db: Sql): Promise<OracleSetRow | undefined>
   )
 }
 
+/** The id of the oracle set in force. */
+export async function findCurrentOracleSetId(db: Sql): Promise<number | undefined> {
+  const [row] = await db.select({ id: oracleSets.id }).from(oracleSets).where(eq(oracleSets.isCurrent, true))
+  return row?.id
+}
+
 /**
  * Makes an announced config the current oracle set, as a row of its own also where one of the same CID was there before, and tells
  * everybody. Does nothing while the current one is of that CID, or was announced later. Run in a transaction.

@@ -4,11 +4,13 @@
  */
 
 import { announceMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
+import { findNewestRevision } from '@dvt-relayer/db/queries/messages/look.ts'
 import { countMessages, deleteSuperseded, expireMessages } from '@dvt-relayer/db/queries/messages/messages.ts'
-import { claimFinishable, claimUnverified } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
+import { claimUnverified } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import { deleteNonces } from '@dvt-relayer/db/queries/oracle-fetch.ts'
 import { deleteOldShares } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import type { Context } from '../../context.ts'
+import { createFinishable } from './finishable.ts'
 
 const BATCH = 500
 const JOB = 16
@@ -41,7 +43,9 @@ export function createSweep({
   events,
   announced,
 }: Pick<Context, 'config' | 'db' | 'queue' | 'events' | 'announced'>) {
+  const finishable = createFinishable({ db })
   let nextOldShares = 0
+  let countedAt: number | undefined
 
   async function addJobs(name: 'finish_messages' | 'verify_partials', messageIds: readonly number[]): Promise<void> {
     for (let from = 0; from < messageIds.length; from += JOB)
@@ -59,9 +63,9 @@ export function createSweep({
       if (counts === undefined) return undefined
       const room = QUEUED_JOBS - counts.waiting
       if (room < QUEUED_JOBS / 2) return SOON_MS
-      const claimed = await claimFinishable(db, null, room * JOB)
+      const { claimed, hasMore } = await finishable.claim(room * JOB)
       await addJobs('finish_messages', claimed)
-      return claimed.length < room * JOB ? undefined : SOON_MS
+      return hasMore ? SOON_MS : undefined
     },
 
     /** One round of everything else. */
@@ -89,9 +93,13 @@ export function createSweep({
         const deleted = await deleteOldShares(db, OLD_SHARES_SECONDS, BATCH)
         if (deleted < BATCH) nextOldShares = performance.now() + OLD_SHARES_MS
       }
+      // Every change of a message has a revision.
+      const revision = await findNewestRevision(db)
+      if (revision === countedAt) return
       const counts = new Map((await countMessages(db)).map(({ kind, state, count }) => [`${kind} ${state}`, count]))
       for (const kind of ['exit', 'deposit'] as const)
         events.messagesCounted(kind, counts.get(`${kind} collecting`) ?? 0, counts.get(`${kind} ready`) ?? 0)
+      countedAt = revision
     },
   }
 }

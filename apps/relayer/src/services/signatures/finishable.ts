@@ -1,0 +1,58 @@
+/**
+ * What there is to finish, found in the database alone: where a job was lost or a process killed, and after a change of the oracles.
+ *
+ * No round looks through everything: what changed is looked at once, what was handed out until it comes back, and the rest slice by
+ * slice, which repairs what two deaths at once may leave.
+ */
+
+import type { Change } from '@dvt-relayer/db/queries/messages/look.ts'
+import { findChanged, findLiveAfter, findQueued } from '@dvt-relayer/db/queries/messages/look.ts'
+import { claimFinishable } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
+import { findCurrentOracleSetId } from '@dvt-relayer/db/queries/oracle-shares.ts'
+import type { Context } from '../../context.ts'
+
+/** Some milliseconds of the database. */
+const SLICE = 1000
+/** Before the first change there is. */
+const NOTHING: Change = { revision: 0, id: 0 }
+
+/** What a round found. */
+export interface Found {
+  /** Claimed for whoever asked. */
+  claimed: number[]
+  /** Whether the next round has more to look at. */
+  hasMore: boolean
+}
+
+/**
+ * Creates the look of one process. What it remembers is only where it is: a process that starts anew looks at everything once.
+ *
+ * @param slice messages looked at in one round for each of the three reasons
+ */
+export function createFinishable({ db }: Pick<Context, 'db'>, slice = SLICE) {
+  let seen = NOTHING
+  let walked = 0
+  let oracleSetId: number | undefined
+
+  return {
+    /** Claims messages that a worker should finish, at most `limit`. */
+    async claim(limit: number): Promise<Found> {
+      const current = await findCurrentOracleSetId(db)
+      // Every exit may be split anew.
+      if (current !== oracleSetId) seen = NOTHING
+      oracleSetId = current
+      const [changed, queued, walk] = await Promise.all([
+        findChanged(db, seen, slice),
+        findQueued(db, slice),
+        findLiveAfter(db, walked, slice),
+      ])
+      const ids = new Set([...changed.map(({ id }) => id), ...queued, ...walk])
+      const claimed = ids.size === 0 ? [] : await claimFinishable(db, [...ids], limit)
+      // What there was no room for is looked at again.
+      if (claimed.length >= limit) return { claimed, hasMore: true }
+      seen = changed.at(-1) ?? seen
+      walked = walk.length < slice ? 0 : (walk.at(-1) ?? 0)
+      return { claimed, hasMore: changed.length === slice }
+    },
+  }
+}

@@ -1,0 +1,111 @@
+/** What the sweep finds to finish, without ever walking through everything at once. */
+
+import { randomBytes } from 'node:crypto'
+import { announceMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
+import { releaseMessages } from '@dvt-relayer/db/queries/oracle-shares.ts'
+import { sql } from 'drizzle-orm'
+import { expect, it } from 'vitest'
+import { createFinishable } from '../../../apps/relayer/src/services/signatures/finishable.ts'
+import { openMessages } from '../../support/stages/messages.ts'
+
+/** So that a handful of messages is more than a slice. */
+const SLICE = 3
+
+async function setUp(exits: number) {
+  const store = await openMessages()
+  const ids: number[] = []
+  for (let count = 0; count < exits; count++) ids.push(await store.addExit((await store.addValidator()).id))
+  const announce = (some: number[]) => store.db.transaction((tx) => announceMessages(tx, some))
+  return {
+    ...store,
+    ids,
+    announce,
+    /** Gives exits the one share that is enough for them. */
+    async sign(some: number[]) {
+      for (const id of some)
+        await store.query(sql`
+          insert into partial_signatures (message_id, share_index, digest, sealed, state)
+          values (${id}, 1, ${randomBytes(32)}, ${randomBytes(100)}, 'verified')`)
+    },
+    /** Makes it so long ago that exits were handed out that whoever had them is taken for dead. */
+    forget: (some: number[]) =>
+      store.query(sql`
+        update messages set queued_at = now() - interval '1 minute' where id = any(${sql.param(some)}::bigint[])`),
+    finishable: createFinishable(store, SLICE),
+  }
+}
+
+/** Everything that rounds find until they have nothing more to look at. */
+async function claimAll({ finishable }: Awaited<ReturnType<typeof setUp>>, limit = 100): Promise<number[]> {
+  for (const claimed: number[] = []; ; ) {
+    const found = await finishable.claim(limit)
+    claimed.push(...found.claimed)
+    if (!found.hasMore) return claimed.toSorted((a, b) => a - b)
+  }
+}
+
+it('looks at everything once, in slices', async () => {
+  const store = await setUp(10)
+  await store.announce(store.ids)
+  await store.sign(store.ids.slice(2))
+  expect(await claimAll(store)).toEqual(store.ids.slice(2))
+  expect(await claimAll(store)).toEqual([])
+})
+
+it('finds what changed after its last look, also many of one change', async () => {
+  const store = await setUp(10)
+  await store.announce(store.ids)
+  expect(await claimAll(store)).toEqual([])
+  const changed = store.ids.slice(1)
+  await store.sign(changed)
+  await store.announce(changed)
+  expect(await claimAll(store)).toEqual(changed)
+})
+
+it('finds again what was handed out and did not come back, though nothing changed', async () => {
+  const store = await setUp(8)
+  await store.sign(store.ids)
+  await store.announce(store.ids)
+  expect(await claimAll(store)).toEqual(store.ids)
+  const lost = store.ids.slice(5, 7)
+  await store.forget(lost)
+  expect(await claimAll(store)).toEqual(lost)
+})
+
+it('takes no more than there is room for, and the rest the next times', async () => {
+  const store = await setUp(9)
+  await store.sign(store.ids)
+  await store.announce(store.ids)
+  const first = await store.finishable.claim(2)
+  expect(first).toEqual({ claimed: [expect.any(Number), expect.any(Number)], hasMore: true })
+  const rest = await claimAll(store, 2)
+  expect([...first.claimed, ...rest].toSorted((a, b) => a - b)).toEqual(store.ids)
+})
+
+it('comes by everything in time, also what changed while another had it and was given back without a word', async () => {
+  const store = await setUp(10)
+  await store.announce(store.ids)
+  const late = store.ids.slice(8, 9)
+  await store.query(sql`update messages set queued_at = now() where id = any(${sql.param(late)}::bigint[])`)
+  await store.sign(late)
+  expect(await claimAll(store)).toEqual([])
+  await releaseMessages(store.db, late)
+  const found: number[] = []
+  // As many rounds as it has slices, and one for where the walk was.
+  for (let round = 0; round <= Math.ceil(store.ids.length / SLICE); round++)
+    found.push(...(await store.finishable.claim(100)).claimed)
+  expect(found).toEqual(late)
+})
+
+it('looks at every exit again once another oracle set is in force', async () => {
+  const store = await setUp(1)
+  const validators = await Promise.all(Array.from({ length: 7 }, () => store.addValidator()))
+  const ready: number[] = []
+  for (const { id } of validators) ready.push(await store.addExit(id, { state: 'ready' }))
+  await store.announce(ready)
+  expect(await claimAll(store)).toEqual([])
+  await store.query(sql`
+    insert into oracle_sets (cid, threshold, public_keys, config, block_number, announced_at, is_current)
+    values ('a', 1, ${randomBytes(65)}, '{}', 1, now(), true)`)
+  expect(await claimAll(store)).toEqual(ready)
+})

@@ -96,6 +96,7 @@ export const ORDER = {
     'logger.ts',
     'settings.ts',
     'text-file.ts',
+    'json-text.ts',
     'backoff.ts',
     'file-lock.ts',
     'hex.ts',

@@ -76,11 +76,13 @@ async function compose(
   const http = config.http && lifetime.use('http', await startHttp(config.http, { health, metrics: events.metrics }))
   const journal = lifetime.use('journal', createJournal(config.deposits.journalFile, events))
   if (signsDeposits(config)) await checkJournal(journal, health, config.generation === '4')
-  const relayer = createRelayer(config.relayer, events)
+  let keysOpened: Keystore | undefined
+  const relayer = createRelayer(config.relayer, events, () => keysOpened?.keyShares.length ?? 0)
   const consensus = openConsensus(config)
   /** Told `back` when a remote signer may be asked again. */
   const signers = new EventTarget()
   const keystore = lifetime.use('keys', await openKeys({ config, events, health, relayer, consensus, signers }, signal))
+  keysOpened = keystore
   if (signsDeposits(config)) warnOfAnyVault(config, keystore.keyShares, events)
   const deposits = createDepositPolicy(config.network, config.deposits.allowedVaults)
   const policy = createPolicy(config.network, deposits, consensus?.client)

@@ -19,9 +19,10 @@ import {
 } from './beacon-answers.ts'
 import { createFindValidators, isStatus } from './find-validators.ts'
 
-/** Bytes of an answer; a mainnet queue of 100,000 pending deposits is about 45 MB of JSON. */
+/** Bytes of an answer about one thing. */
 const SMALL = 1024 * 1024
-const LARGE = 256 * 1024 * 1024
+/** A pending deposit is about 450 bytes of JSON and 6 values; 300,000 of them are three times the longest queue of mainnet. */
+const QUEUE = { maxBytes: 128 * 1024 * 1024, maxValues: 2_000_000 }
 
 export type BeaconApi = ReturnType<typeof createBeaconApi>
 
@@ -124,7 +125,7 @@ export function createBeaconApi(http: HttpAsk, signal?: AbortSignal) {
     /** `GET …/states/{state}/pending_deposits`, in the order of the queue. */
     async pendingDeposits(state: string) {
       const path = `${statePath(state)}/pending_deposits`
-      const { data } = await http.json({ ...atHead, path, maxBytes: LARGE }, PendingDeposits, assertVerified)
+      const { data } = await http.json({ ...atHead, path, ...QUEUE }, PendingDeposits, assertVerified)
       return data.map((item) => ({
         publicKey: item.pubkey.toLowerCase(),
         withdrawalCredentials: item.withdrawal_credentials.toLowerCase(),

@@ -75,6 +75,9 @@ export interface ExecutionClient {
   findLogs<const E extends AbiEvent>(query: LogQuery<E>): Promise<ChainLog<E>[]>
 }
 
+/** All answers but logs: the largest is a block with the hashes of its transactions, or a receipt. */
+const MOST = { maxBytes: 4 * 1024 * 1024, maxValues: 100_000 }
+
 /** Creates the client. An endpoint answers nothing before it has shown that it is on the network's chain. */
 export function createExecutionClient(options: ExecutionOptions): ExecutionClient {
   const { network } = options
@@ -82,7 +85,7 @@ export function createExecutionClient(options: ExecutionOptions): ExecutionClien
     endpoints: options.endpoints,
     timeoutMs: options.timeoutMs,
     retryTimeoutMs: options.retryTimeoutMs,
-    maxBytes: 64 * 1024 * 1024,
+    ...MOST,
     admit: (ask) => assertChain(ask, network),
     ...(options.onResult === undefined ? {} : { onResult: options.onResult }),
     ...(options.backoffMs === undefined ? {} : { backoffMs: options.backoffMs }),

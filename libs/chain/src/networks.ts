@@ -154,6 +154,12 @@ const gnosis = networkOf({
 /** The built-in networks by name. */
 export const networks = Object.freeze({ mainnet, hoodi, gnosis })
 
+/**
+ * Whether real money is at stake on a network, under whatever name: then what is a warning elsewhere is refused.
+ */
+export const hasRealStake = ({ chainId }: Pick<Network, 'chainId'>): boolean =>
+  chainId === mainnet.chainId || chainId === gnosis.chainId
+
 const fileCheck = Compile(NetworkFile)
 /** A network has some 25. */
 const MAX_VALUES = 1000

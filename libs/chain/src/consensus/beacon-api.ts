@@ -26,8 +26,10 @@ const QUEUE = { maxBytes: 128 * 1024 * 1024, maxValues: 2_000_000 }
 
 export type BeaconApi = ReturnType<typeof createBeaconApi>
 
-/** What a node says of itself. Nodes of old do not say the last two. */
+/** What a node says of itself, or shows by its head where it says nothing. Nodes of old do not say the last two. */
 export interface NodeStep {
+  /** It did not say so: the rest is taken from its head and the clock. */
+  isInferred: boolean
   isSyncing: boolean
   /** How many slots it is behind. */
   distance: number
@@ -91,10 +93,17 @@ export function createBeaconApi(http: HttpAsk, signal?: AbortSignal) {
       const { slot, state_root } = data.header.message
       return { root: data.root.toLowerCase(), slot: parseDecimal(slot, 'slot'), stateRoot: state_root.toLowerCase() }
     },
+    /** The slot of the head of whatever node, in step or not, and whether it says that this head is verified. */
+    async headStanding(): Promise<{ slot: number; isVerified: boolean }> {
+      const said = await http.json({ ...common, path: '/eth/v1/beacon/headers/head' }, Header)
+      const slot = parseDecimal(said.data.header.message.slot, 'slot')
+      return { slot, isVerified: said.execution_optimistic === false }
+    },
     /** `GET /eth/v1/node/syncing` */
     async syncing(): Promise<NodeStep> {
       const { data } = await http.json({ ...common, path: '/eth/v1/node/syncing' }, Syncing)
       return {
+        isInferred: false,
         isSyncing: data.is_syncing,
         distance: parseDecimal(data.sync_distance, 'sync distance'),
         headSlot: parseDecimal(data.head_slot, 'head slot'),

@@ -17,7 +17,7 @@ const MOST_KNOWN = 32
 export interface LockOptions {
   /** Empty: any lock that verifies. */
   lockHashes: readonly Uint8Array[]
-  network: Pick<Network, 'name' | 'genesisForkVersion'>
+  network: Pick<Network, 'name' | 'genesisForkVersion' | 'chainId'>
   engine: BlsEngine
   events: Pick<Events, 'lockDoubtful' | 'lockRead'>
 }

@@ -48,6 +48,6 @@ export function createBodyGate(
 }
 
 function bodyProblem(error: unknown, maxValues: number): string {
-  const isTooMany = error instanceof TextError && error.code === 'JSON_TOO_MANY'
-  return isTooMany ? `a body may hold at most ${maxValues} values` : `the body ${messageOf(error)}`
+  const isTooMuch = error instanceof TextError && error.code !== 'JSON_INVALID'
+  return `the body ${messageOf(error)}${isTooMuch ? `; one may hold at most ${maxValues} values` : ''}`
 }

@@ -70,7 +70,7 @@ describe('the HTTP client', () => {
   })
 
   it.each(['gzip', 'deflate', 'br'] as const)('unpacks %s no further than it reads', async (encoding) => {
-    await using server = await start((_, response) => sendBomb(response, 64, encoding))
+    await using server = await start((_, response) => sendBomb(response, 16, encoding))
     expect((await ask(server.url)).code).toBe('HTTP_TOO_LARGE')
   })
 
@@ -95,7 +95,7 @@ describe('the HTTP client', () => {
     await using server = await start((_request, response) => sendText(response, text))
     const longest = watchParser()
     expect(await ask(server.url)).toMatchObject({ code, message: expect.stringContaining(words) })
-    expect(longest()).toBeLessThan(1000)
+    expect(longest()).toBeLessThan(text.length)
   })
 })
 
@@ -216,7 +216,7 @@ describe('a remote signer', () => {
     await using signer = await start((_request, response) => sendText(response, text))
     const longest = watchParser()
     await expect(ask(signer.url)).rejects.toMatchObject({ fault: 'invalid' })
-    expect(longest()).toBeLessThan(1000)
+    expect(longest()).toBeLessThan(text.length)
   })
 
   it('that drips, or sends headers without an end, has its time and no more', async () => {

@@ -7,11 +7,16 @@ import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 
 const CHUNK = 1 << 20
 
+/** When the other side has hung up, however that shows. */
+function closeOf(to: Writable): Promise<void> {
+  to.on('error', () => {})
+  return new Promise((resolve) => void to.once('close', resolve))
+}
+
 /** Sends this again and again, as fast as it is taken, until the other side hangs up. Returns how many bytes went out. */
 async function pour(to: Writable, chunk: Uint8Array): Promise<number> {
   let bytes = 0
-  const closed = once(to, 'close')
-  to.on('error', () => {})
+  const closed = closeOf(to)
   while (!to.destroyed && !to.closed) {
     bytes += chunk.length
     if (to.write(chunk)) continue
@@ -42,7 +47,7 @@ export function sendBomb(response: ServerResponse, mebibytes: number, encoding: 
 export async function sendDrip(response: ServerResponse, status = 200): Promise<void> {
   begin(response, status).write('[')
   const timer = setInterval(() => response.write(' '), 5)
-  await once(response, 'close')
+  await closeOf(response)
   clearInterval(timer)
 }
 

@@ -303,6 +303,27 @@ describe('with a consensus node', () => {
     expectAllRight(NAME, relayer.posts)
   })
 
+  it('behind a proxy that lets nobody ask whether it is syncing signs while its head is of now', async () => {
+    // A chain whose clock is at slot 1100.
+    const genesisTimestamp = Math.floor(Date.now() / 1000) - 1_100 * network.secondsPerSlot
+    const young = { ...network, genesisTimestamp }
+    const slot = () => Math.floor((Date.now() / 1000 - genesisTimestamp) / network.secondsPerSlot)
+    await using beacon = await startBeacon({ network: young, quirks: { noSyncing: 403 } })
+    await using relayer = await startStandInRelayer({ generation: 'existing' })
+    relayer.addExit(KEY, 1000)
+    const config = configOf(NAME, 0, relayer.url, { CONSENSUS_ENDPOINT: beacon.url })
+    await using sidecar = await startSidecar({ ...config, network: young }, quiet)
+    const lists = () => relayer.seen.filter(({ path }) => path === LISTS).length
+    await relayer.until(() => lists() >= 4)
+    expect(relayer.posts).toEqual([])
+    expect(sidecar.ready().checks['consensus']?.message).toMatch(
+      /cannot be asked whether it is syncing \(.*\), and its head is \d+ slots behind this machine's clock$/,
+    )
+    while (beacon.headSlot < slot()) beacon.advance()
+    await relayer.until(() => relayer.posts.length > 0)
+    expectAllRight(NAME, relayer.posts)
+  })
+
   it('goes on with the next node while one is syncing', async () => {
     await using behind = await startBeacon({ network, validators: 16 })
     await using beacon = await startBeacon({ network, validators: 100 })

@@ -75,8 +75,11 @@ export interface ExecutionClient {
   findLogs<const E extends AbiEvent>(query: LogQuery<E>): Promise<ChainLog<E>[]>
 }
 
-/** All answers but logs: the largest is a block with the hashes of its transactions, or a receipt. */
-const MOST = { maxBytes: 4 * 1024 * 1024, maxValues: 100_000 }
+/**
+ * Of an answer. The largest have logs, of a range (where there are more, a smaller one is asked for) or of a full block: one is 600
+ * bytes at least, and some 15 values.
+ */
+const MOST = { maxBytes: 64 * 1024 * 1024, maxValues: 2_000_000 }
 
 /** Creates the client. An endpoint answers nothing before it has shown that it is on the network's chain. */
 export function createExecutionClient(options: ExecutionOptions): ExecutionClient {

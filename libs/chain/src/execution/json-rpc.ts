@@ -8,9 +8,6 @@ import { ChainError } from '../errors.ts'
 export interface RpcOptions<T = unknown> {
   retryTimeoutMs?: number
   signal?: AbortSignal
-  /** Instead of the client's. */
-  maxBytes?: number
-  maxValues?: number
   /** Errors that the question itself has earned, beside an unknown method and invalid parameters: no other node is asked. */
   isEarned?: (error: RpcFault) => boolean
   /** Statuses from 400 to 499 that the question itself has earned. Without it: none. */

@@ -51,8 +51,6 @@ export interface LogRange<E extends AbiEvent> {
 
 /** Blocks asked for first: few enough for most nodes. */
 const FIRST_RANGE = 50_000
-/** Of an answer with logs; where there are more, a smaller range is asked for. One is 600 bytes at least, and some 15 values. */
-const MOST = { maxBytes: 64 * 1024 * 1024, maxValues: 2_000_000 }
 /** Logs that are decoded before others may work: some milliseconds. */
 const LOGS_AT_ONCE = 200
 
@@ -141,7 +139,7 @@ async function readLogs<const E extends AbiEvent>(
     if (!answer.every(isAsked))
       throw new ChainError('EXECUTION_INVALID', `the execution node at ${host} answers with logs nobody asked for`)
   }
-  const answer = await callRpc(http, 'eth_getLogs', [filter], RawLogs, { ...rpc, ...MOST, check })
+  const answer = await callRpc(http, 'eth_getLogs', [filter], RawLogs, { ...rpc, check })
   const logs: ChainLog<E>[] = []
   let undecodable = 0
   for (const [position, raw] of answer.entries()) {

@@ -1,7 +1,7 @@
 /**
- * The arrows of the house: an import never runs in a circle nor back up. `ORDER` says what stands above what, and the tree is
- * held against it. Every arrow that it forbids is a lint rule too (`biome.arrows.json`), so that an editor shows it: one forbidden
- * import for each is written into a probe and must be caught.
+ * The arrows of the house: an import never runs in a circle nor back up. `ORDER` (test/support/arrows.ts) says what stands above
+ * what, and the tree is held against it. Every arrow that it forbids is a lint rule too (`biome.arrows.json`, written from it), so
+ * that an editor shows it: one forbidden import for each is written into a probe and must be caught.
  */
 
 import { execFileSync } from 'node:child_process'
@@ -10,132 +10,13 @@ import { tmpdir } from 'node:os'
 import { dirname, join, posix, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { isFolder, ORDER, renderArrows } from './support/arrows.ts'
+
+/** The order by the names that paths have; undefined for what is no part of the house. */
+const parts: Readonly<Record<string, readonly string[]>> = ORDER
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const biome = join(root, 'node_modules/@biomejs/biome/bin/biome')
-
-/**
- * For each part of the house its folders and files, top to bottom: each may import what stands below it. Whatever is new takes
- * its place here.
- */
-const ORDER: Readonly<Record<string, readonly string[]>> = {
-  'apps/relayer/src': [
-    'main.ts',
-    'cli',
-    'relayer.ts',
-    'background.ts',
-    'http',
-    'jobs',
-    'services/services.ts',
-    'open.ts',
-    'services/health.ts',
-    'services/rotation',
-    'services/beacon-status',
-    'services/clusters',
-    'services/registrations',
-    'services/exits',
-    'services/signatures',
-    'services/oracles',
-    'services/deposit-registry',
-    'services/sealing',
-    'chain.ts',
-    'unverified-content.ts',
-    'context.ts',
-    'crypto-workers',
-    'errors.ts',
-    'events.ts',
-    'metrics.ts',
-    'config.ts',
-    'settings.ts',
-  ],
-  'apps/sidecar/src': [
-    'main.ts',
-    'doctor',
-    'sidecar.ts',
-    'summary.ts',
-    'watch',
-    'signing',
-    'lists',
-    'policy',
-    'open-keystore.ts',
-    'keystores',
-    'http.ts',
-    'health.ts',
-    'events.ts',
-    'metrics.ts',
-    'findings.ts',
-    'config.ts',
-    'config',
-  ],
-  'apps/verify/src': [
-    'main.ts',
-    'cli.ts',
-    'commands.ts',
-    'checks',
-    'options.ts',
-    'input.ts',
-    'read.ts',
-    'exit-message.ts',
-    'verdicts.ts',
-    'networks.ts',
-    'errors.ts',
-  ],
-  'libs/api/src': ['client.ts', 'routes.ts', 'contract.ts', 'schemas.ts', 'schemas'],
-  'libs/chain/src': [
-    'ssv',
-    'stakewise',
-    'execution',
-    'consensus',
-    'ipfs',
-    'check-endpoints.ts',
-    'networks.ts',
-    'errors.ts',
-  ],
-  'libs/common/src': [
-    'http-client.ts',
-    'http',
-    'metrics.ts',
-    'loop.ts',
-    'lifetime.ts',
-    'log-settings.ts',
-    'logger.ts',
-    'settings.ts',
-    'text-file.ts',
-    'backoff.ts',
-    'compile-cache.ts',
-    'file-lock.ts',
-    'hex.ts',
-    'keyed-queue.ts',
-    'semaphore.ts',
-    'until-aborted.ts',
-    'errors.ts',
-  ],
-  'libs/crypto/src': [
-    'ssv',
-    'cluster-lock',
-    'keystores',
-    'oracle',
-    'threshold',
-    'messages',
-    'bls',
-    'sealing.ts',
-    'json-field.ts',
-    'address.ts',
-    'errors.ts',
-  ],
-  'libs/db/src': [
-    'embedded',
-    'migrate.ts',
-    'try-lock.ts',
-    'queries',
-    'connect.ts',
-    'orm.ts',
-    'client.ts',
-    'schema.ts',
-    'errors.ts',
-  ],
-  'libs/queue/src': ['queue.ts', 'backends.ts', 'jobs.ts'],
-}
 
 /** Folders with more than {@link MOST_FILES} files beside each other, tests beside the source not counted, and why. */
 const MOST_FILES = 12
@@ -170,13 +51,13 @@ const imports = new Map(sources.map((file) => [file, importsOf(file)]))
 function placeOf(file: string): { part: string; entry: string | undefined } {
   const part = file.slice(0, file.indexOf('/src/') + '/src'.length)
   const path = file.slice(part.length + 1)
-  return { part, entry: ORDER[part]?.find((entry) => path === entry || path.startsWith(`${entry}/`)) }
+  return { part, entry: parts[part]?.find((entry) => path === entry || path.startsWith(`${entry}/`)) }
 }
 
 /** The arrow of an import between two entries of one part, where it runs up. */
 function upward(from: string, to: string): string[] {
   const [above, below] = [placeOf(to), placeOf(from)]
-  const order = ORDER[below.part] ?? []
+  const order = parts[below.part] ?? []
   if (above.part !== below.part || above.entry === undefined || below.entry === undefined) return []
   return order.indexOf(above.entry) < order.indexOf(below.entry)
     ? [`${below.part}: ${below.entry} -> ${above.entry}`]
@@ -215,7 +96,7 @@ describe('the imports of the house', () => {
 
   it('are of files in an order that knows no file which is gone', () => {
     const known = new Set(sources.map((file) => `${placeOf(file).part} ${placeOf(file).entry}`))
-    const listed = Object.entries(ORDER).flatMap(([part, entries]) => entries.map((entry) => `${part} ${entry}`))
+    const listed = Object.entries(parts).flatMap(([part, entries]) => entries.map((entry) => `${part} ${entry}`))
     expect(listed.filter((entry) => !known.has(entry))).toEqual([])
   })
 })
@@ -323,8 +204,7 @@ const ALLOWED: readonly Probe[] = [
   ['apps/verify/src', '@dvt-relayer/chain/stakewise/oracle-config.ts'],
 ]
 
-const isFolder = (entry: string) => !entry.endsWith('.ts')
-const rooms = Object.entries(ORDER).flatMap(([part, entries]) =>
+const rooms = Object.entries(parts).flatMap(([part, entries]) =>
   entries.filter(isFolder).map((room) => ({ part, room, folder: `${part}/${room}` })),
 )
 
@@ -335,15 +215,25 @@ const inherited: readonly Probe[] = rooms.flatMap(({ folder }) =>
   ),
 )
 
+/** How a file of a room writes the import of another one. */
+function specifierOf(room: string, file: string): string {
+  const path = posix.relative(room, file)
+  return path.startsWith('.') ? path : `./${path}`
+}
+
 /** For each room the imports of what stands above it, or below. */
 const arrows = (which: 'above' | 'below'): Probe[] =>
   rooms.flatMap(({ part, room, folder }) => {
-    const order = ORDER[part] ?? []
+    const order = parts[part] ?? []
     const others = which === 'above' ? order.slice(0, order.indexOf(room)) : order.slice(order.indexOf(room) + 1)
-    return others.map((entry): Probe => [folder, posix.relative(room, isFolder(entry) ? `${entry}/any.ts` : entry)])
+    return others.map((entry): Probe => [folder, specifierOf(room, isFolder(entry) ? `${entry}/any.ts` : entry)])
   })
 
 describe('the linter', () => {
+  it('has the rules of the order (npm run arrows)', () => {
+    expect(readFileSync(join(root, 'biome.arrows.json'), 'utf8')).toBe(renderArrows())
+  })
+
   const [above, below] = [arrows('above'), arrows('below')]
   let verdict: (probe: Probe) => 'refused' | 'taken'
   beforeAll(() => {

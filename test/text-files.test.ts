@@ -4,7 +4,7 @@
  * has its reason here.
  */
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -270,6 +270,19 @@ async function outcomeOf({ read }: Reader, file: string): Promise<string> {
   }
 }
 
+/** What a file may have at most, in MiB, where it is more than one. The journal is our own, and as long as it has become. */
+const MOST_MIB: Readonly<Record<string, number>> = {
+  'a lock at the relayer': 256,
+  'a lock at the sidecar': 256,
+  'a list of public keys': 64,
+  'a keyshares file': 256,
+  'proofs of a DKG': 256,
+  'dvt-verify: the network': 16,
+  'dvt-verify: the oracle config': 16,
+  'dvt-verify: a share': 16,
+  'dvt-verify: a key': 16,
+}
+
 describe.each(Object.entries(READERS))('%s', (name, reader) => {
   const file = (content: string | Uint8Array) => fileOf(content, name.includes('password') ? 'password' : 'file.json')
 
@@ -285,6 +298,15 @@ describe.each(Object.entries(READERS))('%s', (name, reader) => {
     }
   })
 })
+
+it.each(Object.entries(READERS).filter(([name]) => name !== 'a deposit journal'))(
+  '%s is read no further than it can be long',
+  async (name, reader) => {
+    const path = fileOf('', name.includes('password') ? 'password' : 'file.json')
+    truncateSync(path, (MOST_MIB[name] ?? 1) * 2 ** 20 + 1)
+    expect(await outcomeOf(reader, path)).toMatch(/is larger than \d+ bytes|is too large to be what it should/)
+  },
+)
 
 describe('the shared way', () => {
   it('names what is neither UTF-8 nor UTF-16, and UTF-32', () => {
@@ -305,13 +327,6 @@ describe('the shared way', () => {
 
   /** Who reads files otherwise, and why. */
   const OTHERWISE: Readonly<Record<string, string>> = {
-    'libs/common/src/text-file.ts': 'the shared way',
-    'apps/relayer/src/services/registrations/wallet-key.ts':
-      'bytes: a password is wiped; the keystore goes through decodeText',
-    'apps/sidecar/src/keystores/obol/read-keystores.ts':
-      'bytes: a password is wiped; the keystore goes through decodeText',
-    'apps/sidecar/src/keystores/ssv/operators.ts': 'bytes, which are wiped; libs/crypto decodes them with decodeText',
-    'apps/verify/src/input.ts': 'bytes, for their digest; each text goes through textOf',
     'apps/sidecar/src/policy/journal-file.ts': 'every byte has its place: lines are appended behind it',
     'apps/sidecar/src/doctor/journal.ts': 'as the journal itself is read',
     'libs/db/src/embedded/postgres-binaries.ts': 'a file of the package',

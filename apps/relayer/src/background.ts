@@ -35,6 +35,7 @@ type WorkName =
   | 'checks'
   | 'finishing'
   | 'sweep'
+  | 'starving'
   | 'rotation'
   | 'ssv clusters'
   | 'retention'
@@ -113,6 +114,13 @@ const BACKGROUND: readonly Work[] = [
     intervalMs: 3_000,
     failure: 'sweep failed, the next one comes',
     create: ({ context }) => createSweep(context).run,
+  },
+  {
+    name: 'starving',
+    roles: WHERE_JOBS_ARE_DONE,
+    intervalMs: 600_000,
+    failure: 'exits that wait for nodes were not looked at, the next look comes',
+    create: ({ context }) => createFinishing(context).explainStarving,
   },
   {
     name: 'rotation',

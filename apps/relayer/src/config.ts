@@ -70,7 +70,7 @@ export interface RelayerConfig {
 }
 
 /** Whether real money is at stake on a network: then what is a warning elsewhere is refused. */
-export const isRealMoney = (network: string): boolean => ['mainnet', 'gnosis'].includes(network)
+const isRealMoney = (network: string): boolean => ['mainnet', 'gnosis'].includes(network)
 
 /**
  * Reads the environment.

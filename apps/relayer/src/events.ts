@@ -105,6 +105,16 @@ export function createEvents(logger: Logger) {
         'partial signatures fit another threshold: SIGNATURE_THRESHOLD is not that of the cluster',
       )
     },
+    /** Told once for each pair. */
+    nodesMissing(threshold: number, nodes: number) {
+      const pair = `missing ${threshold} ${nodes}`
+      if (told.has(pair)) return
+      told.add(pair)
+      logger.warn(
+        { threshold, nodes },
+        'fewer nodes sign than SIGNATURE_THRESHOLD says, for ten minutes: are some away, or is it higher than that of the cluster?',
+      )
+    },
     oracleSetAdopted(cid: string, oracles: number, threshold: number, blockNumber: number) {
       metrics.count('dvt_relayer_oracle_sets_total', { outcome: 'adopted' })
       logger.info({ cid, oracles, threshold, block_number: blockNumber }, 'oracle set adopted')

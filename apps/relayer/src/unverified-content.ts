@@ -2,9 +2,8 @@
 
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import type { Verification } from '@dvt-relayer/chain/ipfs/ipfs.ts'
-import { type Network, networks } from '@dvt-relayer/chain/networks.ts'
+import { hasRealStake } from '@dvt-relayer/chain/networks.ts'
 import type { RelayerConfig } from './config.ts'
-import { isRealMoney } from './config.ts'
 import type { Context } from './context.ts'
 
 /**
@@ -18,14 +17,10 @@ export function judgeUnverified(
   { what, cid, verification }: { what: string; cid: string; verification: Verification },
 ): void {
   if (verification === 'verified') return
-  if (isOnRealChain(config.network))
+  if (hasRealStake(config.network))
     throw new ChainError(
       'IPFS_UNVERIFIED',
       `the ${what} ${cid} could not be checked against its CID: set a gateway in IPFS_FETCH_ENDPOINTS that serves raw blocks`,
     )
   logger.warn({ cid }, `${what} could not be checked against its CID and only one gateway is set`)
 }
-
-/** Whether the network is one with real money, or stands on the chain of one under a name of its own. */
-const isOnRealChain = ({ name, chainId }: Network): boolean =>
-  isRealMoney(name) || Object.values(networks).some((known) => isRealMoney(known.name) && known.chainId === chainId)

@@ -211,6 +211,11 @@ export function createEvents(logger: Logger) {
         { validators },
         'deposits are signed for any vault the relayer names: no cluster lock names their withdrawal address, so set ALLOWED_VAULTS',
       ),
+    vaultsUnnamed: (validators: number) =>
+      logger.warn(
+        { validators },
+        'deposits are refused: neither ALLOWED_VAULTS nor a cluster lock names the vault of these validators',
+      ),
     journalOpened(journal: string, keys: number): void {
       metrics.set('dvt_sidecar_journal_keys', keys)
       logger.info({ journal, keys }, 'deposit journal opened')

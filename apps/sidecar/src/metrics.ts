@@ -45,6 +45,8 @@ export const REFUSALS = {
   key_has_other_index: 'the chain knows this key under another validator index',
   index_impossible: 'no validator can ever have this index',
   vault_not_allowed: 'ALLOWED_VAULTS does not name this vault: add it if it is yours',
+  vault_unnamed:
+    'nothing says which vault this validator may deposit to, and with real money at stake that is not left to the relayer: set ALLOWED_VAULTS',
   vault_not_in_lock:
     'the cluster lock names another withdrawal address for this validator, and that alone may get its deposit',
   vault_changed:
@@ -57,6 +59,7 @@ const REASONS = Object.keys(REFUSALS)
 /** Those that leave the exit of the validator free to be signed alone. */
 export const DEPOSIT_REFUSALS: ReadonlySet<Refusal> = new Set([
   'vault_not_allowed',
+  'vault_unnamed',
   'vault_not_in_lock',
   'vault_changed',
   'amount_not_allowed',

@@ -1,7 +1,9 @@
 /** The composition root: acquires everything in order, pushes each release at once, and hands out one async disposable. */
 
+import { ContractError, type RelayerClient } from '@dvt-relayer/api/client.ts'
 import type { Ready } from '@dvt-relayer/api/schemas.ts'
 import { createConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts'
+import { hasRealStake } from '@dvt-relayer/chain/networks.ts'
 import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
 import { createLogger, type Logger } from '@dvt-relayer/common/logger.ts'
@@ -20,6 +22,7 @@ import { openKeystore } from './open-keystore.ts'
 import { createDepositPolicy } from './policy/deposit-policy.ts'
 import { createJournal } from './policy/journal.ts'
 import { createPolicy } from './policy/policy.ts'
+import { countUnnamed, signsDeposits, unnamedVaults } from './policy/unnamed-vaults.ts'
 import type { SigningParts } from './signing/parts.ts'
 import { startSigning } from './signing/signing.ts'
 import { credentialsFinding, keysFinding } from './summary.ts'
@@ -76,12 +79,15 @@ async function compose(
   const http = config.http && lifetime.use('http', await startHttp(config.http, { health, metrics: events.metrics }))
   const journal = lifetime.use('journal', createJournal(config.deposits.journalFile, events))
   if (signsDeposits(config)) await checkJournal(journal, health, config.generation === '4')
-  const relayer = createRelayer(config.relayer, events)
+  let keysOpened: Keystore | undefined
+  const relayer = createRelayer(config.relayer, events, () => keysOpened?.keyShares.length ?? 0)
   const consensus = openConsensus(config)
   /** Told `back` when a remote signer may be asked again. */
   const signers = new EventTarget()
   const keystore = lifetime.use('keys', await openKeys({ config, events, health, relayer, consensus, signers }, signal))
-  if (signsDeposits(config)) warnOfAnyVault(config, keystore.keyShares, events)
+  keysOpened = keystore
+  await refuseUnnamedVaults(config, keystore.keyShares, relayer, signal)
+  warnOfUnnamedVaults(config, keystore.keyShares, events)
   const deposits = createDepositPolicy(config.network, config.deposits.allowedVaults)
   const policy = createPolicy(config.network, deposits, consensus?.client)
   const workLists = createWorkLists(config, keystore.keyShares)
@@ -95,8 +101,6 @@ async function compose(
     [Symbol.asyncDispose]: () => lifetime[Symbol.asyncDispose](),
   }
 }
-
-const signsDeposits = ({ lists }: SidecarConfig): boolean => lists.includes('validators')
 
 /** What nobody asked for cannot be down: it is no check, and an alarm on 0 stays quiet. */
 function startHealth(config: SidecarConfig, events: Events): Health {
@@ -136,9 +140,7 @@ function startWork(
     'keys watch',
     startWatchingKeys(
       { keystore, workLists, lists: config.lists, reloadIntervalMs: config.reloadIntervalMs, events, health },
-      (added) => {
-        if (signsDeposits(config)) warnOfAnyVault(config, added, events)
-      },
+      (added) => warnOfUnnamedVaults(config, added, events),
     ),
   )
   signers.addEventListener('back', () => {
@@ -149,11 +151,40 @@ function startWork(
   lifetime.push('new work', events.stopping)
 }
 
-/** Without a list of vaults and without a withdrawal address of a lock, nothing but the journal stands in the way. */
-function warnOfAnyVault({ deposits }: SidecarConfig, keyShares: readonly KeyShare[], events: Events): void {
-  if (deposits.allowedVaults.length > 0) return
-  const open = keyShares.filter(({ withdrawalAddress }) => withdrawalAddress === undefined)
-  if (open.length > 0) events.anyVault(new Set(open.map(({ validatorPublicKey }) => validatorPublicKey)).size)
+/** On a test network nothing but the journal stands in the way of any vault; elsewhere the policy does. */
+function warnOfUnnamedVaults(config: SidecarConfig, keyShares: readonly KeyShare[], events: Events): void {
+  const unnamed = countUnnamed(config, keyShares)
+  if (unnamed === 0) return
+  if (hasRealStake(config.network)) events.vaultsUnnamed(unnamed)
+  else events.anyVault(unnamed)
+}
+
+/**
+ * With real money at stake a sidecar that could sign no deposit it is asked for does not start. With `GENERATION=auto` the relayer
+ * says whether it asks for any; where it is away, or lies, deposits are refused one by one.
+ *
+ * @throws {BootError} VAULTS_UNNAMED
+ */
+async function refuseUnnamedVaults(
+  config: SidecarConfig,
+  keyShares: readonly KeyShare[],
+  relayer: Pick<RelayerClient, 'getValidators'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const unnamed = countUnnamed(config, keyShares)
+  if (unnamed === 0 || !hasRealStake(config.network)) return
+  if (config.generation === '4' || (await hasDeposits(relayer, signal)))
+    throw new BootError('VAULTS_UNNAMED', unnamedVaults(unnamed))
+}
+
+/** Whether the relayer has the list of deposits, which one of generation 3 does not. */
+async function hasDeposits(relayer: Pick<RelayerClient, 'getValidators'>, signal: AbortSignal): Promise<boolean> {
+  try {
+    await relayer.getValidators({}, signal)
+    return true
+  } catch (error) {
+    return error instanceof ContractError
+  }
 }
 
 /** Two clients of the same nodes: one that tries long for the policy, one that says at once what is wrong. */

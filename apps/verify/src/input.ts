@@ -1,9 +1,8 @@
 /** Files and standard input. Errors name the option and the file, never what stands in it. */
 
-import { readFileSync, statSync } from 'node:fs'
-import { messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
+import { messageOf, reasonOf, TextError } from '@dvt-relayer/common/errors.ts'
 import { parseHex } from '@dvt-relayer/common/hex.ts'
-import { decodeText } from '@dvt-relayer/common/text-file.ts'
+import { decodeText, readBytesSync } from '@dvt-relayer/common/text-file.ts'
 import { addressOfSecretKey } from '@dvt-relayer/crypto/address.ts'
 import { KeystoreError } from '@dvt-relayer/crypto/keystores/eip2335-format.ts'
 import { decryptWeb3Keystore } from '@dvt-relayer/crypto/keystores/web3-keystore.ts'
@@ -41,13 +40,10 @@ export function createReadFile(stdin: AsyncIterable<Uint8Array>): ReadFile {
   return async (option, path) => {
     if (path === '-') return await readStream(stdin, option)
     try {
-      if (statSync(path).size > MAX_FILE_BYTES)
-        throw unreadable(`--${option}: ${path} is too large to be what it should`)
-      return readFileSync(path)
+      return readBytesSync(path, MAX_FILE_BYTES)
     } catch (error) {
-      const reason = reasonOf(error)
-      if (reason === 'unreadable') throw error
-      throw unreadable(`--${option}: ${path} cannot be read (${reason})`)
+      if (error instanceof TextError) throw unreadable(`--${option}: ${path} is too large to be what it should`)
+      throw unreadable(`--${option}: ${path} cannot be read (${reasonOf(error)})`)
     }
   }
 }

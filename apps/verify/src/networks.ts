@@ -4,7 +4,7 @@
  */
 
 import { fromHex } from '@dvt-relayer/common/hex.ts'
-import { JsonField, parseJson } from '@dvt-relayer/crypto/json-field.ts'
+import { JsonField, parseJson, SMALL_JSON } from '@dvt-relayer/crypto/json-field.ts'
 import { unreadable } from './errors.ts'
 
 export interface ExitNetwork {
@@ -43,8 +43,6 @@ export const NETWORKS: readonly ExitNetwork[] = [
   },
 ]
 
-const MAX_FILE_BYTES = 65_536
-
 /** The network of this name, undefined when it is none that is built in. */
 export const findNetwork = (name: string): ExitNetwork | undefined =>
   NETWORKS.find((network) => network.name === name.toLowerCase())
@@ -56,7 +54,7 @@ export const findNetwork = (name: string): ExitNetwork | undefined =>
  */
 export function readNetworkFile(text: string, label: string): ExitNetwork {
   const fault = (path: string, reason: string) => unreadable(`${label}: ${path === '' ? 'it' : path} ${reason}`)
-  const file = new JsonField(parseJson(text, MAX_FILE_BYTES, fault), '', fault)
+  const file = new JsonField(parseJson(text, SMALL_JSON, fault), '', fault)
   return {
     name: file.get('name').text(32),
     genesisForkVersion: file.get('genesis_fork_version').hex(4),

@@ -5,11 +5,13 @@
 
 import { type OracleConfig, parseOracleConfig } from '@dvt-relayer/chain/stakewise/oracle-config.ts'
 import { parseHex, toHex } from '@dvt-relayer/common/hex.ts'
-import { JsonField, parseJson } from '@dvt-relayer/crypto/json-field.ts'
+import { JsonField, parseJson, SMALL_JSON } from '@dvt-relayer/crypto/json-field.ts'
 import { unreadable } from './errors.ts'
 import type { Claims, Exit } from './exit-message.ts'
 
 export const MAX_FILE_BYTES = 16 * 1024 * 1024
+/** An oracle share is a text of 200 letters or more. */
+const MAX_VALUES = 200_000
 const MOST_ORACLES = 256
 const MOST_ITEMS = 100_000
 const CIPHERTEXT_BYTES = 193
@@ -60,7 +62,7 @@ export interface OwnerCopy {
 /** A reader of the JSON of a file; `label` is how errors call it. @throws {InputError} unreadable */
 function openJson(text: string, label: string): JsonField {
   const fault = (path: string, reason: string) => unreadable(`${label}: ${path === '' ? 'it' : path} ${reason}`)
-  return new JsonField(parseJson(text, MAX_FILE_BYTES, fault), '', fault)
+  return new JsonField(parseJson(text, { bytes: MAX_FILE_BYTES, values: MAX_VALUES }, fault), '', fault)
 }
 
 const optional = <T>(field: JsonField, read: (field: JsonField) => T): T | undefined =>
@@ -220,7 +222,7 @@ export function parseSignedExit(plaintext: Uint8Array): SignedExit | undefined {
     return value
   }
   try {
-    const file = new JsonField(parseJson(new TextDecoder().decode(plaintext), 65_536, fault), '', fault)
+    const file = new JsonField(parseJson(new TextDecoder().decode(plaintext), SMALL_JSON, fault), '', fault)
     const message = file.get('message')
     return {
       epoch: number(message.get('epoch')),

@@ -1,7 +1,8 @@
 /** Networks (docs/protocol.md#2-networks): the three that are built in, and custom ones from a JSON file. */
 
-import { TextError } from '@dvt-relayer/common/errors.ts'
+import { messageOf, TextError } from '@dvt-relayer/common/errors.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
+import { parseJsonText } from '@dvt-relayer/common/json-text.ts'
 import { readTextSync } from '@dvt-relayer/common/text-file.ts'
 import { type Static, Type } from 'typebox'
 import { Compile } from 'typebox/compile'
@@ -153,7 +154,15 @@ const gnosis = networkOf({
 /** The built-in networks by name. */
 export const networks = Object.freeze({ mainnet, hoodi, gnosis })
 
+/**
+ * Whether real money is at stake on a network, under whatever name: then what is a warning elsewhere is refused.
+ */
+export const hasRealStake = ({ chainId }: Pick<Network, 'chainId'>): boolean =>
+  chainId === mainnet.chainId || chainId === gnosis.chainId
+
 const fileCheck = Compile(NetworkFile)
+/** A network has some 25. */
+const MAX_VALUES = 1000
 
 /**
  * The network a setting names: `mainnet`, `hoodi`, `gnosis`, or the path of a JSON file of the shape `NetworkFile`.
@@ -173,9 +182,9 @@ export function parseNetwork(setting: string): Network {
   }
   let value: unknown
   try {
-    value = JSON.parse(text)
-  } catch {
-    throw refuse('names a file that is not JSON')
+    value = parseJsonText(text, MAX_VALUES)
+  } catch (error) {
+    throw refuse(`names a file that ${messageOf(error)}`)
   }
   if (!fileCheck.Check(value)) {
     const problems = [...fileCheck.Errors(value)].map(({ instancePath, message }) =>

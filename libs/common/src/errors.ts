@@ -22,10 +22,21 @@ export class CodedError<Code extends string = string> extends Error {
 /** A wrong setting, key, chain or database: the process says so and exits with code 1; a restart would not help. */
 export class BootError extends CodedError<string> {}
 
-/** A file is text of another encoding than UTF-8; the message completes "the file …". */
-export class TextError extends CodedError<'TEXT_ENCODING'> {}
+export type TextErrorCode =
+  /** It is of another encoding than UTF-8. */
+  | 'TEXT_ENCODING'
+  /** It has more bytes than what it should be can have. */
+  | 'TEXT_TOO_LARGE'
+  | 'JSON_INVALID'
+  /** JSON that is nested deeper than any format has. */
+  | 'JSON_TOO_DEEP'
+  /** JSON with more values than what it should be can have. */
+  | 'JSON_TOO_MANY'
 
-/** Why a file cannot be read: the system's code (such as ENOENT, EACCES), without the path that its message would hold, or the encoding. */
+/** A text from outside that is not what it should be; the message completes "the file …". */
+export class TextError extends CodedError<TextErrorCode> {}
+
+/** Why a file cannot be read: the system's code (such as ENOENT, EACCES), without the path that its message would hold, or what is wrong with its text. */
 export function reasonOf(error: unknown): string {
   if (error instanceof TextError) return `it ${error.message}`
   const code = (error as { code?: unknown } | null)?.code

@@ -12,7 +12,7 @@ import { HttpError, mayAskAnother, mayAskLater } from './http/error.ts'
 import type { HttpAnswer, HttpAsk, HttpClient, HttpClientOptions, HttpRequest } from './http/types.ts'
 import { pause } from './lifetime.ts'
 
-export { readJson } from './http/answer.ts'
+export { parseAnswer, readJson } from './http/answer.ts'
 export { HTTP_OUTCOMES, HttpError, type HttpOutcome } from './http/error.ts'
 export type { HttpAnswer, HttpAsk, HttpClient, HttpClientOptions, HttpRequest, HttpResult } from './http/types.ts'
 

@@ -1,6 +1,8 @@
 /** One value inside a JSON document and the way to it, so that every wrong value can be named by its path. */
 
+import { messageOf } from '@dvt-relayer/common/errors.ts'
 import { parseHex } from '@dvt-relayer/common/hex.ts'
+import { parseJsonText } from '@dvt-relayer/common/json-text.ts'
 
 /** Makes the error for a wrong value; the library that reads the document decides its class and code. */
 export type FieldFault = (path: string, reason: string) => Error
@@ -100,16 +102,25 @@ export class JsonField {
   }
 }
 
+/** What a JSON text may be at most. A text within the bytes and of a few letters a value would fill many times its memory. */
+export interface JsonBounds {
+  readonly bytes: number
+  readonly values: number
+}
+
+/** A file about one thing: a keystore, a network. */
+export const SMALL_JSON: JsonBounds = { bytes: 1 << 20, values: 10_000 }
+
 /**
  * The value of a JSON text, or the value itself when it is parsed already.
  * Node's own parse error quotes the text, which may be a password file named by mistake; this one does not.
  */
-export function parseJson(json: unknown, maxBytes: number, fault: FieldFault): unknown {
+export function parseJson(json: unknown, { bytes, values }: JsonBounds, fault: FieldFault): unknown {
   if (typeof json !== 'string') return json
-  if (json.length > maxBytes) throw fault('', `is larger than ${maxBytes} bytes`)
+  if (json.length > bytes) throw fault('', `is larger than ${bytes} bytes`)
   try {
-    return JSON.parse(json) as unknown
-  } catch {
-    throw fault('', 'is not JSON')
+    return parseJsonText(json, values)
+  } catch (error) {
+    throw fault('', messageOf(error))
   }
 }

@@ -147,6 +147,69 @@ describe('a node in step', () => {
   })
 })
 
+describe('a node that cannot be asked whether it is syncing', () => {
+  /** The clock of a client that runs so many slots after the node's head. */
+  const slotsAfter = (beacon: Beacon, slots: number) => ({
+    unixMs: () => (network.genesisTimestamp + (beacon.headSlot + slots) * network.secondsPerSlot) * 1000,
+  })
+  const refusal = (beacon: Beacon, what: string) => ({
+    ...INVALID,
+    message: `the consensus node at ${hostOf(beacon)} cannot be asked whether it is syncing (/eth/v1/node/syncing is refused), and its head ${what}`,
+  })
+
+  it.each([400, 403, 404, 405, 501])('(%i) is believed while its verified head is of now', async (noSyncing) => {
+    await using beacon = await startBeacon({ network, quirks: { noSyncing } })
+    for (const slots of [-1, 0, 8]) {
+      const client = clientOf([beacon], slotsAfter(beacon, slots))
+      expect((await client.nextValidatorIndex()).nextIndex).toBe(100)
+      expect((await client.findValidators([madeUpKey(1)])).size).toBe(1)
+    }
+  })
+
+  it('is passed over where its head does not show it, and waited for where it is the only one', async () => {
+    await using odd = await startBeacon({ network, validators: 16, quirks: { noSyncing: 403 } })
+    await using good = await startBeacon({ network })
+    const cases = [
+      [9, {}, "is 9 slots behind this machine's clock"],
+      [1_234, {}, "is 1234 slots behind this machine's clock"],
+      [-2, {}, "is 2 slots ahead of this machine's clock"],
+      [0, { is_optimistic: true }, 'is not said to be verified (execution_optimistic)'],
+    ] as const
+    for (const [slots, step, words] of cases) {
+      odd.setStep(step)
+      const options = slotsAfter(odd, slots)
+      const alone = clientOf([odd], options)
+      await expect(alone.head()).rejects.toMatchObject(refusal(odd, words))
+      await expect(alone.findValidators([madeUpKey(1)])).rejects.toMatchObject(refusal(odd, words))
+      await expect(alone.nextValidatorIndex()).rejects.toMatchObject(refusal(odd, words))
+      expect((await clientOf([odd, good], options).nextValidatorIndex()).nextIndex).toBe(100)
+    }
+    odd.setStep(undefined)
+    odd.quirks.noStanding = true
+    const silent = clientOf([odd], slotsAfter(odd, 0))
+    await expect(silent.head()).rejects.toMatchObject(refusal(odd, cases[3][2]))
+    odd.quirks.noStanding = false
+    expect((await silent.nextValidatorIndex()).nextIndex).toBe(16)
+  })
+
+  it('is looked at again: one that stands still is believed no more', async () => {
+    await using beacon = await startBeacon({ network, quirks: { noSyncing: 403 } })
+    let slots = 0
+    let now = 0
+    const client = clientOf([beacon], { now: () => now, unixMs: () => slotsAfter(beacon, slots).unixMs() })
+    await client.head()
+    now += 60_000
+    slots = 9
+    await expect(client.head()).rejects.toMatchObject(refusal(beacon, "is 9 slots behind this machine's clock"))
+  })
+
+  it.each([401, 429, 500])('because of a %i is away', async (noSyncing) => {
+    await using beacon = await startBeacon({ network, quirks: { noSyncing } })
+    const client = clientOf([beacon], slotsAfter(beacon, 0))
+    await expect(client.head()).rejects.toMatchObject({ code: 'HTTP_STATUS', status: noSyncing })
+  })
+})
+
 describe('before finality', () => {
   it.each(['not final', 'unknown'] as const)(
     'a node that says "%s" is passed over, and believed afterwards',

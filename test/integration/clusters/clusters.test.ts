@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { toHex } from '@dvt-relayer/common/hex.ts'
+import { createLogger } from '@dvt-relayer/common/logger.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import { loadFixtureCluster } from '../../support/keys/fixtures.ts'
@@ -157,6 +158,28 @@ describe('cluster locks', () => {
       code: 'CLUSTER_LOCK_UNREADABLE',
     })
   })
+})
+
+it('names a SIGNATURE_THRESHOLD that no lock has, at boot', async () => {
+  const cluster = await make('threshold', 1, 4, 3)
+  const told = async (SIGNATURE_THRESHOLD: string) => {
+    const lines: string[] = []
+    const logger = createLogger({
+      level: 'info',
+      format: 'json',
+      destination: { write: (line) => void lines.push(line) },
+    })
+    await using own = await startWorld()
+    await using _relayer = await own.startRelayer(
+      { SIGNATURE_THRESHOLD, CLUSTER_LOCK_FILES: cluster.lockFile },
+      { logger },
+    )
+    return lines
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
+      .filter(({ msg }) => String(msg).startsWith('SIGNATURE_THRESHOLD is not the threshold of any imported cluster'))
+  }
+  expect(await told('4')).toMatchObject([{ level: 'warn', threshold: 4, thresholds_of_clusters: [3] }])
+  expect(await told('3')).toEqual([])
 })
 
 describe('without a lock', () => {

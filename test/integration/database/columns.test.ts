@@ -51,6 +51,7 @@ const calls = {
   'clusters.ts': {
     module: clusters,
     calls: {
+      findThresholds: (db) => clusters.findThresholds(db),
       lockClusterImport: (db) => clusters.lockClusterImport(db),
       findClustersOf: (db) => clusters.findClustersOf(db, root, [key]),
       insertCluster: (db) => clusters.insertCluster(db, { lockHash: root, name: 'b', threshold: 3 }),
@@ -147,6 +148,7 @@ const calls = {
       storeHints: (db) => partialSignatures.storeHints(db, 1, [{ validatorId: 2, shares: Buffer.alloc(56) }]),
       trimHints: (db) => partialSignatures.trimHints(db, [1], 1),
       findHints: (db) => partialSignatures.findHints(db, [1]),
+      findStarving: (db) => partialSignatures.findStarving(db, 0, 9),
     } satisfies Calls<typeof partialSignatures>,
   },
   'messages/registrations.ts': {

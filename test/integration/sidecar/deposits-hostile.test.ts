@@ -55,6 +55,35 @@ beforeAll(async () => {
 })
 afterAll(() => rm(dir, { recursive: true, force: true }))
 
+/** The same on the networks where a deposit is real money. */
+const REAL = ['mainnet', 'gnosis'] as const
+const clusters = new Map<string, MadeCluster>()
+beforeAll(async () => {
+  for (const name of REAL)
+    clusters.set(
+      name,
+      await makeCluster({
+        dir: join(dir, name),
+        nodes: 3,
+        threshold: 2,
+        validators: 2,
+        network: networks[name],
+        withdrawalAddress: new Uint8Array(),
+        feeRecipient: randomBytes(20),
+      }),
+    )
+})
+const realConfig = (name: (typeof REAL)[number], url: string, more: Record<string, string>): SidecarConfig =>
+  hasten(
+    readConfig({
+      NETWORK: name,
+      RELAYER_ENDPOINT: url,
+      OBOL_KEYSTORES_DIR: clusters.get(name)?.nodes[0]?.keystoresDir ?? '',
+      ...more,
+    }).config,
+  )
+const realKey = (name: string) => toHex(clusters.get(name)?.validators[0]?.publicKey ?? new Uint8Array())
+
 const openKey = (position = 0) => toHex(open.validators[position]?.publicKey ?? new Uint8Array())
 const openConfig = (url: string, more: Record<string, string>): SidecarConfig =>
   hasten(
@@ -115,6 +144,55 @@ describe('a lock that names no withdrawal address', () => {
     expect(relayer.pairs.map(({ publicKey }) => publicKey)).toEqual([openKey()])
     expect(find(REFUSED)).toMatchObject([{ reason: 'vault_not_allowed', vaults: [VAULT_B] }])
     expect(text.join('')).not.toContain('any vault')
+  })
+
+  describe.each(REAL)('on %s', (network) => {
+    const WORDS =
+      'nothing says which vault 2 validators may deposit to (no ALLOWED_VAULTS, no withdrawal address in a cluster lock): set ALLOWED_VAULTS to your vaults, or GENERATION=3 where this node signs exits only'
+    const unnamed = { code: 'VAULTS_UNNAMED', message: WORDS }
+
+    it.each(['4', 'auto'])('does not let the sidecar start where it would be asked (%s)', async (GENERATION) => {
+      await using folder = await journalFolder()
+      await using relayer = await startStandInRelayer({ generation: 'ours', network })
+      relayer.addValidator(realKey(network), 7, { vault: VAULT_A })
+      const config = realConfig(network, relayer.url, { GENERATION, JOURNAL_FILE: folder.file() })
+      await expect(startSidecar(config, quiet)).rejects.toMatchObject(unnamed)
+      expect([relayer.posts, relayer.pairs]).toEqual([[], []])
+    })
+
+    it('starts where ALLOWED_VAULTS names it', async () => {
+      await using folder = await journalFolder()
+      await using relayer = await startStandInRelayer({ generation: 'ours', network })
+      relayer.addValidator(realKey(network), 7, { vault: VAULT_A })
+      const config = realConfig(network, relayer.url, { ALLOWED_VAULTS: VAULT_A, JOURNAL_FILE: folder.file() })
+      await using _sidecar = await startSidecar(config, quiet)
+      await relayer.until(() => relayer.pairs.length > 0)
+    })
+
+    it.each(['3', 'auto'])('signs exits where no deposit is asked for (%s)', async (GENERATION) => {
+      await using folder = await journalFolder()
+      await using relayer = await startStandInRelayer({ generation: 'existing', network })
+      relayer.addExit(realKey(network), 7)
+      const config = realConfig(network, relayer.url, { GENERATION, JOURNAL_FILE: folder.file() })
+      await using _sidecar = await startSidecar(config, quiet)
+      await relayer.until(() => relayer.posts.length > 0)
+    })
+
+    it('signs exits, and no deposit, for a relayer that asks for deposits later', async () => {
+      await using folder = await journalFolder()
+      await using relayer = await startStandInRelayer({ generation: 'ours', network, lists: ['exits'] })
+      const { logger, find } = recordingLogger()
+      const config = realConfig(network, relayer.url, { JOURNAL_FILE: folder.file() })
+      await using _sidecar = await startSidecar(hasten(config, 50), { logger })
+      relayer.lists.add('validators')
+      relayer.addValidator(realKey(network), 7, { vault: VAULT_A })
+      await relayer.until(() => relayer.posts.length > 0 && find(REFUSED).length > 0)
+      expect(find(REFUSED)).toMatchObject([{ reason: 'vault_unnamed' }])
+      expect(
+        find('deposits are refused: neither ALLOWED_VAULTS nor a cluster lock names the vault of these validators'),
+      ).toMatchObject([{ level: 'warn', validators: 2 }])
+      expect(relayer.pairs).toEqual([])
+    })
   })
 
   it('binds a validator to the first vault for good, across restarts, and says what to do', async () => {
@@ -279,12 +357,12 @@ it('signs right whatever single field of an item is changed', async () => {
   for (const pair of relayer.pairs) expect(good.some((listed) => isRightPair(NAME, pair, listed))).toBe(true)
 })
 
-it('looks at no list beyond its bounds: a million items, one good', async () => {
+it('looks at no list beyond its bounds: hundreds of thousands of items, one good', async () => {
   await using folder = await journalFolder()
   await using relayer = await startStandInRelayer({ generation: 'existing', lists: ['validators'] })
   const text = (items: string) => new TextEncoder().encode(`{"validators":[${items}]}`)
   const { logger, find, text: log } = recordingLogger()
-  // Whole items: more bytes than are read. Tiny ones: they are left out, and counted.
+  // Whole items: more bytes than are read. Tiny ones: more values than are parsed, or so many that they are left out, and counted.
   const whole = JSON.stringify(item(`0x${'cd'.repeat(48)}`))
   listValidators(
     relayer,
@@ -297,8 +375,11 @@ it('looks at no list beyond its bounds: a million items, one good', async () => 
   )
   await using sidecar = await startSidecar(configOf(NAME, 0, relayer.url, { JOURNAL_FILE: folder.file() }), { logger })
   await relayer.until(() => find('check fails', { check: 'relayer' }).length > 0)
-  expect(log.join('')).toContain('more than 67108864 bytes')
-  listValidators(relayer, text(`${JSON.stringify(item(KEY))},${'{},'.repeat(999_998)}${JSON.stringify(item(OTHER))}`))
+  expect(log.join('')).toContain(`more than ${(20_000 + 100 * keysOf(NAME).length) * 640} bytes`)
+  listValidators(relayer, text(`${JSON.stringify(item(KEY))},${'{},'.repeat(999_999)}{}`))
+  await relayer.until(() => sidecar.ready().checks['relayer']?.message?.includes('holds more than') === true)
+  expect(relayer.pairs).toEqual([])
+  listValidators(relayer, text(`${JSON.stringify(item(KEY))},${'{},'.repeat(299_999)}{}`))
   await relayer.until(() => relayer.pairs.length > 0)
   const listed = { vault: VAULT, amount: 32e9, validator_type: '0x01', validator_index: 7 }
   expect(relayer.pairs.every((pair) => pair.publicKey === KEY && isRightPair(NAME, pair, listed))).toBe(true)

@@ -15,6 +15,7 @@ import type { Environment } from '../../../libs/common/src/settings.ts'
 import { startBeacon } from '../../support/chain/beacon.ts'
 import { openShares } from '../../support/keys/fixture-shares.ts'
 import { loadFixtureCluster } from '../../support/keys/fixtures.ts'
+import { makeCluster } from '../../support/keys/make-cluster.ts'
 import { operatorFiles } from '../../support/keys/ssv.ts'
 import { makeCa } from '../../support/services/certificates.ts'
 import { startProcess } from '../../support/services/process.ts'
@@ -195,6 +196,31 @@ describe('when nothing is wrong', () => {
 
 describe('keys', () => {
   it.each([
+    ['4', 'problem'],
+    ['auto', 'warning'],
+    ['3', 'good'],
+  ])('whose vault nothing names, with real money at stake (GENERATION=%s)', async (GENERATION, status) => {
+    const dir = join(root, String(count++))
+    const { nodes } = await makeCluster({
+      dir,
+      nodes: 3,
+      threshold: 2,
+      validators: 2,
+      network: networks.mainnet,
+      withdrawalAddress: new Uint8Array(),
+      feeRecipient: new Uint8Array(20).fill(1),
+    })
+    const environment = settings(first(nodes).keystoresDir, { NETWORK: 'mainnet', GENERATION })
+    const found = (await look(environment)).of('keys')
+    const words = 'nothing says which vault 2 validators may deposit to'
+    expect(found?.details.some((detail) => detail.startsWith(words))).toBe(status !== 'good')
+    // Keystores of tests are weak, which is told on networks like this one.
+    expect(found?.status).toBe(status === 'good' ? 'warning' : status)
+    const named = (await look({ ...environment, ALLOWED_VAULTS: VAULT })).of('keys')
+    expect(named?.details.some((detail) => detail.startsWith(words))).toBe(false)
+  })
+
+  it.each([
     [
       'a wrong password',
       async (dir: string) => {
@@ -360,6 +386,17 @@ describe('nodes and settings', () => {
         message: `the consensus node at ${host} ${words} (CONSENSUS_ENDPOINT)`,
       })
     }
+  })
+
+  it('a consensus node that cannot be asked, and whose head does not show that it is in step', async () => {
+    await using beacon = await startBeacon({ network: networks.hoodi, quirks: { noSyncing: 403 } })
+    const { of } = await look(settings(await copyNode(), { CONSENSUS_ENDPOINT: beacon.url }), true)
+    expect(of('consensus')).toMatchObject({
+      status: 'problem',
+      message: expect.stringMatching(
+        /cannot be asked whether it is syncing \(.*\), and its head is \d+ slots behind this machine's clock \(CONSENSUS_ENDPOINT\)$/,
+      ),
+    })
   })
 
   it('a consensus node whose head does not fit the clock', async () => {

@@ -166,7 +166,7 @@ describe.each(['existing', 'ours'] as const)('a relayer that is %s', (generation
   })
 })
 
-it('refuses a list beyond 64 MiB and recovers', async () => {
+it('refuses a list beyond what its keys allow and recovers', async () => {
   await using relayer = await startStandInRelayer({ generation: 'existing' })
   relayer.addExit(KEY, 7)
   const answered = answerLists(relayer, [new Uint8Array(65 * 1024 * 1024).fill(0x20)])
@@ -174,7 +174,8 @@ it('refuses a list beyond 64 MiB and recovers', async () => {
   await using _sidecar = await startSidecar(configOf(NAME, 0, relayer.url), { logger })
   await relayer.until(() => relayer.posts.length > 0)
   expect(answered()).toBe(1)
-  expect(text.join('')).toContain('more than 67108864 bytes')
+  // Room for 20,000 validators of others and a hundred times those held, of 640 bytes each.
+  expect(text.join('')).toContain(`more than ${(20_000 + 100 * keysOf(NAME).length) * 640} bytes`)
 })
 
 it('signs right whatever single field of a list is changed', async () => {
@@ -298,6 +299,27 @@ describe('with a consensus node', () => {
     const message = `the consensus node at ${new URL(beacon.url).host} ${words}`
     expect(sidecar.ready()).toMatchObject({ status: 'not_ready', checks: { consensus: { ok: false, message } } })
     beacon.setStep(undefined)
+    await relayer.until(() => relayer.posts.length > 0)
+    expectAllRight(NAME, relayer.posts)
+  })
+
+  it('behind a proxy that lets nobody ask whether it is syncing signs while its head is of now', async () => {
+    // A chain whose clock is at slot 1100.
+    const genesisTimestamp = Math.floor(Date.now() / 1000) - 1_100 * network.secondsPerSlot
+    const young = { ...network, genesisTimestamp }
+    const slot = () => Math.floor((Date.now() / 1000 - genesisTimestamp) / network.secondsPerSlot)
+    await using beacon = await startBeacon({ network: young, quirks: { noSyncing: 403 } })
+    await using relayer = await startStandInRelayer({ generation: 'existing' })
+    relayer.addExit(KEY, 1000)
+    const config = configOf(NAME, 0, relayer.url, { CONSENSUS_ENDPOINT: beacon.url })
+    await using sidecar = await startSidecar({ ...config, network: young }, quiet)
+    const lists = () => relayer.seen.filter(({ path }) => path === LISTS).length
+    await relayer.until(() => lists() >= 4)
+    expect(relayer.posts).toEqual([])
+    expect(sidecar.ready().checks['consensus']?.message).toMatch(
+      /cannot be asked whether it is syncing \(.*\), and its head is \d+ slots behind this machine's clock$/,
+    )
+    while (beacon.headSlot < slot()) beacon.advance()
     await relayer.until(() => relayer.posts.length > 0)
     expectAllRight(NAME, relayer.posts)
   })

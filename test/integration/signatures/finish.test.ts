@@ -18,7 +18,7 @@ import {
   sidecarRound,
   untilOracleSet,
 } from '../../support/world/nodes.ts'
-import { hex, startWorld } from '../../support/world/world.ts'
+import { hex, startWorld, type World } from '../../support/world/world.ts'
 
 it('two workers finish the same exits at once', async () => {
   await using world = await startWorld()
@@ -78,6 +78,59 @@ it('two workers finish the same exits at once', async () => {
   }
 })
 
+/** A worker in this process that looks once, and what it logs. */
+async function startLookingWorker(world: World, threshold: string) {
+  const { config } = readConfig(world.environment({ SIGNATURE_THRESHOLD: threshold }))
+  const lines: string[] = []
+  const logger = createLogger({
+    level: 'info',
+    format: 'json',
+    destination: { write: (line) => void lines.push(line) },
+  })
+  const resources = new AsyncDisposableStack()
+  const db = resources.use(await connectDatabase({ url: world.databaseUrl, logger: silentLogger }))
+  const crypto = resources.use(startCryptoPool(1))
+  const sealing = await openSealing(config, db, silentLogger)
+  const events = createEvents(logger)
+  const finishing = createFinishing({ db, crypto, sealing, events, logger, announced: () => {} })
+  const told = (words: string) =>
+    lines.filter((line) => line.includes(words)).map((line) => JSON.parse(line) as unknown)
+  return { db, events, finishing, told, [Symbol.asyncDispose]: () => resources.disposeAsync() }
+}
+
+it('a threshold higher than the cluster’s is named while fewer nodes than it says are up', async () => {
+  await using world = await startWorld()
+  await using api = await world.startRelayer({ SIGNATURE_THRESHOLD: '4', ROLE: 'api' })
+  await untilOracleSet(api.url)
+  const validators = createTestKeys(2, { nodes: 4, threshold: 3 })
+  await postValidators(
+    api.url,
+    validators.map(({ publicKey }) => hex(publicKey)),
+  )
+  await using worker = await startLookingWorker(world, '4')
+  const starve = () => worker.db.execute(sql`update messages set created_at = now() - interval '11 minutes'`)
+  const [FITS, MISSING] = ['partial signatures fit another threshold', 'fewer nodes sign than SIGNATURE_THRESHOLD says']
+
+  // Nobody has signed: that says nothing of the threshold. Two have, and may yet be followed by others.
+  await starve()
+  await worker.finishing.explainStarving()
+  for (const share of [1, 2]) await sidecarRound(api.url, world.network, validators, share)
+  await worker.finishing.explainStarving()
+  expect(worker.told(FITS)).toEqual([])
+  expect(worker.told(MISSING)).toMatchObject([{ level: 'warn', threshold: 4, nodes: 2 }])
+
+  await sidecarRound(api.url, world.network, validators, 3)
+  await worker.db.execute(sql`update messages set created_at = now()`)
+  await worker.finishing.explainStarving()
+  expect(worker.told(FITS)).toEqual([])
+  await starve()
+  await worker.finishing.explainStarving()
+  await worker.finishing.explainStarving()
+  expect(worker.told(FITS)).toMatchObject([{ level: 'error', threshold: 4, fitting_threshold: 3 }])
+  expect(worker.told(MISSING)).toHaveLength(1)
+  for (const exit of await getExits(api.url)) expect(exit).toMatchObject({ is_exit_signature_ready: false })
+})
+
 it('a threshold that is not the cluster’s is named once, counted, and takes nothing', async () => {
   await using world = await startWorld()
   await using api = await world.startRelayer({ SIGNATURE_THRESHOLD: '2', ROLE: 'api' })
@@ -89,24 +142,12 @@ it('a threshold that is not the cluster’s is named once, counted, and takes no
   )
   for (const share of [1, 2, 3]) await sidecarRound(api.url, world.network, validators, share)
 
-  const { config } = readConfig(world.environment({ SIGNATURE_THRESHOLD: '2' }))
-  const lines: string[] = []
-  const logger = createLogger({
-    level: 'info',
-    format: 'json',
-    destination: { write: (line) => void lines.push(line) },
-  })
-  await using resources = new AsyncDisposableStack()
-  const db = resources.use(await connectDatabase({ url: world.databaseUrl, logger: silentLogger }))
-  const crypto = resources.use(startCryptoPool(1))
-  const sealing = await openSealing(config, db, silentLogger)
-  const events = createEvents(logger)
-  const finishing = createFinishing({ db, crypto, sealing, events, logger, announced: () => {} })
-  const ids = (await db.execute(sql`select id from messages order by id`)).rows.map((row) => Number(row['id']))
-  await finishing.finish(ids)
+  await using worker = await startLookingWorker(world, '2')
+  const ids = (await worker.db.execute(sql`select id from messages order by id`)).rows.map((row) => Number(row['id']))
+  await worker.finishing.finish(ids)
 
-  const told = lines.filter((line) => line.includes('partial signatures fit another threshold'))
-  expect(told.map((line) => JSON.parse(line))).toMatchObject([{ level: 'error', threshold: 2, fitting_threshold: 3 }])
-  expect(await events.metrics.text()).toContain('dvt_relayer_thresholds_doubtful_total 2\n')
+  const told = worker.told('partial signatures fit another threshold')
+  expect(told).toMatchObject([{ level: 'error', threshold: 2, fitting_threshold: 3 }])
+  expect(await worker.events.metrics.text()).toContain('dvt_relayer_thresholds_doubtful_total 2\n')
   for (const exit of await getExits(api.url)) expect(exit).toMatchObject({ is_exit_signature_ready: false })
 })

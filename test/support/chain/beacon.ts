@@ -29,6 +29,10 @@ export interface Quirks {
   noStateRoots?: boolean
   /** How it says that it has no such state, and no such validator where it is asked for one. Default 404. */
   none?: 400 | 404
+  /** A proxy before it refuses to be asked whether it is syncing, with this status. */
+  noSyncing?: number
+  /** Its answers do not say whether they are verified. */
+  noStanding?: boolean
   /** What it says of its finalized state until `finalize`: not final; unknown. Left out: that the first of all is final. */
   beforeFinality?: 'not final' | 'unknown'
 }
@@ -108,7 +112,7 @@ export async function startBeacon(options: BeaconOptions): Promise<Beacon> {
     const isFinal = state.slot <= finalized.slot && (hasFinalized || quirks.beforeFinality === undefined)
     const truth = { execution_optimistic: step.is_optimistic ?? false, finalized: isFinal }
     const said = state.slot <= finalized.slot && standing !== undefined ? standing : truth
-    return { status: 200, body: { ...said, data } }
+    return { status: 200, body: { ...(quirks.noStanding === true ? {} : said), data } }
   }
 
   function none(message: string): StandInAnswer {
@@ -165,6 +169,7 @@ export async function startBeacon(options: BeaconOptions): Promise<Beacon> {
         // What is undefined JSON leaves out.
         return ok({ ...specOf(network), ...spec })
       case '/eth/v1/node/syncing':
+        if (quirks.noSyncing !== undefined) return { status: quirks.noSyncing, body: {} }
         return ok({
           head_slot: String(head().slot),
           sync_distance: String(step.sync_distance ?? 0),

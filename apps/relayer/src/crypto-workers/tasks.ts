@@ -109,7 +109,7 @@ function finish(
   const finished = exits.map((exit): FinishedMessage => {
     const result = results.get(exit)
     const fitting =
-      result?.status === 'not_found' || exit === asked
+      result?.status === 'not_found' || result?.status === 'not_enough' || exit === asked
         ? findFittingThreshold(engine, recoverRequest(exit), exit === asked)
         : undefined
     const wrong = (result?.wrong ?? []).map(({ index, signature }) => ({ shareIndex: Number(index), signature }))

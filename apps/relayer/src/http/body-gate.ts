@@ -1,5 +1,7 @@
 /** How bodies are read: JSON only, within the size limit, and only a few large ones at the same time. */
 
+import { messageOf, TextError } from '@dvt-relayer/common/errors.ts'
+import { parseJsonText } from '@dvt-relayer/common/json-text.ts'
 import type { FastifyInstance } from 'fastify'
 import { ApiError } from '../errors.ts'
 
@@ -36,23 +38,16 @@ export function createBodyGate(
   app.removeContentTypeParser(['application/json', 'text/plain'])
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) => {
     // Five million empty objects take seconds to parse and a gigabyte, so what is parsed is bounded by values, not by bytes alone.
-    if (hasMoreValues(body as string, limits.maxValues))
-      return done(new ApiError('BODY_INVALID', `a body may hold at most ${limits.maxValues} values`), undefined)
     try {
       // Validation reads named fields only and nothing is merged, so a "__proto__" key in a body reaches nothing.
-      done(null, JSON.parse(body as string))
-    } catch {
-      done(new ApiError('BODY_INVALID', 'the body is not JSON'), undefined)
+      done(null, parseJsonText(body as string, limits.maxValues))
+    } catch (error) {
+      done(new ApiError('BODY_INVALID', bodyProblem(error, limits.maxValues)), undefined)
     }
   })
 }
 
-/** Whether a JSON text may hold more values than `most`: each but the first follows a comma or an opening bracket. */
-function hasMoreValues(text: string, most: number): boolean {
-  if (text.length <= most) return false
-  let count = 0
-  for (const mark of [',', '{', '['])
-    for (let position = text.indexOf(mark); position >= 0; position = text.indexOf(mark, position + 1))
-      if (++count > most) return true
-  return false
+function bodyProblem(error: unknown, maxValues: number): string {
+  const isTooMuch = error instanceof TextError && error.code !== 'JSON_INVALID'
+  return `the body ${messageOf(error)}${isTooMuch ? `; one may hold at most ${maxValues} values` : ''}`
 }

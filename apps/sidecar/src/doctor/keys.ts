@@ -1,6 +1,7 @@
 /** What `doctor` finds of the keys: they are opened as the sidecar would open them, and nothing is written. */
 
 import { access, constants } from 'node:fs/promises'
+import { hasRealStake } from '@dvt-relayer/chain/networks.ts'
 import { messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
 import { createLogger } from '@dvt-relayer/common/logger.ts'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
@@ -11,6 +12,7 @@ import { createLockReader } from '../keystores/obol/lock.ts'
 import { createObolNode } from '../keystores/obol/node.ts'
 import { passwordFileOf } from '../keystores/obol/read-keystores.ts'
 import { openKeystore } from '../open-keystore.ts'
+import { countUnnamed, unnamedVaults } from '../policy/unnamed-vaults.ts'
 import { keysFinding, type LockFound } from '../summary.ts'
 
 /** A line of the log that stands for something wrong although the sidecar would start. */
@@ -35,6 +37,13 @@ export async function examineKeys(config: SidecarConfig, options: KeysOptions): 
     const { keystore, problem } = await openKeystore(withoutWriting(config), { events, signal: options.signal })
     try {
       const found = keysFinding(config, keystore.keyShares, locks)
+      const unnamed = countUnnamed(config, keystore.keyShares)
+      if (unnamed > 0)
+        warnings.push({
+          message: unnamedVaults(unnamed),
+          // Where the relayer asks for no deposits, all is well.
+          isProblem: hasRealStake(config.network) && config.generation === '4',
+        })
       if (problem !== undefined) return withWarnings({ ...found, status: 'problem', message: problem }, warnings)
       return withWarnings(found, warnings)
     } finally {

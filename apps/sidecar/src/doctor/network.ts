@@ -6,7 +6,7 @@ import { createConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts
 import { outOfStep } from '@dvt-relayer/chain/consensus/in-step.ts'
 import { createExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
 import { messageOf } from '@dvt-relayer/common/errors.ts'
-import { createHttpClient, type HttpAnswer, HttpError } from '@dvt-relayer/common/http-client.ts'
+import { createHttpClient, type HttpAnswer, HttpError, parseAnswer } from '@dvt-relayer/common/http-client.ts'
 import { Compile } from 'typebox/compile'
 import { LISTS, type ListName, type SidecarConfig } from '../config.ts'
 import { count, type Finding, finding } from '../findings.ts'
@@ -102,9 +102,9 @@ function clockDifference({ headers }: HttpAnswer): number | undefined {
   return Number.isNaN(date) ? undefined : date + 500 - Date.now()
 }
 
-function parse({ bytes }: HttpAnswer): unknown {
+function parse(answer: HttpAnswer): unknown {
   try {
-    return JSON.parse(new TextDecoder().decode(bytes))
+    return parseAnswer(answer)
   } catch {
     return undefined
   }

@@ -3,18 +3,40 @@
 import { createRelayerClient, type RelayerClient, type Send } from '@dvt-relayer/api/client.ts'
 import { routes } from '@dvt-relayer/api/routes.ts'
 import { ExitItem, SharesResponse, ValidatorItem } from '@dvt-relayer/api/schemas.ts'
-import { createHttpClient, HTTP_OUTCOMES, HttpError, type HttpOutcome } from '@dvt-relayer/common/http-client.ts'
+import {
+  createHttpClient,
+  HTTP_OUTCOMES,
+  type HttpAnswer,
+  HttpError,
+  type HttpOutcome,
+  parseAnswer,
+} from '@dvt-relayer/common/http-client.ts'
 import type { TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { SidecarConfig } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { RelayerRequest } from '../metrics.ts'
 
-/** About 200,000 items. */
-const MAX_LIST_BYTES = 64 * 1024 * 1024
-/** Of an answer of tiny items not all are looked at. */
-const MAX_ITEMS = 500_000
-const MAX_ANSWER_BYTES = 4 * 1024 * 1024
+/**
+ * A list has all validators that the relayer gathers for, so beside our own there is room for those of other clusters: this many,
+ * and a hundred times as many as we hold.
+ */
+const OTHERS = 20_000
+const OTHERS_FOR_EACH = 100
+/** An item of generation 4 with the indexes of thirteen SSV nodes is some 550 bytes, and 30 values. */
+const ITEM_BYTES = 640
+const ITEM_VALUES = 40
+/** About 100,000 items, whatever is held. */
+const MOST_LIST_BYTES = 64 * 1024 * 1024
+/** What is said of a post: a few values for each item of the batch. */
+const ANSWER = { maxBytes: 4 * 1024 * 1024, maxValues: 100_000 }
+
+/** How much of a list is read: by the key shares held, so that a relayer cannot make a small sidecar build a large thing. */
+function listBounds(keySharesHeld: number) {
+  const items = OTHERS + OTHERS_FOR_EACH * keySharesHeld
+  const maxBytes = Math.min(MOST_LIST_BYTES, items * ITEM_BYTES)
+  return { maxBytes, maxValues: Math.ceil(maxBytes / ITEM_BYTES) * ITEM_VALUES }
+}
 
 const REQUESTS: Readonly<Record<string, RelayerRequest>> = {
   [routes.getInfo.path]: 'info',
@@ -37,13 +59,16 @@ function checkOf(schema: TSchema): (item: unknown) => boolean {
 
 const sharesCheck = Compile(SharesResponse)
 
-/** Creates the client. Credentials in the endpoint's URL become Basic authentication; redirects are refused. */
-export function createRelayer(config: SidecarConfig['relayer'], events: Events): RelayerClient {
-  const http = createHttpClient({
-    endpoints: [config.endpoint],
-    timeoutMs: config.timeoutMs,
-    maxBytes: MAX_ANSWER_BYTES,
-  })
+/**
+ * Creates the client. Credentials in the endpoint's URL become Basic authentication; redirects are refused. `keySharesHeld` bounds
+ * the lists.
+ */
+export function createRelayer(
+  config: SidecarConfig['relayer'],
+  events: Events,
+  keySharesHeld: () => number,
+): RelayerClient {
+  const http = createHttpClient({ endpoints: [config.endpoint], timeoutMs: config.timeoutMs, ...ANSWER })
   const send: Send = async ({ method, path, query, body, extraMs, signal }) => {
     const request = REQUESTS[path] ?? 'info'
     const list = method === 'GET' ? LISTS[path] : undefined
@@ -57,12 +82,10 @@ export function createRelayer(config: SidecarConfig['relayer'], events: Events):
         extraMs,
         signal,
         ...(body === undefined ? {} : { body, accepts: (status) => (status >= 200 && status < 300) || status === 422 }),
-        ...(list === undefined ? {} : { maxBytes: MAX_LIST_BYTES }),
+        ...(list === undefined ? {} : listBounds(keySharesHeld())),
       })
-      if (method === 'POST') return readVerdict(path, answer.status, answer.bytes, answer.host)
-      const value = parseJson(answer.bytes)
-      if (value === undefined)
-        throw new HttpError('HTTP_INVALID', answer.host, `the answer of ${answer.host} to GET ${path} is not JSON`)
+      if (method === 'POST') return readVerdict(path, answer)
+      const value = parseAnswer(answer)
       return list === undefined ? value : withoutStrangeItems(value, list, events)
     } catch (error) {
       outcome = outcomeOf(error)
@@ -77,16 +100,17 @@ export function createRelayer(config: SidecarConfig['relayer'], events: Events):
 /**
  * The body of an answer to a post. A 2xx is good whatever its body; a 422 is an answer only where it says which items failed.
  */
-function readVerdict(path: string, status: number, bytes: Uint8Array, host: string): unknown {
-  const value = parseJson(bytes)
+function readVerdict(path: string, answer: HttpAnswer): unknown {
+  const { status, host } = answer
+  const value = parseIfJson(answer)
   if (status !== 422) return value
   if (sharesCheck.Check(value) && value.failures !== undefined && value.failures.length > 0) return value
   throw new HttpError('HTTP_STATUS', host, `POST ${path} at ${host} answers with status 422`, { status })
 }
 
-function parseJson(bytes: Uint8Array): unknown {
+function parseIfJson(answer: HttpAnswer): unknown {
   try {
-    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'))
+    return parseAnswer(answer)
   } catch {
     return undefined
   }
@@ -104,11 +128,7 @@ function withoutStrangeItems(
   if (typeof answer !== 'object' || answer === null) return answer
   const { [field]: list, revision } = answer as Record<string, unknown>
   if (!Array.isArray(list)) return answer
-  const items: unknown[] = []
-  for (let position = 0; position < Math.min(list.length, MAX_ITEMS); position++) {
-    const item = withGoodIndexes(list[position])
-    if (isItem(item)) items.push(item)
-  }
+  const items = list.map(withGoodIndexes).filter(isItem)
   if (items.length < list.length) events.itemsDropped(list.length - items.length)
   const isRevision = Number.isSafeInteger(revision) && Number(revision) >= 0
   return { [field]: items, ...(isRevision ? { revision } : {}) }

@@ -75,5 +75,8 @@ describe('deposit policy', () => {
     [[OTHER], OTHER, 'vault_not_allowed'],
   ] as const)('allowed %j, in the lock %s: %s', (allowed, withdrawalAddress, verdict) => {
     expect(createDepositPolicy(networks.hoodi, allowed).judge(inLock(withdrawalAddress), DEPOSIT)).toBe(verdict)
+    const onReal = allowed.length === 0 && withdrawalAddress === undefined ? 'vault_unnamed' : verdict
+    for (const network of [networks.mainnet, networks.gnosis, { ...networks.mainnet, name: 'under another name' }])
+      expect(createDepositPolicy(network, allowed).judge(inLock(withdrawalAddress), DEPOSIT)).toBe(onReal)
   })
 })

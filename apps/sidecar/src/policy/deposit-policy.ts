@@ -3,7 +3,7 @@
  * docs/protocol.md#10-manager-signature). A deposit signature never expires: one for a wrong vault is money lost.
  */
 
-import type { Network } from '@dvt-relayer/chain/networks.ts'
+import { hasRealStake, type Network } from '@dvt-relayer/chain/networks.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { depositSigningRoot, withdrawalCredentials } from '@dvt-relayer/crypto/messages/messages.ts'
 import type { KeyShare, ToSign } from '../keystores/keystore.ts'
@@ -15,7 +15,10 @@ const ACTIVATION_GWEI = 32_000_000_000
 const MOST_GWEI = 2_048_000_000_000
 
 /** Creates the policy. `allowedVaults`, lower-case hex with `0x`: empty, the withdrawal address of the lock alone decides. */
-export function createDepositPolicy(network: Pick<Network, 'genesisForkVersion'>, allowedVaults: readonly string[]) {
+export function createDepositPolicy(
+  network: Pick<Network, 'genesisForkVersion' | 'chainId'>,
+  allowedVaults: readonly string[],
+) {
   const allowed = new Set(allowedVaults)
   return {
     /**
@@ -33,7 +36,7 @@ export function createDepositPolicy(network: Pick<Network, 'genesisForkVersion'>
 
     /**
      * Why a deposit is refused; undefined where it may be signed. The vault must be in the list where there is one, and the
-     * withdrawal address of the lock where that names one; with neither, any vault will do.
+     * withdrawal address of the lock where that names one; with neither, any vault will do on a test network and none elsewhere.
      */
     judge(
       { withdrawalAddress }: Pick<KeyShare, 'withdrawalAddress'>,
@@ -41,6 +44,7 @@ export function createDepositPolicy(network: Pick<Network, 'genesisForkVersion'>
     ): Refusal | undefined {
       if (allowed.size > 0 && !allowed.has(vault)) return 'vault_not_allowed'
       if (withdrawalAddress !== undefined && withdrawalAddress !== vault) return 'vault_not_in_lock'
+      if (allowed.size === 0 && withdrawalAddress === undefined && hasRealStake(network)) return 'vault_unnamed'
       const mostGwei = validatorType === '0x01' ? ACTIVATION_GWEI : MOST_GWEI
       return amountGwei < ACTIVATION_GWEI || amountGwei > mostGwei ? 'amount_not_allowed' : undefined
     },

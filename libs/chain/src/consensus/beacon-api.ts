@@ -19,14 +19,17 @@ import {
 } from './beacon-answers.ts'
 import { createFindValidators, isStatus } from './find-validators.ts'
 
-/** Bytes of an answer; a mainnet queue of 100,000 pending deposits is about 45 MB of JSON. */
+/** Bytes of an answer about one thing. */
 const SMALL = 1024 * 1024
-const LARGE = 256 * 1024 * 1024
+/** A pending deposit is about 450 bytes of JSON and 6 values; 300,000 of them are three times the longest queue of mainnet. */
+const QUEUE = { maxBytes: 128 * 1024 * 1024, maxValues: 2_000_000 }
 
 export type BeaconApi = ReturnType<typeof createBeaconApi>
 
-/** What a node says of itself. Nodes of old do not say the last two. */
+/** What a node says of itself, or shows by its head where it says nothing. Nodes of old do not say the last two. */
 export interface NodeStep {
+  /** It did not say so: the rest is taken from its head and the clock. */
+  isInferred: boolean
   isSyncing: boolean
   /** How many slots it is behind. */
   distance: number
@@ -90,10 +93,17 @@ export function createBeaconApi(http: HttpAsk, signal?: AbortSignal) {
       const { slot, state_root } = data.header.message
       return { root: data.root.toLowerCase(), slot: parseDecimal(slot, 'slot'), stateRoot: state_root.toLowerCase() }
     },
+    /** The slot of the head of whatever node, in step or not, and whether it says that this head is verified. */
+    async headStanding(): Promise<{ slot: number; isVerified: boolean }> {
+      const said = await http.json({ ...common, path: '/eth/v1/beacon/headers/head' }, Header)
+      const slot = parseDecimal(said.data.header.message.slot, 'slot')
+      return { slot, isVerified: said.execution_optimistic === false }
+    },
     /** `GET /eth/v1/node/syncing` */
     async syncing(): Promise<NodeStep> {
       const { data } = await http.json({ ...common, path: '/eth/v1/node/syncing' }, Syncing)
       return {
+        isInferred: false,
         isSyncing: data.is_syncing,
         distance: parseDecimal(data.sync_distance, 'sync distance'),
         headSlot: parseDecimal(data.head_slot, 'head slot'),
@@ -124,7 +134,7 @@ export function createBeaconApi(http: HttpAsk, signal?: AbortSignal) {
     /** `GET …/states/{state}/pending_deposits`, in the order of the queue. */
     async pendingDeposits(state: string) {
       const path = `${statePath(state)}/pending_deposits`
-      const { data } = await http.json({ ...atHead, path, maxBytes: LARGE }, PendingDeposits, assertVerified)
+      const { data } = await http.json({ ...atHead, path, ...QUEUE }, PendingDeposits, assertVerified)
       return data.map((item) => ({
         publicKey: item.pubkey.toLowerCase(),
         withdrawalCredentials: item.withdrawal_credentials.toLowerCase(),

@@ -8,7 +8,7 @@ import { assertChain, type ComparedNetwork } from './assert-chain.ts'
 import { type ChainValidator, type Head, notAskedFor } from './beacon-answers.ts'
 import { createBeaconApi, type NodeStep } from './beacon-api.ts'
 import { isStatus } from './find-validators.ts'
-import { createStepCheck } from './in-step.ts'
+import { askStep, createStepCheck } from './in-step.ts'
 import { byKey } from './known-keys.ts'
 import { createDepositFilter, type VerifyBatch } from './pending-deposits.ts'
 import { createRegistryReader, type RegistryView } from './registry-view.ts'
@@ -27,8 +27,10 @@ export interface ConsensusOptions {
   onResult?: NonNullable<HttpClientOptions['onResult']>
   /** First and largest back-off; for tests. */
   backoffMs?: { first: number; most: number }
-  /** A clock in milliseconds; for tests. */
+  /** A clock in milliseconds that only ever goes on; for tests. */
   now?: () => number
+  /** The Unix time in milliseconds; for tests. */
+  unixMs?: () => number
 }
 
 export interface ConsensusClient {
@@ -36,7 +38,7 @@ export interface ConsensusClient {
   checkChain(): Promise<void>
   /** The head block of a node that is in step. @throws {ChainError} CONSENSUS_INVALID, in words, when there is none */
   head(): Promise<Head>
-  /** What the node says of itself, in step or not. */
+  /** What the node says of itself, in step or not, or shows by its head where it says nothing. */
   syncing(): Promise<NodeStep>
   /** The validators the state has of these keys (48 bytes each), by lower-case hex. */
   findValidators(publicKeys: readonly Uint8Array[], state?: string): Promise<Map<string, ChainValidator>>
@@ -64,7 +66,8 @@ export interface ConsensusClient {
  */
 export function createConsensusClient(options: ConsensusOptions): ConsensusClient {
   const { network, verifyBatch } = options
-  const step = createStepCheck(options.now ?? (() => performance.now()))
+  const clock = { network, unixMs: options.unixMs ?? Date.now }
+  const step = createStepCheck(options.now ?? (() => performance.now()), clock)
   const http = createHttpClient({
     endpoints: options.endpoints,
     timeoutMs: options.timeoutMs,
@@ -92,7 +95,7 @@ export function createConsensusClient(options: ConsensusOptions): ConsensusClien
   return {
     checkChain: () => checkEndpoints(http.each, (ask) => assertChain(ask, network)),
     head: api.head,
-    syncing: api.syncing,
+    syncing: () => askStep(http, clock),
     findValidators,
     finalizedRoot: api.finalizedRoot,
     async findFinalized(publicKeys, root) {

@@ -3,12 +3,11 @@
 import { type HttpAsk, HttpError, type HttpRequest, readJson } from '@dvt-relayer/common/http-client.ts'
 import { type ChainValidator, ManyValidators, type Standing, toValidator } from './beacon-answers.ts'
 
-/** Bytes of an answer to POST: {@link POST_IDS} validators and some to spare. */
-const POST_BYTES = 256 * 1024 * 1024
 const POST_IDS = 1_000
-const GET_BYTES = 1024 * 1024
 /** 30 keys are 3 kB of URL, which servers still take. */
 const GET_IDS = 30
+/** An answer with {@link POST_IDS} validators, several times: one is about 600 bytes of JSON and 13 values. */
+const MOST = { maxBytes: 4 * 1024 * 1024, maxValues: 50_000 }
 
 /** How nodes that know no POST here, and proxies that let none through, refuse it. Whether they mean it, GET shows. */
 const POST_REFUSED = new Set([400, 403, 404, 405, 411, 413, 415, 501])
@@ -27,7 +26,7 @@ export function createFindValidators(http: HttpAsk, signal?: AbortSignal) {
     const post = { ...common, ...request, method: 'POST' as const, body: { ids }, idempotent: true }
     const isOk = (status: number) => status >= 200 && status < 300
     const accepts = (status: number) => isOk(status) || POST_REFUSED.has(status)
-    return http.read({ ...post, maxBytes: POST_BYTES, accepts }, (answer) => {
+    return http.read({ ...post, ...MOST, accepts }, (answer) => {
       if (!isOk(answer.status)) return undefined
       const value = readJson(answer, ManyValidators)
       check(value, answer.host)
@@ -38,7 +37,7 @@ export function createFindValidators(http: HttpAsk, signal?: AbortSignal) {
   async function byGet(request: StateRequest, ids: readonly string[], check: Check): Promise<ChainValidator[]> {
     const found: ChainValidator[] = []
     for (const chunk of chunksOf(ids, GET_IDS)) {
-      const get = { ...common, ...request, maxBytes: GET_BYTES, query: { id: chunk.join(',') } }
+      const get = { ...common, ...request, ...MOST, query: { id: chunk.join(',') } }
       const { data } = await http.json(get, ManyValidators, check)
       found.push(...data.map(toValidator))
     }

@@ -2,32 +2,74 @@
 
 import type { HttpAsk } from '@dvt-relayer/common/http-client.ts'
 import { ChainError } from '../errors.ts'
+import type { Network } from '../networks.ts'
 import { createBeaconApi, type NodeStep } from './beacon-api.ts'
+import { isStatus } from './find-validators.ts'
 
 /** For how long a node that was in step is taken to be so. */
 const GOOD_FOR_MS = 3_000
+/** So many slots may be without a block, or on their way. A node that has lost its execution node stands still, and falls further back. */
+const MOST_SLOTS_BEHIND = 8
+
+/** What tells which slot it is: the network's, and the Unix time in milliseconds. */
+export interface SlotClock {
+  network: Pick<Network, 'genesisTimestamp' | 'secondsPerSlot'>
+  unixMs: () => number
+}
+
+/**
+ * What a node says of itself. A proxy may let nobody ask: then its head has to show it. One whose slot is the clock's and that the
+ * node calls verified is of a node in step; whoever does not say so is taken for optimistic.
+ *
+ * @throws {HttpError}
+ */
+export async function askStep(ask: HttpAsk, { network, unixMs }: SlotClock): Promise<NodeStep> {
+  const api = createBeaconApi(ask)
+  try {
+    return await api.syncing()
+  } catch (error) {
+    if (!isStatus(error, 400, 403, 404, 405, 501)) throw error
+  }
+  const { slot, isVerified } = await api.headStanding()
+  const distance = Math.floor((unixMs() / 1000 - network.genesisTimestamp) / network.secondsPerSlot) - slot
+  return {
+    isInferred: true,
+    // A head of the future shows nothing, but for clocks that differ a little.
+    isSyncing: distance > MOST_SLOTS_BEHIND || distance < -1,
+    distance,
+    headSlot: slot,
+    isOptimistic: !isVerified,
+    elOffline: false,
+  }
+}
 
 /** Why a node's head is not to be believed, in words; undefined where it is. A node some slots behind that is not syncing is fine. */
 export function outOfStep(
-  { isSyncing, distance, isOptimistic, elOffline }: NodeStep,
+  { isInferred, isSyncing, distance, isOptimistic, elOffline }: NodeStep,
   host: string,
 ): string | undefined {
   const node = `the consensus node at ${host}`
+  if (isInferred) {
+    const silent = `${node} cannot be asked whether it is syncing (/eth/v1/node/syncing is refused), and its head`
+    if (isSyncing)
+      return `${silent} is ${Math.abs(distance)} slots ${distance < 0 ? 'ahead of' : 'behind'} this machine's clock`
+    return isOptimistic ? `${silent} is not said to be verified (execution_optimistic)` : undefined
+  }
   if (isSyncing) return `${node} is syncing, ${distance} slots behind`
   if (elOffline) return `${node} has lost its execution node (el_offline)`
   if (isOptimistic) return `${node} has not verified its head (is_optimistic): its execution node is behind`
   return undefined
 }
 
-/** Creates the check. `now` is a clock in milliseconds. */
-export function createStepCheck(now: () => number) {
+/** Creates the check. `now` is a clock in milliseconds that only ever goes on. */
+export function createStepCheck(now: () => number, clock: SlotClock) {
   const seen = new Map<HttpAsk, number>()
   const asking = new Map<HttpAsk, Promise<number>>()
 
   /** When the node was seen in step. @throws {ChainError} CONSENSUS_INVALID when it is not; {HttpError} */
   async function look(ask: HttpAsk): Promise<number> {
     const at = now()
-    const problem = outOfStep(await createBeaconApi(ask).syncing(), ask.host)
+    const problem = outOfStep(await askStep(ask, clock), ask.host)
     if (problem !== undefined) throw new ChainError('CONSENSUS_INVALID', problem, { meta: { host: ask.host } })
     return at
   }

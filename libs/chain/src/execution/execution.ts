@@ -75,6 +75,12 @@ export interface ExecutionClient {
   findLogs<const E extends AbiEvent>(query: LogQuery<E>): Promise<ChainLog<E>[]>
 }
 
+/**
+ * Of an answer. The largest have logs, of a range (where there are more, a smaller one is asked for) or of a full block: one is 600
+ * bytes at least, and some 15 values.
+ */
+const MOST = { maxBytes: 64 * 1024 * 1024, maxValues: 2_000_000 }
+
 /** Creates the client. An endpoint answers nothing before it has shown that it is on the network's chain. */
 export function createExecutionClient(options: ExecutionOptions): ExecutionClient {
   const { network } = options
@@ -82,7 +88,7 @@ export function createExecutionClient(options: ExecutionOptions): ExecutionClien
     endpoints: options.endpoints,
     timeoutMs: options.timeoutMs,
     retryTimeoutMs: options.retryTimeoutMs,
-    maxBytes: 64 * 1024 * 1024,
+    ...MOST,
     admit: (ask) => assertChain(ask, network),
     ...(options.onResult === undefined ? {} : { onResult: options.onResult }),
     ...(options.backoffMs === undefined ? {} : { backoffMs: options.backoffMs }),

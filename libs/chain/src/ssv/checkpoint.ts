@@ -1,6 +1,7 @@
 /** The state of SSV registrations as a text, so that a restart goes on where the last run was (docs/protocol.md#12-ssv). */
 
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
+import { parseJsonText } from '@dvt-relayer/common/json-text.ts'
 import { parseSharesData } from '@dvt-relayer/crypto/ssv/shares.ts'
 import { type Static, Type } from 'typebox'
 import { Compile } from 'typebox/compile'
@@ -35,6 +36,8 @@ const Checkpoint = Type.Object({
 })
 type Checkpoint = Static<typeof Checkpoint>
 const check = Compile(Checkpoint)
+/** A registration has some 15, and 2.7 kB at least. */
+const MAX_VALUES = 8_000_000
 
 /** What a state is of, in one spelling. */
 function scopeText({ contract, owners, operators }: SsvScope): string {
@@ -82,7 +85,7 @@ export function ssvStateToJson(scope: SsvScope, state: SsvState): string {
 export function parseSsvState(scope: SsvScope, text: string): SsvState | 'other_scope' | 'broken' {
   let value: unknown
   try {
-    value = JSON.parse(text)
+    value = parseJsonText(text, MAX_VALUES)
   } catch {
     return 'broken'
   }

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { BootError, reasonOf } from '@dvt-relayer/common/errors.ts'
-import { readText } from '@dvt-relayer/common/text-file.ts'
+import { LARGE_FILE_BYTES, readText } from '@dvt-relayer/common/text-file.ts'
 import { parseProofsFile, verifyProofs } from '@dvt-relayer/crypto/ssv/dkg-proofs.ts'
 import {
   KeysharesError,
@@ -96,7 +96,7 @@ export function asBootError(error: unknown): BootError {
 
 async function readNamed(file: string, setting: string): Promise<string> {
   try {
-    return await readText(file)
+    return await readText(file, LARGE_FILE_BYTES)
   } catch (error) {
     throw unreadable(file, setting, error)
   }

@@ -13,7 +13,9 @@ import type { Network } from '../networks.ts'
 import { type RotationApproval, rotationDigest } from './keeper-approvals.ts'
 
 const REQUEST_MS = 10_000
+/** 100,000 outdated validators, of which an oracle says the index and may say more. */
 const MAX_BYTES = 4 * 1024 * 1024
+const MAX_VALUES = 400_000
 /** Replicas of one oracle that are asked. */
 const MOST_REPLICAS = 8
 
@@ -93,6 +95,7 @@ export function createOracleClient(
           endpoints: endpoints.slice(0, MOST_REPLICAS),
           timeoutMs: REQUEST_MS,
           maxBytes: MAX_BYTES,
+          maxValues: MAX_VALUES,
           ...(onResult === undefined ? {} : { onResult }),
         }).each
 

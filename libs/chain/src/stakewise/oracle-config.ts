@@ -1,6 +1,8 @@
 /** The oracle config (docs/protocol.md#7-oracle-set): who the oracles are and how many of them rebuild an exit. */
 
+import { TextError } from '@dvt-relayer/common/errors.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
+import { parseJsonText } from '@dvt-relayer/common/json-text.ts'
 import { oracleAddress, parseOraclePublicKey } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import { ChainError } from '../errors.ts'
 import type { Content, IpfsClient } from '../ipfs/ipfs.ts'
@@ -29,6 +31,8 @@ type Fields = Readonly<Record<string, unknown>>
 
 /** More oracles than any set will have; each costs an encryption per validator. */
 const MOST_ORACLES = 256
+/** An oracle has some five: its key and a few endpoints. */
+const MAX_VALUES = 10_000
 
 /**
  * Reads an oracle config.
@@ -78,9 +82,9 @@ export async function fetchOracleConfig(
 
 function parseJson(content: Uint8Array): unknown {
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(content))
-  } catch {
-    throw refuse('it is not JSON')
+    return parseJsonText(new TextDecoder('utf-8', { fatal: true }).decode(content), MAX_VALUES)
+  } catch (error) {
+    throw refuse(error instanceof TextError ? `it ${error.message}` : 'it is not JSON')
   }
 }
 

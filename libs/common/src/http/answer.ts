@@ -2,11 +2,14 @@
 
 import type { Static, TSchema } from 'typebox'
 import { Compile, type Validator } from 'typebox/compile'
+import { TextError } from '../errors.ts'
+import { parseJsonText } from '../json-text.ts'
 import { HttpError } from './error.ts'
 import type { HttpAnswer } from './types.ts'
 
 /** Error answers are read no further than this. */
 const MAX_ERROR_BYTES = 4096
+const MAX_ERROR_VALUES = 1000
 
 /** The body of an answer. `what` is the request as messages call it. @throws {HttpError} HTTP_TOO_LARGE, and what `fetch` throws */
 export async function readBody(response: Response, maxBytes: number, host: string, what: string): Promise<Uint8Array> {
@@ -52,7 +55,7 @@ function retryAfterOf(headers: Headers): number {
 async function errorCodeOf(response: Response, host: string, what: string): Promise<string | undefined> {
   try {
     const text = new TextDecoder().decode(await readBody(response, MAX_ERROR_BYTES, host, what))
-    const { code } = JSON.parse(text) as { code?: unknown }
+    const { code } = parseJsonText(text, MAX_ERROR_VALUES) as { code?: unknown }
     return typeof code === 'string' && /^[A-Z][A-Z_]{1,39}$/.test(code) ? code : undefined
   } catch {
     return undefined
@@ -61,14 +64,21 @@ async function errorCodeOf(response: Response, host: string, what: string): Prom
 
 const validators = new WeakMap<TSchema, Validator>()
 
-/** The JSON of an answer, checked against the schema. @throws {HttpError} HTTP_INVALID */
-export function readJson<S extends TSchema>({ bytes, host }: HttpAnswer, schema: S): Static<S> {
-  let value: unknown
+/** The JSON of an answer, within its bounds. @throws {HttpError} HTTP_TOO_LARGE for too many values, HTTP_INVALID */
+export function parseAnswer({ bytes, maxValues, host }: HttpAnswer): unknown {
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
-  } catch {
-    throw new HttpError('HTTP_INVALID', host, `the answer of ${host} is not JSON`)
+    return parseJsonText(new TextDecoder('utf-8', { fatal: true }).decode(bytes), maxValues)
+  } catch (error) {
+    if (!(error instanceof TextError)) throw new HttpError('HTTP_INVALID', host, `the answer of ${host} is not JSON`)
+    const code = error.code === 'JSON_TOO_MANY' ? 'HTTP_TOO_LARGE' : 'HTTP_INVALID'
+    throw new HttpError(code, host, `the answer of ${host} ${error.message}`)
   }
+}
+
+/** The JSON of an answer, checked against the schema. @throws {HttpError} HTTP_TOO_LARGE for too many values, HTTP_INVALID */
+export function readJson<S extends TSchema>(answer: HttpAnswer, schema: S): Static<S> {
+  const { host } = answer
+  const value = parseAnswer(answer)
   let validator = validators.get(schema)
   if (validator === undefined) {
     validator = Compile(schema)

@@ -5,7 +5,9 @@ import { type Endpoint, targetOf } from './endpoint.ts'
 import { HttpError } from './error.ts'
 import type { HttpAnswer, HttpClientOptions, HttpRequest } from './types.ts'
 
-const MAX_BYTES = 16 * 1024 * 1024
+/** What answers one question has some hundred values; whoever asks for lists says so. */
+const MAX_BYTES = 1024 * 1024
+const MAX_VALUES = 10_000
 
 /** Sends the request and reads the answer's body. @throws {HttpError} whatever went wrong */
 export async function sendOnce(
@@ -33,7 +35,8 @@ export async function sendOnce(
     const accepts = request.accepts ?? ((code) => code >= 200 && code < 300)
     if (!accepts(response.status)) throw await refusalOf(response, host, what)
     const bytes = await readBody(response, request.maxBytes ?? options.maxBytes ?? MAX_BYTES, host, what)
-    return { status: response.status, headers: response.headers, bytes, host }
+    const maxValues = request.maxValues ?? options.maxValues ?? MAX_VALUES
+    return { status: response.status, headers: response.headers, bytes, maxValues, host }
   } catch (error) {
     if (error instanceof HttpError) throw error
     if (timedOut) throw new HttpError('HTTP_TIMEOUT', host, `${what} has not answered within ${timeoutMs} ms`)

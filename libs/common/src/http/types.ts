@@ -20,6 +20,8 @@ export interface HttpRequest {
   retryTimeoutMs?: number
   /** Largest answer in bytes, instead of the client's. */
   maxBytes?: number
+  /** Most JSON values in the answer, itself and everything in it counted, instead of the client's. */
+  maxValues?: number
   /** Which statuses are an answer and not an error. Default: 200 to 299. */
   accepts?: (status: number) => boolean
   /**
@@ -36,6 +38,8 @@ export interface HttpAnswer {
   status: number
   headers: Headers
   bytes: Uint8Array
+  /** How many values it may hold where it is JSON. */
+  maxValues: number
   /** Host of the endpoint that answered. */
   host: string
 }
@@ -54,8 +58,10 @@ export interface HttpClientOptions {
   timeoutMs: number
   /** For how long new attempts may start; 0 (the default) is one round over the endpoints. */
   retryTimeoutMs?: number
-  /** Largest answer in bytes; default 16 MiB. */
+  /** Largest answer in bytes; default 1 MiB. */
   maxBytes?: number
+  /** Most JSON values in an answer; default 10,000. */
+  maxValues?: number
   /** `refuse` (the default) makes a redirect an error; `follow` drops credentials at another origin. */
   redirects?: 'refuse' | 'follow'
   headers?: Readonly<Record<string, string>>

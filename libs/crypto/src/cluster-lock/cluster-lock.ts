@@ -113,11 +113,12 @@ export interface ClusterLock {
   nodeSignatures: readonly Uint8Array[]
 }
 
-const MAX_FILE_BYTES = 256 << 20
 /** The limits of the lists in the lock's hash. */
 export const MAX_OPERATORS = 256
 export const MAX_VALIDATORS = 65_536
 export const MAX_AMOUNTS = 256
+/** A validator of thirteen nodes with deposits of three amounts has some 50 values. */
+const BOUNDS = { bytes: 256 << 20, values: 128 * MAX_VALIDATORS }
 /** Signatures of one operator in 1.11. */
 export const MAX_SIGNERS = 32
 
@@ -250,7 +251,7 @@ function parseDefinition(definition: JsonField, minor: number) {
  */
 export function parseClusterLock(json: unknown, { file }: { file: string }): ClusterLock {
   const fault = (path: string, reason: string) => new ClusterLockError('LOCK_MALFORMED', file, path, reason)
-  const lock = new JsonField(parseJson(json, MAX_FILE_BYTES, fault), '', fault)
+  const lock = new JsonField(parseJson(json, BOUNDS, fault), '', fault)
   const definition = lock.get('cluster_definition')
   const minor = parseMinor(definition, file)
   const shared = minor < 5 ? parseAddresses(definition) : undefined

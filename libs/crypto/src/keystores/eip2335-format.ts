@@ -6,7 +6,7 @@
 import { CodedError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { equalBytes } from '@dvt-relayer/common/hex.ts'
 import { decodeText } from '@dvt-relayer/common/text-file.ts'
-import { JsonField, parseJson } from '../json-field.ts'
+import { JsonField, parseJson, SMALL_JSON } from '../json-field.ts'
 
 export type KeystoreErrorCode =
   /** A field is missing or of the wrong type, length or form. */
@@ -57,7 +57,6 @@ export interface Keystore {
 /** Rounds from which the key derivation counts as strong (EIP-2335's example, charon's default). */
 export const STRONG_ROUNDS = 262_144
 
-export const MAX_FILE_BYTES = 1 << 20
 const MAX_CIPHERTEXT_BYTES = 65_536
 const MAX_SALT_BYTES = 1_024
 /** About four seconds of one core; the usual cost is 262,144. */
@@ -159,7 +158,7 @@ function readCrypto(crypto: JsonField): KeystoreCrypto {
  * @throws {KeystoreError} KEYSTORE_MALFORMED, KEYSTORE_UNSUPPORTED, KEYSTORE_TOO_COSTLY
  */
 export function parseKeystoreCrypto(crypto: unknown): KeystoreCrypto {
-  return readCrypto(new JsonField(parseJson(crypto, MAX_FILE_BYTES, malformed), '', malformed))
+  return readCrypto(new JsonField(parseJson(crypto, SMALL_JSON, malformed), '', malformed))
 }
 
 /**
@@ -170,7 +169,7 @@ export function parseKeystoreCrypto(crypto: unknown): KeystoreCrypto {
  * @see EIP-2335
  */
 export function parseKeystore(keystore: unknown): Keystore {
-  const file = new JsonField(parseJson(keystore, MAX_FILE_BYTES, malformed), '', malformed)
+  const file = new JsonField(parseJson(keystore, SMALL_JSON, malformed), '', malformed)
   const version = file.get('version')
   if (version.integer(0) !== 4) throw refuse('KEYSTORE_UNSUPPORTED', version, 'is not 4')
   const publicKey = file.get('pubkey')

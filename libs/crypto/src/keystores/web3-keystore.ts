@@ -12,19 +12,9 @@ import { createDecipheriv, timingSafeEqual } from 'node:crypto'
 import { equalBytes } from '@dvt-relayer/common/hex.ts'
 import { keccak_256 } from '@noble/hashes/sha3.js'
 import { addressOfSecretKey } from '../address.ts'
-import { JsonField, parseJson } from '../json-field.ts'
+import { JsonField, parseJson, SMALL_JSON } from '../json-field.ts'
 import { deriveKey } from './eip2335.ts'
-import {
-  distinct,
-  type Kdf,
-  KeystoreError,
-  MAX_FILE_BYTES,
-  malformed,
-  oneOf,
-  passwordText,
-  readKdf,
-  refuse,
-} from './eip2335-format.ts'
+import { distinct, type Kdf, KeystoreError, malformed, oneOf, passwordText, readKdf, refuse } from './eip2335-format.ts'
 
 interface Web3Keystore {
   kdf: Kdf
@@ -39,7 +29,7 @@ interface Web3Keystore {
 }
 
 function parseWeb3Keystore(text: string): Web3Keystore {
-  const file = new JsonField(parseJson(text, MAX_FILE_BYTES, malformed), '', malformed)
+  const file = new JsonField(parseJson(text, SMALL_JSON, malformed), '', malformed)
   const version = file.get('version')
   if (version.integer(0) !== 3) throw refuse('KEYSTORE_UNSUPPORTED', version, 'is not 3')
   // Some wallets write it in upper case.

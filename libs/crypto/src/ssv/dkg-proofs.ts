@@ -27,8 +27,9 @@ export interface DkgProof {
   signature: Uint8Array
 }
 
-const MAX_PROOFS_BYTES = 256 << 20
 const MAX_VALIDATORS = 65_536
+/** A proof has 8 values, and 1.3 kB at least. */
+const BOUNDS = { bytes: 256 << 20, values: 2_000_000 }
 const MAX_PROOFS = 64
 
 /**
@@ -39,7 +40,7 @@ const MAX_PROOFS = 64
  */
 export function parseProofsFile(json: unknown, { file }: { file: string }): DkgProof[] {
   const fault = (path: string, reason: string) => new KeysharesError('KEYSHARES_MALFORMED', file, path, reason)
-  const entries = new JsonField(parseJson(json, MAX_PROOFS_BYTES, fault), '', fault).items(MAX_VALIDATORS)
+  const entries = new JsonField(parseJson(json, BOUNDS, fault), '', fault).items(MAX_VALIDATORS)
   if (entries.length === 0) throw fault('', 'is empty')
   return entries.flatMap((entry) =>
     Array.isArray(entry.value) ? entry.items(MAX_PROOFS).map(parseProof) : [parseProof(entry)],

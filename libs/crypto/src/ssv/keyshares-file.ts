@@ -47,8 +47,9 @@ export interface KeysharesItem {
   data: SharesData
 }
 
-const MAX_KEYSHARES_BYTES = 256 << 20
 const MAX_ITEMS = 65_536
+/** A validator of thirteen operators has some 60 values. */
+const BOUNDS = { bytes: 256 << 20, values: 128 * MAX_ITEMS }
 /** More than the largest cluster has: a longer list is refused by its length, not by this. */
 const MAX_OPERATORS = 64
 
@@ -73,7 +74,7 @@ export function parseKeysharesFile(json: unknown, { file }: { file: string }): K
 
 function itemsOf(json: unknown, file: string): KeysharesItem[] {
   const fault = (path: string, reason: string) => new KeysharesError('KEYSHARES_MALFORMED', file, path, reason)
-  const root = new JsonField(parseJson(json, MAX_KEYSHARES_BYTES, fault), '', fault)
+  const root = new JsonField(parseJson(json, BOUNDS, fault), '', fault)
   const shares = root.get('shares')
   if (shares.absent && !root.get('payload').absent) return [parseOldFile(root, file)]
   const items = shares.items(MAX_ITEMS).map(parseItem)

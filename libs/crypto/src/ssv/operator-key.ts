@@ -17,9 +17,9 @@ import { CodedError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { equalBytes } from '@dvt-relayer/common/hex.ts'
 import { decodeText } from '@dvt-relayer/common/text-file.ts'
 import { GROUP_ORDER, scalarBytes } from '../bls/scalar.ts'
-import { parseJson } from '../json-field.ts'
+import { parseJson, SMALL_JSON } from '../json-field.ts'
 import { decryptKeystoreCrypto } from '../keystores/eip2335.ts'
-import { MAX_FILE_BYTES, parseKeystoreCrypto } from '../keystores/eip2335-format.ts'
+import { parseKeystoreCrypto } from '../keystores/eip2335-format.ts'
 
 export type OperatorKeyErrorCode =
   /** Neither an encrypted key file nor a PEM nor the base64 of one, or a key whose numbers are wrong. */
@@ -126,9 +126,9 @@ export function operatorKeyFingerprint(publicKey: Uint8Array): string {
  */
 export async function openOperatorKey(file: Uint8Array | string, password?: Uint8Array | string): Promise<OperatorKey> {
   const text = (typeof file === 'string' ? file : read(file)).trim()
-  if (text.length > MAX_FILE_BYTES) throw malformed(`is larger than ${MAX_FILE_BYTES} bytes`)
+  if (text.length > SMALL_JSON.bytes) throw malformed(`is larger than ${SMALL_JSON.bytes} bytes`)
   if (!text.startsWith('{')) return createOperatorKey(readPrivateKey(text), [])
-  const json = parseJson(text, MAX_FILE_BYTES, (_, reason) => malformed(reason)) as Record<string, unknown>
+  const json = parseJson(text, SMALL_JSON, (_, reason) => malformed(reason)) as Record<string, unknown>
   if (Object.hasOwn(json, 'crypto'))
     throw malformed('is a validator keystore, not an operator key: an operator key has no crypto field')
   const crypto = parseKeystoreCrypto(json)

@@ -12,7 +12,7 @@ const MOST_SHARES = 13
 /**
  * The smallest number of shares that gives a signature of the key, other than the stated threshold. Fewer than the true threshold give
  * none, that many and more right ones do; so sizes above are tried where `isFound` is false (the stated one gave none), and sizes below
- * where it is true. Only first candidates at the lowest indexes are looked at: with a wrong one among them there is no answer.
+ * where it is true, or where there are fewer shares than stated. Only first candidates at the lowest indexes are looked at: with a wrong one among them there is no answer.
  */
 export function findFittingThreshold(engine: BlsEngine, request: RecoverRequest, isFound: boolean): number | undefined {
   const { threshold, candidates } = request
@@ -22,11 +22,16 @@ export function findFittingThreshold(engine: BlsEngine, request: RecoverRequest,
     .filter(({ point }) => engine.isSignature(point))
     .slice(0, MOST_SHARES)
   const fits = (size: number) => givesSignature(engine, request, shares.slice(0, size))
+  const descend = (from: number): number => {
+    let smallest = from
+    while (smallest > 1 && fits(smallest - 1)) smallest--
+    return smallest
+  }
+  if (shares.length < threshold) return shares.length > 0 && fits(shares.length) ? descend(shares.length) : undefined
   if (!isFound) {
     for (let size = threshold + 1; size <= shares.length; size++) if (fits(size)) return size
     return undefined
   }
-  let smallest = threshold
-  while (smallest > 1 && shares.length >= smallest - 1 && fits(smallest - 1)) smallest--
+  const smallest = descend(threshold)
   return smallest === threshold ? undefined : smallest
 }

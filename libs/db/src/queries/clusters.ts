@@ -27,6 +27,16 @@ export async function findClustersOf(
   return { isImported: others.length < found.length, otherLockHashes: others }
 }
 
+/** The thresholds that locks and SSV registrations give their clusters, in order. */
+export async function findThresholds(db: Sql): Promise<number[]> {
+  const found = await rows(
+    db,
+    { threshold: number },
+    sql`select distinct threshold from clusters where source <> 'list' order by threshold`,
+  )
+  return found.map(({ threshold }) => threshold)
+}
+
 /** Inserts a cluster, or finds it by its lock hash. */
 export async function insertCluster(
   tx: Sql,

@@ -1,6 +1,7 @@
 /** What the files of the settings say of clusters and keys, brought into the database before anything is served. */
 
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
+import { findThresholds } from '@dvt-relayer/db/queries/clusters.ts'
 import type { Context } from '../../context.ts'
 import { importKeyList } from './key-list.ts'
 import { importClusterLocks } from './locks.ts'
@@ -22,5 +23,17 @@ export async function importClusters(context: Context): Promise<SsvFollower> {
     logger.info('SSV_OWNERS is not set: registrations of the SSV contract are not followed')
   await importSsvFiles(context, engine, await ssv?.findStored())
   await importKeyList(context, engine)
+  await compareThreshold(context)
   return ssv
+}
+
+/** The setting counts for keys of no known cluster only; where it is that of none of those that are known, it may be a mistake. */
+async function compareThreshold({ config, db, logger }: Pick<Context, 'config' | 'db' | 'logger'>): Promise<void> {
+  const { signatureThreshold: threshold } = config.clusters
+  const known = threshold === undefined ? [] : await findThresholds(db)
+  if (threshold !== undefined && known.length > 0 && !known.includes(threshold))
+    logger.warn(
+      { threshold, thresholds_of_clusters: known },
+      'SIGNATURE_THRESHOLD is not the threshold of any imported cluster: keys of no cluster wait for that many signatures',
+    )
 }

@@ -12,6 +12,8 @@ import { lockClusterImport } from '@dvt-relayer/db/queries/clusters.ts'
 import { findLockedKeys, storeKeyList, unlistKeys } from '@dvt-relayer/db/queries/messages/registrations.ts'
 import type { Context } from '../../context.ts'
 
+/** 100,000 keys with a few words each, three times. */
+const MAX_BYTES = 64 << 20
 /** Problems named in one message. */
 const SHOWN = 10
 
@@ -88,7 +90,7 @@ export async function importKeyList(
 
 function read(file: string): string {
   try {
-    return readAsciiSync(file)
+    return readAsciiSync(file, MAX_BYTES)
   } catch (error) {
     throw new BootError('PUBLIC_KEYS_INVALID', `PUBLIC_KEYS_FILE ${file} cannot be read (${reasonOf(error)})`, {
       cause: error,

@@ -5,7 +5,7 @@
 
 import { BootError, reasonOf } from '@dvt-relayer/common/errors.ts'
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
-import { readTextSync } from '@dvt-relayer/common/text-file.ts'
+import { LARGE_FILE_BYTES, readTextSync } from '@dvt-relayer/common/text-file.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import type { ClusterLock } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'
 import { parseClusterLock } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'
@@ -57,7 +57,7 @@ function readLock({ config: { network, clusters }, logger }: Needs, engine: BlsE
 
 function readText(file: string): string {
   try {
-    return readTextSync(file)
+    return readTextSync(file, LARGE_FILE_BYTES)
   } catch (error) {
     throw new BootError(
       'CLUSTER_LOCK_UNREADABLE',

@@ -1,8 +1,7 @@
 /** The key of a wallet as its owner keeps it: a Web3 keystore, and a file with its password. */
 
-import { readFileSync } from 'node:fs'
 import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
-import { decodeText } from '@dvt-relayer/common/text-file.ts'
+import { decodeText, readBytesSync } from '@dvt-relayer/common/text-file.ts'
 import { decryptWeb3Keystore } from '@dvt-relayer/crypto/keystores/web3-keystore.ts'
 
 /** The two files of a wallet, and the settings that name them. */
@@ -29,7 +28,7 @@ export async function openKey<T>(
 ): Promise<T> {
   const read = <R>(file: string, name: string, take: (bytes: Buffer) => R): R => {
     try {
-      return take(readFileSync(file))
+      return take(readBytesSync(file))
     } catch (error) {
       throw new BootError(settings.code, `${name} ${file} cannot be read (${reasonOf(error)})`, { cause: error })
     }

@@ -9,7 +9,7 @@ import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { announceOracleShares, lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import type { CandidateRow, Verdict } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
-import { findCandidates, findHints } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
+import { findCandidates, findHints, findStarving } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import type { FinishRow, OracleSetRow } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import {
   completeMessages,
@@ -25,6 +25,11 @@ import { oracleKeysOf } from '../oracles/share-set.ts'
 import { insertShareSets } from '../oracles/shares.ts'
 import { openCandidate, writeRecoveredVerdicts } from './candidates.ts'
 import { type KeyShareOfNode, unpackHint } from './key-share-hints.ts'
+
+/** Nodes that are up have signed long before. */
+const STARVING_SECONDS = 600
+/** The newest few tell of all: their clusters are the same, as a rule. */
+const STARVING_LOOKED_AT = 4
 
 /** A candidate with its signature opened. */
 interface Opened {
@@ -136,6 +141,16 @@ export function createFinishing({
         events.messagesReady(done, (performance.now() - started) / 1000)
       }
       if (failed > 0) events.recoveryFailed(failed)
+    },
+    /**
+     * Says why messages of no known cluster wait for ever: fewer nodes sign than SIGNATURE_THRESHOLD says, because some are away or
+     * because it is too high. Where what is there makes a signature already, it is too high. Nothing is stored.
+     */
+    async explainStarving(): Promise<void> {
+      const starving = await findStarving(db, STARVING_SECONDS, STARVING_LOOKED_AT)
+      for (const { message, candidates, result } of await recover(await load(starving, undefined), undefined))
+        if (result.status === 'not_found' && result.fitting === undefined)
+          events.nodesMissing(message.threshold, new Set(candidates.map(({ row }) => row.shareIndex)).size)
     },
   }
 }

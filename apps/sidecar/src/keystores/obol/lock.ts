@@ -3,7 +3,7 @@
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { BootError, reasonOf } from '@dvt-relayer/common/errors.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { readText } from '@dvt-relayer/common/text-file.ts'
+import { LARGE_FILE_BYTES, readText } from '@dvt-relayer/common/text-file.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import type { ClusterLock, LockValidator } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'
 import { ClusterLockError, parseClusterLock } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'
@@ -17,7 +17,7 @@ const MOST_KNOWN = 32
 export interface LockOptions {
   /** Empty: any lock that verifies. */
   lockHashes: readonly Uint8Array[]
-  network: Pick<Network, 'name' | 'genesisForkVersion'>
+  network: Pick<Network, 'name' | 'genesisForkVersion' | 'chainId'>
   engine: BlsEngine
   events: Pick<Events, 'lockDoubtful' | 'lockRead'>
 }
@@ -47,7 +47,7 @@ export function createLockReader({ network, engine, lockHashes, events }: LockOp
   }
 
   return async (file: string): Promise<ClusterLock> => {
-    const text = await readText(file).catch((error: unknown) => {
+    const text = await readText(file, LARGE_FILE_BYTES).catch((error: unknown) => {
       throw new BootError(
         'LOCK_MISSING',
         `the cluster lock ${file} cannot be read (${reasonOf(error)}); OBOL_CLUSTER_LOCK_FILE must name a file this user may read`,

@@ -1,5 +1,6 @@
 /** Matches a node's keystores to its cluster lock: whose key shares they are, and which node's (docs/protocol.md#11-obol). */
 
+import { hasRealStake } from '@dvt-relayer/chain/networks.ts'
 import { BootError } from '@dvt-relayer/common/errors.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { ClusterLock, LockValidator } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'
@@ -8,9 +9,6 @@ import type { Events } from '../../events.ts'
 import type { HeldShare } from '../held-shares.ts'
 import { indexLock, keyShareOf, type LockOptions, onePosition } from './lock.ts'
 import type { OpenedKeystore } from './read-keystores.ts'
-
-/** Networks where real money is at stake. */
-const REAL_MONEY = ['mainnet', 'gnosis']
 
 /** A keystore that stands in the lock. */
 interface Matched {
@@ -46,7 +44,7 @@ export function matchToLock(
   const mislabelled = keystores.filter(({ isMislabelled }) => isMislabelled).map(({ file }) => file)
   if (strangers.length > 0) events.keystoresSkipped(dir, strangers)
   if (mislabelled.length > 0) events.keystoresMislabelled(dir, mislabelled)
-  if (weak > 0 && REAL_MONEY.includes(network.name)) events.keystoresWeak(dir, weak)
+  if (weak > 0 && hasRealStake(network)) events.keystoresWeak(dir, weak)
   if (found.size < lock.validators.length) events.keysPartial(dir, found.size, lock.validators.length)
   events.nodeFound(dir, position, found.size)
   return Array.from(found, ([validator, { secretKey }]) => ({

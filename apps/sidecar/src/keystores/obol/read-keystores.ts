@@ -1,10 +1,10 @@
 /** Reads and decrypts the keystores of a folder, a few at a time. */
 
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
 import { equalBytes } from '@dvt-relayer/common/hex.ts'
-import { decodeText } from '@dvt-relayer/common/text-file.ts'
+import { decodeText, readBytes } from '@dvt-relayer/common/text-file.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import { decryptKeystore } from '@dvt-relayer/crypto/keystores/eip2335.ts'
 import { isWeakKdf, parseKeystore } from '@dvt-relayer/crypto/keystores/eip2335-format.ts'
@@ -111,7 +111,7 @@ async function openKeystore(file: string, engine: BlsEngine): Promise<OpenedKeys
 
 async function read<T>(file: string, take: (bytes: Buffer) => T): Promise<T> {
   try {
-    return take(await readFile(file))
+    return take(await readBytes(file))
   } catch (error) {
     throw new BootError('KEYSTORE_UNREADABLE', `${basename(file)} cannot be read (${reasonOf(error)})`)
   }

@@ -2,14 +2,17 @@
 
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { parseHex, toHex } from '@dvt-relayer/common/hex.ts'
+import { parseJsonText } from '@dvt-relayer/common/json-text.ts'
 import type { SignRequest } from '../keystore.ts'
 import { SignerError, type SignerFault } from './error.ts'
 import type { SignerAnswer, SignerHttp } from './signer-http.ts'
 
 /** A key takes about 100 bytes: 160,000 keys. */
 const MAX_KEYS_BYTES = 16 * 1024 * 1024
+const MAX_KEYS = 200_000
 /** A signature takes about 210. */
 const MAX_SIGNATURE_BYTES = 4096
+const MAX_SIGNATURE_VALUES = 100
 
 type SignerNetwork = Pick<
   Network,
@@ -50,7 +53,7 @@ export async function askPublicKeys(http: SignerHttp, signal: AbortSignal): Prom
   const path = '/api/v1/eth2/publicKeys'
   const answer = await http.ask({ method: 'GET', path, maxBytes: MAX_KEYS_BYTES, signal })
   assertFine(answer, http.host, `GET ${path}`)
-  const list = parseJson(answer.text)
+  const list = parseJson(answer.text, MAX_KEYS)
   if (!Array.isArray(list))
     throw new SignerError('invalid', `GET ${path} at the remote signer ${http.host} answers no list of keys`)
   return new Set(
@@ -77,7 +80,7 @@ export async function askSignature(
   const path = `/api/v1/eth2/sign/${publicKey}`
   const answer = await http.ask({ method: 'POST', path, body, maxBytes: MAX_SIGNATURE_BYTES, signal })
   assertFine(answer, http.host, 'POST /api/v1/eth2/sign')
-  const json = parseJson(answer.text)
+  const json = parseJson(answer.text, MAX_SIGNATURE_VALUES)
   const text = typeof json === 'object' && json !== null ? (json as { signature?: unknown }).signature : json
   const signature = parseHex(typeof text === 'string' ? text : answer.text.trim(), 96)
   if (signature === undefined)
@@ -106,9 +109,9 @@ function assertFine({ status }: SignerAnswer, host: string, what: string): void 
   throw new SignerError(fault, `${what} at the remote signer ${host} answers with status ${status}`)
 }
 
-function parseJson(text: string): unknown {
+function parseJson(text: string, maxValues: number): unknown {
   try {
-    return JSON.parse(text)
+    return parseJsonText(text, maxValues)
   } catch {
     return undefined
   }

@@ -1,8 +1,8 @@
 /** The private keys of SSV operators, from their files (docs/protocol.md#12-ssv). */
 
-import { readFile } from 'node:fs/promises'
 import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
 import { equalBytes } from '@dvt-relayer/common/hex.ts'
+import { readBytes } from '@dvt-relayer/common/text-file.ts'
 import { type OperatorKey, OperatorKeyError, openOperatorKey } from '@dvt-relayer/crypto/ssv/operator-key.ts'
 import type { SsvOperatorSource } from '../../config/ssv.ts'
 import type { Events } from '../../events.ts'
@@ -61,7 +61,7 @@ async function openKeyFile({ keyFile, passwordFile }: SsvOperatorSource): Promis
 
 async function read(path: string, what: string, setting: string): Promise<Buffer> {
   try {
-    return await readFile(path)
+    return await readBytes(path)
   } catch (error) {
     throw new BootError(
       'OPERATOR_KEY_UNREADABLE',

@@ -6,7 +6,7 @@ import { dirname } from 'node:path'
 import { parseSsvState, ssvStateToJson } from '@dvt-relayer/chain/ssv/checkpoint.ts'
 import { emptySsvState, type SsvScope, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
 import { reasonOf } from '@dvt-relayer/common/errors.ts'
-import { readText } from '@dvt-relayer/common/text-file.ts'
+import { LARGE_FILE_BYTES, readText } from '@dvt-relayer/common/text-file.ts'
 import type { Events } from '../../events.ts'
 
 /** Creates the checkpoint of one scope. A file that cannot be used costs a longer start and nothing else. */
@@ -46,7 +46,7 @@ export type SsvStateFile = ReturnType<typeof createSsvStateFile>
 
 async function read(path: string, scope: SsvScope): Promise<SsvState | 'missing' | 'other_scope' | 'broken'> {
   try {
-    return parseSsvState(scope, await readText(path))
+    return parseSsvState(scope, await readText(path, LARGE_FILE_BYTES))
   } catch (error) {
     return reasonOf(error) === 'ENOENT' ? 'missing' : 'broken'
   }

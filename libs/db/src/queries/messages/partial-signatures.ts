@@ -228,6 +228,25 @@ export async function claimUnverified(db: Sql, seconds: number, limit: number): 
   return [...new Set(claimed.map((row) => row.messageId))].sort((a, b) => a - b)
 }
 
+/**
+ * Some messages without trusted public key shares that have collected for `seconds` and still have signatures of fewer share indexes
+ * than their threshold, the newest.
+ */
+export async function findStarving(db: Sql, seconds: number, limit: number): Promise<number[]> {
+  const found = await rows(
+    db,
+    { id: number },
+    sql`select m.id from messages m
+        cross join lateral (select count(distinct p.share_index) as indexes from partial_signatures p
+                            where p.message_id = m.id and p.state <> 'rejected') c
+        where m.state = 'collecting' and m.created_at < now() - make_interval(secs => ${seconds}::float8)
+          and c.indexes between 1 and m.threshold - 1
+          and not exists (select from key_shares k where k.validator_id = m.validator_id)
+        order by m.id desc limit ${limit}`,
+  )
+  return found.map(({ id }) => id)
+}
+
 const candidate = {
   messageId: number,
   kind: oneOf<MessageKind>(),

@@ -1,0 +1,59 @@
+/**
+ * JSON from outside: every text that others hand us is read here. A parser builds whatever it is fed (60 MB of opening brackets
+ * become gigabytes), so that a text is looked through first, and one that is nested too deep or holds too many values never
+ * reaches it. How many bytes there may be is for whoever reads them to say: before that, nothing is read.
+ */
+
+import { TextError } from './errors.ts'
+
+/** Several times what any format of the field has: a cluster lock has 6. */
+const MAX_DEPTH = 32
+
+const QUOTE = 0x22
+const COMMA = 0x2c
+const OPEN_LIST = 0x5b
+const BACKSLASH = 0x5c
+const CLOSE_LIST = 0x5d
+const OPEN_OBJECT = 0x7b
+const CLOSE_OBJECT = 0x7d
+
+/**
+ * The value of a JSON text of at most `maxValues` values, itself and everything in it counted.
+ *
+ * @throws {TextError} JSON_TOO_DEEP, JSON_TOO_MANY, JSON_INVALID; none of them quotes the text, which may be a secret
+ */
+export function parseJsonText(text: string, maxValues: number): unknown {
+  assertWithin(text, maxValues)
+  try {
+    return JSON.parse(text) as unknown
+  } catch {
+    throw new TextError('JSON_INVALID', 'is not JSON')
+  }
+}
+
+/** Each value but the first follows a comma or an opening bracket. Whether the text is JSON at all, the parser finds out. */
+function assertWithin(text: string, maxValues: number): void {
+  let depth = 0
+  let values = 1
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    if (code === QUOTE) at = endOfString(text, at)
+    else if (code === CLOSE_LIST || code === CLOSE_OBJECT) depth--
+    else if (code === COMMA) values++
+    else if (code === OPEN_LIST || code === OPEN_OBJECT) {
+      values++
+      if (++depth > MAX_DEPTH) throw new TextError('JSON_TOO_DEEP', `is nested deeper than ${MAX_DEPTH} levels`)
+    }
+    if (values > maxValues) throw new TextError('JSON_TOO_MANY', `holds more than ${maxValues} values`)
+  }
+}
+
+/** The position of the quote that ends the string beginning at `start`; the end of the text where none does. */
+function endOfString(text: string, start: number): number {
+  for (let at = text.indexOf('"', start + 1); at >= 0; at = text.indexOf('"', at + 1)) {
+    let first = at
+    while (text.charCodeAt(first - 1) === BACKSLASH) first--
+    if ((at - first) % 2 === 0) return at
+  }
+  return text.length
+}

@@ -38,6 +38,7 @@ const ORDER: Readonly<Record<string, readonly string[]>> = {
     'services/oracles',
     'services/deposit-registry',
     'services/sealing',
+    'services/attendance',
     'chain.ts',
     'unverified-content.ts',
     'context.ts',
@@ -107,6 +108,7 @@ const ORDER: Readonly<Record<string, readonly string[]>> = {
     'keyed-queue.ts',
     'semaphore.ts',
     'until-aborted.ts',
+    'version.ts',
     'errors.ts',
   ],
   'libs/crypto/src': [

@@ -4,6 +4,7 @@ import { createRelayerClient, type RelayerClient, type Send } from '@dvt-relayer
 import { routes } from '@dvt-relayer/api/routes.ts'
 import { ExitItem, SharesResponse, ValidatorItem } from '@dvt-relayer/api/schemas.ts'
 import { createHttpClient, HTTP_OUTCOMES, HttpError, type HttpOutcome } from '@dvt-relayer/common/http-client.ts'
+import { VERSION } from '@dvt-relayer/common/version.ts'
 import type { TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { SidecarConfig } from '../config.ts'
@@ -18,6 +19,7 @@ const MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 const REQUESTS: Readonly<Record<string, RelayerRequest>> = {
   [routes.getInfo.path]: 'info',
+  [routes.getWhoami.path]: 'whoami',
   [routes.getExits.path]: 'exits',
   [routes.getValidators.path]: 'validators',
   [routes.postExitSignature.path]: 'exit_signature',
@@ -43,6 +45,7 @@ export function createRelayer(config: SidecarConfig['relayer'], events: Events):
     endpoints: [config.endpoint],
     timeoutMs: config.timeoutMs,
     maxBytes: MAX_ANSWER_BYTES,
+    headers: { 'user-agent': `dvt-relayer-sidecar/${VERSION}` },
   })
   const send: Send = async ({ method, path, query, body, extraMs, signal }) => {
     const request = REQUESTS[path] ?? 'info'
@@ -56,6 +59,8 @@ export function createRelayer(config: SidecarConfig['relayer'], events: Events):
         query,
         extraMs,
         signal,
+        // By it the relayer sees how far our clock is off.
+        headers: { date: new Date().toUTCString() },
         ...(body === undefined ? {} : { body, accepts: (status) => (status >= 200 && status < 300) || status === 422 }),
         ...(list === undefined ? {} : { maxBytes: MAX_LIST_BYTES }),
       })

@@ -1,11 +1,15 @@
 /** A sidecar that asks the relayer whom it takes it for: what is wrong is said before anything is signed, and nothing depends on an answer. */
 
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Whoami } from '@dvt-relayer/api/schemas.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
 import { describe, expect, it } from 'vitest'
+import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import { examine } from '../../../apps/sidecar/src/doctor/doctor.ts'
 import { startSidecar } from '../../../apps/sidecar/src/sidecar.ts'
 import { loadFixtureCluster } from '../../support/keys/fixtures.ts'
+import { eventually, startWorld } from '../../support/world/world.ts'
 import { type RelayerOptions, type StandInRelayer, startStandInRelayer } from './stand-in.ts'
 import { configOf, first, isRight, journalFolder, keysOf, recordingLogger } from './support.ts'
 
@@ -96,6 +100,42 @@ describe('at its start', () => {
   ] as const)('it signs as ever for a relayer that %s', async (_what, body, status, generation) => {
     await using relayer = await saying(body, status, { generation })
     expect(await findingsAt(relayer)).toEqual([])
+  })
+})
+
+describe('with the relayer itself', () => {
+  it('a sidecar with the token of another node says so, and one with its own is seen with program and clock', async () => {
+    await using world = await startWorld({ oracles: 3, threshold: 2 })
+    const [mine, other] = [createToken('node-1', 'sidecar', '1'), createToken('node-2', 'sidecar', '2')]
+    const file = join(world.dir, 'tokens')
+    await writeFile(file, `${mine.line}\n${other.line}\n`)
+    const { lockFile } = loadFixtureCluster(NAME)
+    await using relayer = await world.startRelayer({ CLUSTER_LOCK_FILES: lockFile, AUTH_TOKENS_FILE: file })
+    const seen = (name: string) =>
+      eventually(`${name} is seen`, async () => {
+        const [row] = await world.query(
+          'select share_index::int, refusal_code, software, version, clock_difference_seconds from nodes_seen where token_name = $1',
+          [name],
+        )
+        return row
+      })
+    const start = async (name: string, { token }: { token: string }) => {
+      const { logger, find } = recordingLogger()
+      const url = relayer.url.replace('//', `//me:${token}@`)
+      await using _sidecar = await startSidecar(configOf(NAME, 0, url), { logger })
+      const found = await eventually('a finding', async () => find('found at start', { check: 'relayer' })[0])
+      return { found, row: await seen(name) }
+    }
+    expect((await start('node-2', other)).found).toMatchObject({ level: 'warn', details: [FOREIGN] })
+    const { found, row } = await start('node-1', mine)
+    expect(found).toMatchObject({ level: 'info', finding: expect.stringMatching(/takes us for node-1 \(sidecar\)$/) })
+    expect(row).toEqual({
+      share_index: 1,
+      refusal_code: null,
+      software: 'dvt-relayer-sidecar',
+      version: VERSION,
+      clock_difference_seconds: expect.toSatisfy((seconds: number) => Math.abs(seconds) < 60),
+    })
   })
 })
 

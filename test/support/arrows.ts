@@ -30,6 +30,7 @@ export const ORDER = {
     'services/oracles',
     'services/deposit-registry',
     'services/sealing',
+    'services/attendance',
     'chain.ts',
     'unverified-content.ts',
     'context.ts',
@@ -104,6 +105,7 @@ export const ORDER = {
     'keyed-queue.ts',
     'semaphore.ts',
     'until-aborted.ts',
+    'version.ts',
     'errors.ts',
   ],
   'libs/crypto/src': [

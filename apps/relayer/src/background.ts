@@ -1,7 +1,7 @@
 /** Background work as a table: what repeats for as long as the process runs, in which roles, how often, and what wakes it. */
 
 import { messageOf } from '@dvt-relayer/common/errors.ts'
-import type { Lifetime } from '@dvt-relayer/common/lifetime.ts'
+import { type Lifetime, withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import { startLoop } from '@dvt-relayer/common/loop.ts'
 import { createListener } from '@dvt-relayer/db/connect.ts'
 import { MESSAGES_CHANNEL } from '@dvt-relayer/db/queries/messages/announce.ts'
@@ -11,6 +11,7 @@ import type { RelayerConfig } from './config.ts'
 import type { Context } from './context.ts'
 import { startWorker } from './jobs/worker.ts'
 import type { Dependency } from './metrics.ts'
+import { createAttendanceCount } from './services/attendance/count.ts'
 import { createBeaconStatus } from './services/beacon-status/beacon-status.ts'
 import type { SsvFollower } from './services/clusters/ssv-follow.ts'
 import { createRetention } from './services/exits/retention.ts'
@@ -40,6 +41,10 @@ type WorkName =
   | 'ssv clusters'
   | 'retention'
   | 'registered validators'
+  | 'nodes seen'
+  | 'attendance'
+  | 'workers'
+  | 'heartbeat'
 /** Milliseconds between two rounds, instead of those of the table. */
 export type Intervals = Partial<Record<WorkName, number>>
 
@@ -63,6 +68,7 @@ interface Work {
 const EVERYWHERE = ['all', 'api', 'worker'] as const
 const WHERE_REQUESTS_COME = ['all', 'api'] as const
 const WHERE_JOBS_ARE_DONE = ['all', 'worker'] as const
+const WHERE_OTHERS_DO_THEM = ['api'] as const
 
 /** How old the numbers of vaults in the metrics get. */
 const VAULTS_MS = 60_000
@@ -162,7 +168,46 @@ const BACKGROUND: readonly Work[] = [
     failure: 'vaults were not counted, the next look comes',
     create: noteRegistered,
   },
+  {
+    name: 'nodes seen',
+    roles: WHERE_REQUESTS_COME,
+    intervalMs: 15_000,
+    failure: 'which nodes were seen is not written, the next round comes',
+    create: ({ services: { api } }) => api && (() => api.nodes.write()),
+  },
+  {
+    name: 'attendance',
+    roles: EVERYWHERE,
+    intervalMs: 15_000,
+    failure: 'who is there is not counted, the next round comes',
+    create: ({ context }) => createAttendanceCount(context),
+  },
+  {
+    name: 'workers',
+    roles: WHERE_OTHERS_DO_THEM,
+    intervalMs: 3_000,
+    reports: 'worker',
+    failure: 'workers cannot be looked for',
+    create:
+      ({ services: { heartbeat } }) =>
+      async (_signal, report) =>
+        report(await heartbeat.findAbsence()),
+  },
+  // The last one: it begins when the others have, and is heard for as long as one of them runs.
+  {
+    name: 'heartbeat',
+    roles: EVERYWHERE,
+    intervalMs: 10_000,
+    failure: 'no heartbeat was left, the next one comes',
+    create:
+      ({ services: { heartbeat } }) =>
+      () =>
+        heartbeat.beat(),
+  },
 ]
+
+/** How long a process that stops waits for its last word to be written. */
+const LAST_WORD_MS = 1_000
 
 /** Starts all that this process's role has to do beside answering requests. */
 export function startBackground(
@@ -173,6 +218,8 @@ export function startBackground(
 ): void {
   const { context, health, services } = stage
   const { role } = context.config
+  // Released when all that follows has ended.
+  lifetime.push('last heartbeat', () => withTimeout(services.heartbeat.stop(), LAST_WORD_MS))
   const loops = BACKGROUND.map((work) => {
     const round = work.roles.includes(role) ? work.create(stage) : undefined
     if (round !== undefined) return { work, loop: lifetime.use(work.name, start(work, round, stage, intervalsMs)) }

@@ -141,6 +141,13 @@ export function createEvents(logger: Logger) {
     validatorsOutdated(cid: string, validators: number, vaults: number) {
       logger.warn({ cid, validators, vaults }, 'registered validators are outdated: the oracles have changed')
     },
+    attendanceCounted(workers: number, nodes: readonly { shareIndex: number; seconds: number }[]) {
+      metrics.set('dvt_relayer_workers', workers)
+      metrics.replace(
+        'dvt_relayer_node_last_seen_seconds',
+        nodes.map(({ shareIndex, seconds }) => ({ labels: { share_index: String(shareIndex) }, value: seconds })),
+      )
+    },
     vaultsCounted(
       counts: { current: number; outdated: number; exited: number; wrongIndex: number },
       vaults: readonly { vault: string; outdated: number; forceExitSeconds: number | null }[],

@@ -14,6 +14,7 @@ export const DEPENDENCIES = [
   'manager',
   'rotation',
   'ssv',
+  'worker',
 ] as const
 export type Dependency = (typeof DEPENDENCIES)[number]
 
@@ -117,6 +118,15 @@ export const RELAYER_METRICS = {
     type: 'histogram',
     help: 'time to recover, split, encrypt and store one batch of exits',
     buckets: [0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 30],
+  },
+  dvt_relayer_workers: {
+    type: 'gauge',
+    help: 'processes of the roles worker and all that have been heard within a minute; the same in every process',
+  },
+  dvt_relayer_node_last_seen_seconds: {
+    type: 'gauge',
+    help: 'time since a node of the share index last asked for its list or handed something in, as of the last 15 s; the same in every process',
+    labels: { share_index: [] },
   },
   dvt_relayer_dependency_up: {
     type: 'gauge',

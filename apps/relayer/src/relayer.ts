@@ -112,11 +112,11 @@ async function startHttp(
   services: Services,
   lifetime: Lifetime,
 ): Promise<App> {
-  const { api, manager } = services
+  const { api, coverage, manager } = services
   const stopping = new AbortController()
   const auth = createAuth(tokens, events)
   const app = await createApp(
-    { config, auth, events, logger, health, manager, stopping: stopping.signal },
+    { config, auth, coverage, events, logger, health, manager, stopping: stopping.signal },
     api === undefined ? undefined : { ...services, ...api },
   )
   lifetime.push('http', () => app.close())

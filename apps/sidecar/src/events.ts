@@ -175,6 +175,7 @@ export function createEvents(logger: Logger) {
       metrics.observe('dvt_sidecar_relayer_request_seconds', seconds, { request })
       logger.debug({ request, outcome, ms: Math.round(seconds * 1000) }, 'relayer asked')
     },
+    whoamiMissing: (err: unknown) => logger.debug({ err }, 'relayer does not say whom it takes us for'),
     listSeen: (list: ListName, isKnown: boolean) =>
       logger.info({ list: `GET /${list}` }, isKnown ? 'relayer has the list' : 'relayer does not have the list'),
     longPolling: (list: ListName, isOn: boolean) =>

@@ -9,7 +9,7 @@ export const CHECKS = ['keys', 'relayer', 'network', 'journal', 'consensus', 'si
 export type Check = (typeof CHECKS)[number]
 
 /** What is asked of the relayer. */
-const RELAYER_REQUESTS = ['info', 'exits', 'validators', 'exit_signature', 'signatures'] as const
+const RELAYER_REQUESTS = ['info', 'whoami', 'exits', 'validators', 'exit_signature', 'signatures'] as const
 export type RelayerRequest = (typeof RELAYER_REQUESTS)[number]
 
 /** How a remote signer answers a request for a signature, and what that means for whoever reads it in the log. */

@@ -5,6 +5,7 @@ import type { Ready } from '@dvt-relayer/api/schemas.ts'
 import { createConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts'
 import { hasRealStake } from '@dvt-relayer/chain/networks.ts'
 import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
 import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
 import { createLogger, type Logger } from '@dvt-relayer/common/logger.ts'
 import type { ListName, SidecarConfig } from './config.ts'
@@ -13,6 +14,7 @@ import { createHealth, type Health } from './health.ts'
 import { startHttp } from './http.ts'
 import type { KeyShare, Keystore } from './keystores/keystore.ts'
 import { startFollowing } from './lists/follow-lists.ts'
+import { createIntroduction, type Held, type Introduction } from './lists/introduction.ts'
 import { createListStates } from './lists/list-states.ts'
 import { checkRelayerNetwork, type NetworkCheckParts } from './lists/network-check.ts'
 import { createRelayer } from './lists/relayer-client.ts'
@@ -84,14 +86,21 @@ async function compose(
   const consensus = openConsensus(config)
   /** Told `back` when a remote signer may be asked again. */
   const signers = new EventTarget()
-  const keystore = lifetime.use('keys', await openKeys({ config, events, health, relayer, consensus, signers }, signal))
+  const lockHashes = new Set<string>()
+  const opening = { config, events: notingLocks(events, lockHashes), health, relayer, consensus, signers }
+  const keystore = lifetime.use('keys', await openKeys(opening, signal))
   keysOpened = keystore
+  const introduce = createIntroduction({ config, relayer, events, held: () => heldBy(config, keystore, lockHashes) })
   await refuseUnnamedVaults(config, keystore.keyShares, relayer, signal)
   warnOfUnnamedVaults(config, keystore.keyShares, events)
   const deposits = createDepositPolicy(config.network, config.deposits.allowedVaults)
   const policy = createPolicy(config.network, deposits, consensus?.client)
   const workLists = createWorkLists(config, keystore.keyShares)
-  startWork({ config, keystore, relayer, policy, journal, workLists, events, health }, { consensus, signers }, lifetime)
+  startWork(
+    { config, keystore, relayer, policy, journal, workLists, events, health },
+    { consensus, signers, introduce },
+    lifetime,
+  )
   for (const found of [keysFinding(config, keystore.keyShares, []), credentialsFinding(config)]) events.found(found)
   events.started(config.network.name, config.relayer.endpoint.host, http?.url)
   return {
@@ -101,6 +110,21 @@ async function compose(
     [Symbol.asyncDispose]: () => lifetime[Symbol.asyncDispose](),
   }
 }
+
+/** Events that also remember the cluster locks that are read, for the relayer to be compared with. */
+const notingLocks = (events: Events, lockHashes: Set<string>): Events => ({
+  ...events,
+  lockRead(lock, file, isPinned) {
+    lockHashes.add(toHex(lock.lockHash))
+    events.lockRead(lock, file, isPinned)
+  },
+})
+
+const heldBy = ({ ssv }: SidecarConfig, { keyShares }: Keystore, lockHashes: ReadonlySet<string>): Held => ({
+  shareIndexes: [...new Set(keyShares.map(({ shareIndex }) => shareIndex))],
+  lockHashes: [...lockHashes],
+  isSsv: ssv !== undefined,
+})
 
 /** What nobody asked for cannot be down: it is no check, and an alarm on 0 stays quiet. */
 function startHealth(config: SidecarConfig, events: Events): Health {
@@ -128,7 +152,11 @@ function startWork(
     keystore: Keystore
     journal: ReturnType<typeof createJournal>
   },
-  { consensus, signers }: { consensus: ReturnType<typeof openConsensus>; signers: EventTarget },
+  {
+    consensus,
+    signers,
+    introduce,
+  }: { consensus: ReturnType<typeof openConsensus>; signers: EventTarget; introduce: Introduction },
   lifetime: Lifetime,
 ): void {
   const { config, keystore, journal, events, health, workLists } = parts
@@ -147,7 +175,7 @@ function startWork(
     if (keystore.keyShares.length === 0) keysWatch.lookNow()
     for (const list of config.lists) signing.wake(list, true)
   })
-  lifetime.use('following', startFollowing({ ...parts, lists }, signing.wake))
+  lifetime.use('following', startFollowing({ ...parts, lists, introduce }, signing.wake))
   lifetime.push('new work', events.stopping)
 }
 

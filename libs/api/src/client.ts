@@ -26,6 +26,8 @@ type ListChanges = { wait?: number; after?: number }
 export interface RelayerClient {
   /** `GET /info` */
   getInfo(signal: AbortSignal): Answer<'getInfo'>
+  /** `GET /whoami` */
+  getWhoami(signal: AbortSignal): Answer<'getWhoami'>
   /** `GET /exits` */
   getExits(query: ListChanges, signal: AbortSignal): Answer<'getExits'>
   /** `POST /exit-signature` */
@@ -43,12 +45,14 @@ export interface RelayerClient {
 /** Creates a client on top of `send`. */
 export function createRelayerClient(send: Send): RelayerClient {
   const getInfo = getting(send, routes.getInfo)
+  const getWhoami = getting(send, routes.getWhoami)
   const getExits = getting(send, routes.getExits)
   const getValidators = getting(send, routes.getValidators)
   const getExitShares = getting(send, routes.getExitShares)
   const getOracleShares = getting(send, routes.getOracleShares)
   return {
     getInfo: (signal) => getInfo({}, signal),
+    getWhoami: (signal) => getWhoami({}, signal),
     getExits: (changes, signal) => getExits({ query: queryOf(changes) }, signal),
     postExitSignature: posting(send, routes.postExitSignature),
     getValidators: (changes, signal) => getValidators({ query: queryOf(changes) }, signal),

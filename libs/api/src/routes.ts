@@ -32,6 +32,7 @@ import {
   VaultQuery,
   VaultResponse,
   VaultsResponse,
+  Whoami,
   WithdrawRequest,
 } from './schemas.ts'
 
@@ -45,6 +46,13 @@ export const routes = contracts({
     summary: 'The network this relayer works for',
     access: ROLES,
     response: Info,
+  },
+  getWhoami: {
+    method: 'GET',
+    path: '/whoami',
+    summary: 'What the relayer takes the caller for: role and binding of its token, and the clusters that covers',
+    access: ROLES,
+    response: Whoami,
   },
   postValidators: {
     method: 'POST',

@@ -445,6 +445,48 @@ export const checkpoints = pgTable('checkpoints', {
 })
 
 /**
+ * The relayer processes of this database, one row for each start. All times are the database's: the clocks of their hosts may differ. A
+ * process that ends in order says so; of one that was killed the beats stop.
+ */
+export const processes = pgTable('processes', {
+  id: text('id').primaryKey(),
+  role: text('role', { enum: ['all', 'api', 'worker'] }).notNull(),
+  version: text('version').notNull(),
+  startedAt: time('started_at').notNull().defaultNow(),
+  beatAt: time('beat_at').notNull().defaultNow(),
+  stoppedAt: time('stopped_at'),
+})
+
+/**
+ * When a node was last there, and what it said of itself: one row for each token and share index. Share index 0 is a token that is not
+ * bound to any, where a request names none. All times are the database's.
+ */
+export const nodesSeen = pgTable(
+  'nodes_seen',
+  {
+    /** Or `anybody`, where no tokens are set. */
+    tokenName: text('token_name').notNull(),
+    shareIndex: id64('share_index').notNull(),
+    /** The newest of what follows. */
+    seenAt: time('seen_at').notNull(),
+    listedAt: time('listed_at'),
+    postedAt: time('posted_at'),
+    refusedAt: time('refused_at'),
+    refusalCode: text('refusal_code'),
+    /** As the newest request names them; null where it names none. */
+    software: text('software'),
+    version: text('version'),
+    /** How far its clock is ahead, by its last list; null where that says no time. */
+    clockDifferenceSeconds: integer('clock_difference_seconds'),
+  },
+  (table) => [
+    primaryKey({ columns: [table.tokenName, table.shareIndex] }),
+    check('nodes_seen_share_index_not_negative', sql`${table.shareIndex} >= 0`),
+    check('nodes_seen_refusal_whole', sql`num_nulls(${table.refusedAt}, ${table.refusalCode}) in (0, 2)`),
+  ],
+)
+
+/**
  * The one check value of the sealing key: a random key for digests, sealed. That it opens at boot proves that the key fits.
  */
 export const sealingChecks = pgTable(

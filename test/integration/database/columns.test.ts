@@ -6,6 +6,8 @@ import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
+import * as nodesSeen from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
+import * as processes from '@dvt-relayer/db/queries/attendance/processes.ts'
 import * as clusters from '@dvt-relayer/db/queries/clusters.ts'
 import * as managerSignatures from '@dvt-relayer/db/queries/manager-signatures.ts'
 import * as announce from '@dvt-relayer/db/queries/messages/announce.ts'
@@ -48,6 +50,29 @@ type Calls<Module> = {
 }
 
 const calls = {
+  'attendance/nodes-seen.ts': {
+    module: nodesSeen,
+    calls: {
+      storeNodesSeen: (db) =>
+        nodesSeen.storeNodesSeen(
+          db,
+          [{ token: 'a', shareIndex: 1, isOurs: true, seenSecondsAgo: 1, software: null, version: null }],
+          9,
+        ),
+      findLastSeen: (db) => nodesSeen.findLastSeen(db),
+      pruneNodesSeen: (db) => nodesSeen.pruneNodesSeen(db, 9),
+    } satisfies Calls<typeof nodesSeen>,
+  },
+  'attendance/processes.ts': {
+    module: processes,
+    calls: {
+      storeBeat: (db) => processes.storeBeat(db, { id: 'a', role: 'worker', version: 'b' }),
+      storeStop: (db) => processes.storeStop(db, 'a'),
+      pruneProcesses: (db) => processes.pruneProcesses(db, 9),
+      countWorkers: (db) => processes.countWorkers(db, 9),
+      findNewestWorker: (db) => processes.findNewestWorker(db, 9),
+    } satisfies Calls<typeof processes>,
+  },
   'clusters.ts': {
     module: clusters,
     calls: {
@@ -61,6 +86,7 @@ const calls = {
         clusters.replaceKeyShares(db, [1], [{ validatorId: 1, shareIndex: 1, publicKeyShare: key }], 'lock'),
       lockCollecting: (db) => clusters.lockCollecting(db, [1]),
       rejudgePartials: (db) => clusters.rejudgePartials(db, [1, 2], 3),
+      findCoverage: (db) => clusters.findCoverage(db, [vault], 9),
     } satisfies Calls<typeof clusters>,
   },
   'manager-signatures.ts': {

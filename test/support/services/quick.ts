@@ -12,4 +12,8 @@ export const QUICK_MS: NonNullable<Overrides['intervalsMs']> = {
   'ssv clusters': 500,
   retention: 1000,
   'registered validators': 500,
+  'nodes seen': 500,
+  attendance: 500,
+  workers: 500,
+  heartbeat: 1000,
 }

@@ -24,6 +24,7 @@ import { rotationRoutes } from './routes/rotation.ts'
 import { signatureRoutes } from './routes/signatures.ts'
 import { validatorRoutes } from './routes/validators.ts'
 import { vaultRoutes } from './routes/vaults.ts'
+import { noteRefusals } from './visits.ts'
 
 export type App = FastifyInstance
 
@@ -63,11 +64,13 @@ export async function createApp(context: HttpContext, services?: ApiContext['ser
   )
   app.decorateRequest('isLongPoll', false)
   app.decorateRequest('caller')
+  app.decorateRequest('refusedWith', undefined)
   createBodyGate(app, { ...config.http, maxValues: maxValues(config.limits.shares) })
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'other'
     events.httpAnswered(route, reply.statusCode, request.isLongPoll ? undefined : reply.elapsedTime / 1000)
   })
+  if (services !== undefined) noteRefusals(app, services.nodes)
   app.addHook('onSend', async (request, reply) => {
     reply.header('x-request-id', request.id)
     if (stopping.aborted) reply.header('connection', 'close')

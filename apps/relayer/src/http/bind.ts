@@ -6,6 +6,7 @@
 import type { AnswerOf, BodyOf, Exact, ParamsOf, QueryOf, RouteContract } from '@dvt-relayer/api/contract.ts'
 import { ErrorResponse } from '@dvt-relayer/api/schemas.ts'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { ErrorCode } from '../errors.ts'
 import type { Auth } from './auth/auth.ts'
 import type { Caller } from './auth/caller.ts'
 import { Rendered } from './rendered.ts'
@@ -16,6 +17,8 @@ declare module 'fastify' {
     caller: Caller
     /** Whether the answer may wait for a change, so that its time says nothing. */
     isLongPoll: boolean
+    /** Why it was refused, once it was. */
+    refusedWith: ErrorCode | undefined
   }
 }
 

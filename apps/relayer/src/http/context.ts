@@ -3,7 +3,9 @@
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import type { RelayerConfig } from '../config.ts'
 import type { Events } from '../events.ts'
+import type { Nodes } from '../services/attendance/nodes.ts'
 import type { Vaults } from '../services/beacon-status/vaults.ts'
+import type { Coverage } from '../services/clusters/coverage.ts'
 import type { Exits } from '../services/exits/exits.ts'
 import type { OwnerCopies } from '../services/exits/owner-copies.ts'
 import type { Health } from '../services/health.ts'
@@ -25,6 +27,7 @@ export interface HttpContext {
   logger: Logger
   health: Health
   manager: Pick<Manager, 'address'>
+  coverage: Coverage
   /** Aborted when the process stops: long polls end. */
   stopping: AbortSignal
 }
@@ -42,5 +45,6 @@ export interface ApiContext extends HttpContext {
     vaults: Vaults
     rotation: Rotation
     lists: SidecarLists
+    nodes: Nodes
   }
 }

@@ -58,6 +58,7 @@ export function answerError(
   logger: Logger,
 ): FastifyReply {
   const told = toApiError(error)
+  request.refusedWith = told.code
   const { status } = ERRORS[told.code]
   const line = { request_id: request.id, route: request.routeOptions.url ?? 'other', code: told.code }
   if (status >= 500) logger.error({ ...line, err: told.cause ?? told }, 'request failed')

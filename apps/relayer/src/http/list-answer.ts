@@ -2,16 +2,20 @@
 
 import type { AnswerOf } from '@dvt-relayer/api/contract.ts'
 import type { Routes } from '@dvt-relayer/api/routes.ts'
+import type { Nodes } from '../services/attendance/nodes.ts'
 import type { SidecarList } from '../services/signatures/sidecar-lists.ts'
 import { type Call, goneOf } from './bind.ts'
 import { Rendered } from './rendered.ts'
+import { clockDifference, nodeOf } from './visits.ts'
 
 /** Answers `?wait=<seconds>&after=<revision>`. `stopping` ends the wait. */
 export async function answerList<R extends Routes['getExits'] | Routes['getValidators']>(
   list: SidecarList,
-  { query, request }: Call<R>,
+  nodes: Nodes,
+  { query, request, caller }: Call<R>,
   stopping: AbortSignal,
 ): Promise<Rendered<AnswerOf<R>>> {
+  nodes.listed(nodeOf(caller, request), clockDifference(request))
   const after = query.after === undefined ? undefined : Number(query.after)
   const waitMs = Number(query.wait ?? 0) * 1000
   if (after !== undefined && waitMs > 0) {

@@ -5,7 +5,7 @@ import type { Events } from '../events.ts'
 import { DEPENDENCIES, type Dependency } from '../metrics.ts'
 
 /** Without these nothing of the main job goes on; without the others something still does. */
-const NEEDED: readonly Dependency[] = ['database', 'consensus', 'oracle_set']
+const NEEDED: readonly Dependency[] = ['database', 'consensus', 'oracle_set', 'worker']
 
 /** Creates the service. Nothing counts as working before it has been seen. */
 export function createHealth(events: Events) {

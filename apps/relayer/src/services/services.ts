@@ -1,7 +1,10 @@
 /** The services of one process. Two front doors and the background lead to the same ones; each role has those it needs. */
 
 import type { Context } from '../context.ts'
+import { createHeartbeat } from './attendance/heartbeat.ts'
+import { createNodes } from './attendance/nodes.ts'
 import { createVaults } from './beacon-status/vaults.ts'
+import { createCoverage } from './clusters/coverage.ts'
 import { createDepositRegistry } from './deposit-registry/deposit-registry.ts'
 import { createExits } from './exits/exits.ts'
 import { createOwnerCopies } from './exits/owner-copies.ts'
@@ -24,6 +27,8 @@ export async function createServices(context: Context, lists: SidecarLists | und
   // Transactions are sent in the background only: a process that answers requests alone never holds the key.
   const rotationWallet = role === 'api' ? undefined : await openRotationWallet(context.config)
   const shared = {
+    coverage: createCoverage(context),
+    heartbeat: createHeartbeat(context),
     manager: createManager(context),
     oracleSets: createOracleSets(context),
     oracleShares: createOracleShares(context),
@@ -47,6 +52,7 @@ function createApiServices(
   return {
     exits: createExits({ ...context, registry }),
     lists,
+    nodes: createNodes(context),
     oracleFetch: createOracleFetch(context),
     registrations: createRegistrations({ ...context, registry, manager, oracleShares, vaultReader }),
     registry,

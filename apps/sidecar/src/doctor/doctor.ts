@@ -10,6 +10,7 @@ import { credentialsFinding } from '../summary.ts'
 import { examineJournal } from './journal.ts'
 import { examineKeys } from './keys.ts'
 import { examineConsensus, examineExecution, examineRelayer, examineSigners } from './network.ts'
+import { askWhoami, heldOf, withWhoami } from './whoami.ts'
 
 /** What one check may take; decrypting keystores takes what it takes, and says how far it is. */
 const CHECK_MS = 20_000
@@ -41,16 +42,18 @@ export async function examine(environment: Environment, options: DoctorOptions):
   /** Only what is bounded by the number of keystores may take longer. */
   const isLong = config.ssv === undefined && config.remoteSigner === undefined
   try {
-    const findings = await Promise.all([
+    const [keys, signer, relayer, who, ...others] = await Promise.all([
       isLong
         ? examineKeys(config, { ...options, signal })
         : bounded('keys', examineKeys(config, { ...options, signal })),
       bounded('signer', examineSigners(config, signal)),
       bounded('relayer', examineRelayer(config, signal)),
+      askWhoami(config, signal),
       bounded('consensus', examineConsensus(config)),
       bounded('execution', examineExecution(config, signal)),
       bounded('journal', examineJournal(config)),
     ])
+    const findings = [keys, signer, withWhoami(relayer, who, heldOf(config, keys)), ...others]
     return reportOf(config.network.name, [settings, ...findings, credentialsFinding(config)])
   } finally {
     // What was given up goes on no longer.

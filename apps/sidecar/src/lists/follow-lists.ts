@@ -18,6 +18,7 @@ import { pause } from '@dvt-relayer/common/lifetime.ts'
 import type { ListName, SidecarConfig } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { Health } from '../health.ts'
+import type { Introduction } from './introduction.ts'
 import { createListReader } from './list-reader.ts'
 import type { ListStates } from './list-states.ts'
 import { createNetworkCheck, type NetworkCheck } from './network-check.ts'
@@ -34,6 +35,7 @@ interface FollowParts {
   readonly relayer: RelayerClient
   readonly workLists: Readonly<Record<ListName, WorkList>>
   readonly lists: ListStates
+  readonly introduce: Introduction
   readonly events: Events
   readonly health: Health
 }
@@ -44,7 +46,7 @@ export function startFollowing(
   onChange: (list: ListName, isBack: boolean) => void,
 ): AsyncDisposable {
   const stop = new AbortController()
-  const network = createNetworkCheck(parts, stop.signal)
+  const network = createNetworkCheck(parts, parts.introduce, stop.signal)
   const running = parts.lists.names.map((list) =>
     follow(parts, list, network, (isBack) => onChange(list, isBack), stop.signal),
   )

@@ -3,6 +3,7 @@
 import type { RelayerClient } from '@dvt-relayer/api/client.ts'
 import type { SidecarConfig } from '../config.ts'
 import type { Health } from '../health.ts'
+import type { Introduction } from './introduction.ts'
 
 export interface NetworkCheckParts {
   readonly config: Pick<SidecarConfig, 'network' | 'relayer'>
@@ -22,13 +23,16 @@ export async function checkRelayerNetwork(
   return isOurs
 }
 
-/** One check for all who ask: an answer holds for the heal interval, and questions at the same time share one request. */
-export function createNetworkCheck(parts: NetworkCheckParts, signal: AbortSignal) {
+/** One check for all who ask, with an introduction at the first one that passes: an answer holds for the heal interval, and questions at the same time share one request. */
+export function createNetworkCheck(parts: NetworkCheckParts, introduce: Introduction, signal: AbortSignal) {
   let until = 0
+  let isIntroduced = false
   let asking: Promise<boolean> | undefined
 
   async function ask(): Promise<boolean> {
     const isOurs = await checkRelayerNetwork(parts, signal)
+    if (isOurs && !isIntroduced) await introduce(signal)
+    isIntroduced = isOurs
     until = isOurs ? performance.now() + parts.config.relayer.healIntervalMs : 0
     return isOurs
   }
@@ -45,6 +49,7 @@ export function createNetworkCheck(parts: NetworkCheckParts, signal: AbortSignal
     /** It may be another one now. */
     forget(): void {
       until = 0
+      isIntroduced = false
     },
   }
 }

@@ -11,6 +11,7 @@ import {
   type HttpOutcome,
   parseAnswer,
 } from '@dvt-relayer/common/http-client.ts'
+import { VERSION } from '@dvt-relayer/common/version.ts'
 import type { TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { SidecarConfig } from '../config.ts'
@@ -40,6 +41,7 @@ function listBounds(keySharesHeld: number) {
 
 const REQUESTS: Readonly<Record<string, RelayerRequest>> = {
   [routes.getInfo.path]: 'info',
+  [routes.getWhoami.path]: 'whoami',
   [routes.getExits.path]: 'exits',
   [routes.getValidators.path]: 'validators',
   [routes.postExitSignature.path]: 'exit_signature',
@@ -68,7 +70,12 @@ export function createRelayer(
   events: Events,
   keySharesHeld: () => number,
 ): RelayerClient {
-  const http = createHttpClient({ endpoints: [config.endpoint], timeoutMs: config.timeoutMs, ...ANSWER })
+  const http = createHttpClient({
+    endpoints: [config.endpoint],
+    timeoutMs: config.timeoutMs,
+    headers: { 'user-agent': `dvt-relayer-sidecar/${VERSION}` },
+    ...ANSWER,
+  })
   const send: Send = async ({ method, path, query, body, extraMs, signal }) => {
     const request = REQUESTS[path] ?? 'info'
     const list = method === 'GET' ? LISTS[path] : undefined
@@ -81,6 +88,8 @@ export function createRelayer(
         query,
         extraMs,
         signal,
+        // By it the relayer sees how far our clock is off.
+        headers: { date: new Date().toUTCString() },
         ...(body === undefined ? {} : { body, accepts: (status) => (status >= 200 && status < 300) || status === 422 }),
         ...(list === undefined ? {} : listBounds(keySharesHeld())),
       })

@@ -2,6 +2,7 @@
 
 import type { Static } from 'typebox'
 import { Type } from 'typebox'
+import { safeInteger, strictHex } from './fields.ts'
 
 /** `GET /info`. Relayers of generation 3 do not know the second field. */
 export const Info = Type.Object({
@@ -17,6 +18,47 @@ export const Info = Type.Object({
   ),
 })
 export type Info = Static<typeof Info>
+
+const boundTo = (of: 'vaults' | 'oracles') =>
+  Type.Union([Type.Array(Type.String({ pattern: '^0x[0-9a-fA-F]{40}$' })), Type.Null()], {
+    description: `addresses of the ${of}, checksummed; null is not bound to any`,
+  })
+
+/** One cluster that the caller's token covers. */
+const CoveredCluster = Type.Object({
+  name: Type.String(),
+  source: Type.Union([Type.Literal('lock'), Type.Literal('ssv'), Type.Literal('list')]),
+  lock_hash: Type.Union([strictHex(32, 'of its cluster lock'), Type.Null()]),
+  threshold: safeInteger(1, 'partial signatures that make a full one'),
+  validators: safeInteger(1, 'those that the token covers'),
+  share_indexes: Type.Array(safeInteger(1, 'share index'), {
+    description: 'its nodes; empty where their public key shares are not known',
+  }),
+})
+
+/** Clusters that an answer names at most. */
+export const MOST_COVERED = 1000
+
+/** `GET /whoami`: what the relayer takes the caller for, and what of its clusters that covers. */
+export const Whoami = Type.Object({
+  name: Type.Union([Type.String({ pattern: '^[A-Za-z0-9._-]{1,64}$', description: 'of the token' }), Type.Null()], {
+    description: 'null where no tokens are set',
+  }),
+  role: Type.Enum(['operator', 'sidecar', 'oracle', 'admin']),
+  binding: Type.Object({
+    vaults: boundTo('vaults'),
+    oracles: boundTo('oracles'),
+    share_indexes: Type.Union([Type.Array(safeInteger(1, 'share index')), Type.Null()], {
+      description: 'null is not bound to any',
+    }),
+  }),
+  clusters: Type.Array(CoveredCluster, { maxItems: MOST_COVERED }),
+  takes_any_key: Type.Boolean({ description: 'whether validators of no cluster are taken too (SIGNATURE_THRESHOLD)' }),
+  network: Type.String({ description: 'name of the network' }),
+  version: Type.String({ pattern: '^[\\w.+-]{1,32}$', description: 'of the relayer' }),
+  time: safeInteger(0, 'Unix seconds by the clock of the relayer'),
+})
+export type Whoami = Static<typeof Whoami>
 
 /** `GET /health`: the process answers. */
 export const Health = Type.Object({ status: Type.Literal('ok') })

@@ -2,7 +2,7 @@
 
 import { and, inArray, isNull, sql } from 'drizzle-orm'
 import { clusters, keyShares, messages, partialSignatures } from '../schema.ts'
-import { bytes, number, rows } from './rows.ts'
+import { bytes, number, oneOf, orNull, type RowOf, rows, text } from './rows.ts'
 import type { Sql } from './sql.ts'
 import { asBuffer, bytesArray, bytesParam, isAny, numberArray } from './sql.ts'
 
@@ -136,4 +136,37 @@ export async function rejudgePartials(tx: Sql, messageIds: readonly number[], th
     .update(messages)
     .set({ threshold, queuedAt: null, failedAttempts: 0 })
     .where(isAny(messages.id, numberArray(messageIds)))
+}
+
+const covered = {
+  lockHash: orNull(bytes),
+  name: text,
+  source: oneOf<(typeof clusters.$inferSelect)['source']>(),
+  threshold: number,
+  validators: number,
+  /** Of its first validator, comma separated; empty where no trusted public key shares are known. */
+  shareIndexes: text,
+}
+
+/** Clusters with the number of their validators: all of them, or those of these vaults, as chain, reservation or lock say. */
+export function findCoverage(
+  db: Sql,
+  vaults: readonly Uint8Array[] | undefined,
+  limit: number,
+): Promise<RowOf<typeof covered>[]> {
+  const isCovered =
+    vaults === undefined
+      ? sql`true`
+      : sql`coalesce(v.beacon_vault, v.vault, v.withdrawal_address) = any(${bytesArray(vaults)})`
+  return rows(
+    db,
+    covered,
+    sql`select c.lock_hash, c.name, c.source, c.threshold, n.validators, coalesce(
+                 (select string_agg(k.share_index::text, ',' order by k.share_index) from key_shares k
+                  where k.validator_id = (select f.id from validators f where f.cluster_id = c.id order by f.place, f.id limit 1)),
+                 '') as share_indexes
+        from clusters c
+        cross join lateral (select count(*) as validators from validators v where v.cluster_id = c.id and ${isCovered}) n
+        where n.validators > 0 order by c.id limit ${limit}`,
+  )
 }

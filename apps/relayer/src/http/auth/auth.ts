@@ -42,6 +42,8 @@ export function createAuth(tokens: Tokens | undefined, events: Events) {
       if (shown === undefined) return refuse('missing', route)
       const caller = tokens.get(hashOf(shown))
       if (caller === undefined) return refuse('unknown', route)
+      // Who calls is known, also where it may not.
+      request.caller = caller
       if (caller.role !== 'admin' && !access.includes(caller.role)) return refuse('role', route, caller.name)
       return caller
     },

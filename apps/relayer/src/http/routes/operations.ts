@@ -1,19 +1,41 @@
 /** What people and machines around the relayer ask: network, health, readiness, metrics, the OpenAPI document. */
 
 import { routes } from '@dvt-relayer/api/routes.ts'
+import { VERSION } from '@dvt-relayer/common/version.ts'
+import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import type { Bind } from '../bind.ts'
 import type { HttpContext } from '../context.ts'
 
 /** Adds the routes. `openApi` gives the document of all routes there are. */
 export function operationsRoutes(
   bind: Bind,
-  { config, events, health, manager, stopping }: HttpContext,
+  { config, coverage, events, health, manager, stopping }: HttpContext,
   openApi: () => unknown,
 ): void {
   bind(routes.getInfo, async () => ({
     network: config.network.name,
     validators_manager_address: manager.address,
   }))
+
+  bind(routes.getWhoami, async ({ caller }) => {
+    const { name, role, vaults, oracles, shareIndexes } = caller
+    const addresses = (list: typeof vaults) => list?.map(checksumAddress) ?? null
+    return {
+      name,
+      role,
+      binding: {
+        vaults: addresses(vaults),
+        oracles: addresses(oracles),
+        share_indexes: shareIndexes === undefined ? null : [...shareIndexes],
+      },
+      // Oracles have to do with shares, whosever.
+      clusters: role === 'oracle' ? [] : await coverage.of(caller),
+      takes_any_key: config.clusters.signatureThreshold !== undefined,
+      network: config.network.name,
+      version: VERSION,
+      time: Math.floor(Date.now() / 1000),
+    }
+  })
 
   bind(routes.getHealth, async () => ({ status: 'ok' as const }))
 

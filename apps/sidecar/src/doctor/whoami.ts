@@ -1,0 +1,42 @@
+/** What `doctor` finds of the token: whom the relayer takes us for, held against the keys that are here. */
+
+import { createRelayerClient } from '@dvt-relayer/api/client.ts'
+import type { Whoami } from '@dvt-relayer/api/schemas.ts'
+import { createHttpClient } from '@dvt-relayer/common/http-client.ts'
+import type { SidecarConfig } from '../config.ts'
+import type { Finding } from '../findings.ts'
+import { doubtsOf, type Held } from '../lists/introduction.ts'
+
+/** Older relayers do not have the answer, and nobody waits long for it. */
+const WAIT_MS = 5_000
+const MAX_BYTES = 4 * 1024 * 1024
+
+/** What the relayer says; undefined where it says nothing, as older ones do: what else is wrong with it is found by other questions. */
+export async function askWhoami({ relayer }: SidecarConfig, signal: AbortSignal): Promise<Whoami | undefined> {
+  const { endpoint, timeoutMs } = relayer
+  const http = createHttpClient({ endpoints: [endpoint], timeoutMs, maxBytes: MAX_BYTES })
+  const client = createRelayerClient(async ({ path, signal: asked }) => {
+    const { bytes } = await http.send({ path, signal: asked })
+    return JSON.parse(new TextDecoder().decode(bytes))
+  })
+  return client.getWhoami(AbortSignal.any([signal, AbortSignal.timeout(WAIT_MS)])).catch(() => undefined)
+}
+
+/** What keys there are, as the finding of the keys has it. */
+export function heldOf({ ssv }: Pick<SidecarConfig, 'ssv'>, { facts }: Finding): Held {
+  const rows = (name: string) => (Array.isArray(facts[name]) ? facts[name] : [])
+  return {
+    shareIndexes: rows('holders').map(({ share_index: index }) => Number(index)),
+    lockHashes: rows('clusters').map(({ lock_hash: hash }) => String(hash)),
+    isSsv: ssv !== undefined,
+  }
+}
+
+/** The finding of the relayer with what it says of us, where it says it. */
+export function withWhoami(relayer: Finding, who: Whoami | undefined, held: Held): Finding {
+  if (who === undefined) return relayer
+  const doubts = doubtsOf(who, held)
+  const facts = { ...relayer.facts, version: who.version, token: who.name, role: who.role }
+  const details = [...relayer.details, ...doubts]
+  return { ...relayer, status: doubts.length > 0 ? 'problem' : relayer.status, details, facts }
+}

@@ -1,0 +1,81 @@
+/** When each node was last there, by token and share index. All times are the database's: callers say how long ago something was. */
+
+import { sql } from 'drizzle-orm'
+import { number, rows } from '../rows.ts'
+import type { Sql } from '../sql.ts'
+
+/** What was seen of a node since the last write. */
+export interface NodeSeenRow {
+  token: string
+  /** 0 where the token is bound to none and no request named one. */
+  shareIndex: number
+  /** Whether the key is ours: a share index that a caller only claims has to find room. */
+  isOurs: boolean
+  seenSecondsAgo: number
+  listedSecondsAgo?: number
+  postedSecondsAgo?: number
+  refusedSecondsAgo?: number
+  refusalCode?: string
+  software: string | null
+  version: string | null
+  /** By its list; null where that says no time. */
+  clockDifferenceSeconds?: number | null
+}
+
+/**
+ * Writes what was seen, newer over older, whoever writes first. Of share indexes that callers only claim, a token gets no new row once it
+ * has `mostRows`.
+ */
+export async function storeNodesSeen(db: Sql, nodes: readonly NodeSeenRow[], mostRows: number): Promise<void> {
+  const seen = nodes.map((node) => ({
+    token_name: node.token,
+    share_index: node.shareIndex,
+    is_ours: node.isOurs,
+    seen_ago: node.seenSecondsAgo,
+    listed_ago: node.listedSecondsAgo,
+    posted_ago: node.postedSecondsAgo,
+    refused_ago: node.refusedSecondsAgo,
+    refusal_code: node.refusalCode,
+    software: node.software,
+    version: node.version,
+    clock: node.clockDifferenceSeconds,
+  }))
+  const ago = (column: string) => sql`now() - make_interval(secs => ${sql.raw(`s.${column}`)})`
+  await db.execute(sql`
+    insert into nodes_seen as n (token_name, share_index, seen_at, listed_at, posted_at, refused_at, refusal_code, software, version,
+                                 clock_difference_seconds)
+    select s.token_name, s.share_index, ${ago('seen_ago')}, ${ago('listed_ago')}, ${ago('posted_ago')}, ${ago('refused_ago')},
+           s.refusal_code, s.software, s.version, s.clock
+    from jsonb_to_recordset(${sql.param(JSON.stringify(seen))}::jsonb) as s (
+           token_name text, share_index bigint, is_ours boolean, seen_ago float8, listed_ago float8, posted_ago float8,
+           refused_ago float8, refusal_code text, software text, version text, clock int)
+    where s.is_ours
+       or exists (select from nodes_seen o where o.token_name = s.token_name and o.share_index = s.share_index)
+       or (select count(*) from nodes_seen o where o.token_name = s.token_name) < ${mostRows}
+    order by s.token_name, s.share_index
+    on conflict (token_name, share_index) do update set
+      seen_at = greatest(n.seen_at, excluded.seen_at),
+      listed_at = greatest(n.listed_at, excluded.listed_at),
+      posted_at = greatest(n.posted_at, excluded.posted_at),
+      refused_at = greatest(n.refused_at, excluded.refused_at),
+      refusal_code = case when excluded.refused_at >= coalesce(n.refused_at, '-infinity') then excluded.refusal_code else n.refusal_code end,
+      software = case when excluded.seen_at >= n.seen_at then excluded.software else n.software end,
+      version = case when excluded.seen_at >= n.seen_at then excluded.version else n.version end,
+      clock_difference_seconds = case when excluded.listed_at >= coalesce(n.listed_at, '-infinity')
+                                      then excluded.clock_difference_seconds else n.clock_difference_seconds end`)
+}
+
+/** Forgets nodes that nobody has seen for so long. */
+export async function pruneNodesSeen(db: Sql, maxAgeSeconds: number): Promise<void> {
+  await db.execute(sql`delete from nodes_seen where seen_at < now() - make_interval(secs => ${maxAgeSeconds})`)
+}
+
+/** How many seconds ago a node of each share index last asked for a list or handed something in, the newest first. */
+export function findLastSeen(db: Sql): Promise<{ shareIndex: number; seconds: number }[]> {
+  return rows(
+    db,
+    { shareIndex: number, seconds: number },
+    sql`select share_index, extract(epoch from now() - max(greatest(listed_at, posted_at)))::float8 as seconds
+        from nodes_seen where share_index > 0 and coalesce(listed_at, posted_at) is not null group by share_index order by 2, 1`,
+  )
+}

@@ -1,0 +1,64 @@
+/** The relayer processes of a database: each beats while it runs, and says when it stops. All times are the database's. */
+
+import { sql } from 'drizzle-orm'
+import { processes } from '../../schema.ts'
+import { boolean, firstRow, number, orNull } from '../rows.ts'
+import type { Sql } from '../sql.ts'
+
+/** One start of a program, and which part of the work it does. */
+type ProcessRow = Pick<typeof processes.$inferInsert, 'id' | 'role' | 'version'>
+
+/** Whether a process of this role finishes what is collected. */
+const isWorker = sql`role in ('all', 'worker')`
+
+/** When a process was last there. */
+const lastThere = sql`coalesce(stopped_at, beat_at)`
+
+/** Notes that a process is there. */
+export async function storeBeat(db: Sql, process: ProcessRow): Promise<void> {
+  await db
+    .insert(processes)
+    .values(process)
+    .onConflictDoUpdate({ target: processes.id, set: { beatAt: sql`now()` } })
+}
+
+/** Notes that a process has ended in order. */
+export async function storeStop(db: Sql, id: string): Promise<void> {
+  await db.execute(sql`update processes set beat_at = now(), stopped_at = now() where id = ${id}`)
+}
+
+/** Forgets processes that are long gone; the worker that was there last is kept, so that it can be said since when there is none. */
+export async function pruneProcesses(db: Sql, maxAgeSeconds: number): Promise<void> {
+  await db.execute(sql`
+    delete from processes where ${lastThere} < now() - make_interval(secs => ${maxAgeSeconds})
+      and id <> coalesce((select id from processes where ${isWorker} order by ${lastThere} desc, id limit 1), '')`)
+}
+
+/** Whether a process has not stopped, and was heard within so many seconds. */
+const isHeard = (withinSeconds: number) =>
+  sql`stopped_at is null and beat_at > now() - make_interval(secs => ${withinSeconds})`
+
+/** How many workers are there. */
+export async function countWorkers(db: Sql, withinSeconds: number): Promise<number> {
+  const row = await firstRow(
+    db,
+    { workers: number },
+    sql`select count(*) as workers from processes where ${isWorker} and ${isHeard(withinSeconds)}`,
+  )
+  return row?.workers ?? 0
+}
+
+/** Whether a worker is there, heard within so many seconds; and where none ever was, null, else when the last one was (Unix seconds). */
+export async function findNewestWorker(
+  db: Sql,
+  withinSeconds: number,
+): Promise<{ isThere: boolean; lastSeconds: number | null }> {
+  const row = await firstRow(
+    db,
+    { isThere: boolean, lastSeconds: orNull(number) },
+    sql`select coalesce(bool_or(${isHeard(withinSeconds)}), false) as is_there,
+               extract(epoch from max(${lastThere}))::float8 as last_seconds
+        from processes where ${isWorker}`,
+  )
+  return row ?? { isThere: false, lastSeconds: null }
+}

@@ -170,6 +170,12 @@ describe.skipIf(skipWithoutAnvil)('exits of registered validators', () => {
         )
         return rows[0].count as number
       }
+      const begun = async () =>
+        (await db.query(`select count(*)::int as count from erasure_clocks`)).rows[0].count as number
+      await untilTrue('that all exits have begun their day', async () => (await begun()) === keys.length)
+      await processes.kill('relayer')
+      await db.query(`update erasure_clocks set held_since = held_since - interval '1 day'`)
+      await processes.startRelayer({ ...settings, EXIT_RETENTION: 'erase' })
       await untilTrue('that every exit is erased', async () => (await left()) === 0)
       const before = current
       await processes.kill('relayer')

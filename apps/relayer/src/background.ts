@@ -308,9 +308,10 @@ function checkDependencies({ context: { db, queue, chain }, health }: Stage): Ro
 /** Copies exits for their owners, then erases those that need not be kept: in this order, so that none is erased before it is copied. */
 function copyAndErase({ context, services: { ownerCopies } }: Stage): Round {
   const retention = createRetention(context)
-  return async () => {
+  if (context.config.exitRetention === 'erase') context.events.erasureBegins(context.chain.consensusNodes.length)
+  return async (signal) => {
     await ownerCopies.run()
-    await retention.run()
+    await retention.run(signal)
   }
 }
 

@@ -4,7 +4,7 @@ import { createConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import { createExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
 import { createIpfsClient } from '@dvt-relayer/chain/ipfs/ipfs.ts'
-import { findNewestConfig } from '@dvt-relayer/chain/stakewise/keeper.ts'
+import { findDenial, findNewestConfig } from '@dvt-relayer/chain/stakewise/keeper.ts'
 import { fetchOracleConfig } from '@dvt-relayer/chain/stakewise/oracle-config.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
@@ -62,6 +62,10 @@ export function createChain(config: RelayerConfig, crypto: CryptoPool, events: E
       const { cid, blockNumber } = found
       return { config: { cid, blockNumber, announcedAt: block.timestamp }, nextBlock }
     },
+    findDenial: async (announced) =>
+      execution.each.length < 2
+        ? undefined
+        : findDenial(execution.each, network, announced, Math.floor(Date.now() / 1000)),
     async fetch(cid) {
       const { config: set, verification } = await fetchOracleConfig(ipfs, cid)
       // A hostile gateway could name its own oracles and have every exit encrypted to itself.
@@ -75,6 +79,6 @@ export function createChain(config: RelayerConfig, crypto: CryptoPool, events: E
       }
     },
   }
-  return { consensus, execution, ipfs, registry, oracleSets }
+  return { consensus, consensusNodes: consensus.each, execution, ipfs, registry, oracleSets }
 }
 export type Chain = ReturnType<typeof createChain>

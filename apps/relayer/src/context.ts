@@ -1,6 +1,6 @@
 /** What services may ask for. Each takes `Pick<Context, …>`: its parameter's type is the list of what it needs. */
 
-import type { ChainValidator } from '@dvt-relayer/chain/consensus/consensus.ts'
+import type { ChainValidator, ConsensusNode } from '@dvt-relayer/chain/consensus/consensus.ts'
 import type { ExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
 import type { IpfsClient } from '@dvt-relayer/chain/ipfs/ipfs.ts'
 import type { ManagerWallet } from '@dvt-relayer/chain/stakewise/validators-manager.ts'
@@ -42,6 +42,8 @@ export interface AnnouncedConfig {
 export interface OracleSetSource {
   /** The newest `ConfigUpdated` from block `from` on (from the Keeper's first when left out), and where the next look begins. */
   newest(from: number | undefined): Promise<{ config: AnnouncedConfig | undefined; nextBlock: number }>
+  /** Which execution node denies an announcement, in words; nothing where none does, or only one is asked anyway. */
+  findDenial(config: Pick<AnnouncedConfig, 'cid' | 'blockNumber'>): Promise<string | undefined>
   /** The checked config behind a CID. */
   fetch(cid: string): Promise<{ threshold: number; publicKeys: readonly Uint8Array[]; config: unknown }>
 }
@@ -80,6 +82,8 @@ export interface Context {
   readonly queue: Pick<JobQueue, 'add' | 'counts'>
   readonly chain: {
     readonly registry: ValidatorRegistry
+    /** Every configured consensus node by itself, for what must be asked of each. */
+    readonly consensusNodes: readonly ConsensusNode[]
     readonly oracleSets: OracleSetSource
     readonly execution: ExecutionClient
     readonly ipfs: IpfsClient

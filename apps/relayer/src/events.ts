@@ -9,11 +9,22 @@ import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import type { ManagerAction } from '@dvt-relayer/db/queries/manager-signatures.ts'
 import { type ApprovalOutcome, type Dependency, RELAYER_METRICS, routeLabel } from './metrics.ts'
 
+const DAY_MS = 86_400_000
+
 /** The events of one relayer process, and the metrics they write. It is long because it is a table: each event stands for itself. */
 export function createEvents(logger: Logger) {
   const metrics = createMetrics(RELAYER_METRICS)
   const up = new Map<Dependency, boolean>()
   const told = new Set<string>()
+  const toldAt = new Map<string, number>()
+  /** Whether this was not said within a day. */
+  const isNewToday = (reason: string): boolean => {
+    const now = performance.now()
+    for (const [old, at] of toldAt) if (now >= at + DAY_MS) toldAt.delete(old)
+    const isNew = !toldAt.has(reason)
+    if (isNew) toldAt.set(reason, now)
+    return isNew
+  }
   return {
     metrics,
     httpAnswered(route: string, status: number, seconds: number | undefined) {
@@ -43,6 +54,26 @@ export function createEvents(logger: Logger) {
     exitsErased(count: number) {
       metrics.count('dvt_relayer_exits_erased_total', {}, count)
       logger.info({ count }, 'exits of registered validators erased')
+    },
+    /** Each reason once a day. */
+    erasureWaits(reason: string, validators?: number) {
+      if (isNewToday(reason)) logger.warn({ reason, validators }, 'exits are not erased yet')
+    },
+    /** Each reason once a day. */
+    copiesWait(reason: string, validators?: number) {
+      if (isNewToday(reason)) logger.warn({ reason, validators }, 'exits are not copied for their owners yet')
+    },
+    depositsSearched(fromBlock: number) {
+      logger.info(
+        { from_block: fromBlock },
+        'no deposit registry is followed: what is to be erased must have a deposit from this block on',
+      )
+    },
+    erasureBegins(consensusNodes: number) {
+      logger.info(
+        { consensus_nodes: consensusNodes },
+        'exits of registered validators are erased a day after all consensus nodes and the deposit logs have begun to agree',
+      )
     },
     ownerCopiesMade(count: number) {
       metrics.count('dvt_relayer_owner_copies_total', {}, count)
@@ -128,6 +159,21 @@ export function createEvents(logger: Logger) {
     },
     validatorsExited(validators: number) {
       logger.info({ validators }, 'validators have exited, or are about to')
+    },
+    /** An administrator's act, for the record. */
+    registrationUndone(
+      what: 'registration' | 'exit',
+      { publicKey, validatorIndex, vault }: { publicKey: Uint8Array; validatorIndex: number; vault: Uint8Array | null },
+    ) {
+      logger.warn(
+        {
+          undone: what,
+          public_key: toHex(publicKey),
+          validator_index: validatorIndex,
+          vault: vault === null ? null : checksumAddress(vault),
+        },
+        'what was noted of a registered validator is undone by command',
+      )
     },
     registrationDisagrees(validatorIndex: number, saidIndex: number) {
       logger.error(

@@ -231,7 +231,8 @@ export const RELAYER_SETTINGS = {
   ),
   EXIT_RETENTION: withDefault(
     oneOf(['keep', 'erase'], {
-      description: 'what becomes of an exit once its validator is registered: kept, sealed, or erased for good',
+      description:
+        'what becomes of an exit once its validator is registered: kept, sealed, or erased for good a day later',
       example: 'keep',
     }),
     'keep' as const,

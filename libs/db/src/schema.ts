@@ -405,6 +405,40 @@ export const registryValidators = pgTable(
 )
 
 /**
+ * The block of the first validly signed deposit of a validator of ours, found where no deposit registry is followed: what is to be
+ * erased must have one.
+ */
+export const depositBlocks = pgTable('deposit_blocks', {
+  validatorId: id64('validator_id')
+    .primaryKey()
+    .references(() => validators.id),
+  blockNumber: id64('block_number').notNull(),
+})
+
+/**
+ * Since when everything that erasing a validator's exits wants has held, and what it was that held: a clock that begins anew when any of
+ * it is another, and is gone when it is contradicted.
+ */
+export const erasureClocks = pgTable(
+  'erasure_clocks',
+  {
+    validatorId: id64('validator_id')
+      .primaryKey()
+      .references(() => validators.id),
+    beaconIndex: id64('beacon_index').notNull(),
+    /** Those of the finalized state. */
+    withdrawalCredentials: bytes('withdrawal_credentials').notNull(),
+    depositBlock: id64('deposit_block').notNull(),
+    /** The oracle set of its shares on chain. */
+    oracleSetId: id64('oracle_set_id').references(() => oracleSets.id),
+    heldSince: time('held_since').notNull().defaultNow(),
+  },
+  (table) => [
+    check('erasure_clocks_withdrawal_credentials_length', sql`octet_length(${table.withdrawalCredentials}) = 32`),
+  ],
+)
+
+/**
  * Every signature of the validators-manager key, written before it is handed out. A trigger refuses changes and deletes. The same
  * bytes signed again for the same requester are the same signature and stand here once a day (UTC).
  */

@@ -40,6 +40,11 @@ const QUERIES = fileURLToPath(new URL('../../../libs/db/src/queries', import.met
 const vault = Buffer.alloc(20, 1)
 const key = Buffer.alloc(48, 2)
 const root = Buffer.alloc(32, 3)
+const kept = {
+  rotationRequester: 'a',
+  owners: [{ vault: Buffer.alloc(20, 1), publicKey: Buffer.alloc(65, 4) }],
+  delaySeconds: 1,
+}
 const owner = { vault, publicKey: Buffer.alloc(65, 4) }
 const partial = { messageId: 1, shareIndex: 1, digest: root, sealed: root }
 const oracleSet = { cid: 'b', threshold: 1, publicKeys: Buffer.alloc(65), config: {}, blockNumber: 2, announcedAt: 2 }
@@ -201,7 +206,16 @@ const calls = {
   'messages/retention.ts': {
     module: retention,
     calls: {
-      lockErasable: (db) => retention.lockErasable(db, { rotationRequester: 'a', owners: [owner], limit: 9 }),
+      findErasable: (db) => retention.findErasable(db, { ...kept, isErasing: true, afterId: 0, limit: 9 }),
+      lockErasable: (db) => retention.lockErasable(db, { ...kept, validatorIds: [1] }),
+      holdErasures: (db) =>
+        retention.holdErasures(db, [
+          { validatorId: 1, beaconIndex: 1, oracleSetId: null, withdrawalCredentials: root, depositBlock: 1 },
+        ]),
+      stopErasures: (db) => retention.stopErasures(db, [1]),
+      findFirstCreation: (db) => retention.findFirstCreation(db),
+      clearDepositBlocks: (db) => retention.clearDepositBlocks(db),
+      storeDepositBlocks: (db) => retention.storeDepositBlocks(db, [{ validatorId: 1, blockNumber: 1 }]),
       eraseExits: (db) => retention.eraseExits(db, [1]),
       findCopiesDue: (db) => retention.findCopiesDue(db, [owner], 0, 9),
       findCopySources: (db) => retention.findCopySources(db, [owner], [1]),
@@ -275,6 +289,9 @@ const calls = {
       markRegistered: (db) =>
         registered.markRegistered(db, [{ validatorId: 1, beaconIndex: 1, vault: undefined, hasLeft: false }]),
       markExited: (db) => registered.markExited(db, [1]),
+      findNoted: (db) => registered.findNoted(db, key),
+      forgetRegistration: (db) => registered.forgetRegistration(db, 9),
+      forgetExited: (db) => registered.forgetExited(db, 9),
       countByVault: (db) => registered.countByVault(db, { vaults: null, secondsPerEpoch: 384 }),
       findOutdated: (db) => registered.findOutdated(db, vault, 0, 9),
       countOutdated: (db) => registered.countOutdated(db),
@@ -328,6 +345,7 @@ const calls = {
     module: state,
     calls: {
       findCheckpoint: (db) => state.findCheckpoint(db, 'a'),
+      deleteCheckpoint: (db) => state.deleteCheckpoint(db, 'nothing'),
       storeCheckpoint: (db) => state.storeCheckpoint(db, 'a', { b: 1 }),
       ensureSealingCheck: (db) => state.ensureSealingCheck(db, root),
       replaceSealingCheck: (db) => state.replaceSealingCheck(db, root),

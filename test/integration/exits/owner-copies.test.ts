@@ -7,7 +7,7 @@ import { OwnerCopiesResponse as OwnerCopiesSchema } from '@dvt-relayer/api/schem
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { createLogger, silentLogger } from '@dvt-relayer/common/logger.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
-import { exitSigningRoot } from '@dvt-relayer/crypto/messages/messages.ts'
+import { depositSigningRoot, exitSigningRoot } from '@dvt-relayer/crypto/messages/messages.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { sql } from 'drizzle-orm'
@@ -23,8 +23,10 @@ import type { Relayer } from '../../../apps/relayer/src/relayer.ts'
 import { createOwnerCopies } from '../../../apps/relayer/src/services/exits/owner-copies.ts'
 import { openSealing } from '../../../apps/relayer/src/services/sealing/sealing.ts'
 import { makeOracles } from '../../support/chain/oracles.ts'
+import { deployDepositContract, depositBySomebodyElse } from '../../support/contracts/deposits.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import { type MadeCluster, makeCluster } from '../../support/keys/make-cluster.ts'
+import { credentials } from '../../support/stages/registered.ts'
 import { engine, getExits, postValidators, sidecarRound } from '../../support/world/nodes.ts'
 import type { World } from '../../support/world/world.ts'
 import { ask, eventually, hex, startWorld } from '../../support/world/world.ts'
@@ -172,7 +174,23 @@ describe("an owner's copy", () => {
       where public_key = ${second}`)
     const shown = [toHex(third), hex(cluster.validators[3]?.publicKey ?? third)]
     expect((await copiesOf()).owner_copies.map(({ public_key }) => public_key)).toEqual(shown)
-    await (await openService(owner.publicKey, checksumAddress(other))).run()
+    const service = await openService(owner.publicKey, checksumAddress(other))
+    await service.run()
+    // The word of one node would give the exit to somebody else for good: all that erasing wants has to hold first.
+    const ofOther = async () =>
+      (await db.execute(sql`select from owner_copies where vault = ${Buffer.from(other)}`)).rows
+    expect(await ofOther()).toEqual([])
+    const clock = (
+      vault: Uint8Array,
+    ) => sql`insert into erasure_clocks (validator_id, beacon_index, withdrawal_credentials, deposit_block)
+      select id, beacon_index, ${Buffer.from(credentials(vault))}, 1 from validators where public_key = ${first}`
+    await db.execute(clock(fromHex(VAULT, 20)))
+    await service.run()
+    expect(await ofOther()).toEqual([])
+    await db.execute(sql`delete from erasure_clocks`)
+    await db.execute(clock(other))
+    await service.run()
+    await db.execute(sql`delete from erasure_clocks`)
     const answer = await ask(relayer.url, `/vaults/${toHex(other)}/owner-copies`, { headers: bearer(admin) })
     expect((answer.json as OwnerCopiesResponse).owner_copies).toMatchObject([
       { public_key: toHex(first), owner_public_key: hex(owner.publicKey) },
@@ -269,11 +287,21 @@ it('a relayer that erases copies first: the copy is all there is of the exit the
   await db.execute(sql`update validators set registered_at = now(), beacon_vault = withdrawal_address, beacon_index =
       (select validator_index from messages m where m.validator_id = validators.id), oracle_set_id = (select id from oracle_sets where is_current)
     where withdrawal_address is not null`)
-  await using eraser = await world.startRelayer({
+  await registerOnChain()
+  const eraserSettings = {
     ...settings(),
     EXIT_RETENTION: 'erase',
     OWNER_PUBLIC_KEYS: `${VAULT}:${hex(owner.publicKey)}`,
-  })
+  }
+  {
+    await using _before = await world.startRelayer(eraserSettings)
+    await eventually('all have begun their day', async () => {
+      const { rows } = await db.execute(sql`select count(*) as begun from erasure_clocks`)
+      return rows[0]?.['begun'] === 5 ? true : undefined
+    })
+  }
+  await db.execute(sql`update erasure_clocks set held_since = held_since - interval '1 day'`)
+  await using eraser = await world.startRelayer(eraserSettings)
   await eventually('they are erased', async () => {
     const { rows } =
       await db.execute(sql`select count(*) as left from messages m join validators v on v.id = m.validator_id
@@ -296,3 +324,21 @@ it('a relayer that erases copies first: the copy is all there is of the exit the
   await (await openService(nextOwner.publicKey)).run()
   expect((await copiesOf()).owner_copies).toEqual(copies)
 })
+
+/** Makes the deposits of the cluster's validators, and puts them into the finalized state at the indexes of their exits. */
+async function registerOnChain(): Promise<void> {
+  const contract = await deployDepositContract(world.anvil, toHex(world.network.depositContract))
+  const { rows } =
+    await db.execute(sql`select v.public_key, m.validator_index from messages m join validators v on v.id = m.validator_id
+    where m.kind = 'exit' order by m.validator_index`)
+  const indexes = new Map(rows.map((row) => [toHex(row['public_key'] as Buffer), Number(row['validator_index'])]))
+  const withdrawalCredentials = credentials(fromHex(VAULT, 20))
+  for (const { publicKey, secretKey } of cluster.validators) {
+    const message = { publicKey, withdrawalCredentials, amountGwei: 32_000_000_000n }
+    const signature = engine.sign(secretKey, depositSigningRoot(world.network, message))
+    expect(await depositBySomebodyElse(world.anvil, contract, { ...message, signature })).toMatchObject({ ok: true })
+    expect(world.beacon.addValidator({ publicKey, withdrawalCredentials })).toBe(indexes.get(toHex(publicKey)))
+  }
+  world.beacon.finalize()
+  await world.anvil.mine(100)
+}

@@ -6,16 +6,19 @@ import { createSealer } from '@dvt-relayer/crypto/sealing.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
-import { eraseExits, lockErasable } from '@dvt-relayer/db/queries/messages/retention.ts'
-import { lockValidators } from '@dvt-relayer/db/queries/messages/validators.ts'
+import { eraseExits, findErasable, holdErasures, lockErasable } from '@dvt-relayer/db/queries/messages/retention.ts'
+import { findValidators, lockValidators } from '@dvt-relayer/db/queries/messages/validators.ts'
+import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import { bytesArray, numberArray } from '@dvt-relayer/db/queries/sql.ts'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createChain } from '../../../apps/relayer/src/chain.ts'
 import { type RelayerConfig, readConfig } from '../../../apps/relayer/src/config.ts'
 import { startCryptoPool } from '../../../apps/relayer/src/crypto-workers/pool.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
 import type { Relayer } from '../../../apps/relayer/src/relayer.ts'
 import { ROTATION_REQUESTER } from '../../../apps/relayer/src/services/exits/assign.ts'
+import type { ErasureProof } from '../../../apps/relayer/src/services/exits/erasure-proof.ts'
 import { createRetention } from '../../../apps/relayer/src/services/exits/retention.ts'
 import { openSealing } from '../../../apps/relayer/src/services/sealing/sealing.ts'
 import { createFinishing } from '../../../apps/relayer/src/services/signatures/finish.ts'
@@ -54,10 +57,49 @@ afterAll(async () => {
 })
 
 const events = createEvents(silentLogger)
+const pool = startCryptoPool(1)
+afterAll(() => pool[Symbol.asyncDispose]())
 const configOf = (more: Record<string, string> = {}) =>
   readConfig(world.environment({ SIGNATURE_THRESHOLD: '3', EXIT_RETENTION: 'erase', ...more })).config
-const erase = (more: Record<string, string> = {}, on = other) =>
-  createRetention({ config: configOf(more), db: on, events, announced: () => {} }).run()
+/** As if all that erasing wants had held for a day already, of everything: what of the chain it wants, erasure-proof.test.ts says. */
+const proof: ErasureProof = {
+  async look(rows) {
+    const held = rows.map(({ id: validatorId, beaconIndex, oracleSetId }) => ({
+      validatorId,
+      beaconIndex,
+      oracleSetId,
+      withdrawalCredentials: new Uint8Array(32),
+      depositBlock: 1,
+    }))
+    return { held, broken: [], isDepositGone: false, reasons: [] }
+  },
+}
+const forever = AbortSignal.timeout(600_000)
+/** Rounds as of two processes, the second a day after the first. */
+async function erase(more: Record<string, string> = {}, on = other): Promise<void> {
+  const config = configOf(more)
+  const chain = createChain(config, pool, events, silentLogger)
+  const round = () =>
+    createRetention({ config, db: on, crypto: pool, chain, events, announced: () => {} }, proof).run(forever)
+  await round()
+  await letADayPass()
+  await round()
+}
+const letADayPass = () => db.execute(sql`update erasure_clocks set held_since = held_since - interval '1 day'`)
+async function lock(tx: Sql, { validators }: Pick<Made, 'validators'>): Promise<number[]> {
+  const found = await findValidators(
+    tx,
+    validators.map(({ publicKey }) => publicKey),
+  )
+  return lockErasable(tx, { ...kept, validatorIds: found.map(({ id }) => id) })
+}
+const kept = { rotationRequester: ROTATION_REQUESTER, owners: [], delaySeconds: 86_400 }
+/** Starts the clocks of what is registered, a day ago. */
+async function hold(): Promise<void> {
+  const rows = await findErasable(db, { ...kept, isErasing: true, afterId: 0, limit: 1000 })
+  await holdErasures(db, (await proof.look(rows, forever)).held)
+  await letADayPass()
+}
 /** The service on these parts, with a verification of its own. */
 const startSubmission = (context: Parameters<typeof createVerification>[0] & { config: RelayerConfig }) =>
   createSubmission({ ...context, verification: createVerification(context) })
@@ -127,7 +169,7 @@ describe('erasing', () => {
     const { revision } = (await ask(relayer.url, '/exits')).json as { revision: number }
     // The last two are not registered.
     await register({ validators: [...made.validators.slice(0, 4), ...collecting.validators] })
-    await createRetention({ config: configOf({ EXIT_RETENTION: 'keep' }), db, events, announced: () => {} }).run()
+    await erase({ EXIT_RETENTION: 'keep' }, db)
     expect((await stateOf(made.ids)).map(({ state }) => state)).toEqual([
       'ready',
       'ready',
@@ -277,8 +319,6 @@ describe('what is left', () => {
 })
 
 describe('what comes late', () => {
-  const pool = startCryptoPool(1)
-  afterAll(() => pool[Symbol.asyncDispose]())
   const openOther = () => openSealing(configOf(), other, silentLogger)
 
   it('a worker that is finishing the exit', async () => {
@@ -351,8 +391,9 @@ describe('what comes late', () => {
     const submitted = signatures.submit(1, [posted(made, 0, 1), posted(made, 1, 1)])
     await areSignatures.reached
     await register({ validators: made.validators.slice(0, 1) })
+    await hold()
     const erasing = await db.transaction(async (tx) => {
-      const ids = await lockErasable(tx, { rotationRequester: ROTATION_REQUESTER, owners: [], limit: 100 })
+      const ids = await lock(tx, made)
       await eraseExits(tx, ids)
       areSignatures.open()
       await eventually('the post waits', async () => {
@@ -373,8 +414,9 @@ describe('what comes late', () => {
     const made = await makeExits(1, [1, 2, 3])
     await db.execute(sql`update messages set state = 'expired' where id = any(${numberArray(made.ids)})`)
     await register(made)
+    await hold()
     const asked = await db.transaction(async (tx) => {
-      const ids = await lockErasable(tx, { rotationRequester: ROTATION_REQUESTER, owners: [], limit: 100 })
+      const ids = await lock(tx, made)
       expect(ids).toEqual(made.ids)
       const answer = postValidators(relayer.url, made.keys)
       await eventually('the operator waits', async () => {
@@ -410,8 +452,9 @@ describe('what comes late', () => {
   it('is all there after a kill in the middle of an erasure, and the next round does it', async () => {
     const made = await makeExits(1, [1, 2, 3])
     await register(made)
+    await hold()
     const killed = other.transaction(async (tx) => {
-      await eraseExits(tx, await lockErasable(tx, { rotationRequester: ROTATION_REQUESTER, owners: [], limit: 100 }))
+      await eraseExits(tx, await lock(tx, made))
       await tx.execute(sql`select pg_terminate_backend(pg_backend_pid())`)
     })
     await expect(killed).rejects.toMatchObject({ code: 'DATABASE_UNREACHABLE' })

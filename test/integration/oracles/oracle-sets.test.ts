@@ -1,6 +1,7 @@
 /** Following the Keeper: which configs are refused, what is split anew for which set, and what is kept of the sets before. */
 
 import type { ExitSharesResponse } from '@dvt-relayer/api/schemas.ts'
+import { configUpdatedEvent } from '@dvt-relayer/chain/stakewise/keeper.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { claimFinishable } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import {
@@ -10,11 +11,13 @@ import {
   ROTATION_REQUESTER,
 } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import { sql } from 'drizzle-orm'
+import { encodeAbiParameters, encodeEventTopics } from 'viem/utils'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createOracleSets } from '../../../apps/relayer/src/services/oracles/sets.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { startIpfs } from '../../support/chain/ipfs.ts'
 import { makeOracles, oracleConfig } from '../../support/chain/oracles.ts'
+import { startRpcProxy } from '../../support/chain/rpc-proxy.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import { openStore } from '../../support/stages/registered.ts'
 import { assertOraclesCanExit, getExits, postValidators, sidecarRound, untilShares } from '../../support/world/nodes.ts'
@@ -25,6 +28,22 @@ beforeAll(async () => {
   if (!skipWithoutAnvil) world = await startWorld({ oracles: 3, threshold: 2 })
 })
 afterAll(() => world?.[Symbol.asyncDispose]())
+
+/** The log of a `ConfigUpdated` that no contract has emitted. */
+function configLog(cid: string, { number, hash }: { number: string; hash: string }) {
+  const [topic] = encodeEventTopics({ abi: [configUpdatedEvent] })
+  return {
+    address: toHex(world.network.keeper),
+    topics: [topic],
+    data: encodeAbiParameters([{ type: 'string' }], [cid]),
+    blockNumber: number,
+    blockHash: hash,
+    transactionHash: hash,
+    transactionIndex: '0x0',
+    logIndex: '0x0',
+    removed: false,
+  }
+}
 
 const current = (store: Awaited<ReturnType<typeof openStore>>) =>
   store.query(sql`select id, cid, threshold, block_number from oracle_sets where is_current`)
@@ -128,6 +147,61 @@ describe.skipIf(skipWithoutAnvil)('a config', () => {
       }
     },
   )
+
+  it('that another execution node denies is not taken over, and that is said; one that is away denies nothing', async () => {
+    await using liar = await startRpcProxy(world.anvil)
+    await using other = await startRpcProxy(world.anvil)
+    const store = await openStore({
+      ...world,
+      environment: (more) => world.environment({ ...more, EXECUTION_ENDPOINT: `${liar.url},${other.url}` }),
+    })
+    await world.announce(world.oracles, 2)
+    const sets = createOracleSets(store)
+    expect(await sets.follow()).toBeUndefined()
+    const before = await current(store)
+    // One node invents a config: its block is there, and has no such event.
+    const invented = world.ipfs.add(oracleConfig(makeOracles(2), 1))
+    await world.anvil.mine(1)
+    const block = await world.anvil.rpc('eth_getBlockByNumber', 'latest', false)
+    const { number, hash, timestamp } = block as { number: string; hash: string; timestamp: string }
+    expect(Math.abs(Number(timestamp) - Date.now() / 1000)).toBeLessThan(250)
+    liar.answer(async ({ method, params, node }) => {
+      const found = await node()
+      if (method !== 'eth_getLogs') return found
+      const [{ fromBlock, toBlock }] = params as [{ fromBlock: string; toBlock: string }]
+      if (Number(fromBlock) > Number(number) || Number(toBlock) < Number(number)) return found
+      return [...(found as object[]), configLog(invented, { number, hash })]
+    })
+    for (let again = 0; again < 2; again++) {
+      expect(await sets.follow()).toMatch(/not in force: the execution node at .* does not have what another says/)
+      expect(await current(store)).toEqual(before)
+    }
+    liar.answer(undefined)
+    expect(await sets.follow()).toBeUndefined()
+    expect(await current(store)).toEqual(before)
+    // The other one lags behind: it is waited for.
+    const cid = world.ipfs.add(oracleConfig(makeOracles(3), 2))
+    await world.keeper.setConfig(cid)
+    other.answer(async ({ method, node }) => (method === 'eth_getBlockByNumber' ? block : node()))
+    expect(await sets.follow()).toMatch(/does not have what another says/)
+    other.fail('down')
+    expect(await sets.follow()).toBeUndefined()
+    expect(await current(store)).toMatchObject([{ cid }])
+    await world.announce(world.oracles, 2)
+  })
+
+  it('is found also where a node had told of a head far above', async () => {
+    const store = await openStore(world)
+    const sets = createOracleSets(store)
+    expect(await sets.follow()).toBeUndefined()
+    await store.query(
+      sql`update checkpoints set value = jsonb_set(value, '{next_block}', '1000000000') where name = 'keeper_config'`,
+    )
+    const cid = await world.announce(makeOracles(3), 2)
+    expect(await sets.follow()).toBeUndefined()
+    expect(await current(store)).toMatchObject([{ cid }])
+    await world.announce(world.oracles, 2)
+  })
 
   it('that its CID does not prove is in force elsewhere, with a warning', async () => {
     const store = await openStore(world)

@@ -10,6 +10,7 @@ import { releaseKeyCommand } from './release-key.ts'
 import { rotate } from './rotate.ts'
 import { serve } from './serve.ts'
 import { token } from './token.ts'
+import { undoRegisteredCommand } from './undo-registered.ts'
 import { USAGE, usageError } from './usage.ts'
 import { voidSealed } from './void-sealed.ts'
 
@@ -24,6 +25,7 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['token', token],
   ['release-key', releaseKeyCommand],
   ['rotate', rotate],
+  ['undo-registered', undoRegisteredCommand],
   ['void-sealed', voidSealed],
 ])
 const HELP = ['help', '--help', '-h']

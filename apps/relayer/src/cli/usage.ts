@@ -12,6 +12,8 @@ export const USAGE = `usage:
   npm run relayer -- rotate --vault 0x… [--dry-run | --send]
                                                            renew a vault's exit signatures for the oracles in force: print the transaction,
                                                            with --send send it, with --dry-run only say what would be done
+  npm run relayer -- undo-registered --key 0x… --yes       take back that a validator is registered, or has left, where no consensus
+                                                           node says so
   npm run relayer -- void-sealed --yes                     forget every stored signature, when SEALING_KEY is lost for good`
 
 /** The error of a command that was called wrongly: what is wrong, then the usage. */

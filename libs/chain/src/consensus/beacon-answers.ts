@@ -112,6 +112,17 @@ export function assertFinal(said: Standing, host: string): void {
     )
 }
 
+/** The same where nothing can be undone: also of a node that leaves out whether its state is finalized. @throws {ChainError} CONSENSUS_INVALID */
+export function assertSaysFinal(said: Standing, host: string): void {
+  assertFinal(said, host)
+  if (said.finalized !== true)
+    throw new ChainError(
+      'CONSENSUS_INVALID',
+      `the consensus node at ${host} does not say whether the state it answers from is finalized`,
+      { meta: { host } },
+    )
+}
+
 /** A validator as the beacon API lists it. */
 export function toValidator({ index, balance, status, validator }: Static<typeof ValidatorItem>): ChainValidator {
   return {

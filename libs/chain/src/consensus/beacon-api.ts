@@ -55,8 +55,8 @@ export function createBeaconApi(http: HttpAsk, signal?: AbortSignal) {
     validators: (state: string, ids: readonly string[]) =>
       findValidators({ path: `${statePath(state)}/validators`, isVouched: true }, ids, assertVerified),
     /** The same of a finalized state. @throws {ChainError} CONSENSUS_INVALID when the node says that it is not */
-    finalValidators: (state: string, ids: readonly string[]) =>
-      findValidators({ path: `${statePath(state)}/validators` }, ids, assertFinal),
+    finalValidators: (state: string, ids: readonly string[], check = assertFinal) =>
+      findValidators({ path: `${statePath(state)}/validators` }, ids, check),
     /** The root of the newest finalized state. @throws {ChainError} CONSENSUS_INVALID when the node says that it is not */
     async finalizedRoot(): Promise<string> {
       const isThere = (status: number) => status >= 200 && status < 300

@@ -10,10 +10,12 @@ import { createBeaconApi, type NodeStep } from './beacon-api.ts'
 import { isStatus } from './find-validators.ts'
 import { askStep, createStepCheck } from './in-step.ts'
 import { byKey } from './known-keys.ts'
+import { type ConsensusNode, createConsensusNode } from './node.ts'
 import { createDepositFilter, type VerifyBatch } from './pending-deposits.ts'
 import { createRegistryReader, type RegistryView } from './registry-view.ts'
 
 export type { ChainValidator, Head } from './beacon-answers.ts'
+export type { ConsensusNode } from './node.ts'
 export type { VerifyBatch } from './pending-deposits.ts'
 export type { RegistryView } from './registry-view.ts'
 
@@ -34,6 +36,8 @@ export interface ConsensusOptions {
 }
 
 export interface ConsensusClient {
+  /** The endpoints, for what must be asked of each. */
+  readonly each: readonly ConsensusNode[]
   /** Compares every endpoint's chain with the network. @throws {ChainError} CHAIN_MISMATCH; {HttpError} when none answers */
   checkChain(): Promise<void>
   /** The head block of a node that is in step. @throws {ChainError} CONSENSUS_INVALID, in words, when there is none */
@@ -93,6 +97,7 @@ export function createConsensusClient(options: ConsensusOptions): ConsensusClien
   }
 
   return {
+    each: http.each.map((ask) => createConsensusNode(ask, network)),
     checkChain: () => checkEndpoints(http.each, (ask) => assertChain(ask, network)),
     head: api.head,
     syncing: () => askStep(http, clock),

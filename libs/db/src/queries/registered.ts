@@ -1,9 +1,10 @@
 /** Registered validators: what a finalized state says of them, and which oracle set their shares on chain were made for. */
 
 import type { SQL } from 'drizzle-orm'
-import { sql } from 'drizzle-orm'
+import { eq, sql } from 'drizzle-orm'
+import { erasureClocks, validators } from '../schema.ts'
 import type { RowOf } from './rows.ts'
-import { bytes, firstRow, number, orNull, rows, text } from './rows.ts'
+import { boolean, bytes, firstRow, number, orNull, rows, text } from './rows.ts'
 import type { Sql } from './sql.ts'
 import { bytesArray, bytesParam, numberArray } from './sql.ts'
 
@@ -86,6 +87,43 @@ export async function markExited(db: Sql, validatorIds: readonly number[]): Prom
     with locked as materialized (select id from validators where id = any(${numberArray(validatorIds)}) order by public_key for no key update)
     update validators v set exited_at = now() from locked where v.id = locked.id and v.exited_at is null`)
   return rowCount ?? 0
+}
+
+const noted = {
+  id: number,
+  /** Null where it is not registered. */
+  beaconIndex: orNull(number),
+  vault: orNull(bytes),
+  hasLeft: boolean,
+  /** Whether an exit of it was erased. */
+  isErased: boolean,
+}
+/** What is noted of a validator. */
+export type NotedRow = RowOf<typeof noted>
+
+/** What is noted of a validator; undefined for a key of nobody. */
+export function findNoted(db: Sql, publicKey: Uint8Array): Promise<NotedRow | undefined> {
+  return firstRow(
+    db,
+    noted,
+    sql`select v.id, v.beacon_index, v.beacon_vault as vault, v.exited_at is not null as has_left,
+               exists (select from messages m where m.validator_id = v.id and m.kind = 'exit' and m.state = 'erased') as is_erased
+        from validators v where v.public_key = ${bytesParam(publicKey)}`,
+  )
+}
+
+/** Takes back that a validator is registered, and what hangs on it. Callers have locked it. */
+export async function forgetRegistration(tx: Sql, validatorId: number): Promise<void> {
+  await tx.delete(erasureClocks).where(eq(erasureClocks.validatorId, validatorId))
+  await tx
+    .update(validators)
+    .set({ registeredAt: null, beaconIndex: null, beaconVault: null, exitedAt: null, oracleSetId: null })
+    .where(eq(validators.id, validatorId))
+}
+
+/** Takes back that a registered validator has left. Callers have locked it. */
+export async function forgetExited(tx: Sql, validatorId: number): Promise<void> {
+  await tx.update(validators).set({ exitedAt: null }).where(eq(validators.id, validatorId))
 }
 
 const vaultNumbers = {

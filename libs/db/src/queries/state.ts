@@ -20,6 +20,11 @@ export async function storeCheckpoint(db: Sql, name: string, value: unknown): Pr
     .onConflictDoUpdate({ target: checkpoints.name, set: { value: sql`excluded.value`, updatedAt: sql`now()` } })
 }
 
+/** Forgets a checkpoint. */
+export async function deleteCheckpoint(db: Sql, name: string): Promise<void> {
+  await db.delete(checkpoints).where(eq(checkpoints.name, name))
+}
+
 /** The sealed check value, put there if there was none: of two processes that start at once both get the same. */
 export async function ensureSealingCheck(db: Sql, sealed: Uint8Array): Promise<Buffer> {
   await db

@@ -111,10 +111,10 @@ async function lookThrough<Row extends AskedRow>(
 }
 
 /** Whether a validator has left the active set, or is on its way out: nobody needs shares of its exit any more. */
-const hasLeft = ({ status }: ChainValidator): boolean =>
+export const hasLeft = ({ status }: ChainValidator): boolean =>
   /^(active_exiting|active_slashed|exited_.*|withdrawal_.*)$/.test(status)
 
 /** The address in withdrawal credentials of type 0x01 and 0x02: the last 20 bytes after 11 zero bytes (docs/protocol.md#3-messages). */
-function vaultOf({ withdrawalCredentials }: ChainValidator): Uint8Array | undefined {
+export function vaultOf({ withdrawalCredentials }: ChainValidator): Uint8Array | undefined {
   return /^0x0[12]0{22}/.test(withdrawalCredentials) ? fromHex(withdrawalCredentials, 32).subarray(12) : undefined
 }

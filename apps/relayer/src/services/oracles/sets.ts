@@ -35,11 +35,18 @@ const readable = (cid: string): string =>
 export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'chain' | 'events'>) {
   let refused: string | undefined
 
-  /** What the chain announced last. The checkpoint keeps it, so that no restart scans the chain again. */
-  async function findNewest(): Promise<AnnouncedConfig | undefined> {
+  /**
+   * What the chain announced last, or, in words, which node denies it. The checkpoint keeps it, so that no restart scans the chain again;
+   * it does not move while one is denied.
+   */
+  async function findNewest(): Promise<AnnouncedConfig | string | undefined> {
     const stored = await findCheckpoint(db, CHECKPOINT)
     const last = checkpoint.Check(stored) ? stored : undefined
     const { config, nextBlock } = await chain.oracleSets.newest(last?.next_block)
+    const isKnown =
+      config?.blockNumber === last?.announced?.block_number && readable(config?.cid ?? '') === last?.announced?.cid
+    const denial = config === undefined || isKnown ? undefined : await chain.oracleSets.findDenial(config)
+    if (denial !== undefined) return denial
     const announced =
       config === undefined
         ? last?.announced
@@ -56,6 +63,7 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
      */
     async follow(): Promise<string | undefined> {
       const newest = await findNewest()
+      if (typeof newest === 'string') return `the newest oracle config is not in force: ${newest}`
       const current = await findCurrentOracleSet(db)
       if (newest === undefined)
         return current === undefined ? 'the Keeper has not announced an oracle config yet' : undefined

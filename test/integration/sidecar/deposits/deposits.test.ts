@@ -3,16 +3,16 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
-import { formatLine } from '../../../apps/sidecar/src/policy/journal-lines.ts'
-import { startSidecar } from '../../../apps/sidecar/src/sidecar.ts'
-import { networks } from '../../../libs/chain/src/networks.ts'
-import { fromHex, toHex } from '../../../libs/common/src/hex.ts'
-import { silentLogger } from '../../../libs/common/src/logger.ts'
-import { createNobleEngine } from '../../../libs/crypto/src/bls/noble.ts'
-import { parseClusterLock } from '../../../libs/crypto/src/cluster-lock/cluster-lock.ts'
-import { startBeacon } from '../../support/chain/beacon.ts'
-import { loadFixtureCluster, readFixture } from '../../support/keys/fixtures.ts'
-import { startStandInRelayer, VAULT } from './stand-in.ts'
+import { formatLine } from '../../../../apps/sidecar/src/policy/journal-lines.ts'
+import { startSidecar } from '../../../../apps/sidecar/src/sidecar.ts'
+import { networks } from '../../../../libs/chain/src/networks.ts'
+import { fromHex, toHex } from '../../../../libs/common/src/hex.ts'
+import { silentLogger } from '../../../../libs/common/src/logger.ts'
+import { createNobleEngine } from '../../../../libs/crypto/src/bls/noble.ts'
+import { parseClusterLock } from '../../../../libs/crypto/src/cluster-lock/cluster-lock.ts'
+import { startBeacon } from '../../../support/chain/beacon.ts'
+import { loadFixtureCluster, readFixture } from '../../../support/keys/fixtures.ts'
+import { startStandInRelayer, VAULT } from '../stand-in.ts'
 import {
   configOf,
   depositRootOf,
@@ -28,7 +28,7 @@ import {
   REJECTED,
   recordingLogger,
   rootOf,
-} from './support.ts'
+} from '../support.ts'
 
 const quiet = { logger: silentLogger }
 const NAME = 'cluster-4'

@@ -6,15 +6,15 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { readConfig, type SidecarConfig } from '../../../apps/sidecar/src/config.ts'
-import { formatLine, HEADER } from '../../../apps/sidecar/src/policy/journal-lines.ts'
-import { startSidecar } from '../../../apps/sidecar/src/sidecar.ts'
-import { networks } from '../../../libs/chain/src/networks.ts'
-import { toHex } from '../../../libs/common/src/hex.ts'
-import { silentLogger } from '../../../libs/common/src/logger.ts'
-import { loadFixtureCluster } from '../../support/keys/fixtures.ts'
-import { type MadeCluster, makeCluster } from '../../support/keys/make-cluster.ts'
-import { type StandInRelayer, startStandInRelayer, VAULT } from './stand-in.ts'
+import { readConfig, type SidecarConfig } from '../../../../apps/sidecar/src/config.ts'
+import { formatLine, HEADER } from '../../../../apps/sidecar/src/policy/journal-lines.ts'
+import { startSidecar } from '../../../../apps/sidecar/src/sidecar.ts'
+import { networks } from '../../../../libs/chain/src/networks.ts'
+import { toHex } from '../../../../libs/common/src/hex.ts'
+import { silentLogger } from '../../../../libs/common/src/logger.ts'
+import { loadFixtureCluster } from '../../../support/keys/fixtures.ts'
+import { type MadeCluster, makeCluster } from '../../../support/keys/make-cluster.ts'
+import { type StandInRelayer, startStandInRelayer, VAULT } from '../stand-in.ts'
 import {
   configOf,
   depositRootOf,
@@ -28,7 +28,7 @@ import {
   keysOf,
   POLL_MS,
   recordingLogger,
-} from './support.ts'
+} from '../support.ts'
 
 const quiet = { logger: silentLogger }
 const NAME = 'cluster-4'

@@ -1,6 +1,6 @@
 /** A process with a deposit journal, for the journal's tests: binds batches of made-up validators and says what came of each. */
 
-import { createJournal } from '../../../apps/sidecar/src/policy/journal.ts'
+import { createJournal } from '../../../../apps/sidecar/src/policy/journal.ts'
 
 const [file = '', ...batches] = process.argv.slice(2)
 const nothing = () => undefined

@@ -20,8 +20,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { createJournal, type Journal } from '../../../apps/sidecar/src/policy/journal.ts'
-import { formatLine, HEADER } from '../../../apps/sidecar/src/policy/journal-lines.ts'
+import { createJournal, type Journal } from '../../../../apps/sidecar/src/policy/journal.ts'
+import { formatLine, HEADER } from '../../../../apps/sidecar/src/policy/journal-lines.ts'
 
 const CHILD = fileURLToPath(new URL('./journal-child.ts', import.meta.url))
 const VAULT = `0x${'11'.repeat(20)}`

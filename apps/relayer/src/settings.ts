@@ -196,7 +196,8 @@ export const RELAYER_SETTINGS = {
   ),
   PUBLIC_KEYS_FILE: optional(
     text({
-      description: 'CSV of validator public keys to hand out, one a line, in order (generation 4)',
+      description:
+        'CSV of validator public keys to hand out, one a line, in order (generation 4), each with the vault that alone may have it where a second column names one',
       example: './public-keys.csv',
     }),
     'the keys of locks and SSV clusters',

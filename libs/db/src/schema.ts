@@ -58,11 +58,15 @@ export const validators = pgTable(
     position: integer('place'),
     /** The vault the cluster's lock names for it. */
     withdrawalAddress: bytes('withdrawal_address'),
+    /** The vault PUBLIC_KEYS_FILE names for it. */
+    listedVault: bytes('listed_vault'),
     /** The vault this key is reserved for: one, or none. */
     vault: bytes('vault'),
     reservedAt: time('reserved_at'),
     /** When that vault last asked for it. */
     vaultAskedAt: time('vault_asked_at'),
+    /** Whether partial signatures of a deposit to that vault were there that nobody had verified, and are void. */
+    isHeld: boolean('is_held').notNull().default(false),
     /** The index the chain gave it, once a finalized state has it. */
     beaconIndex: id64('beacon_index'),
     /** The vault of its withdrawal credentials on chain; null where they name no address. */
@@ -77,6 +81,7 @@ export const validators = pgTable(
   (table) => [
     check('validators_public_key_length', sql`octet_length(${table.publicKey}) = 48`),
     check('validators_withdrawal_address_length', sql`octet_length(${table.withdrawalAddress}) = 20`),
+    check('validators_listed_vault_length', sql`octet_length(${table.listedVault}) = 20`),
     check('validators_vault_length', sql`octet_length(${table.vault}) = 20`),
     check(
       'validators_reserved_whole',
@@ -132,8 +137,8 @@ export const keyShareHints = pgTable(
 )
 
 /**
- * The vault a validator is bound to for good, since a partial signature of a deposit to it exists: such a signature never expires.
- * Only an administrator's command removes a row.
+ * The vault a validator is bound to for good, since a verified signature of a deposit to it exists: such a signature never expires.
+ * What nobody has verified binds nothing: anybody can make a point. Only an administrator's command removes a row.
  */
 export const depositBindings = pgTable(
   'deposit_bindings',
@@ -170,7 +175,7 @@ export const messages = pgTable(
     signingRoot: bytes('signing_root').notNull(),
     threshold: integer('threshold').notNull(),
     state: text('state', { enum: ['collecting', 'ready', 'superseded', 'expired', 'erased'] }).notNull(),
-    /** Whose request made it: the name of a token, else the vault (generation 4); null where neither is known. */
+    /** Who asks for it: the vault of the key or of the token, else whoever may for all; null where no tokens are set. See `exits/assign.ts`. */
     requester: text('requester'),
     createdAt: time('created_at').notNull().defaultNow(),
     requestedAt: time('requested_at').notNull().defaultNow(),

@@ -264,7 +264,12 @@ describe.skipIf(skipWithoutAnvil)('a registered validator', () => {
     )
     const options = { limit: 9, excluded: [] }
     expect(await findReserved(store.db, vault, options)).toEqual([])
-    const choice = await findReservable(store.db, vault, { ...options, lifetimeSeconds: 1, requester: 'x' })
+    const choice = await findReservable(store.db, vault, {
+      ...options,
+      lifetimeSeconds: 1,
+      holdSeconds: 1,
+      requester: 'x',
+    })
     expect(choice.map(({ id }) => id)).toEqual([free.id])
     for (const [{ publicKey }, isRegistered] of [
       [byA, true],

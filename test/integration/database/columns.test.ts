@@ -11,6 +11,7 @@ import * as processes from '@dvt-relayer/db/queries/attendance/processes.ts'
 import * as clusters from '@dvt-relayer/db/queries/clusters.ts'
 import * as managerSignatures from '@dvt-relayer/db/queries/manager-signatures.ts'
 import * as announce from '@dvt-relayer/db/queries/messages/announce.ts'
+import * as depositBindings from '@dvt-relayer/db/queries/messages/deposit-bindings.ts'
 import * as lists from '@dvt-relayer/db/queries/messages/lists.ts'
 import * as look from '@dvt-relayer/db/queries/messages/look.ts'
 import * as messageKeys from '@dvt-relayer/db/queries/messages/message-keys.ts'
@@ -112,6 +113,14 @@ const calls = {
       lockMessages: (db) => announce.lockMessages(db, [1]),
     } satisfies Calls<typeof announce>,
   },
+  'messages/deposit-bindings.ts': {
+    module: depositBindings,
+    calls: {
+      isHeld: (db) => db.execute(sql`select v.id from validators v where ${depositBindings.isHeld(9)}`),
+      bindProven: (db) => depositBindings.bindProven(db, sql`m.id = 2`),
+      holdUnproven: (db) => depositBindings.holdUnproven(db, sql`m.id = 2`),
+    } satisfies Calls<typeof depositBindings>,
+  },
   'messages/lists.ts': {
     module: lists,
     calls: {
@@ -140,20 +149,24 @@ const calls = {
       findExits: (db) => messages.findExits(db, [key]),
       findDeposits: (db) => messages.findDeposits(db, [key]),
       insertExits: (db) =>
-        messages.insertExits(
-          db,
-          [{ validatorId: 2, validatorIndex: 2, epoch: 1, signingRoot: root, threshold: 3 }],
-          null,
-        ),
+        messages.insertExits(db, [
+          { validatorId: 2, validatorIndex: 2, epoch: 1, signingRoot: root, threshold: 3, requester: null },
+        ]),
       insertDeposits: (db) =>
-        messages.insertDeposits(
-          db,
-          [{ validatorId: 2, vault, amountGwei: 1, validatorType: '0x01', signingRoot: root, threshold: 3 }],
-          'a',
-        ),
+        messages.insertDeposits(db, [
+          {
+            validatorId: 2,
+            vault,
+            amountGwei: 1,
+            validatorType: '0x01',
+            signingRoot: root,
+            threshold: 3,
+            requester: 'a',
+          },
+        ]),
       supersedeMessages: (db) => messages.supersedeMessages(db, [1, 2]),
-      reviveMessages: (db) => messages.reviveMessages(db, [1], null),
-      touchMessages: (db) => messages.touchMessages(db, [1], 'a'),
+      reviveMessages: (db) => messages.reviveMessages(db, [{ id: 1, requester: null }]),
+      touchMessages: (db) => messages.touchMessages(db, [{ id: 1, requester: 'a' }]),
       expireMessages: (db) => messages.expireMessages(db, 0, 9),
       retireMessages: (db) => messages.retireMessages(db, [1]),
       deleteSuperseded: (db) => messages.deleteSuperseded(db, 0, 9),
@@ -188,8 +201,14 @@ const calls = {
       lockAllocation: (db) => registrations.lockAllocation(db),
       findReserved: (db) => registrations.findReserved(db, vault, { limit: 9, excluded: [] }),
       findReservable: (db) =>
-        registrations.findReservable(db, vault, { limit: 9, lifetimeSeconds: 9, requester: 'a', excluded: [root] }),
-      findBoundElsewhere: (db) => registrations.findBoundElsewhere(db, [1], vault),
+        registrations.findReservable(db, vault, {
+          limit: 9,
+          lifetimeSeconds: 9,
+          holdSeconds: 9,
+          requester: 'a',
+          excluded: [root],
+        }),
+      findBoundElsewhere: (db) => registrations.findBoundElsewhere(db, [1], vault, 9),
       findMessageIds: (db) => registrations.findMessageIds(db, [1]),
       findExitsInTheWay: (db) =>
         registrations.findExitsInTheWay(db, { vault, validatorIds: [2], requester: 'a', first: 0, count: 9 }),
@@ -199,6 +218,9 @@ const calls = {
       findReservation: (db) => registrations.findReservation(db, key),
       releaseValidator: (db) => registrations.releaseValidator(db, 1),
       unlistKeys: (db) => registrations.unlistKeys(db, [key]),
+      lockListed: (db) => registrations.lockListed(db, [key]),
+      storeListedVaults: (db) => registrations.storeListedVaults(db, [{ publicKey: key, vault }]),
+      findListedElsewhere: (db) => registrations.findListedElsewhere(db, [{ publicKey: key, vault: owner.vault }]),
       storeKeyList: (db) => registrations.storeKeyList(db, 3, [key]),
       findLockedKeys: (db) => registrations.findLockedKeys(db, [key]),
     } satisfies Calls<typeof registrations>,

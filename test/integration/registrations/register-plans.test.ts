@@ -58,7 +58,8 @@ it('reads each binding once or twice, where one vault has nearly all of them', a
     },
   } as unknown as Sql
   await findReserved(explaining, vault, { limit: 10, excluded: [] })
-  await findReservable(explaining, vault, { limit: 10, lifetimeSeconds: 3600, requester: 'a', excluded: [] })
+  const times = { lifetimeSeconds: 3600, holdSeconds: 86_400 }
+  await findReservable(explaining, vault, { limit: 10, ...times, requester: 'a', excluded: [] })
   expect(read).toHaveLength(2)
   for (const count of read) expect(count).toBeLessThanOrEqual(2 * VALIDATORS)
 })

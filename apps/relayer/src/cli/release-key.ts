@@ -20,9 +20,9 @@ export async function releaseKeyCommand(args: readonly string[], environment: En
     throw usageError(
       "deposit signatures never expire: whoever holds one for the old vault can still make that deposit, and the validator is then the old vault's. Release a key only when all nodes agree that this will not happen; each node's journal has to be told as well. Add --yes to do it",
     )
-  const { vault, wasBound } = await withDatabase(environment, (db) => releaseKey(db, publicKey))
+  const { vault, wasBound, wasSigned } = await withDatabase(environment, (db) => releaseKey(db, publicKey))
   console.log(`the key is free; it was ${wasBound ? 'bound to' : 'reserved for'} ${checksumAddress(vault)}`)
-  if (wasBound)
+  if (wasSigned)
     console.log(
       'WARNING: a deposit signature for that vault may exist and never expires. Watch the deposit contract for this key.',
     )

@@ -2,6 +2,7 @@
 
 import { and, inArray, isNull, sql } from 'drizzle-orm'
 import { clusters, keyShares, messages, partialSignatures } from '../schema.ts'
+import { bindProven, holdUnproven } from './messages/deposit-bindings.ts'
 import { bytes, number, oneOf, orNull, type RowOf, rows, text } from './rows.ts'
 import type { Sql } from './sql.ts'
 import { asBuffer, bytesArray, bytesParam, isAny, numberArray } from './sql.ts'
@@ -114,17 +115,17 @@ export async function lockCollecting(tx: Sql, validatorIds: readonly number[]): 
 
 /**
  * New key shares: what was judged under the old ones is judged anew, under the cluster's threshold. Signatures of old key shares
- * do not verify any more; those of shares that stayed the same are not lost. Those of share indexes that are no node's any more go;
- * a deposit that had any of them binds its validator to its vault first: who signed once may have signed enough elsewhere.
+ * do not verify any more; those of shares that stayed the same are not lost. Those of share indexes that are no node's any more go.
+ * A deposit that had verified ones binds its validator to its vault first: who signed once may have signed enough elsewhere; others hold it.
  */
 export async function rejudgePartials(tx: Sql, messageIds: readonly number[], threshold: number): Promise<void> {
   const isForeign = sql`not exists (select from key_shares k where k.validator_id = m.validator_id and k.share_index = p.share_index)`
-  await tx.execute(sql`
-    insert into deposit_bindings (validator_id, vault)
-    select m.validator_id, m.vault from messages m
-    where m.id = any(${numberArray(messageIds)}) and m.kind = 'deposit'
-      and exists (select from partial_signatures p where p.message_id = m.id and p.state <> 'rejected' and ${isForeign})
-    on conflict do nothing`)
+  const ids = sql`m.id = any(${numberArray(messageIds)})`
+  await bindProven(tx, ids)
+  await holdUnproven(
+    tx,
+    sql`${ids} and exists (select from partial_signatures p where p.message_id = m.id and p.state = 'unverified' and ${isForeign})`,
+  )
   await tx.execute(sql`
     delete from partial_signatures p using messages m
     where m.id = p.message_id and m.id = any(${numberArray(messageIds)}) and (p.state = 'rejected' or ${isForeign})`)

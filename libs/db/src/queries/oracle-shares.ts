@@ -1,7 +1,7 @@
 /** Oracle sets, and the oracle shares of exits under them. */
 
 import type { SQL } from 'drizzle-orm'
-import { and, eq, lte, ne, sql } from 'drizzle-orm'
+import { and, eq, inArray, lte, ne, sql } from 'drizzle-orm'
 import { messages as messagesTable, oracleSets, oracleShares } from '../schema.ts'
 import type { MessageKind } from './messages/messages.ts'
 import type { RowOf } from './rows.ts'
@@ -80,7 +80,7 @@ export async function adoptOracleSet(
 const toFinish = {
   id: number,
   kind: oneOf<MessageKind>(),
-  state: oneOf<'collecting' | 'ready'>(),
+  state: oneOf<'collecting' | 'ready' | 'expired'>(),
   publicKey: bytes,
   signingRoot: bytes,
   threshold: number,
@@ -107,7 +107,7 @@ export const IS_SPLIT_ANEW: SQL = sql.raw(
   `(m.requester is not distinct from '${ROTATION_REQUESTER}' or exists (select from validators r where r.id = m.validator_id and r.registered_at is null))`,
 )
 
-/** The live messages among these ids, with whether they are to be split for the given oracle set. */
+/** The live messages among these ids, and the expired deposits, with whether they are to be split for the given oracle set. */
 export function findMessagesToFinish(
   db: Sql,
   messageIds: readonly number[],
@@ -121,7 +121,8 @@ export function findMessagesToFinish(
                  select from oracle_shares s where s.message_id = m.id and s.oracle_set_id = ${oracleSetId}::bigint) as needs_oracle_shares,
                exists (select from key_shares k where k.validator_id = m.validator_id) as has_key_shares
         from messages m join validators v on v.id = m.validator_id
-        where m.id = any(${numberArray(messageIds)}) and m.state in ('collecting', 'ready') order by m.id`,
+        where m.id = any(${numberArray(messageIds)})
+          and (m.state in ('collecting', 'ready') or (m.kind = 'deposit' and m.state = 'expired')) order by m.id`,
   )
 }
 
@@ -156,7 +157,9 @@ export async function countFailedAttempts(db: Sql, messageIds: readonly number[]
   await db
     .update(messagesTable)
     .set({ failedAttempts: sql`${messagesTable.failedAttempts} + 1`, queuedAt: sql`now()` })
-    .where(and(isAny(messagesTable.id, numberArray(messageIds)), eq(messagesTable.state, 'collecting')))
+    .where(
+      and(isAny(messagesTable.id, numberArray(messageIds)), inArray(messagesTable.state, ['collecting', 'expired'])),
+    )
 }
 
 /** The shares of one exit, places concatenated. */

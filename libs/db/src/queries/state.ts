@@ -2,6 +2,7 @@
 
 import { and, eq, sql } from 'drizzle-orm'
 import { checkpoints, messageKeys, messages, partialSignatures, sealingChecks } from '../schema.ts'
+import { bindProven, holdUnproven } from './messages/deposit-bindings.ts'
 import { bytes, number, rows } from './rows.ts'
 import type { Sql } from './sql.ts'
 import { asBuffer } from './sql.ts'
@@ -104,6 +105,12 @@ export async function replaceSealedPartial(
 
 /** Forgets every sealed value: all messages are collected again. Oracle shares that were handed out stay, and so do bindings. */
 export async function voidSealed(tx: Sql): Promise<{ messages: number; ids: number[] }> {
+  // In the order in which everybody takes these locks: validators first.
+  await tx.execute(sql`
+    select v.id from validators v where exists (select from messages m where m.validator_id = v.id and m.kind = 'deposit')
+    order by v.public_key for no key update of v`)
+  await bindProven(tx, sql`m.state <> 'superseded'`)
+  await holdUnproven(tx, sql`true`)
   const voided = await rows(
     tx,
     { id: number },
@@ -112,11 +119,6 @@ export async function voidSealed(tx: Sql): Promise<{ messages: number; ids: numb
         where signature is not null or state in ('collecting', 'ready') returning id`,
   )
   const ids = voided.map(({ id }) => id).sort((a, b) => a - b)
-  await tx.execute(sql`
-    insert into deposit_bindings (validator_id, vault)
-    select distinct on (m.validator_id) m.validator_id, m.vault from messages m
-    where m.kind = 'deposit' and exists (select from partial_signatures p where p.message_id = m.id and p.state <> 'rejected')
-    order by m.validator_id, m.id desc on conflict do nothing`)
   await tx.delete(partialSignatures)
   await tx.delete(messageKeys)
   await tx.delete(sealingChecks)

@@ -80,6 +80,24 @@ describe('tokens', () => {
     expect(createAuth(undefined, createEvents(silentLogger)).authenticate(request(), ['operator'], '/').name).toBeNull()
   })
 
+  it('says who may ask for keys of no vault: who may act for every vault that any token names', () => {
+    const other = `0x${'22'.repeat(20)}`
+    const of = (...bindings: string[]) => {
+      const lines = bindings.map((binding, i) => createToken(`operator-${i}`, 'operator', binding).line)
+      const tokens = parseTokens([...lines, sidecar.line, admin.line, oracle.line].join('\n'), 'tokens')
+      return [...tokens.values()].flatMap(({ role, mayHaveUnowned: may }) => (role === 'operator' ? [may] : []))
+    }
+    expect(of(vault)).toEqual([true])
+    // Two tokens of the same vaults are the same operator, however they are written.
+    expect(of(vault, vault.toUpperCase().replace('0X', '0x'))).toEqual([true, true])
+    expect(of(`${vault},${other}`, `${other},${vault},${other}`)).toEqual([true, true])
+    expect(of(vault, '*')).toEqual([true, true])
+    expect(of(vault, other)).toEqual([false, false])
+    expect(of(vault, `${vault},${other}`, '*')).toEqual([false, true, true])
+    expect(of(`${vault},${other}`, `${other},0x${'33'.repeat(20)}`)).toEqual([false, false])
+    expect(of('*', '*')).toEqual([true, true])
+  })
+
   it('names every faulty line of the file', () => {
     const bad = [
       'a operator',

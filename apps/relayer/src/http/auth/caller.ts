@@ -12,10 +12,12 @@ export interface Caller {
   oracles: readonly Uint8Array[] | undefined
   /** Of a sidecar. */
   shareIndexes: readonly number[] | undefined
+  /** Whether an operator may ask for keys of which no vault is known: not where they could be another operator's. */
+  mayHaveUnowned: boolean
 }
 
 /** What a caller is bound to when it is bound to nothing. */
-export const UNBOUND = { vaults: undefined, oracles: undefined, shareIndexes: undefined }
+export const UNBOUND = { vaults: undefined, oracles: undefined, shareIndexes: undefined, mayHaveUnowned: true }
 
 /** Everybody, where no tokens are set. */
 export const ANYBODY: Caller = { name: null, role: 'admin', ...UNBOUND }

@@ -9,6 +9,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { ROLES, type Role } from '@dvt-relayer/api/contract.ts'
 import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
 import { readAsciiSync } from '@dvt-relayer/common/text-file.ts'
 import { parseAddress } from '@dvt-relayer/crypto/address.ts'
 import { NOBODY } from '../../services/registrations/manager.ts'
@@ -60,7 +61,14 @@ export function parseTokens(text: string, file: string): Tokens {
     throw new BootError('TOKENS_INVALID', `AUTH_TOKENS_FILE is not valid:\n${problems.join('\n')}`)
   if (tokens.size === 0)
     throw new BootError('TOKENS_INVALID', `AUTH_TOKENS_FILE ${file} holds no token: nobody could call`)
-  return tokens
+  return withUnowned(tokens)
+}
+
+/** A key without a vault may be any vault's that tokens name: only those that are good for all of them may ask for it. */
+function withUnowned(tokens: Tokens): Tokens {
+  const all = new Set([...tokens.values()].flatMap(({ vaults }) => vaults?.map(toHex) ?? []))
+  const isForAll = ({ vaults }: Token) => vaults === undefined || all.isSubsetOf(new Set(vaults.map(toHex)))
+  return new Map([...tokens].map(([hash, token]) => [hash, { ...token, mayHaveUnowned: isForAll(token) }]))
 }
 
 function parseLine(words: readonly string[]): { hash: string; token: Token } {
@@ -76,7 +84,7 @@ function parseLine(words: readonly string[]): { hash: string; token: Token } {
   return { hash, token: { name, role: known, ...parseBinding(known, binding) } }
 }
 
-function parseBinding(role: Role, binding: string): Pick<Caller, 'vaults' | 'oracles' | 'shareIndexes'> {
+function parseBinding(role: Role, binding: string): Omit<Caller, 'name' | 'role'> {
   if (binding === '*') return UNBOUND
   const parts = binding.split(',')
   if (role === 'sidecar') {

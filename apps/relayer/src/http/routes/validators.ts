@@ -17,10 +17,9 @@ export function validatorRoutes(bind: Bind, { config, services }: ApiContext): v
         'TOO_MANY_KEYS',
         `at most ${config.limits.keys} public keys in one request, this one has ${spellings.length}`,
       )
-    const { name, vaults } = caller
     const exits = await services.exits.request(
       spellings.map((text) => fromHex(text, 48)),
-      { name, vaults },
+      caller,
     )
     const shares = await services.oracleShares.render(exits.map(({ messageId }) => messageId))
     const items = exits.map(({ messageId }, position) => render(spellings[position] ?? '', shares.get(messageId)))

@@ -30,11 +30,12 @@ interface Assigned {
   changed: number[]
 }
 
-/** A locked validator that is to have a message. */
+/** A locked validator that is to have a message, and who asks for that. */
 interface Wanted {
   validatorId: number
   publicKey: Uint8Array
   threshold: number
+  requester: string | null
 }
 interface WantedExit extends Wanted {
   validatorIndex: number
@@ -49,25 +50,44 @@ export { ROTATION_REQUESTER }
 
 type AssignConfig = Pick<RelayerConfig, 'network' | 'limits' | 'validatorLifetimeSeconds'>
 
-/** Who asks, where no token says so: the vault. Names of tokens have no colon. */
+/**
+ * Who asks is a vault, whatever the name of its token and however many tokens it has: the key's, where the caller may act for that, or
+ * the caller's only one. Names of tokens, which earlier versions put here, have no colon.
+ */
 export const requesterOfVault = (vault: Uint8Array): string => `vault:${toHex(vault)}`
-const isVault = (requester: string) => requester.startsWith('vault:')
+const isVault = (requester: string | null) => requester?.startsWith('vault:') === true
+/** All whose tokens are for several vaults or for any: they may do the same things, so they are one. */
+export const MANY_VAULTS = 'vaults:'
+
+/** The requester of a key: null where no tokens are set. `owner` is the vault that alone may have the key, where one is known. */
+export function requesterOf(
+  { name, vaults }: { name: string | null; vaults: readonly Uint8Array[] | undefined },
+  owner: Uint8Array | null | undefined,
+): string | null {
+  if (name === null) return null
+  if (vaults === undefined) return MANY_VAULTS
+  if (owner !== null && owner !== undefined) return requesterOfVault(owner)
+  const [only, ...others] = new Set(vaults.map(requesterOfVault))
+  return only !== undefined && others.length === 0 ? only : MANY_VAULTS
+}
+
+/** The name that a message gets with a request: who asks for many vaults or for none takes no vault's name away. */
+export const nameAfter = (before: string | null, requester: string | null): string | null =>
+  requester === MANY_VAULTS && isVault(before) ? null : requester
 
 /** Whether nobody has asked for a message for so long that anybody may. */
 export const isLapsed = (message: { state: string; idleSeconds: number }, config: AssignConfig): boolean =>
   message.state === 'expired' || message.idleSeconds > config.validatorLifetimeSeconds
 
 /**
- * A live exit belongs to its requester until it has lapsed, or its index is below the next free one. Who shows neither token nor vault
- * cannot be told apart, but may not move a vault's exit to another index: two that wait for different ones would wait for ever.
+ * Who may ask for a key was decided by its owner and by tokens before, never by who came first. Of those who may, who asks for a vault goes
+ * before who asks for many or for none: these do not move a vault's live exit to another index, for two that wait for different ones would
+ * wait for ever. It is the vault's until it has lapsed, or its index is below the next free one.
  */
 function isTaken(exit: ExitRow, wantedIndex: number, start: number, requester: string | null, config: AssignConfig) {
-  if (exit.requester === null || exit.requester === requester) return false
-  // The validator is registered: no index but its own is worth anything to anybody.
-  if (requester === ROTATION_REQUESTER) return false
+  if (requester !== null && requester !== MANY_VAULTS) return false
   if (isLapsed(exit, config) || exit.validatorIndex < start) return false
-  if (requester === null) return isVault(exit.requester) && exit.validatorIndex !== wantedIndex
-  return !isVault(exit.requester)
+  return isVault(exit.requester) && exit.validatorIndex !== wantedIndex
 }
 
 /**
@@ -80,7 +100,6 @@ export async function assignExits(
   config: AssignConfig,
   wanted: readonly WantedExit[],
   start: number,
-  requester: string | null,
 ): Promise<Assigned> {
   const { network, limits } = config
   const epoch = network.capellaEpoch
@@ -92,27 +111,30 @@ export async function assignExits(
   )
   refuseItems('EXIT_TAKEN', 'some keys have a live exit that another requester asked for', wanted, (item) => {
     const exit = exits.get(toHex(item.publicKey))
-    return exit !== undefined && isTaken(exit, item.validatorIndex, start, requester, config) ? 'EXIT_TAKEN' : undefined
+    return exit !== undefined && isTaken(exit, item.validatorIndex, start, item.requester, config)
+      ? 'EXIT_TAKEN'
+      : undefined
   })
   const plan = planOf(wanted, exits, (item, exit) => exit.validatorIndex === item.validatorIndex)
-  const assigned = await carryOut(tx, plan, requester, (fresh) =>
+  const assigned = await carryOut(tx, plan, (fresh) =>
     insertExits(
       tx,
-      fresh.map(({ validatorId, validatorIndex, threshold }) => {
+      fresh.map(({ validatorId, validatorIndex, threshold, requester }) => {
         const signingRoot = exitSigningRoot(network, { epoch, validatorIndex })
-        return { validatorId, validatorIndex, epoch, signingRoot, threshold }
+        return { validatorId, validatorIndex, epoch, signingRoot, threshold, requester }
       }),
-      requester,
     ),
   )
   // Counted when all is done: a replaced exit may have expired or have been another's, and a revived one counts again.
   // Rotations ask for validators that are registered alone, and for some batches at a time.
-  const isLimited = requester !== ROTATION_REQUESTER && assigned.created + assigned.revived > 0
-  if (isLimited && (await countLiveExits(tx, requester)) > limits.openExits)
-    throw new ApiError(
-      'TOO_MANY_EXITS',
-      `at most ${limits.openExits} live exits for one requester; wait until some are registered or expire`,
-    )
+  const limited = new Set(assigned.created + assigned.revived > 0 ? wanted.map(({ requester }) => requester) : [])
+  limited.delete(ROTATION_REQUESTER)
+  for (const requester of limited)
+    if ((await countLiveExits(tx, requester)) > limits.openExits)
+      throw new ApiError(
+        'TOO_MANY_EXITS',
+        `at most ${limits.openExits} live exits for one requester; wait until some are registered or expire`,
+      )
   return assigned
 }
 
@@ -121,7 +143,6 @@ export async function assignDeposits(
   tx: Sql,
   config: AssignConfig,
   wanted: readonly WantedDeposit[],
-  requester: string,
 ): Promise<Assigned> {
   const deposits = byKey(
     await findDeposits(
@@ -130,18 +151,17 @@ export async function assignDeposits(
     ),
   )
   const plan = planOf(wanted, deposits, isSameDeposit)
-  return carryOut(tx, plan, requester, (fresh) =>
+  return carryOut(tx, plan, (fresh) =>
     insertDeposits(
       tx,
-      fresh.map(({ validatorId, publicKey, threshold, vault, amountGwei, validatorType }) => {
+      fresh.map(({ validatorId, publicKey, threshold, requester, vault, amountGwei, validatorType }) => {
         const signingRoot = depositSigningRoot(config.network, {
           publicKey,
           withdrawalCredentials: withdrawalCredentials(validatorType, vault),
           amountGwei: BigInt(amountGwei),
         })
-        return { validatorId, vault, amountGwei, validatorType, signingRoot, threshold }
+        return { validatorId, vault, amountGwei, validatorType, signingRoot, threshold, requester }
       }),
-      requester,
     ),
   )
 }
@@ -157,33 +177,38 @@ interface Planned<W> {
   item: W
   action: 'create' | 'replace' | 'revive' | 'keep'
   messageId: number | undefined
+  /** What the message is to be asked for by; null leaves it as it is. */
+  requester: string | null
 }
 
-function planOf<W extends Wanted, M extends { id: number; state: string }>(
+function planOf<W extends Wanted, M extends { id: number; state: string; requester: string | null }>(
   wanted: readonly W[],
   messages: ReadonlyMap<string, M>,
   isSame: (item: W, message: M) => boolean,
 ): Planned<W>[] {
   return wanted.map((item): Planned<W> => {
     const message = messages.get(toHex(item.publicKey))
-    if (message === undefined) return { item, action: 'create', messageId: undefined }
-    if (!isSame(item, message)) return { item, action: 'replace', messageId: message.id }
-    return { item, action: message.state === 'expired' ? 'revive' : 'keep', messageId: message.id }
+    const requester = nameAfter(message?.requester ?? null, item.requester)
+    if (message === undefined) return { item, action: 'create', messageId: undefined, requester }
+    if (!isSame(item, message)) return { item, action: 'replace', messageId: message.id, requester }
+    return { item, action: message.state === 'expired' ? 'revive' : 'keep', messageId: message.id, requester }
   })
 }
 
 async function carryOut<W>(
   tx: Sql,
   plan: readonly Planned<W>[],
-  requester: string | null,
   insert: (fresh: W[]) => Promise<number[]>,
 ): Promise<Assigned> {
-  const idsOf = (...actions: Planned<W>['action'][]) =>
-    plan.flatMap(({ action, messageId }) => (actions.includes(action) && messageId !== undefined ? [messageId] : []))
+  const askedOf = (...actions: Planned<W>['action'][]) =>
+    plan.flatMap(({ action, messageId: id, requester }) =>
+      actions.includes(action) && id !== undefined ? [{ id, requester }] : [],
+    )
+  const idsOf = (...actions: Planned<W>['action'][]) => askedOf(...actions).map(({ id }) => id)
   await lockMessages(tx, idsOf('keep', 'revive', 'replace'))
   await supersedeMessages(tx, idsOf('replace'))
-  await touchMessages(tx, idsOf('keep'), requester)
-  await reviveMessages(tx, idsOf('revive'), requester)
+  await touchMessages(tx, askedOf('keep'))
+  await reviveMessages(tx, askedOf('revive'))
   const created = await insert(
     plan.flatMap(({ action, item }) => (action === 'create' || action === 'replace' ? [item] : [])),
   )

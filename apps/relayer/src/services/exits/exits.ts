@@ -15,13 +15,15 @@ import { findValidators, insertValidators, lockValidators } from '@dvt-relayer/d
 import type { Context } from '../../context.ts'
 import { ApiError, refuseDuplicates, refuseItems } from '../../errors.ts'
 import type { DepositRegistry } from '../deposit-registry/deposit-registry.ts'
-import { assignExits, byKey, isLapsed } from './assign.ts'
+import { assignExits, byKey, isLapsed, MANY_VAULTS, nameAfter, requesterOf } from './assign.ts'
 
-/** Who asks: the name of its token and the vaults the token is bound to; both absent where no tokens are set. */
+/** Who asks, as its token says; without a name where no tokens are set. */
 interface Requester {
   name: string | null
   /** 20-byte addresses; undefined means any vault. */
   vaults: readonly Uint8Array[] | undefined
+  /** Whether it may ask for keys of which no vault is known. */
+  mayHaveUnowned: boolean
 }
 
 /** The exit of one key asked for. */
@@ -58,7 +60,8 @@ export function createExits({
     const found = publicKeys.flatMap((key, position) => {
       const exit = exits.get(toHex(key))
       if (exit === undefined || isLapsed(exit, config) || exit.validatorIndex !== first + position) return []
-      return exit.requester === requester.name || requester.name === null ? [exit] : []
+      const asking = requesterOf(requester, exit.owner)
+      return asking === null || asking === MANY_VAULTS || exit.requester === asking ? [exit] : []
     })
     if (found.length < publicKeys.length) return undefined
     refuseForeign(publicKeys, exits, requester)
@@ -88,13 +91,14 @@ export function createExits({
     refuseItems('PUBLIC_KEY_INVALID', 'some public keys are not points of the group', publicKeys, (key) =>
       invalid.has(toHex(key)) ? 'PUBLIC_KEY_INVALID' : undefined,
     )
+    // Before what would tell strangers which keys there are.
+    refuseForeign(publicKeys, known, requester)
     refuseItems(
       'THRESHOLD_UNKNOWN',
       'no imported cluster lock and no SSV cluster covers some keys and SIGNATURE_THRESHOLD is not set',
       publicKeys,
       (key) => (thresholdOf(known.get(toHex(key))) === undefined ? 'THRESHOLD_UNKNOWN' : undefined),
     )
-    refuseForeign(publicKeys, known, requester)
     const onChain = await chain.registry.knownKeys(publicKeys).catch((error: unknown) => {
       throw consensusAway(error)
     })
@@ -112,15 +116,22 @@ export function createExits({
       await insertValidators(tx, publicKeys)
       const validators = byKey(await lockValidators(tx, publicKeys))
       // Asked again now that nobody can reserve them, and not by the statement that waited for that: a vault may just have been given some.
-      refuseForeign(publicKeys, byKey(await findValidators(tx, publicKeys)), requester)
+      const now = byKey(await findValidators(tx, publicKeys))
+      refuseForeign(publicKeys, now, requester)
       const wanted = publicKeys.map((publicKey, position) => {
         const validator = validators.get(toHex(publicKey))
         const threshold = thresholdOf(validator)
         if (validator === undefined || threshold === undefined)
           throw new Error('a validator that was just locked is not there')
-        return { validatorId: validator.id, publicKey, threshold, validatorIndex: start + position }
+        return {
+          validatorId: validator.id,
+          publicKey,
+          threshold,
+          validatorIndex: start + position,
+          requester: requesterOf(requester, now.get(toHex(publicKey))?.owner),
+        }
       })
-      const assigned = await assignExits(tx, config, wanted, start, requester.name)
+      const assigned = await assignExits(tx, config, wanted, start)
       await announceMessages(tx, assigned.changed)
       return assigned
     })
@@ -133,8 +144,10 @@ export function createExits({
     const old = exits.filter((exit) => exit.idleSeconds > validatorLifetimeSeconds / TOUCH_FRACTION)
     await touchMessages(
       db,
-      old.map(({ id }) => id),
-      requester.name,
+      old.map(({ id, owner, requester: before }) => ({
+        id,
+        requester: nameAfter(before, requesterOf(requester, owner)),
+      })),
     )
   }
 
@@ -173,18 +186,23 @@ const consensusAway = (cause: unknown) =>
   })
 
 /**
- * Asked at every poll: a token may have been bound anew, or a vault given a key, since its exits were made.
+ * Asked at every poll: a token may have been bound anew, or a vault given a key, since its exits were made. Another vault's key, one of no
+ * vault and one that nobody knows are refused alike: what is here of others is not told.
  *
  * @throws {ApiError} TOKEN_BINDING
  */
 function refuseForeign(
   publicKeys: readonly Uint8Array[],
   known: ReadonlyMap<string, Pick<ValidatorRow, 'owner'>>,
-  { vaults }: Requester,
+  { vaults, mayHaveUnowned }: Requester,
 ): void {
-  refuseItems('TOKEN_BINDING', 'some keys belong to vaults this token is not bound to', publicKeys, (key) => {
-    const vault = known.get(toHex(key))?.owner
-    if (vault === null || vault === undefined || vaults === undefined) return undefined
-    return vaults.some((bound) => equalBytes(bound, vault)) ? undefined : 'TOKEN_BINDING'
-  })
+  if (vaults === undefined) return
+  const isAllowed = (vault: Uint8Array | null | undefined) =>
+    vault === null || vault === undefined ? mayHaveUnowned : vaults.some((bound) => equalBytes(bound, vault))
+  refuseItems(
+    'TOKEN_BINDING',
+    'some keys are not known as those of a vault this token is bound to: a cluster lock, PUBLIC_KEYS_FILE or a signed deposit says whose a key is',
+    publicKeys,
+    (key) => (isAllowed(known.get(toHex(key))?.owner) ? undefined : 'TOKEN_BINDING'),
+  )
 }

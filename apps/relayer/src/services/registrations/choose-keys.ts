@@ -35,14 +35,14 @@ export interface RegistrationRequest {
   startIndex: number
   amountsGwei: readonly number[]
   validatorType: '0x01' | '0x02'
-  /** Name of the token; null where no tokens are set. */
+  /** Name of the token, for the record of what the manager signs; null where no tokens are set. */
   caller: string | null
 }
 
 /** What a choice is made by. */
 interface Choice {
   request: RegistrationRequest
-  /** Whose the messages are. */
+  /** Whose the messages are: the vault's, whatever token asks for it. */
   requester: string
   /** The next free validator index. */
   nextIndex: number
@@ -64,6 +64,12 @@ const TOUCH_FRACTION = 20
  * deposit signature by then, and the key is not free any more. At most the lifetime again.
  */
 const TAKEOVER_MARGIN_SECONDS = 30
+/**
+ * So long after its vault asked last a key stays reserved that partial signatures of a deposit were posted for which nobody has verified.
+ * Where no public key shares are known that is all that fewer nodes than the threshold leave: time for the others, and no more, since
+ * anybody can make a point.
+ */
+const HOLD_SECONDS = 86_400
 /** Choices of one requester that may wait for each other, and of all requesters: the first of each. */
 const WAITING_CHOICES = { ofOne: 64, ofAll: 1000 }
 /** How often the choice of keys starts anew because others took some. */
@@ -146,15 +152,22 @@ export async function findChosen(
   const old = messages.filter(({ idleSeconds }) => idleSeconds > touchSeconds).map(({ id }) => id)
   if (old.length > 0) {
     const ids = reserved.map(({ id }) => id)
-    await touchMessages(db, old, requester)
+    await touchMessages(
+      db,
+      old.map((id) => ({ id, requester })),
+    )
     await touchReservations(db, ids, vault, touchSeconds)
   }
   return found.map(({ exit, deposit, ...key }) => ({ ...key, exitId: exit.id, depositId: deposit.id }))
 }
 
-/** Whose a reservation is, and how long one of another requester keeps others away. */
+/** Whose a reservation is, and how long one of another vault keeps others away. */
 function reservationOf({ requester }: Choice, { validatorLifetimeSeconds: lifetimeSeconds }: Context['config']) {
-  return { requester, lifetimeSeconds: lifetimeSeconds + Math.min(lifetimeSeconds, TAKEOVER_MARGIN_SECONDS) }
+  return {
+    requester,
+    lifetimeSeconds: lifetimeSeconds + Math.min(lifetimeSeconds, TAKEOVER_MARGIN_SECONDS),
+    holdSeconds: HOLD_SECONDS,
+  }
 }
 
 /** Reserves the chosen keys and gives them their messages; undefined where they are not free any more. */
@@ -176,7 +189,7 @@ async function reserve(tx: Sql, config: Context['config'], choice: Choice, chose
   const inTheWay = await findExitsInTheWay(tx, { vault, validatorIds: ids, requester, first, count: ids.length })
   await lockMessages(tx, [...(await findMessageIds(tx, ids)), ...inTheWay])
   // Asked again now that nobody can add a partial signature: a reservation that lapsed may just have been signed for.
-  if ((await findBoundElsewhere(tx, ids, vault)).length > 0) return undefined
+  if ((await findBoundElsewhere(tx, ids, vault, HOLD_SECONDS)).length > 0) return undefined
   await reserveValidators(tx, ids, vault)
   await retireMessages(tx, inTheWay)
   return giveMessages(tx, config, choice, locked, inTheWay)
@@ -199,9 +212,10 @@ async function giveMessages(
     vault,
     amountGwei: amountsGwei[position] ?? 0,
     validatorType,
+    requester,
   }))
-  const exits = await assignExits(tx, config, wanted, nextIndex, requester)
-  const deposits = await assignDeposits(tx, config, wanted, requester)
+  const exits = await assignExits(tx, config, wanted, nextIndex)
+  const deposits = await assignDeposits(tx, config, wanted)
   await announceMessages(tx, [...retired, ...exits.changed, ...deposits.changed])
   // Exits asked for without a vault (generation 3) may have been fetched already.
   const fresh = locked.filter(({ isReserved }) => !isReserved).map(({ id }) => id)

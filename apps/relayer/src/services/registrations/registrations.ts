@@ -109,7 +109,7 @@ export function createRegistrations({
           'INDEX_USED',
           `validators_start_index ${request.startIndex} is used: the next free validator index is ${nextIndex}`,
         )
-      const requester = request.caller ?? requesterOfVault(request.vault)
+      const requester = requesterOfVault(request.vault)
       const choice = { request, requester, nextIndex, onChain: createKeysOnChain(view, chain.registry) }
       const chosen = (await findChosen(context, choice)) ?? (await keys.choose(choice))
       const validators = await collect(chosen)

@@ -12,14 +12,14 @@ import {
 } from '@dvt-relayer/db/queries/messages/registrations.ts'
 
 /**
- * Ends the messages of a key and frees it. Returns the vault it was reserved for or bound to.
+ * Ends the messages of a key and frees it. Returns the vault it was reserved for or bound to, and whether nodes may have signed a deposit.
  *
  * @throws {BootError} KEY_UNKNOWN, KEY_REGISTERED, KEY_FREE: nothing is changed then
  */
 export async function releaseKey(
   db: Database,
   publicKey: Uint8Array,
-): Promise<{ vault: Uint8Array; wasBound: boolean }> {
+): Promise<{ vault: Uint8Array; wasBound: boolean; wasSigned: boolean }> {
   return db.transaction(async (tx) => {
     await lockAllocation(tx)
     const reservation = await findReservation(tx, publicKey)
@@ -36,6 +36,7 @@ export async function releaseKey(
     await supersedeMessages(tx, ids)
     await releaseValidator(tx, reservation.id)
     await announceMessages(tx, ids)
-    return { vault, wasBound: reservation.bound !== null }
+    const wasBound = reservation.bound !== null
+    return { vault, wasBound, wasSigned: wasBound || reservation.isUnjudged }
   })
 }

@@ -74,7 +74,15 @@ export function createRotationExits(context: Needs) {
         const row = locked.get(toHex(publicKey))
         return row === undefined
           ? []
-          : [{ validatorId: row.id, publicKey, validatorIndex, threshold: row.threshold ?? threshold }]
+          : [
+              {
+                validatorId: row.id,
+                publicKey,
+                validatorIndex,
+                threshold: row.threshold ?? threshold,
+                requester: ROTATION_REQUESTER,
+              },
+            ]
       })
       // Else what is collected now would count as done, and be erased where exits are not kept.
       await markOutdated(
@@ -82,7 +90,7 @@ export function createRotationExits(context: Needs) {
         wanted.map(({ validatorId }) => validatorId),
         oracleSetId,
       )
-      const assigned = await assignExits(tx, config, wanted, 0, ROTATION_REQUESTER)
+      const assigned = await assignExits(tx, config, wanted, 0)
       await announceMessages(tx, assigned.changed)
       return assigned
     })

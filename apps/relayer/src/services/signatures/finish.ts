@@ -64,9 +64,9 @@ export function createFinishing({
     const opener = await sealing.openerFor(db, messageIds)
     const messages = await findMessagesToFinish(db, messageIds, set?.id ?? null)
     // Of a signature that is there and that trusted shares made, the candidates have nothing to say.
-    const judged = messages.filter(({ hasKeyShares: has, state }) => !has || state === 'collecting')
+    const judged = messages.filter(({ hasKeyShares: has, state }) => !has || state !== 'ready')
     const candidates = await byMessage(judged, (ids) => findCandidates(db, ids))
-    const guessed = messages.filter(({ hasKeyShares: has, state }) => !has && state === 'collecting')
+    const guessed = messages.filter(({ hasKeyShares: has, state }) => !has && state !== 'ready')
     const hints = await byMessage(guessed, (ids) => findHints(db, ids))
     return messages.flatMap((message) => {
       const said = (hints.get(message.id) ?? []).map(({ shares }) => unpackHint(shares))

@@ -7,6 +7,7 @@ import type { Columns, RowOf } from '../rows.ts'
 import { bytes, firstRow, number, oneOf, orNull, rows, text } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 import { bytesArray, isAny, numberArray, textArray } from '../sql.ts'
+import { bindProven, holdUnproven } from './deposit-bindings.ts'
 import { OWNER } from './validators.ts'
 
 const LIVE = sql.raw(`('collecting', 'ready')`)
@@ -56,9 +57,16 @@ export const findExits = (db: Sql, publicKeys: readonly Uint8Array[]): Promise<E
 export const findDeposits = (db: Sql, publicKeys: readonly Uint8Array[]): Promise<DepositRow[]> =>
   findMessages(db, deposit, 'deposit', sql`m.vault, m.amount_gwei, m.validator_type`, publicKeys)
 
+/** A message, and who asks for it: null takes nobody's name away. */
+interface AskedMessage {
+  id: number
+  requester: string | null
+}
+
 /** A new exit to collect. */
 interface NewExit {
   validatorId: number
+  requester: string | null
   validatorIndex: number
   epoch: number
   signingRoot: Uint8Array
@@ -66,16 +74,17 @@ interface NewExit {
 }
 
 /** Inserts exits in state `collecting`; returns their ids. */
-export async function insertExits(tx: Sql, exits: readonly NewExit[], requester: string | null): Promise<number[]> {
+export async function insertExits(tx: Sql, exits: readonly NewExit[]): Promise<number[]> {
   if (exits.length === 0) return []
   const inserted = await rows(
     tx,
     { id: number },
     sql`insert into messages (validator_id, kind, validator_index, epoch, signing_root, threshold, state, requester)
-        select e.validator_id, 'exit', e.validator_index, e.epoch, e.signing_root, e.threshold, 'collecting', ${requester}::text
+        select e.validator_id, 'exit', e.validator_index, e.epoch, e.signing_root, e.threshold, 'collecting', e.requester
         from unnest(${numberArray(exits.map((exit) => exit.validatorId))}, ${numberArray(exits.map((exit) => exit.validatorIndex))},
                     ${numberArray(exits.map((exit) => exit.epoch))}, ${bytesArray(exits.map((exit) => exit.signingRoot))},
-                    ${numberArray(exits.map((exit) => exit.threshold))}) as e (validator_id, validator_index, epoch, signing_root, threshold)
+                    ${numberArray(exits.map((exit) => exit.threshold))}, ${textArray(exits.map((exit) => exit.requester))})
+             as e (validator_id, validator_index, epoch, signing_root, threshold, requester)
         returning id`,
   )
   return inserted.map(({ id }) => id)
@@ -84,6 +93,7 @@ export async function insertExits(tx: Sql, exits: readonly NewExit[], requester:
 /** A new deposit to collect. */
 interface NewDeposit {
   validatorId: number
+  requester: string | null
   vault: Uint8Array
   amountGwei: number
   validatorType: '0x01' | '0x02'
@@ -92,59 +102,58 @@ interface NewDeposit {
 }
 
 /** Inserts deposits in state `collecting`; returns their ids. */
-export async function insertDeposits(
-  tx: Sql,
-  deposits: readonly NewDeposit[],
-  requester: string | null,
-): Promise<number[]> {
+export async function insertDeposits(tx: Sql, deposits: readonly NewDeposit[]): Promise<number[]> {
   if (deposits.length === 0) return []
   const inserted = await rows(
     tx,
     { id: number },
     sql`insert into messages (validator_id, kind, vault, amount_gwei, validator_type, signing_root, threshold, state, requester)
-        select d.validator_id, 'deposit', d.vault, d.amount_gwei, d.validator_type, d.signing_root, d.threshold, 'collecting', ${requester}::text
+        select d.validator_id, 'deposit', d.vault, d.amount_gwei, d.validator_type, d.signing_root, d.threshold, 'collecting', d.requester
         from unnest(${numberArray(deposits.map((deposit) => deposit.validatorId))}, ${bytesArray(deposits.map((deposit) => deposit.vault))},
                     ${numberArray(deposits.map((deposit) => deposit.amountGwei))}, ${textArray(deposits.map((deposit) => deposit.validatorType))},
-                    ${bytesArray(deposits.map((deposit) => deposit.signingRoot))}, ${numberArray(deposits.map((deposit) => deposit.threshold))})
-             as d (validator_id, vault, amount_gwei, validator_type, signing_root, threshold)
+                    ${bytesArray(deposits.map((deposit) => deposit.signingRoot))}, ${numberArray(deposits.map((deposit) => deposit.threshold))},
+                    ${textArray(deposits.map((deposit) => deposit.requester))})
+             as d (validator_id, vault, amount_gwei, validator_type, signing_root, threshold, requester)
         returning id`,
   )
   return inserted.map(({ id }) => id)
 }
 
 /**
- * Ends messages whose content changed: their partial signatures are void and deleted. A deposit that had any binds its validator
- * to its vault first. Nobody asks for them any more, so `requested_at` becomes the time of their end, from which they are kept.
+ * Ends messages whose content changed: their partial signatures are void and deleted. A deposit that had verified ones binds its
+ * validator to its vault first; others hold it. Nobody asks for them any more, so `requested_at` becomes the time of their end, from
+ * which they are kept. Callers hold the validators.
  */
 export async function supersedeMessages(tx: Sql, messageIds: readonly number[]): Promise<void> {
   if (messageIds.length === 0) return
-  await tx.execute(sql`
-    insert into deposit_bindings (validator_id, vault)
-    select m.validator_id, m.vault from messages m
-    where m.id = any(${numberArray(messageIds)}) and m.kind = 'deposit'
-      and exists (select from partial_signatures p where p.message_id = m.id and p.state <> 'rejected')
-    on conflict do nothing`)
+  const ids = sql`m.id = any(${numberArray(messageIds)})`
+  await bindProven(tx, ids)
+  await holdUnproven(tx, ids)
   await tx.execute(sql`
     with voided as (delete from partial_signatures where message_id = any(${numberArray(messageIds)}))
     update messages set state = 'superseded', requested_at = now() where id = any(${numberArray(messageIds)})`)
 }
 
-/** Brings expired messages back, with whatever was collected for them, for a requester; who has no name takes no name away. */
-export async function reviveMessages(tx: Sql, messageIds: readonly number[], requester: string | null): Promise<void> {
-  if (messageIds.length === 0) return
+/** Brings expired messages back, with whatever was collected for them. */
+export async function reviveMessages(tx: Sql, asked: readonly AskedMessage[]): Promise<void> {
+  if (asked.length === 0) return
   await tx.execute(sql`
-    update messages set state = case when signature is null then 'collecting' else 'ready' end,
-                        requester = coalesce(${requester}::text, requester), requested_at = now()
-    where id = any(${numberArray(messageIds)})`)
+    update messages m set state = case when m.signature is null then 'collecting' else 'ready' end,
+                          requester = coalesce(a.requester, m.requester), requested_at = now()
+    from ${askedTable(asked)} where m.id = a.id`)
 }
 
 /** Notes that an operator asked for these messages, and which one. */
-export async function touchMessages(db: Sql, messageIds: readonly number[], requester: string | null): Promise<void> {
-  if (messageIds.length === 0) return
+export async function touchMessages(db: Sql, asked: readonly AskedMessage[]): Promise<void> {
+  if (asked.length === 0) return
   await db.execute(sql`
-    with touched as (select id from messages where id = any(${numberArray(messageIds)}) order by id for update)
-    update messages m set requested_at = now(), requester = coalesce(${requester}::text, requester) from touched t where m.id = t.id`)
+    with touched as (select id from messages where id = any(${numberArray(asked.map(({ id }) => id))}) order by id for update)
+    update messages m set requested_at = now(), requester = coalesce(a.requester, m.requester)
+    from touched t join ${askedTable(asked)} on a.id = t.id where m.id = t.id`)
 }
+
+const askedTable = (asked: readonly AskedMessage[]): SQL =>
+  sql`unnest(${numberArray(asked.map(({ id }) => id))}, ${textArray(asked.map(({ requester }) => requester))}) as a (id, requester)`
 
 /** Ends the life of messages nobody has asked for within `lifetimeSeconds`, at most `limit` at once. */
 export function expireMessages(

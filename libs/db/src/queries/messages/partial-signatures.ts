@@ -6,6 +6,7 @@ import type { RowOf } from '../rows.ts'
 import { boolean, bytes, firstRow, number, oneOf, orNull, rows } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 import { bytesArray, numberArray, textArray } from '../sql.ts'
+import { bindProven } from './deposit-bindings.ts'
 import type { MessageKind } from './messages.ts'
 
 const LIVE = sql.raw(`('collecting', 'ready')`)
@@ -14,6 +15,11 @@ const LIVE = sql.raw(`('collecting', 'ready')`)
  * while it was listed, and such a signature never expires: it must bind the key, however late it comes.
  */
 const IS_TAKEN = sql.raw(`(m.state in ('collecting', 'ready') or (m.kind = 'deposit' and m.state = 'expired'))`)
+
+/** Whether `m` is a deposit that nobody asks for any more and whose candidates only a full signature can judge. */
+const IS_LATE = sql`(m.kind = 'deposit' and m.state = 'expired' and m.signature is null
+  and exists (select from partial_signatures p where p.message_id = m.id and p.state = 'unverified'
+                and not exists (select from key_shares k where k.validator_id = m.validator_id)))`
 
 /** What is known of one posted partial signature before anything is parsed. */
 const match = {
@@ -180,21 +186,25 @@ export async function writeVerdicts(tx: Sql, verdicts: readonly Verdict[]): Prom
 /**
  * Of these messages (all when null), the ids that a worker should finish: collecting with enough share indexes, exits ready
  * without the shares for the current oracle set that they are to have, or ready with candidates that only the signature can judge; each at most once in its retry time, which doubles with every attempt that found
- * no signature. Marks them as queued.
+ * no signature. Marks them as queued. Of deposits that nobody asks for any more those that are named, where enough came late: should they
+ * make a signature, the key is bound.
  */
 export async function claimFinishable(db: Sql, messageIds: readonly number[] | null, limit: number): Promise<number[]> {
-  const scope = messageIds === null ? sql`true` : sql`m.id = any(${numberArray(messageIds)})`
+  const scope =
+    messageIds === null
+      ? sql`m.state in ${LIVE}`
+      : sql`m.id = any(${numberArray(messageIds)}) and (m.state in ${LIVE} or ${IS_LATE})`
   const claimed = await rows(
     db,
     { id: number },
     sql`with current as materialized (select id from oracle_sets where is_current),
         finishable as (
           select m.id from messages m
-          where ${scope} and m.state in ${LIVE}
+          where ${scope}
             and (m.queued_at is null or m.queued_at < now() - make_interval(secs => least(30, 2 ^ least(m.failed_attempts, 5))
                                                                                   + case when m.failed_attempts = 0 then 20 else 0 end))
-            and case m.state
-                  when 'collecting' then m.threshold <= (select count(distinct p.share_index) from partial_signatures p
+            and case when m.state <> 'ready'
+                  then m.threshold <= (select count(distinct p.share_index) from partial_signatures p
                        where p.message_id = m.id and (p.state = 'verified' or (p.state = 'unverified'
                          and not exists (select from key_shares k where k.validator_id = m.validator_id))))
                   else (m.kind = 'exit' and exists (select from current) and not exists (
@@ -273,19 +283,9 @@ export function findCandidates(db: Sql, messageIds: readonly number[]): Promise<
   )
 }
 
-/**
- * Binds the validators of these deposits to their vaults for good where a partial signature that may be right exists: a verified
- * one, or one that only the full signature can judge. Callers have locked the messages.
- */
-export async function bindDeposits(tx: Sql, messageIds: readonly number[]): Promise<void> {
-  await tx.execute(sql`
-    insert into deposit_bindings (validator_id, vault)
-    select m.validator_id, m.vault from messages m
-    where m.id = any(${numberArray(messageIds)}) and m.kind = 'deposit' and ${IS_TAKEN}
-      and exists (select from partial_signatures p where p.message_id = m.id and (p.state = 'verified'
-                    or (p.state = 'unverified' and not exists (select from key_shares k where k.validator_id = m.validator_id))))
-    on conflict do nothing`)
-}
+/** Binds the validators of these deposits to their vaults where a verified signature exists. Callers have locked the messages. */
+export const bindDeposits = (tx: Sql, messageIds: readonly number[]): Promise<void> =>
+  bindProven(tx, sql`m.id = any(${numberArray(messageIds)}) and ${IS_TAKEN}`)
 
 /** What one share index says every node's public key share is, for one validator: 56 bytes a node. */
 export interface KeyShareHint {

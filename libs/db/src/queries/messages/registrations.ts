@@ -7,6 +7,7 @@ import type { RowOf } from '../rows.ts'
 import { boolean, bytes, firstRow, number, oneOf, orNull, rows } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 import { bytesArray, bytesParam, isAny, numberArray } from '../sql.ts'
+import { HAS_UNJUDGED, IS_BOUND, isHeld } from './deposit-bindings.ts'
 import type { MessageKind } from './messages.ts'
 
 /** Held to the end of the transaction: one allocation of keys at a time, also between processes. */
@@ -19,11 +20,13 @@ const reservable = { id: number, publicKey: bytes, threshold: number, isReserved
 export type ReservableRow = RowOf<typeof reservable>
 
 /**
- * Not registered on a finalized block or in a finalized state, and no other vault named by its lock or bound by a deposit. The binding is looked up for each
- * row: as a join, where nearly all bindings are one vault's, the planner expects none of another and reads them all for every row.
+ * Not registered on a finalized block or in a finalized state, and no other vault named by its lock or the list, or bound by a deposit.
+ * The binding is looked up for each row: as a join, where nearly all bindings are one vault's, the planner expects none of another and
+ * reads them all for every row.
  */
 const isFree = (vault: Uint8Array): SQL => sql`
   (v.withdrawal_address is null or v.withdrawal_address = ${bytesParam(vault)})
+  and (v.listed_vault is null or v.listed_vault = ${bytesParam(vault)})
   and v.registered_at is null and not exists (select from registry_validators r where r.public_key = v.public_key)
   and coalesce((select b.vault from deposit_bindings b where b.validator_id = v.id), ${bytesParam(vault)}) = ${bytesParam(vault)}`
 
@@ -43,10 +46,16 @@ export function findReserved(
   )
 }
 
+/** Whether the free key `v` is this vault's by its lock, the list or a deposit: whoever else asks for its exit. */
+const isOwned = (vault: Uint8Array): SQL => sql`(
+  v.withdrawal_address = ${bytesParam(vault)} or v.listed_vault = ${bytesParam(vault)}
+  or exists (select from deposit_bindings b where b.validator_id = v.id))`
+
 /**
  * The validators a vault may have: those reserved for it, in the order they were reserved, then those free
  * for it, in the order of clusters and places. A reservation nobody has asked for within `lifetimeSeconds` is free again unless a
- * partial signature of its deposit exists; a key whose live exit another requester's token owns is left out.
+ * deposit binds it, or holds it for `holdSeconds`. A key without an owner whose live exit somebody else asks for is left out; a vault's
+ * exit that its reservation has outlived is nobody's.
  */
 export function findReservable(
   db: Sql,
@@ -54,11 +63,12 @@ export function findReservable(
   options: {
     limit: number
     lifetimeSeconds: number
+    holdSeconds: number
     requester: string
     excluded: readonly Uint8Array[]
   },
 ): Promise<ReservableRow[]> {
-  const { limit, lifetimeSeconds, requester, excluded } = options
+  const { limit, lifetimeSeconds, holdSeconds, requester, excluded } = options
   return rows(
     db,
     reservable,
@@ -66,35 +76,30 @@ export function findReservable(
         from validators v join clusters c on c.id = v.cluster_id
         where ${isFree(vault)} and v.public_key <> all(${bytesArray(excluded)})
           and (v.vault is null or v.vault = ${bytesParam(vault)} or (
-            v.vault_asked_at < now() - make_interval(secs => ${lifetimeSeconds}::float8) and not ${hasDeposit}))
+            v.vault_asked_at < now() - make_interval(secs => ${lifetimeSeconds}::float8) and not ${IS_BOUND} and not ${isHeld(holdSeconds)}))
           and (v.vault is not distinct from ${bytesParam(vault)} or not exists (
             select from messages m where m.validator_id = v.id and m.kind = 'exit' and m.state in ('collecting', 'ready')
-              and m.requester is not null and m.requester <> ${requester} and m.requester not like 'vault:%'
-              and m.requested_at > now() - make_interval(secs => ${lifetimeSeconds}::float8)))
+              and m.requester is not null and m.requester <> ${requester} and (v.vault is null or m.requester not like 'vault:%')
+              and m.requested_at > now() - make_interval(secs => ${lifetimeSeconds}::float8)) or ${isOwned(vault)})
         order by v.vault is distinct from ${bytesParam(vault)},
                  case when v.vault = ${bytesParam(vault)} then v.reserved_at end, v.cluster_id, v.place
         limit ${limit}`,
   )
 }
 
-/** Whether a partial signature of any deposit of `v` exists that may be right. */
-const hasDeposit: SQL = sql`(
-  exists (select from deposit_bindings b where b.validator_id = v.id)
-  or exists (select from messages m join partial_signatures p on p.message_id = m.id
-             where m.validator_id = v.id and m.kind = 'deposit' and p.state <> 'rejected'))`
-
-/** Of these validators, those that a deposit to another vault may have been signed for. Callers hold their messages. */
+/** Of these validators, those that a deposit to another vault binds or holds. Callers hold their messages. */
 export function findBoundElsewhere(
   tx: Sql,
   validatorIds: readonly number[],
   vault: Uint8Array,
+  holdSeconds: number,
 ): Promise<{ id: number }[]> {
   return rows(
     tx,
     { id: number },
     sql`select v.id from validators v
-        where v.id = any(${numberArray(validatorIds)}) and v.vault is distinct from ${bytesParam(vault)} and ${hasDeposit}
-          and not exists (select from deposit_bindings b where b.validator_id = v.id and b.vault = ${bytesParam(vault)})`,
+        where v.id = any(${numberArray(validatorIds)}) and v.vault is distinct from ${bytesParam(vault)}
+          and (${IS_BOUND} or ${isHeld(holdSeconds)}) and not exists (select from deposit_bindings b where b.validator_id = v.id and b.vault = ${bytesParam(vault)})`,
   )
 }
 
@@ -143,7 +148,7 @@ export async function findExitsInTheWay(
 export async function reserveValidators(tx: Sql, validatorIds: readonly number[], vault: Uint8Array): Promise<void> {
   if (validatorIds.length === 0) return
   await tx.execute(sql`
-    update validators set vault = ${bytesParam(vault)}, vault_asked_at = now(),
+    update validators set vault = ${bytesParam(vault)}, vault_asked_at = now(), is_held = is_held and vault is not distinct from ${bytesParam(vault)},
            reserved_at = case when vault = ${bytesParam(vault)} then reserved_at else (select clock_timestamp()) end
     where id = any(${numberArray(validatorIds)})`)
 }
@@ -177,11 +182,13 @@ export function findSignatures(
 export function findReservation(
   db: Sql,
   publicKey: Uint8Array,
-): Promise<{ id: number; vault: Buffer | null; bound: Buffer | null; isRegistered: boolean } | undefined> {
+): Promise<
+  { id: number; vault: Buffer | null; bound: Buffer | null; isUnjudged: boolean; isRegistered: boolean } | undefined
+> {
   return firstRow(
     db,
-    { id: number, vault: orNull(bytes), bound: orNull(bytes), isRegistered: boolean },
-    sql`select v.id, v.vault, b.vault as bound,
+    { id: number, vault: orNull(bytes), bound: orNull(bytes), isUnjudged: boolean, isRegistered: boolean },
+    sql`select v.id, v.vault, b.vault as bound, ${HAS_UNJUDGED} as is_unjudged,
                v.registered_at is not null or exists (select from registry_validators r where r.public_key = v.public_key) as is_registered
         from validators v left join deposit_bindings b on b.validator_id = v.id
         where v.public_key = ${bytesParam(publicKey)} for no key update of v`,
@@ -193,7 +200,7 @@ export async function releaseValidator(tx: Sql, validatorId: number): Promise<vo
   await tx.delete(depositBindings).where(eq(depositBindings.validatorId, validatorId))
   await tx
     .update(validators)
-    .set({ vault: null, reservedAt: null, vaultAskedAt: null })
+    .set({ vault: null, reservedAt: null, vaultAskedAt: null, isHeld: false })
     .where(eq(validators.id, validatorId))
 }
 
@@ -203,6 +210,56 @@ export async function unlistKeys(tx: Sql, listed: readonly Uint8Array[]): Promis
     update validators v set cluster_id = null, place = null from clusters c
     where c.id = v.cluster_id and c.source = 'list' and v.public_key <> all(${bytesArray(listed)})`)
   return rowCount ?? 0
+}
+
+/** Locks these keys and all that the list has named, in the one order in which everybody locks validators. */
+export async function lockListed(tx: Sql, publicKeys: readonly Uint8Array[]): Promise<void> {
+  await tx.execute(sql`
+    select v.id from validators v
+    where v.public_key = any(${bytesArray(publicKeys)}) or v.listed_vault is not null
+       or v.cluster_id = (select c.id from clusters c where c.source = 'list')
+    order by v.public_key for no key update of v`)
+}
+
+/**
+ * Makes the vaults of keys what the list says; those it does not name have none. Keys that nobody knew are known from now on. Returns
+ * the ids of those that changed.
+ */
+export async function storeListedVaults(
+  tx: Sql,
+  listed: readonly { publicKey: Uint8Array; vault: Uint8Array }[],
+): Promise<number[]> {
+  const keys = bytesArray(listed.map(({ publicKey }) => publicKey))
+  await tx.execute(sql`
+    insert into validators (public_key) select key from unnest(${keys}) key order by key on conflict (public_key) do nothing`)
+  const changed = await rows(
+    tx,
+    { id: number },
+    sql`with listed as materialized (
+          select * from unnest(${keys}, ${bytesArray(listed.map(({ vault }) => vault))}) as l (public_key, vault)),
+        other as materialized (
+          select v.id, l.vault from validators v left join listed l on l.public_key = v.public_key
+          where v.listed_vault is distinct from l.vault order by v.public_key for no key update of v)
+        update validators v set listed_vault = o.vault from other o where v.id = o.id returning v.id`,
+  )
+  return changed.map(({ id }) => id)
+}
+
+/** Of listed keys those whose lock names another vault, and those that a deposit binds to another one. */
+export function findListedElsewhere(
+  db: Sql,
+  listed: readonly { publicKey: Uint8Array; vault: Uint8Array }[],
+): Promise<{ publicKey: Buffer; isLocked: boolean }[]> {
+  return rows(
+    db,
+    { publicKey: bytes, isLocked: boolean },
+    sql`select v.public_key, coalesce(v.withdrawal_address <> l.vault, false) as is_locked
+        from unnest(${bytesArray(listed.map(({ publicKey }) => publicKey))}, ${bytesArray(listed.map(({ vault }) => vault))}) as l (public_key, vault)
+        join validators v on v.public_key = l.public_key
+        where v.withdrawal_address <> l.vault
+           or exists (select from deposit_bindings b where b.validator_id = v.id and b.vault <> l.vault)
+        order by v.public_key`,
+  )
 }
 
 /** Makes these keys the list's, in this order; keys of another cluster stay that one's. Returns how many are the list's. */

@@ -17,10 +17,11 @@ const validator = {
 /** A validator row, locked for the transaction that decides about its messages. */
 export type ValidatorRow = RowOf<typeof validator>
 
-/** The vault of `v`: which its lock names, to which a deposit binds it, or which has it reserved and asks for it. */
+/** The vault of `v`: which its lock names, to which a deposit binds it, which the list names, or which has it reserved and asks for it. */
 export const OWNER: SQL = sql`coalesce(
   v.withdrawal_address,
   (select b.vault from deposit_bindings b where b.validator_id = v.id),
+  v.listed_vault,
   (select d.vault from messages d where d.validator_id = v.id and d.kind = 'deposit' and d.state in ('collecting', 'ready')))`
 
 /** Makes sure that the validators exist. */

@@ -1,0 +1,189 @@
+/** What binds a key to a vault: a verified signature of its deposit, for good, and nothing else. What is not verified holds it for a while. */
+
+import { randomBytes } from 'node:crypto'
+import { lockCollecting, rejudgePartials } from '@dvt-relayer/db/queries/clusters.ts'
+import { lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
+import { supersedeMessages } from '@dvt-relayer/db/queries/messages/messages.ts'
+import { bindDeposits } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
+import {
+  findBoundElsewhere,
+  findReservable,
+  lockAllocation,
+  reserveValidators,
+} from '@dvt-relayer/db/queries/messages/registrations.ts'
+import { lockValidators } from '@dvt-relayer/db/queries/messages/validators.ts'
+import { voidSealed } from '@dvt-relayer/db/queries/state.ts'
+import { sql } from 'drizzle-orm'
+import { describe, expect, it } from 'vitest'
+import { storeCandidates } from '../../../apps/relayer/src/services/signatures/candidates.ts'
+import { openMessages } from '../../support/stages/messages.ts'
+
+const [A, B] = [Buffer.alloc(20, 0xaa), Buffer.alloc(20, 0xbb)]
+const DAY = 86_400
+const HOUR = 3600
+
+/** A validator in a cluster whose public key shares nobody knows, reserved for A, with a live deposit to it. */
+async function setUp() {
+  const store = await openMessages()
+  const { db, query } = store
+  const { id, publicKey } = await store.addValidator(A)
+  await query(sql`insert into clusters (name, threshold) values ('c', 3)`)
+  await query(sql`update validators set cluster_id = 1, place = 0`)
+  const addDeposit = async (vault = A, amountGwei = 1) => {
+    const [row] = await query<{ id: string }>(sql`
+      insert into messages (validator_id, kind, vault, amount_gwei, validator_type, signing_root, threshold, state)
+      values (${id}, 'deposit', ${vault}, ${amountGwei}, '0x01', ${randomBytes(32)}, 3, 'collecting') returning id`)
+    return Number(row?.id)
+  }
+  const deposit = await addDeposit()
+  /** A point that a node posts for a deposit, as the relayer takes it. */
+  const post = (shareIndex: number, messageId = deposit) =>
+    db.transaction(async (tx) => {
+      await lockMessages(tx, [messageId])
+      const candidate = { messageId, kind: 'deposit', digest: randomBytes(32), signature: randomBytes(96) } as const
+      await storeCandidates(tx, store.sealing, shareIndex, [candidate])
+    })
+  const bindings = () => query<{ vault: Buffer }>(sql`select vault from deposit_bindings`)
+  return {
+    ...store,
+    id,
+    publicKey,
+    deposit,
+    addDeposit,
+    post,
+    bindings,
+    verify: () => query(sql`update partial_signatures set state = 'verified' where share_index = 1`),
+    bind: (messageId: number) => db.transaction((tx) => bindDeposits(tx, [messageId])),
+    supersede: (messageId: number) =>
+      db.transaction(async (tx) => {
+        await lockValidators(tx, [publicKey])
+        await supersedeMessages(tx, await lockMessages(tx, [messageId]))
+      }),
+    /** Makes the last request of the vault as old as so many seconds. */
+    age: (seconds: number) =>
+      query(sql`update validators set vault_asked_at = now() - make_interval(secs => ${seconds}::float8)`),
+    /** Whether a vault could have the key, by both looks that a choice of keys takes. */
+    async isFreeFor(vault: Uint8Array) {
+      const options = { limit: 9, lifetimeSeconds: HOUR, holdSeconds: DAY, requester: 'vault:x', excluded: [] }
+      const found = await findReservable(db, vault, options)
+      const elsewhere = await findBoundElsewhere(db, [id], vault, DAY)
+      expect(found.length === 0 || elsewhere.length === 0).toBe(true)
+      return found.length > 0
+    },
+  }
+}
+
+describe('a point that nobody has verified', () => {
+  it.each([1, 2, 4])('binds nothing, however many are posted: %i', async (count) => {
+    const { post, bind, deposit, bindings } = await setUp()
+    for (let shareIndex = 1; shareIndex <= count; shareIndex++) await post(shareIndex)
+    await bind(deposit)
+    expect(await bindings()).toEqual([])
+  })
+
+  it('binds nothing when its deposit is replaced, when its shares change, or when sealed values are forgotten', async () => {
+    for (const end of ['supersede', 'rejudge', 'void'] as const) {
+      const { db, id, post, deposit, bindings, supersede, age, isFreeFor, query } = await setUp()
+      await post(1)
+      if (end === 'supersede') await supersede(deposit)
+      if (end === 'rejudge') await db.transaction(async (tx) => rejudgePartials(tx, await lockCollecting(tx, [id]), 3))
+      if (end === 'void') await db.transaction((tx) => voidSealed(tx))
+      expect(await query(sql`select from partial_signatures`)).toEqual([])
+      expect(await bindings()).toEqual([])
+      // The hold is not forgotten with the point, and ends all the same.
+      await age(DAY - HOUR)
+      expect(await isFreeFor(B)).toBe(false)
+      await age(DAY + 1)
+      expect(await isFreeFor(B)).toBe(true)
+    }
+  })
+
+  it('holds the key for a day after its vault asked last, by the clock of the database', async () => {
+    const { post, age, isFreeFor } = await setUp()
+    await age(HOUR + 1)
+    expect(await isFreeFor(B)).toBe(true)
+    await post(1)
+    expect(await isFreeFor(B)).toBe(false)
+    await age(DAY - 60)
+    expect(await isFreeFor(B)).toBe(false)
+    await age(DAY + 1)
+    expect(await isFreeFor(B)).toBe(true)
+    expect(await isFreeFor(A)).toBe(true)
+  })
+
+  it('makes no hold longer, however often it is posted, and holds nothing for a vault that comes after', async () => {
+    const { db, id, publicKey, post, deposit: first, addDeposit, age, isFreeFor, supersede, query } = await setUp()
+    await post(1, first)
+    await supersede(first)
+    const deposit = await addDeposit(A, 2)
+    await post(1, deposit)
+    await query(sql`update messages set state = 'expired' where id = ${deposit}`)
+    await age(DAY + 1)
+    for (const shareIndex of [1, 2, 3, 4]) await post(shareIndex, deposit)
+    expect(await isFreeFor(B)).toBe(true)
+    await db.transaction(async (tx) => {
+      await lockAllocation(tx)
+      await lockValidators(tx, [publicKey])
+      await reserveValidators(tx, [id], B)
+    })
+    await supersede(deposit)
+    await addDeposit(B)
+    await age(HOUR + 1)
+    expect(await isFreeFor(A)).toBe(true)
+  })
+
+  it('of a share index whose public key share is known holds the key only until it is judged', async () => {
+    const { id, trust, post, age, isFreeFor, query } = await setUp()
+    await trust(id, 1, randomBytes(48))
+    await post(1)
+    await age(HOUR + 1)
+    expect(await isFreeFor(B)).toBe(false)
+    await query(sql`update partial_signatures set state = 'rejected', sealed = null`)
+    expect(await isFreeFor(B)).toBe(true)
+  })
+})
+
+describe('a verified signature', () => {
+  it('binds for good, over any hold', async () => {
+    const { post, verify, bind, deposit, bindings, age, isFreeFor } = await setUp()
+    await post(1)
+    await verify()
+    // Also before the binding is written.
+    await age(1000 * DAY)
+    expect(await isFreeFor(B)).toBe(false)
+    await bind(deposit)
+    expect(await bindings()).toEqual([{ vault: A }])
+    expect(await isFreeFor(B)).toBe(false)
+    expect(await isFreeFor(A)).toBe(true)
+  })
+
+  it('binds when its deposit is replaced, when its shares change, or when sealed values are forgotten', async () => {
+    for (const end of ['supersede', 'rejudge', 'void'] as const) {
+      const { db, id, post, verify, deposit, bindings, supersede } = await setUp()
+      await post(1)
+      await verify()
+      if (end === 'supersede') await supersede(deposit)
+      if (end === 'rejudge') await db.transaction(async (tx) => rejudgePartials(tx, await lockCollecting(tx, [id]), 3))
+      if (end === 'void') await db.transaction((tx) => voidSealed(tx))
+      expect(await bindings()).toEqual([{ vault: A }])
+    }
+  })
+
+  it('is the first one’s: no later proof for another vault, no point and no request changes a binding', async () => {
+    const { db, post, verify, bind, deposit, addDeposit, bindings, supersede, age, isFreeFor } = await setUp()
+    await post(1)
+    await verify()
+    await bind(deposit)
+    await supersede(deposit)
+    const other = await addDeposit(B)
+    await post(1, other)
+    await verify()
+    await bind(other)
+    await supersede(other)
+    await db.transaction((tx) => voidSealed(tx))
+    await age(1000 * DAY)
+    expect(await bindings()).toEqual([{ vault: A }])
+    expect(await isFreeFor(B)).toBe(false)
+    expect(await isFreeFor(A)).toBe(true)
+  })
+})

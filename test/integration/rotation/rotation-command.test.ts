@@ -15,6 +15,7 @@ import { createChain } from '../../../apps/relayer/src/chain.ts'
 import { rotate as rotateHere } from '../../../apps/relayer/src/cli/rotate.ts'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
+import { createOracleSets } from '../../../apps/relayer/src/services/oracles/sets.ts'
 import { rotationLock } from '../../../apps/relayer/src/services/rotation/locks.ts'
 import { createRotation, type Rotation } from '../../../apps/relayer/src/services/rotation/rotation.ts'
 import { openRotationWallet } from '../../../apps/relayer/src/services/rotation/transaction.ts'
@@ -172,7 +173,8 @@ describe.skipIf(skipWithoutAnvil)('the command rotate', () => {
         },
       })
       const chain = createChain(config, crypto, events, silentLogger)
-      return createRotation({ config, db: counted, chain, events }, sending)
+      const oracleSets = createOracleSets({ db, chain, events })
+      return createRotation({ config, db: counted, chain, events, oracleSets }, sending)
     }
     const asked = () => oracles.reduce((sum, oracle) => sum + oracle.asked.length, 0)
     const newest = async () => {

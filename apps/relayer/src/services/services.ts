@@ -4,9 +4,10 @@ import type { Context } from '../context.ts'
 import { createVaults } from './beacon-status/vaults.ts'
 import { createDepositRegistry } from './deposit-registry/deposit-registry.ts'
 import { createExits } from './exits/exits.ts'
+import { createMessageRate } from './exits/message-rate.ts'
 import { createOwnerCopies } from './exits/owner-copies.ts'
 import { createOracleFetch } from './oracles/fetch.ts'
-import { createOracleSets } from './oracles/sets.ts'
+import { createOracleSets, type OracleSets } from './oracles/sets.ts'
 import { createOracleShares, type OracleShares } from './oracles/shares.ts'
 import { createManager, type Manager } from './registrations/manager.ts'
 import { createRegistrations } from './registrations/registrations.ts'
@@ -23,12 +24,13 @@ export async function createServices(context: Context, lists: SidecarLists | und
   const { role } = context.config
   // Transactions are sent in the background only: a process that answers requests alone never holds the key.
   const rotationWallet = role === 'api' ? undefined : await openRotationWallet(context.config)
+  const oracleSets = createOracleSets(context)
   const shared = {
     manager: createManager(context),
-    oracleSets: createOracleSets(context),
+    oracleSets,
     oracleShares: createOracleShares(context),
     ownerCopies: createOwnerCopies(context),
-    rotation: createRotation(context, rotationWallet),
+    rotation: createRotation({ ...context, oracleSets }, rotationWallet),
     vaults: createVaults(context),
     verification: createVerification(context),
   }
@@ -40,15 +42,17 @@ export type Services = Awaited<ReturnType<typeof createServices>>
 function createApiServices(
   context: Context,
   lists: SidecarLists,
-  { manager, oracleShares, verification }: { manager: Manager; oracleShares: OracleShares; verification: Verification },
+  shared: { manager: Manager; oracleSets: OracleSets; oracleShares: OracleShares; verification: Verification },
 ) {
   const registry = createDepositRegistry(context)
   const vaultReader = createVaultReader(context)
+  const messageRate = createMessageRate(context.config)
+  const { manager, verification } = shared
   return {
-    exits: createExits({ ...context, registry }),
+    exits: createExits({ ...context, registry, messageRate }),
     lists,
     oracleFetch: createOracleFetch(context),
-    registrations: createRegistrations({ ...context, registry, manager, oracleShares, vaultReader }),
+    registrations: createRegistrations({ ...context, ...shared, registry, messageRate, vaultReader }),
     registry,
     signatures: createSubmission({ ...context, verification }),
     vaultReader,

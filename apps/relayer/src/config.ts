@@ -193,7 +193,8 @@ function contradictions(values: RelayerSettings, dataDir: string, sealingKeyFile
     problems.push('VALIDATORS_MANAGER_KEY_FILE and VALIDATORS_MANAGER_PASSWORD_FILE go together: set both, or neither')
   if ((values.ROTATION_WALLET_KEY_FILE === undefined) !== (values.ROTATION_WALLET_PASSWORD_FILE === undefined))
     problems.push('ROTATION_WALLET_KEY_FILE and ROTATION_WALLET_PASSWORD_FILE go together: set both, or neither')
-  const wallet = values.VALIDATORS_MANAGER_KEY_FILE === undefined ? 'ROTATION_WALLET_KEY_FILE' : 'VALIDATORS_MANAGER_KEY_FILE'
+  const wallet =
+    values.VALIDATORS_MANAGER_KEY_FILE === undefined ? 'ROTATION_WALLET_KEY_FILE' : 'VALIDATORS_MANAGER_KEY_FILE'
   const hasWallet = (values.VALIDATORS_MANAGER_KEY_FILE ?? values.ROTATION_WALLET_KEY_FILE) !== undefined
   if (hasWallet && values.AUTH_TOKENS_FILE === undefined && values.WALLETS_WITHOUT_TOKENS === 'refused')
     problems.push(

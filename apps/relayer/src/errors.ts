@@ -88,7 +88,7 @@ export const ERRORS = {
     status: 429,
     retry: true,
     meaning:
-      'more new rows for good within a short time than any Operator asks for: signatures of the manager for one vault, or new exits and deposits of one requester; Retry-After says when to ask again',
+      'more that has to be stored than any Operator or oracle asks for within the time: signatures of the manager for one vault, new exits and deposits of one requester, signed requests of one oracle; Retry-After says when to ask again',
   },
   SHARES_WRONG: { status: 422, retry: false, meaning: 'every partial signature of a known validator is wrong' },
   TOKEN_MISSING: { status: 401, retry: false, meaning: 'tokens are set and the request shows none' },

@@ -68,9 +68,7 @@ it('are few, however many kinds of them there are, and what is left is told at t
   expect(lines.at(-1)).toEqual({ msg: 'too many kinds of lines at once' })
   lines.length = 0
   tally.flush()
-  expect(lines).toEqual([
-    { times: 10_000 - 65, within_seconds: 60, msg: 'too many kinds of lines at once, summed up' },
-  ])
+  expect(lines).toEqual([{ times: 10_000 - 65, within_seconds: 60, msg: 'too many kinds of lines at once, summed up' }])
   expect(vi.getTimerCount()).toBe(0)
 })
 

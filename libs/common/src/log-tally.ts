@@ -59,7 +59,8 @@ export function createLogTally(logger: Logger) {
     if (kinds.size > 0) watch()
   }
 
-  const write = ({ level, fields, sums, once, message }: TalliedLine) => logger[level]({ ...fields, ...sums, ...once }, message)
+  const write = ({ level, fields, sums, once, message }: TalliedLine) =>
+    logger[level]({ ...fields, ...sums, ...once }, message)
 
   function watch(): void {
     timer ??= setTimeout(sumUp, SUM_UP_MS)
@@ -78,7 +79,8 @@ export function createLogTally(logger: Logger) {
       }
       if (counted !== undefined) {
         counted.count++
-        for (const [name, value] of Object.entries(line.sums ?? {})) counted.sums[name] = (counted.sums[name] ?? 0) + value
+        for (const [name, value] of Object.entries(line.sums ?? {}))
+          counted.sums[name] = (counted.sums[name] ?? 0) + value
         return
       }
       const { level } = line

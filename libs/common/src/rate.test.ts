@@ -25,6 +25,17 @@ it('gives what costs more than a bucket for a full one', () => {
   expect(rate.take('a', 1000, 10_000)).toBe(0)
 })
 
+it('takes back what was not needed, and never holds more than it may', () => {
+  const rate = createRate({ burst: 2, perSecond: 1, most: 100 })
+  rate.take('a', 2, 0)
+  rate.give('a', 1)
+  expect(rate.take('a', 1, 0)).toBe(0)
+  for (let i = 0; i < 5; i++) rate.give('a', 1)
+  rate.give('nobody', 1)
+  expect(rate.take('a', 2, 0)).toBe(0)
+  expect(rate.take('a', 1, 0)).toBe(1)
+})
+
 it('remembers so many keys and no more', () => {
   const rate = createRate({ burst: 1, perSecond: 1, most: 2 })
   for (const key of ['a', 'b', 'a']) rate.take(key, 1, 0)

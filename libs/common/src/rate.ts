@@ -16,7 +16,8 @@ export function createRate(options: { burst: number; perSecond: number; most: nu
      */
     take(key: string, cost: number, nowMs: number): number {
       const bucket = buckets.get(key)
-      const left = bucket === undefined ? burst : Math.min(burst, bucket.left + ((nowMs - bucket.at) / 1000) * perSecond)
+      const left =
+        bucket === undefined ? burst : Math.min(burst, bucket.left + ((nowMs - bucket.at) / 1000) * perSecond)
       const wanted = Math.min(cost, burst)
       // The newest stand last, so that the first are those asked of longest ago.
       buckets.delete(key)
@@ -25,6 +26,11 @@ export function createRate(options: { burst: number; perSecond: number; most: nu
       const [oldest] = buckets.size > most ? buckets.keys() : []
       if (oldest !== undefined) buckets.delete(oldest)
       return isEnough ? 0 : (wanted - left) / perSecond
+    },
+    /** Gives back what was taken and turned out not to be needed. */
+    give(key: string, cost: number): void {
+      const bucket = buckets.get(key)
+      if (bucket !== undefined) bucket.left = Math.min(burst, bucket.left + cost)
     },
   }
 }

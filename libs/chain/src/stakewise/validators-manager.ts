@@ -169,7 +169,9 @@ function noWithdrawals(validators: Uint8Array, count: number): Uint8Array {
 export function inCanonicalOrder(validators: Uint8Array, count: number): Uint8Array {
   const size = validators.length / count
   if (!Number.isSafeInteger(size) || size === 0) throw invalid(`the bytes are not those of ${count} validators`)
-  const entries = Array.from({ length: count }, (_, position) => validators.subarray(position * size, (position + 1) * size))
+  const entries = Array.from({ length: count }, (_, position) =>
+    validators.subarray(position * size, (position + 1) * size),
+  )
   return new Uint8Array(Buffer.concat(entries.toSorted(Buffer.compare)))
 }
 

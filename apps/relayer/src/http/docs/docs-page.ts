@@ -46,8 +46,7 @@ summary { cursor: pointer }
 /** Nothing but the page's own style, by its hash. */
 export const DOCS_CSP = `default-src 'none'; style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`
 
-const escaped = (text: string): string =>
-  text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
+const escaped = (text: string): string => text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
 
 /** Renders a document that the relayer has made itself. */
 export function renderDocs(document: OpenApi): string {
@@ -68,7 +67,11 @@ ${operations.join('\n')}
 `
 }
 
-function renderOperation(path: string, method: string, { summary, parameters, requestBody, responses }: Operation): string {
+function renderOperation(
+  path: string,
+  method: string,
+  { summary, parameters, requestBody, responses }: Operation,
+): string {
   const blocks = [
     ...(parameters === undefined ? [] : [block('Parameters', parameters.map(lineOf).join('\n'))]),
     ...schemasOf(requestBody?.content).map((schema) => block('Body', textOf(schema))),

@@ -126,7 +126,9 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
         problem = await withTimeout(look(), PATIENCE_MS)
       } catch (error) {
         if (error instanceof DatabaseError) throw error
-        throw new ApiError('DEPENDENCY_AWAY', 'the chain cannot be asked for the newest oracle config', { cause: error })
+        throw new ApiError('DEPENDENCY_AWAY', 'the chain cannot be asked for the newest oracle config', {
+          cause: error,
+        })
       }
       const current = await findCurrentOracleSet(db)
       if (problem === undefined && current !== undefined) return current.id

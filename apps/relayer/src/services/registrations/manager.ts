@@ -5,11 +5,20 @@
  */
 
 import type { ManagerWallet } from '@dvt-relayer/chain/stakewise/validators-manager.ts'
-import { createManagerWallet, inCanonicalOrder, managerDigest } from '@dvt-relayer/chain/stakewise/validators-manager.ts'
+import {
+  createManagerWallet,
+  inCanonicalOrder,
+  managerDigest,
+} from '@dvt-relayer/chain/stakewise/validators-manager.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { createRate } from '@dvt-relayer/common/rate.ts'
 import type { ManagerAction } from '@dvt-relayer/db/queries/manager-signatures.ts'
-import { insertManagerSignature, isRecorded, lockVaultLimit, sumMoved } from '@dvt-relayer/db/queries/manager-signatures.ts'
+import {
+  insertManagerSignature,
+  isRecorded,
+  lockVaultLimit,
+  sumMoved,
+} from '@dvt-relayer/db/queries/manager-signatures.ts'
 import type { RelayerConfig } from '../../config.ts'
 import type { Context } from '../../context.ts'
 import { ApiError } from '../../errors.ts'
@@ -64,17 +73,6 @@ export function createManager(
   const recorded = new Map<string, Uint8Array>()
   const rate = createRate(RECORDS)
 
-  /** @throws {ApiError} RATE_LIMIT */
-  function refuseTooMany(vault: Uint8Array, requester: string, validatorCount: number): void {
-    const seconds = rate.take(`${requester} ${toHex(vault)}`, Math.ceil(validatorCount / PER_RECORD), nowMs())
-    if (seconds === 0) return
-    throw new ApiError(
-      'RATE_LIMIT',
-      `more new signatures of the manager for this vault than one a second; ask again in ${Math.ceil(seconds)} s`,
-      { retryAfterSeconds: seconds },
-    )
-  }
-
   function keep(record: string, signature: Uint8Array): void {
     const oldest = recorded.size >= KEPT ? recorded.keys().next() : undefined
     if (oldest !== undefined && oldest.done !== true) recorded.delete(oldest.value)
@@ -105,6 +103,8 @@ export function createManager(
       const record = `${toHex(asked)} ${requester} ${new Date().toISOString().slice(0, 'yyyy-mm-dd'.length)}`
       const again = recorded.get(record)
       if (again !== undefined) return again
+      const [bucket, cost] = [`${requester} ${toHex(vault)}`, Math.ceil(validatorCount / PER_RECORD)]
+      const waitSeconds = rate.take(bucket, cost, nowMs())
       const outcome = await db.transaction(async (tx) => {
         if (limit !== undefined && action !== 'register') {
           await lockVaultLimit(tx, vault)
@@ -115,10 +115,11 @@ export function createManager(
               `signatures of the last 24 hours move ${moved} Gwei of this vault; ${request.amountGwei} more are over MANAGER_DAILY_LIMIT_GWEI=${limit}`,
             )
         }
-        if (await isRecorded(tx, digest, requester)) return 'exists'
-        refuseTooMany(vault, requester, validatorCount)
+        if (waitSeconds > 0 && (await isRecorded(tx, digest, requester))) return 'exists'
+        if (waitSeconds > 0) throw tooMany(waitSeconds)
         return insertManagerSignature(tx, { ...request, requester, validators: canonical.validators, digest })
       })
+      if (outcome === 'exists' && waitSeconds === 0) rate.give(bucket, cost)
       const { signature } = await wallet.sign(message)
       if (outcome === 'inserted') events.managerSigned(action, vault, validatorCount, request.requester)
       if (action === 'register') keep(record, signature)
@@ -127,3 +128,10 @@ export function createManager(
   }
 }
 export type Manager = ReturnType<typeof createManager>
+
+const tooMany = (seconds: number) =>
+  new ApiError(
+    'RATE_LIMIT',
+    `more new signatures of the manager for this vault than one a second; ask again in ${Math.ceil(seconds)} s`,
+    { retryAfterSeconds: seconds },
+  )

@@ -18,6 +18,13 @@ it('gives a burst, then as much as comes in, to each key by itself', () => {
   expect(rate.take('a', 1, 1e9)).toBe(0.5)
 })
 
+it('does not take from who asks after a clock was set back', () => {
+  const rate = createRate({ burst: 10, perSecond: 1, most: 100 })
+  rate.take('a', 5, 1e9)
+  expect(rate.take('a', 5, 0)).toBe(0)
+  expect(rate.take('a', 1, 1000)).toBe(0)
+})
+
 it('gives what costs more than a bucket for a full one', () => {
   const rate = createRate({ burst: 10, perSecond: 1, most: 100 })
   expect(rate.take('a', 1000, 0)).toBe(0)

@@ -11,13 +11,15 @@ export function createRate(options: { burst: number; perSecond: number; most: nu
     /**
      * Takes `cost` from a key's bucket, or nothing where there is too little. What costs more than a whole bucket takes a full one.
      *
-     * @param nowMs of one monotonic clock
+     * @param nowMs of one clock; one that is set back costs nothing but the time
      * @returns the seconds to wait; 0 where it was taken
      */
     take(key: string, cost: number, nowMs: number): number {
       const bucket = buckets.get(key)
       const left =
-        bucket === undefined ? burst : Math.min(burst, bucket.left + ((nowMs - bucket.at) / 1000) * perSecond)
+        bucket === undefined
+          ? burst
+          : Math.min(burst, bucket.left + (Math.max(0, nowMs - bucket.at) / 1000) * perSecond)
       const wanted = Math.min(cost, burst)
       // The newest stand last, so that the first are those asked of longest ago.
       buckets.delete(key)

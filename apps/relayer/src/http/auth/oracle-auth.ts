@@ -101,8 +101,8 @@ export function createOracleAuth({
   const rate = createRate(REQUESTS)
 
   /** @throws {ApiError} RATE_LIMIT */
-  function refuseTooMany(oracle: Uint8Array): void {
-    const seconds = rate.take(toHex(oracle), 1, performance.now())
+  function refuseTooMany(oracle: Uint8Array, nowSeconds: number): void {
+    const seconds = rate.take(toHex(oracle), 1, nowSeconds * 1000)
     if (seconds > 0)
       throw new ApiError(
         'RATE_LIMIT',
@@ -147,7 +147,7 @@ export function createOracleAuth({
       const fault = faultOf(request, credentials, oracle, nowSeconds)
       if (fault !== undefined) return refuse(fault)
       if (!(await oracleFetch.isKnown(oracle))) throw oracleUnknown()
-      refuseTooMany(oracle)
+      refuseTooMany(oracle, nowSeconds)
       if (!(await oracleFetch.takeNonce(oracle, credentials.nonce))) return refuse(REPLAYED)
       return signingOracle(oracle)
     },

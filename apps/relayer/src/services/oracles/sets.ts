@@ -70,7 +70,9 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
       config === undefined
         ? last?.announced
         : { cid: readable(config.cid), block_number: config.blockNumber, time: config.announcedAt }
-    await storeCheckpoint(db, CHECKPOINT, { next_block: nextBlock, ...(announced === undefined ? {} : { announced }) })
+    // Requests ask more often than blocks come.
+    if (config !== undefined || last?.next_block !== nextBlock)
+      await storeCheckpoint(db, CHECKPOINT, { next_block: nextBlock, ...(announced === undefined ? {} : { announced }) })
     return announced === undefined
       ? undefined
       : { cid: announced.cid, blockNumber: announced.block_number, announcedAt: announced.time }

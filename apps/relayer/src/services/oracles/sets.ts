@@ -72,7 +72,10 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
         : { cid: readable(config.cid), block_number: config.blockNumber, time: config.announcedAt }
     // Requests ask more often than blocks come.
     if (config !== undefined || last?.next_block !== nextBlock)
-      await storeCheckpoint(db, CHECKPOINT, { next_block: nextBlock, ...(announced === undefined ? {} : { announced }) })
+      await storeCheckpoint(db, CHECKPOINT, {
+        next_block: nextBlock,
+        ...(announced === undefined ? {} : { announced }),
+      })
     return announced === undefined
       ? undefined
       : { cid: announced.cid, blockNumber: announced.block_number, announcedAt: announced.time }

@@ -51,6 +51,22 @@ describe('readConfig', () => {
     )
   })
 
+  it('wants tokens where there is a wallet, or the word that there are none', () => {
+    const manager = { VALIDATORS_MANAGER_KEY_FILE: './key', VALIDATORS_MANAGER_PASSWORD_FILE: './password' }
+    const rotation = { ROTATION_WALLET_KEY_FILE: './key', ROTATION_WALLET_PASSWORD_FILE: './password' }
+    for (const [name, wallet] of [
+      ['VALIDATORS_MANAGER_KEY_FILE', manager],
+      ['ROTATION_WALLET_KEY_FILE', rotation],
+    ] as const) {
+      const refusal = `${name} needs AUTH_TOKENS_FILE`
+      expect(() => readConfig({ ...minimal, ...wallet })).toThrow(refusal)
+      expect(() => readConfig({ ...minimal, ...wallet, WALLETS_WITHOUT_TOKENS: 'refused' })).toThrow(refusal)
+      readConfig({ ...minimal, ...wallet, WALLETS_WITHOUT_TOKENS: 'loopback' })
+      readConfig({ ...minimal, ...wallet, AUTH_TOKENS_FILE: './tokens' })
+    }
+    readConfig(minimal)
+  })
+
   it('names the entry of an owner that is wrong, and the vault that has two', () => {
     const vault = '0x8Ae5c1046158526Cf236f74D8FB88fabE2E94ACa'
     const other = `0x${'ab'.repeat(20)}`

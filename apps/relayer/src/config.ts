@@ -193,6 +193,13 @@ function contradictions(values: RelayerSettings, dataDir: string, sealingKeyFile
     problems.push('VALIDATORS_MANAGER_KEY_FILE and VALIDATORS_MANAGER_PASSWORD_FILE go together: set both, or neither')
   if ((values.ROTATION_WALLET_KEY_FILE === undefined) !== (values.ROTATION_WALLET_PASSWORD_FILE === undefined))
     problems.push('ROTATION_WALLET_KEY_FILE and ROTATION_WALLET_PASSWORD_FILE go together: set both, or neither')
+  const wallet =
+    values.VALIDATORS_MANAGER_KEY_FILE === undefined ? 'ROTATION_WALLET_KEY_FILE' : 'VALIDATORS_MANAGER_KEY_FILE'
+  const hasWallet = (values.VALIDATORS_MANAGER_KEY_FILE ?? values.ROTATION_WALLET_KEY_FILE) !== undefined
+  if (hasWallet && values.AUTH_TOKENS_FILE === undefined && values.WALLETS_WITHOUT_TOKENS === 'refused')
+    problems.push(
+      `${wallet} needs AUTH_TOKENS_FILE: without tokens nobody can tell who asks; make one with: npm run relayer -- token --name operator --role operator. Or set WALLETS_WITHOUT_TOKENS=loopback, which opens what the wallet signs to whatever reaches a loopback address of this machine, proxies and tunnels included`,
+    )
   const owned = values.OWNER_PUBLIC_KEYS.map(({ vault }) => checksumAddress(vault))
   for (const vault of new Set(owned.filter((one, position) => owned.indexOf(one) < position)))
     problems.push(`OWNER_PUBLIC_KEYS names the vault ${vault} twice: one owner key for a vault`)

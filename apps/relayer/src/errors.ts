@@ -76,12 +76,19 @@ export const ERRORS = {
   MANAGER_LOCAL_ONLY: {
     status: 403,
     retry: false,
-    meaning: 'AUTH_TOKENS_FILE is not set, so the validators-manager key works for loopback addresses only',
+    meaning:
+      'AUTH_TOKENS_FILE is not set, so what WALLETS_WITHOUT_TOKENS=loopback opens answers callers on the same machine only',
   },
   DAILY_LIMIT: {
     status: 429,
     retry: true,
     meaning: 'more than MANAGER_DAILY_LIMIT_GWEI for this vault within 24 hours',
+  },
+  RATE_LIMIT: {
+    status: 429,
+    retry: true,
+    meaning:
+      'more that has to be stored than any Operator or oracle asks for within the time: signatures of the manager for one vault, new exits and deposits of one requester, signed requests of one oracle; Retry-After says when to ask again',
   },
   SHARES_WRONG: { status: 422, retry: false, meaning: 'every partial signature of a known validator is wrong' },
   TOKEN_MISSING: { status: 401, retry: false, meaning: 'tokens are set and the request shows none' },
@@ -161,10 +168,17 @@ export type FailureCode = keyof typeof FAILURES
 /** An error a client is told. Its message is public. */
 export class ApiError extends CodedError<ErrorCode> {
   readonly failures: readonly Failure[]
+  /** What the header Retry-After says, where the time is known. */
+  readonly retryAfterSeconds: number | undefined
 
-  constructor(code: ErrorCode, message: string, options: { cause?: unknown; failures?: readonly Failure[] } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { cause?: unknown; failures?: readonly Failure[]; retryAfterSeconds?: number } = {},
+  ) {
     super(code, message, options.cause === undefined ? {} : { cause: options.cause })
     this.failures = options.failures ?? []
+    this.retryAfterSeconds = options.retryAfterSeconds
   }
 }
 

@@ -3,6 +3,7 @@
 import type { ValidatorAdded } from '@dvt-relayer/chain/ssv/events.ts'
 import { SSV_FAULT_KINDS, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
+import { createLogTally } from '@dvt-relayer/common/log-tally.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createMetrics } from '@dvt-relayer/common/metrics.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
@@ -25,8 +26,26 @@ export function createEvents(logger: Logger) {
     if (isNew) toldAt.set(reason, now)
     return isNew
   }
+  // What callers can cause at will is counted and summed up: neither who asks nor how often fills the disk.
+  const tally = createLogTally(logger)
   return {
     metrics,
+    /** Writes what is counted and not yet written; for the end of the process. */
+    flush: () => tally.flush(),
+    /** A request that ended with a 5xx. The first of a kind with its cause; at the level debug each one. */
+    requestFailed(line: { request_id: string; route: string; code: string }, error: unknown) {
+      const { request_id, ...fields } = line
+      const cause = error instanceof Error && 'code' in error ? String(error.code) : ''
+      tally.log({
+        kind: `failed ${line.code} ${line.route} ${cause}`,
+        level: 'error',
+        message: 'request failed',
+        fields,
+        once: { request_id, err: error },
+        atOnce: 5,
+      })
+      logger.debug({ ...line, err: error }, 'request failed, this one')
+    },
     httpAnswered(route: string, status: number, seconds: number | undefined) {
       const label = routeLabel(route)
       metrics.count('dvt_relayer_http_requests_total', { route: label, status: `${Math.floor(status / 100)}xx` })
@@ -38,13 +57,21 @@ export function createEvents(logger: Logger) {
       name: string | undefined,
     ) {
       metrics.count('dvt_relayer_auth_refused_total', { reason })
-      logger.warn({ reason, route, ...(name === undefined ? {} : { token_name: name }) }, 'request refused')
+      const fields = { reason, route, ...(name === undefined ? {} : { token_name: name }) }
+      const kind = `refused ${reason} ${route} ${name ?? ''}`
+      tally.log({ kind, level: 'warn', message: 'request refused', fields })
     },
     exitsRequested(counts: { created: number; superseded: number; revived: number }, requester: string | null) {
       metrics.count('dvt_relayer_exits_requested_total', {}, counts.created)
       metrics.count('dvt_relayer_exits_superseded_total', {}, counts.superseded)
       metrics.count('dvt_relayer_exits_revived_total', {}, counts.revived)
-      logger.info({ ...counts, requester }, 'exits requested')
+      tally.log({
+        kind: `exits ${requester}`,
+        level: 'info',
+        message: 'exits requested',
+        fields: { requester },
+        sums: { created: counts.created, superseded: counts.superseded, revived: counts.revived },
+      })
     },
     messagesExpired(exits: number, deposits: number) {
       metrics.count('dvt_relayer_exits_expired_total', {}, exits)
@@ -87,7 +114,14 @@ export function createEvents(logger: Logger) {
     partialsReceived(shareIndex: number, received: number, malformed: number) {
       metrics.count('dvt_relayer_partial_signatures_total', { outcome: 'received' }, received)
       metrics.count('dvt_relayer_partial_signatures_total', { outcome: 'malformed' }, malformed)
-      if (malformed > 0) logger.warn({ share_index: shareIndex, count: malformed }, 'malformed partial signatures')
+      if (malformed > 0)
+        tally.log({
+          kind: `malformed ${shareIndex}`,
+          level: 'warn',
+          message: 'malformed partial signatures',
+          fields: { share_index: shareIndex },
+          sums: { count: malformed },
+        })
       if (received > 0) logger.debug({ share_index: shareIndex, count: received }, 'partial signatures received')
     },
     partialsVerified(shareIndex: number, count: number) {
@@ -96,7 +130,13 @@ export function createEvents(logger: Logger) {
     },
     partialsRejected(shareIndex: number, count: number) {
       metrics.count('dvt_relayer_partial_signatures_total', { outcome: 'rejected' }, count)
-      logger.warn({ share_index: shareIndex, count }, 'wrong partial signatures')
+      tally.log({
+        kind: `wrong ${shareIndex}`,
+        level: 'warn',
+        message: 'wrong partial signatures',
+        fields: { share_index: shareIndex },
+        sums: { count },
+      })
     },
     messagesReady(done: { exits: number; deposits: number; shareSets: number }, seconds: number) {
       metrics.count('dvt_relayer_exits_ready_total', {}, done.exits)
@@ -115,7 +155,13 @@ export function createEvents(logger: Logger) {
     },
     registrationsAssigned(counts: { reserved: number; exits: number; deposits: number }, requester: string) {
       metrics.count('dvt_relayer_validators_reserved_total', {}, counts.reserved)
-      logger.info({ ...counts, requester }, 'registrations assigned')
+      tally.log({
+        kind: `registrations ${requester}`,
+        level: 'info',
+        message: 'registrations assigned',
+        fields: { requester },
+        sums: { ...counts },
+      })
     },
     managerSigned(action: ManagerAction, vault: Uint8Array, validators: number, requester: string | null) {
       metrics.count('dvt_relayer_manager_signatures_total', { action })
@@ -123,7 +169,13 @@ export function createEvents(logger: Logger) {
     },
     recoveryFailed(count: number) {
       metrics.count('dvt_relayer_recoveries_failed_total', {}, count)
-      logger.warn({ count }, 'no full signature among the candidates yet')
+      tally.log({
+        kind: 'recovery',
+        level: 'warn',
+        message: 'no full signature among the candidates yet',
+        fields: {},
+        sums: { count },
+      })
     },
     /** Told once for each pair; the count goes on. */
     thresholdDoubtful(stated: number, fitting: number) {

@@ -66,9 +66,14 @@ async function compose(
   lifetime: Lifetime,
 ): Promise<Relayer> {
   const events = createEvents(logger)
+  lifetime.push('log summaries', () => events.flush())
   const health = createHealth(events)
   const tokens = config.http.authTokensFile === undefined ? undefined : readTokens(config.http.authTokensFile)
   if (tokens === undefined) logger.warn('AUTH_TOKENS_FILE is not set: everybody who reaches the port may call')
+  if (tokens === undefined && config.manager !== undefined)
+    logger.warn(
+      'WALLETS_WITHOUT_TOKENS=loopback: whatever reaches a loopback address of this machine has the validators-manager key sign, also behind a proxy that adds no header',
+    )
 
   const { context, lists, databaseUrl } = await openContext(config, events, logger, lifetime, overrides)
   const ssv = await importClusters(context)

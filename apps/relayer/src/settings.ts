@@ -275,6 +275,14 @@ export const RELAYER_SETTINGS = {
     text({ description: 'file of tokens; unset, everybody who reaches the port may call', example: './tokens' }),
     'open to everybody',
   ),
+  WALLETS_WITHOUT_TOKENS: withDefault(
+    oneOf(['refused', 'loopback'], {
+      description:
+        'whether the relayer starts with a wallet and without AUTH_TOKENS_FILE: refused, or loopback, which opens what the wallets sign to whatever reaches a loopback address of this machine: its programs and users, browsers, and proxies and tunnels that add no header, whoever stands behind them',
+      example: 'loopback',
+    }),
+    'refused' as const,
+  ),
   VALIDATOR_LIFETIME: withDefault(
     integer(1, 31_536_000, {
       description: 'seconds after which what no operator asked for leaves the lists',

@@ -5,6 +5,7 @@ import type { ValidatorAdded } from '@dvt-relayer/chain/ssv/events.ts'
 import { SSV_FAULT_KINDS, type SsvFaultKind } from '@dvt-relayer/chain/ssv/registry.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { HttpOutcome } from '@dvt-relayer/common/http-client.ts'
+import { createLogTally } from '@dvt-relayer/common/log-tally.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createMetrics } from '@dvt-relayer/common/metrics.ts'
 import type { ClusterLock } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'
@@ -25,6 +26,8 @@ import {
 
 /** Validator indexes a log line names before it is cut. */
 const SHOWN = 10
+/** Lines of one kind that are written at once within a minute: a refusal names what it is about, and they come round by round. */
+const AT_ONCE = 10
 const shown = <T>(items: readonly T[]): readonly T[] => items.slice(0, SHOWN)
 
 /** What a refusal names besides the validators: the vaults asked for, and the lines of the journal that stand against them. */
@@ -37,8 +40,12 @@ interface RefusalDetails {
 /** Creates the events of one sidecar. */
 export function createEvents(logger: Logger) {
   const metrics = createMetrics(SIDECAR_METRICS)
+  // What the relayer can cause at will is counted and summed up: a hostile one fills no disk.
+  const tally = createLogTally(logger)
   return {
     metrics,
+    /** Writes what is counted and not yet written; for the end of the process. */
+    flush: () => tally.flush(),
 
     // Boot
     lockRead: ({ lockHash, threshold, validators, operators }: ClusterLock, file: string, isPinned: boolean) =>
@@ -165,10 +172,14 @@ export function createEvents(logger: Logger) {
     // Dependencies
     checkChanged(check: Check, problem: string | undefined): void {
       metrics.set('dvt_sidecar_up', problem === undefined ? 1 : 0, { check })
-      if (problem === undefined) logger.info({ check }, 'check passes')
-      else if (check === 'network') logger.error({ check, problem }, 'relayer refused: nothing is signed for it')
-      else if (check === 'journal') logger.error({ check, problem }, 'check fails')
-      else logger.warn({ check, problem }, 'check fails')
+      const [level, message] =
+        problem === undefined
+          ? (['info', 'check passes'] as const)
+          : check === 'network'
+            ? (['error', 'relayer refused: nothing is signed for it'] as const)
+            : ([check === 'journal' ? 'error' : 'warn', 'check fails'] as const)
+      const once = problem === undefined ? {} : { problem }
+      tally.log({ kind: `${check} ${message}`, level, message, fields: { check }, once, atOnce: AT_ONCE })
     },
     relayerAsked(request: RelayerRequest, outcome: HttpOutcome, seconds: number): void {
       metrics.count('dvt_sidecar_relayer_requests_total', { request, outcome })
@@ -177,12 +188,21 @@ export function createEvents(logger: Logger) {
     },
     whoamiMissing: (err: unknown) => logger.debug({ err }, 'relayer does not say whom it takes us for'),
     listSeen: (list: ListName, isKnown: boolean) =>
-      logger.info({ list: `GET /${list}` }, isKnown ? 'relayer has the list' : 'relayer does not have the list'),
+      tally.log({
+        kind: `list ${list} ${isKnown}`,
+        level: 'info',
+        message: isKnown ? 'relayer has the list' : 'relayer does not have the list',
+        fields: { list: `GET /${list}` },
+        atOnce: AT_ONCE,
+      }),
     longPolling: (list: ListName, isOn: boolean) =>
-      logger.info(
-        { list: `GET /${list}` },
-        isOn ? 'relayer knows long polling' : 'relayer does not know long polling: it is polled',
-      ),
+      tally.log({
+        kind: `long polling ${list} ${isOn}`,
+        level: 'info',
+        message: isOn ? 'relayer knows long polling' : 'relayer does not know long polling: it is polled',
+        fields: { list: `GET /${list}` },
+        atOnce: AT_ONCE,
+      }),
 
     // Remote signers
     signerAsked(outcome: SignerOutcome, seconds: number): void {
@@ -195,16 +215,15 @@ export function createEvents(logger: Logger) {
     signerFound: (host: string, keys: number) => logger.info({ host, keys }, 'remote signer lists its keys'),
     /** Told once for each outcome and what was wanted. */
     notSigned: (outcome: Exclude<SignerOutcome, 'ok'>, detail: string, validatorIndexes: readonly number[]) =>
-      logger.warn(
-        {
-          outcome,
-          meaning: SIGNER_OUTCOMES[outcome],
-          detail,
-          count: validatorIndexes.length,
-          validator_indexes: shown(validatorIndexes),
-        },
-        'remote signer gives no signature that can be used: nothing is posted',
-      ),
+      tally.log({
+        kind: `not signed ${outcome}`,
+        level: 'warn',
+        message: 'remote signer gives no signature that can be used: nothing is posted',
+        fields: { outcome, meaning: SIGNER_OUTCOMES[outcome] },
+        sums: { count: validatorIndexes.length },
+        once: { detail, validator_indexes: shown(validatorIndexes) },
+        atOnce: AT_ONCE,
+      }),
 
     // The deposit journal
     anyVault: (validators: number) =>
@@ -241,43 +260,60 @@ export function createEvents(logger: Logger) {
     /** Told once for each reason and what was wanted. */
     refused(reason: Refusal, validatorIndexes: readonly number[], details: RefusalDetails = {}): void {
       metrics.count('dvt_sidecar_refusals_total', { reason }, validatorIndexes.length)
-      logger.warn(
-        {
-          reason,
-          meaning: REFUSALS[reason],
-          count: validatorIndexes.length,
+      tally.log({
+        kind: `refused ${reason}`,
+        level: 'warn',
+        message: DEPOSIT_REFUSALS.has(reason) ? 'deposits refused by policy' : 'exits refused by policy',
+        fields: { reason, meaning: REFUSALS[reason] },
+        sums: { count: validatorIndexes.length },
+        once: {
           validator_indexes: shown(validatorIndexes),
           ...(details.vaults === undefined ? {} : { vaults: shown(details.vaults) }),
           ...(details.journal === undefined ? {} : { journal: details.journal }),
           ...(details.journalLines === undefined ? {} : { journal_lines: details.journalLines }),
         },
-        DEPOSIT_REFUSALS.has(reason) ? 'deposits refused by policy' : 'exits refused by policy',
-      )
+        atOnce: AT_ONCE,
+      })
     },
     policyUnavailable: (waiting: number) =>
       logger.debug({ waiting }, 'nothing is signed while the consensus node cannot be asked'),
     signaturesPosted(list: ListName, shareIndex: number, counts: KindCounts, firstTime: number): void {
       for (const kind of KINDS) metrics.count('dvt_sidecar_signatures_posted_total', { kind }, counts[kind])
       if (firstTime > 0)
-        logger.info({ list: `GET /${list}`, share_index: shareIndex, count: firstTime }, 'partial signatures handed in')
+        tally.log({
+          kind: `posted ${list} ${shareIndex}`,
+          level: 'info',
+          message: 'partial signatures handed in',
+          fields: { list: `GET /${list}`, share_index: shareIndex },
+          sums: { count: firstTime },
+          atOnce: AT_ONCE,
+        })
     },
     signaturesRejected(counts: KindCounts): void {
       for (const kind of KINDS) metrics.count('dvt_sidecar_signatures_rejected_total', { kind }, counts[kind])
     },
     /** Told once for each code and what was wanted; `LISTED` where the relayer's list says so. */
     rejectionSeen: (list: ListName, code: string, shareIndex: number, validatorIndexes: readonly number[]) =>
-      logger.warn(
-        {
-          list: `GET /${list}`,
-          code,
-          share_index: shareIndex,
-          count: validatorIndexes.length,
-          validator_indexes: shown(validatorIndexes),
-        },
-        'relayer rejects partial signatures: its cluster lock may differ from ours, or somebody else posts for this node',
-      ),
+      tally.log({
+        kind: `rejected ${list} ${code} ${shareIndex}`,
+        level: 'warn',
+        message:
+          'relayer rejects partial signatures: its cluster lock may differ from ours, or somebody else posts for this node',
+        fields: { list: `GET /${list}`, code, share_index: shareIndex },
+        sums: { count: validatorIndexes.length },
+        once: { validator_indexes: shown(validatorIndexes) },
+        atOnce: AT_ONCE,
+      }),
     postFailed: (err: unknown, list: ListName, shareIndex: number, count: number) =>
-      logger.warn({ err, list: `GET /${list}`, share_index: shareIndex, count }, 'post failed, it is tried again'),
+      tally.log({
+        kind: `post ${list} ${shareIndex}`,
+        level: 'warn',
+        message: 'post failed, it is tried again',
+        fields: { list: `GET /${list}`, share_index: shareIndex },
+        sums: { count },
+        once: { err },
+        atOnce: AT_ONCE,
+      }),
     /** Told once for each size: the next ones are half as large. */
     postTooLarge: (list: ListName, shareIndex: number, count: number, bytes: number) =>
       logger.warn(
@@ -285,7 +321,15 @@ export function createEvents(logger: Logger) {
         'post too large for the relayer or a proxy before it (413), smaller ones follow: raise its limit, client_max_body_size in nginx',
       ),
     batchAnswered: (seconds: number) => metrics.observe('dvt_sidecar_sign_seconds', seconds),
-    loopFailed: (err: unknown) => logger.error({ err }, 'a round failed unexpectedly, the next one comes'),
+    loopFailed: (err: unknown) =>
+      tally.log({
+        kind: 'loop',
+        level: 'error',
+        message: 'a round failed unexpectedly, the next one comes',
+        fields: {},
+        once: { err },
+        atOnce: AT_ONCE,
+      }),
   }
 }
 export type Events = ReturnType<typeof createEvents>

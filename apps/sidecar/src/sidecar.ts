@@ -77,6 +77,7 @@ async function compose(
 ): Promise<Sidecar> {
   for (const warning of warnings) logger.warn({ warning }, 'check the settings')
   const events = createEvents(logger)
+  lifetime.push('log summaries', () => events.flush())
   const health = startHealth(config, events)
   const http = config.http && lifetime.use('http', await startHttp(config.http, { health, metrics: events.metrics }))
   const journal = lifetime.use('journal', createJournal(config.deposits.journalFile, events))

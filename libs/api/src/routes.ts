@@ -214,5 +214,12 @@ export const routes = contracts({
     access: ROLES,
     response: Type.Unknown(),
   },
+  getDocs: {
+    method: 'GET',
+    path: '/docs',
+    summary: 'This document as a page for people',
+    access: ROLES,
+    response: Type.String(),
+  },
 })
 export type Routes = typeof routes

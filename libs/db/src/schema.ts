@@ -444,8 +444,8 @@ export const erasureClocks = pgTable(
 )
 
 /**
- * Every signature of the validators-manager key, written before it is handed out. A trigger refuses changes and deletes. The same
- * bytes signed again for the same requester are the same signature and stand here once a day (UTC).
+ * Every signature of the validators-manager key, written before it is handed out. A trigger refuses changes, and deletes within a year. The
+ * same validators signed again for the same requester, in whatever order, are one record and stand here once a day (UTC).
  */
 export const managerSignatures = pgTable(
   'manager_signatures',
@@ -457,11 +457,12 @@ export const managerSignatures = pgTable(
     requester: text('requester').notNull(),
     /** The registry root, or the vault's nonce. */
     registryRoot: bytes('registry_root').notNull(),
-    /** What was signed, as the vault gets it. */
+    /** What was signed: the entries as the vault gets them, in the order of their bytes. */
     validators: bytes('validators').notNull(),
     validatorCount: integer('validator_count').notNull(),
     /** What it moves, in Gwei, as the daily limit counts it. */
     amountGwei: numeric('amount_gwei', { precision: 30, scale: 0 }).notNull(),
+    /** Of `validators`, in that order. */
     digest: bytes('digest').notNull(),
     signedAt: time('signed_at').notNull().defaultNow(),
   },
@@ -472,6 +473,7 @@ export const managerSignatures = pgTable(
       sql`(timezone('UTC', ${table.signedAt})::date)`,
     ),
     index('manager_signatures_vault').on(table.vault, table.signedAt),
+    index('manager_signatures_signed').on(table.signedAt),
     check('manager_signatures_digest_length', sql`octet_length(${table.digest}) = 32`),
   ],
 )

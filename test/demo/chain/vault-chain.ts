@@ -64,6 +64,8 @@ export async function startVaultChain(home: Pick<Home, 'path'>, running: AsyncDi
         IPFS_FETCH_ENDPOINTS: ipfs.url,
         VALIDATORS_MANAGER_KEY_FILE: manager.keyFile,
         VALIDATORS_MANAGER_PASSWORD_FILE: manager.passwordFile,
+        // All of the demo is one machine's.
+        WALLETS_WITHOUT_TOKENS: 'loopback',
         VAULTS: vault.address,
       },
     },

@@ -100,6 +100,8 @@ const calls = {
     calls: {
       lockVaultLimit: (db) => managerSignatures.lockVaultLimit(db, vault),
       sumMoved: (db) => managerSignatures.sumMoved(db, vault, root, 60),
+      isRecorded: (db) => managerSignatures.isRecorded(db, root, 'a'),
+      deleteManagerSignatures: (db) => managerSignatures.deleteManagerSignatures(db, 0, 9),
       insertManagerSignature: (db) =>
         managerSignatures.insertManagerSignature(db, { ...manager, validatorCount: 1, amountGwei: 2n ** 70n }),
     } satisfies Calls<typeof managerSignatures>,
@@ -263,6 +265,8 @@ const calls = {
       insertValidators: (db) => validators.insertValidators(db, [Buffer.alloc(48, 9)]),
       findValidators: (db) => validators.findValidators(db, [key]),
       lockValidators: (db) => validators.lockValidators(db, [key]),
+      lockForgotten: (db) => validators.lockForgotten(db, { unready: 0, ready: 0 }, 9),
+      deleteForgotten: (db) => validators.deleteForgotten(db, [2], { unready: 0, ready: 0 }),
     } satisfies Calls<typeof validators>,
   },
   'oracle-fetch.ts': {

@@ -51,6 +51,15 @@ afterAll(async () => {
 })
 
 const add = (fields?: Parameters<typeof addValidator>[2]) => addValidator(world, vault.address, fields)
+/** Positions of three, in every order; the last is the first one backwards. */
+const PERMUTATIONS = [
+  [0, 1, 2],
+  [0, 2, 1],
+  [1, 0, 2],
+  [1, 2, 0],
+  [2, 0, 1],
+  [2, 1, 0],
+] as const
 const withdrawal = (key = add()) => amountsBody(vault.address, [[key, ETH]])
 const last = async () => (await recorded(world)).at(-1) as Recorded
 
@@ -133,6 +142,32 @@ describe.skipIf(skipWithoutAnvil)('a row', () => {
     expect(rows).toHaveLength(2)
     expect(rows[0]?.validators).toEqual(rows[1]?.validators)
     expect(rows[0]?.registry_root).not.toEqual(rows[1]?.registry_root)
+  })
+
+  it('is one for the same validators in any order, and each order is signed as it is asked for', async () => {
+    const before = (await recorded(world)).length
+    const exits = [add(), add(), add()].map((publicKey, position) => ({ publicKey, amountGwei: (1 + position) * ETH }))
+    const signatures = new Set<string>()
+    for (const [a, b, c] of PERMUTATIONS) {
+      const order = [exits[a], exits[b], exits[c]].flatMap((one) => one ?? [])
+      const signature = await operator.withdraw(url, vault.address, order)
+      // Again, and it is the same.
+      expect(await operator.withdraw(url, vault.address, order)).toBe(signature)
+      signatures.add(signature)
+    }
+    expect(signatures.size).toBe(6)
+    const rows = (await recorded(world)).slice(before)
+    expect(rows).toHaveLength(1)
+    const entries = exits.map(({ publicKey, amountGwei }) => concatHex([publicKey, uint64(amountGwei)])).toSorted()
+    expect(rows[0]?.validators).toEqual(Buffer.from(fromHex(concatHex(entries))))
+    // The vault takes the signature of the order it is given, and no other.
+    const [first = '', last = ''] = [[...signatures][0], [...signatures][5]]
+    const reversed = exits.toReversed()
+    expect(await operator.withdrawOnChain(vault, reversed, first)).toMatchObject({ ok: false })
+    expect(await operator.withdrawOnChain(vault, reversed, last)).toMatchObject({ ok: true })
+    // Another amount, or one less, is something else.
+    await operator.withdraw(url, vault.address, exits.slice(1))
+    expect(await recorded(world)).toHaveLength(before + 2)
   })
 
   it('is committed before the wallet is asked', async () => {

@@ -124,6 +124,18 @@ describe.skipIf(skipWithoutAnvil)('a boot', () => {
     expect(warnings()).toEqual([])
   })
 
+  it('without tokens is no start, unless it is said that there are none', async () => {
+    const environment = world.environment({ ...settings, WALLETS_WITHOUT_TOKENS: '' })
+    await using child = startProcess('relayer', environment)
+    expect(await child.ended).toBe(1)
+    expect(child.output()).toContain('VALIDATORS_MANAGER_KEY_FILE needs AUTH_TOKENS_FILE')
+    expect(child.output()).toContain('WALLETS_WITHOUT_TOKENS=loopback')
+    const lines: string[] = []
+    const logger = createLogger({ level: 'warn', format: 'json', destination: { write: (line) => lines.push(line) } })
+    await using _ = await world.startRelayer(settings, { logger })
+    expect(lines.filter((line) => line.includes('WALLETS_WITHOUT_TOKENS=loopback'))).toHaveLength(1)
+  })
+
   it.each(['VALIDATORS_MANAGER_KEY_FILE', 'VALIDATORS_MANAGER_PASSWORD_FILE'])(
     'with %s alone is refused',
     async (name) => {

@@ -46,7 +46,9 @@ function configLog(cid: string, { number, hash }: { number: string; hash: string
 }
 
 const current = (store: Awaited<ReturnType<typeof openStore>>) =>
-  store.query(sql`select id, cid, threshold, block_number from oracle_sets where is_current`)
+  store.query<{ id: string; cid: string; threshold: number; block_number: string }>(
+    sql`select id, cid, threshold, block_number from oracle_sets where is_current`,
+  )
 
 describe.skipIf(skipWithoutAnvil)('a config', () => {
   it('that is not valid is refused with the reason, once in the log, and the last good one stays', async () => {
@@ -271,6 +273,53 @@ describe.skipIf(skipWithoutAnvil)('a config', () => {
     expect(last).toMatchObject({ cid: first?.['cid' as never], threshold: 2 })
     expect(Number(last?.['block_number' as never])).toBeGreaterThan(Number(first?.['block_number' as never]))
     expect(await store.query(sql`select from oracle_sets`)).toHaveLength(3)
+  })
+})
+
+describe.skipIf(skipWithoutAnvil)('who asks for the newest set', () => {
+  it('is given what was announced after it asked, by one look that all share who wait', async () => {
+    const store = await openStore(world)
+    const gates: PromiseWithResolvers<void>[] = []
+    const chain = {
+      ...store.chain,
+      oracleSets: {
+        ...store.chain.oracleSets,
+        async newest(from: number | undefined) {
+          const gate = Promise.withResolvers<void>()
+          gates.push(gate)
+          await gate.promise
+          return store.chain.oracleSets.newest(from)
+        },
+      },
+    }
+    const sets = createOracleSets({ ...store, chain })
+    const looks = async (count: number) =>
+      eventually(`look ${count}`, async () => (gates.length === count ? true : undefined))
+    const first = sets.newest()
+    await looks(1)
+    // What is asked for during a look is not answered by it: the announcement may have come in between.
+    const others = Array.from({ length: 5 }, () => sets.newest())
+    gates[0]?.resolve()
+    expect(await first).toBe(Number((await current(store))[0]?.id))
+    await looks(2)
+    gates[1]?.resolve()
+    expect(new Set(await Promise.all(others))).toEqual(new Set([await first]))
+    expect(gates).toHaveLength(2)
+  })
+
+  it('is told that nothing can be said while the chain is away, or the newest cannot be had', async () => {
+    const store = await openStore(world)
+    const away = { code: 'DEPENDENCY_AWAY' }
+    const given = (oracleSets: object) =>
+      createOracleSets({
+        ...store,
+        chain: { ...store.chain, oracleSets: { ...store.chain.oracleSets, ...oracleSets } },
+      })
+    await createOracleSets(store).newest()
+    await expect(given({ newest: () => Promise.reject(new Error('away')) }).newest()).rejects.toMatchObject(away)
+    const config = { cid: 'QmNew', blockNumber: 2 ** 40, announcedAt: 1 }
+    const announced = { newest: async () => ({ config, nextBlock: 1 }), fetch: () => Promise.reject(new Error('gone')) }
+    await expect(given(announced).newest()).rejects.toMatchObject(away)
   })
 })
 

@@ -14,7 +14,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createChain } from '../../../apps/relayer/src/chain.ts'
 import { rotate as rotateHere } from '../../../apps/relayer/src/cli/rotate.ts'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
+import { ApiError } from '../../../apps/relayer/src/errors.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
+import { createOracleSets } from '../../../apps/relayer/src/services/oracles/sets.ts'
 import { rotationLock } from '../../../apps/relayer/src/services/rotation/locks.ts'
 import { createRotation, type Rotation } from '../../../apps/relayer/src/services/rotation/rotation.ts'
 import { openRotationWallet } from '../../../apps/relayer/src/services/rotation/transaction.ts'
@@ -172,7 +174,8 @@ describe.skipIf(skipWithoutAnvil)('the command rotate', () => {
         },
       })
       const chain = createChain(config, crypto, events, silentLogger)
-      return createRotation({ config, db: counted, chain, events }, sending)
+      const oracleSets = createOracleSets({ db, chain, events })
+      return createRotation({ config, db: counted, chain, events, oracleSets }, sending)
     }
     const asked = () => oracles.reduce((sum, oracle) => sum + oracle.asked.length, 0)
     const newest = async () => {
@@ -300,6 +303,15 @@ describe.skipIf(skipWithoutAnvil)('the command rotate', () => {
       const steps = await Promise.all(vaults.map((other) => service.advance(other, 'prepare', signal)))
       expect(steps).toHaveLength(30)
       expect(connections.most).toBeLessThanOrEqual(5)
+    })
+
+    it('asked for by hand is for the newest oracles, also before anybody has adopted them', async () => {
+      const cid = await announceOracles(world, oracles, { threshold: 3, needed: 3, limit: 2 })
+      const adopted = () => query<{ cid: string }>(world, 'select cid from oracle_sets where is_current')
+      expect(await adopted()).not.toEqual([{ cid }])
+      // Whatever it comes to: the exits have no shares for them yet.
+      await service.request(vault, signal).catch((error: unknown) => expect(error).toBeInstanceOf(ApiError))
+      expect(await adopted()).toEqual([{ cid }])
     })
 
     async function readSent(): Promise<Buffer | undefined> {

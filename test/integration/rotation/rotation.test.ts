@@ -282,6 +282,18 @@ describe.skipIf(skipWithoutAnvil)('a rotation', () => {
     )
   }, 300_000)
 
+  it('is for callers of this machine alone where there is a wallet and no tokens', async () => {
+    const { keyFile, passwordFile } = world.manager
+    const wallet = { ROTATION_WALLET_KEY_FILE: keyFile, ROTATION_WALLET_PASSWORD_FILE: passwordFile }
+    await using paying = await world.startRelayer({ ...settings, ...wallet, ROLE: 'api' })
+    const path = `/vaults/${someVault(9)}/rotation`
+    expect(await ask(paying.url, path, { method: 'POST', headers: { via: 'x' } })).toMatchObject({
+      status: 403,
+      json: { code: 'MANAGER_LOCAL_ONLY' },
+    })
+    expect(await ask(paying.url, path, { method: 'POST' })).toMatchObject({ json: { code: 'ROTATION_NOTHING' } })
+  })
+
   it('is for the operator of its vault, and for vaults of ours', async () => {
     const [own, other] = [createToken('own', 'operator', VAULT), createToken('other', 'operator', someVault(2))]
     const sidecar = createToken('node', 'sidecar', '*')

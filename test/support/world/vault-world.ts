@@ -56,6 +56,7 @@ export async function startVaultWorld(options: OracleNumbers & { validators?: nu
     NETWORK: networkFile,
     VALIDATORS_MANAGER_KEY_FILE: manager.keyFile,
     VALIDATORS_MANAGER_PASSWORD_FILE: manager.passwordFile,
+    WALLETS_WITHOUT_TOKENS: 'loopback',
   }
   const chain = { network, anvil, keeper, beacon, ipfs, dir }
   const world = await completeWorld(stack, chain, options, settings)

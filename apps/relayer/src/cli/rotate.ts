@@ -23,7 +23,7 @@ import { startCryptoPool } from '../crypto-workers/pool.ts'
 import { createEvents } from '../events.ts'
 import { openDatabase } from '../open.ts'
 import { ROTATION_REQUESTER } from '../services/exits/assign.ts'
-import { createOracleSets } from '../services/oracles/sets.ts'
+import { createOracleSets, type OracleSets } from '../services/oracles/sets.ts'
 import { createRotation, type Rotation } from '../services/rotation/rotation.ts'
 import { describeStep, type Step } from '../services/rotation/steps.ts'
 import { openRotationWallet } from '../services/rotation/transaction.ts'
@@ -70,7 +70,8 @@ export async function rotate(
   const chain = createChain(config, crypto, events, logger)
   await chain.execution.checkChain()
   await chain.consensus.checkChain()
-  const context = { config, db, crypto, chain, events, logger }
+  const oracleSets = createOracleSets({ db, chain, events })
+  const context = { config, db, crypto, chain, events, logger, oracleSets }
   const rotation = createRotation(context, wallet)
   return request.isDryRun
     ? printPlan(request.vault, await rotation.plan(request.vault, stop.signal))
@@ -125,13 +126,13 @@ async function open(config: RelayerConfig, logger: Logger, lifetime: Lifetime, a
 
 /** Takes the vault as far as it goes, and prints how far that is. */
 async function rotateNow(
-  context: Pick<Context, 'config' | 'db' | 'crypto' | 'chain' | 'events' | 'logger'>,
+  context: Pick<Context, 'config' | 'db' | 'crypto' | 'chain' | 'events' | 'logger'> & { oracleSets: OracleSets },
   rotation: Rotation,
   request: Request,
   signal: AbortSignal,
 ): Promise<number> {
-  const { config, db, chain, logger } = context
-  const problem = await createOracleSets(context).follow()
+  const { config, db, chain, logger, oracleSets } = context
+  const problem = await oracleSets.follow()
   if (problem !== undefined) console.error(`WARNING: ${problem}`)
   const sealing = await openSealing(config, db, logger)
   // No list is kept ready in this process.

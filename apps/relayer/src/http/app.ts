@@ -10,6 +10,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { fastify } from 'fastify'
 import type { TSchema } from 'typebox'
 import { ApiError } from '../errors.ts'
+import { allowOrigin, answerPreflight, isPreflight } from './auth/cors.ts'
 import { createBind } from './bind.ts'
 import { createBodyGate } from './body-gate.ts'
 import { compileBody } from './body-validator.ts'
@@ -57,7 +58,7 @@ export async function createApp(context: HttpContext, services?: ApiContext['ser
     genReqId: () => crypto.randomUUID(),
     return503OnClosing: true,
     clientErrorHandler: answerGarbage,
-    frameworkErrors: (error, request, reply) => void answerError(error, request, reply, context.logger),
+    frameworkErrors: (error, request, reply) => void answerError(error, request, reply, context),
   })
   app.setValidatorCompiler((route) =>
     route.httpPart === 'body' ? compileBody(route.schema as TSchema) : TypeBoxValidatorCompiler(route as never),
@@ -73,14 +74,15 @@ export async function createApp(context: HttpContext, services?: ApiContext['ser
   if (services !== undefined) noteRefusals(app, services.nodes)
   app.addHook('onSend', async (request, reply) => {
     reply.header('x-request-id', request.id)
+    if (!auth.isOpen) allowOrigin(request, reply)
     if (stopping.aborted) reply.header('connection', 'close')
   })
   // Before the body is read: what leads nowhere costs no memory, whoever sends it.
   app.addHook('onRequest', async (request, reply) =>
     // No route ends with a slash, but the router takes one for an empty last part of a path.
-    request.is404 || /^[^?]*\/(\?|$)/.test(request.url) ? notFound(app, request, reply) : undefined,
+    request.is404 || /^[^?]*\/(\?|$)/.test(request.url) ? notFound(app, auth.isOpen, request, reply) : undefined,
   )
-  app.setErrorHandler((error, request, reply) => answerError(error, request, reply, context.logger))
+  app.setErrorHandler((error, request, reply) => answerError(error, request, reply, context))
   await app.register(swagger, {
     openapi: {
       info: {
@@ -106,8 +108,11 @@ const METHODS = Object.values(routes).map(({ method, path }) => ({
   pattern: new RegExp(`^${path.replaceAll('.', '\\.').replaceAll(/:\w+/g, '[^/]+')}$`),
 }))
 
-/** A trailing slash is a redirect, a known path with another method a 405, everything else a 404, as clients of today know it. */
-function notFound(app: App, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+/**
+ * A trailing slash is a redirect, a browser's question what a page may do on a known path is answered, another method there is a 405, and
+ * everything else a 404, as clients of today know it.
+ */
+function notFound(app: App, isOpen: boolean, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const [path = '/', query] = request.url.split('?', 2)
   const bare = path.replace(/\/+$/, '')
   const methods = METHODS.flatMap(({ method, url, pattern }) =>
@@ -118,6 +123,7 @@ function notFound(app: App, request: FastifyRequest, reply: FastifyReply): Fasti
       .code(307)
       .header('location', query === undefined ? bare : `${bare}?${query}`)
       .send()
+  if (methods.length > 0 && isPreflight(request)) return answerPreflight(reply, methods, isOpen)
   if (methods.length > 0) {
     reply.header('allow', methods.join(', '))
     throw new ApiError('METHOD_NOT_ALLOWED', `${path} takes ${methods.join(' and ')} only`)

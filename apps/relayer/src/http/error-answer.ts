@@ -7,6 +7,7 @@ import type { Logger } from '@dvt-relayer/common/logger.ts'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { ErrorCode } from '../errors.ts'
 import { ApiError, ERRORS } from '../errors.ts'
+import type { Events } from '../events.ts'
 
 /** Errors fastify itself makes before a handler runs. */
 const BY_FASTIFY_CODE: Readonly<Record<string, ErrorCode>> = {
@@ -55,14 +56,15 @@ export function answerError(
   error: unknown,
   request: FastifyRequest,
   reply: FastifyReply,
-  logger: Logger,
+  { logger, events }: { logger: Logger; events: Pick<Events, 'requestFailed'> },
 ): FastifyReply {
   const told = toApiError(error)
   request.refusedWith = told.code
   const { status } = ERRORS[told.code]
   const line = { request_id: request.id, route: request.routeOptions.url ?? 'other', code: told.code }
-  if (status >= 500) logger.error({ ...line, err: told.cause ?? told }, 'request failed')
+  if (status >= 500) events.requestFailed(line, told.cause ?? told)
   else logger.debug({ ...line, reason: told.message }, 'request refused')
+  if (told.retryAfterSeconds !== undefined) reply.header('retry-after', String(Math.ceil(told.retryAfterSeconds)))
   if (status === 401) reply.header('www-authenticate', 'Basic realm="dvt-relayer"')
   const body: ErrorResponse = {
     code: told.code,

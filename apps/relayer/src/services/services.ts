@@ -7,9 +7,10 @@ import { createVaults } from './beacon-status/vaults.ts'
 import { createCoverage } from './clusters/coverage.ts'
 import { createDepositRegistry } from './deposit-registry/deposit-registry.ts'
 import { createExits } from './exits/exits.ts'
+import { createMessageRate } from './exits/message-rate.ts'
 import { createOwnerCopies } from './exits/owner-copies.ts'
 import { createOracleFetch } from './oracles/fetch.ts'
-import { createOracleSets } from './oracles/sets.ts'
+import { createOracleSets, type OracleSets } from './oracles/sets.ts'
 import { createOracleShares, type OracleShares } from './oracles/shares.ts'
 import { createManager, type Manager } from './registrations/manager.ts'
 import { createRegistrations } from './registrations/registrations.ts'
@@ -26,14 +27,15 @@ export async function createServices(context: Context, lists: SidecarLists | und
   const { role } = context.config
   // Transactions are sent in the background only: a process that answers requests alone never holds the key.
   const rotationWallet = role === 'api' ? undefined : await openRotationWallet(context.config)
+  const oracleSets = createOracleSets(context)
   const shared = {
     coverage: createCoverage(context),
     heartbeat: createHeartbeat(context),
     manager: createManager(context),
-    oracleSets: createOracleSets(context),
+    oracleSets,
     oracleShares: createOracleShares(context),
     ownerCopies: createOwnerCopies(context),
-    rotation: createRotation(context, rotationWallet),
+    rotation: createRotation({ ...context, oracleSets }, rotationWallet),
     vaults: createVaults(context),
     verification: createVerification(context),
   }
@@ -45,16 +47,18 @@ export type Services = Awaited<ReturnType<typeof createServices>>
 function createApiServices(
   context: Context,
   lists: SidecarLists,
-  { manager, oracleShares, verification }: { manager: Manager; oracleShares: OracleShares; verification: Verification },
+  shared: { manager: Manager; oracleSets: OracleSets; oracleShares: OracleShares; verification: Verification },
 ) {
   const registry = createDepositRegistry(context)
   const vaultReader = createVaultReader(context)
+  const messageRate = createMessageRate(context.config)
+  const { manager, verification } = shared
   return {
-    exits: createExits({ ...context, registry }),
+    exits: createExits({ ...context, registry, messageRate }),
     lists,
     nodes: createNodes(context),
     oracleFetch: createOracleFetch(context),
-    registrations: createRegistrations({ ...context, registry, manager, oracleShares, vaultReader }),
+    registrations: createRegistrations({ ...context, ...shared, registry, messageRate, vaultReader }),
     registry,
     signatures: createSubmission({ ...context, verification }),
     vaultReader,

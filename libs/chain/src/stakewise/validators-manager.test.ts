@@ -11,6 +11,7 @@ import {
   encodeFunding,
   encodeRegistration,
   encodeWithdrawals,
+  inCanonicalOrder,
   isAmbiguousLength,
   isRegistrationAmount,
   type ManagerMessage,
@@ -308,5 +309,41 @@ describe('the wallet', () => {
       signature: toHex(bytes),
     })
     expect(address).toBe(good.address)
+  })
+})
+
+describe('the canonical order', () => {
+  const entries = Array.from({ length: 5 }, (_, position) => ({
+    publicKey: new Uint8Array(48).fill(200 - 50 * (position % 4)),
+    amountGwei: BigInt(position),
+  }))
+
+  it('is the same for every order of the same validators, and holds each of them once', () => {
+    const whole = inCanonicalOrder(encodeWithdrawals(entries), 5)
+    for (let turn = 0; turn < 5; turn++) {
+      const turned = [...entries.slice(turn), ...entries.slice(0, turn)]
+      for (const order of [turned, turned.toReversed()])
+        expect(inCanonicalOrder(encodeWithdrawals(order), 5)).toEqual(whole)
+    }
+    const size = whole.length / 5
+    const held = Array.from({ length: 5 }, (_, position) =>
+      toHex(whole.subarray(position * size, (position + 1) * size)),
+    )
+    expect(held).toEqual(entries.map((entry) => toHex(encodeWithdrawals([entry]))).toSorted())
+    expect(inCanonicalOrder(encodeWithdrawals(entries.slice(1)), 4)).not.toEqual(whole)
+    expect(
+      inCanonicalOrder(encodeWithdrawals(entries.with(0, { ...entries[1], amountGwei: 9n } as never)), 5),
+    ).not.toEqual(whole)
+  })
+
+  it('does not change the bytes it is given', () => {
+    const bytes = encodeWithdrawals(entries)
+    const before = toHex(bytes)
+    inCanonicalOrder(bytes, 5)
+    expect(toHex(bytes)).toBe(before)
+  })
+
+  it.each([0, 3, 6, 1000])('is none of bytes that are not those of %i validators', (count) => {
+    expect(() => inCanonicalOrder(encodeWithdrawals(entries), count)).toThrow('the bytes are not those of')
   })
 })

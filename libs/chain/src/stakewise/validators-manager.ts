@@ -160,6 +160,21 @@ function noWithdrawals(validators: Uint8Array, count: number): Uint8Array {
   return validators
 }
 
+/**
+ * The same validators whatever order they were asked for in: the entries of `validators`, all of one size, in the order of their bytes.
+ * The vault hashes the bytes as they come, so that each order has a signature of its own; of all that are given under one root it takes one.
+ *
+ * @throws {ChainError} VALIDATORS_INVALID where the bytes are not `count` entries
+ */
+export function inCanonicalOrder(validators: Uint8Array, count: number): Uint8Array {
+  const size = validators.length / count
+  if (!Number.isSafeInteger(size) || size === 0) throw invalid(`the bytes are not those of ${count} validators`)
+  const entries = Array.from({ length: count }, (_, position) =>
+    validators.subarray(position * size, (position + 1) * size),
+  )
+  return new Uint8Array(Buffer.concat(entries.toSorted(Buffer.compare)))
+}
+
 /** The vault's nonce as the `validatorsRegistryRoot` of what is no registration: 32 bytes, big-endian. @throws {ChainError} VALIDATORS_INVALID */
 export function nonceToRoot(nonce: bigint): Uint8Array {
   if (nonce < 0n || nonce >= 2n ** 256n) throw invalid('a nonce is a uint256')

@@ -2,7 +2,7 @@
 
 import { sql } from 'drizzle-orm'
 import { managerSignatures } from '../schema.ts'
-import { firstRow, orNull, text } from './rows.ts'
+import { boolean, firstRow, orNull, text } from './rows.ts'
 import type { Sql } from './sql.ts'
 import { asBuffer, bytesParam } from './sql.ts'
 
@@ -24,6 +24,18 @@ export async function lockVaultLimit(tx: Sql, vault: Uint8Array): Promise<void> 
   await tx.execute(
     sql`select pg_advisory_xact_lock(hashtext('manager_signatures'), hashtext(${Buffer.from(vault).toString('hex')}))`,
   )
+}
+
+/** Whether a requester's record of a signature stands there already, of today (UTC). */
+export async function isRecorded(db: Sql, digest: Uint8Array, requester: string): Promise<boolean> {
+  const row = await firstRow(
+    db,
+    { there: boolean },
+    sql`select exists (select from manager_signatures
+                       where digest = ${bytesParam(digest)} and requester = ${requester}
+                         and timezone('UTC', signed_at)::date = timezone('UTC', now())::date) as there`,
+  )
+  return row?.there ?? false
 }
 
 /** Gwei that other signatures than this digest's moved for a vault within the last `seconds`, registrations aside. */
@@ -55,4 +67,24 @@ export async function insertManagerSignature(tx: Sql, record: ManagerRecord): Pr
     })
     .onConflictDoNothing()
   return rowCount === 1 ? 'inserted' : 'exists'
+}
+
+/**
+ * Deletes records older than `seconds`, at most `limit`; returns how many. The database allows it in a transaction that says so, and after a
+ * year. One whose signature the vault may still take stays: those of the newest nonce that anything was signed under, and of the newest
+ * root of the deposits.
+ */
+export async function deleteManagerSignatures(tx: Sql, seconds: number, limit: number): Promise<number> {
+  await tx.execute(sql`select set_config('dvt_relayer.prune', 'manager_signatures', true)`)
+  const { rowCount } = await tx.execute(sql`
+    delete from manager_signatures where id in (
+      select s.id from manager_signatures s
+      where s.signed_at < now() - make_interval(secs => ${seconds}::float8)
+        and exists (select from manager_signatures n
+                    where n.vault = s.vault and (n.action = 'register') = (s.action = 'register')
+                      and case when s.action = 'register' then n.id > s.id and n.registry_root <> s.registry_root
+                               else n.registry_root > s.registry_root end)
+      order by s.signed_at limit ${limit})`)
+  await tx.execute(sql`select set_config('dvt_relayer.prune', '', true)`)
+  return rowCount ?? 0
 }

@@ -194,10 +194,11 @@ export async function takeNonce(db: Sql, oracle: Uint8Array, nonce: Uint8Array):
   return rowCount === 1
 }
 
-/** Forgets nonces older than `seconds`, at most `limit` at once. */
-export async function deleteNonces(db: Sql, seconds: number, limit: number): Promise<void> {
-  await db.execute(sql`
+/** Forgets nonces older than `seconds`, at most `limit` at once; returns how many. */
+export async function deleteNonces(db: Sql, seconds: number, limit: number): Promise<number> {
+  const { rowCount } = await db.execute(sql`
     with old as (select oracle, nonce from oracle_nonces where seen_at < now() - make_interval(secs => ${seconds}::float8)
                  order by seen_at limit ${limit} for update skip locked)
     delete from oracle_nonces n using old where n.oracle = old.oracle and n.nonce = old.nonce`)
+  return rowCount ?? 0
 }

@@ -133,7 +133,7 @@ describe('the validators-manager key', () => {
   it.each(['127.0.0.1', '127.8.8.8', '::1', '::ffff:127.0.0.1', '::ffff:127.8.8.8'])(
     'works without tokens for what came to %s',
     (address) => {
-      expect(() => open.assertManager(from(address), '/withdraw')).not.toThrow()
+      expect(() => open.assertWallet(from(address), '/withdraw')).not.toThrow()
     },
   )
 
@@ -152,13 +152,13 @@ describe('the validators-manager key', () => {
     'fe80::1',
     'localhost',
   ])('does not for what came to %j', (address) => {
-    expect(() => open.assertManager(from(address), '/withdraw')).toThrow(refusal)
+    expect(() => open.assertWallet(from(address), '/withdraw')).toThrow(refusal)
   })
 
   it.each(['10.0.0.1', '::ffff:10.0.0.1', 'fe80::1', ''])(
     'does not for what came to 127.0.0.1 from %j',
     (neighbour) => {
-      expect(() => open.assertManager(from('127.0.0.1', {}, neighbour), '/withdraw')).toThrow(refusal)
+      expect(() => open.assertWallet(from('127.0.0.1', {}, neighbour), '/withdraw')).toThrow(refusal)
     },
   )
 
@@ -166,13 +166,13 @@ describe('the validators-manager key', () => {
     'does not for what says %s',
     (name) => {
       for (const value of ['', 'null', '127.0.0.1'])
-        expect(() => open.assertManager(from('127.0.0.1', { [name]: value }), '/withdraw')).toThrow(refusal)
+        expect(() => open.assertWallet(from('127.0.0.1', { [name]: value }), '/withdraw')).toThrow(refusal)
     },
   )
 
   it('works for everybody who showed a token', () => {
     for (const address of [undefined, '10.0.0.1', '::1'])
-      expect(() => auth.assertManager(from(address, { 'x-forwarded-for': '10.0.0.1' }), '/withdraw')).not.toThrow()
+      expect(() => auth.assertWallet(from(address, { 'x-forwarded-for': '10.0.0.1' }), '/withdraw')).not.toThrow()
   })
 
   it('works for the vaults that a token is bound to', () => {

@@ -60,13 +60,18 @@ export function createAuth(tokens: Tokens | undefined, events: Events) {
     assertOracle({ name, oracles }: Caller, oracle: Uint8Array, route: string): void {
       if (oracles !== undefined && !oracles.some((bound) => equalBytes(bound, oracle))) refuse('binding', route, name)
     },
-    /** Without tokens the validators-manager key works for programs of this machine only. @throws {ApiError} MANAGER_LOCAL_ONLY */
-    assertManager(request: FastifyRequest, route: string): void {
+    /**
+     * Without tokens, what a wallet is behind answers programs of this machine only, and the settings have said that this is wanted: where a
+     * request comes from proves nothing of who sends it.
+     *
+     * @throws {ApiError} MANAGER_LOCAL_ONLY
+     */
+    assertWallet(request: FastifyRequest, route: string): void {
       if (tokens !== undefined || isFromThisMachine(request)) return
       events.authRefused('missing', route, undefined)
       throw new ApiError(
         'MANAGER_LOCAL_ONLY',
-        'the validators-manager key answers other machines, proxies and browsers only when AUTH_TOKENS_FILE is set; make a token with: npm run relayer -- token --name operator --role operator',
+        "the relayer's wallets answer other machines, proxies and browsers only when AUTH_TOKENS_FILE is set; make a token with: npm run relayer -- token --name operator --role operator",
       )
     },
   }

@@ -75,6 +75,18 @@ describe('the nonce of a signed request', () => {
     expect(made.done).toEqual(['refused signature'])
   })
 
+  it('is not stored for an oracle that asks more often than any does', async () => {
+    const made = makeAuth()
+    const credentials = await signedAt(NOW)
+    const outcome = (now: number) => ask(made, credentials, now).catch(({ code }: { code: string }) => code)
+    expect(await outcome(NOW)).toMatchObject({ role: 'oracle' })
+    for (let i = 1; i < 1000; i++) expect(await outcome(NOW)).toBe('REQUEST_REPLAYED')
+    made.done.length = 0
+    expect(await outcome(NOW)).toBe('RATE_LIMIT')
+    expect(made.done).toEqual([])
+    expect(await outcome(NOW + 0.05)).toBe('REQUEST_REPLAYED')
+  })
+
   it('is not used up for an oracle that nobody knows', async () => {
     const made = makeAuth({ isKnown: false })
     await expect(ask(made, await signedAt(NOW), NOW)).rejects.toMatchObject({ code: 'ORACLE_UNKNOWN' })

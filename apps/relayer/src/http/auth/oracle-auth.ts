@@ -7,7 +7,8 @@
  * and a nonce is stored for known oracles only: strangers can neither fill the table nor use up a nonce of somebody else.
  */
 
-import { equalBytes } from '@dvt-relayer/common/hex.ts'
+import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
+import { createRate } from '@dvt-relayer/common/rate.ts'
 import { addressOfPublicKey, parseAddress } from '@dvt-relayer/crypto/address.ts'
 import { parseOraclePublicKey } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import type { RequestCredentials } from '@dvt-relayer/crypto/oracle/request-signature.ts'
@@ -21,6 +22,11 @@ import { type Caller, signingOracle } from './caller.ts'
 /** By how many seconds the time of a signed request may be off, to either side. */
 const TOLERANCE_SECONDS = 60
 const ADDRESS_DIGITS = 40
+/**
+ * Signed requests of one oracle, each of which leaves a nonce for a quarter of an hour: it fetches 100,000 validators in as many pages as a
+ * burst has, and waits for news in one request at a time.
+ */
+const REQUESTS = { burst: 1000, perSecond: 20, most: 1000 }
 
 /** The address of the oracle a path names by address or by public key. @throws {ApiError} ORACLE_INVALID */
 export function parseOracle(text: string): Uint8Array {
@@ -92,6 +98,19 @@ export function createOracleAuth({
   events: Pick<Events, 'authRefused'>
   oracleFetch: Pick<OracleFetch, 'isKnown' | 'takeNonce'>
 }) {
+  const rate = createRate(REQUESTS)
+
+  /** @throws {ApiError} RATE_LIMIT */
+  function refuseTooMany(oracle: Uint8Array, nowSeconds: number): void {
+    const seconds = rate.take(toHex(oracle), 1, nowSeconds * 1000)
+    if (seconds > 0)
+      throw new ApiError(
+        'RATE_LIMIT',
+        `more signed requests than ${REQUESTS.perSecond} a second; ask again in ${Math.ceil(seconds)} s`,
+        { retryAfterSeconds: seconds },
+      )
+  }
+
   /** What is wrong with a request by itself, without a look at the database. */
   function faultOf(
     request: FastifyRequest,
@@ -110,7 +129,7 @@ export function createOracleAuth({
     /**
      * The caller of a request with these credentials, which must be the oracle its path is about.
      *
-     * @throws {ApiError} REQUEST_SIGNATURE_INVALID, REQUEST_TIME, REQUEST_SIGNATURE_FOREIGN, ORACLE_UNKNOWN, REQUEST_REPLAYED
+     * @throws {ApiError} REQUEST_SIGNATURE_INVALID, REQUEST_TIME, REQUEST_SIGNATURE_FOREIGN, ORACLE_UNKNOWN, RATE_LIMIT, REQUEST_REPLAYED
      */
     async authenticate(
       request: FastifyRequest,
@@ -128,6 +147,7 @@ export function createOracleAuth({
       const fault = faultOf(request, credentials, oracle, nowSeconds)
       if (fault !== undefined) return refuse(fault)
       if (!(await oracleFetch.isKnown(oracle))) throw oracleUnknown()
+      refuseTooMany(oracle, nowSeconds)
       if (!(await oracleFetch.takeNonce(oracle, credentials.nonce))) return refuse(REPLAYED)
       return signingOracle(oracle)
     },

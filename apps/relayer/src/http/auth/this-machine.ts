@@ -1,4 +1,7 @@
-/** Requests that a program of this machine makes for itself. */
+/**
+ * Requests that a program of this machine seems to make for itself. A proxy or tunnel that adds no header looks the same: this keeps out
+ * what shows itself to be foreign, and proves nothing.
+ */
 
 import type { FastifyRequest } from 'fastify'
 
@@ -13,7 +16,7 @@ const FOREIGN_HEADERS = [
   'origin',
 ]
 
-/** Whether a program of this machine asks, and for nobody else. */
+/** Whether a program of this machine asks, and for nobody else as far as it shows. */
 export function isFromThisMachine({ headers, socket }: FastifyRequest): boolean {
   const isForeign = FOREIGN_HEADERS.some((name) => headers[name] !== undefined)
   // Both ends: a machine that routes 127.0.0.0/8 (some container networks make it) lets neighbours reach that address.

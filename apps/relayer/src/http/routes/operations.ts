@@ -1,17 +1,20 @@
-/** What people and machines around the relayer ask: network, health, readiness, metrics, the OpenAPI document. */
+/** What people and machines around the relayer ask: network, health, readiness, metrics, the OpenAPI document, also as a page. */
 
 import { routes } from '@dvt-relayer/api/routes.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import type { Bind } from '../bind.ts'
 import type { HttpContext } from '../context.ts'
+import { DOCS_CSP, renderDocs } from '../docs/docs-page.ts'
 
 /** Adds the routes. `openApi` gives the document of all routes there are. */
 export function operationsRoutes(
   bind: Bind,
   { config, coverage, events, health, manager, stopping }: HttpContext,
-  openApi: () => unknown,
+  openApi: () => object,
 ): void {
+  let docs: string | undefined
+
   bind(routes.getInfo, async () => ({
     network: config.network.name,
     validators_manager_address: manager.address,
@@ -51,4 +54,13 @@ export function operationsRoutes(
   })
 
   bind(routes.getOpenapi, async () => openApi())
+
+  bind(routes.getDocs, async ({ reply }) => {
+    docs ??= renderDocs(openApi())
+    reply.type('text/html; charset=utf-8')
+    reply.header('content-security-policy', DOCS_CSP)
+    reply.header('x-content-type-options', 'nosniff')
+    reply.header('referrer-policy', 'no-referrer')
+    return docs
+  })
 }

@@ -18,7 +18,7 @@ export function registerRoutes(bind: Bind, { auth, config, manager, services }: 
     call: Pick<Call<unknown>, 'request' | 'caller' | 'route'> & { body: { vault: string } },
   ): Uint8Array {
     const { request, body, caller, route } = call
-    if (manager.address !== null) auth.assertManager(request, route)
+    if (manager.address !== null) auth.assertWallet(request, route)
     const vault = parseVault(body.vault)
     assertOurVault(config, vault)
     auth.assertVault(caller, vault, route)

@@ -27,6 +27,7 @@ export function rotationRoutes(bind: Bind, { auth, config, services, stopping }:
   bind(routes.getRotation, async (call) => rotation.state(vaultOf(call)))
 
   bind(routes.postRotation, async (call) => {
+    if (config.rotation.wallet !== undefined) auth.assertWallet(call.request, call.route)
     const vault = vaultOf(call)
     call.request.isLongPoll = true
     const update = await rotation.request(vault, AbortSignal.any([stopping, AbortSignal.timeout(PATIENCE_MS)]))

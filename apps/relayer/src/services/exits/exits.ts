@@ -16,6 +16,7 @@ import type { Context } from '../../context.ts'
 import { ApiError, refuseDuplicates, refuseItems } from '../../errors.ts'
 import type { DepositRegistry } from '../deposit-registry/deposit-registry.ts'
 import { assignExits, byKey, isLapsed, MANY_VAULTS, nameAfter, requesterOf } from './assign.ts'
+import type { MessageRate } from './message-rate.ts'
 
 /** Who asks, as its token says; without a name where no tokens are set. */
 interface Requester {
@@ -43,8 +44,10 @@ export function createExits({
   events,
   announced,
   registry,
+  messageRate,
 }: Pick<Context, 'config' | 'db' | 'chain' | 'crypto' | 'events' | 'announced'> & {
   registry: Pick<DepositRegistry, 'countIfBegun'>
+  messageRate: MessageRate
 }) {
   const { clusters, limits, validatorLifetimeSeconds } = config
   const thresholdOf = (validator: ValidatorRow | undefined) => validator?.threshold ?? clusters.signatureThreshold
@@ -110,6 +113,13 @@ export function createExits({
     )
   }
 
+  /** Before anything is written: how many exits are to be made anew. @throws {ApiError} RATE_LIMIT */
+  async function refuseTooMany(publicKeys: readonly Uint8Array[], start: number, { name }: Requester): Promise<void> {
+    const exits = byKey(await findExits(db, publicKeys))
+    const fresh = publicKeys.filter((key, position) => exits.get(toHex(key))?.validatorIndex !== start + position)
+    messageRate.assert(name, fresh.length)
+  }
+
   /** Decides about every key in one transaction. */
   async function assign(publicKeys: readonly Uint8Array[], start: number, requester: Requester): Promise<void> {
     const counts = await db.transaction(async (tx) => {
@@ -169,6 +179,7 @@ export function createExits({
       if (exits !== undefined) await touch(exits, requester)
       else if (start !== undefined) {
         await refuseUnusable(publicKeys, requester)
+        await refuseTooMany(publicKeys, start, requester)
         await assign(publicKeys, start, requester)
         exits = await findAll(publicKeys, start, requester)
       }

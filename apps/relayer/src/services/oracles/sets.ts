@@ -3,12 +3,15 @@
  * changes nothing: the last good one stays.
  */
 
+import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
+import { DatabaseError } from '@dvt-relayer/db/errors.ts'
 import { adoptOracleSet, findCurrentOracleSet } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import { countOutdated } from '@dvt-relayer/db/queries/registered.ts'
 import { findCheckpoint, storeCheckpoint } from '@dvt-relayer/db/queries/state.ts'
 import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { AnnouncedConfig, Context } from '../../context.ts'
+import { ApiError } from '../../errors.ts'
 
 const CHECKPOINT = 'keeper_config'
 const checkpoint = Compile(
@@ -31,6 +34,29 @@ const readable = (cid: string): string =>
     .slice(0, 200)
     .replace(/[^\x20-\x7e]/g, '?')
 
+/** How long a request waits for the chain. Operators give up after 10 s. */
+const PATIENCE_MS = 5000
+
+/**
+ * One look after the other. Who asks while one is under way shares the next with all who do: a look that began earlier says nothing of
+ * what the chain has announced since.
+ */
+function createShared<T>(look: () => Promise<T>): () => Promise<T> {
+  let running: Promise<unknown> = Promise.resolve()
+  let next: Promise<T> | undefined
+  return () => {
+    next ??= running
+      .catch(() => {})
+      .then(() => {
+        next = undefined
+        const begun = look()
+        running = begun
+        return begun
+      })
+    return next
+  }
+}
+
 /** Creates the service. */
 export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'chain' | 'events'>) {
   let refused: string | undefined
@@ -51,47 +77,75 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
       config === undefined
         ? last?.announced
         : { cid: readable(config.cid), block_number: config.blockNumber, time: config.announcedAt }
-    await storeCheckpoint(db, CHECKPOINT, { next_block: nextBlock, ...(announced === undefined ? {} : { announced }) })
+    // Requests ask more often than blocks come.
+    if (config !== undefined || last?.next_block !== nextBlock)
+      await storeCheckpoint(db, CHECKPOINT, {
+        next_block: nextBlock,
+        ...(announced === undefined ? {} : { announced }),
+      })
     return announced === undefined
       ? undefined
       : { cid: announced.cid, blockNumber: announced.block_number, announcedAt: announced.time }
   }
 
-  return {
-    /**
-     * Looks for a newer config once. Returns what is wrong, in words, when no config is in force or the newest is not.
-     */
-    async follow(): Promise<string | undefined> {
-      const newest = await findNewest()
-      if (typeof newest === 'string') return `the newest oracle config is not in force: ${newest}`
-      const current = await findCurrentOracleSet(db)
-      if (newest === undefined)
-        return current === undefined ? 'the Keeper has not announced an oracle config yet' : undefined
-      // What a node that lags behind says is older than what another process has adopted meanwhile.
-      if (current !== undefined && (current.cid === newest.cid || newest.blockNumber < current.blockNumber))
-        return undefined
-      try {
-        const set = await chain.oracleSets.fetch(newest.cid)
-        const outdated = await db.transaction(async (tx) => {
-          await adoptOracleSet(tx, {
-            cid: newest.cid,
-            threshold: set.threshold,
-            publicKeys: Buffer.concat(set.publicKeys),
-            config: set.config,
-            blockNumber: newest.blockNumber,
-            announcedAt: newest.announcedAt,
-          })
-          return countOutdated(tx)
+  /** Looks for a newer config once. Returns what is wrong, in words, when no config is in force or the newest is not. */
+  async function follow(): Promise<string | undefined> {
+    const newest = await findNewest()
+    if (typeof newest === 'string') return `the newest oracle config is not in force: ${newest}`
+    const current = await findCurrentOracleSet(db)
+    if (newest === undefined)
+      return current === undefined ? 'the Keeper has not announced an oracle config yet' : undefined
+    // What a node that lags behind says is older than what another process has adopted meanwhile.
+    if (current !== undefined && (current.cid === newest.cid || newest.blockNumber < current.blockNumber))
+      return undefined
+    try {
+      const set = await chain.oracleSets.fetch(newest.cid)
+      const outdated = await db.transaction(async (tx) => {
+        await adoptOracleSet(tx, {
+          cid: newest.cid,
+          threshold: set.threshold,
+          publicKeys: Buffer.concat(set.publicKeys),
+          config: set.config,
+          blockNumber: newest.blockNumber,
+          announcedAt: newest.announcedAt,
         })
-        refused = undefined
-        events.oracleSetAdopted(newest.cid, set.publicKeys.length, set.threshold, newest.blockNumber)
-        if (outdated.validators > 0) events.validatorsOutdated(newest.cid, outdated.validators, outdated.vaults)
-        return undefined
+        return countOutdated(tx)
+      })
+      refused = undefined
+      events.oracleSetAdopted(newest.cid, set.publicKeys.length, set.threshold, newest.blockNumber)
+      if (outdated.validators > 0) events.validatorsOutdated(newest.cid, outdated.validators, outdated.vaults)
+      return undefined
+    } catch (error) {
+      if (refused !== newest.cid) events.oracleSetRefused(newest.cid, error)
+      refused = newest.cid
+      return `the newest oracle config ${newest.cid} is not in force: ${(error as Error).message}`
+    }
+  }
+
+  const look = createShared(follow)
+
+  return {
+    /** Looks for a newer config once. Returns what is wrong, in words, when no config is in force or the newest is not. */
+    follow,
+
+    /**
+     * The id of the oracle set in force, once the chain has been asked now: what it has announced by then is adopted first.
+     *
+     * @throws {ApiError} DEPENDENCY_AWAY where the chain cannot be asked in time, or the newest config is not in force
+     */
+    async newest(): Promise<number> {
+      let problem: string | undefined
+      try {
+        problem = await withTimeout(look(), PATIENCE_MS)
       } catch (error) {
-        if (refused !== newest.cid) events.oracleSetRefused(newest.cid, error)
-        refused = newest.cid
-        return `the newest oracle config ${newest.cid} is not in force: ${(error as Error).message}`
+        if (error instanceof DatabaseError) throw error
+        throw new ApiError('DEPENDENCY_AWAY', 'the chain cannot be asked for the newest oracle config', {
+          cause: error,
+        })
       }
+      const current = await findCurrentOracleSet(db)
+      if (problem === undefined && current !== undefined) return current.id
+      throw new ApiError('DEPENDENCY_AWAY', 'the newest oracle config is not in force here yet; /ready says why')
     },
 
     /** Whether any config is in force. */
@@ -100,3 +154,4 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
     },
   }
 }
+export type OracleSets = ReturnType<typeof createOracleSets>

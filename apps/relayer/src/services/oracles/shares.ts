@@ -26,6 +26,7 @@ export interface RenderedShares {
   json: string
   /** Hex. */
   receipt: string
+  oracleSetId: number
 }
 
 /**
@@ -64,9 +65,9 @@ function receiptOf(exit: FinishRow, set: OracleSetRow, shares: Shares): Uint8Arr
 
 /** Creates the service. */
 export function createOracleShares({ db }: Pick<Context, 'db'>) {
-  const cache = new Map<number, RenderedShares & { oracleSetId: number }>()
+  const cache = new Map<number, RenderedShares>()
 
-  function keep(messageId: number, rendered: RenderedShares & { oracleSetId: number }): void {
+  function keep(messageId: number, rendered: RenderedShares): void {
     const oldest = cache.size >= CACHED_SETS ? cache.keys().next() : undefined
     if (oldest !== undefined && oldest.done !== true) cache.delete(oldest.value)
     cache.set(messageId, rendered)
@@ -82,7 +83,7 @@ export function createOracleShares({ db }: Pick<Context, 'db'>) {
       const isCached = (id: number) => cache.get(id)?.oracleSetId === set?.id
       const missing = messageIds.filter((id) => !isCached(id))
       for (const row of missing.length === 0 ? [] : await findOracleShares(db, missing))
-        keep(row.messageId, { oracleSetId: row.oracleSetId, ...renderedOf(row) })
+        keep(row.messageId, renderedOf(row))
       return new Map(
         messageIds.flatMap((id) => {
           const cached = cache.get(id)
@@ -94,7 +95,8 @@ export function createOracleShares({ db }: Pick<Context, 'db'>) {
 }
 export type OracleShares = ReturnType<typeof createOracleShares>
 
-const renderedOf = (row: Shares & { receipt: Uint8Array }): RenderedShares => ({
+const renderedOf = (row: Shares & { receipt: Uint8Array; oracleSetId: number }): RenderedShares => ({
+  oracleSetId: row.oracleSetId,
   receipt: toHex(row.receipt),
   json: JSON.stringify({
     public_keys: publicKeySharesOf(row).map(toHex),

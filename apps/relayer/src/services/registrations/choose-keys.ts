@@ -24,6 +24,7 @@ import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import type { Context } from '../../context.ts'
 import { ApiError } from '../../errors.ts'
 import { assignDeposits, assignExits, byKey, isLapsed, isSameDeposit } from '../exits/assign.ts'
+import type { MessageRate } from '../exits/message-rate.ts'
 import { showAgain } from '../oracles/show-again.ts'
 import { trimAmbiguous } from './ambiguous.ts'
 import type { KeysOnChain } from './keys-on-chain.ts'
@@ -81,20 +82,42 @@ export function createKeyChoice({
   db,
   events,
   announced,
-}: Pick<Context, 'config' | 'db' | 'events' | 'announced'>) {
+  messageRate,
+}: Pick<Context, 'config' | 'db' | 'events' | 'announced'> & { messageRate: MessageRate }) {
   // Who must wait for the allocation waits here, not with a connection of the database in hand, and behind one choice of each other.
   const ofOne = createKeyedQueue({ depth: 1, waiting: WAITING_CHOICES.ofOne })
   const ofAll = createKeyedQueue({ depth: 1, waiting: WAITING_CHOICES.ofAll })
 
+  /** Before anything is written: how many messages are to be made anew. @throws {ApiError} RATE_LIMIT */
+  async function refuseTooMany({ request, requester }: Choice, chosen: readonly ReservableRow[]): Promise<void> {
+    const { vault, startIndex, amountsGwei, validatorType } = request
+    const keys = chosen.map(({ publicKey }) => publicKey)
+    const [exits, deposits] = await Promise.all([findExits(db, keys), findDeposits(db, keys)])
+    const [exitOf, depositOf] = [byKey(exits), byKey(deposits)]
+    const fresh = keys.map((key, position) => {
+      const [exit, deposit] = [exitOf.get(toHex(key)), depositOf.get(toHex(key))]
+      const wanted = { vault, amountGwei: amountsGwei[position] ?? 0, validatorType }
+      const isSame = deposit !== undefined && isSameDeposit(wanted, deposit)
+      return Number(exit?.validatorIndex !== startIndex + position) + Number(!isSame)
+    })
+    messageRate.assert(
+      requester,
+      fresh.reduce((sum, count) => sum + count, 0),
+    )
+  }
+
   /** Chooses when the turn has come. The choice is made again when another process took some keys meanwhile. */
   async function chooseNow(choice: Choice): Promise<ChosenKey[]> {
     const { request, requester, onChain } = choice
+    let isPaid = false
     for (let tries = 0; tries < TRIES; tries++) {
       const free = await onChain.findAbsent(request.amountsGwei.length, (limit, excluded) =>
         findReservable(db, request.vault, { ...reservationOf(choice, config), limit, excluded }),
       )
       const chosen = trimAmbiguous(request.validatorType, free)
       if (chosen.length === 0) return []
+      if (!isPaid) await refuseTooMany(choice, chosen)
+      isPaid = true
       const reserved = await db.transaction((tx) => reserve(tx, config, choice, chosen))
       if (reserved === undefined) continue
       announced()
@@ -109,7 +132,7 @@ export function createKeyChoice({
     /**
      * Chooses keys for the vault, as many as there are, and gives them their messages, when its turn has come.
      *
-     * @throws {ApiError} TOO_BUSY, and what giving messages refuses: nothing is changed then
+     * @throws {ApiError} TOO_BUSY, RATE_LIMIT, and what giving messages refuses: nothing is changed then
      */
     async choose(choice: Choice): Promise<ChosenKey[]> {
       let chosen: ChosenKey[] | undefined

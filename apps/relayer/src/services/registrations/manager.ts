@@ -5,16 +5,33 @@
  */
 
 import type { ManagerWallet } from '@dvt-relayer/chain/stakewise/validators-manager.ts'
-import { createManagerWallet, managerDigest } from '@dvt-relayer/chain/stakewise/validators-manager.ts'
+import {
+  createManagerWallet,
+  inCanonicalOrder,
+  managerDigest,
+} from '@dvt-relayer/chain/stakewise/validators-manager.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
+import { createRate } from '@dvt-relayer/common/rate.ts'
 import type { ManagerAction } from '@dvt-relayer/db/queries/manager-signatures.ts'
-import { insertManagerSignature, lockVaultLimit, sumMoved } from '@dvt-relayer/db/queries/manager-signatures.ts'
+import {
+  insertManagerSignature,
+  isRecorded,
+  lockVaultLimit,
+  sumMoved,
+} from '@dvt-relayer/db/queries/manager-signatures.ts'
 import type { RelayerConfig } from '../../config.ts'
 import type { Context } from '../../context.ts'
 import { ApiError } from '../../errors.ts'
 import { openKey } from './wallet-key.ts'
 
 const DAY_SECONDS = 86_400
+/**
+ * New records of one requester for one vault. An Operator asks for one signature of each of four actions in a block, at most 48 a minute on
+ * the quickest chain, and what it asks for again is no new record. One for more than `PER_RECORD` validators counts as several: a
+ * record has some 200 bytes for each, so that a day's are 800 MB at most.
+ */
+const RECORDS = { burst: 240, perSecond: 1, most: 10_000 }
+const PER_RECORD = 50
 /** Signatures kept in memory. */
 const KEPT = 64
 
@@ -46,11 +63,15 @@ interface ManagerRequest {
   amountGwei: bigint
 }
 
-/** Creates the service. */
-export function createManager({ config, db, wallet, events }: Pick<Context, 'config' | 'db' | 'wallet' | 'events'>) {
+/** Creates the service. `nowMs` is a monotonic clock. */
+export function createManager(
+  { config, db, wallet, events }: Pick<Context, 'config' | 'db' | 'wallet' | 'events'>,
+  nowMs: () => number = () => performance.now(),
+) {
   const limit = config.managerDailyLimitGwei === undefined ? undefined : BigInt(config.managerDailyLimitGwei)
   /** Signatures of registrations whose record is committed: an operator polls each of them until its transaction is in a block. */
   const recorded = new Map<string, Uint8Array>()
+  const rate = createRate(RECORDS)
 
   function keep(record: string, signature: Uint8Array): void {
     const oldest = recorded.size >= KEPT ? recorded.keys().next() : undefined
@@ -63,9 +84,10 @@ export function createManager({ config, db, wallet, events }: Pick<Context, 'con
     address: wallet?.address ?? null,
 
     /**
-     * Signs: 65 bytes `r ++ s ++ v`. The record is committed before the signature is made, so none leaves without one.
+     * Signs the validators in the order they are given: 65 bytes `r ++ s ++ v`. The record is committed before the signature is made, so
+     * none leaves without one; it is the same for every order, because under one root the vault takes one of them.
      *
-     * @throws {ApiError} MANAGER_MISSING, DAILY_LIMIT
+     * @throws {ApiError} MANAGER_MISSING, DAILY_LIMIT, RATE_LIMIT
      */
     async sign(request: ManagerRequest): Promise<Uint8Array> {
       if (wallet === undefined)
@@ -73,12 +95,16 @@ export function createManager({ config, db, wallet, events }: Pick<Context, 'con
           'MANAGER_MISSING',
           'this relayer has no validators-manager key: set VALIDATORS_MANAGER_KEY_FILE and VALIDATORS_MANAGER_PASSWORD_FILE',
         )
-      const { vault, registryRoot, validators, action, requester } = request
+      const { vault, registryRoot, validators, validatorCount, action } = request
+      const requester = request.requester ?? NOBODY
       const message = { chainId: config.network.chainId, vault, validatorsRegistryRoot: registryRoot, validators }
-      const digest = await managerDigest(message)
-      const record = `${toHex(digest)} ${requester ?? NOBODY} ${new Date().toISOString().slice(0, 'yyyy-mm-dd'.length)}`
+      const canonical = { ...message, validators: inCanonicalOrder(validators, validatorCount) }
+      const [asked, digest] = await Promise.all([managerDigest(message), managerDigest(canonical)])
+      const record = `${toHex(asked)} ${requester} ${new Date().toISOString().slice(0, 'yyyy-mm-dd'.length)}`
       const again = recorded.get(record)
       if (again !== undefined) return again
+      const [bucket, cost] = [`${requester} ${toHex(vault)}`, Math.ceil(validatorCount / PER_RECORD)]
+      const waitSeconds = rate.take(bucket, cost, nowMs())
       const outcome = await db.transaction(async (tx) => {
         if (limit !== undefined && action !== 'register') {
           await lockVaultLimit(tx, vault)
@@ -89,13 +115,23 @@ export function createManager({ config, db, wallet, events }: Pick<Context, 'con
               `signatures of the last 24 hours move ${moved} Gwei of this vault; ${request.amountGwei} more are over MANAGER_DAILY_LIMIT_GWEI=${limit}`,
             )
         }
-        return insertManagerSignature(tx, { ...request, requester: requester ?? NOBODY, digest })
+        if (waitSeconds > 0 && (await isRecorded(tx, digest, requester))) return 'exists'
+        if (waitSeconds > 0) throw tooMany(waitSeconds)
+        return insertManagerSignature(tx, { ...request, requester, validators: canonical.validators, digest })
       })
+      if (outcome === 'exists' && waitSeconds === 0) rate.give(bucket, cost)
       const { signature } = await wallet.sign(message)
-      if (outcome === 'inserted') events.managerSigned(action, vault, request.validatorCount, requester)
+      if (outcome === 'inserted') events.managerSigned(action, vault, validatorCount, request.requester)
       if (action === 'register') keep(record, signature)
       return signature
     },
   }
 }
 export type Manager = ReturnType<typeof createManager>
+
+const tooMany = (seconds: number) =>
+  new ApiError(
+    'RATE_LIMIT',
+    `more new signatures of the manager for this vault than one a second; ask again in ${Math.ceil(seconds)} s`,
+    { retryAfterSeconds: seconds },
+  )

@@ -11,6 +11,8 @@ import type { Context } from '../../context.ts'
 import { ApiError, refuseItems } from '../../errors.ts'
 import type { DepositRegistry, DepositView } from '../deposit-registry/deposit-registry.ts'
 import { requesterOfVault } from '../exits/assign.ts'
+import type { MessageRate } from '../exits/message-rate.ts'
+import type { OracleSets } from '../oracles/sets.ts'
 import type { OracleShares, RenderedShares } from '../oracles/shares.ts'
 import { isAmbiguous, unambiguous } from './ambiguous.ts'
 import { type ChosenKey, createKeyChoice, findChosen, type RegistrationRequest } from './choose-keys.ts'
@@ -39,12 +41,15 @@ const REGISTRY_LIMIT = 2 ** 40
 export function createRegistrations({
   registry,
   manager,
+  oracleSets,
   oracleShares,
   vaultReader,
   ...context
 }: Pick<Context, 'config' | 'db' | 'chain' | 'sealing' | 'events' | 'announced'> & {
   registry: DepositRegistry
   manager: Manager
+  messageRate: MessageRate
+  oracleSets: OracleSets
   oracleShares: OracleShares
   vaultReader: VaultReader
 }) {
@@ -80,7 +85,7 @@ export function createRegistrations({
     const ready = validators.flatMap(({ publicKey, amountGwei, depositSignature: signature, oracleShares: shares }) =>
       signature === undefined || shares === undefined ? [] : [{ publicKey, amountGwei: BigInt(amountGwei), signature }],
     )
-    if (validators.length === 0 || ready.length < validators.length || manager.address === null) return undefined
+    if (ready.length < validators.length || manager.address === null) return undefined
     await vaultReader.assertManager(vault, view.blockHash)
     return manager.sign({
       action: 'register',
@@ -112,12 +117,21 @@ export function createRegistrations({
       const requester = requesterOfVault(request.vault)
       const choice = { request, requester, nextIndex, onChain: createKeysOnChain(view, chain.registry) }
       const chosen = (await findChosen(context, choice)) ?? (await keys.choose(choice))
-      const validators = await collect(chosen)
-      return { validators, managerSignature: await sign(request, view, validators) }
+      let validators = await collect(chosen)
+      if (!isWhole(validators)) return { validators, managerSignature: undefined }
+      // Shares for oracles that the chain has just replaced are worth nothing to the operator. Asked last, so that little can come after.
+      const setId = await oracleSets.newest()
+      if (validators.some(({ oracleShares }) => oracleShares?.oracleSetId !== setId)) validators = await collect(chosen)
+      return { validators, managerSignature: isWhole(validators) ? await sign(request, view, validators) : undefined }
     },
   }
 }
 export type RegistrationService = ReturnType<typeof createRegistrations>
+
+/** Whether everything is there of every validator, and there are any. */
+const isWhole = (validators: readonly Registration[]): boolean =>
+  validators.length > 0 &&
+  validators.every(({ depositSignature, oracleShares }) => depositSignature !== undefined && oracleShares !== undefined)
 
 /** What is wrong with a request whatever the chain says. @throws {ApiError} */
 function refuseMalformed({ startIndex, amountsGwei, validatorType }: RegistrationRequest, mostKeys: number): void {

@@ -17,6 +17,7 @@ import { findCurrentOracleSet } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import { findOpenRotation, findRotationContent, findRotationVaults } from '@dvt-relayer/db/queries/rotations.ts'
 import type { Context } from '../../context.ts'
 import { ApiError } from '../../errors.ts'
+import type { OracleSets } from '../oracles/sets.ts'
 import { createCarryOut, type Errand } from './carry-out.ts'
 import type { RotationExit } from './exits.ts'
 import { createRotationLocks } from './locks.ts'
@@ -35,10 +36,10 @@ export interface RotationPlan {
 
 /** Creates the service. Without a wallet nothing is sent. It lists small methods, so it is longer than a page. */
 export function createRotation(
-  context: Pick<Context, 'config' | 'db' | 'chain' | 'events'>,
+  context: Pick<Context, 'config' | 'db' | 'chain' | 'events'> & { oracleSets: Pick<OracleSets, 'newest'> },
   wallet: TransactionWallet | undefined,
 ) {
-  const { config, db } = context
+  const { config, db, oracleSets } = context
   const locks = createRotationLocks(db)
   const carryOut = createCarryOut(context, locks, wallet)
   const rounds = createRotationRounds(context, locks, {
@@ -91,11 +92,13 @@ export function createRotation(
     advance: (vault: Uint8Array, goal: Goal, signal: AbortSignal): Promise<Step> =>
       locks.holdVault(vault, () => advance(vault, goal, signal)),
 
-    /** The approved update of a vault, every oracle asked anew. @throws {ApiError} ROTATION_… */
+    /** The approved update of a vault for the newest oracles, every one asked anew. @throws {ApiError} ROTATION_…, DEPENDENCY_AWAY */
     async request(vault: Uint8Array, signal: AbortSignal): Promise<Update> {
       // Who asks for a vault of nobody's costs neither memory nor rows nor the oracles anything.
       const isKnown = (await findRotationVaults(db)).some((known) => equalBytes(known, vault))
       if (!isKnown) return updateOf({ step: 'nothing', leftOut: 0 })
+      // An update for oracles that the chain has just replaced would be refused, or outdated as soon as it is there.
+      await oracleSets.newest()
       try {
         const step = await locks.holdVault(vault, () => {
           carryOut.forget(vault)

@@ -3,10 +3,12 @@
  * twice, or in two processes, does nothing the second time.
  */
 
+import { deleteManagerSignatures } from '@dvt-relayer/db/queries/manager-signatures.ts'
 import { announceMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import { findNewestRevision } from '@dvt-relayer/db/queries/messages/look.ts'
 import { countMessages, deleteSuperseded, expireMessages } from '@dvt-relayer/db/queries/messages/messages.ts'
 import { claimUnverified } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
+import { deleteForgotten, lockForgotten } from '@dvt-relayer/db/queries/messages/validators.ts'
 import { deleteNonces } from '@dvt-relayer/db/queries/oracle-fetch.ts'
 import { deleteOldShares } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import type { Context } from '../../context.ts'
@@ -26,12 +28,21 @@ const SOON_MS = 300
  * queue of deposits on the beacon chain has been longer than six weeks.
  */
 const OLD_SHARES_SECONDS = 60 * 86_400
-/** How often they are looked for. */
-const OLD_SHARES_MS = 3_600_000
+/** How often they, and what else is old for months, are looked for. */
+const OLD_MS = 3_600_000
+/** The record of what the manager signed: for audits, far longer than a signature is good for. The database refuses to delete sooner. */
+const RECORD_SECONDS = 366 * 86_400
+/**
+ * Keys that only a request made known: whoever comes back within a week finds what was collected, and an exit that was ready may have been
+ * given to oracles for a deposit that waits in the queue of the chain for months.
+ */
+const FORGOTTEN_SECONDS = { unready: 7 * 86_400, ready: 180 * 86_400 }
 /** What was superseded is kept for a day, for who asks what happened; indexes change with every race for them. */
 const SUPERSEDED_SECONDS = 86_400
 /** A signed request is good for two minutes at most; the rest is for clocks of processes that differ. */
 const NONCE_SECONDS = 900
+/** Batches deleted of one thing in one round: more than any rate that callers are held to can fill. */
+const BATCHES = 20
 /** A post verifies its own candidates; after this time it is taken for dead. */
 const ABANDONED_SECONDS = 8
 
@@ -44,12 +55,34 @@ export function createSweep({
   announced,
 }: Pick<Context, 'config' | 'db' | 'queue' | 'events' | 'announced'>) {
   const finishable = createFinishable({ db })
-  let nextOldShares = 0
+  let nextOld = 0
   let countedAt: number | undefined
 
   async function addJobs(name: 'finish_messages' | 'verify_partials', messageIds: readonly number[]): Promise<void> {
     for (let from = 0; from < messageIds.length; from += JOB)
       if ((await queue.add(name, { message_ids: messageIds.slice(from, from + JOB) })) !== 'added') return
+  }
+
+  /** Deletes in batches, up to the bound of one round. Returns whether nothing is left. */
+  async function deleteAll(deleteBatch: () => Promise<number>): Promise<boolean> {
+    for (let batches = 0; batches < BATCHES; batches++) if ((await deleteBatch()) < BATCH) return true
+    return false
+  }
+
+  /** What is old for months: it is looked through whole, so not at every round. */
+  async function deleteOld(): Promise<void> {
+    if (performance.now() < nextOld) return
+    const isDone = [
+      // What the chain goes by stays, and is looked through again each time.
+      (await deleteOldShares(db, OLD_SHARES_SECONDS, BATCH)) < BATCH,
+      await deleteAll(() => db.transaction((tx) => deleteManagerSignatures(tx, RECORD_SECONDS, BATCH))),
+      await deleteAll(() =>
+        db.transaction(async (tx) =>
+          deleteForgotten(tx, await lockForgotten(tx, FORGOTTEN_SECONDS, BATCH), FORGOTTEN_SECONDS),
+        ),
+      ),
+    ]
+    if (isDone.every(Boolean)) nextOld = performance.now() + OLD_MS
   }
 
   return {
@@ -85,14 +118,10 @@ export function createSweep({
           expired.filter(({ kind }) => kind === 'deposit').length,
         )
       }
-      await deleteNonces(db, NONCE_SECONDS, BATCH)
-      await deleteSuperseded(db, SUPERSEDED_SECONDS, BATCH)
+      await deleteAll(() => deleteNonces(db, NONCE_SECONDS, BATCH))
+      await deleteAll(() => deleteSuperseded(db, SUPERSEDED_SECONDS, BATCH))
       await addJobs('verify_partials', await claimUnverified(db, ABANDONED_SECONDS, BATCH))
-      if (performance.now() >= nextOldShares) {
-        // What the chain goes by stays, and is looked through again each time: not at every round.
-        const deleted = await deleteOldShares(db, OLD_SHARES_SECONDS, BATCH)
-        if (deleted < BATCH) nextOldShares = performance.now() + OLD_SHARES_MS
-      }
+      await deleteOld()
       // Every change of a message has a revision.
       const revision = await findNewestRevision(db)
       if (revision === countedAt) return

@@ -183,15 +183,17 @@ export async function retireMessages(tx: Sql, messageIds: readonly number[]): Pr
 
 /**
  * Deletes messages that were superseded more than `seconds` ago, with all that was made of them, at most `limit`. The one with the
- * newest revision of its kind stays, so that a process that starts now comes to the same revision as those that have seen it.
+ * newest revision of its kind stays, so that a process that starts now comes to the same revision as those that have seen it. Returns how
+ * many were deleted.
  */
-export async function deleteSuperseded(db: Sql, seconds: number, limit: number): Promise<void> {
-  await db.execute(sql`
+export async function deleteSuperseded(db: Sql, seconds: number, limit: number): Promise<number> {
+  const { rowCount } = await db.execute(sql`
     with old as (select id from messages s
                  where state = 'superseded' and requested_at < now() - make_interval(secs => ${seconds}::float8)
                    and exists (select from messages n where n.kind = s.kind and (n.revision, n.id) > (s.revision, s.id))
                  order by requested_at limit ${limit} for update skip locked)
     delete from messages m using old where m.id = old.id`)
+  return rowCount ?? 0
 }
 
 /** How many live exits a requester has. */

@@ -107,6 +107,7 @@ const ORDER: Readonly<Record<string, readonly string[]>> = {
     'keyed-queue.ts',
     'semaphore.ts',
     'until-aborted.ts',
+    'tls-fault.ts',
     'errors.ts',
   ],
   'libs/crypto/src': [
@@ -125,9 +126,11 @@ const ORDER: Readonly<Record<string, readonly string[]>> = {
   'libs/db/src': [
     'embedded',
     'migrate.ts',
+    'check.ts',
     'try-lock.ts',
     'queries',
     'connect.ts',
+    'fitness.ts',
     'orm.ts',
     'client.ts',
     'schema.ts',

@@ -43,11 +43,15 @@ export class Lifetime implements AsyncDisposable {
   }
 }
 
-/** The promise's value, or a rejection when it is not there after `timeoutMs`. The work itself goes on. */
-export async function withTimeout<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
+/** The promise's value, or a rejection (with `late()`) when it is not there after `timeoutMs`. The work itself goes on. */
+export async function withTimeout<T>(
+  promise: Promise<T>,
+  timeoutMs: number,
+  late = () => new Error(`not done within ${Math.round(timeoutMs)} ms`),
+): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const expired = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not done within ${Math.round(timeoutMs)} ms`)), timeoutMs)
+    timer = setTimeout(() => reject(late()), timeoutMs)
   })
   try {
     return await Promise.race([promise, expired])

@@ -29,6 +29,7 @@ const ORDER: Readonly<Record<string, readonly string[]>> = {
     'services/services.ts',
     'open.ts',
     'services/health.ts',
+    'services/database-network.ts',
     'services/rotation',
     'services/beacon-status',
     'services/clusters',
@@ -98,6 +99,7 @@ const ORDER: Readonly<Record<string, readonly string[]>> = {
     'loop.ts',
     'lifetime.ts',
     'log-settings.ts',
+    'others-lines.ts',
     'logger.ts',
     'settings.ts',
     'text-file.ts',
@@ -136,7 +138,7 @@ const ORDER: Readonly<Record<string, readonly string[]>> = {
     'schema.ts',
     'errors.ts',
   ],
-  'libs/queue/src': ['queue.ts', 'backends.ts', 'jobs.ts'],
+  'libs/queue/src': ['queue.ts', 'backends.ts', 'redis-fitness.ts', 'jobs.ts'],
 }
 
 /** Folders with more than {@link MOST_FILES} files beside each other, tests beside the source not counted, and why. */

@@ -60,6 +60,23 @@ export async function withTimeout<T>(
   }
 }
 
+/** Whoever looks at `/ready` learns within this time that something does not answer. */
+export const CHECK_MS = 5_000
+
+/**
+ * Asks one thing at a time, and waits for it no longer than `CHECK_MS`. What does not answer is not asked twice: the client goes on to its
+ * next endpoint meanwhile.
+ */
+export function inTime(ask: () => Promise<unknown>, name: string): () => Promise<void> {
+  let asking: Promise<unknown> | undefined
+  return async () => {
+    asking ??= ask().finally(() => {
+      asking = undefined
+    })
+    await withTimeout(asking, CHECK_MS, () => new Error(`${name} has not answered within ${CHECK_MS / 1000} s`))
+  }
+}
+
 /** Waits, or ends early (without an error) when the signal aborts. */
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

@@ -1,6 +1,6 @@
 /** Looks whether the database can do the work, for `/ready`: on a connection of its own, so that it waits behind nobody's work. */
 
-import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
+import { CHECK_MS, withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import { sql } from 'drizzle-orm'
 import { DatabaseClient } from './client.ts'
 import type { Database } from './connect.ts'
@@ -19,7 +19,7 @@ export interface DatabaseCheck extends AsyncDisposable {
 }
 
 /** Creates the check. Its connection is made when it is first needed, and anew after every failure. */
-export function createDatabaseCheck(db: Database, url: string, timeoutMs = 5_000): DatabaseCheck {
+export function createDatabaseCheck(db: Database, url: string, timeoutMs = CHECK_MS): DatabaseCheck {
   const { host } = db
   let client: DatabaseClient | undefined
   let pid: number | undefined

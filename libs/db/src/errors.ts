@@ -47,7 +47,8 @@ const MESSAGES = {
   DATABASE_ACCESS_DENIED: 'the database refuses the user, the password or a right, or there is no such database',
   DATABASE_OVERLOADED: 'the database lacks connections, memory or disk',
   DATABASE_READ_ONLY: 'the database takes no writes: it is a standby, or set read-only',
-  DATABASE_POOLED: 'a pooler stands before the database that takes from a connection what it needs: name PostgreSQL itself',
+  DATABASE_POOLED:
+    'a pooler stands before the database that takes from a connection what it needs: name PostgreSQL itself',
   DATABASE_TLS: 'no connection to the database by TLS',
   DATABASE_QUERY_INVALID: 'the database does not understand a query',
   DATABASE_FAILED: 'the database failed',
@@ -144,7 +145,8 @@ export function translateDatabaseError(error: unknown, host?: string): DatabaseE
 }
 
 /** What pg says where a server answers that it knows no TLS, or something else than yes and no. */
-const NO_TLS = /does not support SSL connections|unexpected response to SSLRequest|error establishing an SSL connection/i
+const NO_TLS =
+  /does not support SSL connections|unexpected response to SSLRequest|error establishing an SSL connection/i
 
 const tlsFailed = (words: string, meta: ErrorMeta) =>
   new DatabaseError('DATABASE_TLS', `${MESSAGES.DATABASE_TLS}: ${words}`, { meta })
@@ -154,11 +156,16 @@ const tlsFailed = (words: string, meta: ErrorMeta) =>
  * database, that they have no connection to give. Their words are read and not repeated.
  */
 function fromPooler(said: string, meta: ErrorMeta): DatabaseError {
-  if (/startup parameter|parameter.* in options|pooling mode/i.test(said)) return pooled('it refuses what a connection needs', meta)
+  if (/startup parameter|parameter.* in options|pooling mode/i.test(said))
+    return pooled('it refuses what a connection needs', meta)
   if (/no such (database|user)/i.test(said))
-    return new DatabaseError('DATABASE_ACCESS_DENIED', 'the pooler before the database knows no such database or user', {
-      meta,
-    })
+    return new DatabaseError(
+      'DATABASE_ACCESS_DENIED',
+      'the pooler before the database knows no such database or user',
+      {
+        meta,
+      },
+    )
   return new DatabaseError(
     'DATABASE_UNREACHABLE',
     `${MESSAGES.DATABASE_UNREACHABLE}: the pooler before it gives no connection (SQLSTATE 08P01)`,

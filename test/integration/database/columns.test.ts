@@ -290,6 +290,8 @@ const calls = {
     calls: {
       findCheckpoint: (db) => state.findCheckpoint(db, 'a'),
       storeCheckpoint: (db) => state.storeCheckpoint(db, 'a', { b: 1 }),
+      ensureCheckpoint: (db) => state.ensureCheckpoint(db, 'b', { c: 1 }),
+      findNewestMessages: (db) => state.findNewestMessages(db),
       ensureSealingCheck: (db) => state.ensureSealingCheck(db, root),
       replaceSealingCheck: (db) => state.replaceSealingCheck(db, root),
       findSealedSignatures: (db) => state.findSealedSignatures(db, 0, 9),

@@ -3,20 +3,29 @@
 import type { ConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts'
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
-import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { inTime, pause } from '@dvt-relayer/common/lifetime.ts'
 import { untilAborted } from '@dvt-relayer/common/until-aborted.ts'
 import type { Health } from '../health.ts'
 
 const CHECK_MS = 12_000
 /** While it is away it is looked for more often. */
 const AWAY_MS = 3000
+const NODE = 'the consensus node'
 
 type Watched = Pick<ConsensusClient, 'checkChain' | 'head'>
 
-/** Looks once and reports. @throws {BootError} CHAIN_MISMATCH */
+/** Looks once and reports, within 5 s. @throws {BootError} CHAIN_MISMATCH */
 export async function checkConsensus(consensus: Watched, health: Health, signal: AbortSignal): Promise<void> {
+  await lookAndReport(
+    inTime(() => look(consensus), NODE),
+    health,
+    signal,
+  )
+}
+
+async function lookAndReport(look: () => Promise<void>, health: Health, signal: AbortSignal): Promise<void> {
   try {
-    await untilAborted(look(consensus), signal)
+    await untilAborted(look(), signal)
     health.report('consensus')
   } catch (error) {
     if (signal.aborted) return
@@ -35,12 +44,13 @@ async function look(consensus: Watched): Promise<void> {
 /** Goes on looking. A node that turns out to be on another chain is reported, not fatal: the one that was here may come back. */
 export function startWatchingConsensus(consensus: Watched, health: Health): AsyncDisposable {
   const stop = new AbortController()
+  const lookInTime = inTime(() => look(consensus), NODE)
   const run = async () => {
     while (!stop.signal.aborted) {
       await pause(health.isGood('consensus') ? CHECK_MS : AWAY_MS, stop.signal)
       if (stop.signal.aborted) return
       // What it throws is reported already.
-      await checkConsensus(consensus, health, stop.signal).catch(() => undefined)
+      await lookAndReport(lookInTime, health, stop.signal).catch(() => undefined)
     }
   }
   const running = run()

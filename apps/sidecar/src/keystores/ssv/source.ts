@@ -10,6 +10,7 @@ import { type FileItem, findStranger, originOf } from '@dvt-relayer/chain/ssv/ke
 import { liveRegistrations, operatorIdsOf, type SsvScope, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
 import { BootError } from '@dvt-relayer/common/errors.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
+import { inTime } from '@dvt-relayer/common/lifetime.ts'
 import { untilAborted } from '@dvt-relayer/common/until-aborted.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import type { SsvShare } from '@dvt-relayer/crypto/ssv/shares.ts'
@@ -63,6 +64,7 @@ export function createSsvSource({ sources, operators, network, engine, events }:
       events,
     })
   let isChainChecked = false
+  const isThere = execution && inTime(() => execution.blockNumber(), 'the execution node')
 
   /** Whether the nodes are of our network, once; nodes that are away say so when they are followed. */
   async function checkChain(signal: AbortSignal): Promise<void> {
@@ -79,6 +81,8 @@ export function createSsvSource({ sources, operators, network, engine, events }:
   async function follow(signal: AbortSignal): Promise<Error[]> {
     if (chain === undefined) return []
     try {
+      // A node that is away is known at once, also where a request to it may take a minute; how long a scan takes is another matter.
+      if (isThere !== undefined) await untilAborted(isThere(), signal)
       await chain.follow(signal)
       return operators.flatMap((operator) => wrongOperator(chain.state, operator) ?? [])
     } catch (error) {

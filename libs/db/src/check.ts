@@ -8,6 +8,9 @@ import { DatabaseError, translateDatabaseError } from './errors.ts'
 import { assertSameSession, assertWritable } from './fitness.ts'
 import { createOrm } from './orm.ts'
 
+/** More than a pool has. */
+const STALE_SESSIONS = 20
+
 /** Ended by `await using`. */
 export interface DatabaseCheck extends AsyncDisposable {
   /**
@@ -34,8 +37,19 @@ export function createDatabaseCheck(db: Database, url: string, timeoutMs = CHECK
     assertSameSession(pid ?? now, now, host)
     pid = now
     if (db.trouble() === undefined) return
-    await probeWrite(db)
+    await untilWritten()
     db.troubleIsOver()
+  }
+
+  /** Sessions that were begun while the database took no writes stay so: each that is met is thrown away, see `runTransaction`. */
+  async function untilWritten(): Promise<void> {
+    for (let left = STALE_SESSIONS; ; left--) {
+      try {
+        return await probeWrite(db)
+      } catch (error) {
+        if (left === 0 || !(error instanceof DatabaseError) || error.code !== 'DATABASE_READ_ONLY') throw error
+      }
+    }
   }
 
   /** Also ends what still waits on it. */

@@ -30,7 +30,7 @@ const REFUSALS: readonly (readonly [string, string])[] = [
 
 /** Why Redis cannot be used; undefined for an error that says nothing of it. Nothing of a stranger's text is repeated. */
 export function redisFault(error: unknown): string | undefined {
-  const { code, message = '' } = error as { code?: unknown; message?: string }
+  const { code, message = '' } = (error ?? {}) as { code?: unknown; message?: string }
   const [, meaning] = REFUSALS.find(([start]) => new RegExp(`(^|: )-?${start}\\b`).test(message)) ?? []
   if (meaning !== undefined) return meaning
   // Before Redis 7 so ends a script whose user lacks a right.

@@ -261,8 +261,8 @@ function checkDependencies(parts: Parts): Round {
       const problem = await queue.findProblem()
       if (problem !== undefined) throw new Error(problem)
     },
-    execution: inTime(() => chain.execution.blockNumber(), 'the execution node'),
-    consensus: inTime(() => chain.consensus.nextValidatorIndex(), 'the consensus node'),
+    execution: () => inTime(chain.execution.blockNumber(), 'the execution node'),
+    consensus: () => inTime(chain.consensus.nextValidatorIndex(), 'the consensus node'),
   }
   const check = async ([name, look]: [string, () => Promise<unknown>]) => {
     const dependency = name as keyof typeof looks

@@ -64,18 +64,11 @@ export async function withTimeout<T>(
 export const CHECK_MS = 5_000
 
 /**
- * Asks one thing at a time, and waits for it no longer than `CHECK_MS`. What does not answer is not asked twice: the client goes on to its
- * next endpoint meanwhile.
+ * What `name` answers, or an error in words after `CHECK_MS`. The question itself goes on, so that its client comes to the next endpoint; the
+ * next look asks anew, so that what is back is seen at once.
  */
-export function inTime(ask: () => Promise<unknown>, name: string): () => Promise<void> {
-  let asking: Promise<unknown> | undefined
-  return async () => {
-    asking ??= ask().finally(() => {
-      asking = undefined
-    })
-    await withTimeout(asking, CHECK_MS, () => new Error(`${name} has not answered within ${CHECK_MS / 1000} s`))
-  }
-}
+export const inTime = <T>(answer: Promise<T>, name: string): Promise<T> =>
+  withTimeout(answer, CHECK_MS, () => new Error(`${name} has not answered within ${CHECK_MS / 1000} s`))
 
 /** Waits, or ends early (without an error) when the signal aborts. */
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {

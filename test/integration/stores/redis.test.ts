@@ -86,6 +86,13 @@ const FAULTS: readonly Fault[] = [
     begin: (admin) => admin.config('SET', 'min-replicas-to-write', '1'),
     end: (admin) => admin.config('SET', 'min-replicas-to-write', '0'),
   },
+  {
+    name: 'that says nothing for a while',
+    words: /^the queue does not answer; PostgreSQL keeps what is to be done$/,
+    // It ends by itself: nobody is heard meanwhile.
+    begin: (admin) => admin.call('client', 'pause', '12000', 'all'),
+    end: async () => undefined,
+  },
 ]
 
 describe.skipIf(!hasRedis())('a queue on a Redis', () => {

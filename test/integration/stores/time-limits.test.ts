@@ -1,6 +1,7 @@
 /** A dependency that says nothing any more is told within seconds, whatever its own limits are, and all that waits for it. */
 
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { makeOracles } from '../../support/chain/oracles.ts'
 import { type RpcProxy, startRpcProxy } from '../../support/chain/rpc-proxy.ts'
 import { untilOracleSet } from '../../support/world/nodes.ts'
 import { startWorld, type World } from '../../support/world/world.ts'
@@ -40,4 +41,27 @@ it('an execution node that does not answer any more, though its limit is an hour
   await untilReady(relayer.url, 'execution', 'ok')
   await untilReady(relayer.url, 'ssv', 'ok')
   expect(node.calls.length).toBeGreaterThan(0)
+})
+
+it('a consensus node that takes connections and says nothing', async () => {
+  await using relayer = await world.startRelayer({
+    ...threshold,
+    CONSENSUS_TIMEOUT: '20',
+    CONSENSUS_RETRY_TIMEOUT: '20',
+  })
+  await untilReady(relayer.url, 'consensus', 'ok')
+  world.beacon.fail('slow')
+  await untilReady(relayer.url, 'consensus', /^the consensus node has not answered within 5 s$/)
+  world.beacon.fail(undefined)
+  await untilReady(relayer.url, 'consensus', 'ok')
+})
+
+it('gateways that take connections and say nothing of the newest oracle config', async () => {
+  await using relayer = await world.startRelayer({ ...threshold, IPFS_TIMEOUT: '20', IPFS_RETRY_TIMEOUT: '600' })
+  await untilOracleSet(relayer.url)
+  world.ipfs.fail('slow')
+  await world.announce(makeOracles(4), 2)
+  await untilReady(relayer.url, 'oracle_set', /is not in force: no IPFS gateway has given it yet$/)
+  world.ipfs.fail(undefined)
+  await untilReady(relayer.url, 'oracle_set', 'ok')
 })

@@ -10,22 +10,13 @@ import type { Health } from '../health.ts'
 const CHECK_MS = 12_000
 /** While it is away it is looked for more often. */
 const AWAY_MS = 3000
-const NODE = 'the consensus node'
 
 type Watched = Pick<ConsensusClient, 'checkChain' | 'head'>
 
 /** Looks once and reports, within 5 s. @throws {BootError} CHAIN_MISMATCH */
 export async function checkConsensus(consensus: Watched, health: Health, signal: AbortSignal): Promise<void> {
-  await lookAndReport(
-    inTime(() => look(consensus), NODE),
-    health,
-    signal,
-  )
-}
-
-async function lookAndReport(look: () => Promise<void>, health: Health, signal: AbortSignal): Promise<void> {
   try {
-    await untilAborted(look(), signal)
+    await untilAborted(inTime(look(consensus), 'the consensus node'), signal)
     health.report('consensus')
   } catch (error) {
     if (signal.aborted) return
@@ -44,13 +35,12 @@ async function look(consensus: Watched): Promise<void> {
 /** Goes on looking. A node that turns out to be on another chain is reported, not fatal: the one that was here may come back. */
 export function startWatchingConsensus(consensus: Watched, health: Health): AsyncDisposable {
   const stop = new AbortController()
-  const lookInTime = inTime(() => look(consensus), NODE)
   const run = async () => {
     while (!stop.signal.aborted) {
       await pause(health.isGood('consensus') ? CHECK_MS : AWAY_MS, stop.signal)
       if (stop.signal.aborted) return
       // What it throws is reported already.
-      await lookAndReport(lookInTime, health, stop.signal).catch(() => undefined)
+      await checkConsensus(consensus, health, stop.signal).catch(() => undefined)
     }
   }
   const running = run()

@@ -64,7 +64,6 @@ export function createSsvSource({ sources, operators, network, engine, events }:
       events,
     })
   let isChainChecked = false
-  const isThere = execution && inTime(() => execution.blockNumber(), 'the execution node')
 
   /** Whether the nodes are of our network, once; nodes that are away say so when they are followed. */
   async function checkChain(signal: AbortSignal): Promise<void> {
@@ -79,10 +78,10 @@ export function createSsvSource({ sources, operators, network, engine, events }:
   }
 
   async function follow(signal: AbortSignal): Promise<Error[]> {
-    if (chain === undefined) return []
+    if (chain === undefined || execution === undefined) return []
     try {
       // A node that is away is known at once, also where a request to it may take a minute; how long a scan takes is another matter.
-      if (isThere !== undefined) await untilAborted(isThere(), signal)
+      await untilAborted(inTime(execution.blockNumber(), 'the execution node'), signal)
       await chain.follow(signal)
       return operators.flatMap((operator) => wrongOperator(chain.state, operator) ?? [])
     } catch (error) {

@@ -261,8 +261,11 @@ function checkDependencies(parts: Parts): Round {
       const problem = await queue.findProblem()
       if (problem !== undefined) throw new Error(problem)
     },
-    execution: () => inTime(chain.execution.blockNumber(), 'the execution node'),
-    consensus: () => inTime(chain.consensus.nextValidatorIndex(), 'the consensus node'),
+    // The first says what is wrong, before the second, which is what work asks, has tried it long enough.
+    execution: () =>
+      inTime(Promise.all([chain.watched.execution(), chain.execution.blockNumber()]), 'the execution node'),
+    consensus: () =>
+      inTime(Promise.all([chain.watched.consensus(), chain.consensus.nextValidatorIndex()]), 'the consensus node'),
   }
   const check = async ([name, look]: [string, () => Promise<unknown>]) => {
     const dependency = name as keyof typeof looks

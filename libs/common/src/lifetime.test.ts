@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
-import { CHECK_MS, inTime } from './lifetime.ts'
+import { anyAnswer, CHECK_MS, inTime } from './lifetime.ts'
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())
@@ -13,4 +13,10 @@ it('gives up waiting after 5 s, in words, and takes an answer that comes before'
   await vi.advanceTimersByTimeAsync(CHECK_MS - 1)
   answer.resolve(7)
   expect(await early).toBe(7)
+})
+
+it('takes the first answer of several, and of none the first reason', async () => {
+  const away = () => Promise.reject(new Error('away'))
+  expect(await anyAnswer([away(), Promise.resolve(7)])).toBe(7)
+  await expect(anyAnswer([away(), Promise.reject(new Error('too'))])).rejects.toThrow('away')
 })

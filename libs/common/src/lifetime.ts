@@ -70,6 +70,15 @@ export const CHECK_MS = 5_000
 export const inTime = <T>(answer: Promise<T>, name: string): Promise<T> =>
   withTimeout(answer, CHECK_MS, () => new Error(`${name} has not answered within ${CHECK_MS / 1000} s`))
 
+/** The first answer of several asked the same. @throws what the first of them said, where none answers */
+export async function anyAnswer<T>(answers: readonly Promise<T>[]): Promise<T> {
+  try {
+    return await Promise.any(answers)
+  } catch (error) {
+    throw (error as AggregateError).errors[0] ?? error
+  }
+}
+
 /** Waits, or ends early (without an error) when the signal aborts. */
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

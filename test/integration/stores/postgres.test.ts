@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createLogger, silentLogger } from '@dvt-relayer/common/logger.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
+import { connectQueue } from '@dvt-relayer/queue/queue.ts'
 import { sql } from 'drizzle-orm'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -272,7 +273,7 @@ describe('at the start', () => {
     await db.execute(sql`create table written (a int)`)
   })
 
-  it('what a person has to mend ends with exit code 1 and says what to do; what passes with 75', async () => {
+  it('what a person has to mend ends with exit code 1 and says what to do', async () => {
     const said = vi.spyOn(console, 'error').mockImplementation(() => {})
     const run = (at: string) =>
       runCommand(['void-sealed', '--yes'], world.environment({ ...threshold, DATABASE_URL: at }), () => {})
@@ -285,6 +286,28 @@ describe('at the start', () => {
       proxy.behave('pass')
       said.mockRestore()
     }
+  })
+})
+
+describe('a queue on PostgreSQL', () => {
+  const failureOf = (at: string) =>
+    connectQueue({ databaseUrl: at, logger: silentLogger }).then(
+      () => undefined,
+      (error: unknown) => error,
+    )
+
+  it('that cannot be opened says whether it may be later', async () => {
+    await using foreign = await createTestDatabase()
+    const at = new URL(foreign.url)
+    at.username = role
+    at.password = 'secret'
+    expect(await failureOf(at.href)).toMatchObject({
+      code: 'QUEUE_REFUSED',
+      message: expect.stringMatching(/42501.*schema bullmq/),
+    })
+    await world.query(`alter role ${role} connection limit 0`)
+    expect(await failureOf(at.href)).toMatchObject({ code: 'QUEUE_UNREACHABLE', meta: { reason: '53300' } })
+    await world.query(`alter role ${role} connection limit -1`)
   })
 })
 

@@ -283,12 +283,12 @@ function checkDependencies(parts: Parts): Round {
 }
 
 /**
- * What waits for a dependency that is away says so, and not what it last saw: a round may wait a minute for it. The oracle config in
- * force stays so.
+ * What waits for the database or the execution node while it is away says so, and not what it last saw: a round may wait a minute for it.
+ * The oracle config in force stays so.
  */
 function reportStuck({ health, underWay }: Parts): void {
   const { checks } = health.state()
-  const away = [checks['database'], checks['execution'], checks['consensus']].find((check) => check?.ok === false)
+  const away = [checks['database'], checks['execution']].find((check) => check?.ok === false)
   if (away?.message === undefined) return
   for (const { name, reports, failure } of BACKGROUND) {
     const since = underWay.get(name)

@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createLogger, silentLogger } from '@dvt-relayer/common/logger.ts'
+import { createDatabaseCheck } from '@dvt-relayer/db/check.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { connectQueue } from '@dvt-relayer/queue/queue.ts'
 import { sql } from 'drizzle-orm'
@@ -335,6 +336,22 @@ describe.skipIf(!hasPgbouncer())('behind PgBouncer', () => {
   ])('pooling by %s, %s connections: sessions are not its own', async (mode, size) => {
     const failure = await failureAt({ ...ignored, pool_mode: mode, default_pool_size: size })
     expect(failure).toMatchObject({ code: 'DATABASE_POOLED' })
+  })
+
+  it('that pools otherwise from one day on is noticed while it runs', async () => {
+    await using bouncer = await startPgbouncer(world.databaseUrl, { ...ignored, pool_mode: 'transaction' })
+    await using db = await connectDatabase({ url: world.databaseUrl, logger: silentLogger })
+    await using database = createDatabaseCheck(db, bouncer.url)
+    await database.check()
+    // Takes what the check has left.
+    const other = new pg.Client({ connectionString: bouncer.url })
+    await other.connect()
+    await other.query('begin')
+    await expect(database.check()).rejects.toMatchObject({
+      code: 'DATABASE_POOLED',
+      message: expect.stringContaining('it hands one connection to several sessions'),
+    })
+    await other.end()
   })
 
   it('pooling by session, as the message says, everything works', async () => {

@@ -31,6 +31,7 @@ export const ORDER = {
     'services/deposit-registry',
     'services/sealing',
     'services/attendance',
+    'services/database-network.ts',
     'chain.ts',
     'unverified-content.ts',
     'context.ts',
@@ -94,6 +95,7 @@ export const ORDER = {
     'loop.ts',
     'lifetime.ts',
     'log-settings.ts',
+    'others-lines.ts',
     'log-tally.ts',
     'logger.ts',
     'settings.ts',
@@ -107,6 +109,7 @@ export const ORDER = {
     'rate.ts',
     'semaphore.ts',
     'until-aborted.ts',
+    'tls-fault.ts',
     'version.ts',
     'errors.ts',
   ],
@@ -126,15 +129,17 @@ export const ORDER = {
   'libs/db/src': [
     'embedded',
     'migrate.ts',
+    'check.ts',
     'try-lock.ts',
     'queries',
     'connect.ts',
+    'fitness.ts',
     'orm.ts',
     'client.ts',
     'schema.ts',
     'errors.ts',
   ],
-  'libs/queue/src': ['queue.ts', 'backends.ts', 'jobs.ts'],
+  'libs/queue/src': ['queue.ts', 'backends.ts', 'redis-fitness.ts', 'jobs.ts'],
 } as const satisfies Readonly<Record<string, readonly string[]>>
 
 export type Part = keyof typeof ORDER

@@ -1,12 +1,14 @@
 /** Background work as a table: what repeats for as long as the process runs, in which roles, how often, and what wakes it. */
 
 import { messageOf } from '@dvt-relayer/common/errors.ts'
-import { type Lifetime, withTimeout } from '@dvt-relayer/common/lifetime.ts'
+import { CHECK_MS, inTime, type Lifetime, withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import { startLoop } from '@dvt-relayer/common/loop.ts'
+import { createDatabaseCheck } from '@dvt-relayer/db/check.ts'
 import { createListener } from '@dvt-relayer/db/connect.ts'
 import { MESSAGES_CHANNEL } from '@dvt-relayer/db/queries/messages/announce.ts'
 import { ORACLE_SETS_CHANNEL } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import type { JobQueue } from '@dvt-relayer/queue/queue.ts'
+import type { Chain } from './chain.ts'
 import type { RelayerConfig } from './config.ts'
 import type { Context } from './context.ts'
 import { startWorker } from './jobs/worker.ts'
@@ -22,11 +24,18 @@ import { createSweep } from './services/signatures/sweep.ts'
 
 /** What background work is made of. */
 export interface Stage {
-  context: Context & { queue: JobQueue }
+  context: Context & { queue: JobQueue; chain: Chain }
   health: Health
   services: Services
   /** Undefined where registrations of the SSV contract are not followed. */
   ssv: SsvFollower
+}
+
+/** What the table's rounds get beside it. */
+interface Parts extends Stage {
+  databaseCheck: Pick<ReturnType<typeof createDatabaseCheck>, 'check'>
+  /** When the round under way of each work began. */
+  underWay: ReadonlyMap<WorkName, number>
 }
 
 type WorkName =
@@ -62,7 +71,7 @@ interface Work {
   /** Whether a notification of this channel calls for a round at once. */
   isWokenBy?: (channel: string, services: Services) => boolean
   /** Undefined where there is nothing to do. */
-  create(stage: Stage): Round | undefined
+  create(parts: Parts): Round | undefined
 }
 
 const EVERYWHERE = ['all', 'api', 'worker'] as const
@@ -220,9 +229,12 @@ export function startBackground(
   const { role } = context.config
   // Released when all that follows has ended.
   lifetime.push('last heartbeat', () => withTimeout(services.heartbeat.stop(), LAST_WORD_MS))
+  const underWay = new Map<WorkName, number>()
+  const databaseCheck = lifetime.use('database check', createDatabaseCheck(context.db, databaseUrl))
   const loops = BACKGROUND.map((work) => {
-    const round = work.roles.includes(role) ? work.create(stage) : undefined
-    if (round !== undefined) return { work, loop: lifetime.use(work.name, start(work, round, stage, intervalsMs)) }
+    const round = work.roles.includes(role) ? work.create({ ...stage, databaseCheck, underWay }) : undefined
+    if (round !== undefined)
+      return { work, loop: lifetime.use(work.name, start(work, timed(work, round, underWay), stage, intervalsMs)) }
     if (work.reports !== undefined) health.report(work.reports)
     return { work, loop: undefined }
   })
@@ -253,11 +265,23 @@ function start(work: Work, round: Round, { context: { config, logger }, health }
   })
 }
 
+/** The same round, noted while it is under way. */
+function timed({ name }: Work, round: Round, underWay: Map<WorkName, number>): Round {
+  return async (signal, report) => {
+    underWay.set(name, performance.now())
+    try {
+      return (await round(signal, report)) ?? undefined
+    } finally {
+      underWay.delete(name)
+    }
+  }
+}
+
 /** Takes over what the Keeper announces. Where a config is in force, it stays so while the chain cannot be asked. */
 function followOracleSet({ services: { oracleSets } }: Stage): Round {
   return async (signal, report) => {
     try {
-      report(await oracleSets.follow())
+      report(await oracleSets.follow(report))
     } catch (error) {
       if (signal.aborted || !(await oracleSets.hasCurrent().catch(() => false))) throw error
       report()
@@ -283,25 +307,49 @@ function followManager({ services, context: { config, wallet } }: Stage): Round 
 }
 
 /** Looks at every service outside this process, for `/ready`. */
-function checkDependencies({ context: { db, queue, chain }, health }: Stage): Round {
-  const check = async (name: 'database' | 'queue' | 'execution' | 'consensus', look: () => Promise<unknown>) => {
+function checkDependencies(parts: Parts): Round {
+  const { context, databaseCheck, health } = parts
+  const { queue, chain } = context
+  const looks = {
+    database: () => databaseCheck.check(),
+    queue: async () => {
+      const problem = await queue.findProblem()
+      if (problem !== undefined) throw new Error(problem)
+    },
+    // The first says what is wrong, before the second, which is what work asks, has tried it long enough.
+    execution: () =>
+      inTime(Promise.all([chain.watched.execution(), chain.execution.blockNumber()]), 'the execution node'),
+    consensus: () =>
+      inTime(Promise.all([chain.watched.consensus(), chain.consensus.nextValidatorIndex()]), 'the consensus node'),
+  }
+  const check = async ([name, look]: [string, () => Promise<unknown>]) => {
+    const dependency = name as keyof typeof looks
     try {
       await look()
-      health.report(name)
+      health.report(dependency)
     } catch (error) {
-      health.report(name, messageOf(error))
+      health.report(dependency, messageOf(error))
     }
   }
   return async () => {
-    await Promise.all([
-      check('database', () => db.execute('select 1')),
-      check('queue', async () => {
-        if (!(await queue.isHealthy()))
-          throw new Error('the queue does not answer; PostgreSQL keeps what is to be done')
-      }),
-      check('execution', () => chain.execution.blockNumber()),
-      check('consensus', () => chain.registry.nextIndex()),
-    ])
+    await Promise.all(Object.entries(looks).map(check))
+    reportStuck(parts)
+  }
+}
+
+/**
+ * What waits for the database or the execution node while it is away says so, and not what it last saw: a round may wait a minute for it.
+ * The oracle config in force stays so.
+ */
+function reportStuck({ health, underWay }: Parts): void {
+  const { checks } = health.state()
+  const away = [checks['database'], checks['execution']].find((check) => check?.ok === false)
+  if (away?.message === undefined) return
+  for (const { name, reports, failure } of BACKGROUND) {
+    const since = underWay.get(name)
+    const isStuck = since !== undefined && performance.now() - since > CHECK_MS
+    if (isStuck && reports !== undefined && reports !== 'oracle_set')
+      health.report(reports, `${failure}: ${away.message}`)
   }
 }
 

@@ -7,7 +7,7 @@ import { createIpfsClient } from '@dvt-relayer/chain/ipfs/ipfs.ts'
 import { findDenial, findNewestConfig } from '@dvt-relayer/chain/stakewise/keeper.ts'
 import { fetchOracleConfig } from '@dvt-relayer/chain/stakewise/oracle-config.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
+import { anyAnswer, CHECK_MS, withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import type { RelayerConfig } from './config.ts'
 import type { Context, ValidatorRegistry } from './context.ts'
@@ -31,6 +31,14 @@ export function createChain(config: RelayerConfig, crypto: CryptoPool, events: E
     ...count('consensus'),
   })
   const execution = createExecutionClient({ ...config.execution, network, ...count('execution') })
+  /** The same nodes, each by itself: what is wrong with them is known at once, and whether any of them answers. */
+  const alone = { timeoutMs: CHECK_MS, retryTimeoutMs: 0, network }
+  const consensusNodes = config.consensus.endpoints.map((at) => createConsensusClient({ ...alone, endpoints: [at] }))
+  const executionNodes = config.execution.endpoints.map((at) => createExecutionClient({ ...alone, endpoints: [at] }))
+  const watched = {
+    consensus: () => anyAnswer(consensusNodes.map((node) => node.head())),
+    execution: () => anyAnswer(executionNodes.map((node) => node.blockNumber())),
+  }
   const ipfs = createIpfsClient({ ...config.ipfs, ...count('ipfs') })
   const registry: ValidatorRegistry = {
     nextIndex: async () => (await withTimeout(consensus.nextValidatorIndex(), REQUEST_PATIENCE_MS)).nextIndex,
@@ -79,6 +87,6 @@ export function createChain(config: RelayerConfig, crypto: CryptoPool, events: E
       }
     },
   }
-  return { consensus, consensusNodes: consensus.each, execution, ipfs, registry, oracleSets }
+  return { consensus, consensusNodes: consensus.each, execution, watched, ipfs, registry, oracleSets }
 }
 export type Chain = ReturnType<typeof createChain>

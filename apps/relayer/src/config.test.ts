@@ -36,6 +36,22 @@ describe('readConfig', () => {
     expect(read).not.toThrow(/ss\/w|w#rd|db\.example/)
   })
 
+  it('knows each sslmode, in the one word that says what it does, and the files of TLS', () => {
+    const read = (query: string) =>
+      readConfig({ ...minimal, SEALING_KEY: KEY, DATABASE_URL: `postgres://relayer:x@db.example/x?${query}` }).config
+        .storage.databaseUrl
+    for (const mode of ['prefer', 'require', 'verify-ca', 'verify-full'])
+      expect(read(`a=%20b&sslmode=${mode}`)).toBe('postgres://relayer:x@db.example/x?a=%20b&sslmode=verify-full')
+    for (const query of ['sslmode=disable', 'sslmode=no-verify', 'uselibpqcompat=true&sslmode=require'])
+      expect(read(query)).toBe(`postgres://relayer:x@db.example/x?${query}`)
+    expect(() => read('sslmode=verify_full')).toThrow(
+      /DATABASE_URL has an unknown sslmode: it is one of disable, .*verify-full/,
+    )
+    expect(() => read('sslmode=verify-full&sslrootcert=/nowhere/ca.pem')).toThrow(
+      /DATABASE_URL names a file in sslrootcert that cannot be read \(ENOENT\)/,
+    )
+  })
+
   it('keeps the sealing key out of DATA_DIR also where its path is in quotes', () => {
     const dir = mkdtempSync(join(tmpdir(), 'config-'))
     const file = join(dir, 'key')

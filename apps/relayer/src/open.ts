@@ -11,13 +11,17 @@ import type { RelayerConfig } from './config.ts'
 import type { Context } from './context.ts'
 import { type CryptoPool, startCryptoPool } from './crypto-workers/pool.ts'
 import type { Events } from './events.ts'
+import { assertDatabaseNetwork } from './services/database-network.ts'
 import { openWallet } from './services/registrations/manager.ts'
 import { openSealing } from './services/sealing/sealing.ts'
 import { createSidecarLists, type SidecarLists } from './services/signatures/sidecar-lists.ts'
 
 const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
 
-/** Opens the database: the given one, or the embedded one, migrated. To read alone, it is taken as it is and refuses every write. */
+/**
+ * Opens the database: the given one, or the embedded one, migrated, and of our network. To read alone, it is taken as it is and refuses
+ * every write.
+ */
 export async function openDatabase(
   config: RelayerConfig,
   logger: Logger,
@@ -29,6 +33,7 @@ export async function openDatabase(
   const options = access === 'read' ? { readOnly: true } : {}
   const db = lifetime.use('database', await connectDatabase({ url, logger, ...options }))
   if (access === 'write') await migrateDatabase(db, MIGRATIONS)
+  await assertDatabaseNetwork(db, config.network, access)
   return { db, url }
 }
 

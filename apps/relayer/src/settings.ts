@@ -1,6 +1,8 @@
 /** The relayer's settings as they stand in the environment: names, defaults, and the texts of the documentation. */
 
+import { accessSync, constants } from 'node:fs'
 import { parseNetwork } from '@dvt-relayer/chain/networks.ts'
+import { reasonOf } from '@dvt-relayer/common/errors.ts'
 import { parseHex } from '@dvt-relayer/common/hex.ts'
 import { LOG_SETTINGS } from '@dvt-relayer/common/log-settings.ts'
 import type { SettingsOf } from '@dvt-relayer/common/settings.ts'
@@ -44,6 +46,35 @@ function parseOwner(value: string): { vault: Uint8Array; publicKey: Uint8Array }
       `must be vault:key entries, and in ${shown}… what stands after the colon is no secp256k1 public key: hex of 64, 65 or 33 bytes`,
     )
   }
+}
+
+const postgresUrl = url(
+  {
+    description: 'PostgreSQL to use instead of the embedded one',
+    example: 'postgres://relayer:password@127.0.0.1:5432/relayer',
+  },
+  ['postgres:', 'postgresql:'],
+)
+
+/** What `pg` reads. Those between `disable` and `verify-full` are the same as `verify-full` to it, unless `uselibpqcompat` is set. */
+const SSL_MODES = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full', 'no-verify']
+
+/** The URL with a `sslmode` that there is, in the one word that says what it does, and files that can be read. */
+function withKnownTls(given: URL): URL {
+  const { searchParams } = given
+  const modes = searchParams.getAll('sslmode')
+  const unknown = modes.find((mode) => !SSL_MODES.includes(mode))
+  if (unknown !== undefined) throw new Error(`has an unknown sslmode: it is one of ${SSL_MODES.join(', ')}`)
+  for (const name of ['sslrootcert', 'sslcert', 'sslkey']) {
+    const file = searchParams.get(name)
+    try {
+      if (file !== null) accessSync(file, constants.R_OK)
+    } catch (error) {
+      throw new Error(`names a file in ${name} that cannot be read (${reasonOf(error)})`)
+    }
+  }
+  if (searchParams.get('uselibpqcompat') === 'true') return given
+  return new URL(given.href.replace(/([?&]sslmode=)(?:prefer|require|verify-ca)(?=&|#|$)/, '$1verify-full'))
 }
 
 export const RELAYER_SETTINGS = {
@@ -92,15 +123,7 @@ export const RELAYER_SETTINGS = {
     './data',
   ),
   DATABASE_URL: optional(
-    secret(
-      url(
-        {
-          description: 'PostgreSQL to use instead of the embedded one',
-          example: 'postgres://relayer:password@127.0.0.1:5432/relayer',
-        },
-        ['postgres:', 'postgresql:'],
-      ),
-    ),
+    secret({ ...postgresUrl, parse: (value) => withKnownTls(postgresUrl.parse(value)) }),
     'embedded PostgreSQL',
   ),
   REDIS_URL: optional(

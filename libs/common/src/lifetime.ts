@@ -43,16 +43,39 @@ export class Lifetime implements AsyncDisposable {
   }
 }
 
-/** The promise's value, or a rejection when it is not there after `timeoutMs`. The work itself goes on. */
-export async function withTimeout<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
+/** The promise's value, or a rejection (with `late()`) when it is not there after `timeoutMs`. The work itself goes on. */
+export async function withTimeout<T>(
+  promise: Promise<T>,
+  timeoutMs: number,
+  late = () => new Error(`not done within ${Math.round(timeoutMs)} ms`),
+): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const expired = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not done within ${Math.round(timeoutMs)} ms`)), timeoutMs)
+    timer = setTimeout(() => reject(late()), timeoutMs)
   })
   try {
     return await Promise.race([promise, expired])
   } finally {
     clearTimeout(timer)
+  }
+}
+
+/** Whoever looks at `/ready` learns within this time that something does not answer. */
+export const CHECK_MS = 5_000
+
+/**
+ * What `name` answers, or an error in words after `CHECK_MS`. The question itself goes on, so that its client comes to the next endpoint; the
+ * next look asks anew, so that what is back is seen at once.
+ */
+export const inTime = <T>(answer: Promise<T>, name: string): Promise<T> =>
+  withTimeout(answer, CHECK_MS, () => new Error(`${name} has not answered within ${CHECK_MS / 1000} s`))
+
+/** The first answer of several asked the same. @throws what the first of them said, where none answers */
+export async function anyAnswer<T>(answers: readonly Promise<T>[]): Promise<T> {
+  try {
+    return await Promise.any(answers)
+  } catch (error) {
+    throw (error as AggregateError).errors[0] ?? error
   }
 }
 

@@ -6,7 +6,8 @@ import { sql } from 'drizzle-orm'
 import type { NodePgDatabase } from 'drizzle-orm/node-postgres'
 import pg from 'pg'
 import { DatabaseClient, hostOf } from './client.ts'
-import { DatabaseError, isUnreachable, translateDatabaseError } from './errors.ts'
+import { type DatabaseError, isOfDatabase, isPassing, translateDatabaseError } from './errors.ts'
+import { assertOwnSessions, assertWritable } from './fitness.ts'
 import type { Orm } from './orm.ts'
 import { createOrm, runTransaction } from './orm.ts'
 
@@ -18,6 +19,10 @@ export interface Database extends Orm, AsyncDisposable {
   transaction<T>(work: (tx: Orm) => Promise<T>): Promise<T>
   /** Runs `work` on a connection of its own, where session-wide locks and settings hold and no timeout does. */
   onOneConnection<T>(work: (db: NodePgDatabase) => Promise<T>): Promise<T>
+  /** The newest failure of a statement that was the database's, and not the statement's: it may pass unseen. */
+  trouble(): DatabaseError | undefined
+  /** A write has gone through since. */
+  troubleIsOver(): void
 }
 
 interface ConnectOptions {
@@ -34,9 +39,10 @@ interface ConnectOptions {
 }
 
 /**
- * Connects, waiting for a database that is away.
+ * Connects, waiting for a database that is away, short of something or takes no writes.
  *
- * @throws {DatabaseError} DATABASE_UNREACHABLE after `waitMs` (60 s), DATABASE_ACCESS_DENIED at once
+ * @throws {DatabaseError} DATABASE_UNREACHABLE, DATABASE_OVERLOADED, DATABASE_READ_ONLY after `waitMs` (60 s); at once what a person has to
+ * mend: DATABASE_ACCESS_DENIED, DATABASE_POOLED, DATABASE_TLS
  */
 export async function connectDatabase(options: ConnectOptions): Promise<Database> {
   const { url, logger, applicationName = 'dvt-relayer', maxConnections = 10, statementTimeoutMs = 30_000 } = options
@@ -56,16 +62,25 @@ export async function connectDatabase(options: ConnectOptions): Promise<Database
     Client: DatabaseClient,
   })
   pool.on('error', (error) => logger.debug({ err: translateDatabaseError(error, host) }, 'database connection lost'))
-  const orm = createOrm(pool, host)
+  let trouble: DatabaseError | undefined
+  const onFailure = (error: DatabaseError) => {
+    if (isOfDatabase(error)) trouble = error
+  }
+  const orm = createOrm(pool, host, onFailure)
   try {
     await waitForDatabase(orm, host, options)
+    trouble = undefined
   } catch (error) {
     await pool.end()
     throw error
   }
   return Object.assign(orm, {
     host,
-    transaction: <T>(work: (tx: Orm) => Promise<T>) => runTransaction(pool, host, work),
+    trouble: () => trouble,
+    troubleIsOver: () => {
+      trouble = undefined
+    },
+    transaction: <T>(work: (tx: Orm) => Promise<T>) => runTransaction(pool, host, onFailure, work),
     onOneConnection: async <T>(work: (db: NodePgDatabase) => Promise<T>): Promise<T> => {
       const client = new DatabaseClient({ connectionString: url, application_name: applicationName, keepAlive: true })
       try {
@@ -84,16 +99,34 @@ export async function connectDatabase(options: ConnectOptions): Promise<Database
 }
 
 async function waitForDatabase(orm: Orm, host: string, options: ConnectOptions): Promise<void> {
+  const { url, applicationName = 'dvt-relayer', readOnly = false } = options
   const deadline = performance.now() + (options.waitMs ?? 60_000)
+  const open = async () => {
+    const client = new DatabaseClient({
+      connectionString: url,
+      application_name: applicationName,
+      connectionTimeoutMillis: 5_000,
+      query_timeout: 5_000,
+    })
+    await client.connect().catch((error: unknown) => {
+      throw translateDatabaseError(error, host)
+    })
+    return client
+  }
+  let told: string | undefined
   for (let attempt = 0; ; attempt++) {
     try {
-      await orm.execute(sql`select 1`)
+      if (readOnly) await orm.execute(sql`select 1`)
+      else {
+        await assertWritable(orm, host)
+        await assertOwnSessions(open, host)
+      }
       return
     } catch (error) {
       options.signal?.throwIfAborted()
-      const waitable = isUnreachable(error) || (error instanceof DatabaseError && error.code === 'DATABASE_OVERLOADED')
-      if (!waitable || performance.now() >= deadline) throw error
-      if (attempt === 0) options.logger.warn({ host, err: error }, 'waiting for the database')
+      if (!isPassing(error) || performance.now() >= deadline) throw error
+      if (told !== error.message) options.logger.warn({ host, err: error }, 'waiting for the database')
+      told = error.message
       await pause(Math.min(100 * 2 ** attempt, 2_000, deadline - performance.now()), options.signal)
     }
   }

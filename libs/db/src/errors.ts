@@ -3,7 +3,8 @@
  * every parameter and pg's `detail` prints rows, so neither error is kept, not even as a cause.
  */
 
-import { CodedError } from '@dvt-relayer/common/errors.ts'
+import { CodedError, type ErrorMeta } from '@dvt-relayer/common/errors.ts'
+import { tlsFaultOf } from '@dvt-relayer/common/tls-fault.ts'
 
 type DatabaseErrorCode =
   | 'DATABASE_UNIQUE_VIOLATION'
@@ -17,6 +18,9 @@ type DatabaseErrorCode =
   | 'DATABASE_UNREACHABLE'
   | 'DATABASE_ACCESS_DENIED'
   | 'DATABASE_OVERLOADED'
+  | 'DATABASE_READ_ONLY'
+  | 'DATABASE_POOLED'
+  | 'DATABASE_TLS'
   | 'DATABASE_QUERY_INVALID'
   | 'DATABASE_FROM_THE_FUTURE'
   | 'DATABASE_FAILED'
@@ -42,10 +46,27 @@ const MESSAGES = {
   DATABASE_UNREACHABLE: 'the database cannot be reached',
   DATABASE_ACCESS_DENIED: 'the database refuses the user, the password or a right, or there is no such database',
   DATABASE_OVERLOADED: 'the database lacks connections, memory or disk',
+  DATABASE_READ_ONLY: 'the database takes no writes: it is a standby, or set read-only',
+  DATABASE_POOLED:
+    'a pooler stands before the database that takes from a connection what it needs: name PostgreSQL itself',
+  DATABASE_TLS: 'no connection to the database by TLS',
   DATABASE_QUERY_INVALID: 'the database does not understand a query',
   DATABASE_FAILED: 'the database failed',
 } as const
 type QueryErrorCode = keyof typeof MESSAGES
+
+/** What the SQLSTATE alone says where its code has several causes: each is mended elsewhere. */
+const WORDS: Readonly<Record<string, string>> = {
+  '28P01': 'the database refuses the password, or knows no such user',
+  '28000':
+    'the database lets this user in from here by no rule: pg_hba.conf lacks an entry for user, database, address and TLS or none (sslmode), or the role is missing or may not log in',
+  '3D000': 'the server has no database of this name',
+  '42501': 'the user lacks a right in the database: let it own the database',
+  '53100': 'the disk of the database is full',
+  '53200': 'the database is out of memory',
+  '53300': 'the database has no connection left: raise max_connections, or the limit of the user or the database',
+  '57P03': 'the database is starting, stopping or not open yet',
+}
 
 /** By whole SQLSTATE, then by its class (the first two characters). */
 const BY_SQLSTATE: Readonly<Record<string, QueryErrorCode>> = {
@@ -56,6 +77,7 @@ const BY_SQLSTATE: Readonly<Record<string, QueryErrorCode>> = {
   '42501': 'DATABASE_ACCESS_DENIED',
   '55P03': 'DATABASE_TIMEOUT',
   '57014': 'DATABASE_TIMEOUT',
+  '25006': 'DATABASE_READ_ONLY',
   '25P03': 'DATABASE_TIMEOUT',
   '25P04': 'DATABASE_TIMEOUT',
   '57P01': 'DATABASE_UNREACHABLE',
@@ -102,23 +124,85 @@ export function translateDatabaseError(error: unknown, host?: string): DatabaseE
       const known = BY_SQLSTATE[code] ?? BY_SQLSTATE[code.slice(0, 2)] ?? 'DATABASE_FAILED'
       const constraint = field(cause, 'constraint')
       const meta = { sqlstate: code, ...(constraint === undefined ? {} : { constraint }), ...at }
-      return new DatabaseError(known, `${MESSAGES[known]} (SQLSTATE ${code})`, { meta })
+      if (code === '08P01') return fromPooler(field(cause, 'message') ?? '', meta)
+      return new DatabaseError(known, `${WORDS[code] ?? MESSAGES[known]} (SQLSTATE ${code})`, { meta })
     }
+    const tls = tlsFaultOf(code)
+    if (tls !== undefined) return tlsFailed(tls, { reason: code, ...at })
     if (/^E[A-Z_]{3,}$/.test(code) && field(cause, 'syscall') !== undefined) return unreachable(code, at)
     if (code === 'ECONNREFUSED' || code === 'ECONNRESET' || code === 'EPIPE') return unreachable(code, at)
   }
   for (const cause of causes) {
+    if (NO_TLS.test(field(cause, 'message') ?? ''))
+      return tlsFailed(
+        'the server has none (sslmode): switch it on there, or set sslmode=disable where the way to it is safe',
+        at,
+      )
     if (CONNECTION_LOST.test(field(cause, 'message') ?? '')) return unreachable('connection lost', at)
   }
   const type = causes.at(-1)?.constructor.name ?? typeof error
   return new DatabaseError('DATABASE_FAILED', MESSAGES.DATABASE_FAILED, { meta: { type, ...at } })
 }
 
+/** What pg says where a server answers that it knows no TLS, or something else than yes and no. */
+const NO_TLS =
+  /does not support SSL connections|unexpected response to SSLRequest|error establishing an SSL connection/i
+
+const tlsFailed = (words: string, meta: ErrorMeta) =>
+  new DatabaseError('DATABASE_TLS', `${MESSAGES.DATABASE_TLS}: ${words}`, { meta })
+
+/**
+ * A violation of the protocol, which is how poolers say everything: that they refuse a parameter of the connection, that they know no such
+ * database, that they have no connection to give. Their words are read and not repeated.
+ */
+function fromPooler(said: string, meta: ErrorMeta): DatabaseError {
+  if (/startup parameter|parameter.* in options|pooling mode/i.test(said))
+    return pooled('it refuses what a connection needs', meta)
+  if (/no such (database|user)/i.test(said))
+    return new DatabaseError(
+      'DATABASE_ACCESS_DENIED',
+      'the pooler before the database knows no such database or user',
+      {
+        meta,
+      },
+    )
+  return new DatabaseError(
+    'DATABASE_UNREACHABLE',
+    `${MESSAGES.DATABASE_UNREACHABLE}: the pooler before it gives no connection (SQLSTATE 08P01)`,
+    { meta },
+  )
+}
+
+/** The error for a pooler between us and the database. `words` say what it does. */
+export const pooled = (words: string, meta: ErrorMeta): DatabaseError =>
+  new DatabaseError(
+    'DATABASE_POOLED',
+    `there is a pooler before the database, and ${words}: name PostgreSQL itself, or have it pool by session (pgbouncer: pool_mode=session, ignore_startup_parameters=statement_timeout,idle_in_transaction_session_timeout)`,
+    { meta },
+  )
+
 function unreachable(reason: string, at: { host?: string }): DatabaseError {
   const meta = { reason, ...at }
   return new DatabaseError('DATABASE_UNREACHABLE', `${MESSAGES.DATABASE_UNREACHABLE} (${reason})`, { meta })
 }
 
-/** Whether the database was away. */
-export const isUnreachable = (error: unknown): boolean =>
-  error instanceof DatabaseError && error.code === 'DATABASE_UNREACHABLE'
+/** What passes by itself: the database is away, short of something, or a standby that may become the primary. */
+const PASSING: ReadonlySet<string> = new Set<DatabaseErrorCode>([
+  'DATABASE_UNREACHABLE',
+  'DATABASE_OVERLOADED',
+  'DATABASE_READ_ONLY',
+])
+
+/** Whether waiting may help. */
+export const isPassing = (error: unknown): error is DatabaseError =>
+  error instanceof DatabaseError && PASSING.has(error.code)
+
+/** Whether it is the database that cannot work, and not one statement: it is away, short of something, or lets nobody in. */
+export const isOfDatabase = (error: unknown): error is DatabaseError =>
+  isPassing(error) || (error instanceof DatabaseError && OF_DATABASE.has(error.code))
+
+const OF_DATABASE: ReadonlySet<string> = new Set<DatabaseErrorCode>([
+  'DATABASE_ACCESS_DENIED',
+  'DATABASE_POOLED',
+  'DATABASE_TLS',
+])

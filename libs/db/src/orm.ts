@@ -5,15 +5,22 @@ import type { NodePgDatabase } from 'drizzle-orm/node-postgres'
 import { drizzle } from 'drizzle-orm/node-postgres'
 import { PgInsertBuilder, PgSelectBuilder, PgUpdateBuilder } from 'drizzle-orm/pg-core'
 import type pg from 'pg'
-import { translateDatabaseError } from './errors.ts'
+import { type DatabaseError, isPassing, translateDatabaseError } from './errors.ts'
 
 /** What statements run on: drizzle's builder over `schema.ts`, and `execute` for SQL. */
 export type Orm = Pick<NodePgDatabase, 'execute' | 'select' | 'insert' | 'update' | 'delete'>
 
 /** Drizzle on this connection, or on any one of this pool for each statement. Every statement fails with `DatabaseError` only. */
-export function createOrm(client: pg.Pool | pg.Client | pg.PoolClient, host: string): NodePgDatabase {
-  return guard(drizzle(client), host)
+export function createOrm(
+  client: pg.Pool | pg.Client | pg.PoolClient,
+  host: string,
+  onFailure: OnFailure = () => {},
+): NodePgDatabase {
+  return guard(drizzle(client), host, onFailure)
 }
+
+/** Told of every statement that fails. */
+export type OnFailure = (error: DatabaseError) => void
 
 /**
  * The same builder, whose statements fail with `DatabaseError` only.
@@ -21,7 +28,7 @@ export function createOrm(client: pg.Pool | pg.Client | pg.PoolClient, host: str
  * Whatever the client throws drizzle wraps in an error that prints the statement and every parameter, signatures too, and it has no
  * option against that. A statement begins to run in a method `execute` (awaiting it calls that), so there the wrapping is taken off.
  */
-function guard<T extends object>(target: T, host: string): T {
+function guard<T extends object>(target: T, host: string, onFailure: OnFailure): T {
   return new Proxy(target, {
     get(of, name, receiver) {
       const value: unknown = Reflect.get(of, name, receiver)
@@ -30,10 +37,12 @@ function guard<T extends object>(target: T, host: string): T {
         const result: unknown = value.apply(receiver, args)
         if (name === 'execute' && result instanceof Promise) {
           return result.catch((error: unknown) => {
-            throw translateDatabaseError(error, host)
+            const translated = translateDatabaseError(error, host)
+            onFailure(translated)
+            throw translated
           })
         }
-        return result !== receiver && isStatement(result) ? guard(result, host) : result
+        return result !== receiver && isStatement(result) ? guard(result, host, onFailure) : result
       }
     },
   })
@@ -49,13 +58,20 @@ function isStatement(value: unknown): value is object {
  * Runs `work` in a transaction on a connection of the pool. The first error is the one that counts, and a connection that cannot even
  * roll back is thrown away: drizzle's own `transaction` does neither.
  */
-export async function runTransaction<T>(pool: pg.Pool, host: string, work: (tx: Orm) => Promise<T>): Promise<T> {
+export async function runTransaction<T>(
+  pool: pg.Pool,
+  host: string,
+  onFailure: OnFailure,
+  work: (tx: Orm) => Promise<T>,
+): Promise<T> {
   const client = await pool.connect().catch((error: unknown) => {
-    throw translateDatabaseError(error, host)
+    const translated = translateDatabaseError(error, host)
+    onFailure(translated)
+    throw translated
   })
   let isUsable = false
   try {
-    const tx = createOrm(client, host)
+    const tx = createOrm(client, host, onFailure)
     await tx.execute(sql`begin`)
     try {
       const result = await work(tx)
@@ -63,10 +79,12 @@ export async function runTransaction<T>(pool: pg.Pool, host: string, work: (tx: 
       isUsable = true
       return result
     } catch (error) {
-      isUsable = await tx.execute(sql`rollback`).then(
+      const isRolledBack = await tx.execute(sql`rollback`).then(
         () => true,
         () => false,
       )
+      // One that was made while the database was read-only stays so.
+      isUsable = isRolledBack && !isPassing(error)
       throw error
     }
   } finally {

@@ -3,6 +3,7 @@
 import { createPostgresBackend, Queue, Worker } from 'bullmq'
 import { Redis } from 'ioredis'
 import pg from 'pg'
+import { findRedisProblem, redisFault } from './redis-fitness.ts'
 
 /** What of BullMQ's `Queue` is used. */
 export interface OpenQueue {
@@ -10,6 +11,10 @@ export interface OpenQueue {
   counts(): Promise<Record<string, number>>
   /** Whether it makes sense to ask; false while a lost connection is being made again. */
   isConnected(): boolean
+  /** Looks whether it can work, beyond answering. @returns what is wrong, in words @throws what it refuses */
+  findProblem(): Promise<string | undefined>
+  /** What a failure means, in words; undefined for one that says nothing of it. */
+  faultOf(error: unknown): string | undefined
   waitUntilReady(): Promise<unknown>
   onError(listener: (error: Error) => void): unknown
   close(): Promise<void>
@@ -53,19 +58,44 @@ export function redisBackend(url: string, prefix: string): Backend {
   return {
     name: 'redis',
     openQueue: () => {
-      // A connection that died without a word is noticed by an answer that does not come.
-      const client = new Redis(url, { ...options, socketTimeout: 5_000 })
-      const queue = new Queue(QUEUE, { ...queueOptions, prefix, connection: client })
+      const listeners: ((error: Error) => void)[] = []
+      const open = () => {
+        // A connection that died without a word is noticed by an answer that does not come.
+        const client = new Redis(url, { ...options, socketTimeout: 5_000 })
+        const queue = new Queue(QUEUE, { ...queueOptions, prefix, connection: client })
+        const opened = { client, queue, hasFailed: false }
+        queue.on('error', (error) => {
+          for (const listener of listeners) listener(error)
+        })
+        queue.waitUntilReady().catch(() => {
+          opened.hasFailed = true
+        })
+        return opened
+      }
+      type Opened = ReturnType<typeof open>
+      const end = async ({ client, queue }: Opened) => {
+        client.disconnect()
+        await queue.close()
+      }
+      let current = open()
+      /** BullMQ remembers for ever that Redis refused its first question: such a queue is opened anew. */
+      const usable = (): Opened => {
+        if (!current.hasFailed) return current
+        void end(current).catch(() => undefined)
+        current = open()
+        return current
+      }
       return {
-        add: (name, data, jobOptions) => queue.add(name, data, jobOptions),
-        counts: () => queue.getJobCounts('waiting', 'active'),
-        isConnected: () => client.status === 'ready',
-        waitUntilReady: () => queue.waitUntilReady(),
-        onError: (listener) => queue.on('error', listener),
-        close: async () => {
-          client.disconnect()
-          await queue.close()
-        },
+        add: (name, data, jobOptions) => usable().queue.add(name, data, jobOptions),
+        counts: () => usable().queue.getJobCounts('waiting', 'active'),
+        isConnected: () => usable().client.status === 'ready',
+        findProblem: () => findRedisProblem(usable().client, prefix),
+        faultOf: (error) =>
+          redisFault(error) ??
+          (current.client.status === 'connect' ? 'Redis is not ready yet: it is loading its data' : undefined),
+        waitUntilReady: () => current.queue.waitUntilReady(),
+        onError: (listener) => listeners.push(listener),
+        close: () => end(current),
       }
     },
     openWorker: (process, concurrency) =>
@@ -105,6 +135,9 @@ export function postgresBackend(connectionString: string): Backend {
         add: (name, data, jobOptions) => queue.add(name, data, jobOptions),
         counts: () => queue.getJobCounts('waiting', 'active'),
         isConnected: () => true,
+        // What else can be wrong with PostgreSQL is looked for where the data is.
+        findProblem: async () => void (await queue.getJobCounts('waiting')),
+        faultOf: () => undefined,
         waitUntilReady: () => queue.waitUntilReady(),
         onError: (listener) => queue.on('error', listener),
         close: () => queue.close(),

@@ -11,7 +11,7 @@ import { postgresBackend, redisBackend } from './backends.ts'
 import type { JobHandlers, JobName, JobPayload } from './jobs.ts'
 import { isJobName, isJobPayload } from './jobs.ts'
 
-type QueueErrorCode = 'QUEUE_UNREACHABLE'
+type QueueErrorCode = 'QUEUE_UNREACHABLE' | 'QUEUE_REFUSED'
 
 /** The queue cannot be opened. */
 class QueueError extends CodedError<QueueErrorCode> {}
@@ -35,25 +35,34 @@ export interface JobQueue extends AsyncDisposable {
   ): Promise<'added' | 'not_added'>
   /** Works on jobs until disposed: then running handlers are told to stop and waited for. A handler that throws is logged. */
   startWorker(handlers: JobHandlers, options: { concurrency: number }): AsyncDisposable
-  /** Whether the queue answers within 1 s. */
+  /** Whether nothing is wrong with the queue. */
   isHealthy(): Promise<boolean>
+  /** What is wrong with the queue, in words, within 4 s: it does not answer, or cannot hold jobs. */
+  findProblem(): Promise<string | undefined>
   /** How many jobs wait and run; undefined when the queue does not answer within 1 s. */
   counts(): Promise<QueueCounts | undefined>
 }
 
 const ANSWER_MS = 1_000
+/** Nobody waits for it but `/ready`. */
+const PROBLEM_MS = 4_000
 const DRAIN_MS = 5_000
 
 /** Says once that the queue went away and once that it is back, whatever number of errors lies between. */
 function createOutageLog(logger: Logger, queue: string) {
   let away = false
+  let last: unknown
   return {
+    /** The newest failure since it last worked. */
+    last: () => last,
     failed: (error: unknown) => {
+      last = error
       if (!away) logger.warn({ queue, err: error }, 'queue away')
       else logger.debug({ queue, err: error }, 'queue still away')
       away = true
     },
     worked: () => {
+      last = undefined
       if (away) logger.info({ queue }, 'queue back')
       away = false
     },
@@ -65,7 +74,7 @@ type OutageLog = ReturnType<typeof createOutageLog>
 /**
  * Opens the queue: on Redis when there is a `redisUrl`, whether it answers or not; else on PostgreSQL, which must answer.
  *
- * @throws {QueueError} QUEUE_UNREACHABLE
+ * @throws {QueueError} QUEUE_UNREACHABLE: it may work later; QUEUE_REFUSED
  */
 export async function connectQueue(options: {
   redisUrl?: string | undefined
@@ -78,13 +87,11 @@ export async function connectQueue(options: {
   const outage = createOutageLog(logger, backend.name)
   const queue = await openQueue(backend, outage)
 
-  /** The answer of the queue within 1 s, or undefined. */
-  const ask = async <T>(question: () => Promise<T>): Promise<T | undefined> => {
+  /** The answer of the queue in time, or undefined. That it answers does not show that it works: one that is full does too. */
+  const ask = async <T>(question: () => Promise<T>, timeoutMs = ANSWER_MS): Promise<T | undefined> => {
     if (!queue.isConnected()) return undefined
     try {
-      const answer = await withTimeout(question(), ANSWER_MS)
-      outage.worked()
-      return answer
+      return await withTimeout(question(), timeoutMs)
     } catch (error) {
       outage.failed(error)
       return undefined
@@ -95,24 +102,40 @@ export async function connectQueue(options: {
     return found && { waiting: found['waiting'] ?? 0, active: found['active'] ?? 0 }
   }
 
+  const findProblem = async (): Promise<string | undefined> => {
+    const found = await ask(async () => ({ problem: await queue.findProblem() }), PROBLEM_MS)
+    if (found !== undefined) {
+      if (found.problem === undefined) outage.worked()
+      return found.problem
+    }
+    const fault = queue.faultOf(outage.last())
+    return `${fault ?? 'the queue does not answer'}; PostgreSQL keeps what is to be done`
+  }
+
   return {
     name: backend.name,
     counts,
-    isHealthy: async () => (await counts()) !== undefined,
+    findProblem,
+    isHealthy: async () => (await findProblem()) === undefined,
     add: async (name, payload, { jobId } = {}) => {
       if (!isJobPayload(name, payload)) {
         logger.error({ job: name }, 'job payload refused')
         return 'not_added'
       }
       const added = await ask(() => queue.add(name, payload, jobId === undefined ? {} : { jobId }))
-      return added === undefined ? 'not_added' : 'added'
+      if (added === undefined) return 'not_added'
+      outage.worked()
+      return 'added'
     },
     startWorker: (handlers, { concurrency }) => startWorker(backend, handlers, concurrency, logger, outage),
     [Symbol.asyncDispose]: () => withTimeout(queue.close(), ANSWER_MS).catch(() => undefined),
   }
 }
 
-/** On PostgreSQL the queue must answer; one on Redis that is away comes back by itself. @throws {QueueError} QUEUE_UNREACHABLE */
+/** SQLSTATEs (or their classes) and codes of the system that pass: PostgreSQL is away, or short of something. */
+const PASSING = /^(08|53|57|25006|E[A-Z]{3,}|unknown)/
+
+/** On PostgreSQL the queue must answer; one on Redis that is away comes back by itself. @throws {QueueError} */
 async function openQueue(backend: Backend, outage: OutageLog): Promise<OpenQueue> {
   const queue = backend.openQueue()
   queue.onError(outage.failed)
@@ -127,9 +150,15 @@ async function openQueue(backend: Backend, outage: OutageLog): Promise<OpenQueue
     return queue
   } catch (error) {
     await queue.close().catch(() => undefined)
-    const code = (error as { code?: unknown }).code
-    throw new QueueError('QUEUE_UNREACHABLE', 'the queue cannot be opened on PostgreSQL', {
-      meta: { reason: typeof code === 'string' ? code : 'unknown' },
+    const { code } = error as { code?: unknown }
+    const reason = typeof code === 'string' ? code : 'unknown'
+    if (PASSING.test(reason))
+      throw new QueueError('QUEUE_UNREACHABLE', `the queue cannot be opened on PostgreSQL (${reason})`, {
+        meta: { reason },
+      })
+    const words = reason === '42501' ? ': the user must be able to make the schema bullmq, or own it' : ''
+    throw new QueueError('QUEUE_REFUSED', `PostgreSQL refuses the queue (SQLSTATE ${reason})${words}`, {
+      meta: { reason },
     })
   }
 }

@@ -36,8 +36,9 @@ async function findFreePort(): Promise<number> {
   return address.port
 }
 
-async function spawnRedis(port: number): Promise<ChildProcess> {
-  const args = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', '/tmp']
+async function spawnRedis(port: number, more: readonly string[]): Promise<ChildProcess> {
+  const own = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', '/tmp']
+  const args = [...own, ...more]
   const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'ignore'] })
   const lines = createInterface({ input: child.stdout })
   for await (const line of lines) {
@@ -49,10 +50,10 @@ async function spawnRedis(port: number): Promise<ChildProcess> {
   throw new Error('redis-server did not start')
 }
 
-/** Starts Redis. */
-export async function startRedis(): Promise<TestRedis> {
+/** Starts Redis, with more options if need be. */
+export async function startRedis(options: readonly string[] = []): Promise<TestRedis> {
   const port = await findFreePort()
-  let child = await spawnRedis(port)
+  let child = await spawnRedis(port, options)
   const kill = async () => {
     if (child.exitCode !== null || child.signalCode !== null) return
     const exited = once(child, 'exit')
@@ -64,7 +65,7 @@ export async function startRedis(): Promise<TestRedis> {
     kill,
     restart: async () => {
       await kill()
-      child = await spawnRedis(port)
+      child = await spawnRedis(port, options)
     },
     [Symbol.asyncDispose]: kill,
   }

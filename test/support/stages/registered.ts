@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createLogger } from '@dvt-relayer/common/logger.ts'
+import { exitSigningRoot } from '@dvt-relayer/crypto/messages/messages.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import { adoptOracleSet } from '@dvt-relayer/db/queries/oracle-shares.ts'
@@ -80,9 +81,10 @@ export async function openStore(world: World) {
       setIds: readonly number[],
       state = 'ready',
     ): Promise<number> {
+      const root = Buffer.from(exitSigningRoot(world.network, { epoch: 0, validatorIndex }))
       const [row] = await query<{ id: number }>(sql`
         insert into messages (validator_id, kind, validator_index, epoch, signing_root, threshold, state, signature)
-        values (${validatorId}, 'exit', ${validatorIndex}, 0, ${randomBytes(32)}, 1, ${state}, ${randomBytes(96)}) returning id`)
+        values (${validatorId}, 'exit', ${validatorIndex}, 0, ${root}, 1, ${state}, ${randomBytes(96)}) returning id`)
       const id = row?.id ?? 0
       for (const setId of setIds)
         await query(sql`

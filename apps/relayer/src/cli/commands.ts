@@ -4,7 +4,7 @@ import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import { BootError, CodedError } from '@dvt-relayer/common/errors.ts'
 import { describeError } from '@dvt-relayer/common/logger.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
-import { DatabaseError } from '@dvt-relayer/db/errors.ts'
+import { DatabaseError, isPassing } from '@dvt-relayer/db/errors.ts'
 import type { Overrides } from '../relayer.ts'
 import { releaseKeyCommand } from './release-key.ts'
 import { rotate } from './rotate.ts'
@@ -30,7 +30,7 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
 ])
 const HELP = ['help', '--help', '-h']
 
-/** The database could not be reached: a supervisor may try again. */
+/** The database could not be reached, or could not work: a supervisor may try again. */
 const TRY_AGAIN = 75
 
 /** Runs one command; without a name it serves. */
@@ -62,7 +62,7 @@ function explain(error: unknown): number {
     console.error(`${(error as Error).message}\n\n${USAGE}`)
   else console.error(JSON.stringify(describeError(error)))
   if (error instanceof ChainError || error instanceof BootError) return 1
-  return error instanceof CodedError && error.code === 'DATABASE_UNREACHABLE' ? TRY_AGAIN : 1
+  return isPassing(error) || (error instanceof CodedError && error.code === 'QUEUE_UNREACHABLE') ? TRY_AGAIN : 1
 }
 
 /** Which setting led to a database that does not work. */

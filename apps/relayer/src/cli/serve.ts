@@ -1,6 +1,7 @@
 /** `npm run relayer`: serves until the process is asked to stop. */
 
 import { createLogger } from '@dvt-relayer/common/logger.ts'
+import { logOthersLines } from '@dvt-relayer/common/others-lines.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { readConfig } from '../config.ts'
 import { type Overrides, startRelayer } from '../relayer.ts'
@@ -12,7 +13,8 @@ export async function serve(
   overrides: Overrides = {},
 ): Promise<number> {
   const { config, warnings } = readConfig(environment)
-  const logger = createLogger(config.log)
+  const logger = overrides.logger ?? createLogger(config.log)
+  using _lines = logOthersLines(logger)
   for (const warning of warnings) logger.warn(warning)
   const stopped = Promise.withResolvers<void>()
   // A signal during boot is honoured as soon as boot is through.

@@ -32,6 +32,9 @@ interface FastifyProblem {
   validationContext?: string
 }
 
+/** Codes of a database or node that is away, or answers and cannot work. */
+const AWAY = /^(DATABASE_(UNREACHABLE|TIMEOUT|OVERLOADED|CONFLICT|READ_ONLY|ACCESS_DENIED|POOLED|TLS)|HTTP_)/
+
 /** What a client is told of an error. */
 function toApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error
@@ -46,7 +49,7 @@ function toApiError(error: unknown): ApiError {
   }
   const known = code === undefined ? undefined : BY_FASTIFY_CODE[code]
   if (known !== undefined) return new ApiError(known, ERRORS[known].meaning)
-  if (error instanceof CodedError && /^(DATABASE_(UNREACHABLE|TIMEOUT|OVERLOADED|CONFLICT)|HTTP_)/.test(error.code))
+  if (error instanceof CodedError && AWAY.test(error.code))
     return new ApiError('DEPENDENCY_AWAY', ERRORS.DEPENDENCY_AWAY.meaning, { cause: error })
   return new ApiError('INTERNAL', ERRORS.INTERNAL.meaning, { cause: error })
 }

@@ -2,7 +2,8 @@
 
 import { parseArgs } from 'node:util'
 import { BootError } from '@dvt-relayer/common/errors.ts'
-import { scrub } from '@dvt-relayer/common/logger.ts'
+import { createLogger, scrub } from '@dvt-relayer/common/logger.ts'
+import { logOthersLines } from '@dvt-relayer/common/others-lines.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { readConfig } from '../config.ts'
 import { startSidecar } from '../sidecar.ts'
@@ -44,7 +45,9 @@ function textOf(error: unknown): string {
 
 async function run(environment: Environment, signal: AbortSignal): Promise<number> {
   const { config, warnings } = readConfig(environment)
-  await using _sidecar = await startSidecar(config, { warnings, signal })
+  const logger = createLogger(config.log)
+  using _lines = logOthersLines(logger)
+  await using _sidecar = await startSidecar(config, { logger, warnings, signal })
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve))
   return 0
 }

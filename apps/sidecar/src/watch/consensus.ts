@@ -3,7 +3,7 @@
 import type { ConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts'
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
-import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { inTime, pause } from '@dvt-relayer/common/lifetime.ts'
 import { untilAborted } from '@dvt-relayer/common/until-aborted.ts'
 import type { Health } from '../health.ts'
 
@@ -13,10 +13,10 @@ const AWAY_MS = 3000
 
 type Watched = Pick<ConsensusClient, 'checkChain' | 'head'>
 
-/** Looks once and reports. @throws {BootError} CHAIN_MISMATCH */
+/** Looks once and reports, within 5 s. @throws {BootError} CHAIN_MISMATCH */
 export async function checkConsensus(consensus: Watched, health: Health, signal: AbortSignal): Promise<void> {
   try {
-    await untilAborted(look(consensus), signal)
+    await untilAborted(inTime(look(consensus), 'the consensus node'), signal)
     health.report('consensus')
   } catch (error) {
     if (signal.aborted) return

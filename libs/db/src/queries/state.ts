@@ -3,7 +3,7 @@
 import { and, eq, sql } from 'drizzle-orm'
 import { checkpoints, messageKeys, messages, partialSignatures, sealingChecks } from '../schema.ts'
 import { bindProven, holdUnproven } from './messages/deposit-bindings.ts'
-import { bytes, number, rows } from './rows.ts'
+import { bytes, number, oneOf, orNull, rows } from './rows.ts'
 import type { Sql } from './sql.ts'
 import { asBuffer } from './sql.ts'
 
@@ -24,6 +24,32 @@ export async function storeCheckpoint(db: Sql, name: string, value: unknown): Pr
 /** Forgets a checkpoint. */
 export async function deleteCheckpoint(db: Sql, name: string): Promise<void> {
   await db.delete(checkpoints).where(eq(checkpoints.name, name))
+}
+
+/** A checkpoint's value, put there if there was none: of two processes that start at once both get the same. */
+export async function ensureCheckpoint(db: Sql, name: string, value: unknown): Promise<unknown> {
+  await db.insert(checkpoints).values({ name, value }).onConflictDoNothing()
+  return findCheckpoint(db, name)
+}
+
+/** The newest exit and the newest deposit, as far as their signing roots go. */
+export function findNewestMessages(db: Sql) {
+  return rows(
+    db,
+    {
+      kind: oneOf<'exit' | 'deposit'>(),
+      publicKey: bytes,
+      epoch: orNull(number),
+      validatorIndex: orNull(number),
+      vault: orNull(bytes),
+      amountGwei: orNull(number),
+      validatorType: orNull(oneOf<'0x01' | '0x02'>()),
+      signingRoot: bytes,
+    },
+    sql`select m.kind, v.public_key, m.epoch, m.validator_index, m.vault, m.amount_gwei, m.validator_type, m.signing_root
+        from messages m join validators v on v.id = m.validator_id
+        where m.id in ((select max(id) from messages where kind = 'exit'), (select max(id) from messages where kind = 'deposit'))`,
+  )
 }
 
 /** The sealed check value, put there if there was none: of two processes that start at once both get the same. */

@@ -284,6 +284,23 @@ describe('key shares from the chain', () => {
     )
   })
 
+  it('say after 5 s that a node takes connections and says nothing, whatever its limit is, and keep the keys', async () => {
+    await using relayer = await startStandInRelayer({ generation: 'ours' })
+    await using node = await startSsvNode()
+    const config = chainConfig(relayer.url, [node], 263, path('state.json'), plain(263))
+    await using one = await startLogged(lively(config))
+    const keys = () => one.sidecar.ready().checks['keys']
+    await eventually('the keys are there', async () => (keys()?.ok === true ? true : undefined))
+    node.fail('slow')
+    // One that falls silent in the middle of a look is known at the next.
+    await eventually('it is said', async () =>
+      keys()?.message?.includes('has not answered within 5') === true ? true : undefined,
+    )
+    expect(await one.sidecar.metrics()).toMatch(/^dvt_sidecar_keys 3$/m)
+    node.fail(undefined)
+    await eventually('it goes on', async () => (keys()?.ok === true ? true : undefined))
+  })
+
   it('come when the node does: one that is away does not stop the boot', async () => {
     await using relayer = await startStandInRelayer({ generation: 'ours' })
     await using away = await startSsvNode()

@@ -14,6 +14,8 @@ import type { AnnouncedConfig, Context } from '../../context.ts'
 import { ApiError } from '../../errors.ts'
 
 const CHECKPOINT = 'keeper_config'
+/** A config that takes longer to come is spoken of before the gateways' time is over, which may be minutes. */
+const SLOW_MS = 5_000
 const checkpoint = Compile(
   Type.Object({
     next_block: Type.Integer({ minimum: 0 }),
@@ -88,8 +90,12 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
       : { cid: announced.cid, blockNumber: announced.block_number, announcedAt: announced.time }
   }
 
-  /** Looks for a newer config once. Returns what is wrong, in words, when no config is in force or the newest is not. */
-  async function follow(): Promise<string | undefined> {
+  /**
+   * Looks for a newer config once. Returns what is wrong, in words, when no config is in force or the newest is not.
+   *
+   * @param onSlow told meanwhile, where the content of a newer one takes long to come
+   */
+  async function follow(onSlow: (problem: string) => void = () => {}): Promise<string | undefined> {
     const newest = await findNewest()
     if (typeof newest === 'string') return `the newest oracle config is not in force: ${newest}`
     const current = await findCurrentOracleSet(db)
@@ -98,8 +104,12 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
     // What a node that lags behind says is older than what another process has adopted meanwhile.
     if (current !== undefined && (current.cid === newest.cid || newest.blockNumber < current.blockNumber))
       return undefined
+    const slow = setTimeout(
+      () => onSlow(`the newest oracle config ${newest.cid} is not in force: no IPFS gateway has given it yet`),
+      SLOW_MS,
+    )
     try {
-      const set = await chain.oracleSets.fetch(newest.cid)
+      const set = await chain.oracleSets.fetch(newest.cid).finally(() => clearTimeout(slow))
       const outdated = await db.transaction(async (tx) => {
         await adoptOracleSet(tx, {
           cid: newest.cid,
@@ -122,10 +132,9 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
     }
   }
 
-  const look = createShared(follow)
+  const look = createShared(() => follow())
 
   return {
-    /** Looks for a newer config once. Returns what is wrong, in words, when no config is in force or the newest is not. */
     follow,
 
     /**

@@ -10,6 +10,7 @@ import { type FileItem, findStranger, originOf } from '@dvt-relayer/chain/ssv/ke
 import { liveRegistrations, operatorIdsOf, type SsvScope, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
 import { BootError } from '@dvt-relayer/common/errors.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
+import { anyAnswer, CHECK_MS, inTime } from '@dvt-relayer/common/lifetime.ts'
 import { untilAborted } from '@dvt-relayer/common/until-aborted.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import type { SsvShare } from '@dvt-relayer/crypto/ssv/shares.ts'
@@ -52,6 +53,10 @@ export function createSsvSource({ sources, operators, network, engine, events }:
   const files = createSsvFiles({ sources, operators, engine, events })
   const scope = scopeOf(sources, operators, network)
   const execution = sources.chain && createExecutionClient({ ...sources.chain, network })
+  /** The same nodes, each by itself: what is wrong with them is known at once, and whether any of them answers. */
+  const watched = (sources.chain?.endpoints ?? []).map((endpoint) =>
+    createExecutionClient({ endpoints: [endpoint], timeoutMs: CHECK_MS, retryTimeoutMs: 0, network }),
+  )
   const chain =
     sources.chain &&
     execution &&
@@ -79,6 +84,8 @@ export function createSsvSource({ sources, operators, network, engine, events }:
   async function follow(signal: AbortSignal): Promise<Error[]> {
     if (chain === undefined) return []
     try {
+      // Nodes that are away are known at once, also where a request to them may take a minute; how long a scan takes is another matter.
+      await untilAborted(inTime(anyAnswer(watched.map((node) => node.blockNumber())), 'the execution node'), signal)
       await chain.follow(signal)
       return operators.flatMap((operator) => wrongOperator(chain.state, operator) ?? [])
     } catch (error) {

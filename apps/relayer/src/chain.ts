@@ -4,7 +4,7 @@ import { createConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import { createExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
 import { createIpfsClient } from '@dvt-relayer/chain/ipfs/ipfs.ts'
-import { findNewestConfig } from '@dvt-relayer/chain/stakewise/keeper.ts'
+import { createConfigLook, findNewestConfig } from '@dvt-relayer/chain/stakewise/keeper.ts'
 import { fetchOracleConfig } from '@dvt-relayer/chain/stakewise/oracle-config.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
@@ -49,10 +49,13 @@ export function createChain(config: RelayerConfig, crypto: CryptoPool, events: E
     finalizedRoot: consensus.finalizedRoot,
     findFinalized: consensus.findFinalized,
   }
+  const elsewhere = createConfigLook(execution, network)
   const oracleSets: Context['chain']['oracleSets'] = {
-    async newest(from) {
-      const { config: found, nextBlock } = await findNewestConfig(execution, network, from)
-      if (found === undefined) return { config: undefined, nextBlock }
+    async newest(from, known) {
+      const { config: newest, nextBlock, doubt: recent } = await findNewestConfig(execution, network, from)
+      const older = await elsewhere.look(newest ?? known)
+      const [found, doubt] = [older.config ?? newest, recent ?? older.doubt]
+      if (found === undefined) return { config: undefined, nextBlock, doubt }
       const block = await execution.getBlock(found.blockNumber)
       if (block === undefined)
         throw new ChainError(
@@ -60,7 +63,7 @@ export function createChain(config: RelayerConfig, crypto: CryptoPool, events: E
           'the block of the newest oracle config is gone; it is looked for again',
         )
       const { cid, blockNumber } = found
-      return { config: { cid, blockNumber, announcedAt: block.timestamp }, nextBlock }
+      return { config: { cid, blockNumber, announcedAt: block.timestamp }, nextBlock, doubt }
     },
     async fetch(cid) {
       const { config: set, verification } = await fetchOracleConfig(ipfs, cid)

@@ -36,18 +36,18 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
   let refused: string | undefined
 
   /** What the chain announced last. The checkpoint keeps it, so that no restart scans the chain again. */
-  async function findNewest(): Promise<AnnouncedConfig | undefined> {
+  async function findNewest(): Promise<{ newest: AnnouncedConfig | undefined; doubt: string | undefined }> {
     const stored = await findCheckpoint(db, CHECKPOINT)
     const last = checkpoint.Check(stored) ? stored : undefined
-    const { config, nextBlock } = await chain.oracleSets.newest(last?.next_block)
+    const known = last?.announced && { blockNumber: last.announced.block_number }
+    const { config, nextBlock, doubt } = await chain.oracleSets.newest(last?.next_block, known)
     const announced =
       config === undefined
         ? last?.announced
         : { cid: readable(config.cid), block_number: config.blockNumber, time: config.announcedAt }
     await storeCheckpoint(db, CHECKPOINT, { next_block: nextBlock, ...(announced === undefined ? {} : { announced }) })
-    return announced === undefined
-      ? undefined
-      : { cid: announced.cid, blockNumber: announced.block_number, announcedAt: announced.time }
+    const newest = announced && { cid: announced.cid, blockNumber: announced.block_number, announcedAt: announced.time }
+    return { newest, doubt }
   }
 
   return {
@@ -55,13 +55,13 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
      * Looks for a newer config once. Returns what is wrong, in words, when no config is in force or the newest is not.
      */
     async follow(): Promise<string | undefined> {
-      const newest = await findNewest()
+      const { newest, doubt } = await findNewest()
       const current = await findCurrentOracleSet(db)
       if (newest === undefined)
-        return current === undefined ? 'the Keeper has not announced an oracle config yet' : undefined
+        return current === undefined ? (doubt ?? 'the Keeper has not announced an oracle config yet') : doubt
       // What a node that lags behind says is older than what another process has adopted meanwhile.
       if (current !== undefined && (current.cid === newest.cid || newest.blockNumber < current.blockNumber))
-        return undefined
+        return doubt
       try {
         const set = await chain.oracleSets.fetch(newest.cid)
         const outdated = await db.transaction(async (tx) => {
@@ -78,7 +78,7 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
         refused = undefined
         events.oracleSetAdopted(newest.cid, set.publicKeys.length, set.threshold, newest.blockNumber)
         if (outdated.validators > 0) events.validatorsOutdated(newest.cid, outdated.validators, outdated.vaults)
-        return undefined
+        return doubt
       } catch (error) {
         if (refused !== newest.cid) events.oracleSetRefused(newest.cid, error)
         refused = newest.cid

@@ -5,7 +5,8 @@
 
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import type { BlockRef } from '@dvt-relayer/chain/execution/execution.ts'
-import { SsvGapError } from '@dvt-relayer/chain/ssv/gaps.ts'
+import { gapWords, SsvGapError } from '@dvt-relayer/chain/ssv/gaps.ts'
+import { createHistoryLook } from '@dvt-relayer/chain/ssv/history-look.ts'
 import { emptySsvState, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
 import type { Events } from '../../events.ts'
 import { blockMissing, type ChainReaderOptions, createChainReader } from './chain-reader.ts'
@@ -13,7 +14,7 @@ import type { SsvStateFile } from './state-file.ts'
 
 interface SsvChainOptions extends ChainReaderOptions {
   file: SsvStateFile
-  events: ChainReaderOptions['events'] & Pick<Events, 'ssvMalformed' | 'ssvReorganized'>
+  events: ChainReaderOptions['events'] & Pick<Events, 'ssvMalformed' | 'ssvReorganized' | 'ssvGaps'>
 }
 
 /** During a long scan the file is written this often. */
@@ -29,6 +30,7 @@ interface Tail {
 export function createSsvChain(options: SsvChainOptions) {
   const { execution, file, events } = options
   const reader = createChainReader(options)
+  const history = createHistoryLook(execution, options.scope)
   /** Up to the newest final block. */
   let final: SsvState | undefined
   let tail: Tail | undefined
@@ -86,6 +88,9 @@ export function createSsvChain(options: SsvChainOptions) {
       events.ssvReorganized(tail.end.number)
     tail = { state, end: head }
     events.ssvMalformed(state.malformed)
+    // Any stranger can make one of an owner of its own.
+    if (options.scope.owners !== undefined) events.ssvGaps(gapWords(state.gaps))
+    await history.step(final, signal)
   }
 
   return {
@@ -109,6 +114,7 @@ export function createSsvChain(options: SsvChainOptions) {
         if (error instanceof SsvGapError) {
           incomplete ??= tail?.state ?? final
           tail = undefined
+          history.reset()
           final = emptySsvState(options.scope)
           await file.save(final)
         }

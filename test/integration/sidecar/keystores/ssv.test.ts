@@ -280,6 +280,31 @@ describe('a log that an answer lacks', () => {
     })
   })
 
+  it('is not one that a single node invents: the receipts of its block show that it is not there', async () => {
+    const operators = makeOperators([263, 280, 281, 282])
+    const { owner, validators } = loadSsvCluster('cluster-4-dkg')
+    const publicKey = fromHex(first(validators).public_key)
+    const inventions = [
+      validatorRemovedLog({ owner, operators, publicKey }, 1_207_900, 0),
+      validatorAddedLog({ owner, ownerNonce: 0, operators, publicKey, sharesData: new Uint8Array(1312) }, 1_200_200, 0),
+      operatorAddedLog(first(makeOperators([77])), 1_000_000, 0),
+    ]
+    await using node = await startSsvNode()
+    await using liar = await startSsvNode()
+    node.receipts = { leaveOut: () => false }
+    const honest = followerOf([node])
+    await honest.follow()
+    for (const invention of inventions) {
+      liar.logs = [...logs, invention].sort((a, b) => a.blockNumber - b.blockNumber)
+      liar.methods.length = 0
+      const { chain, follow } = followerOf([node, liar])
+      for (let round = 0; round < 40; round++) await follow()
+      expect(chain.state).toEqual(honest.chain.state)
+      // It was heard as far as its invention, and is left alone for a while.
+      expect(liar.methods).toContain('eth_getLogs')
+    }
+  })
+
   it('is named by /ready until it is there', async () => {
     await using relayer = await startStandInRelayer({ generation: 'existing' })
     await using node = await startSsvNode()

@@ -14,7 +14,7 @@ const Checkpoint = Type.Object({
   version: Type.Literal(1),
   scope: Type.String(),
   next_block: whole,
-  held_from: Type.Optional(whole),
+  doubtful: Type.Optional(whole),
   operators: Type.Array(Type.Tuple([whole, Type.String({ pattern: '^[0-9a-f]{64}$' })])),
   nonces: Type.Array(Type.Tuple([hex('{20}'), whole])),
   /** States without them may lack what was never read twice. */
@@ -51,7 +51,7 @@ export function ssvStateToJson(scope: SsvScope, state: SsvState): string {
     version: 1,
     scope: scopeText(scope),
     next_block: state.nextBlock,
-    ...(state.heldFrom === undefined ? {} : { held_from: state.heldFrom }),
+    ...(state.doubtful === undefined ? {} : { doubtful: state.doubtful }),
     operators: [...state.operators],
     nonces: [...state.nonces],
     gaps: Array.from(state.gaps, ([owner, { blockNumber, logIndex, counted, signed }]) => ({
@@ -118,7 +118,7 @@ export function parseSsvState(scope: SsvScope, text: string): SsvState | 'other_
       ]),
     ),
     live,
-    heldFrom: value.held_from,
+    doubtful: value.doubtful,
     malformed,
   }
 }

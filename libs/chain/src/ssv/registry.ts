@@ -86,8 +86,8 @@ export interface SsvState {
   readonly gaps: ReadonlyMap<string, SsvGap>
   /** By owner and validator key. */
   readonly live: ReadonlyMap<string, SsvRegistration>
-  /** Every block from this one on was held against its header; undefined before the first scan. */
-  readonly heldFrom?: number | undefined
+  /** A block that may have an event which nobody could show yet: it does not pass unproven, however old it gets. */
+  readonly doubtful?: number | undefined
   /** Events of the scope that were skipped, by kind. */
   readonly malformed: Readonly<Record<SsvFaultKind, number>>
 }
@@ -203,8 +203,8 @@ export async function applySsvEvents(
     add(event, nonce)
     await setImmediate()
   }
-  const { heldFrom } = state
-  return { state: { nextBlock: range.toBlock + 1, operators, nonces, gaps, live, heldFrom, malformed }, changes }
+  const doubtful = (state.doubtful ?? 0) > range.toBlock ? state.doubtful : undefined
+  return { state: { nextBlock: range.toBlock + 1, operators, nonces, gaps, live, doubtful, malformed }, changes }
 }
 
 const byPlace = (a: SsvRegistration, b: SsvRegistration) => a.blockNumber - b.blockNumber || a.logIndex - b.logIndex

@@ -6,7 +6,7 @@
 
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { ExecutionClient } from '../execution/execution.ts'
-import { MOST_HELD, unproven } from '../execution/proof/block-logs.ts'
+import { MOST_HELD, UnprovenError } from '../execution/proof/block-logs.ts'
 import {
   operatorAddedEvent,
   ownerTopic,
@@ -51,32 +51,27 @@ export async function findDoubt(
 export type OnWrong = (sentence: string) => void
 
 /**
- * The state with the block from which on all is held against headers: the newest blocks of the first scan, and whatever comes after them, also
- * after a long absence.
+ * Holds a range against the blocks themselves, where it is of the newest ones: a block whose header says that it may have such an event is
+ * read by its receipts, and what they show counts. So is one that could not be proven before, however old it is by now.
  *
- * @param lastBlock of the scan that goes on from the state
- */
-export const withHeldFrom = (state: SsvState, lastBlock: number): SsvState =>
-  state.heldFrom === undefined ? { ...state, heldFrom: Math.max(state.nextBlock, lastBlock - MOST_HELD + 1) } : state
-
-/**
- * Holds a range against the blocks themselves, where they are not history: a block whose header says that it may have such an event is
- * read by its receipts, and what they show counts.
- *
+ * @param state that the range follows
  * @param range in which two answers agree
+ * @param lastBlock of the scan; what lies further back than `MOST_HELD` is history
  * @returns the range with what its blocks have
- * @throws {ChainError} EXECUTION_INVALID where the receipts of such a block cannot be had. Then nothing of the range may be kept
+ * @throws {UnprovenError} where the receipts of such a block cannot be had. Then nothing of the range may be kept
  */
 export async function holdAgainstBlocks(
   execution: Pick<ExecutionClient, 'findMaybe' | 'readBlockLogs' | 'host'>,
   scope: Pick<SsvScope, 'contract' | 'owners'>,
-  { heldFrom = Infinity }: Pick<SsvState, 'heldFrom'>,
+  { doubtful = 0 }: Pick<SsvState, 'doubtful'>,
   range: SsvEventRange,
+  lastBlock: number,
   onWrong: OnWrong,
   signal: AbortSignal,
 ): Promise<SsvEventRange> {
-  const fromBlock = Math.max(range.fromBlock, heldFrom)
-  if (fromBlock > range.toBlock) return range
+  const fromBlock = Math.max(range.fromBlock, lastBlock - MOST_HELD + 1)
+  const isOld = doubtful >= range.fromBlock && doubtful < Math.min(fromBlock, range.toBlock + 1)
+  if (fromBlock > range.toBlock && !isOld) return range
   const owners = scope.owners?.map(toHex)
   const topics = owners === undefined ? {} : { topics: [owners.map(ownerTopic)] }
   const maybe = execution.findMaybe({
@@ -92,17 +87,19 @@ export async function holdAgainstBlocks(
   })
   const { host } = execution
   const events = [...range.events]
-  for await (const block of maybe) {
+  const check = async (block: number) => {
     const proven = await readProven(execution, scope, block, owners, signal)
     const told = events.filter(({ blockNumber }) => blockNumber === block)
     const wrong = placesOf(told, owners).symmetricDifference(placesOf(proven, owners)).values().next().value
-    if (wrong === undefined) continue
+    if (wrong === undefined) return
     onWrong(
       `the execution node at ${host} said otherwise of ${wrong} of the SSV contract than the receipts of that block`,
     )
     const first = events.findIndex(({ blockNumber }) => blockNumber >= block)
     events.splice(first === -1 ? events.length : first, told.length, ...proven)
   }
+  if (isOld) await check(doubtful)
+  for await (const block of maybe) await check(block)
   return { ...range, events }
 }
 
@@ -119,7 +116,7 @@ async function readProven(
     return (await readSsvPart(logs, scope.contract, part, owners, signal)).events
   } catch (error) {
     signal.throwIfAborted()
-    throw unproven(block, 'an event of the SSV contract', execution.host, error)
+    throw new UnprovenError(block, 'an event of the SSV contract', execution.host, error)
   }
 }
 

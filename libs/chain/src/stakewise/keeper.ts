@@ -1,7 +1,7 @@
 /** The Keeper contract: where the newest oracle config is (docs/protocol.md#7-oracle-set). */
 
 import type { ChainLog, ExecutionClient } from '../execution/execution.ts'
-import { MOST_HELD, unproven } from '../execution/proof/block-logs.ts'
+import { MOST_HELD, UnprovenError } from '../execution/proof/block-logs.ts'
 import type { Network } from '../networks.ts'
 
 /** `event ConfigUpdated(string configIpfsHash)`. The Keeper has no call that says which config is the newest: the event is all there is. */
@@ -125,7 +125,7 @@ async function holdAgainstBlocks(
     return { config, nextBlock: toBlock + 1 }
   } catch (error) {
     signal?.throwIfAborted()
-    return { config, nextBlock, doubt: unproven(nextBlock, 'an oracle config', execution.host, error).message }
+    return { config, nextBlock, doubt: new UnprovenError(nextBlock, 'an oracle config', execution.host, error).message }
   }
 }
 
@@ -189,7 +189,7 @@ export function createConfigLook(
       try {
         return { config: await findInBlock(execution, network, config.blockNumber) }
       } catch (error) {
-        doubt = unproven(config.blockNumber, 'an oracle config', 'one of EXECUTION_ENDPOINT', error).message
+        doubt = new UnprovenError(config.blockNumber, 'an oracle config', 'one of EXECUTION_ENDPOINT', error).message
         dueMs = clockMs() + PAUSE_MS.failed
         return { config: undefined, doubt }
       }

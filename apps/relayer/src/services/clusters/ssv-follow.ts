@@ -7,11 +7,12 @@ import { setImmediate } from 'node:timers/promises'
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import type { ExecutionNode } from '@dvt-relayer/chain/execution/execution.ts'
 import { getFinalBlock } from '@dvt-relayer/chain/execution/final-block.ts'
+import { UnprovenError } from '@dvt-relayer/chain/execution/proof/block-logs.ts'
 import { readSsvEvents, type SsvEventRange } from '@dvt-relayer/chain/ssv/events.ts'
 import { createGapWatch, gapWords, SsvGapError } from '@dvt-relayer/chain/ssv/gaps.ts'
 import { createHistoryLook } from '@dvt-relayer/chain/ssv/history-look.ts'
 import { applySsvEvents, emptySsvState, type SsvScope, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
-import { findDoubt, holdAgainstBlocks, withHeldFrom } from '@dvt-relayer/chain/ssv/second-look.ts'
+import { findDoubt, holdAgainstBlocks } from '@dvt-relayer/chain/ssv/second-look.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import type { Context } from '../../context.ts'
 import { createSsvCheckpoint } from './ssv-checkpoint.ts'
@@ -55,7 +56,7 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
 
   /** Reads what follows a state, up to a final block. */
   async function read(from: SsvState, toBlock: number, signal: AbortSignal): Promise<void> {
-    let state = withHeldFrom(from, toBlock)
+    let state = from
     let storedAt = performance.now()
     for (let disagreements = 0; state.nextBlock <= toBlock; ) {
       let { host } = node
@@ -65,7 +66,7 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
           if (++disagreements > MAX_DISAGREEMENTS) throw new ChainError('EXECUTION_INVALID', doubt)
           break
         }
-        const held = await holdAgainstBlocks(node, scope, state, range, events.ssvLogsWrong, signal)
+        const held = await holdAgainstBlocks(node, scope, state, range, toBlock, events.ssvLogsWrong, signal)
         state = await apply(state, held, signal)
         if (state.nextBlock <= toBlock && performance.now() - storedAt > SAVE_MS) {
           storedAt = performance.now()
@@ -113,8 +114,10 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
         return known === undefined ? undefined : gapWords(known.gaps)[0]
       } catch (error) {
         node = error instanceof SsvGapError ? error.node : execution
+        if (error instanceof UnprovenError && known !== undefined && known.doubtful !== error.block)
+          known = await checkpoint.save({ ...known, doubtful: error.block })
         if (error instanceof SsvGapError) {
-          known = await checkpoint.forget()
+          known = await checkpoint.forget(known?.doubtful)
           isSettled = false
           history.reset()
         }

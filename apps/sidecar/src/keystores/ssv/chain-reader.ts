@@ -5,7 +5,7 @@ import type { ExecutionClient, ExecutionNode } from '@dvt-relayer/chain/executio
 import { readSsvEvents } from '@dvt-relayer/chain/ssv/events.ts'
 import { createGapWatch } from '@dvt-relayer/chain/ssv/gaps.ts'
 import { applySsvEvents, type SsvChange, type SsvScope, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
-import { findDoubt, holdAgainstBlocks, withHeldFrom } from '@dvt-relayer/chain/ssv/second-look.ts'
+import { findDoubt, holdAgainstBlocks } from '@dvt-relayer/chain/ssv/second-look.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import type { Events } from '../../events.ts'
 import { startProgress } from '../progress.ts'
@@ -49,7 +49,7 @@ export function createChainReader({ execution, scope, engine, events }: ChainRea
       signal: AbortSignal,
       onRange: (state: SsvState) => Promise<void> | void = () => undefined,
     ): Promise<SsvState> {
-      let state = withHeldFrom(from, toBlock)
+      let state = from
       const stop = startProgress((seconds) => events.ssvScanning(state.nextBlock, toBlock, state.live.size, seconds))
       try {
         for (let disagreements = 0; state.nextBlock <= toBlock; ) {
@@ -60,7 +60,7 @@ export function createChainReader({ execution, scope, engine, events }: ChainRea
               if (++disagreements > MAX_DISAGREEMENTS) throw new ChainError('EXECUTION_INVALID', doubt)
               break
             }
-            const held = await holdAgainstBlocks(node, scope, state, range, events.ssvLogsWrong, signal)
+            const held = await holdAgainstBlocks(node, scope, state, range, toBlock, events.ssvLogsWrong, signal)
             const applied = await applySsvEvents(engine, scope, state, held)
             await gaps.look(applied.state, signal)
             signal.throwIfAborted()

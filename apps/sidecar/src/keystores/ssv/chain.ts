@@ -5,6 +5,7 @@
 
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import type { BlockRef } from '@dvt-relayer/chain/execution/execution.ts'
+import { UnprovenError } from '@dvt-relayer/chain/execution/proof/block-logs.ts'
 import { gapWords, SsvGapError } from '@dvt-relayer/chain/ssv/gaps.ts'
 import { createHistoryLook } from '@dvt-relayer/chain/ssv/history-look.ts'
 import { emptySsvState, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
@@ -54,6 +55,10 @@ export function createSsvChain(options: SsvChainOptions) {
         savedAt = performance.now()
         await file.save(state)
       })
+    } catch (error) {
+      const state = final ?? known
+      if (error instanceof UnprovenError && state.doubtful !== error.block) final = { ...state, doubtful: error.block }
+      throw error
     } finally {
       if (final !== undefined) await file.save(final)
     }
@@ -115,7 +120,7 @@ export function createSsvChain(options: SsvChainOptions) {
           incomplete ??= tail?.state ?? final
           tail = undefined
           history.reset()
-          final = emptySsvState(options.scope)
+          final = { ...emptySsvState(options.scope), doubtful: final?.doubtful }
           await file.save(final)
         }
         throw error

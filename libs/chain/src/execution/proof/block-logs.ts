@@ -65,13 +65,20 @@ type Receipt = Static<typeof Receipt>
 const Receipts = Type.Union([Type.Null(), Type.Array(Receipt)])
 const MaybeReceipt = Type.Union([Type.Null(), Receipt])
 
-/** What is said where a block may have an event that an answer lacks, and nothing proves that it has none. */
-export const unproven = (block: number, what: string, host: string, error: unknown): ChainError =>
-  new ChainError(
-    'EXECUTION_INVALID',
-    `block ${block} may have ${what} that the execution node at ${host} left out, and nothing proves that it has none: ${messageOf(error)}`,
-    { cause: error },
-  )
+/** A block may have an event that an answer lacks, and nothing proves that it has none. */
+export class UnprovenError extends ChainError {
+  readonly block: number
+
+  /** @param what may be there, as words that follow "may have" */
+  constructor(block: number, what: string, host: string, cause: unknown) {
+    super(
+      'EXECUTION_INVALID',
+      `block ${block} may have ${what} that the execution node at ${host} left out, and nothing proves that it has none: ${messageOf(cause)}`,
+      { cause },
+    )
+    this.block = block
+  }
+}
 
 type Signal = AbortSignal | undefined
 const withSignal = (signal: Signal) => (signal === undefined ? {} : { signal })

@@ -33,7 +33,7 @@ type Keeper = Pick<Network, 'keeper' | 'keeperBlock'>
 /** Blocks that are read again at the next scan: their events may have changed places. */
 const OVERLAP = 64
 /** A chain of more blocks than a week has is history at the first scan. */
-const MOST_HISTORY = 50 * MOST_HELD
+const MOST_HISTORY = 100 * MOST_HELD
 /** So many blocks may go without proof before it is told: a node may be away for minutes. */
 const MOST_UNPROVEN = 64
 

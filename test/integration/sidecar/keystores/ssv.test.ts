@@ -234,7 +234,7 @@ describe('a log that an answer lacks', () => {
       await follow()
       const asked = (method: string) => node.methods.filter((name) => name === method).length
       expect(asked('eth_getBlockReceipts')).toBe(1)
-      expect(asked('eth_getBlockByNumber')).toBeLessThan(1024 + 64 + 12)
+      expect(asked('eth_getBlockByNumber')).toBeLessThan(512 + 64 + 12)
       node.methods.length = 0
       node.head += 32
       node.finalized = last + 68

@@ -35,10 +35,10 @@ export interface BlockLogs {
 }
 
 /**
- * So many blocks are looked at one by one at once: three hours and a half at 12 s a block. All of an older history would be millions of
+ * So many blocks are looked at one by one at once: an hour and a half at 12 s a block. All of an older history would be millions of
  * questions.
  */
-export const MOST_HELD = 1024
+export const MOST_HELD = 512
 /** Questions that are under way at once. */
 const AT_ONCE = 8
 

@@ -36,7 +36,7 @@ export const GROUPS: readonly Group[] = [
     sources: ['libs/chain/src/'],
     tests: (file) => [
       ...integration('chain'),
-      ...(/ssv/.test(file) ? integration('clusters') : []),
+      ...(/ssv/.test(file) ? [...integration('clusters'), 'test/integration/sidecar/keystores/ssv.test.ts'] : []),
       ...(/deposit-contract|registry-dump/.test(file) ? integration('deposit-registry') : []),
       ...(/keeper|oracle-config/.test(file) ? integration('oracles', 'rotation') : []),
     ],

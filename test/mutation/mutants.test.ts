@@ -1,4 +1,8 @@
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
+import { GROUPS } from './groups.ts'
 import { type Mutant, mutantsOf, mutate, sample, seeded } from './mutants.ts'
 
 /** A value in a template of the source. */
@@ -62,5 +66,19 @@ describe('mutants', () => {
     expect(draw(1, 15)).not.toEqual(draw(2, 15))
     expect(new Set(sample(mutants, 5, seeded(3)).map(({ line }) => line)).size).toBe(5)
     expect(draw(4, 100)).toHaveLength(mutants.length)
+  })
+})
+
+describe('groups', () => {
+  const root = fileURLToPath(new URL('../..', import.meta.url))
+
+  it.each(GROUPS)('$name are of sources and tests that are there', ({ sources, tests }) => {
+    const files = sources.flatMap((folder) =>
+      readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((name) => join(folder, name)),
+    )
+    const code = files.filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
+    expect(code.length).toBeGreaterThan(0)
+    const wanted = new Set(code.flatMap(tests))
+    expect([...wanted].filter((path) => !existsSync(join(root, path)))).toEqual([])
   })
 })

@@ -155,12 +155,7 @@ const BACKGROUND: readonly Work[] = [
     intervalMs: 12_000,
     reports: 'ssv',
     failure: 'registrations of the SSV contract cannot be read',
-    create: ({ ssv }) =>
-      ssv &&
-      (async (signal, report) => {
-        await ssv.round(signal)
-        report()
-      }),
+    create: ({ ssv }) => ssv && (async (signal, report) => report(await ssv.round(signal))),
   },
   {
     name: 'retention',

@@ -4,7 +4,7 @@ import { createConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import { createExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
 import { createIpfsClient } from '@dvt-relayer/chain/ipfs/ipfs.ts'
-import { findDenial, findNewestConfig } from '@dvt-relayer/chain/stakewise/keeper.ts'
+import { createConfigLook, findDenial, findNewestConfig } from '@dvt-relayer/chain/stakewise/keeper.ts'
 import { fetchOracleConfig } from '@dvt-relayer/chain/stakewise/oracle-config.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { anyAnswer, CHECK_MS, withTimeout } from '@dvt-relayer/common/lifetime.ts'
@@ -57,10 +57,13 @@ export function createChain(config: RelayerConfig, crypto: CryptoPool, events: E
     finalizedRoot: consensus.finalizedRoot,
     findFinalized: consensus.findFinalized,
   }
+  const elsewhere = createConfigLook(execution, network)
   const oracleSets: Context['chain']['oracleSets'] = {
-    async newest(from) {
-      const { config: found, nextBlock } = await findNewestConfig(execution, network, from)
-      if (found === undefined) return { config: undefined, nextBlock }
+    async newest(from, known) {
+      const { config: newest, nextBlock, doubt: recent } = await findNewestConfig(execution, network, from)
+      const older = await elsewhere.look(newest ?? known)
+      const [found, doubt] = [older.config ?? newest, recent ?? older.doubt]
+      if (found === undefined) return { config: undefined, nextBlock, doubt }
       const block = await execution.getBlock(found.blockNumber)
       if (block === undefined)
         throw new ChainError(
@@ -68,7 +71,7 @@ export function createChain(config: RelayerConfig, crypto: CryptoPool, events: E
           'the block of the newest oracle config is gone; it is looked for again',
         )
       const { cid, blockNumber } = found
-      return { config: { cid, blockNumber, announcedAt: block.timestamp }, nextBlock }
+      return { config: { cid, blockNumber, announcedAt: block.timestamp }, nextBlock, doubt }
     },
     findDenial: async (announced) =>
       execution.each.length < 2

@@ -40,8 +40,14 @@ export interface AnnouncedConfig {
 
 /** Where oracle configs come from: the newest CID on chain, and its content. */
 export interface OracleSetSource {
-  /** The newest `ConfigUpdated` from block `from` on (from the Keeper's first when left out), and where the next look begins. */
-  newest(from: number | undefined): Promise<{ config: AnnouncedConfig | undefined; nextBlock: number }>
+  /**
+   * The newest `ConfigUpdated` from block `from` on (from the Keeper's first when left out) or after `known`, and where the next look begins.
+   * `doubt`: why there may be one that no node shows, in words.
+   */
+  newest(
+    from: number | undefined,
+    known?: Pick<AnnouncedConfig, 'blockNumber'>,
+  ): Promise<{ config: AnnouncedConfig | undefined; nextBlock: number; doubt?: string | undefined }>
   /** Which execution node denies an announcement, in words; nothing where none does, or only one is asked anyway. */
   findDenial(config: Pick<AnnouncedConfig, 'cid' | 'blockNumber'>): Promise<string | undefined>
   /** The checked config behind a CID. */

@@ -340,6 +340,10 @@ export function createEvents(logger: Logger) {
         )
       logger.warn({ count: skipped.length, registrations }, 'registrations of the SSV contract skipped')
     },
+    /** What counts is what the blocks have. */
+    ssvLogsWrong(sentence: string) {
+      logger.warn({ reason: sentence }, 'events of the SSV contract were taken from the receipts of a block')
+    },
     ssvScanned(nextBlock: number, finalBlock: number, validators: number) {
       logger.info(
         { next_block: nextBlock, final_block: finalBlock, validators },

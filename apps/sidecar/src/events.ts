@@ -42,6 +42,7 @@ export function createEvents(logger: Logger) {
   const metrics = createMetrics(SIDECAR_METRICS)
   // What the relayer can cause at will is counted and summed up: a hostile one fills no disk.
   const tally = createLogTally(logger)
+  const toldGaps = new Set<string>()
   return {
     metrics,
     /** Writes what is counted and not yet written; for the end of the process. */
@@ -94,6 +95,15 @@ export function createEvents(logger: Logger) {
       ),
     ssvReorganized: (block: number) =>
       logger.info({ block }, 'the chain has changed: its newest SSV events are read again'),
+    /** Each told once. */
+    ssvGaps(gaps: readonly string[]): void {
+      const news = gaps.filter((words) => !toldGaps.has(words))
+      for (const words of news) toldGaps.add(words)
+      if (news.length > 0) logger.warn({ gaps: shown(news) }, 'registrations of the SSV contract may be missing')
+    },
+    /** What counts is what the blocks have. */
+    ssvLogsWrong: (sentence: string) =>
+      logger.warn({ reason: sentence }, 'events of the SSV contract were taken from the receipts of a block'),
     /** Each told once. */
     ssvEventsSkipped: (skipped: readonly { reason: string; event: ValidatorAdded }[]) =>
       logger.warn(

@@ -287,6 +287,7 @@ describe.skipIf(skipWithoutAnvil)('the chain', () => {
       ssvLocked: (validators: readonly string[]) => void said.push(...validators),
       ssvEventsSkipped: (skipped: readonly { reason: string }[]) =>
         void said.push(...skipped.map(({ reason }) => reason)),
+      ssvLogsWrong: (sentence: string) => void said.push(sentence),
     }
     const context = { config, db, events, chain: { execution } } as unknown as Parameters<typeof createSsvFollower>[0]
     const follower = createSsvFollower(context, engine)
@@ -440,6 +441,56 @@ describe.skipIf(skipWithoutAnvil)('the chain', () => {
     await follower.round()
     expect(await stage.query(`select from clusters where source = 'ssv'`)).toHaveLength(3)
     expect((await pinned(stage, stayedKey)).name).toBe(`${OWNER}:263,280,281,282`)
+  })
+
+  it('of the only node, which lacks a registration that a later one shows, says what may be missing', async () => {
+    const stage = await openStage(world)
+    await idleRelayer(stage)
+    const node = await startNode(HEAD - 64)
+    node.leavesOut = ({ blockNumber }) => blockNumber === 1_200_344
+    const follower = await startFollower(stage, [node])
+    for (let round = 0; round < 2; round++)
+      expect(await follower.round()).toMatch(
+        new RegExp(`^registrations of ${OWNER} before log \\d+ of block \\d+ of the SSV contract may be missing`),
+      )
+    // The same node has it now, and so far nobody has asked it again for what is settled.
+    node.leavesOut = () => false
+    const rounds = async () => {
+      for (let round = 0; round < 60; round++) await follower.round()
+    }
+    await expect(rounds()).rejects.toThrow(/was left out by an execution node, .* has it: all events are read again$/)
+    expect(await follower.round()).toBeUndefined()
+    expect((await pinned(stage, stayedKey)).name).toBe(`${OWNER}:263,280,281,282`)
+  })
+
+  it('of the only node, whose newest registration it always lacks, is taken from receipts, or waits and says so', async () => {
+    const stage = await openStage(world)
+    await idleRelayer(stage)
+    const last = 1_207_777
+    const isLast = ({ blockNumber }: { blockNumber: number }) => blockNumber === last
+    const node = await startNode(last + 36)
+    node.head = last + 100
+    node.leavesOut = isLast
+    node.receipts = { leaveOut: isLast }
+    const follower = await startFollower(stage, [node])
+    await expect(follower.round()).rejects.toMatchObject({
+      code: 'EXECUTION_INVALID',
+      message: expect.stringMatching(
+        new RegExp(`^block ${last} may have an event of the SSV contract that the execution node at .* left out`),
+      ),
+    })
+    expect(await stage.query(`select from clusters where source = 'ssv'`)).toEqual([])
+    const [stored] = await stage.query<{ next: number; doubtful: number }>(
+      `select ((value #>> '{}')::jsonb ->> 'next_block')::int as next, ((value #>> '{}')::jsonb ->> 'doubtful')::int as doubtful
+       from checkpoints where name = 'ssv'`,
+    )
+    expect(stored?.next).toBeLessThanOrEqual(last)
+    expect(stored?.doubtful).toBe(last)
+    node.receipts = { leaveOut: () => false }
+    await follower.round()
+    expect(follower.said.join()).toContain(`said otherwise of log 0 of block ${last} of the SSV contract`)
+    for (const key of keysOf(keyedValidators('cluster-4-dkg')))
+      expect((await pinned(stage, key)).name).toBe(`${OWNER}:263,280,281,282`)
   })
 
   it('with an impostor among the owners skips what the validator key has not signed', async () => {

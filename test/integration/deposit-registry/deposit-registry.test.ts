@@ -497,6 +497,26 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
       expect(await relayer.rows()).toBe(104)
     })
 
+    it('takes what one node always leaves out from another one', async () => {
+      await using world = await startVaultWorld()
+      await using proxy = await startRpcProxy(world.anvil)
+      await using relayer = await startProcess(world, { endpoints: [proxy.url, world.anvil.url] })
+      const deposits = makeDeposits(world, 3)
+      await send(world, ...deposits)
+      const blocks = (await world.depositContract.events()).map(({ blockNumber }) => blockNumber)
+      proxy.answer(withoutLogs((log) => Number(log.blockNumber) === blocks[1]))
+      expect(await relayer.count()).toBe(103)
+      await finalize(world)
+      // The node that answers first, the same one by itself, then the other one.
+      for (let round = 0; round < 2; round++) expect(await relayer.follow()).toMatch(/leaves deposit logs out/)
+      expect(await relayer.follow()).toBeUndefined()
+      expect(await relayer.rows()).toBe(103)
+      await send(world, ...makeDeposits(world, 1))
+      await finalize(world)
+      expect(await relayer.follow()).toBeUndefined()
+      expect(await relayer.rows()).toBe(104)
+    })
+
     it('refuses a block that changes while it is read, and one that another node does not know', async () => {
       await using world = await startVaultWorld()
       await using proxy = await startRpcProxy(world.anvil)

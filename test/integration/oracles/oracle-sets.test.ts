@@ -260,6 +260,40 @@ describe.skipIf(skipWithoutAnvil)('a config', () => {
     await world.announce(world.oracles, 2)
   })
 
+  it('that the logs of the only node always lack is in force once its block shows it, and what nobody shows is said', async () => {
+    await using proxy = await startRpcProxy(world.anvil)
+    const store = await openStore({
+      ...world,
+      environment: (more) => world.environment({ ...more, EXECUTION_ENDPOINT: proxy.url }),
+    })
+    const sets = createOracleSets(store)
+    expect(await sets.follow()).toBeUndefined()
+    const cid = world.ipfs.add(oracleConfig(makeOracles(5), 4))
+    const lacking = await world.keeper.setConfig(cid)
+    let receiptsLackIt = true
+    proxy.answer(async ({ method, params, node }) => {
+      const result = await node()
+      if (method === 'eth_getLogs')
+        return (result as { blockNumber: string }[]).filter(({ blockNumber }) => Number(blockNumber) !== lacking)
+      const isIts = method === 'eth_getBlockReceipts' && Number(params[0]) === lacking
+      return isIts && receiptsLackIt ? (result as object[]).map((receipt) => ({ ...receipt, logs: [] })) : result
+    })
+    await world.anvil.mine(200)
+    expect(await sets.follow()).toMatch(`block ${lacking} may have an oracle config that the execution node at`)
+    const nextBlock = async () => {
+      const [row] = await store.query<{ next: number }>(
+        sql`select (value->>'next_block')::int as next from checkpoints where name = 'keeper_config'`,
+      )
+      return row?.next ?? Infinity
+    }
+    expect(await nextBlock()).toBeLessThanOrEqual(lacking)
+    receiptsLackIt = false
+    expect(await sets.follow()).toBeUndefined()
+    expect(await current(store)).toMatchObject([{ cid, threshold: 4, block_number: lacking }])
+    expect(await nextBlock()).toBeGreaterThan(lacking)
+    await world.announce(world.oracles, 2)
+  })
+
   it('that comes back after another one is a set of its own, of the block of its new announcement', async () => {
     const store = await openStore(world)
     const sets = createOracleSets(store)

@@ -16,19 +16,27 @@ const chain = Array.from({ length: COUNT }, (_, nonce) => ({
 }))
 
 /** What is seen where a node leaves some updates out, after `noted` of them were noted. */
-function look(noted: number | undefined, leavesOut: (nonce: bigint) => boolean) {
+function look(
+  noted: number | undefined,
+  leavesOut: (nonce: bigint) => boolean,
+  otherLeavesOut: (nonce: bigint) => boolean = leavesOut,
+) {
   const block = { number: network.keeperBlock + 1_000, hash: `0x${'ab'.repeat(32)}`, parentHash: '0x', timestamp: 1 }
   const last = noted === undefined ? undefined : chain[noted - 1]
   const value = last && { nonce: noted, block_number: last.blockNumber }
   const db = { select: () => ({ from: () => ({ where: async () => (value === undefined ? [] : [{ value }]) }) }) }
-  const execution = {
+  const nodeOf = (lacks: typeof leavesOut) => ({
     host: 'node.example',
-    getBlock: async () => block,
-    call: async () => fromHex(COUNT.toString(16).padStart(64, '0')),
     async *scanLogs({ fromBlock }: { fromBlock: number }) {
-      const logs = chain.filter(({ blockNumber, args }) => blockNumber >= fromBlock && !leavesOut(args.nonce))
+      const logs = chain.filter(({ blockNumber, args }) => blockNumber >= fromBlock && !lacks(args.nonce))
       yield { fromBlock, toBlock: block.number, logs, undecodable: 0 }
     },
+  })
+  const execution = {
+    ...nodeOf(leavesOut),
+    each: [nodeOf(leavesOut), nodeOf(otherLeavesOut)],
+    getBlock: async () => block,
+    call: async () => fromHex(COUNT.toString(16).padStart(64, '0')),
   }
   const context = { config: { network }, db, chain: { execution }, events: {} }
   const updates = createRotationUpdates(context as unknown as Parameters<typeof createRotationUpdates>[0])
@@ -51,5 +59,10 @@ describe('updates of exit signatures', () => {
       code: 'EXECUTION_INVALID',
       message: expect.stringContaining('node.example does not have all of the last'),
     })
+  })
+
+  it.each([undefined, 2])('that one node always lacks are taken from another that has all: %s noted', async (noted) => {
+    const isLast = (nonce: bigint) => nonce === BigInt(COUNT - 1)
+    expect((await look(noted, isLast, () => false)).sinceBlock).toBe(chain.at(-1)?.blockNumber)
   })
 })

@@ -16,7 +16,7 @@ import { startBeacon } from '../../support/chain/beacon.ts'
 import { openShares } from '../../support/keys/fixture-shares.ts'
 import { loadFixtureCluster } from '../../support/keys/fixtures.ts'
 import { makeCluster } from '../../support/keys/make-cluster.ts'
-import { operatorFiles } from '../../support/keys/ssv.ts'
+import { loadSsvCluster, operatorFiles } from '../../support/keys/ssv.ts'
 import { makeCa } from '../../support/services/certificates.ts'
 import { startProcess } from '../../support/services/process.ts'
 import { startWeb3Signer } from '../../support/services/web3signer.ts'
@@ -191,6 +191,71 @@ describe('when nothing is wrong', () => {
     expect(of('keys')?.facts).toMatchObject({ holders: [{ operator_id: 263, share_index: 263 }] })
     expect(of('execution')?.facts['endpoints']).toMatchObject([{ head_block: 1_300_000 }])
     expect(await readdir(dir)).toEqual([])
+  })
+})
+
+describe('events of the SSV contract that an execution node leaves out', () => {
+  const SSV_OWNER = loadSsvCluster('cluster-4').owner
+  const last = 1_207_777
+  const isLast = ({ blockNumber }: { blockNumber: number }) => blockNumber === last
+
+  /** What is found beside a node whose newest final blocks have the last registration, which its logs lack. */
+  async function lookBeside(receiptsLeaveOut: (log: { blockNumber: number }) => boolean) {
+    await using node = await startSsvNode()
+    node.head = last + 100
+    node.finalized = last + 36
+    node.leavesOut = isLast
+    node.receipts = { leaveOut: receiptsLeaveOut }
+    const dir = join(root, String(count++))
+    await mkdir(dir)
+    const { of, report } = await look({
+      ...settings(dir, { OBOL_KEYSTORES_DIR: '' }),
+      CLUSTER_TYPE: 'SSV',
+      ...operatorFiles(280),
+      EXECUTION_ENDPOINT: node.url,
+      EXECUTION_RETRY_TIMEOUT: '1',
+      SSV_STATE_FILE: join(dir, 'state/ssv.json'),
+    })
+    expect(await readdir(dir)).toEqual([])
+    return { keys: of('keys'), report }
+  }
+
+  it('and nobody can show are a problem, with the block', async () => {
+    const { keys, report } = await lookBeside(isLast)
+    expect(report.healthy).toBe(false)
+    expect(keys).toMatchObject({
+      status: 'problem',
+      message: expect.stringMatching(
+        new RegExp(`^block ${last} may have an event of the SSV contract that the execution node at .* left out`),
+      ),
+    })
+  })
+
+  it('and a later registration shows are a warning, with what the owner may have done instead', async () => {
+    await using node = await startSsvNode()
+    node.leavesOut = ({ blockNumber }) => blockNumber === 1_200_344
+    const dir = join(root, String(count++))
+    await mkdir(dir)
+    const { of } = await look({
+      ...settings(dir, { OBOL_KEYSTORES_DIR: '' }),
+      CLUSTER_TYPE: 'SSV',
+      ...operatorFiles(280),
+      EXECUTION_ENDPOINT: node.url,
+      SSV_OWNERS: SSV_OWNER,
+      SSV_STATE_FILE: join(dir, 'state/ssv.json'),
+    })
+    expect(of('keys')?.status).toBe('warning')
+    expect(of('keys')?.details.join()).toMatch(
+      new RegExp(
+        `registrations of ${SSV_OWNER} before log .* of the SSV contract may be missing: nonce \\d was signed`,
+      ),
+    )
+  })
+
+  it('and its receipts show are counted, with a warning that names the node', async () => {
+    const { keys } = await lookBeside(() => false)
+    expect(keys?.status).toBe('warning')
+    expect(keys?.details.join()).toContain(`said otherwise of log 0 of block ${last} of the SSV contract`)
   })
 })
 

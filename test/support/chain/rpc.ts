@@ -1,5 +1,8 @@
 /** An execution node stand-in: chains of millions of blocks at once, and every way in which nodes refuse logs. */
 
+import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
+import { bloomBits } from '../../../libs/chain/src/execution/proof/bloom.ts'
+import { loadReceiptsRoot, type ReceiptFields } from '../../../libs/chain/src/execution/proof/receipts-root.ts'
 import { type HttpStandIn, type StandInAnswer, startHttpStandIn } from './http-stand-in.ts'
 
 export interface StandInLog {
@@ -33,6 +36,10 @@ export interface RpcStandIn extends HttpStandIn {
   logs: StandInLog[]
   /** Whether an answer leaves a log out that belongs in it. */
   leavesOut: (log: StandInLog) => boolean
+  /** What receipts leave out of a block's logs, whose header has them all; undefined: it has no headers with filters, and no receipts. */
+  receipts: { leaveOut: (log: StandInLog) => boolean } | undefined
+  /** The method of every call so far. */
+  readonly methods: string[]
   head: number
   chainId: number
   /** Blocks one call may cover, and what happens otherwise. */
@@ -58,10 +65,14 @@ interface Filter {
 
 /** Starts an execution node stand-in. */
 export async function startRpc(options: { chainId: number; head: number; logs?: StandInLog[] }): Promise<RpcStandIn> {
+  const rootOf = await loadReceiptsRoot()
   const never = Promise.withResolvers<StandInAnswer>()
   const result = (value: unknown): StandInAnswer => ({ status: 200, body: { jsonrpc: '2.0', id: 1, result: value } })
   const server = await startHttpStandIn(({ body }) => {
     const { method, params } = body as { method: string; params: unknown[] }
+    node.methods.push(method)
+    if (method === 'eth_getBlockReceipts' && node.receipts !== undefined)
+      return result(receiptsOf(Number(params[0]), node.receipts.leaveOut))
     if (method === 'eth_chainId') return result(`0x${node.chainId.toString(16)}`)
     if (method === 'eth_blockNumber') return result(`0x${node.head.toString(16)}`)
     if (method === 'eth_getLogs') return getLogs(params[0] as Filter)
@@ -85,7 +96,23 @@ export async function startRpc(options: { chainId: number; head: number; logs?: 
     if (number === null || number > node.head) return result(null)
     const hashAt = (block: number) => hashOfBlock(block, block >= (node.fork?.from ?? Infinity) ? node.fork?.salt : 'B')
     const hashes = { hash: hashAt(number), parentHash: hashAt(number - 1) }
-    return result({ number: quantity(number), ...hashes, timestamp: quantity(1_700_000_000 + 12 * number) })
+    const header = { number: quantity(number), ...hashes, timestamp: quantity(1_700_000_000 + 12 * number) }
+    if (node.receipts === undefined) return result(header)
+    const receipts = receiptsOf(number, () => false)
+    const logsBloom = bloomOf(receipts.flatMap(({ logs }) => logs))
+    return result({ ...header, logsBloom, receiptsRoot: toHex(rootOf(receipts)), transactions: [] })
+  }
+
+  /** The receipts of a block: of one transaction, which has made all its logs. */
+  function receiptsOf(block: number, leaveOut: (log: StandInLog) => boolean): ReceiptFields[] {
+    const found = new Map(
+      node.logs.filter(({ blockNumber }) => blockNumber === block).map((log) => [log.logIndex, log]),
+    )
+    if (found.size === 0) return []
+    // A log is counted from the first one of its block: the others are somebody else's.
+    const all = Array.from({ length: Math.max(...found.keys()) + 1 }, (_, index) => found.get(index) ?? ELSEWHERE)
+    const logs = all.filter((log) => log === ELSEWHERE || !leaveOut(log as StandInLog))
+    return [{ type: '0x2', status: '0x1', cumulativeGasUsed: '0x5208', logsBloom: bloomOf(logs), logs }]
   }
 
   function getLogs(filter: Filter): StandInAnswer | Promise<StandInAnswer> {
@@ -118,6 +145,8 @@ export async function startRpc(options: { chainId: number; head: number; logs?: 
     ranges: [],
     logs: options.logs ?? [],
     leavesOut: () => false,
+    receipts: undefined,
+    methods: [],
     head: options.head,
     chainId: options.chainId,
     limit: undefined,
@@ -126,4 +155,14 @@ export async function startRpc(options: { chainId: number; head: number; logs?: 
     call: () => ({ code: -32000, message: 'header not found' }),
   }
   return node
+}
+
+const ELSEWHERE = { address: `0x${'e1'.repeat(20)}`, topics: [], data: '0x' }
+
+function bloomOf(logs: ReceiptFields['logs']): string {
+  const bloom = new Uint8Array(256)
+  for (const value of logs.flatMap(({ address, topics }) => [address, ...topics]))
+    for (const bit of bloomBits(fromHex(value)))
+      bloom[255 - (bit >> 3)] = (bloom[255 - (bit >> 3)] ?? 0) | (1 << (bit & 7))
+  return toHex(bloom)
 }

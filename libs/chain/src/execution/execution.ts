@@ -13,6 +13,7 @@ import { type BlockRef, getBlock } from './blocks.ts'
 import { type ContractCall, ethCall, isRevert } from './eth-call.ts'
 import { callRpc, parseQuantity, Quantity, type RpcFault } from './json-rpc.ts'
 import { type ChainLog, type LogQuery, type LogRange, scanLogs } from './logs.ts'
+import { type BlockLogs, findMaybe, type HeaderQuery, readBlockLogs } from './proof/block-logs.ts'
 
 export type { BlockRef } from './blocks.ts'
 export type { ChainLog, LogQuery, LogRange } from './logs.ts'
@@ -28,7 +29,7 @@ export interface ExecutionOptions {
 }
 
 /** One endpoint by itself, asked once. It shows its chain before each question. */
-export type ExecutionNode = Pick<ExecutionClient, 'host' | 'getBlock' | 'scanLogs'>
+export type ExecutionNode = Pick<ExecutionClient, 'host' | 'getBlock' | 'scanLogs' | 'findMaybe' | 'readBlockLogs'>
 
 export interface ExecutionClient {
   /** The endpoints, for what must be asked of each. */
@@ -59,6 +60,18 @@ export interface ExecutionClient {
   call(call: ContractCall): Promise<Uint8Array>
   /** The logs range by range, oldest first or (`backwards`) newest range first, in chain order within a range. */
   scanLogs<const E extends AbiEvent>(query: LogQuery<E>, backwards?: 'backwards'): AsyncGenerator<LogRange<E>>
+  /**
+   * The blocks of a short range that may have one of these events, in order, by the filters in their headers: all that have one, and others.
+   *
+   * @throws {ChainError} EXECUTION_INVALID for a block that no node has; {HttpError}
+   */
+  findMaybe(query: HeaderQuery): AsyncGenerator<number>
+  /**
+   * All logs of a block, by its receipts.
+   *
+   * @throws {ChainError} EXECUTION_INVALID when no node has receipts that fit the header; EXECUTION_REFUSED; {HttpError}
+   */
+  readBlockLogs(block: number, signal?: AbortSignal): Promise<BlockLogs>
   /**
    * Any other method, its result checked against a schema. It must be one that may be sent twice: what fails is repeated, at other
    * nodes too.
@@ -111,6 +124,8 @@ export function createExecutionClient(options: ExecutionOptions): ExecutionClien
         ...(signal === undefined ? {} : { signal }),
       }),
     scanLogs: (query, backwards) => scanLogs(http, query, backwards),
+    findMaybe: (query) => findMaybe(http, query),
+    readBlockLogs: (block, signal) => readBlockLogs(http, block, signal),
     async findLogs(query) {
       const logs = []
       for await (const range of scanLogs(http, query)) logs.push(...range.logs)
@@ -129,6 +144,14 @@ function nodeOf(ask: HttpAsk, network: ExecutionOptions['network']): ExecutionNo
     async *scanLogs(query, backwards) {
       await assertChain(ask, network)
       yield* scanLogs(ask, query, backwards)
+    },
+    async *findMaybe(query) {
+      await assertChain(ask, network)
+      yield* findMaybe(ask, query)
+    },
+    async readBlockLogs(block, signal) {
+      await assertChain(ask, network)
+      return readBlockLogs(ask, block, signal)
     },
   }
 }

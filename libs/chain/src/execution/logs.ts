@@ -19,7 +19,8 @@ import {
   toQuantity,
 } from './json-rpc.ts'
 
-type Topic = string | readonly string[] | null
+/** The value of an argument, any of some, or any at all. */
+export type Topic = string | readonly string[] | null
 
 /** Which logs. Blocks are inclusive. */
 export interface LogQuery<E extends AbiEvent> {
@@ -64,7 +65,8 @@ const RawLogs = Type.Array(
     removed: Type.Optional(Type.Boolean()),
   }),
 )
-type RawLog = Static<typeof RawLogs>[number]
+/** One log as JSON-RPC has it. */
+export type RawLog = Static<typeof RawLogs>[number]
 
 /** The logs range by range, oldest first or (`backwards`) newest range first, in chain order within a range. */
 export async function* scanLogs<const E extends AbiEvent>(
@@ -125,10 +127,7 @@ async function readLogs<const E extends AbiEvent>(
   toBlock: number,
   rpc: Pick<RpcOptions, 'retryTimeoutMs' | 'signal' | 'isEarned' | 'isEarnedStatus'>,
 ): Promise<LogRange<E>> {
-  // Loaded at first use: it takes a quarter of a second, which the start of a process can do without.
-  const { decodeEventLog, toEventSelector } = await import('viem/utils')
-  const address = toHex(query.address)
-  const topics = [toEventSelector(query.event), ...(query.topics ?? [])]
+  const { address, topics } = await filterOf(query)
   const filter = { address, topics, fromBlock: toQuantity(fromBlock), toBlock: toQuantity(toBlock) }
   const check = (answer: readonly RawLog[], host: string) => {
     const isAsked = (raw: RawLog) => {
@@ -140,10 +139,30 @@ async function readLogs<const E extends AbiEvent>(
       throw new ChainError('EXECUTION_INVALID', `the execution node at ${host} answers with logs nobody asked for`)
   }
   const answer = await callRpc(http, 'eth_getLogs', [filter], RawLogs, { ...rpc, check })
+  return decodeLogs(query, fromBlock, toBlock, answer)
+}
+
+/** The contract and the topics of a query, as JSON-RPC has them. */
+async function filterOf({ address, event, topics = [] }: Pick<LogQuery<AbiEvent>, 'address' | 'event' | 'topics'>) {
+  // Loaded at first use: it takes a quarter of a second, which the start of a process can do without.
+  const { toEventSelector } = await import('viem/utils')
+  return { address: toHex(address), topics: [toEventSelector(event), ...topics] }
+}
+
+/** Of these logs of a range of blocks, those that a query asks for. */
+export async function decodeLogs<const E extends AbiEvent>(
+  query: LogQuery<E>,
+  fromBlock: number,
+  toBlock: number,
+  raws: readonly RawLog[],
+): Promise<LogRange<E>> {
+  const { decodeEventLog } = await import('viem/utils')
+  const { address, topics } = await filterOf(query)
   const logs: ChainLog<E>[] = []
   let undecodable = 0
-  for (const [position, raw] of answer.entries()) {
+  for (const [position, raw] of raws.entries()) {
     if (position % LOGS_AT_ONCE === LOGS_AT_ONCE - 1) await setImmediate()
+    if (!fits(raw, address, topics)) continue
     const place = { blockNumber: parseQuantity(raw.blockNumber), logIndex: parseQuantity(raw.logIndex) }
     try {
       const { args } = decodeEventLog({

@@ -15,6 +15,7 @@ const Checkpoint = Type.Object({
   version: Type.Literal(1),
   scope: Type.String(),
   next_block: whole,
+  doubtful: Type.Optional(whole),
   operators: Type.Array(Type.Tuple([whole, Type.String({ pattern: '^[0-9a-f]{64}$' })])),
   nonces: Type.Array(Type.Tuple([hex('{20}'), whole])),
   /** States without them may lack what was never read twice. */
@@ -53,6 +54,7 @@ export function ssvStateToJson(scope: SsvScope, state: SsvState): string {
     version: 1,
     scope: scopeText(scope),
     next_block: state.nextBlock,
+    ...(state.doubtful === undefined ? {} : { doubtful: state.doubtful }),
     operators: [...state.operators],
     nonces: [...state.nonces],
     gaps: Array.from(state.gaps, ([owner, { blockNumber, logIndex, counted, signed }]) => ({
@@ -119,6 +121,7 @@ export function parseSsvState(scope: SsvScope, text: string): SsvState | 'other_
       ]),
     ),
     live,
+    doubtful: value.doubtful,
     malformed,
   }
 }

@@ -29,6 +29,13 @@ type Gap = readonly [owner: string, gap: SsvGap]
 const placeOf = ([owner, { blockNumber, logIndex }]: Gap) =>
   `registrations of ${owner} before log ${logIndex} of block ${blockNumber} of the SSV contract`
 
+/** The gaps that stay, in words: nobody knows whether the nodes lack registrations or the owner has skipped nonces. */
+export const gapWords = (gaps: SsvState['gaps']): string[] =>
+  [...gaps].map(
+    (gap) =>
+      `${placeOf(gap)} may be missing: nonce ${gap[1].signed} was signed where ${gap[1].counted} were counted, and no execution node knows of more; or the owner has skipped some`,
+  )
+
 /** Creates what looks into gaps, each at once and again after hours. */
 export function createGapWatch(execution: Pick<ExecutionClient, 'each'>, { contract }: Pick<SsvScope, 'contract'>) {
   /** When each node answered, by gap. */

@@ -86,6 +86,8 @@ export interface SsvState {
   readonly gaps: ReadonlyMap<string, SsvGap>
   /** By owner and validator key. */
   readonly live: ReadonlyMap<string, SsvRegistration>
+  /** A block that may have an event which nobody could show yet: it does not pass unproven, however old it gets. */
+  readonly doubtful?: number | undefined
   /** Events of the scope that were skipped, by kind. */
   readonly malformed: Readonly<Record<SsvFaultKind, number>>
 }
@@ -120,6 +122,8 @@ function judge(engine: BlsEngine, event: ValidatorAdded, ownerNonce: number): Ss
   return fault ?? { owner, ownerNonce, publicKey, blockNumber, logIndex, data }
 }
 
+/** What a signature of a later nonce shows. */
+const OF_GAP = 'execution nodes left earlier registrations of its owner out, or the owner skipped some'
 /** So many registrations may be missing before one that shows it. */
 const MOST_MISSING = 16
 
@@ -167,10 +171,11 @@ export async function applySsvEvents(
     const judged = judge(engine, event, ownerNonce)
     if ('fault' in judged) {
       malformed[judged.fault]++
-      changes.push({ change: 'skipped', ...judged, event })
       const signed = judged.fault === 'owner_signature' ? findLaterNonce(engine, event, ownerNonce) : undefined
       const { blockNumber, logIndex } = event
       if (signed !== undefined) gaps.set(toHex(event.owner), { blockNumber, logIndex, counted: ownerNonce, signed })
+      const reason = signed === undefined ? judged.reason : `${judged.reason} but for nonce ${signed}: ${OF_GAP}`
+      changes.push({ change: 'skipped', ...judged, reason, event })
       return
     }
     gaps.delete(toHex(event.owner))
@@ -198,7 +203,8 @@ export async function applySsvEvents(
     add(event, nonce)
     await setImmediate()
   }
-  return { state: { nextBlock: range.toBlock + 1, operators, nonces, gaps, live, malformed }, changes }
+  const doubtful = (state.doubtful ?? 0) > range.toBlock ? state.doubtful : undefined
+  return { state: { nextBlock: range.toBlock + 1, operators, nonces, gaps, live, doubtful, malformed }, changes }
 }
 
 const byPlace = (a: SsvRegistration, b: SsvRegistration) => a.blockNumber - b.blockNumber || a.logIndex - b.logIndex

@@ -61,7 +61,15 @@ describe('a log that an answer lacks', () => {
 
   /** A follower with a file in memory. */
   function followerOf(nodes: readonly RpcStandIn[], owners?: readonly Uint8Array[], saved: SsvState[] = []) {
-    const told = { ssvScanning: () => {}, ssvEventsSkipped: () => {}, ssvMalformed: () => {}, ssvReorganized: () => {} }
+    const wrong: string[] = []
+    const told = {
+      ssvScanning: () => {},
+      ssvEventsSkipped: () => {},
+      ssvMalformed: () => {},
+      ssvReorganized: () => {},
+      ssvGaps: () => {},
+      ssvLogsWrong: (sentence: string) => void wrong.push(sentence),
+    }
     const file = {
       path: 'memory',
       load: async () => saved.at(-1) ?? emptySsvState(scope),
@@ -75,7 +83,7 @@ describe('a log that an answer lacks', () => {
       network: networks.hoodi,
     })
     const chain = createSsvChain({ execution, scope: { ...scope, owners }, engine, events: told, file })
-    return { chain, saved, follow: () => chain.follow(AbortSignal.timeout(60_000)) }
+    return { chain, saved, wrong, follow: () => chain.follow(AbortSignal.timeout(60_000)) }
   }
 
   const logs = [...ssvLogs('operator-added.json'), ...ssvLogs('validator-added.json')]
@@ -157,6 +165,144 @@ describe('a log that an answer lacks', () => {
     await honest.follow()
     expect(after.chain.state).toEqual(honest.chain.state)
     expect(after.chain.state?.gaps.size).toBe(0)
+  })
+
+  describe('with none of its owner after it', () => {
+    const last = 1_207_777
+    const isLast = ({ blockNumber }: { blockNumber: number }) => blockNumber === last
+
+    /** A node whose newest final blocks have the last registration, and that has headers and receipts as real ones do. */
+    async function startNewNode() {
+      const node = await startSsvNode()
+      node.head = last + 100
+      node.finalized = last + 36
+      node.receipts = { leaveOut: () => false }
+      return node
+    }
+
+    it('is taken from the receipts of its block, once and for all', async () => {
+      await using node = await startNewNode()
+      const honest = followerOf([node])
+      await honest.follow()
+      node.leavesOut = isLast
+      const { chain, saved, wrong, follow } = followerOf([node])
+      await follow()
+      expect(chain.state).toEqual(honest.chain.state)
+      expect(saved.at(-1)).toEqual(honest.saved.at(-1))
+      expect(wrong).toEqual([
+        `the execution node at ${new URL(node.url).host} said otherwise of log 0 of block ${last} of the SSV contract than the receipts of that block`,
+      ])
+    })
+
+    it('of receipts that lack it too is named, and nothing is kept beyond it until one node shows it', async () => {
+      await using node = await startNewNode()
+      node.leavesOut = isLast
+      node.receipts = { leaveOut: isLast }
+      const { chain, saved, follow } = followerOf([node])
+      for (let again = 0; again < 2; again++)
+        await expect(follow()).rejects.toMatchObject({
+          code: 'EXECUTION_INVALID',
+          message: expect.stringMatching(
+            new RegExp(`^block ${last} may have an event of the SSV contract that .* left out, and nothing proves`),
+          ),
+        })
+      // However long that lasts: what has not been held against its header never becomes history.
+      const [head, finalized] = [node.head, node.finalized]
+      node.head += 20_000
+      node.finalized = last + 20_000
+      await expect(follow()).rejects.toThrow(`block ${last} may have an event`)
+      for (const { nextBlock } of saved) expect(nextBlock).toBeLessThanOrEqual(last)
+      node.head = head
+      node.finalized = finalized
+      // Another one has the receipts, and the header stands for them.
+      await using other = await startNewNode()
+      other.leavesOut = isLast
+      const both = followerOf([node, other], undefined, saved)
+      await both.follow()
+      node.leavesOut = () => false
+      node.receipts = { leaveOut: () => false }
+      const honest = followerOf([node])
+      await honest.follow()
+      expect(both.chain.state).toEqual(honest.chain.state)
+      await follow()
+      expect(chain.state).toEqual(honest.chain.state)
+    })
+
+    it('costs an honest node a question for each new block, and one for each that may have an event', async () => {
+      await using node = await startNewNode()
+      const { wrong, follow } = followerOf([node])
+      await follow()
+      const asked = (method: string) => node.methods.filter((name) => name === method).length
+      expect(asked('eth_getBlockReceipts')).toBe(1)
+      expect(asked('eth_getBlockByNumber')).toBeLessThan(512 + 64 + 12)
+      node.methods.length = 0
+      node.head += 32
+      node.finalized = last + 68
+      await follow()
+      expect(asked('eth_getBlockByNumber')).toBeLessThan(32 + 32 + 12)
+      expect(asked('eth_getBlockReceipts')).toBe(0)
+      node.methods.length = 0
+      await follow()
+      expect(node.methods.length).toBeLessThan(16)
+      expect(wrong).toEqual([])
+    })
+
+    it('in a history of years is found at the node that has it, range by range', async () => {
+      await using lacking = await startSsvNode()
+      await using node = await startSsvNode()
+      lacking.leavesOut = isLast
+      const { chain, saved, follow } = followerOf([lacking, node])
+      await follow()
+      const honest = followerOf([node])
+      await honest.follow()
+      expect(chain.state?.live.size).toBe((honest.chain.state?.live.size ?? 0) - 1)
+      const rounds = async () => {
+        for (let round = 1; round <= 60; round++) {
+          const error = await follow().then(
+            () => undefined,
+            (reason: unknown) => reason,
+          )
+          if (error !== undefined) return { round, error }
+        }
+        return undefined
+      }
+      expect((await rounds())?.error).toMatchObject({
+        message: `log 0 of block ${last} of the SSV contract, or one before it, was left out by an execution node, ${new URL(node.url).host} has it: all events are read again`,
+      })
+      expect(saved.at(-1)).toEqual(emptySsvState(scope))
+      await follow()
+      expect(chain.state).toEqual(honest.chain.state)
+      // Then all is well, at both nodes, and soon nobody asks any more.
+      expect(await rounds()).toBeUndefined()
+      node.methods.length = 0
+      await follow()
+      expect(node.methods.filter((name) => name === 'eth_getLogs')).toEqual([])
+    })
+  })
+
+  it('is not one that a single node invents: the receipts of its block show that it is not there', async () => {
+    const operators = makeOperators([263, 280, 281, 282])
+    const { owner, validators } = loadSsvCluster('cluster-4-dkg')
+    const publicKey = fromHex(first(validators).public_key)
+    const inventions = [
+      validatorRemovedLog({ owner, operators, publicKey }, 1_207_900, 0),
+      validatorAddedLog({ owner, ownerNonce: 0, operators, publicKey, sharesData: new Uint8Array(1312) }, 1_200_200, 0),
+      operatorAddedLog(first(makeOperators([77])), 1_000_000, 0),
+    ]
+    await using node = await startSsvNode()
+    await using liar = await startSsvNode()
+    node.receipts = { leaveOut: () => false }
+    const honest = followerOf([node])
+    await honest.follow()
+    for (const invention of inventions) {
+      liar.logs = [...logs, invention].sort((a, b) => a.blockNumber - b.blockNumber)
+      liar.methods.length = 0
+      const { chain, follow } = followerOf([node, liar])
+      for (let round = 0; round < 40; round++) await follow()
+      expect(chain.state).toEqual(honest.chain.state)
+      // It was heard as far as its invention, and is left alone for a while.
+      expect(liar.methods).toContain('eth_getLogs')
+    }
   })
 
   it('is named by /ready until it is there', async () => {

@@ -45,10 +45,10 @@ export function createSsvCheckpoint(
     save: (state: SsvState): Promise<SsvState> => db.transaction((tx) => store(tx, state)),
 
     /** Stores that nothing has been read; returns that state. The clusters stay as they are until all is read again. */
-    forget: (): Promise<SsvState> =>
+    forget: (doubtful: number | undefined): Promise<SsvState> =>
       db.transaction(async (tx) => {
         await lockClusterImport(tx)
-        const empty = emptySsvState(scope)
+        const empty = { ...emptySsvState(scope), doubtful }
         await storeCheckpoint(tx, CHECKPOINT, ssvStateToJson(scope, empty))
         return empty
       }),

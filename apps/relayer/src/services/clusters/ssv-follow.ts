@@ -7,10 +7,12 @@ import { setImmediate } from 'node:timers/promises'
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import type { ExecutionNode } from '@dvt-relayer/chain/execution/execution.ts'
 import { getFinalBlock } from '@dvt-relayer/chain/execution/final-block.ts'
+import { UnprovenError } from '@dvt-relayer/chain/execution/proof/block-logs.ts'
 import { readSsvEvents, type SsvEventRange } from '@dvt-relayer/chain/ssv/events.ts'
-import { createGapWatch, SsvGapError } from '@dvt-relayer/chain/ssv/gaps.ts'
+import { createGapWatch, gapWords, SsvGapError } from '@dvt-relayer/chain/ssv/gaps.ts'
+import { createHistoryLook } from '@dvt-relayer/chain/ssv/history-look.ts'
 import { applySsvEvents, emptySsvState, type SsvScope, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
-import { findDoubt } from '@dvt-relayer/chain/ssv/second-look.ts'
+import { findDoubt, holdAgainstBlocks } from '@dvt-relayer/chain/ssv/second-look.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import type { Context } from '../../context.ts'
 import { createSsvCheckpoint } from './ssv-checkpoint.ts'
@@ -32,6 +34,7 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
   const scope: SsvScope = { contract, owners, operators: undefined }
   const checkpoint = createSsvCheckpoint(context, scope)
   const gaps = createGapWatch(execution, scope)
+  const history = createHistoryLook(execution, scope)
   let known: SsvState | undefined
   /** Where events are read: one node alone while a state is made anew that another one made incomplete. */
   let node: ExecutionNode = execution
@@ -63,7 +66,8 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
           if (++disagreements > MAX_DISAGREEMENTS) throw new ChainError('EXECUTION_INVALID', doubt)
           break
         }
-        state = await apply(state, range, signal)
+        const held = await holdAgainstBlocks(node, scope, state, range, toBlock, events.ssvLogsWrong, signal)
+        state = await apply(state, held, signal)
         if (state.nextBlock <= toBlock && performance.now() - storedAt > SAVE_MS) {
           storedAt = performance.now()
           events.ssvScanned(state.nextBlock, toBlock, state.live.size)
@@ -82,13 +86,14 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
     await gaps.look(known, signal)
     const final = await getFinalBlock(execution, 'no SSV registration can be taken', signal)
     if (final !== undefined && final.number >= known.nextBlock) await read(known, final.number, signal)
-    if (isSettled && performance.now() - savedAt < IDLE_SAVE_MS) return
+    if (isSettled && performance.now() - savedAt < IDLE_SAVE_MS) return history.step(known, signal)
     // Nothing is known of the chain's end before a scan has come to it.
     if (final === undefined || known.nextBlock <= final.number) return
     known = await checkpoint.settle(known)
     isSettled = true
     savedAt = performance.now()
     events.ssvSettled(known)
+    await history.step(known, signal)
   }
 
   return {
@@ -99,17 +104,22 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
      * One round. Where registrations prove to be missing, all that was read is forgotten, and the next round reads from the first block
      * on; the clusters stay until then.
      *
+     * @returns what may be missing although no node knows of it, in words
      * @throws {ChainError}, {HttpError}, {DatabaseError}
      */
-    async round(signal: AbortSignal): Promise<void> {
+    async round(signal: AbortSignal): Promise<string | undefined> {
       try {
         await follow(signal)
         node = execution
+        return known === undefined ? undefined : gapWords(known.gaps)[0]
       } catch (error) {
         node = error instanceof SsvGapError ? error.node : execution
+        if (error instanceof UnprovenError && known !== undefined && known.doubtful !== error.block)
+          known = await checkpoint.save({ ...known, doubtful: error.block })
         if (error instanceof SsvGapError) {
-          known = await checkpoint.forget()
+          known = await checkpoint.forget(known?.doubtful)
           isSettled = false
+          history.reset()
         }
         throw error
       }

@@ -89,9 +89,39 @@ export function createDepositViews(
     // Logs are asked for by number: they are this block's only if it stands where it stood, at the one node that answered all.
     const still = await execution.getBlock(head.number, signal)
     if (still?.hash !== head.hash || execution.host !== host) return undefined
-    const deposits = read.filter(({ depositIndex }) => depositIndex >= position.nextDepositIndex)
-    assertNoGap(deposits, { previousIndex: position.nextDepositIndex - 1, count: total, host })
+    const isNew = ({ depositIndex }: ChainDeposit) => depositIndex >= position.nextDepositIndex
+    const known = { previousIndex: position.nextDepositIndex - 1, count: total }
+    let deposits = read.filter(isNew)
+    try {
+      assertNoGap(deposits, { ...known, host })
+    } catch (error) {
+      const others = await readElsewhere(head, position, signal, (all) => assertNoGap(all.filter(isNew), known))
+      if (others === undefined) throw error
+      deposits = others.filter(isNew)
+    }
     return complete(head, depositRoot, total, deposits, signal)
+  }
+
+  /** The deposits up to this block by another node that has the block, and none missing: what one leaves out another one has, as a rule. */
+  async function readElsewhere(
+    head: BlockRef,
+    position: Position,
+    signal: AbortSignal,
+    check: (deposits: readonly ChainDeposit[]) => void,
+  ): Promise<ChainDeposit[] | undefined> {
+    for (const node of execution.each.length > 1 ? execution.each : []) {
+      try {
+        const read: ChainDeposit[] = []
+        for await (const range of readDeposits(node, network, position.nextBlock, head.number, signal))
+          read.push(...range.deposits)
+        if ((await node.getBlock(head.number, signal))?.hash !== head.hash) continue
+        check(read)
+        return read
+      } catch {
+        signal.throwIfAborted()
+      }
+    }
+    return undefined
   }
 
   /** Puts the deposits over what is settled by now, which may be more than when they were read. */

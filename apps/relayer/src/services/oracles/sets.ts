@@ -64,17 +64,22 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
   let refused: string | undefined
 
   /**
-   * What the chain announced last, or, in words, which node denies it. The checkpoint keeps it, so that no restart scans the chain again;
-   * it does not move while one is denied.
+   * What the chain announced last, which node denies it, and why there may be a newer one that no node shows, in words. The checkpoint keeps
+   * it, so that no restart scans the chain again; it does not move while one is denied.
    */
-  async function findNewest(): Promise<AnnouncedConfig | string | undefined> {
+  async function findNewest(): Promise<{
+    newest?: AnnouncedConfig | undefined
+    denial?: string
+    doubt?: string | undefined
+  }> {
     const stored = await findCheckpoint(db, CHECKPOINT)
     const last = checkpoint.Check(stored) ? stored : undefined
-    const { config, nextBlock } = await chain.oracleSets.newest(last?.next_block)
+    const known = last?.announced && { blockNumber: last.announced.block_number }
+    const { config, nextBlock, doubt } = await chain.oracleSets.newest(last?.next_block, known)
     const isKnown =
       config?.blockNumber === last?.announced?.block_number && readable(config?.cid ?? '') === last?.announced?.cid
     const denial = config === undefined || isKnown ? undefined : await chain.oracleSets.findDenial(config)
-    if (denial !== undefined) return denial
+    if (denial !== undefined) return { denial }
     const announced =
       config === undefined
         ? last?.announced
@@ -85,9 +90,8 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
         next_block: nextBlock,
         ...(announced === undefined ? {} : { announced }),
       })
-    return announced === undefined
-      ? undefined
-      : { cid: announced.cid, blockNumber: announced.block_number, announcedAt: announced.time }
+    const newest = announced && { cid: announced.cid, blockNumber: announced.block_number, announcedAt: announced.time }
+    return { newest, doubt }
   }
 
   /**
@@ -96,14 +100,13 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
    * @param onSlow told meanwhile, where the content of a newer one takes long to come
    */
   async function follow(onSlow: (problem: string) => void = () => {}): Promise<string | undefined> {
-    const newest = await findNewest()
-    if (typeof newest === 'string') return `the newest oracle config is not in force: ${newest}`
+    const { newest, denial, doubt } = await findNewest()
+    if (denial !== undefined) return `the newest oracle config is not in force: ${denial}`
     const current = await findCurrentOracleSet(db)
     if (newest === undefined)
-      return current === undefined ? 'the Keeper has not announced an oracle config yet' : undefined
+      return current === undefined ? (doubt ?? 'the Keeper has not announced an oracle config yet') : doubt
     // What a node that lags behind says is older than what another process has adopted meanwhile.
-    if (current !== undefined && (current.cid === newest.cid || newest.blockNumber < current.blockNumber))
-      return undefined
+    if (current !== undefined && (current.cid === newest.cid || newest.blockNumber < current.blockNumber)) return doubt
     const slow = setTimeout(
       () => onSlow(`the newest oracle config ${newest.cid} is not in force: no IPFS gateway has given it yet`),
       SLOW_MS,
@@ -124,7 +127,7 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
       refused = undefined
       events.oracleSetAdopted(newest.cid, set.publicKeys.length, set.threshold, newest.blockNumber)
       if (outdated.validators > 0) events.validatorsOutdated(newest.cid, outdated.validators, outdated.vaults)
-      return undefined
+      return doubt
     } catch (error) {
       if (refused !== newest.cid) events.oracleSetRefused(newest.cid, error)
       refused = newest.cid

@@ -7,7 +7,12 @@
 
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import type { BlockRef } from '@dvt-relayer/chain/execution/execution.ts'
-import { findUpdates, readExitSignaturesNonce, readMinOracles } from '@dvt-relayer/chain/stakewise/keeper-updates.ts'
+import {
+  type ExitSignaturesUpdate,
+  findUpdates,
+  readExitSignaturesNonce,
+  readMinOracles,
+} from '@dvt-relayer/chain/stakewise/keeper-updates.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { completeRotations, voidOvertaken } from '@dvt-relayer/db/queries/rotations.ts'
 import { findCheckpoint, storeCheckpoint } from '@dvt-relayer/db/queries/state.ts'
@@ -50,13 +55,22 @@ export function createRotationUpdates({
     const count = noted === undefined ? Math.min(1, finalNonce) : finalNonce - noted.nonce
     if (count <= 0) return { noted, updates: [] }
     const fromBlock = Math.max(network.keeperBlock, noted?.block_number ?? 0)
-    const updates = await findUpdates(execution, network, { vault, fromBlock, toBlock, count, signal })
+    const scan = { vault, fromBlock, toBlock, count, signal }
     // An answer that lacks one may hold an older one in its place, such as the last that was noted.
-    const isWhole = updates.every(({ nonce }, position) => nonce === BigInt(finalNonce - count + position))
-    if (updates.length === count && isWhole) return { noted, updates }
+    const isWhole = (found: readonly ExitSignaturesUpdate[]) =>
+      found.length === count && found.every(({ nonce }, position) => nonce === BigInt(finalNonce - count + position))
+    const updates = await findUpdates(execution, network, scan)
+    if (isWhole(updates)) return { noted, updates }
+    const { host } = execution
+    // What one node leaves out another one has, as a rule; the Keeper's own count tells who has all.
+    for (const node of execution.each) {
+      const others = await findUpdates(node, network, scan).catch(() => [])
+      signal.throwIfAborted()
+      if (isWhole(others)) return { noted, updates: others }
+    }
     throw new ChainError(
       'EXECUTION_INVALID',
-      `the execution node at ${execution.host} does not have all of the last ${count} updates of a vault's exit signatures: it has ${updates.length}, of nonce ${updates.map(({ nonce }) => nonce).join(', ') || 'none'}, up to ${finalNonce - 1}`,
+      `the execution node at ${host} does not have all of the last ${count} updates of a vault's exit signatures: it has ${updates.length}, of nonce ${updates.map(({ nonce }) => nonce).join(', ') || 'none'}, up to ${finalNonce - 1}`,
     )
   }
 

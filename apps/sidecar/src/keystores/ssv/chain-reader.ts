@@ -5,16 +5,16 @@ import type { ExecutionClient, ExecutionNode } from '@dvt-relayer/chain/executio
 import { readSsvEvents } from '@dvt-relayer/chain/ssv/events.ts'
 import { createGapWatch } from '@dvt-relayer/chain/ssv/gaps.ts'
 import { applySsvEvents, type SsvChange, type SsvScope, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
-import { findDoubt } from '@dvt-relayer/chain/ssv/second-look.ts'
+import { findDoubt, holdAgainstBlocks } from '@dvt-relayer/chain/ssv/second-look.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import type { Events } from '../../events.ts'
 import { startProgress } from '../progress.ts'
 
 export interface ChainReaderOptions {
-  readonly execution: Pick<ExecutionClient, 'getBlock' | 'scanLogs' | 'host' | 'each'>
+  readonly execution: ExecutionNode & Pick<ExecutionClient, 'each'>
   readonly scope: SsvScope
   readonly engine: BlsEngine
-  readonly events: Pick<Events, 'ssvScanning' | 'ssvEventsSkipped'>
+  readonly events: Pick<Events, 'ssvScanning' | 'ssvEventsSkipped' | 'ssvLogsWrong'>
 }
 
 /** So often one range may be answered by nodes that do not agree, with each other or with themselves. */
@@ -60,7 +60,8 @@ export function createChainReader({ execution, scope, engine, events }: ChainRea
               if (++disagreements > MAX_DISAGREEMENTS) throw new ChainError('EXECUTION_INVALID', doubt)
               break
             }
-            const applied = await applySsvEvents(engine, scope, state, range)
+            const held = await holdAgainstBlocks(node, scope, state, range, toBlock, events.ssvLogsWrong, signal)
+            const applied = await applySsvEvents(engine, scope, state, held)
             await gaps.look(applied.state, signal)
             signal.throwIfAborted()
             state = applied.state

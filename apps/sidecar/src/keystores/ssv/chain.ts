@@ -5,7 +5,9 @@
 
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import type { BlockRef } from '@dvt-relayer/chain/execution/execution.ts'
-import { SsvGapError } from '@dvt-relayer/chain/ssv/gaps.ts'
+import { UnprovenError } from '@dvt-relayer/chain/execution/proof/block-logs.ts'
+import { gapWords, SsvGapError } from '@dvt-relayer/chain/ssv/gaps.ts'
+import { createHistoryLook } from '@dvt-relayer/chain/ssv/history-look.ts'
 import { emptySsvState, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
 import type { Events } from '../../events.ts'
 import { blockMissing, type ChainReaderOptions, createChainReader } from './chain-reader.ts'
@@ -13,7 +15,7 @@ import type { SsvStateFile } from './state-file.ts'
 
 interface SsvChainOptions extends ChainReaderOptions {
   file: SsvStateFile
-  events: ChainReaderOptions['events'] & Pick<Events, 'ssvMalformed' | 'ssvReorganized'>
+  events: ChainReaderOptions['events'] & Pick<Events, 'ssvMalformed' | 'ssvReorganized' | 'ssvGaps'>
 }
 
 /** During a long scan the file is written this often. */
@@ -29,6 +31,7 @@ interface Tail {
 export function createSsvChain(options: SsvChainOptions) {
   const { execution, file, events } = options
   const reader = createChainReader(options)
+  const history = createHistoryLook(execution, options.scope)
   /** Up to the newest final block. */
   let final: SsvState | undefined
   let tail: Tail | undefined
@@ -52,6 +55,10 @@ export function createSsvChain(options: SsvChainOptions) {
         savedAt = performance.now()
         await file.save(state)
       })
+    } catch (error) {
+      const state = final ?? known
+      if (error instanceof UnprovenError && state.doubtful !== error.block) final = { ...state, doubtful: error.block }
+      throw error
     } finally {
       if (final !== undefined) await file.save(final)
     }
@@ -86,6 +93,9 @@ export function createSsvChain(options: SsvChainOptions) {
       events.ssvReorganized(tail.end.number)
     tail = { state, end: head }
     events.ssvMalformed(state.malformed)
+    // Any stranger can make one of an owner of its own.
+    if (options.scope.owners !== undefined) events.ssvGaps(gapWords(state.gaps))
+    await history.step(final, signal)
   }
 
   return {
@@ -109,7 +119,8 @@ export function createSsvChain(options: SsvChainOptions) {
         if (error instanceof SsvGapError) {
           incomplete ??= tail?.state ?? final
           tail = undefined
-          final = emptySsvState(options.scope)
+          history.reset()
+          final = { ...emptySsvState(options.scope), doubtful: final?.doubtful }
           await file.save(final)
         }
         throw error

@@ -15,7 +15,7 @@ import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts'
 import { parseTransaction } from 'viem/utils'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Anvil, skipWithoutAnvil, startAnvil } from '../../support/chain/anvil.ts'
+import { type Anvil, skipWithoutAnvil, startAnvil } from '../../../support/chain/anvil.ts'
 
 const network = networks.hoodi
 const GWEI = 1_000_000_000n

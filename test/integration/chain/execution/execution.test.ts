@@ -5,9 +5,9 @@ import { toHex } from '@dvt-relayer/common/hex.ts'
 import { HttpError } from '@dvt-relayer/common/http-client.ts'
 import { encodeAbiParameters, encodeEventTopics } from 'viem/utils'
 import { describe, expect, it } from 'vitest'
-import { deployKeeper, skipWithoutAnvil, startAnvil } from '../../support/chain/anvil.ts'
-import { startHttpStandIn } from '../../support/chain/http-stand-in.ts'
-import { hashOfBlock, type Refusal, type StandInCall, type StandInLog, startRpc } from '../../support/chain/rpc.ts'
+import { deployKeeper, skipWithoutAnvil, startAnvil } from '../../../support/chain/anvil.ts'
+import { startHttpStandIn } from '../../../support/chain/http-stand-in.ts'
+import { hashOfBlock, type Refusal, type StandInCall, type StandInLog, startRpc } from '../../../support/chain/rpc.ts'
 
 const network = networks.mainnet
 const HEAD = network.keeperBlock + 5_000_000

@@ -84,8 +84,7 @@ export function createTurns(limits: TurnLimits) {
     return {
       grow(more: number): boolean {
         const { ofOne, ofAll } = limitsOf(line.account)
-        const isFree =
-          line.held + more <= ofOne && heldBy(line) + more <= ofAll && total + more <= limits.total
+        const isFree = line.held + more <= ofOne && heldBy(line) + more <= ofAll && total + more <= limits.total
         if (!isFree) return false
         hold(line, more)
         held += more
@@ -144,8 +143,7 @@ export function createTurns(limits: TurnLimits) {
       })
     },
     /** What is held in all, or on one account. */
-    held: (account?: Account): number =>
-      account === undefined ? total : (lines.get(accountKey(account))?.held ?? 0),
+    held: (account?: Account): number => (account === undefined ? total : (lines.get(accountKey(account))?.held ?? 0)),
     /** How many wait, of all or of one account. */
     waiting: (account?: Account): number =>
       account === undefined

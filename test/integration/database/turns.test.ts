@@ -39,9 +39,9 @@ it('fifty statements of one node hold two connections, and nobody waits behind t
   )
   const blocked = async () =>
     Number(
-      (
-        await db.execute(sql`select count(*) from pg_locks where locktype = 'advisory' and not granted`)
-      ).rows[0]?.['count'],
+      (await db.execute(sql`select count(*) from pg_locks where locktype = 'advisory' and not granted`)).rows[0]?.[
+        'count'
+      ],
     )
   await eventually('two wait in the database', async () => ((await blocked()) === 2 ? true : undefined))
   await as('sidecar', 'node', () => db.execute(sql`select 1`).then(note('node')))

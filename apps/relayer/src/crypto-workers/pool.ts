@@ -117,8 +117,7 @@ export function startCryptoPool(threads = Math.max(1, Math.min(8, availableParal
     short.delete(answer.id)
     long.delete(answer.id)
     if (isIdle(thread)) worker.unref()
-    if ('error' in answer)
-      pending?.reject(Object.assign(new Error(answer.error.message), { name: answer.error.name }))
+    if ('error' in answer) pending?.reject(Object.assign(new Error(answer.error.message), { name: answer.error.name }))
     else pending?.resolve(answer.value)
     pump()
   }

@@ -57,7 +57,9 @@ port.on('message', (request: WorkerRequest) => {
   const { id, task, args } = request
   try {
     if (task in tasks.inTurns) {
-      const begin = tasks.inTurns[task as keyof typeof tasks.inTurns] as (...args: unknown[]) => Generator<void, unknown>
+      const begin = tasks.inTurns[task as keyof typeof tasks.inTurns] as (
+        ...args: unknown[]
+      ) => Generator<void, unknown>
       long.push({ id, turns: begin(...args) })
       if (!isTaking) void takeTurns()
       return

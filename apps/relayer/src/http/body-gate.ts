@@ -12,7 +12,10 @@ export function createBodyGate(app: FastifyInstance, limits: { maxValues: number
     if (values > limits.maxValues)
       return done(new ApiError('BODY_INVALID', `a body may hold at most ${limits.maxValues} values`), undefined)
     if (!request.hasRoomFor(values))
-      return done(new ApiError('TOO_BUSY', 'too much of yours is being worked on; send this again in a moment'), undefined)
+      return done(
+        new ApiError('TOO_BUSY', 'too much of yours is being worked on; send this again in a moment'),
+        undefined,
+      )
     try {
       // Validation reads named fields only and nothing is merged, so a "__proto__" key in a body reaches nothing.
       done(null, JSON.parse(body as string))

@@ -7,7 +7,8 @@ import type { FastifyRequest } from 'fastify'
 import type { Caller } from '../auth/caller.ts'
 
 /** Where a request comes from. Behind a proxy that is the proxy: what it says of others anybody could say. */
-const addressOf = ({ socket }: Pick<FastifyRequest, 'socket'>): string => (socket.remoteAddress ?? '').replace(/^::ffff:/, '')
+const addressOf = ({ socket }: Pick<FastifyRequest, 'socket'>): string =>
+  (socket.remoteAddress ?? '').replace(/^::ffff:/, '')
 
 /** Of who has shown no token yet. All strangers have one small share together. */
 export const strangerOf = (request: Pick<FastifyRequest, 'socket'>): Account => ({

@@ -55,8 +55,7 @@ export function createAdmission(
     if (encoding === undefined && !(Number(said ?? 0) > 0)) return payload
     // What does not say how long it is may be as long as a body can be.
     const length = encoding === undefined ? Number(said) : maxBodyBytes
-    if (length > maxBodyBytes)
-      throw new ApiError('BODY_TOO_LARGE', `a body may have at most ${maxBodyBytes} bytes`)
+    if (length > maxBodyBytes) throw new ApiError('BODY_TOO_LARGE', `a body may have at most ${maxBodyBytes} bytes`)
     const gone = new AbortController()
     const onGone = () => gone.abort()
     reply.raw.once('close', onGone)

@@ -32,8 +32,7 @@ export function createAnswers(limits: Limits['answers']) {
 
   /** Cuts off the oldest of `some` until they hold no more than they may; the last one stays. */
   function trim(some: () => Reader[], limit: number): void {
-    for (let all = some(); heldBy(all) > limit && all.length > 1; all = some())
-      cutOff(all[0])
+    for (let all = some(); heldBy(all) > limit && all.length > 1; all = some()) cutOff(all[0])
   }
 
   function cutOff(reader: Reader | undefined): void {

@@ -13,7 +13,7 @@ export interface BodyRoom {
 
 /** Creates the account of bodies. */
 export function createBodies(limits: Limits['bodies']) {
-  const { ofOne, total, ofSidecars, largeOfOne, waiting, waitMs } = limits
+  const { ofOne, total, ofSidecars, largeOfOne, largeWaitMs, waiting, waitMs } = limits
   const unbounded = Number.POSITIVE_INFINITY
   const bytes = createTurns({
     total,
@@ -27,7 +27,7 @@ export function createBodies(limits: Limits['bodies']) {
     groups: {},
     others: { ofOne: largeOfOne, ofAll: unbounded },
     waiting,
-    waitMs,
+    waitMs: largeWaitMs,
   })
 
   return {

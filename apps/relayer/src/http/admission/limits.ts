@@ -17,6 +17,8 @@ export const LARGE_BYTES = MIB
 
 /** The figures of one relayer. Times are shorter in tests. */
 export function limitsOf({ http }: Pick<RelayerConfig, 'http'>) {
+  // Of a small body most is what is parsed of it.
+  const largest = Math.max(http.maxBodyBytes, 16 * MIB)
   return {
     /**
      * Requests of one caller under way, long polls too: a sidecar has ten at most, and without tokens a proxy's address has those of all
@@ -25,12 +27,14 @@ export function limitsOf({ http }: Pick<RelayerConfig, 'http'>) {
     requestsOfOne: 256,
     bodies: {
       /** One largest body, or many small ones. */
-      ofOne: BODY_COST * http.maxBodyBytes,
+      ofOne: BODY_COST * largest,
       /** Five callers at their limits, and a largest body more. */
-      total: 16 * http.maxBodyBytes,
+      total: 16 * largest,
       /** Sidecars leave an operator room for its request. */
-      ofSidecars: 12 * http.maxBodyBytes,
+      ofSidecars: 12 * largest,
       largeOfOne: http.maxLargeBodies,
+      /** How long large bodies wait for those of the same caller. */
+      largeWaitMs: 1_000,
       /** Bodies of one caller that wait, unread, and for how long: existing clients give up after 10 s. */
       waiting: 64,
       waitMs: 5_000,

@@ -177,7 +177,11 @@ export function createFinishing({
       const batch = await load(messageIds, set)
       if (batch.length === 0) return
       const tried = await recover(batch, set, QUICK_ATTEMPTS)
-      await conclude(tried.filter((one) => !needsSearch(one)), set, started)
+      await conclude(
+        tried.filter((one) => !needsSearch(one)),
+        set,
+        started,
+      )
       for (const id of idsOf(tried.filter(needsSearch))) void search(id)
     },
   }

@@ -70,7 +70,7 @@ export type FinishedMessage =
  * 715 subsets of the largest cluster with one candidate an index are covered; at about 2–6 ms each this bounds an attempt to
  * some seconds of one worker thread, and the pause between attempts doubles up to half a minute.
  */
-export const MAX_RECOVERY_ATTEMPTS = 1000
+const MAX_RECOVERY_ATTEMPTS = 1000
 /** More share indexes than the largest usual cluster has nodes. */
 const CLUSTER_INDEXES = 14
 /** Choices among all share indexes of a crowded exit. */

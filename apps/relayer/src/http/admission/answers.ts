@@ -56,4 +56,3 @@ export function createAnswers(limits: Limits['answers']) {
     held: (): number => heldBy(readers),
   }
 }
-export type Answers = ReturnType<typeof createAnswers>

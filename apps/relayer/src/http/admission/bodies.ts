@@ -57,4 +57,3 @@ export function createBodies(limits: Limits['bodies']) {
     waiting: (account?: Account): number => bytes.waiting(account) + large.waiting(account),
   }
 }
-export type Bodies = ReturnType<typeof createBodies>

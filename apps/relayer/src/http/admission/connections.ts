@@ -86,4 +86,3 @@ export function createConnections(limits: Limits['connections'], onCut: () => vo
     count: (): number => bySocket.size,
   }
 }
-export type Connections = ReturnType<typeof createConnections>

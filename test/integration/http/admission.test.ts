@@ -3,12 +3,16 @@
 import { writeFile } from 'node:fs/promises'
 import { createConnection, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { fromHex } from '@dvt-relayer/common/hex.ts'
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
 import { type Limits, limitsOf } from '../../../apps/relayer/src/http/admission/limits.ts'
 import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
+import { createTestKeys } from '../../support/keys/keys.ts'
+import { engine, postShares, postValidators, publicKeysOf } from '../../support/world/nodes.ts'
 import type { World } from '../../support/world/world.ts'
-import { ask, eventually, startWorld } from '../../support/world/world.ts'
+import { ask, eventually, hex, startWorld } from '../../support/world/world.ts'
 
 let world: World
 let tokensFile: string
@@ -138,6 +142,55 @@ it('bodies of empty values pay for what is parsed of them', async () => {
   const empty = `{"share_index":1,"shares":[],"more":[${'{},'.repeat(150_000)}{}]}`
   expect(await post(relayer.url, 'attacker', empty)).toMatchObject({ status: 503, json: { code: 'TOO_BUSY' } })
   expect((await post(relayer.url, 'node', padded(2, empty.length))).status).toBe(200)
+})
+
+it('fifty posts of one node hold two connections to the database, and nobody else waits behind them', async () => {
+  await using relayer = await start()
+  const [attacked = '', other = ''] = publicKeysOf(createTestKeys(2, { nodes: 4, threshold: 3 }))
+  const ofOperator = headersOf('operator')
+  expect((await postValidators(relayer.url, [attacked, other], ofOperator)).status).toBe(200)
+  const client = new pg.Client({ connectionString: world.databaseUrl })
+  await client.connect()
+  try {
+    // Every post of a share of it waits here, with a connection in hand.
+    await client.query('begin')
+    await client.query(
+      'select m.id from messages m join validators v on v.id = m.validator_id where v.public_key = $1 for update of m',
+      [Buffer.from(fromHex(attacked))],
+    )
+    const ended: number[] = []
+    const flood = Array.from({ length: 50 }, async (_, number) => {
+      const exit_signature = hex(
+        engine.sign(new Uint8Array(32).fill(1).with(31, number + 1), new Uint8Array(32).fill(7)),
+      )
+      await postShares(relayer.url, 1, [{ public_key: attacked, exit_signature }], headersOf('attacker'))
+      ended.push(number)
+    })
+    const blocked = async () =>
+      Number(
+        (
+          await world.query(
+            `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+               and application_name = 'dvt-relayer'`,
+          )
+        )[0]?.['count'],
+      )
+    await eventually('two of them wait in the database', async () => ((await blocked()) === 2 ? true : undefined))
+    for (let round = 0; round < 3; round++) {
+      expect((await postValidators(relayer.url, [attacked, other], ofOperator)).status).toBe(200)
+      const share = {
+        public_key: other,
+        exit_signature: hex(engine.sign(new Uint8Array(32).fill(9), new Uint8Array(32).fill(round))),
+      }
+      expect((await postShares(relayer.url, 2, [share], headersOf('node'))).status).toBe(200)
+      expect((await ask(relayer.url, '/health')).status).toBe(200)
+    }
+    expect([await blocked(), ended]).toEqual([2, []])
+    await client.query('rollback')
+    await Promise.all(flood)
+  } finally {
+    await client.end()
+  }
 })
 
 describe('answers that are not read', () => {

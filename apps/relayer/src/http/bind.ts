@@ -60,12 +60,13 @@ export function createBind(app: FastifyInstance, auth: Auth, admission: Admissio
       // Before the body is read: who may not call costs no memory.
       onRequest: async (request, reply) => {
         request.caller = await onAccountOf(strangerOf(request), () => tellCaller(request))
-        admission.begin(request, reply, accountOf(request.caller, contract.access, request))
+        await admission.begin(request, reply, accountOf(request.caller, contract.access, request))
       },
       // Answers are built by our own code from checked values and compared with the contract in tests; no second pass over megabytes.
       serializerCompiler: () => (answer: unknown) => JSON.stringify(answer),
       handler: async (request, reply) => {
-        const answer = await onAccountOf(request.account, () => handler(callOf(contract, request, reply)))
+        const { account, visit } = request
+        const answer = await visit.work(() => onAccountOf(account, () => handler(callOf(contract, request, reply))))
         if (!(answer instanceof Rendered)) return reply.send(answer)
         if (answer.bytes === undefined) return reply.send()
         return reply.type('application/json').send(admission.answer(request, reply, answer.bytes))

@@ -7,6 +7,7 @@
 
 import { Readable } from 'node:stream'
 import { type Account, accountKey } from '@dvt-relayer/common/account.ts'
+import { pause } from '@dvt-relayer/common/lifetime.ts'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { RelayerConfig } from '../../config.ts'
 import { ApiError } from '../../errors.ts'
@@ -22,10 +23,15 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** On whose account the request is; set before its body is read. */
     account: Account
+    /** What it holds, until it is answered and worked on no more. */
+    visit: Visit
     /** Whether there is room for so many parsed values of its body. */
     hasRoomFor: (values: number) => boolean
   }
 }
+
+/** From this size a body that is refused unread is not read to its end for the sake of the connection. */
+const SKIPPED_BYTES = 4 * 1024 * 1024
 
 /** Answers are handed to the socket in pieces of this size, so that one sees how far a reader is. */
 const PIECE_BYTES = 64 * 1024
@@ -48,6 +54,7 @@ export function createAdmission(
 
   app.server.on('connection', (socket) => connections.opened(socket, strangerOf({ socket })))
   app.decorateRequest('account')
+  app.decorateRequest('visit')
   app.decorateRequest('hasRoomFor')
 
   app.addHook('preParsing', async (request, reply, payload) => {
@@ -56,19 +63,17 @@ export function createAdmission(
     // What does not say how long it is may be as long as a body can be.
     const length = encoding === undefined ? Number(said) : maxBodyBytes
     if (length > maxBodyBytes) throw new ApiError('BODY_TOO_LARGE', `a body may have at most ${maxBodyBytes} bytes`)
-    const gone = new AbortController()
-    const onGone = () => gone.abort()
-    reply.raw.once('close', onGone)
+    const gone = goneOf(reply)
     const room = await bodies.take(request.account, length, gone.signal)
-    reply.raw.off('close', onGone)
+    gone.forget()
     if (room === undefined) {
       events.callerBounded('bodies')
+      if (length > SKIPPED_BYTES) reply.header('connection', 'close')
       throw new ApiError('TOO_BUSY', 'too many requests of yours are being worked on; send this one again in a moment')
     }
     tellHeld()
-    const stop = watchUpload(request, reply)
-    whenOver(reply, () => {
-      stop()
+    request.visit.atEnd(watchUpload(request, reply))
+    request.visit.atEnd(() => {
       room.release()
       tellHeld()
     })
@@ -111,21 +116,29 @@ export function createAdmission(
     whenOver(reply, stop)
   }
 
+  /** Has whoever asks for too much at once wait for its refusal, so that asking again and again costs it time and not the others. */
+  async function refuse(reply: FastifyReply): Promise<never> {
+    events.callerBounded('requests')
+    const gone = goneOf(reply)
+    await pause(limits.refusalMs, gone.signal)
+    gone.forget()
+    reply.header('connection', 'close')
+    throw new ApiError('TOO_BUSY', `${limits.requestsOfOne} requests of yours are under way; send this one again later`)
+  }
+
   return {
     /** A request of a known caller begins. @throws {ApiError} TOO_BUSY when too many of its are under way */
-    begin(request: FastifyRequest, reply: FastifyReply, account: Account): void {
+    async begin(request: FastifyRequest, reply: FastifyReply, account: Account): Promise<void> {
       const key = accountKey(account)
+      const ended = connections.begun(request.raw.socket, account)
+      whenOver(reply, ended)
       const count = underWay.get(key) ?? 0
-      if (count >= limits.requestsOfOne) {
-        events.callerBounded('requests')
-        throw new ApiError('TOO_BUSY', `${count} requests of yours are under way; send this one again in a moment`)
-      }
+      if (count >= limits.requestsOfOne) await refuse(reply)
+      underWay.set(key, count + 1)
       request.account = account
       request.hasRoomFor = () => true
-      underWay.set(key, count + 1)
-      const end = connections.begun(request.raw.socket, account)
-      whenOver(reply, () => {
-        end()
+      request.visit = createVisit(reply)
+      request.visit.atEnd(() => {
         const left = (underWay.get(key) ?? 1) - 1
         if (left === 0) underWay.delete(key)
         else underWay.set(key, left)
@@ -146,15 +159,13 @@ export function createAdmission(
       reply.header('content-length', bytes.length)
       return Readable.from(piecesOf(bytes), { objectMode: false, highWaterMark: PIECE_BYTES })
     },
-    bodies,
-    answers,
-    connections,
   }
 }
 export type Admission = ReturnType<typeof createAdmission>
 
-/** Calls `then` once, when the answer is out or its connection gone. */
+/** Calls `then` once, when the answer is out or its connection gone; at once where it is gone already. */
 function whenOver({ raw }: FastifyReply, then: () => void): void {
+  if (raw.destroyed || raw.writableFinished) return then()
   let isOver = false
   const end = () => {
     if (!isOver) then()
@@ -163,6 +174,49 @@ function whenOver({ raw }: FastifyReply, then: () => void): void {
   raw.once('close', end)
   raw.once('finish', end)
 }
+
+/** Aborted when the caller hangs up, until forgotten. */
+function goneOf({ raw }: FastifyReply): { signal: AbortSignal; forget(): void } {
+  const gone = new AbortController()
+  const onGone = () => gone.abort()
+  if (raw.destroyed) onGone()
+  raw.once('close', onGone)
+  return { signal: gone.signal, forget: () => void raw.off('close', onGone) }
+}
+
+/** A request, from its headers to its answer, and to the end of the work it has caused: who hangs up still holds what is worked on. */
+function createVisit(reply: FastifyReply) {
+  const ends: (() => void)[] = []
+  let working = 0
+  let isOver = false
+  let hasEnded = false
+  const settle = () => {
+    if (!isOver || working > 0 || hasEnded) return
+    hasEnded = true
+    for (const end of ends) end()
+  }
+  whenOver(reply, () => {
+    isOver = true
+    settle()
+  })
+  return {
+    /** Does work that counts as part of it. */
+    async work<T>(work: () => Promise<T>): Promise<T> {
+      working++
+      try {
+        return await work()
+      } finally {
+        working--
+        settle()
+      }
+    },
+    atEnd(end: () => void): void {
+      if (hasEnded) end()
+      else ends.push(end)
+    },
+  }
+}
+type Visit = ReturnType<typeof createVisit>
 
 /** Views of the bytes; nothing is copied. */
 function* piecesOf(bytes: Buffer): Generator<Buffer> {

@@ -25,6 +25,8 @@ export function limitsOf({ http }: Pick<RelayerConfig, 'http'>) {
      * sidecars behind it.
      */
     requestsOfOne: 256,
+    /** After which time what is more is refused. */
+    refusalMs: 1_000,
     bodies: {
       /** One largest body, or many small ones. */
       ofOne: BODY_COST * largest,
@@ -35,8 +37,8 @@ export function limitsOf({ http }: Pick<RelayerConfig, 'http'>) {
       largeOfOne: http.maxLargeBodies,
       /** How long large bodies wait for those of the same caller. */
       largeWaitMs: 1_000,
-      /** Bodies of one caller that wait, unread, and for how long: existing clients give up after 10 s. */
-      waiting: 64,
+      /** Bodies of one caller that wait, unread, which costs less than to refuse them; and for how long: existing clients give up after 10 s. */
+      waiting: 256,
       waitMs: 5_000,
     },
     /** Who sends or takes less than this is cut off: clients that give up after 10 s are far above it. */

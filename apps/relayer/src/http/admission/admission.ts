@@ -165,12 +165,12 @@ export type Admission = ReturnType<typeof createAdmission>
 
 /** Calls `then` once, when the answer is out or its connection gone; at once where it is gone already. */
 function whenOver({ raw }: FastifyReply, then: () => void): void {
-  if (raw.destroyed || raw.writableFinished) return then()
   let isOver = false
   const end = () => {
     if (!isOver) then()
     isOver = true
   }
+  if (raw.destroyed || raw.writableFinished) end()
   raw.once('close', end)
   raw.once('finish', end)
 }

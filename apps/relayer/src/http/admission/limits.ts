@@ -26,7 +26,7 @@ export function limitsOf({ http }: Pick<RelayerConfig, 'http'>) {
      */
     requestsOfOne: 256,
     /** After which time what is more is refused. */
-    refusalMs: 1_000,
+    refusalMs: 3_000,
     bodies: {
       /** One largest body, or many small ones. */
       ofOne: BODY_COST * largest,
@@ -34,6 +34,11 @@ export function limitsOf({ http }: Pick<RelayerConfig, 'http'>) {
       total: 16 * largest,
       /** Sidecars leave an operator room for its request. */
       ofSidecars: 12 * largest,
+      /**
+       * Of one caller in a second, and at once before that counts: to read and parse 32 MiB takes some 70 ms of the event loop. A sidecar
+       * of 20,000 validators that posts all of them every 2 s sends 3.3 MB in a second.
+       */
+      rate: { bytesASecond: 2 * largest, atOnce: 4 * largest },
       largeOfOne: http.maxLargeBodies,
       /** How long large bodies wait for those of the same caller. */
       largeWaitMs: 1_000,

@@ -137,7 +137,13 @@ export const ERRORS = {
   NOT_FOUND: { status: 404, retry: false, meaning: 'there is no such path' },
   METHOD_NOT_ALLOWED: { status: 405, retry: false, meaning: 'the path exists, the method does not' },
   REQUEST_INVALID: { status: 400, retry: false, meaning: 'the request is not HTTP the server understands' },
-  TOO_BUSY: { status: 503, retry: true, meaning: 'too many large bodies at once, or the process is stopping' },
+  BODY_TOO_SLOW: { status: 408, retry: true, meaning: 'the body came more slowly than 32 KiB a second' },
+  TOO_BUSY: {
+    status: 503,
+    retry: true,
+    meaning:
+      'too much of this one caller is under way already (`Retry-After` says when to come again), or the process is stopping',
+  },
   DEPENDENCY_AWAY: { status: 503, retry: true, meaning: 'the database or a node that this request needs is away' },
   INTERNAL: { status: 500, retry: true, meaning: 'a fault of the relayer; the log has it under the request id' },
 } as const satisfies Record<string, { status: number; retry: boolean; meaning: string }>

@@ -8,7 +8,7 @@ import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createMetrics } from '@dvt-relayer/common/metrics.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import type { ManagerAction } from '@dvt-relayer/db/queries/manager-signatures.ts'
-import { type ApprovalOutcome, type Dependency, RELAYER_METRICS, routeLabel } from './metrics.ts'
+import { type ApprovalOutcome, type Bounded, type Dependency, RELAYER_METRICS, routeLabel } from './metrics.ts'
 
 const DAY_MS = 86_400_000
 
@@ -60,6 +60,13 @@ export function createEvents(logger: Logger) {
       const fields = { reason, route, ...(name === undefined ? {} : { token_name: name }) }
       const kind = `refused ${reason} ${route} ${name ?? ''}`
       tally.log({ kind, level: 'warn', message: 'request refused', fields })
+    },
+    /** Counted alone: a caller that does it once does it a thousand times. */
+    callerBounded(of: Bounded) {
+      metrics.count('dvt_relayer_callers_bounded_total', { of })
+    },
+    bytesHeld(of: 'bodies' | 'answers', bytes: number) {
+      metrics.set('dvt_relayer_held_bytes', bytes, { of })
     },
     exitsRequested(counts: { created: number; superseded: number; revived: number }, requester: string | null) {
       metrics.count('dvt_relayer_exits_requested_total', {}, counts.created)

@@ -28,6 +28,10 @@ export const routeLabel = (route: string): string => (ROUTES.includes(route) ? r
 const APPROVAL_OUTCOMES = ['approved', 'other', 'refused', 'wrong', 'away'] as const
 export type ApprovalOutcome = (typeof APPROVAL_OUTCOMES)[number]
 
+/** What callers are kept from taking more of. */
+const BOUNDED = ['requests', 'bodies', 'upload', 'answer', 'connections'] as const
+export type Bounded = (typeof BOUNDED)[number]
+
 export const RELAYER_METRICS = {
   dvt_relayer_http_requests_total: {
     type: 'counter',
@@ -44,6 +48,16 @@ export const RELAYER_METRICS = {
     type: 'counter',
     help: 'requests refused for their token or signature',
     labels: { reason: ['missing', 'unknown', 'role', 'binding', 'signature', 'time', 'replay'] },
+  },
+  dvt_relayer_callers_bounded_total: {
+    type: 'counter',
+    help: 'callers kept from taking more, by what of: requests and bodies refused, slow uploads and unread answers cut off, connections closed for others',
+    labels: { of: BOUNDED },
+  },
+  dvt_relayer_held_bytes: {
+    type: 'gauge',
+    help: 'bytes held for callers: bodies as they are counted while they are worked on, and answers not taken yet',
+    labels: { of: ['bodies', 'answers'] },
   },
   dvt_relayer_exits_requested_total: { type: 'counter', help: 'exits made for operators' },
   dvt_relayer_exits_superseded_total: { type: 'counter', help: 'exits whose validator index changed' },

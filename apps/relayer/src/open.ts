@@ -19,6 +19,18 @@ import { createSidecarLists, type SidecarLists } from './services/signatures/sid
 const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
 
 /**
+ * The ten connections to the database, by account. What the process does by itself needs five at most; operators find some whatever
+ * sidecars do, and strangers, whose signatures are compared with known oracles, have one.
+ */
+const CONNECTION_SHARES = {
+  own: { ofOne: 10, ofAll: 10 },
+  operator: { ofOne: 3, ofAll: 4 },
+  oracle: { ofOne: 1, ofAll: 2 },
+  sidecar: { ofOne: 2, ofAll: 4 },
+  stranger: { ofOne: 1, ofAll: 1 },
+} as const
+
+/**
  * Opens the database: the given one, or the embedded one, migrated, and of our network. To read alone, it is taken as it is and refuses
  * every write.
  */
@@ -31,7 +43,7 @@ export async function openDatabase(
   const { databaseUrl, dataDir } = config.storage
   const url = databaseUrl ?? lifetime.use('embedded postgresql', await startEmbeddedPostgres({ dataDir, logger })).url
   const options = access === 'read' ? { readOnly: true } : {}
-  const db = lifetime.use('database', await connectDatabase({ url, logger, ...options }))
+  const db = lifetime.use('database', await connectDatabase({ url, logger, shares: CONNECTION_SHARES, ...options }))
   if (access === 'write') await migrateDatabase(db, MIGRATIONS)
   await assertDatabaseNetwork(db, config.network, access)
   return { db, url }

@@ -13,6 +13,7 @@ import type { RelayerConfig } from './config.ts'
 import type { Context } from './context.ts'
 import type { CryptoPool } from './crypto-workers/pool.ts'
 import { createEvents } from './events.ts'
+import type { Limits } from './http/admission/limits.ts'
 import type { App } from './http/app.ts'
 import { createApp } from './http/app.ts'
 import { createAuth } from './http/auth/auth.ts'
@@ -39,6 +40,8 @@ export interface Overrides {
   crypto?: CryptoPool
   /** Milliseconds between two rounds of background work, by its name. */
   intervalsMs?: Intervals
+  /** What callers may take. */
+  limits?: Limits
 }
 
 /**
@@ -83,7 +86,7 @@ async function compose(
   lifetime.push('verification', () => services.verification.drain())
   startBackground({ context, health, services, ssv }, databaseUrl, lifetime, overrides.intervalsMs)
 
-  const app = await startHttp(context, tokens, health, services, lifetime)
+  const app = await startHttp(context, tokens, health, services, lifetime, overrides.limits)
   const url = await listen(app, config.http)
   // Not awaited: only the first signature would wait for it.
   if (context.wallet !== undefined && services.api !== undefined) void prepareSigning()
@@ -116,6 +119,7 @@ async function startHttp(
   health: Health,
   services: Services,
   lifetime: Lifetime,
+  limits: Limits | undefined,
 ): Promise<App> {
   const { api, coverage, manager } = services
   const stopping = new AbortController()
@@ -123,6 +127,7 @@ async function startHttp(
   const app = await createApp(
     { config, auth, coverage, events, logger, health, manager, stopping: stopping.signal },
     api === undefined ? undefined : { ...services, ...api },
+    limits,
   )
   lifetime.push('http', () => app.close())
   lifetime.push('new work', () => {

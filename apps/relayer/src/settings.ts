@@ -330,7 +330,10 @@ export const RELAYER_SETTINGS = {
     20_000,
   ),
   MAX_LARGE_BODIES: withDefault(
-    integer(1, 64, { description: 'bodies over 1 MiB that are read at the same time', example: '4' }),
+    integer(1, 64, {
+      description: 'bodies over 1 MiB of one caller that are worked on at the same time',
+      example: '4',
+    }),
     4,
   ),
   ...LOG_SETTINGS,

@@ -20,10 +20,12 @@ const CLOSE_OBJECT = 0x7d
 /**
  * The value of a JSON text of at most `maxValues` values, itself and everything in it counted.
  *
+ * @param admit told how many there are before they are built; what it throws is thrown
  * @throws {TextError} JSON_TOO_DEEP, JSON_TOO_MANY, JSON_INVALID; none of them quotes the text, which may be a secret
  */
-export function parseJsonText(text: string, maxValues: number): unknown {
-  assertWithin(text, maxValues)
+export function parseJsonText(text: string, maxValues: number, admit?: (values: number) => void): unknown {
+  const values = countValues(text, maxValues)
+  admit?.(values)
   try {
     return JSON.parse(text) as unknown
   } catch {
@@ -32,7 +34,7 @@ export function parseJsonText(text: string, maxValues: number): unknown {
 }
 
 /** Each value but the first follows a comma or an opening bracket. Whether the text is JSON at all, the parser finds out. */
-function assertWithin(text: string, maxValues: number): void {
+function countValues(text: string, maxValues: number): number {
   let depth = 0
   let values = 1
   for (let at = 0; at < text.length; at++) {
@@ -46,6 +48,7 @@ function assertWithin(text: string, maxValues: number): void {
     }
     if (values > maxValues) throw new TextError('JSON_TOO_MANY', `holds more than ${maxValues} values`)
   }
+  return values
 }
 
 /** The position of the quote that ends the string beginning at `start`; the end of the text where none does. */

@@ -2,11 +2,12 @@
 
 import { pause } from '@dvt-relayer/common/lifetime.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
+import { createTurns, type Turns } from '@dvt-relayer/common/turns.ts'
 import { sql } from 'drizzle-orm'
 import type { NodePgDatabase } from 'drizzle-orm/node-postgres'
 import pg from 'pg'
 import { DatabaseClient, hostOf } from './client.ts'
-import { type DatabaseError, isOfDatabase, isPassing, translateDatabaseError } from './errors.ts'
+import { DatabaseError, isOfDatabase, isPassing, translateDatabaseError } from './errors.ts'
 import { assertOwnSessions, assertWritable } from './fitness.ts'
 import type { Orm } from './orm.ts'
 import { createOrm, runTransaction } from './orm.ts'
@@ -30,6 +31,8 @@ interface ConnectOptions {
   logger: Logger
   applicationName?: string
   maxConnections?: number
+  /** How the connections are shared among those on whose account statements run (`currentAccount`); in rotation unless given. */
+  shares?: ConnectionShares
   /** How long a database that is away is waited for. */
   waitMs?: number
   statementTimeoutMs?: number
@@ -37,6 +40,12 @@ interface ConnectOptions {
   readOnly?: boolean
   signal?: AbortSignal
 }
+
+/** How many connections accounts may have at once, by group, those that go first first. */
+export type ConnectionShares = Readonly<Record<string, { ofOne: number; ofAll: number }>>
+
+/** Statements of one account that may wait for a connection, and for how long. */
+const WAITING = { most: 1000, ms: 10_000 }
 
 /**
  * Connects, waiting for a database that is away, short of something or takes no writes.
@@ -62,6 +71,9 @@ export async function connectDatabase(options: ConnectOptions): Promise<Database
     Client: DatabaseClient,
   })
   pool.on('error', (error) => logger.debug({ err: translateDatabaseError(error, host) }, 'database connection lost'))
+  const others = { ofOne: maxConnections, ofAll: maxConnections }
+  const limits = { total: maxConnections, groups: options.shares ?? {}, others }
+  takeInTurns(pool, createTurns({ ...limits, waiting: WAITING.most, waitMs: WAITING.ms }))
   let trouble: DatabaseError | undefined
   const onFailure = (error: DatabaseError) => {
     if (isOfDatabase(error)) trouble = error
@@ -96,6 +108,37 @@ export async function connectDatabase(options: ConnectOptions): Promise<Database
     },
     [Symbol.asyncDispose]: () => (pool.ended ? Promise.resolve() : pool.end()),
   })
+}
+
+/**
+ * Has a pool's connections taken in turns: who wants many waits in a line of its own, before it holds one. Every way to a connection
+ * leads through `connect`, of `pool.query` too.
+ */
+function takeInTurns(pool: pg.Pool, turns: Turns): void {
+  const connect = pool.connect.bind(pool) as () => Promise<pg.PoolClient>
+  const connectInTurn = async (): Promise<pg.PoolClient> => {
+    const turn = await turns.take()
+    if (turn === undefined) throw new DatabaseError('DATABASE_BUSY', 'too much of one caller waits for the database')
+    try {
+      const client = await connect()
+      const release = client.release.bind(client)
+      client.release = (error?: Error | boolean) => {
+        release(error)
+        turn.release()
+      }
+      return client
+    } catch (error) {
+      turn.release()
+      throw error
+    }
+  }
+  type Callback = (error: unknown, client?: pg.PoolClient, release?: pg.PoolClient['release']) => void
+  const either = (callback?: Callback) => {
+    if (callback === undefined) return connectInTurn()
+    connectInTurn().then((client) => callback(undefined, client, client.release), callback)
+    return undefined
+  }
+  pool.connect = either as typeof pool.connect
 }
 
 async function waitForDatabase(orm: Orm, host: string, options: ConnectOptions): Promise<void> {

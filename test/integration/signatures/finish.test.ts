@@ -13,12 +13,14 @@ import { createFinishing } from '../../../apps/relayer/src/services/signatures/f
 import { createTestKeys } from '../../support/keys/keys.ts'
 import {
   assertOraclesCanExit,
+  engine,
   getExits,
+  postShares,
   postValidators,
   sidecarRound,
   untilOracleSet,
 } from '../../support/world/nodes.ts'
-import { hex, startWorld, type World } from '../../support/world/world.ts'
+import { eventually, hex, startWorld, type World } from '../../support/world/world.ts'
 
 it('two workers finish the same exits at once', async () => {
   await using world = await startWorld()
@@ -150,4 +152,37 @@ it('a threshold that is not the cluster’s is named once, counted, and takes no
   expect(told).toMatchObject([{ level: 'error', threshold: 2, fitting_threshold: 3 }])
   expect(await worker.events.metrics.text()).toContain('dvt_relayer_thresholds_doubtful_total 2\n')
   for (const exit of await getExits(api.url)) expect(exit).toMatchObject({ is_exit_signature_ready: false })
+})
+
+it('a search among invented shares keeps no other message of its job waiting', async () => {
+  await using world = await startWorld()
+  const settings = { SIGNATURE_THRESHOLD: '5' }
+  await using api = await world.startRelayer({ ...settings, ROLE: 'api' })
+  await untilOracleSet(api.url)
+  const validators = createTestKeys(2, { nodes: 6, threshold: 5 })
+  const [attacked = '', honest = ''] = validators.map(({ publicKey }) => hex(publicKey))
+  await postValidators(api.url, [attacked, honest])
+  for (const share of [1, 2, 3, 4, 5]) await sidecarRound(api.url, world.network, validators.slice(1), share)
+  // C(13, 5) choices: more than a job tries.
+  for (let share = 1; share <= 13; share++) {
+    const exit_signature = hex(engine.sign(new Uint8Array(32).fill(1).with(31, share), new Uint8Array(32).fill(7)))
+    await postShares(api.url, share, [{ public_key: attacked, exit_signature }])
+  }
+
+  const { config } = readConfig(world.environment(settings))
+  await using resources = new AsyncDisposableStack()
+  const db = resources.use(await connectDatabase({ url: world.databaseUrl, logger: silentLogger }))
+  const crypto = resources.use(startCryptoPool(1))
+  const sealing = await openSealing(config, db, silentLogger)
+  const events = createEvents(silentLogger)
+  const finishing = createFinishing({ db, crypto, sealing, events, logger: silentLogger, announced: () => {} })
+  const ids = (await db.execute(sql`select id from messages order by id`)).rows.map((row) => Number(row['id']))
+  await finishing.finish(ids)
+  // The job is over and the honest exit ready, while the search has not ended.
+  expect(await events.metrics.text()).toContain('dvt_relayer_recoveries_failed_total 0\n')
+  const isReady = new Map((await getExits(api.url)).map((exit) => [exit.public_key, exit.is_exit_signature_ready]))
+  expect([isReady.get(attacked), isReady.get(honest)]).toEqual([false, true])
+  await eventually('the search ends', async () =>
+    (await events.metrics.text()).includes('dvt_relayer_recoveries_failed_total 1\n') ? true : undefined,
+  )
 })

@@ -1,3 +1,6 @@
+import { onAccountOf } from '@dvt-relayer/common/account.ts'
+import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
+import { scalarBytes } from '@dvt-relayer/crypto/bls/scalar.ts'
 import { describe, expect, it } from 'vitest'
 import { startCryptoPool } from './pool.ts'
 
@@ -13,5 +16,66 @@ describe('stopping the signature workers', () => {
     expect(await first).toHaveLength(256)
     await expect(second).rejects.toThrow('the signature workers are stopped')
     await expect(pool.arePublicKeys([new Uint8Array(48)])).rejects.toThrow('the signature workers are stopped')
+  })
+})
+
+const engine = createBlstEngine()
+const message = Buffer.alloc(32, 7)
+const sign = (number: number) => engine.sign(scalarBytes(BigInt(number)), message)
+const exit = (publicKey: Uint8Array, signatures: readonly Uint8Array[], threshold: number) => ({
+  message,
+  publicKey,
+  threshold,
+  signature: undefined,
+  candidates: signatures.map((signature, position) => ({ shareIndex: position + 1, signatures: [signature] })),
+  hints: [],
+})
+/** Of a threshold of seven among 14 invented shares: as long a search as there is. */
+const hopeless = () =>
+  exit(
+    engine.publicKeyOf(scalarBytes(5n)),
+    Array.from({ length: 14 }, (_, n) => sign(n + 100)),
+    7,
+  )
+
+describe('a thread', () => {
+  it('that searches among invented shares takes what others need between', async () => {
+    await using pool = startCryptoPool(1)
+    const ended: string[] = []
+    const note = (name: string) => () => void ended.push(name)
+    const search = pool.finish(Array.from({ length: 8 }, hopeless), undefined).then(note('search'), () => {})
+    // It is at the search when this is answered.
+    await pool.areSignatures([sign(3)]).then(note('check'))
+    const triple = { publicKey: engine.publicKeyOf(scalarBytes(3n)), message, signature: sign(3) }
+    expect(await pool.verify([triple])).toEqual([true])
+    note('verify')()
+    // A cluster of one: the first attempt finds it.
+    const [finished] = await pool.finish([exit(triple.publicKey, [triple.signature], 1)], undefined)
+    expect(finished).toMatchObject({ status: 'finished' })
+    note('finish')()
+    expect(ended).toEqual(['check', 'verify', 'finish'])
+    await pool[Symbol.asyncDispose]()
+    await search
+  })
+
+  it('serves callers in turn, however much one of them asks for', async () => {
+    await using pool = startCryptoPool(1)
+    const ended: string[] = []
+    const triple = { publicKey: engine.publicKeyOf(scalarBytes(3n)), message, signature: sign(3) }
+    const triples = Array.from({ length: 64 * 20 }, () => triple)
+    const flood = onAccountOf({ group: 'sidecar', name: 'attacker' }, () => pool.verify(triples)).then(() =>
+      ended.push('attacker'),
+    )
+    await onAccountOf({ group: 'sidecar', name: 'node' }, () => pool.verify(triples.slice(0, 64))).then(() =>
+      ended.push('node'),
+    )
+    await flood
+    expect(ended).toEqual(['node', 'attacker'])
+  })
+
+  it('says where a search was not over', async () => {
+    await using pool = startCryptoPool(1)
+    const [result] = await pool.finish([hopeless()], undefined, 20)
+    expect(result).toEqual({ status: 'not_found', wrong: [], fitting: undefined, isUnfinished: true })
   })
 })

@@ -1,29 +1,38 @@
 /**
- * Worker threads for signature work, so that none of it runs on the event loop. Tasks wait in three queues by urgency; long
- * work is cut into slices by the callers' slice sizes here, so that an urgent task never waits behind more than one slice.
+ * Worker threads for signature work, so that none of it runs on the event loop. Tasks wait by urgency, and of one urgency those on
+ * whose account they are take turns; what is long is cut into slices here, so that an urgent task never waits behind more than one.
+ * Finishing may search for seconds: a thread takes it in turns of one attempt, and whatever else comes goes between.
  */
 
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
+import { accountKey, currentAccount } from '@dvt-relayer/common/account.ts'
+import { createFairLine } from '@dvt-relayer/common/fair-line.ts'
 import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import type { DataToEncrypt, FinishedMessage, MessageToFinish, OracleSetToSplit, Tasks, Triple } from './tasks.ts'
 
 /** What crosses to a worker and back. */
-export interface WorkerRequest {
-  id: number
-  task: keyof Tasks
-  args: unknown[]
-}
+export type WorkerRequest =
+  | { id: number; task: keyof Tasks; args: unknown[] }
+  /** What is taken in turns is given up. */
+  | { isOver: true }
 export type WorkerAnswer =
   /** Once, when its modules are loaded. */
   { isReady: true } | { id: number; value: unknown } | { id: number; error: { name: string; message: string } }
 
 interface Pending {
-  request: WorkerRequest
+  request: { id: number; task: keyof Tasks; args: unknown[] }
   resolve: (value: unknown) => void
   reject: (error: Error) => void
   /** Settled when it is done, one way or the other. */
   done: Promise<unknown>
+}
+
+/** A thread, and what it is at, by id. */
+interface Thread {
+  worker: Worker
+  short: Map<number, Pending>
+  long: Map<number, Pending>
 }
 
 export interface CryptoPool extends AsyncDisposable {
@@ -34,13 +43,22 @@ export interface CryptoPool extends AsyncDisposable {
   /** Verdict on each triple, in order. */
   verify(triples: readonly Triple[]): Promise<boolean[]>
   /** Recovers, verifies, splits and encrypts; see `tasks.ts`. */
-  finish(exits: readonly MessageToFinish[], oracleSet: OracleSetToSplit | undefined): Promise<FinishedMessage[]>
+  finish(
+    exits: readonly MessageToFinish[],
+    oracleSet: OracleSetToSplit | undefined,
+    maxAttempts?: number,
+  ): Promise<FinishedMessage[]>
   /** ECIES of each (docs/protocol.md#6-ecies), in order. */
   encrypt(items: readonly DataToEncrypt[]): Promise<Uint8Array[]>
 }
 
 /** Tasks by urgency: what a request waits for comes first. */
-const URGENCY: Record<keyof Tasks, number> = { arePublicKeys: 0, areSignatures: 0, verify: 1, finish: 2, encrypt: 2 }
+const URGENCY: Record<Exclude<keyof Tasks, 'finish'>, number> = {
+  arePublicKeys: 0,
+  areSignatures: 0,
+  verify: 1,
+  encrypt: 2,
+}
 /** How many items one slice of a task holds: some tens of milliseconds of work. */
 const SLICE: Record<keyof Tasks, number> = {
   arePublicKeys: 256,
@@ -50,57 +68,78 @@ const SLICE: Record<keyof Tasks, number> = {
   encrypt: 64,
 }
 
+/** What a thread is at beside each other: of what is short one, of what is taken in turns a few. */
+const AT_ONCE = { short: 1, long: 8 }
+
 /** How long a stop waits for slices under way; a search among many candidates is the longest. */
 const LAST_SLICE_MS = 3000
 
 /** Starts the pool. One thread less than there are cores, so that the event loop keeps one, but at least one. */
 export function startCryptoPool(threads = Math.max(1, Math.min(8, availableParallelism() - 1))): CryptoPool {
-  const queues: Pending[][] = [[], [], []]
-  const idle: Worker[] = []
-  const running = new Map<Worker, Pending>()
+  const urgent = [createFairLine<Pending>(), createFairLine<Pending>(), createFairLine<Pending>()]
+  const finishing = createFairLine<Pending>()
+  const crew: Thread[] = []
   const loading = new Set<Promise<void>>()
   let nextId = 1
   let closed = false
 
-  const pump = () => {
-    for (;;) {
-      const worker = idle.at(-1)
-      const pending = worker === undefined ? undefined : queues.find((queue) => queue.length > 0)?.shift()
-      if (worker === undefined || pending === undefined) return
-      idle.pop()
-      running.set(worker, pending)
-      worker.ref()
-      worker.postMessage(pending.request)
+  const nextUrgent = () => {
+    for (const line of urgent) {
+      const pending = line.shift()
+      if (pending !== undefined) return pending
     }
+    return undefined
+  }
+  const isIdle = ({ short, long }: Thread) => short.size + long.size === 0
+  /** Hands out of one kind what there is, to those who have least to do. */
+  const handOut = (kind: 'short' | 'long', next: () => Pending | undefined) => {
+    for (;;) {
+      const thread = crew
+        .filter((one) => one[kind].size < AT_ONCE[kind])
+        .reduce<Thread | undefined>(
+          (least, one) => (least === undefined || one.long.size < least.long.size ? one : least),
+          undefined,
+        )
+      const pending = thread === undefined ? undefined : next()
+      if (thread === undefined || pending === undefined) return
+      thread[kind].set(pending.request.id, pending)
+      thread.worker.ref()
+      thread.worker.postMessage(pending.request satisfies WorkerRequest)
+    }
+  }
+  const pump = () => {
+    handOut('short', nextUrgent)
+    handOut('long', finishing.shift)
+  }
+  const settle = (thread: Thread, answer: Exclude<WorkerAnswer, { isReady: true }>) => {
+    const { short, long, worker } = thread
+    const pending = short.get(answer.id) ?? long.get(answer.id)
+    short.delete(answer.id)
+    long.delete(answer.id)
+    if (isIdle(thread)) worker.unref()
+    if ('error' in answer) pending?.reject(Object.assign(new Error(answer.error.message), { name: answer.error.name }))
+    else pending?.resolve(answer.value)
+    pump()
   }
   const start = () => {
     const worker = new Worker(new URL('./worker.ts', import.meta.url))
+    const thread: Thread = { worker, short: new Map(), long: new Map() }
     const ready = Promise.withResolvers<void>()
     loading.add(ready.promise)
     void ready.promise.then(() => loading.delete(ready.promise))
     worker.unref()
-    worker.on('message', (answer: WorkerAnswer) => {
-      if ('isReady' in answer) return ready.resolve()
-      const pending = running.get(worker)
-      running.delete(worker)
-      worker.unref()
-      idle.push(worker)
-      if ('error' in answer)
-        pending?.reject(Object.assign(new Error(answer.error.message), { name: answer.error.name }))
-      else pending?.resolve(answer.value)
-      pump()
-    })
+    worker.on('message', (answer: WorkerAnswer) => ('isReady' in answer ? ready.resolve() : settle(thread, answer)))
     worker.on('error', () => {})
     worker.on('exit', () => {
       ready.resolve()
-      const pending = running.get(worker)
-      running.delete(worker)
-      const position = idle.indexOf(worker)
-      if (position >= 0) idle.splice(position, 1)
-      pending?.reject(new Error('a signature worker died'))
-      if (!closed) start()
+      crew.splice(crew.indexOf(thread), 1)
+      for (const pending of [...thread.short.values(), ...thread.long.values()])
+        pending.reject(new Error('a signature worker died'))
+      if (closed) return
+      start()
+      pump()
     })
-    idle.push(worker)
+    crew.push(thread)
   }
   for (let count = 0; count < threads; count++) start()
 
@@ -108,7 +147,9 @@ export function startCryptoPool(threads = Math.max(1, Math.min(8, availableParal
     if (closed) return Promise.reject(new Error('the signature workers are stopped'))
     const { promise, resolve, reject } = Promise.withResolvers<T>()
     const request = { id: nextId++, task, args }
-    queues[URGENCY[task]]?.push({ request, resolve: resolve as (value: unknown) => void, reject, done: promise })
+    const pending = { request, resolve: resolve as (value: unknown) => void, reject, done: promise }
+    const line = task === 'finish' ? finishing : urgent[URGENCY[task]]
+    line?.push(accountKey(currentAccount()), pending)
     pump()
     return promise
   }
@@ -123,17 +164,21 @@ export function startCryptoPool(threads = Math.max(1, Math.min(8, availableParal
     arePublicKeys: (keys) => sliced('arePublicKeys', keys),
     areSignatures: (signatures) => sliced('areSignatures', signatures),
     verify: (triples) => sliced('verify', triples),
-    finish: (exits, oracleSet) => sliced('finish', exits, oracleSet),
+    finish: (exits, oracleSet, maxAttempts) => sliced('finish', exits, oracleSet, maxAttempts),
     encrypt: (items) => sliced('encrypt', items),
     async [Symbol.asyncDispose]() {
       closed = true
-      for (const pending of queues.flat()) pending.reject(new Error('the signature workers are stopped'))
-      for (const queue of queues) queue.length = 0
+      const waiting = [...urgent, finishing].flatMap((line) => line.clear())
+      for (const pending of waiting) pending.reject(new Error('the signature workers are stopped'))
       // A thread that is ended in the middle of native code takes the process with it: each loads, and ends its slice, first.
-      for (const worker of idle) worker.ref()
-      const settled = Promise.allSettled([...loading, ...Array.from(running.values(), ({ done }) => done)])
+      for (const { worker } of crew) {
+        worker.ref()
+        worker.postMessage({ isOver: true } satisfies WorkerRequest)
+      }
+      const running = crew.flatMap(({ short, long }) => [...short.values(), ...long.values()])
+      const settled = Promise.allSettled([...loading, ...running.map(({ done }) => done)])
       await withTimeout(settled, LAST_SLICE_MS).catch(() => {})
-      await Promise.all([...idle, ...running.keys()].map((worker) => worker.terminate()))
+      await Promise.all([...crew].map(({ worker }) => worker.terminate()))
     },
   }
 }

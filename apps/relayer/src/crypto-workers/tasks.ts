@@ -8,7 +8,7 @@ import type { Ecies } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import { splitExitSignature, verifyShareSets } from '@dvt-relayer/crypto/oracle/oracle-split.ts'
 import { findFittingThreshold } from '@dvt-relayer/crypto/threshold/fitting-threshold.ts'
 import type { RecoverRequest, RecoverResult } from '@dvt-relayer/crypto/threshold/recover.ts'
-import { recoverSignature, recoverSignatures } from '@dvt-relayer/crypto/threshold/recover.ts'
+import { recoverInTurns, withoutPause } from '@dvt-relayer/crypto/threshold/recover.ts'
 
 /** (public key, message, signature) to verify. */
 export interface Triple {
@@ -57,6 +57,8 @@ export type FinishedMessage =
   | {
       status: 'not_found'
       wrong: { shareIndex: number; signature: Uint8Array }[]
+      /** There, and true, where the attempts were used up before everything was tried. */
+      isUnfinished?: boolean
       /** Another threshold than the stated one, which the candidates fit: to be told, and for nothing else. */
       fitting: number | undefined
     }
@@ -79,42 +81,62 @@ export interface Tasks {
   arePublicKeys(keys: readonly Uint8Array[]): boolean[]
   areSignatures(signatures: readonly Uint8Array[]): boolean[]
   verify(triples: readonly Triple[]): boolean[]
-  finish(exits: readonly MessageToFinish[], oracleSet: OracleSetToSplit | undefined): FinishedMessage[]
+  finish(
+    exits: readonly MessageToFinish[],
+    oracleSet: OracleSetToSplit | undefined,
+    maxAttempts?: number,
+  ): FinishedMessage[]
   encrypt(items: readonly DataToEncrypt[]): Uint8Array[]
 }
 
+/** Tasks that may take seconds, in turns of some milliseconds each: others get between. */
+interface TasksInTurns {
+  finish(...args: Parameters<Tasks['finish']>): Generator<void, FinishedMessage[]>
+}
+
 /** The tasks on an engine. */
-export function createTasks(engine: BlsEngine, ecies: Ecies): Tasks {
+export function createTasks(engine: BlsEngine, ecies: Ecies): Tasks & { inTurns: TasksInTurns } {
+  const inTurns: TasksInTurns = {
+    finish: (exits, oracleSet, maxAttempts = MAX_RECOVERY_ATTEMPTS) =>
+      finish(engine, ecies, exits, oracleSet, maxAttempts),
+  }
   return {
+    inTurns,
     arePublicKeys: (keys) => keys.map((key) => engine.isPublicKey(key)),
     areSignatures: (signatures) => signatures.map((signature) => engine.isSignature(signature)),
     verify: (triples) => engine.verifyBatch(triples),
-    finish: (exits, oracleSet) => finish(engine, ecies, exits, oracleSet),
+    finish: (...args) => withoutPause(inTurns.finish(...args)),
     encrypt: (items) => items.map(({ recipient, data }) => ecies.encrypt(recipient, data)),
   }
 }
 
 /** Recovers, splits and checks a batch together; each exit has an outcome of its own. */
-function finish(
+function* finish(
   engine: BlsEngine,
   ecies: Ecies,
   exits: readonly MessageToFinish[],
   oracleSet: OracleSetToSplit | undefined,
-): FinishedMessage[] {
+  maxAttempts: number,
+): Generator<void, FinishedMessage[]> {
   // With a signature at hand candidates are only judged: those that came after it.
   const open = exits.filter(({ candidates, signature }) => candidates.length > 0 || signature === undefined)
-  const results = new Map(recover(engine, open).map((result, position) => [open[position], result]))
+  const recovered = yield* recover(engine, open, maxAttempts)
+  const results = new Map(recovered.map((result, position) => [open[position], result]))
+  yield
   // One that was recovered is asked for all: the messages of a batch have the same clusters.
   const asked = open.find((exit) => exit.signature === undefined && results.get(exit)?.status === 'recovered')
   const finished = exits.map((exit): FinishedMessage => {
     const result = results.get(exit)
+    const isUnfinished = result?.status === 'not_found' && result.attempts >= maxAttempts
+    // Of a search that may go on nothing is said yet.
+    const isOver = result?.status === 'not_found' && (!isUnfinished || maxAttempts >= MAX_RECOVERY_ATTEMPTS)
     const fitting =
-      result?.status === 'not_found' || result?.status === 'not_enough' || exit === asked
-        ? findFittingThreshold(engine, recoverRequest(exit), exit === asked)
+      isOver || result?.status === 'not_enough' || exit === asked
+        ? findFittingThreshold(engine, recoverRequest(exit, maxAttempts), exit === asked)
         : undefined
     const wrong = (result?.wrong ?? []).map(({ index, signature }) => ({ shareIndex: Number(index), signature }))
     const signature = exit.signature ?? (result?.status === 'recovered' ? result.signature : undefined)
-    if (signature === undefined) return { status: 'not_found', wrong, fitting }
+    if (signature === undefined) return { status: 'not_found', wrong, fitting, ...(isUnfinished && { isUnfinished }) }
     const right = result?.status === 'recovered' ? [...result.right] : []
     return {
       status: 'finished',
@@ -129,35 +151,56 @@ function finish(
 }
 
 /** Recovers a batch; exits that are crowded with share indexes one by one. */
-function recover(engine: BlsEngine, exits: readonly MessageToFinish[]): RecoverResult[] {
+function* recover(
+  engine: BlsEngine,
+  exits: readonly MessageToFinish[],
+  maxAttempts: number,
+): Generator<void, RecoverResult[]> {
   const isCrowded = ({ signature, candidates }: MessageToFinish) =>
     signature === undefined && candidates.length > CLUSTER_INDEXES
   const open = exits.filter((exit) => !isCrowded(exit))
-  const results = new Map(recoverSignatures(engine, open.map(recoverRequest)).map((result, i) => [open[i], result]))
-  return exits.map((exit) => results.get(exit) ?? recoverCrowded(engine, exit))
+  const together = yield* recoverInTurns(
+    engine,
+    open.map((exit) => recoverRequest(exit, maxAttempts)),
+  )
+  const results = new Map(together.map((result, i) => [open[i], result]))
+  const all: RecoverResult[] = []
+  for (const exit of exits) all.push(results.get(exit) ?? (yield* recoverCrowded(engine, exit, maxAttempts)))
+  return all
 }
 
 /**
  * More share indexes than any cluster has nodes: most were invented. The lowest are looked at by themselves, then the most recently
  * seen, for true nodes go on posting; then a few choices among all.
  */
-function recoverCrowded(engine: BlsEngine, exit: MessageToFinish): RecoverResult {
+function* recoverCrowded(
+  engine: BlsEngine,
+  exit: MessageToFinish,
+  maxAttempts: number,
+): Generator<void, RecoverResult> {
   const lowest = exit.candidates.toSorted((a, b) => a.shareIndex - b.shareIndex)
+  let attempts = 0
   for (const some of [lowest, exit.candidates]) {
-    const result = recoverSignature(engine, recoverRequest({ ...exit, candidates: some.slice(0, CLUSTER_INDEXES) }))
+    const candidates = some.slice(0, CLUSTER_INDEXES)
+    const result = yield* recoverOne(engine, recoverRequest({ ...exit, candidates }, maxAttempts))
     if (result.status === 'recovered') return result
+    if (result.status === 'not_found') attempts += result.attempts
   }
-  return recoverSignature(engine, { ...recoverRequest(exit), maxAttempts: CROWDED_ATTEMPTS })
+  const few = Math.min(CROWDED_ATTEMPTS, maxAttempts)
+  const result = yield* recoverOne(engine, { ...recoverRequest(exit, maxAttempts), maxAttempts: few })
+  return result.status === 'not_found' ? { ...result, attempts: attempts + result.attempts } : result
 }
 
-function recoverRequest({
-  message,
-  publicKey,
-  threshold,
-  signature,
-  candidates,
-  hints,
-}: MessageToFinish): RecoverRequest {
+function* recoverOne(engine: BlsEngine, request: RecoverRequest): Generator<void, RecoverResult> {
+  const [result] = yield* recoverInTurns(engine, [request])
+  if (result === undefined) throw new TypeError('no result for a request')
+  return result
+}
+
+function recoverRequest(
+  { message, publicKey, threshold, signature, candidates, hints }: MessageToFinish,
+  maxAttempts: number,
+): RecoverRequest {
   return {
     message,
     publicKey,
@@ -170,7 +213,7 @@ function recoverRequest({
     ...(signature !== undefined && {
       likely: candidates.slice(0, threshold).map(({ shareIndex }) => BigInt(shareIndex)),
     }),
-    maxAttempts: MAX_RECOVERY_ATTEMPTS,
+    maxAttempts,
   }
 }
 

@@ -10,6 +10,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { fastify } from 'fastify'
 import type { TSchema } from 'typebox'
 import { ApiError } from '../errors.ts'
+import { createAdmission } from './admission/admission.ts'
+import type { Limits } from './admission/limits.ts'
 import { allowOrigin, answerPreflight, isPreflight } from './auth/cors.ts'
 import { createBind } from './bind.ts'
 import { createBodyGate } from './body-gate.ts'
@@ -45,14 +47,21 @@ const API_ROUTES = [
 ] as const
 
 /** Builds the application. Without services it answers only what people and machines around the process ask. */
-export async function createApp(context: HttpContext, services?: ApiContext['services']): Promise<App> {
+export async function createApp(
+  context: HttpContext,
+  services?: ApiContext['services'],
+  limits?: Limits,
+): Promise<App> {
   const { config, auth, events, stopping } = context
   const app: App = fastify({
     logger: false,
     bodyLimit: config.http.maxBodyBytes,
-    requestTimeout: 60_000,
+    // From the first byte of a request to the last of its body; clients of today give up after 10 s.
+    requestTimeout: 30_000,
     connectionTimeout: 0,
     keepAliveTimeout: 75_000,
+    // Who opens a connection and says nothing, or its headers byte by byte.
+    http: { headersTimeout: 10_000, connectionsCheckingInterval: 2_000 },
     forceCloseConnections: 'idle',
     routerOptions: { ignoreTrailingSlash: false, maxParamLength: 200 },
     genReqId: () => crypto.randomUUID(),
@@ -66,7 +75,8 @@ export async function createApp(context: HttpContext, services?: ApiContext['ser
   app.decorateRequest('isLongPoll', false)
   app.decorateRequest('caller')
   app.decorateRequest('refusedWith', undefined)
-  createBodyGate(app, { ...config.http, maxValues: maxValues(config.limits.shares) })
+  const admission = createAdmission(app, { config, events, limits })
+  createBodyGate(app, { maxValues: maxValues(config.limits.shares) })
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'other'
     events.httpAnswered(route, reply.statusCode, request.isLongPoll ? undefined : reply.elapsedTime / 1000)
@@ -93,7 +103,7 @@ export async function createApp(context: HttpContext, services?: ApiContext['ser
     },
   })
   await app.register(async (scope) => {
-    const bind = createBind(scope, auth)
+    const bind = createBind(scope, auth, admission)
     operationsRoutes(bind, context, () => app.swagger())
     if (services !== undefined) for (const addRoutes of API_ROUTES) addRoutes(bind, { ...context, services })
   })

@@ -5,8 +5,11 @@
 
 import type { AnswerOf, BodyOf, Exact, ParamsOf, QueryOf, RouteContract } from '@dvt-relayer/api/contract.ts'
 import { ErrorResponse } from '@dvt-relayer/api/schemas.ts'
+import { onAccountOf } from '@dvt-relayer/common/account.ts'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { ErrorCode } from '../errors.ts'
+import { accountOf, strangerOf } from './admission/account-of.ts'
+import type { Admission } from './admission/admission.ts'
 import type { Auth } from './auth/auth.ts'
 import type { Caller } from './auth/caller.ts'
 import { Rendered } from './rendered.ts'
@@ -41,7 +44,7 @@ export type Handler<R, Given> = (call: Call<R>) => Promise<Given | Rendered<Answ
 type Authenticate = (request: FastifyRequest) => Caller | Promise<Caller>
 
 /** Adds routes to an application. A route that knows another way to tell its caller than a token says so with `authenticate`. */
-export function createBind(app: FastifyInstance, auth: Auth) {
+export function createBind(app: FastifyInstance, auth: Auth, admission: Admission) {
   return <const R extends RouteContract, Given extends AnswerOf<R>>(
     contract: R,
     handler: Handler<R, Given>,
@@ -58,15 +61,18 @@ export function createBind(app: FastifyInstance, auth: Auth) {
       url: contract.path,
       schema: schemaOf(contract),
       // Before the body is read: who may not call costs no memory.
-      onRequest: async (request) => {
-        request.caller = await tellCaller(request)
+      onRequest: async (request, reply) => {
+        request.caller = await onAccountOf(strangerOf(request), () => tellCaller(request))
+        await admission.begin(request, reply, accountOf(request.caller, contract.access, request))
       },
       // Answers are built by our own code from checked values and compared with the contract in tests; no second pass over megabytes.
       serializerCompiler: () => (answer: unknown) => JSON.stringify(answer),
       handler: async (request, reply) => {
-        const answer = await handler(callOf(contract, request, reply))
+        const { account, visit } = request
+        const answer = await visit.work(() => onAccountOf(account, () => handler(callOf(contract, request, reply))))
         if (!(answer instanceof Rendered)) return reply.send(answer)
-        return answer.bytes === undefined ? reply.send() : reply.type('application/json').send(answer.bytes)
+        if (answer.bytes === undefined) return reply.send()
+        return reply.type('application/json').send(admission.answer(request, reply, answer.bytes))
       },
     })
   }

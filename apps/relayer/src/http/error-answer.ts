@@ -23,6 +23,9 @@ const BY_FASTIFY_CODE: Readonly<Record<string, ErrorCode>> = {
   ECONNRESET: 'REQUEST_INVALID',
 }
 
+/** When a caller that is at its limit may come again. */
+const RETRY_SECONDS = 2
+
 /** Where a request does not fit its schema. */
 const BY_PLACE: Readonly<Record<string, ErrorCode>> = { querystring: 'QUERY_INVALID', params: 'PATH_INVALID' }
 
@@ -49,6 +52,8 @@ function toApiError(error: unknown): ApiError {
   }
   const known = code === undefined ? undefined : BY_FASTIFY_CODE[code]
   if (known !== undefined) return new ApiError(known, ERRORS[known].meaning)
+  if (error instanceof CodedError && error.code === 'DATABASE_BUSY')
+    return new ApiError('TOO_BUSY', 'too much of yours is being worked on; send this again in a moment')
   if (error instanceof CodedError && AWAY.test(error.code))
     return new ApiError('DEPENDENCY_AWAY', ERRORS.DEPENDENCY_AWAY.meaning, { cause: error })
   return new ApiError('INTERNAL', ERRORS.INTERNAL.meaning, { cause: error })
@@ -67,7 +72,8 @@ export function answerError(
   const line = { request_id: request.id, route: request.routeOptions.url ?? 'other', code: told.code }
   if (status >= 500) events.requestFailed(line, told.cause ?? told)
   else logger.debug({ ...line, reason: told.message }, 'request refused')
-  if (told.retryAfterSeconds !== undefined) reply.header('retry-after', String(Math.ceil(told.retryAfterSeconds)))
+  const retrySeconds = told.code === 'TOO_BUSY' ? RETRY_SECONDS : told.retryAfterSeconds
+  if (retrySeconds !== undefined) reply.header('retry-after', String(Math.ceil(retrySeconds)))
   if (status === 401) reply.header('www-authenticate', 'Basic realm="dvt-relayer"')
   const body: ErrorResponse = {
     code: told.code,
@@ -78,10 +84,16 @@ export function answerError(
   return reply.code(status).type('application/json').send(JSON.stringify(body))
 }
 
+/** What Node says of requests that it does not hand on. */
+const GARBAGE: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+}
+
 /** Answers what is no HTTP request at all, so that there is nothing to route: same body, written to the connection itself. */
 export function answerGarbage(error: { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
-  const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request'
+  const status = GARBAGE[error.code ?? ''] ?? '400 Bad Request'
   const body: ErrorResponse = {
     code: 'REQUEST_INVALID',
     message: ERRORS.REQUEST_INVALID.meaning,

@@ -223,13 +223,16 @@ function withoutContradiction(judged: Judged, request: RecoverRequest, { right, 
   return { signature: judged.signature, right, wrong, unjudged }
 }
 
-/** Recovery without enough known public key shares: subsets are tried until one gives a signature of the key. */
-function recoverBySearch(
+/**
+ * Recovery without enough known public key shares: subsets are tried until one gives a signature of the key. After each attempt others
+ * may have a turn.
+ */
+function* recoverBySearch(
   engine: BlsEngine,
   request: RecoverRequest,
   checked: Checked,
   factorsOf: FactorsOf,
-): RecoverResult {
+): Generator<void, RecoverResult> {
   const { threshold, maxAttempts, publicKey, message, random } = request
   const { positions, malformed } = searchPlaces(engine, request, checked)
   const wrong = [...checked.wrong, ...malformed]
@@ -250,11 +253,13 @@ function recoverBySearch(
   if (likely.length === threshold && maxAttempts > 0) {
     const result = attempt(likely)
     if (result !== undefined) return result
+    yield
   }
   for (const shares of hinted(engine, request)) {
     if (attempts >= maxAttempts) break
     const result = attempt(shares)
     if (result !== undefined) return result
+    yield
   }
   const counts = positions.map(({ listed }) => listed.length)
   for (const picks of subsetsToTry(counts, threshold, maxAttempts - attempts, random)) {
@@ -265,6 +270,7 @@ function recoverBySearch(
     })
     const result = attempt(shares)
     if (result !== undefined) return result
+    yield
   }
   return { status: 'not_found', wrong, attempts }
 }
@@ -284,6 +290,22 @@ function recoverBySearch(
  * @throws {CryptoError} SHARE_INDEX_ZERO, SHARE_INDEX_DUPLICATE for indexes that are 0 or equal modulo the group order
  */
 export function recoverSignatures(engine: BlsEngine, requests: readonly RecoverRequest[]): RecoverResult[] {
+  return withoutPause(recoverInTurns(engine, requests))
+}
+
+/** What turns come to, all taken at once. */
+export function withoutPause<T>(turns: Generator<void, T>): T {
+  for (;;) {
+    const turn = turns.next()
+    if (turn.done === true) return turn.value
+  }
+}
+
+/** The same in turns of one attempt: a search of seconds does not keep others from a thread. */
+export function* recoverInTurns(
+  engine: BlsEngine,
+  requests: readonly RecoverRequest[],
+): Generator<void, RecoverResult[]> {
   const factorsOf = rememberingFactors()
   const guesses = requests.map((request) => guess(engine, request, factorsOf))
   const guessed = verifyLists(
@@ -295,14 +317,17 @@ export function recoverSignatures(engine: BlsEngine, requests: readonly RecoverR
   )
   const open = requests.flatMap((request, i) => (results[i] === undefined ? [request] : []))
   const checked = new Map(checkKnown(engine, open).map((result, i) => [open[i], result]))
-  return requests.map((request, i) => {
-    const result = results[i]
-    if (result !== undefined) return result
+  const all: RecoverResult[] = []
+  for (const [i, request] of requests.entries()) {
     const known = checked.get(request) ?? { right: new Map<bigint, Uint8Array>(), wrong: [] }
-    return (request.knownShares?.size ?? 0) >= request.threshold
-      ? recoverChecked(engine, request, known, factorsOf)
-      : recoverBySearch(engine, request, known, factorsOf)
-  })
+    const result =
+      results[i] ??
+      ((request.knownShares?.size ?? 0) >= request.threshold
+        ? recoverChecked(engine, request, known, factorsOf)
+        : yield* recoverBySearch(engine, request, known, factorsOf))
+    all.push(result)
+  }
+  return all
 }
 
 /** Recovers the full signature of one message: {@link recoverSignatures} of one. */

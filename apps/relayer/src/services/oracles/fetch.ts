@@ -84,7 +84,8 @@ export function createOracleFetch({ db }: Pick<Context, 'db'>) {
   return {
     /** Whether any oracle set that was ever in force here has this oracle. */
     async isKnown(oracle: Uint8Array): Promise<boolean> {
-      return (await memberships.find(oracle)).length > 0
+      // What was known once stays known, so a stranger's many questions delay no oracle's.
+      return memberships.among(oracle).length > 0 || (await memberships.find(oracle)).length > 0
     },
 
     /** Uses up the nonce of a request that this oracle signed; false when it was used before. */
@@ -135,16 +136,21 @@ export type OracleFetch = ReturnType<typeof createOracleFetch>
 function createMemberships(db: Context['db']) {
   const sets: { id: number; oracles: string[] }[] = []
   const newest = () => sets.at(-1)?.id ?? 0
+  /** In the sets that have been read. */
+  function among(oracle: Uint8Array): Membership[] {
+    const address = toHex(oracle)
+    return sets.flatMap(({ id, oracles }) => {
+      const position = oracles.indexOf(address) + 1
+      return position === 0 ? [] : [{ oracleSetId: id, position }]
+    })
+  }
   return {
+    among,
     async find(oracle: Uint8Array): Promise<Membership[]> {
       // Two requests may read the same new set at once: the first keeps it.
       for (const row of await findOracleSetsAfter(db, newest()))
         if (row.id > newest()) sets.push({ id: row.id, oracles: addressesOf(row).map(toHex) })
-      const address = toHex(oracle)
-      return sets.flatMap(({ id, oracles }) => {
-        const position = oracles.indexOf(address) + 1
-        return position === 0 ? [] : [{ oracleSetId: id, position }]
-      })
+      return among(oracle)
     },
   }
 }

@@ -3,9 +3,13 @@
  *
  * One batch is one transaction at its end. A job that runs twice, or on two workers, does nothing the second time: the message is
  * ready already, and of two share sets for one oracle set the first stays.
+ *
+ * A job tries a little of each message. What would take a long search among invented candidates is searched beside the jobs, one message
+ * at a time: others, of the same job too, do not wait for it.
  */
 
 import { toHex } from '@dvt-relayer/common/hex.ts'
+import { createKeyedQueue } from '@dvt-relayer/common/keyed-queue.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { announceOracleShares, lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import type { CandidateRow, Verdict } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
@@ -30,6 +34,10 @@ import { type KeyShareOfNode, unpackHint } from './key-share-hints.ts'
 const STARVING_SECONDS = 600
 /** The newest few tell of all: their clusters are the same, as a rule. */
 const STARVING_LOOKED_AT = 4
+/** Attempts of a job at each message: every choice of a usual cluster (5 of 7, 4 of 6), and all of what hints lead to. */
+const QUICK_ATTEMPTS = 32
+/** Messages that wait for a long search. Those that find no place are claimed again later, as after an attempt that failed. */
+const SEARCHES = { depth: 1, waiting: 64 }
 
 /** A candidate with its signature opened. */
 interface Opened {
@@ -82,8 +90,16 @@ export function createFinishing({
     })
   }
 
+  const searches = createKeyedQueue(SEARCHES)
+  /** The messages that wait for a search, or are searched. */
+  const searching = new Set<number>()
+
   /** Recovers full signatures on a worker thread, and splits those of exits that need shares of this oracle set. */
-  async function recover(batch: readonly Unfinished[], set: OracleSetRow | undefined): Promise<Tried[]> {
+  async function recover(
+    batch: readonly Unfinished[],
+    set: OracleSetRow | undefined,
+    maxAttempts?: number,
+  ): Promise<Tried[]> {
     const oracleSet = set === undefined ? undefined : { threshold: set.threshold, publicKeys: oracleKeysOf(set) }
     const tried: Tried[] = []
     for (const needsShares of [true, false]) {
@@ -91,6 +107,7 @@ export function createFinishing({
       const results = await crypto.finish(
         some.map(({ input }) => input),
         needsShares ? oracleSet : undefined,
+        maxAttempts,
       )
       for (const [position, unfinished] of some.entries()) {
         const result = results[position]
@@ -123,6 +140,39 @@ export function createFinishing({
     return { ...stored, verdicts, failed: failedIds.length }
   }
 
+  /** Stores what a batch came to, and tells it. */
+  async function conclude(batch: readonly Tried[], set: OracleSetRow | undefined, started: number): Promise<void> {
+    if (batch.length === 0) return
+    const { completed, shareSets, verdicts, failed } = await store(batch, set)
+    const wrong = verdicts.filter(({ isRight }) => !isRight)
+    for (const [shareIndex, group] of Map.groupBy(wrong, (verdict) => verdict.shareIndex))
+      events.partialsRejected(shareIndex, group.length)
+    const ready = batch.filter(({ message }) => completed.has(message.id))
+    const exits = ready.filter(({ message }) => message.kind === 'exit').length
+    if (ready.length + shareSets > 0) {
+      const done = { exits, deposits: ready.length - exits, shareSets }
+      events.messagesReady(done, (performance.now() - started) / 1000)
+    }
+    if (failed > 0) events.recoveryFailed(failed)
+  }
+
+  /** Searches on for a message, by what is stored when its turn comes. */
+  async function search(messageId: number): Promise<void> {
+    if (searching.has(messageId)) return
+    searching.add(messageId)
+    try {
+      await searches.run('', async () => {
+        const started = performance.now()
+        const set = await findCurrentOracleSet(db)
+        await conclude(await recover(await load([messageId], set), set), set, started)
+      })
+    } catch (error) {
+      logger.debug({ message_id: messageId, err: error }, 'a search was interrupted, the next look comes')
+    } finally {
+      searching.delete(messageId)
+    }
+  }
+
   return {
     /** Finishes those of these messages that can be: a job's work. Does nothing the second time. */
     async finish(messageIds: readonly number[]): Promise<void> {
@@ -130,17 +180,13 @@ export function createFinishing({
       const set = await findCurrentOracleSet(db)
       const batch = await load(messageIds, set)
       if (batch.length === 0) return
-      const { completed, shareSets, verdicts, failed } = await store(await recover(batch, set), set)
-      const wrong = verdicts.filter(({ isRight }) => !isRight)
-      for (const [shareIndex, group] of Map.groupBy(wrong, (verdict) => verdict.shareIndex))
-        events.partialsRejected(shareIndex, group.length)
-      const ready = batch.filter(({ message }) => completed.has(message.id))
-      const exits = ready.filter(({ message }) => message.kind === 'exit').length
-      if (ready.length + shareSets > 0) {
-        const done = { exits, deposits: ready.length - exits, shareSets }
-        events.messagesReady(done, (performance.now() - started) / 1000)
-      }
-      if (failed > 0) events.recoveryFailed(failed)
+      const tried = await recover(batch, set, QUICK_ATTEMPTS)
+      await conclude(
+        tried.filter((one) => !needsSearch(one)),
+        set,
+        started,
+      )
+      for (const id of idsOf(tried.filter(needsSearch))) void search(id)
     },
     /**
      * Says why messages of no known cluster wait for ever: fewer nodes sign than SIGNATURE_THRESHOLD says, because some are away or
@@ -229,6 +275,7 @@ async function keepSignatures(tx: Sql, sealing: Sealing, finished: readonly Fini
   )
 }
 
+const needsSearch = ({ result }: Tried): boolean => result.status === 'not_found' && result.isUnfinished === true
 const isFinished = (tried: Tried): tried is Finished => tried.result.status === 'finished'
 const splitOf = ({ message, result }: Finished) => ({ exit: message, shares: result.shares })
 const idsOf = (batch: readonly Unfinished[]): number[] => batch.map(({ message }) => message.id)

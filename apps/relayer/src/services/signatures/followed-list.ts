@@ -5,6 +5,7 @@
  * nothing. A notification only says when to look. A list nobody asks for is never loaded.
  */
 
+import { onOwnAccount } from '@dvt-relayer/common/account.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
 import type { ListCursor } from '@dvt-relayer/db/queries/messages/lists.ts'
 import { createListPages, type ListedRow } from './list-pages.ts'
@@ -75,7 +76,8 @@ export function createFollowedList<Row extends ListedRow & { messageId: number }
   async function refresh(): Promise<void> {
     const isDue = () => isStale || loading !== undefined || performance.now() - loadedAt > MAX_AGE_MS
     for (let looks = 0; looks < 2 && isDue(); looks++) {
-      loading ??= load().finally(() => {
+      // For everybody, so in nobody's line.
+      loading ??= onOwnAccount(load).finally(() => {
         loading = undefined
       })
       await loading

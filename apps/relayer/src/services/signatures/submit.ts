@@ -7,7 +7,9 @@
  */
 
 import type { Failure } from '@dvt-relayer/api/schemas.ts'
+import { accountKey, currentAccount } from '@dvt-relayer/common/account.ts'
 import { parseHex } from '@dvt-relayer/common/hex.ts'
+import { createKeyedQueue } from '@dvt-relayer/common/keyed-queue.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
 import { lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import type { MessageKind } from '@dvt-relayer/db/queries/messages/messages.ts'
@@ -43,6 +45,9 @@ const VERIFY_WAIT_MS = 5000
 const TOUCH_SECONDS = 10
 /** Items read and stored at once: some milliseconds of the event loop, so that others are answered in between. */
 const SLICE = 256
+
+/** Posts of one caller that are stored at once; the others wait behind them. Admission bounds how many there are. */
+const POSTS_OF_ONE = { depth: 2, waiting: Number.POSITIVE_INFINITY }
 
 /** What all signatures of a post have in common. */
 interface Post {
@@ -87,6 +92,8 @@ export function createSubmission({
   announced,
   verification,
 }: Pick<Context, 'config' | 'db' | 'crypto' | 'sealing' | 'events' | 'announced'> & { verification: Verification }) {
+  const posts = createKeyedQueue(POSTS_OF_ONE)
+
   /** Matches signatures to messages and stores what is new; tells what is wrong without looking at it. */
   async function take(post: Post, items: readonly Item[]): Promise<Taken> {
     if (items.length === 0) return { unverified: [], waiting: [], failures: [] }
@@ -142,20 +149,22 @@ export function createSubmission({
       const failures: Failure[] = []
       const waiting: number[] = []
       const verifying: Promise<unknown>[] = []
-      for (let from = 0; from < shares.length; from += SLICE) {
-        const read = readItems(sealing, post, shares, from)
-        const taken = await take(post, read.items)
-        items.push(...read.items)
-        failures.push(...read.failures, ...taken.failures)
-        waiting.push(...taken.waiting)
-        events.partialsReceived(shareIndex, taken.unverified.length + taken.waiting.length, read.failures.length)
-        if (taken.unverified.length > 0)
-          verifying.push(
-            verification.verifyPosted(shareIndex, taken.unverified, (wrong) =>
-              failures.push(...wrong.map((candidate) => failed(post, candidate, 'SIGNATURE_WRONG'))),
-            ),
-          )
-      }
+      await posts.run(accountKey(currentAccount()), async () => {
+        for (let from = 0; from < shares.length; from += SLICE) {
+          const read = readItems(sealing, post, shares, from)
+          const taken = await take(post, read.items)
+          items.push(...read.items)
+          failures.push(...read.failures, ...taken.failures)
+          waiting.push(...taken.waiting)
+          events.partialsReceived(shareIndex, taken.unverified.length + taken.waiting.length, read.failures.length)
+          if (taken.unverified.length > 0)
+            verifying.push(
+              verification.verifyPosted(shareIndex, taken.unverified, (wrong) =>
+                failures.push(...wrong.map((candidate) => failed(post, candidate, 'SIGNATURE_WRONG'))),
+              ),
+            )
+        }
+      })
       if (waiting.length > 0) await verification.finishLater([...new Set(waiting)])
       if (verifying.length > 0) await waitAtMost(Promise.all(verifying), VERIFY_WAIT_MS)
       if (failures.length > 0 && !(await hasAccepted(db, items, failures)))

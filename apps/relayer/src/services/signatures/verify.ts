@@ -5,13 +5,14 @@
  * A crash anywhere leaves candidates that the sweep has verified later (`verifyStored`).
  */
 
+import { accountKey, currentAccount } from '@dvt-relayer/common/account.ts'
 import { createKeyedQueue } from '@dvt-relayer/common/keyed-queue.ts'
 import { lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import { claimFinishable, findCandidates } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import type { Context } from '../../context.ts'
 import { type Candidate, openCandidate, type TrustedVerdict, writeTrustedVerdicts } from './candidates.ts'
 
-/** Slices of one share index that are verified at once, and that may wait: the largest post there may be, and some more. */
+/** Slices of one caller's share index that are verified at once, and that may wait: the largest post there may be, and some more. */
 const LANE_LIMITS = { depth: 2, waiting: 500 }
 /** Verdicts written in one transaction. */
 const VERIFY_SLICE = 64
@@ -94,7 +95,9 @@ export function createVerification({
       posted: readonly T[],
       onWrong: (wrong: T[]) => void,
     ): Promise<unknown> {
-      const inLane = slicesOf(posted).map((slice) => lanes.run(shareIndex, () => verifySlice(slice, onWrong)))
+      // Of two clusters the same share index is two nodes.
+      const lane = `${accountKey(currentAccount())} ${shareIndex}`
+      const inLane = slicesOf(posted).map((slice) => lanes.run(lane, () => verifySlice(slice, onWrong)))
       return track(Promise.all(inLane))
     },
 

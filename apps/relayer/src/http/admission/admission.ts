@@ -1,0 +1,224 @@
+/**
+ * Admission: what one caller may take of what all need. Each caller has an account (`account-of.ts`), known from the headers alone, and
+ * what it holds is counted there: connections, requests under way, bytes of bodies, bytes of answers. Who is at a limit waits behind
+ * itself, is refused by itself (503 with Retry-After), or is cut off; nobody else is. Connections to the database and signature workers
+ * are shared in the same way where they are (`libs/common/src/turns.ts`, `crypto-workers/pool.ts`).
+ */
+
+import { Readable } from 'node:stream'
+import { type Account, accountKey } from '@dvt-relayer/common/account.ts'
+import { pause } from '@dvt-relayer/common/lifetime.ts'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { RelayerConfig } from '../../config.ts'
+import { ApiError } from '../../errors.ts'
+import type { Events } from '../../events.ts'
+import { strangerOf } from './account-of.ts'
+import { createAnswers } from './answers.ts'
+import { createBodies } from './bodies.ts'
+import { createConnections } from './connections.ts'
+import { holdToRate } from './least-rate.ts'
+import { type Limits, limitsOf } from './limits.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** On whose account the request is; set before its body is read. */
+    account: Account
+    /** What it holds, until it is answered and worked on no more. */
+    visit: Visit
+    /** Whether there is room for so many parsed values of its body. */
+    hasRoomFor: (values: number) => boolean
+  }
+}
+
+/** From this size a body that is refused unread is not read to its end for the sake of the connection. */
+const SKIPPED_BYTES = 4 * 1024 * 1024
+
+/** Answers are handed to the socket in pieces of this size, so that one sees how far a reader is. */
+const PIECE_BYTES = 64 * 1024
+
+/** Creates the admission of an application, and puts it before its routes. */
+export function createAdmission(
+  app: FastifyInstance,
+  { config, events, limits = limitsOf(config) }: { config: RelayerConfig; events: Events; limits?: Limits | undefined },
+) {
+  const { maxBodyBytes } = config.http
+  const bodies = createBodies(limits.bodies)
+  const answers = createAnswers(limits.answers)
+  const connections = createConnections(limits.connections, () => events.callerBounded('connections'))
+  /** Requests under way, by account. */
+  const underWay = new Map<string, number>()
+  const tellHeld = () => {
+    events.bytesHeld('bodies', bodies.held())
+    events.bytesHeld('answers', answers.held())
+  }
+
+  app.server.on('connection', (socket) => connections.opened(socket, strangerOf({ socket })))
+  app.decorateRequest('account')
+  app.decorateRequest('visit')
+  app.decorateRequest('hasRoomFor')
+
+  app.addHook('preParsing', async (request, reply, payload) => {
+    const { 'content-length': said, 'transfer-encoding': encoding } = request.headers
+    if (encoding === undefined && !(Number(said ?? 0) > 0)) return payload
+    // What does not say how long it is may be as long as a body can be.
+    const length = encoding === undefined ? Number(said) : maxBodyBytes
+    if (length > maxBodyBytes) throw new ApiError('BODY_TOO_LARGE', `a body may have at most ${maxBodyBytes} bytes`)
+    const gone = goneOf(reply)
+    const room = await bodies.take(request.account, length, gone.signal)
+    gone.forget()
+    if (room === undefined) {
+      events.callerBounded('bodies')
+      if (length > SKIPPED_BYTES) reply.header('connection', 'close')
+      throw new ApiError('TOO_BUSY', 'too many requests of yours are being worked on; send this one again in a moment')
+    }
+    tellHeld()
+    request.visit.atEnd(watchUpload(request, reply))
+    request.visit.atEnd(() => {
+      room.release()
+      tellHeld()
+    })
+    request.hasRoomFor = room.holds
+    return payload
+  })
+
+  app.addHook('onSend', async (request, reply) => {
+    watchReader(request, reply)
+  })
+
+  /** Cuts off who sends its body slower than the least rate. */
+  function watchUpload(request: FastifyRequest, reply: FastifyReply): () => void {
+    const { raw } = request
+    const stop = holdToRate(
+      limits.upload,
+      () => raw.socket.bytesRead,
+      () => {
+        if (raw.complete || reply.sent) return
+        events.callerBounded('upload')
+        reply.header('connection', 'close')
+        void reply.send(new ApiError('BODY_TOO_SLOW', 'the body came too slowly, and the connection is closed'))
+      },
+    )
+    raw.once('end', stop)
+    return stop
+  }
+
+  /** Cuts off who does not take its answer. */
+  function watchReader(request: FastifyRequest, reply: FastifyReply): void {
+    const { socket } = request.raw
+    const stop = holdToRate(
+      limits.answer,
+      () => socket.bytesWritten - socket.writableLength,
+      () => {
+        events.callerBounded('answer')
+        socket.destroy()
+      },
+    )
+    whenOver(reply, stop)
+  }
+
+  /** Has whoever asks for too much at once wait for its refusal, so that asking again and again costs it time and not the others. */
+  async function refuse(reply: FastifyReply): Promise<never> {
+    events.callerBounded('requests')
+    const gone = goneOf(reply)
+    await pause(limits.refusalMs, gone.signal)
+    gone.forget()
+    reply.header('connection', 'close')
+    throw new ApiError('TOO_BUSY', `${limits.requestsOfOne} requests of yours are under way; send this one again later`)
+  }
+
+  return {
+    /** A request of a known caller begins. @throws {ApiError} TOO_BUSY when too many of its are under way */
+    async begin(request: FastifyRequest, reply: FastifyReply, account: Account): Promise<void> {
+      const key = accountKey(account)
+      const ended = connections.begun(request.raw.socket, account)
+      whenOver(reply, ended)
+      const count = underWay.get(key) ?? 0
+      if (count >= limits.requestsOfOne) await refuse(reply)
+      underWay.set(key, count + 1)
+      request.account = account
+      request.hasRoomFor = () => true
+      request.visit = createVisit(reply)
+      request.visit.atEnd(() => {
+        const left = (underWay.get(key) ?? 1) - 1
+        if (left === 0) underWay.delete(key)
+        else underWay.set(key, left)
+      })
+    },
+    /** What to send of an answer that is bytes already: the same bytes to everybody, in pieces as they are taken. */
+    answer(request: FastifyRequest, reply: FastifyReply, bytes: Buffer): Buffer | Readable {
+      if (bytes.length <= PIECE_BYTES) return bytes
+      const over = answers.hold(request.account, bytes, () => {
+        events.callerBounded('answer')
+        request.raw.socket.destroy()
+      })
+      tellHeld()
+      whenOver(reply, () => {
+        over()
+        tellHeld()
+      })
+      reply.header('content-length', bytes.length)
+      return Readable.from(piecesOf(bytes), { objectMode: false, highWaterMark: PIECE_BYTES })
+    },
+  }
+}
+export type Admission = ReturnType<typeof createAdmission>
+
+/** Calls `then` once, when the answer is out or its connection gone; at once where it is gone already. */
+function whenOver({ raw }: FastifyReply, then: () => void): void {
+  let isOver = false
+  const end = () => {
+    if (!isOver) then()
+    isOver = true
+  }
+  if (raw.destroyed || raw.writableFinished) end()
+  raw.once('close', end)
+  raw.once('finish', end)
+}
+
+/** Aborted when the caller hangs up, until forgotten. */
+function goneOf({ raw }: FastifyReply): { signal: AbortSignal; forget(): void } {
+  const gone = new AbortController()
+  const onGone = () => gone.abort()
+  if (raw.destroyed) onGone()
+  raw.once('close', onGone)
+  return { signal: gone.signal, forget: () => void raw.off('close', onGone) }
+}
+
+/** A request, from its headers to its answer, and to the end of the work it has caused: who hangs up still holds what is worked on. */
+function createVisit(reply: FastifyReply) {
+  const ends: (() => void)[] = []
+  let working = 0
+  let isOver = false
+  let hasEnded = false
+  const settle = () => {
+    if (!isOver || working > 0 || hasEnded) return
+    hasEnded = true
+    for (const end of ends) end()
+  }
+  whenOver(reply, () => {
+    isOver = true
+    settle()
+  })
+  return {
+    /** Does work that counts as part of it. */
+    async work<T>(work: () => Promise<T>): Promise<T> {
+      working++
+      try {
+        return await work()
+      } finally {
+        working--
+        settle()
+      }
+    },
+    atEnd(end: () => void): void {
+      if (hasEnded) end()
+      else ends.push(end)
+    },
+  }
+}
+type Visit = ReturnType<typeof createVisit>
+
+/** Views of the bytes; nothing is copied. */
+function* piecesOf(bytes: Buffer): Generator<Buffer> {
+  for (let from = 0; from < bytes.length; from += PIECE_BYTES) yield bytes.subarray(from, from + PIECE_BYTES)
+}

@@ -1,0 +1,104 @@
+import { describe, expect, it } from 'vitest'
+import type { Account } from './account.ts'
+import { createFairLine } from './fair-line.ts'
+import { createTurns } from './turns.ts'
+
+const of = (group: string, name: string): Account => ({ group, name })
+const [node1, node2, operator] = [of('sidecar', '1'), of('sidecar', '2'), of('operator', 'a')]
+const limits = {
+  total: 4,
+  groups: { operator: { ofOne: 2, ofAll: 4 }, sidecar: { ofOne: 2, ofAll: 3 } },
+  others: { ofOne: 1, ofAll: 1 },
+  waiting: 3,
+  waitMs: 60_000,
+}
+const settle = () => new Promise((resolve) => setImmediate(resolve))
+
+/** Takes turns and notes in which order they come. */
+function taker(turns: ReturnType<typeof createTurns>) {
+  const came: string[] = []
+  const take = (name: string, account: Account, weight = 1) =>
+    turns.take(weight, { account }).then((turn) => {
+      came.push(turn === undefined ? `${name} refused` : name)
+      return turn
+    })
+  return { came, take }
+}
+
+describe('turns', () => {
+  it('of one account wait for each other, and nobody behind them', async () => {
+    const turns = createTurns(limits)
+    const { came, take } = taker(turns)
+    const first = take('1a', node1)
+    for (const name of ['1b', '1c', '1d']) void take(name, node1)
+    await take('2a', node2)
+    await take('op', operator)
+    expect(came).toEqual(['1a', '1b', '2a', 'op'])
+    expect([turns.held(), turns.held(node1), turns.waiting(node1)]).toEqual([4, 2, 2])
+    ;(await first)?.release()
+    await settle()
+    expect(came).toEqual(['1a', '1b', '2a', 'op', '1c'])
+  })
+
+  it('go to the group that comes first, and within a group in rotation', async () => {
+    const turns = createTurns({ ...limits, total: 1 })
+    const { came, take } = taker(turns)
+    const first = await take('1a', node1)
+    const rest = [take('1b', node1), take('1c', node1), take('2a', node2), take('op', operator)]
+    // Each gives its turn back as soon as it has it.
+    for (const turn of rest) void turn.then((given) => given?.release())
+    first?.release()
+    await Promise.all(rest)
+    expect(came).toEqual(['1a', 'op', '1b', '2a', '1c'])
+  })
+
+  it('leave a part of the whole to other groups', async () => {
+    const turns = createTurns(limits)
+    const { came, take } = taker(turns)
+    for (const name of ['3', '4', '5', '6']) void take(name, of('sidecar', name))
+    await settle()
+    expect(came).toEqual(['3', '4', '5'])
+    await take('op', operator)
+    expect(came).toEqual(['3', '4', '5', 'op'])
+  })
+
+  it('are refused where the line of the account is full, when time is up, and when the signal aborts', async () => {
+    const turns = createTurns({ ...limits, waitMs: 1 })
+    const held = [await turns.take(1, { account: node1 }), await turns.take(1, { account: node1 })]
+    const late = turns.take(1, { account: node1 })
+    expect(await late).toBeUndefined()
+    const patient = createTurns(limits)
+    const abort = new AbortController()
+    for (let count = 0; count < 2; count++) await patient.take(1, { account: node1 })
+    const waiting = Array.from({ length: 3 }, () => patient.take(1, { account: node1, signal: abort.signal }))
+    expect(await patient.take(1, { account: node1 })).toBeUndefined()
+    abort.abort()
+    expect(await Promise.all(waiting)).toEqual([undefined, undefined, undefined])
+    expect(patient.waiting()).toBe(0)
+    for (const turn of held) turn?.release()
+    expect(turns.held()).toBe(0)
+  })
+
+  it('have weights: who holds nothing may hold one piece of any size, and what is released twice counts once', async () => {
+    const turns = createTurns(limits)
+    const large = await turns.take(9, { account: node1 })
+    expect(turns.held()).toBe(9)
+    large?.release()
+    large?.release()
+    expect(turns.held()).toBe(0)
+    const turn = await turns.take(1, { account: node1 })
+    expect([turn?.grow(1), turn?.grow(1)]).toEqual([true, false])
+    expect(turns.held(node1)).toBe(2)
+    turn?.release()
+    expect(turns.held()).toBe(0)
+  })
+})
+
+it('a fair line serves who has many items as often as who has one', () => {
+  const line = createFairLine<string>()
+  for (const item of ['a1', 'a2', 'a3']) line.push('a', item)
+  line.push('b', 'b1')
+  expect([line.shift(), line.shift(), line.shift()]).toEqual(['a1', 'b1', 'a2'])
+  expect(line.clear()).toEqual(['a3'])
+  expect(line.shift()).toBeUndefined()
+})

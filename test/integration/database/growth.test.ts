@@ -71,6 +71,9 @@ describe('a key that only a request made known', () => {
         sql`update validators set vault = ${vault}, reserved_at = now(), vault_asked_at = now() where id = ${id}`,
     )
     await change(({ id }) => sql`update validators set withdrawal_address = ${vault} where id = ${id}`)
+    await change(({ id }) => sql`update validators set listed_vault = ${vault} where id = ${id}`)
+    await change(({ id }) => sql`update validators set is_held = true where id = ${id}`)
+    await change(({ id }) => sql`insert into deposit_blocks (validator_id, block_number) values (${id}, 1)`)
     await change(({ id }) => sql`update validators set beacon_index = 1, registered_at = now() where id = ${id}`)
     await change(({ id }) => sql`insert into deposit_bindings (validator_id, vault) values (${id}, ${vault})`)
     await change(

@@ -1,5 +1,6 @@
 /** The registry over a real chain and a real database: what is settled, what is seen at the newest block, and what a node may not do to it. */
 
+import { networks } from '@dvt-relayer/chain/networks.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { createLogger } from '@dvt-relayer/common/logger.ts'
 import { depositSigningRoot, withdrawalCredentials } from '@dvt-relayer/crypto/messages/messages.ts'
@@ -58,7 +59,9 @@ async function startProcess(
   }
   const crypto = { ...pool, verify }
   const events = createEvents(logger)
-  const chain = createChain(config, crypto, events, logger)
+  // Nodes of this chain, also where a test has the registry take it for one with real money.
+  const { chainId } = read.network
+  const chain = createChain({ ...config, network: { ...config.network, chainId } }, crypto, events, logger)
   const registry = createDepositRegistry({ config, db, crypto, chain, events, logger }, PATIENCE_MS)
   const resources = stack.move()
   return {
@@ -219,8 +222,8 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
     it('not with a dump that is none, or not the one named', async () => {
       await using world = await startVaultWorld()
       const end = world.depositContract.blockNumber
-      const beginWith = async (cid: string, lastBlock = end, name = world.network.name) => {
-        await using relayer = await startProcess(world, { network: { name, registryDump: { cid, lastBlock } } })
+      const beginWith = async (cid: string, lastBlock = end, chainId = world.network.chainId) => {
+        await using relayer = await startProcess(world, { network: { chainId, registryDump: { cid, lastBlock } } })
         const words = await relayer.follow()
         expect(await relayer.rows()).toBe(0)
         // With what /ready says of the same.
@@ -239,8 +242,8 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
       // Nobody can tell whether this is the one named: enough where no real money is at stake, with a warning.
       const unknown = `z${'x'.repeat(50)}`
       world.ipfs.put(unknown, dumpOf([madeUpKey(1), madeUpKey(2)], 5))
-      for (const name of ['mainnet', 'gnosis'])
-        expect(await beginWith(unknown, end, name)).toMatch(
+      for (const { chainId } of [networks.mainnet, networks.gnosis])
+        expect(await beginWith(unknown, end, chainId)).toMatch(
           /set a gateway in IPFS_FETCH_ENDPOINTS that serves raw blocks/,
         )
       await using relayer = await startProcess(world, { network: { registryDump: { cid: unknown, lastBlock: end } } })
@@ -255,7 +258,8 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
       const layout = { chunkBytes: 30, width: 2, leaf: 'file' } as const
       const cid = world.ipfs.add(dump, 1, layout)
       const registryDump = { cid, lastBlock: world.depositContract.blockNumber }
-      await using relayer = await startProcess(world, { network: { name: 'mainnet', registryDump } })
+      const { chainId } = networks.mainnet
+      await using relayer = await startProcess(world, { network: { chainId, registryDump } })
       world.ipfs.put(cid, dumpOf([madeUpKey(1)], 5))
       expect(await relayer.follow()).toMatch(/registry dump .* could not be checked against its CID/)
       world.ipfs.add(dump, 1, layout)

@@ -26,7 +26,8 @@ const pathOf = (tool: Tool): string => join(process.env['DEPLOY_TOOLS_DIR'] ?? j
  */
 export function hasDeployTools(): boolean {
   const missing = (Object.keys(TOOLS) as Tool[]).map(pathOf).filter((path) => !existsSync(path))
-  if (missing.length > 0 && process.env['CI'] === 'true') throw new Error(`${missing.join(', ')} missing: CI installs them`)
+  if (missing.length > 0 && process.env['CI'] === 'true')
+    throw new Error(`${missing.join(', ')} missing: CI installs them`)
   return missing.length === 0
 }
 
@@ -37,7 +38,11 @@ export interface Outcome {
 }
 
 /** Runs a program in the repository's root, or in `cwd`. */
-export function run(program: string, args: readonly string[], options: { cwd?: string; input?: string } = {}): Outcome {
+export function run(
+  program: string,
+  args: readonly string[],
+  options: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
+): Outcome {
   const { status, stdout, stderr, error } = spawnSync(program, args, {
     cwd: ROOT,
     encoding: 'utf8',
@@ -50,5 +55,8 @@ export function run(program: string, args: readonly string[], options: { cwd?: s
 }
 
 /** Runs one of the tools. */
-export const runTool = (tool: Tool, args: readonly string[], options: { cwd?: string; input?: string } = {}): Outcome =>
-  run(pathOf(tool), args, options)
+export const runTool = (
+  tool: Tool,
+  args: readonly string[],
+  options: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
+): Outcome => run(pathOf(tool), args, options)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds helm, helm-unittest and the loader of compose files, and installs the schemas of Kubernetes and hadolint, into the folder given.
-# It wants Go, as new as go.mod in tools says, and Python. What Go has built it keeps in its own cache, for the next time.
+# Builds helm, helm-unittest and docker compose, and installs the schemas of Kubernetes and hadolint, into the folder given.
+# It wants Go, as new as the go.mod files in tools say, and Python. It takes some minutes; Go keeps what it has built, for the next time.
 #
 #   bash test/integration/deploy/install.sh .deploy-tools
 #
@@ -15,11 +15,9 @@ if ! command -v go >/dev/null; then
   echo 'No Go is here: install one (go.dev/dl) and run this again.' >&2
   exit 1
 fi
-cd "$here/tools"
 export GOFLAGS='-buildvcs=false -mod=readonly'
-go build -ldflags=-s -o "$target/bin/" helm.sh/helm/v3/cmd/helm github.com/helm-unittest/helm-unittest/cmd/helm-unittest
-# What `docker compose config` is made of, without the engine's client around it.
-go build -ldflags=-s -o "$target/bin/compose-config" github.com/compose-spec/compose-go/v2/cmd
+(cd "$here/tools/helm" && go build -ldflags=-s -o "$target/bin/" helm.sh/helm/v3/cmd/helm github.com/helm-unittest/helm-unittest/cmd/helm-unittest)
+(cd "$here/tools/compose" && go build -ldflags=-s -o "$target/bin/docker-compose" github.com/docker/compose/v2/cmd)
 
 python3 -m venv "$target/python"
 "$target/python/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: -r "$here/requirements.txt"

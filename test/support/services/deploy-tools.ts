@@ -1,4 +1,4 @@
-/** What judges charts and compose files: helm, helm-unittest, the schemas of Kubernetes, the loader of compose files, hadolint. */
+/** What judges charts and compose files: helm, helm-unittest, the schemas of Kubernetes, docker compose, hadolint. */
 
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -12,7 +12,7 @@ const PATIENCE_MS = 120_000
 const TOOLS = {
   helm: 'bin/helm',
   'helm-unittest': 'bin/helm-unittest',
-  'compose-config': 'bin/compose-config',
+  'docker-compose': 'bin/docker-compose',
   'kubernetes-validate': 'python/bin/kubernetes-validate',
   hadolint: 'python/bin/hadolint',
 } as const
@@ -29,6 +29,13 @@ export function hasDeployTools(): boolean {
   if (missing.length > 0 && process.env['CI'] === 'true')
     throw new Error(`${missing.join(', ')} missing: CI installs them`)
   return missing.length === 0
+}
+
+/** Whether a program of Debian is here. Without it tests are skipped on a laptop; on CI it must be here. */
+export function hasProgram(name: string): boolean {
+  const found = (process.env['PATH'] ?? '').split(':').some((folder) => existsSync(join(folder, name)))
+  if (!found && process.env['CI'] === 'true') throw new Error(`${name} is missing: CI installs it`)
+  return found
 }
 
 export interface Outcome {

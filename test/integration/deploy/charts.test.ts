@@ -1,6 +1,10 @@
 /** The charts as helm reads them, and what they make as Kubernetes reads it. */
 
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -153,6 +157,33 @@ describe.skipIf(!hasDeployTools())('helm', () => {
     const [statefulSet = ''] = documentsOf('sidecar').filter((document) => /^kind: StatefulSet$/m.test(document))
     const wrong = statefulSet.replace('whenDeleted:', 'whenRemoved:')
     expect(judge([wrong], '1.32').status).not.toBe(0)
+  })
+
+  it.each([
+    [200, 0],
+    [503, 1],
+  ])('has a readiness probe that ends %s of /ready with %s, and shows its token', async (answer, code) => {
+    const [deployment = ''] = documentsOf('relayer').filter((document) => /^kind: Deployment$/m.test(document))
+    const [, folded = ''] = /- --eval\n +- >-\n([\s\S]*?)\n +periodSeconds/.exec(deployment) ?? []
+    await using stack = new AsyncDisposableStack()
+    const seen: unknown[] = []
+    const server = createServer(({ url, headers }, response) => {
+      seen.push([url, headers.authorization])
+      response.writeHead(answer).end()
+    }).listen(0, '127.0.0.1')
+    stack.defer(() => void server.close())
+    await once(server, 'listening')
+    const folder = mkdtempSync(join(tmpdir(), 'probe-'))
+    stack.defer(() => rmSync(folder, { recursive: true }))
+    writeFileSync(join(folder, 'probe-token'), 'the-token\n')
+    const script = folded
+      .replace(/\n */g, ' ')
+      .trim()
+      .replace('/secrets/', `${folder}/`)
+      .replace(':8000', `:${(server.address() as AddressInfo).port}`)
+    const [status] = (await once(spawn(process.execPath, ['--eval', script]), 'close')) as [number]
+    expect(seen).toEqual([['/ready', 'Bearer the-token']])
+    expect(status).toBe(code)
   })
 
   it('gives a sidecar one replica, and its journal a volume that stays', () => {

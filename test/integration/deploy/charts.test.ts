@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { RELAYER_SETTINGS } from '../../../apps/relayer/src/settings.ts'
 import { SIDECAR_SETTINGS } from '../../../apps/sidecar/src/config.ts'
-import { hasDeployTools, ROOT, runTool } from '../../support/services/deploy-tools.ts'
+import { hasDeployTools, ROOT, runTool } from '../../support/deploy/tools.ts'
 
 const read = (path: string): string => readFileSync(`${ROOT}${path}`, 'utf8')
 const { version } = JSON.parse(read('package.json')) as { version: string }

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { RELAYER_SETTINGS } from '../../../apps/relayer/src/settings.ts'
 import { SIDECAR_SETTINGS } from '../../../apps/sidecar/src/config.ts'
-import { hasDeployTools, hasProgram, ROOT, run, runTool } from '../../support/services/deploy-tools.ts'
+import { hasDeployTools, hasProgram, ROOT, run, runTool } from '../../support/deploy/tools.ts'
 
 interface Service {
   restart?: string

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { RELAYER_SETTINGS } from '../../../apps/relayer/src/settings.ts'
 import { SIDECAR_SETTINGS } from '../../../apps/sidecar/src/config.ts'
-import { hasProgram, ROOT, run } from '../../support/services/deploy-tools.ts'
+import { hasProgram, ROOT, run } from '../../support/deploy/tools.ts'
 
 const UNITS = [
   ['dvt-relayer.service', RELAYER_SETTINGS],

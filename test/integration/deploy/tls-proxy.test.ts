@@ -4,8 +4,8 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { hasProgram } from '../../support/services/deploy-tools.ts'
-import { type ProxyAnswer, type ProxyName, startTlsProxy, type TlsProxy } from '../../support/services/tls-proxy.ts'
+import { type ProxyAnswer, type ProxyName, startTlsProxy, type TlsProxy } from '../../support/deploy/tls-proxy.ts'
+import { hasProgram } from '../../support/deploy/tools.ts'
 import { startWorld, type World } from '../../support/world/world.ts'
 
 const NAMES = (['nginx', 'caddy'] as const).map((name) => ({ name, isHere: hasProgram(name) }))

@@ -8,9 +8,9 @@ import { request } from 'node:https'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { makeCa } from '../services/certificates.ts'
 import { eventually } from '../world/world.ts'
-import { makeCa } from './certificates.ts'
-import { ROOT } from './deploy-tools.ts'
+import { ROOT } from './tools.ts'
 
 export interface ProxyAnswer {
   status: number

@@ -1,5 +1,12 @@
 # One file, two images: docker build --target relayer . and docker build --target sidecar .
 # TypeScript runs as it is on Node 24, so an image is the sources and their production dependencies, no build step.
+#
+# A tag can be moved, a digest cannot. Before you build for production, pin the base, at each FROM of it below:
+#   docker buildx imagetools inspect node:24.21.0-bookworm-slim      prints Digest: sha256:…
+#   FROM node:24.21.0-bookworm-slim@sha256:… AS sources
+# For x86-64 and arm64 at once, with a list of what is in it, pushed:
+#   docker buildx build --platform linux/amd64,linux/arm64 --sbom=true --provenance=true --target relayer -t registry.example/dvt-relayer:0.2.0 --push .
+# The user has a number, so that Kubernetes can see that it is not root.
 
 FROM node:24.21.0-bookworm-slim AS sources
 WORKDIR /app
@@ -18,8 +25,8 @@ RUN npm ci --omit=dev --workspace apps/sidecar --no-audit --no-fund
 FROM node:24.21.0-bookworm-slim AS relayer
 WORKDIR /app
 COPY --from=relayer-install /app ./
-RUN mkdir /data && chown node:node /data
-USER node
+RUN mkdir /data && chown 1000:1000 /data
+USER 1000:1000
 ENV RELAYER_HOST=0.0.0.0 DATA_DIR=/data LOG_FORMAT=json NODE_ENV=production
 EXPOSE 8000
 VOLUME /data
@@ -31,7 +38,7 @@ CMD ["node", "--max-semi-space-size=4", "apps/relayer/src/main.ts"]
 FROM node:24.21.0-bookworm-slim AS sidecar
 WORKDIR /app
 COPY --from=sidecar-install /app ./
-USER node
+USER 1000:1000
 # No volume is declared for the journal: one without a name would be lost with its container. Where nothing is mounted, no deposit
 # is signed, and the log says why.
 ENV SIDECAR_HOST=0.0.0.0 SIDECAR_PORT=8001 JOURNAL_FILE=/sidecar/deposits.journal SSV_STATE_FILE=/sidecar/ssv-state.json \

@@ -8,7 +8,7 @@ import { RELAYER_METRICS } from '../apps/relayer/src/metrics.ts'
 import { RELAYER_IGNORED, RELAYER_SETTINGS } from '../apps/relayer/src/settings.ts'
 import { SIDECAR_SETTINGS } from '../apps/sidecar/src/config.ts'
 import { SIDECAR_METRICS } from '../apps/sidecar/src/metrics.ts'
-import { REFERENCE, renderEnvExample, renderPage } from './support/docs.ts'
+import { CHART_SETTINGS, REFERENCE, renderChartSchema, renderEnvExample, renderPage } from './support/docs.ts'
 import { anchorsOf, findCitationProblems, findDocProblems, findUndocumented, type Tree } from './support/docs-check.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -51,6 +51,7 @@ const pages = [
 /** Where comments cite pages. The probes of this file are no citations. */
 const sources = [
   ...['apps', 'libs', 'test'].flatMap(filesOf).filter((path) => path.endsWith('.ts') && !path.startsWith('test/docs')),
+  ...filesOf('deploy'),
   ...['docker-compose.yml', 'Dockerfile'],
 ].filter((path) => !path.startsWith('test/support/docs'))
 
@@ -62,6 +63,11 @@ describe('what is written from the code', () => {
 
   it('.env.example has the settings of the code', () => {
     expect(read('.env.example')).toBe(renderEnvExample())
+  })
+
+  it.each(Object.keys(CHART_SETTINGS))('%s has the settings of the code', (path) => {
+    const text = read(path)
+    expect(renderChartSchema(path, text)).toBe(text)
   })
 
   it('every setting is documented', () => {

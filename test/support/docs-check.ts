@@ -20,7 +20,7 @@ const LINK = /\[[^\]]*\]\(([^()\s]+)\)/g
 const SPAN = /`([^`\n]+)`/g
 const NPM_RUN = /\bnpm (?:-s )?run (?:-s )?([a-z][\w:-]*)/g
 /** A path below one of the folders of the repository; one with a wildcard or a placeholder names no single file. */
-const REPOSITORY_PATH = /^(?:apps|libs|docs|test|migrations|\.ci)\/[^\s*{<…|]+$/
+const REPOSITORY_PATH = /^(?:apps|libs|deploy|docs|test|migrations|\.ci)\/[^\s*{<…|]+$/
 const ROOT_FILE =
   /^(?:[A-Z]+\.md|CODEOWNERS|Dockerfile|docker-compose\.yml|\.env\.example|(?:package|biome|tsconfig)\.json)$/
 /** `NAME` and `NAME=value`. */

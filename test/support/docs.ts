@@ -1,4 +1,4 @@
-/** The pages of docs/reference and .env.example are written from the code. `npm run docs` writes them, a test compares. */
+/** The pages of docs/reference, .env.example and the charts' lists of settings are written from the code: `npm run docs`. A test compares. */
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { metricsTable } from '@dvt-relayer/common/metrics.ts'
@@ -73,7 +73,35 @@ export function renderEnvExample(): string {
   ].join('\n')
 }
 
+/** What a chart sets itself, so that its values may not. */
+const SET_BY_CHARTS = [
+  ...['ROLE', 'RELAYER_HOST', 'RELAYER_PORT', 'DATA_DIR', 'DATABASE_URL_FILE', 'SEALING_KEY_FILE', 'AUTH_TOKENS_FILE'],
+  ...['RELAYER_ENDPOINT_FILE', 'JOURNAL_FILE', 'SSV_STATE_FILE', 'SIDECAR_HOST', 'SIDECAR_PORT'],
+]
+
+/** The schemas of the charts' values, and the settings that may stand there: of a secret only the name of its file. */
+export const CHART_SETTINGS: Readonly<Record<string, readonly string[]>> = Object.fromEntries(
+  Object.entries({ relayer: RELAYER_SETTINGS, sidecar: SIDECAR_SETTINGS }).map(([chart, settings]) => [
+    `deploy/helm/${chart}/values.schema.json`,
+    Object.entries(settings)
+      .map(([name, { secret }]) => (secret ? `${name}_FILE` : name))
+      .filter((name) => !SET_BY_CHARTS.includes(name)),
+  ]),
+)
+
+/** The schema of a chart's values with its list of settings written anew. @throws when the place of the list is missing */
+export function renderChartSchema(path: string, text: string): string {
+  const position = /("setting": \{\s*"enum": )\[[^\]]*\]/
+  if (!position.test(text)) throw new Error(`${path} has no place for the settings`)
+  const names = (CHART_SETTINGS[path] ?? []).map((name) => `        "${name}"`)
+  return text.replace(position, (_, before: string) => `${before}[\n${names.join(',\n')}\n      ]`)
+}
+
 if (import.meta.main) {
+  for (const path of Object.keys(CHART_SETTINGS)) {
+    const file = new URL(path, ROOT)
+    writeFileSync(file, renderChartSchema(path, readFileSync(file, 'utf8')))
+  }
   for (const page of Object.keys(REFERENCE)) {
     const file = new URL(page, ROOT)
     writeFileSync(file, renderPage(page, readFileSync(file, 'utf8')))

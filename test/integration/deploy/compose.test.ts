@@ -1,0 +1,169 @@
+/** The compose files as `docker compose config` reads them, the images' file as hadolint does, and what they name. */
+
+import { copyFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { RELAYER_SETTINGS } from '../../../apps/relayer/src/settings.ts'
+import { SIDECAR_SETTINGS } from '../../../apps/sidecar/src/config.ts'
+import { hasDeployTools, hasProgram, ROOT, run, runTool } from '../../support/deploy/tools.ts'
+
+interface Service {
+  restart?: string
+  stop_grace_period?: string
+  logging?: { driver?: string; options?: Record<string, string> }
+  security_opt?: string[]
+  privileged?: boolean
+  environment?: Record<string, string | null>
+  ports?: { host_ip?: string; published?: string }[]
+  image?: string
+  volumes?: { type: string; source?: string; target: string; read_only?: boolean }[]
+}
+interface Project {
+  services: Record<string, Service>
+}
+
+/** Every file with the services it has, all profiles included. */
+const FILES = [
+  [
+    'docker-compose.yml',
+    ['postgres', 'redis', 'relayer', 'sidecar-1', 'sidecar-2', 'sidecar-3', 'sidecar-4', 'sidecar-ssv'],
+  ],
+  ['deploy/compose/relayer.yml', ['grafana', 'postgres', 'prometheus', 'redis', 'relayer']],
+  ['deploy/compose/sidecar.yml', ['sidecar']],
+] as const
+
+const SETTINGS: Readonly<Record<string, Readonly<Record<string, { secret?: boolean }>>>> = {
+  relayer: RELAYER_SETTINGS,
+  sidecar: SIDECAR_SETTINGS,
+}
+/** What compose itself reads of .env. */
+const OF_COMPOSE = ['CHARON_DIR']
+const namesOf = (settings: Readonly<Record<string, { secret?: boolean }>>): string[] => [
+  ...Object.entries(settings).flatMap(([name, { secret }]) => (secret ? [name, `${name}_FILE`] : [name])),
+  ...OF_COMPOSE,
+]
+
+let folder = ''
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'compose-'))
+  cpSync(`${ROOT}deploy/compose`, folder, { recursive: true })
+  copyFileSync(`${ROOT}docker-compose.yml`, join(folder, 'docker-compose.yml'))
+  writeFileSync(
+    join(folder, '.env'),
+    `${readFileSync(`${ROOT}.env.example`, 'utf8')}\nCHARON_DIR=/srv/charon/.charon\n`,
+  )
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+/** What `docker compose config` makes of a file, in a folder with the settings of .env.example. */
+function configOf(file: string): Project {
+  const name = file.split('/').at(-1) ?? file
+  const { status, stdout, stderr } = runTool(
+    'docker-compose',
+    ['-f', name, '--profile', '*', 'config', '--format', 'json'],
+    { cwd: folder },
+  )
+  expect(stderr).toBe('')
+  expect(status).toBe(0)
+  return JSON.parse(stdout) as Project
+}
+
+describe.skipIf(!hasDeployTools())('docker compose config', () => {
+  describe.each(FILES)('%s', (file, names) => {
+    it('is taken, with all its services', () => {
+      expect(Object.keys(configOf(file).services).sort()).toEqual(names)
+    })
+
+    it('has services that survive a reboot, stop cleanly and fill no disk', () => {
+      for (const [name, service] of Object.entries(configOf(file).services))
+        expect([name, service]).toMatchObject([
+          name,
+          {
+            restart: 'unless-stopped',
+            stop_grace_period: '30s',
+            logging: { driver: 'json-file', options: { 'max-size': '20m', 'max-file': '5' } },
+          },
+        ])
+    })
+
+    it('lets only this machine in', () => {
+      const ports = Object.values(configOf(file).services).flatMap((service) => service.ports ?? [])
+      expect(ports.filter(({ host_ip }) => host_ip !== '127.0.0.1')).toEqual([])
+    })
+
+    it('has no image without a version, but our own', () => {
+      const images = Object.values(configOf(file).services).flatMap(({ image }) => image ?? [])
+      expect(images.filter((image) => !/:v?\d+\.\d+/.test(image) && !/^dvt-(relayer|sidecar)$/.test(image))).toEqual([])
+    })
+
+    it('names only settings that there are, and no secret', () => {
+      const { services } = configOf(file)
+      for (const [service, { environment = {} }] of Object.entries(services)) {
+        const settings = SETTINGS[service.split('-')[0] ?? '']
+        for (const [name, value] of Object.entries(environment)) {
+          if (settings !== undefined) expect(namesOf(settings)).toContain(name)
+          const isSecret = settings?.[name]?.secret === true || /PASSWORD$/.test(name)
+          if (isSecret)
+            expect([name, value ?? '']).toEqual([name, expect.stringMatching(/^(redis:[/][/]redis:6379)?$/)])
+        }
+      }
+    })
+  })
+
+  it('wants the folder of the charon node, and reads it only', () => {
+    const { volumes = [] } = configOf('deploy/compose/sidecar.yml').services['sidecar'] ?? {}
+    expect(volumes.map(({ target, source, read_only }) => [target, source, read_only ?? false])).toEqual([
+      ['/charon', '/srv/charon/.charon', true],
+      ['/sidecar', join(folder, 'sidecar'), false],
+    ])
+    writeFileSync(join(folder, 'empty.env'), '')
+    const { status, stderr } = runTool(
+      'docker-compose',
+      ['--env-file', 'empty.env', '-f', 'sidecar.yml', 'config', '-q'],
+      { cwd: folder },
+    )
+    expect(status).not.toBe(0)
+    expect(stderr).toContain('CHARON_DIR')
+  })
+
+  it('takes keystores away where a remote signer has the keys', () => {
+    const { stdout } = runTool('docker-compose', ['-f', 'sidecar.yml', 'config', '--format', 'json'], {
+      cwd: folder,
+      env: { ...process.env, OBOL_KEYSTORES_DIR: '' },
+    })
+    expect((JSON.parse(stdout) as Project).services['sidecar']?.environment?.['OBOL_KEYSTORES_DIR']).toBe('')
+  })
+})
+
+describe('monitoring', () => {
+  it.skipIf(!hasProgram('promtool'))('has a configuration that Prometheus takes', () => {
+    const token = join(folder, 'metrics.token')
+    writeFileSync(token, 'token')
+    const file = join(folder, 'prometheus-here.yml')
+    const text = readFileSync(`${ROOT}deploy/compose/prometheus.yml`, 'utf8')
+    writeFileSync(file, text.replace('/run/secrets/metrics_token', token))
+    const { status, stdout, stderr } = run('promtool', ['check', 'config', file])
+    expect(`${stdout}${stderr}`).toContain('SUCCESS')
+    expect(status).toBe(0)
+  })
+
+  it('shows Grafana where Prometheus is', () => {
+    expect(readFileSync(`${ROOT}deploy/compose/grafana-datasource.yml`, 'utf8')).toContain(
+      'url: http://prometheus:9090\n',
+    )
+  })
+})
+
+describe('images', () => {
+  it.skipIf(!hasDeployTools())('have a file that hadolint has nothing to say about', () => {
+    const { status, stdout } = runTool('hadolint', ['Dockerfile'])
+    expect(stdout).toBe('')
+    expect(status).toBe(0)
+  })
+
+  it('run as a user with a number', () => {
+    const users = Array.from(readFileSync(`${ROOT}Dockerfile`, 'utf8').matchAll(/^USER (.*)$/gm), ([, user]) => user)
+    expect(users).toEqual(['1000:1000', '1000:1000'])
+  })
+})

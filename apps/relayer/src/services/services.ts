@@ -8,6 +8,7 @@ import { createCoverage } from './clusters/coverage.ts'
 import { createDepositRegistry } from './deposit-registry/deposit-registry.ts'
 import { createExits } from './exits/exits.ts'
 import { createOwnerCopies } from './exits/owner-copies.ts'
+import { createExplanations } from './explain/explanations.ts'
 import { createOracleFetch } from './oracles/fetch.ts'
 import { createOracleSets } from './oracles/sets.ts'
 import { createOracleShares, type OracleShares } from './oracles/shares.ts'
@@ -51,6 +52,7 @@ function createApiServices(
   const vaultReader = createVaultReader(context)
   return {
     exits: createExits({ ...context, registry }),
+    explanations: createExplanations(context),
     lists,
     nodes: createNodes(context),
     oracleFetch: createOracleFetch(context),

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { ERRORS, FAILURES } from '../apps/relayer/src/errors.ts'
 import { RELAYER_METRICS } from '../apps/relayer/src/metrics.ts'
+import { REASONS } from '../apps/relayer/src/services/explain/reasons.ts'
 import { RELAYER_IGNORED, RELAYER_SETTINGS } from '../apps/relayer/src/settings.ts'
 import { SIDECAR_SETTINGS } from '../apps/sidecar/src/config.ts'
 import { SIDECAR_METRICS } from '../apps/sidecar/src/metrics.ts'
@@ -34,7 +35,14 @@ const tree: Tree = {
   has: (path) => existsSync(`${root}${path}`),
   read,
   scripts: new Set(Object.keys(scripts)),
-  words: new Set([...settingNames, ...RELAYER_IGNORED, ...Object.keys(ERRORS), ...Object.keys(FAILURES), ...FOREIGN]),
+  words: new Set([
+    ...settingNames,
+    ...RELAYER_IGNORED,
+    ...Object.keys(ERRORS),
+    ...Object.keys(FAILURES),
+    ...Object.keys(REASONS),
+    ...FOREIGN,
+  ]),
   metrics: new Set([...Object.keys(RELAYER_METRICS), ...Object.keys(SIDECAR_METRICS)]),
 }
 

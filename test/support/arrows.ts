@@ -21,6 +21,7 @@ export const ORDER = {
     'services/services.ts',
     'open.ts',
     'services/health.ts',
+    'services/explain',
     'services/rotation',
     'services/beacon-status',
     'services/clusters',

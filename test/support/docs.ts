@@ -5,6 +5,7 @@ import { metricsTable } from '@dvt-relayer/common/metrics.ts'
 import { envExample, settingsTable } from '@dvt-relayer/common/settings.ts'
 import { ERRORS, FAILURES } from '../../apps/relayer/src/errors.ts'
 import { RELAYER_METRICS } from '../../apps/relayer/src/metrics.ts'
+import { REASONS } from '../../apps/relayer/src/services/explain/reasons.ts'
 import { RELAYER_SETTINGS } from '../../apps/relayer/src/settings.ts'
 import { SIDECAR_SETTINGS } from '../../apps/sidecar/src/config.ts'
 import { REFUSALS, SIDECAR_METRICS, SIGNER_OUTCOMES } from '../../apps/sidecar/src/metrics.ts'
@@ -17,6 +18,16 @@ const errorsTable = [
   '|---|---|---|---|',
   ...Object.entries(ERRORS).map(
     ([code, { status, retry, meaning }]) => `| \`${code}\` | ${status} | ${retry ? 'yes' : 'no'} | ${meaning} |`,
+  ),
+].join('\n')
+
+/** Why a validator stands as it does, each reason with its place in the runbook. */
+const reasonsTable = [
+  '| code | who has to act | what is the case | what to do |',
+  '|---|---|---|---|',
+  ...Object.entries(REASONS).map(
+    ([code, { who, anchor, sentence, remedy }]) =>
+      `| [\`${code}\`](../operating/runbook.md#${anchor}) | ${who.replace('_', ' ')} | ${sentence} | ${remedy} |`,
   ),
 ].join('\n')
 
@@ -40,6 +51,7 @@ export const REFERENCE: Readonly<Record<string, Readonly<Record<string, string>>
     refusals: wordsTable('reason', REFUSALS),
     'signer outcomes': wordsTable('outcome', SIGNER_OUTCOMES),
   },
+  'docs/reference/reasons.md': { reasons: reasonsTable },
   'docs/reference/metrics.md': {
     'relayer metrics': metricsTable(RELAYER_METRICS),
     'sidecar metrics': metricsTable(SIDECAR_METRICS),

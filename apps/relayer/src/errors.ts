@@ -22,6 +22,11 @@ export const ERRORS = {
   },
   VALIDATOR_KNOWN: { status: 422, retry: false, meaning: 'the beacon chain knows the public key already' },
   EXIT_TAKEN: { status: 409, retry: true, meaning: 'a vault asks for the live exit of a key at another index' },
+  KEY_UNKNOWN: {
+    status: 404,
+    retry: false,
+    meaning: 'the relayer has no validator of this key that the token of the caller covers',
+  },
   VAULT_INVALID: { status: 422, retry: false, meaning: 'the vault is not an address, or its checksum is wrong' },
   VAULT_UNKNOWN: {
     status: 422,

@@ -9,6 +9,8 @@ import {
   ExitSharesResponse,
   ExitSignatureRequest,
   ExitsResponse,
+  ExplainParams,
+  Explanation,
   FundRequest,
   Health,
   Info,
@@ -144,6 +146,14 @@ export const routes = contracts({
     access: ['operator'],
     params: OracleSharesParams,
     response: OracleSharesResponse,
+  },
+  getExplanation: {
+    method: 'GET',
+    path: '/validators/:public_key/explain',
+    summary: 'Why a validator is not ready: one verdict, each share, who has to act, and what comes next',
+    access: ['operator', 'sidecar'],
+    params: ExplainParams,
+    response: Explanation,
   },
   getVaults: {
     method: 'GET',

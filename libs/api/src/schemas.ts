@@ -8,6 +8,7 @@
 
 export * from './schemas/errors.ts'
 export * from './schemas/exits.ts'
+export * from './schemas/explain.ts'
 export * from './schemas/lists.ts'
 export * from './schemas/operations.ts'
 export * from './schemas/oracles.ts'

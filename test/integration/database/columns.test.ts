@@ -9,6 +9,7 @@ import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import * as nodesSeen from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
 import * as processes from '@dvt-relayer/db/queries/attendance/processes.ts'
 import * as clusters from '@dvt-relayer/db/queries/clusters.ts'
+import * as explain from '@dvt-relayer/db/queries/explain.ts'
 import * as managerSignatures from '@dvt-relayer/db/queries/manager-signatures.ts'
 import * as announce from '@dvt-relayer/db/queries/messages/announce.ts'
 import * as depositBindings from '@dvt-relayer/db/queries/messages/deposit-bindings.ts'
@@ -94,6 +95,15 @@ const calls = {
       rejudgePartials: (db) => clusters.rejudgePartials(db, [1, 2], 3),
       findCoverage: (db) => clusters.findCoverage(db, [vault], 9),
     } satisfies Calls<typeof clusters>,
+  },
+  'explain.ts': {
+    module: explain,
+    calls: {
+      findExplained: (db) => explain.findExplained(db, [key], 384),
+      findExplainedShares: (db) => explain.findExplainedShares(db, [1], [1]),
+      findExplainedNodes: (db) => explain.findExplainedNodes(db, [0, 1]),
+      findMoment: (db) => explain.findMoment(db),
+    } satisfies Calls<typeof explain>,
   },
   'manager-signatures.ts': {
     module: managerSignatures,

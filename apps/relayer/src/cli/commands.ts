@@ -6,6 +6,7 @@ import { describeError } from '@dvt-relayer/common/logger.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { DatabaseError, isPassing } from '@dvt-relayer/db/errors.ts'
 import type { Overrides } from '../relayer.ts'
+import { explainCommand } from './explain.ts'
 import { releaseKeyCommand } from './release-key.ts'
 import { rotate } from './rotate.ts'
 import { serve } from './serve.ts'
@@ -23,6 +24,7 @@ type Command = (
 
 const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['token', token],
+  ['explain', explainCommand],
   ['release-key', releaseKeyCommand],
   ['rotate', rotate],
   ['undo-registered', undoRegisteredCommand],

@@ -3,17 +3,13 @@
  * steps, and finishes splits itself; what the nodes must sign needs a running relayer, which they post to.
  */
 
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { BootError } from '@dvt-relayer/common/errors.ts'
 import { equalBytes } from '@dvt-relayer/common/hex.ts'
 import { Lifetime, pause } from '@dvt-relayer/common/lifetime.ts'
-import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createLogger } from '@dvt-relayer/common/logger.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { checksumAddress, parseAddress } from '@dvt-relayer/crypto/address.ts'
-import { DatabaseError } from '@dvt-relayer/db/errors.ts'
 import { claimFinishable } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import { hasClaimedExits } from '@dvt-relayer/db/queries/rotations.ts'
 import { createChain } from '../chain.ts'
@@ -21,7 +17,6 @@ import { type RelayerConfig, readConfig } from '../config.ts'
 import type { Context } from '../context.ts'
 import { startCryptoPool } from '../crypto-workers/pool.ts'
 import { createEvents } from '../events.ts'
-import { openDatabase } from '../open.ts'
 import { ROTATION_REQUESTER } from '../services/exits/assign.ts'
 import { createOracleSets, type OracleSets } from '../services/oracles/sets.ts'
 import { createRotation, type Rotation } from '../services/rotation/rotation.ts'
@@ -31,8 +26,11 @@ import { openSealing } from '../services/sealing/sealing.ts'
 import { createFinishing, type Finishing } from '../services/signatures/finish.ts'
 import { followTransaction, printPlan, printStep, printUpdate } from './rotate-output.ts'
 import { usageError } from './usage.ts'
+import { openExisting } from './with-database.ts'
 
 const USAGE = 'usage: npm run relayer -- rotate --vault 0x… [--dry-run | --send]'
+const INSTEAD =
+  'That relayer can do it as well: POST /vaults/{vault}/rotation gives the transaction, and ROTATION=on with a wallet does all'
 /** Splits take milliseconds each; those that another process has begun and left take a while. */
 const SPLIT_MS = 40_000
 const SPLIT_AT_ONCE = 16
@@ -64,7 +62,7 @@ export async function rotate(
   // Standard output is the transaction's.
   const logger = createLogger({ ...config.log, destination: process.stderr })
   await using lifetime = new Lifetime(logger)
-  const db = await open(config, logger, lifetime, request.isDryRun ? 'read' : 'write')
+  const db = await openExisting(config, logger, lifetime, request.isDryRun ? 'read' : 'write', INSTEAD)
   const events = createEvents(logger)
   const crypto = lifetime.use('signature workers', startCryptoPool())
   const chain = createChain(config, crypto, events, logger)
@@ -102,26 +100,6 @@ function vaultOf(text: string, { vaults }: RelayerConfig): Uint8Array {
   if (vaults !== undefined && !vaults.some((known) => equalBytes(known, vault)))
     throw new BootError('VAULT_UNKNOWN', `${checksumAddress(vault)} is not one of VAULTS`)
   return vault
-}
-
-/** Opens the database of a relayer, which must be there: a first start of the embedded PostgreSQL would make an empty one. */
-async function open(config: RelayerConfig, logger: Logger, lifetime: Lifetime, access: 'read' | 'write') {
-  const { databaseUrl, dataDir } = config.storage
-  if (databaseUrl === undefined && !existsSync(join(dataDir, 'postgres')))
-    throw new BootError(
-      'DATABASE_MISSING',
-      `there is no database of a relayer in DATA_DIR ${dataDir}: run this with the DATABASE_URL or DATA_DIR of the relayer`,
-    )
-  try {
-    return (await openDatabase(config, logger, lifetime, access)).db
-  } catch (error) {
-    if (!(error instanceof DatabaseError) || error.code !== 'DATA_DIR_IN_USE') throw error
-    throw new BootError(
-      'DATA_DIR_IN_USE',
-      `${error.message}. That relayer can do it as well: POST /vaults/{vault}/rotation gives the transaction, and ROTATION=on with a wallet does all`,
-      { cause: error },
-    )
-  }
 }
 
 /** Takes the vault as far as it goes, and prints how far that is. */

@@ -8,6 +8,7 @@ export const USAGE = `usage:
   npm run relayer -- token --name N --role R [--for B]     make a token and its line for AUTH_TOKENS_FILE
                                                            R: ${ROLES.join(', ')}
                                                            B: vaults, share indexes or an oracle, comma separated; all when left out
+  npm run relayer -- explain 0x… [--json]                  why the validator of this key is not ready, who has to act, what comes next
   npm run relayer -- release-key --key 0x… --yes           free a key from the vault it is reserved for or bound to
   npm run relayer -- rotate --vault 0x… [--dry-run | --send]
                                                            renew a vault's exit signatures for the oracles in force: print the transaction,

@@ -19,6 +19,7 @@ import { compileBody } from './body-validator.ts'
 import type { ApiContext, HttpContext } from './context.ts'
 import { answerError, answerGarbage } from './error-answer.ts'
 import { exitRoutes } from './routes/exits.ts'
+import { explainRoutes } from './routes/explain.ts'
 import { operationsRoutes } from './routes/operations.ts'
 import { oracleRoutes } from './routes/oracles.ts'
 import { ownerCopyRoutes } from './routes/owner-copies.ts'
@@ -44,6 +45,7 @@ const API_ROUTES = [
   vaultRoutes,
   rotationRoutes,
   ownerCopyRoutes,
+  explainRoutes,
 ] as const
 
 /** Builds the application. Without services it answers only what people and machines around the process ask. */

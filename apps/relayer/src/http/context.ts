@@ -8,6 +8,7 @@ import type { Vaults } from '../services/beacon-status/vaults.ts'
 import type { Coverage } from '../services/clusters/coverage.ts'
 import type { Exits } from '../services/exits/exits.ts'
 import type { OwnerCopies } from '../services/exits/owner-copies.ts'
+import type { Explanations } from '../services/explain/explanations.ts'
 import type { Health } from '../services/health.ts'
 import type { OracleFetch } from '../services/oracles/fetch.ts'
 import type { OracleShares } from '../services/oracles/shares.ts'
@@ -36,6 +37,7 @@ export interface HttpContext {
 export interface ApiContext extends HttpContext {
   services: {
     exits: Exits
+    explanations: Explanations
     signatures: Submission
     oracleShares: OracleShares
     oracleFetch: OracleFetch

@@ -9,6 +9,7 @@ import { createDepositRegistry } from './deposit-registry/deposit-registry.ts'
 import { createExits } from './exits/exits.ts'
 import { createMessageRate } from './exits/message-rate.ts'
 import { createOwnerCopies } from './exits/owner-copies.ts'
+import { createExplanations } from './explain/explanations.ts'
 import { createOracleFetch } from './oracles/fetch.ts'
 import { createOracleSets, type OracleSets } from './oracles/sets.ts'
 import { createOracleShares, type OracleShares } from './oracles/shares.ts'
@@ -55,6 +56,7 @@ function createApiServices(
   const { manager, verification } = shared
   return {
     exits: createExits({ ...context, registry, messageRate }),
+    explanations: createExplanations(context),
     lists,
     nodes: createNodes(context),
     oracleFetch: createOracleFetch(context),

@@ -24,7 +24,8 @@ import { ROTATION_REQUESTER } from './assign.ts'
 import { createDepositSearch } from './deposit-search.ts'
 import { createErasureProof, type ErasureProof } from './erasure-proof.ts'
 
-const DELAY_SECONDS = 86_400
+/** How long everything has to hold before exits are erased. */
+export const DELAY_SECONDS = 86_400
 const BATCH = 250
 /** Batches of one round take no longer. */
 const ROUND_MS = 20_000

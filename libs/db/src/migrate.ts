@@ -9,6 +9,9 @@ import { DatabaseError, translateDatabaseError } from './errors.ts'
 /** The key of the advisory lock that one migrating process holds. */
 const LOCK_KEY = 0x6476_7472
 
+/** How often they are run where other transactions are in the way: each time costs those a second at least. */
+const TRIES = 10
+
 /**
  * Runs the migrations of `folder` that the database lacks. Processes that start together take turns.
  *
@@ -28,10 +31,14 @@ export async function migrateDatabase(db: Database, folder: string): Promise<voi
         { meta: { host: db.host, unknown: unknown.length } },
       )
     }
-    try {
-      await migrate(connection, { migrationsFolder: folder })
-    } catch (error) {
-      throw translateDatabaseError(error, db.host)
+    for (let tries = 1; ; tries++) {
+      try {
+        return await migrate(connection, { migrationsFolder: folder })
+      } catch (error) {
+        const translated = translateDatabaseError(error, db.host)
+        // Processes of the version before lock the same tables in another order, and all was taken back.
+        if (translated.code !== 'DATABASE_CONFLICT' || tries === TRIES) throw translated
+      }
     }
   })
 }

@@ -74,6 +74,11 @@ describe('a key that only a request made known', () => {
     await change(({ id }) => sql`update validators set listed_vault = ${vault} where id = ${id}`)
     await change(({ id }) => sql`update validators set is_held = true where id = ${id}`)
     await change(({ id }) => sql`insert into deposit_blocks (validator_id, block_number) values (${id}, 1)`)
+    // Its clock was started by a round that had looked before its registration was undone.
+    await change(
+      ({ id }) => sql`insert into erasure_clocks (validator_id, beacon_index, withdrawal_credentials, deposit_block)
+                                 values (${id}, 1, ${randomBytes(32)}, 1)`,
+    )
     await change(({ id }) => sql`update validators set beacon_index = 1, registered_at = now() where id = ${id}`)
     await change(({ id }) => sql`insert into deposit_bindings (validator_id, vault) values (${id}, ${vault})`)
     await change(
@@ -96,6 +101,15 @@ describe('a key that only a request made known', () => {
     kept.push((await addAsked(store, 'expired')).id, (await addAsked(store, 'expired')).id)
     expect(await forget(store)).toBe(0)
     expect(await idsOf(store, 'validators')).toEqual(kept)
+  })
+
+  it('is kept by every table that refers to it, or is deleted with what stands there', async () => {
+    const store = await openMessages()
+    const referring = await store.query<{ name: string }>(sql`
+      select conrelid::regclass::text as name from pg_constraint where contype = 'f' and confrelid = 'validators'::regclass order by 1`)
+    // A row of any other table would make each round of the sweep fail.
+    const known = ['deposit_bindings', 'deposit_blocks', 'erasure_clocks', 'key_share_hints', 'key_shares', 'messages']
+    expect(referring.map(({ name }) => name)).toEqual(known)
   })
 
   it('is not deleted when it is asked for meanwhile', async () => {

@@ -36,7 +36,11 @@ async function signedAt(time: number, nonce = new Uint8Array(16)): Promise<strin
   const message = requestText({ method: 'GET', path: PATH, network: 'hoodi', time, nonce })
   return `${time}:${toHex(nonce)}:${await account.signMessage({ message })}`
 }
-const request = { method: 'GET', raw: { url: PATH } } as unknown as FastifyRequest
+const request = {
+  method: 'GET',
+  raw: { url: PATH },
+  socket: { remoteAddress: '192.0.2.1' },
+} as unknown as FastifyRequest
 const ask = ({ auth }: ReturnType<typeof makeAuth>, credentials: string, now: number) =>
   auth.authenticate(request, credentials, oracle, 'route', now)
 
@@ -101,5 +105,24 @@ describe('the nonce of a signed request', () => {
       code: 'REQUEST_SIGNATURE_FOREIGN',
     })
     expect(made.done).toEqual(['refused signature'])
+  })
+})
+
+describe('wrong signatures', () => {
+  it('are recovered no more where one address sends many, and right ones cost it nothing', async () => {
+    const made = makeAuth()
+    const other = fromHex(`0x${'11'.repeat(20)}`)
+    const credentials = await signedAt(NOW)
+    const outcome = (of: Uint8Array, now = NOW, from = request) =>
+      made.auth.authenticate(from, credentials, of, 'route', now).then(
+        () => 'taken',
+        ({ code }: { code: string }) => code,
+      )
+    for (let count = 0; count < 600; count++) await outcome(oracle)
+    for (let count = 0; count < 500; count++) expect(await outcome(other)).toBe('REQUEST_SIGNATURE_FOREIGN')
+    expect(await outcome(other)).toBe('RATE_LIMIT')
+    const elsewhere = { ...request, socket: { remoteAddress: '192.0.2.2' } } as unknown as FastifyRequest
+    expect(await outcome(other, NOW, elsewhere)).toBe('REQUEST_SIGNATURE_FOREIGN')
+    expect(await outcome(other, NOW + 1)).toBe('REQUEST_SIGNATURE_FOREIGN')
   })
 })

@@ -1,6 +1,7 @@
 /** Which clusters a caller's token covers, for `GET /whoami`: so that one that was made for somebody else shows at once. */
 
 import { MOST_COVERED, type Whoami } from '@dvt-relayer/api/schemas.ts'
+import { onOwnAccount } from '@dvt-relayer/common/account.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { findCoverage } from '@dvt-relayer/db/queries/clusters.ts'
 import type { Context } from '../../context.ts'
@@ -32,7 +33,7 @@ export function createCoverage({ db }: Pick<Context, 'db'>, now: () => number = 
     const key = vaults === undefined ? '*' : vaults.map(toHex).join()
     const known = found.get(key)
     if (known !== undefined && now() - known.at < FRESH_MS) return known.clusters
-    const clusters = count(vaults)
+    const clusters = onOwnAccount(() => count(vaults))
     found.set(key, { at: now(), clusters })
     clusters.catch(() => found.delete(key))
     return clusters

@@ -11,6 +11,7 @@ import {
   readDeposits,
 } from '@dvt-relayer/chain/execution/deposit-contract.ts'
 import type { BlockRef } from '@dvt-relayer/chain/execution/execution.ts'
+import { onOwnAccount } from '@dvt-relayer/common/account.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { findRegistered, findRegisteredWith } from '@dvt-relayer/db/queries/registry.ts'
 import type { Context } from '../../context.ts'
@@ -154,7 +155,7 @@ export function createDepositViews(
   return {
     /** The view at the newest block; concurrent calls share one reading. */
     read(): Promise<DepositView> {
-      reading ??= read().finally(() => {
+      reading ??= onOwnAccount(read).finally(() => {
         reading = undefined
       })
       return reading

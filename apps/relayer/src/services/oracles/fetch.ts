@@ -7,6 +7,7 @@
  */
 
 import type { ExitShareItem, OracleSharesResponse } from '@dvt-relayer/api/schemas.ts'
+import { accountKey, currentAccount } from '@dvt-relayer/common/account.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { createKeyedQueue } from '@dvt-relayer/common/keyed-queue.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
@@ -21,7 +22,7 @@ import { ciphertextsOf, oracleKeysOf, publicKeySharesOf } from './share-set.ts'
 const GATHER_MS = 200
 /** Requests of one oracle that may wait at a process, its replicas included. What more there are is answered at once. */
 const MOST_WAITING = 16
-/** Waiting requests that look again at once: all others of the process need the database as well. */
+/** Waiting requests of one caller that look again at once: all others of the process need the database as well. */
 const LOOKS_AT_ONCE = 2
 const START: ShareCursor = { revision: 0, messageId: 0, oracleSetId: 0 }
 
@@ -73,7 +74,8 @@ export function createOracleFetch({ db }: Pick<Context, 'db'>) {
       const left = deadline - performance.now()
       if (left <= 0 || signal.aborted || changes.isClosed()) break
       await changes.wait(last, left, signal)
-      await turns.run('', async () => {
+      // In lanes, since a place is kept while a caller waits in its own line for the database.
+      await turns.run(accountKey(currentAccount()), async () => {
         last = changes.count()
         if (!signal.aborted) rows = await look(request, after)
       })

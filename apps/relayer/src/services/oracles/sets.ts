@@ -3,6 +3,7 @@
  * changes nothing: the last good one stays.
  */
 
+import { onOwnAccount } from '@dvt-relayer/common/account.ts'
 import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import { DatabaseError } from '@dvt-relayer/db/errors.ts'
 import { adoptOracleSet, findCurrentOracleSet } from '@dvt-relayer/db/queries/oracle-shares.ts'
@@ -135,7 +136,8 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
     }
   }
 
-  const look = createShared(() => follow())
+  // For all who ask, so in the line of none of them.
+  const look = createShared(() => onOwnAccount(follow))
 
   return {
     follow,

@@ -4,6 +4,7 @@
  * The choice is made in a transaction that holds, in this order, the lock of the allocation, the rows of the keys, and their messages.
  */
 
+import { onOwnAccount } from '@dvt-relayer/common/account.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { createKeyedQueue } from '@dvt-relayer/common/keyed-queue.ts'
 import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
@@ -136,9 +137,11 @@ export function createKeyChoice({
      */
     async choose(choice: Choice): Promise<ChosenKey[]> {
       let chosen: ChosenKey[] | undefined
-      const piece = async () => {
-        chosen = await chooseNow(choice)
-      }
+      // Whoever has the turn holds up all others: it must not wait in a line of its own for the database.
+      const piece = () =>
+        onOwnAccount(async () => {
+          chosen = await chooseNow(choice)
+        })
       await ofOne.run(choice.requester, () => ofAll.run('allocation', piece).then(() => undefined))
       if (chosen !== undefined) return chosen
       throw new ApiError('TOO_BUSY', 'too many requests wait for keys; ask again when the others are answered')

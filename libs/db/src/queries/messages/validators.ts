@@ -70,6 +70,7 @@ const isForgotten = ({ unready, ready }: KeptSeconds): SQL => sql`(
   and not exists (select from key_shares k where k.validator_id = v.id)
   and not exists (select from registry_validators r where r.public_key = v.public_key)
   and not exists (select from deposit_blocks d where d.validator_id = v.id)
+  and not exists (select from erasure_clocks c where c.validator_id = v.id)
   and not exists (select from messages m where m.validator_id = v.id and (
         m.kind <> 'exit' or m.state not in ('expired', 'superseded')
         or m.requested_at > now() - make_interval(secs => case when m.signature is null then ${unready}::float8 else ${ready}::float8 end)

@@ -1,0 +1,125 @@
+/** An upgrade of a database that is full and in use: nothing in it is lost, and what the version before is doing ends. */
+
+import { randomBytes } from 'node:crypto'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { connectDatabase } from '@dvt-relayer/db/connect.ts'
+import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
+import { sql } from 'drizzle-orm'
+import { expect, it, onTestFinished } from 'vitest'
+import { createTestDatabase } from '../../support/services/postgres.ts'
+import { eventually } from '../../support/world/world.ts'
+
+const MIGRATIONS = fileURLToPath(new URL('../../../migrations', import.meta.url))
+const BEFORE = ['0000_first', '0001_generation_4', '0002_oracles']
+
+/** A folder with the migrations of the version before. */
+async function olderMigrations(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'dvt-older-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  await cp(MIGRATIONS, folder, { recursive: true })
+  const file = join(folder, 'meta/_journal.json')
+  const journal = JSON.parse(await readFile(file, 'utf8')) as { entries: { tag: string }[] }
+  journal.entries = journal.entries.filter(({ tag }) => BEFORE.includes(tag))
+  expect(journal.entries).toHaveLength(BEFORE.length)
+  await writeFile(file, JSON.stringify(journal))
+  return folder
+}
+
+/** A database of the version before with a row in every table. */
+async function openOlder() {
+  const stack = new AsyncDisposableStack()
+  onTestFinished(() => stack.disposeAsync())
+  const database = stack.use(await createTestDatabase())
+  const db = stack.use(await connectDatabase({ url: database.url, logger: silentLogger }))
+  await migrateDatabase(db, await olderMigrations())
+  const [vault, hash] = [randomBytes(20), randomBytes(32)]
+  for (const statement of [
+    sql`insert into clusters (id, lock_hash, name, threshold) values (1, ${hash}, 'one', 3)`,
+    sql`insert into oracle_sets (id, cid, threshold, public_keys, config, block_number, announced_at, is_current)
+        values (1, 'cid', 1, ${randomBytes(65)}, '{}', 1, now(), true)`,
+    sql`insert into validators (id, public_key, cluster_id, place, withdrawal_address, vault, reserved_at, vault_asked_at, beacon_index,
+                                beacon_vault, registered_at, exited_at, oracle_set_id)
+        values (1, ${randomBytes(48)}, 1, 0, ${vault}, ${vault}, now(), now(), 7, ${vault}, now(), now(), 1)`,
+    sql`insert into key_shares (validator_id, share_index, public_key_share, source) values (1, 1, ${randomBytes(48)}, 'lock')`,
+    sql`insert into key_share_hints (validator_id, share_index, shares) values (1, 1, ${randomBytes(56)})`,
+    sql`insert into deposit_bindings (validator_id, vault) values (1, ${vault})`,
+    sql`insert into messages (id, validator_id, kind, validator_index, epoch, signing_root, threshold, state, requester, signature, revision)
+        select s, 1, 'exit', s, 1, ${hash}::bytea, 3, state, 'operator:', ${randomBytes(96)}::bytea, s
+        from unnest(array['ready', 'expired', 'superseded']) with ordinality as of (state, s)`,
+    sql`insert into messages (id, validator_id, kind, vault, amount_gwei, validator_type, signing_root, threshold, state, revision)
+        values (4, 1, 'deposit', ${vault}, 1, '0x01', ${hash}, 3, 'collecting', 4)`,
+    sql`insert into message_keys (message_id, sealed) values (1, ${hash})`,
+    sql`insert into partial_signatures (message_id, share_index, digest, sealed, state)
+        values (4, 1, ${hash}, ${hash}, 'verified'), (4, 2, ${hash}, ${hash}, 'unverified'), (4, 3, ${hash}, null, 'rejected')`,
+    sql`insert into oracle_shares (message_id, oracle_set_id, public_key_shares, ciphertexts, receipt, revision)
+        values (1, 1, ${randomBytes(48)}, ${randomBytes(193)}, ${hash}, 5)`,
+    sql`insert into oracle_nonces (oracle, nonce) values (${vault}, ${hash})`,
+    sql`insert into owner_copies (message_id, vault, owner_public_key, ciphertext) values (1, ${vault}, ${randomBytes(65)}, ${hash})`,
+    sql`insert into rotations (id, vault, oracle_set_id, nonce, state) values (1, ${vault}, 1, 1, 'open')`,
+    sql`insert into rotation_messages (rotation_id, place, message_id) values (1, 0, 1)`,
+    sql`insert into registry_validators (public_key, block_number) values (${randomBytes(48)}, 1)`,
+    sql`insert into manager_signatures (action, vault, requester, registry_root, validators, validator_count, amount_gwei, digest)
+        values ('register', ${vault}, 'operator', ${hash}, ${hash}, 1, 32, ${hash})`,
+    sql`insert into checkpoints (name, value) values ('keeper_config', '{"next_block": 1}')`,
+    sql`insert into sealing_checks (id, sealed) values (1, ${hash})`,
+  ])
+    await db.execute(statement)
+  return { db, url: database.url }
+}
+type Older = Awaited<ReturnType<typeof openOlder>>
+
+/** Every row, by table. */
+async function everything({ db }: Pick<Older, 'db'>) {
+  const { rows: tables } = await db.execute<{ name: string }>(
+    sql`select tablename as name from pg_tables where schemaname = 'public' order by 1`,
+  )
+  const all = new Map<string, object[]>()
+  for (const { name } of tables) {
+    const { rows } = await db.execute<{ row: object }>(
+      sql`select to_jsonb(t) as row from ${sql.identifier(name)} t order by t::text collate "C"`,
+    )
+    all.set(
+      name,
+      rows.map(({ row }) => row),
+    )
+  }
+  return all
+}
+
+it('every row of the version before is there after it, as it was', async () => {
+  const { db } = await openOlder()
+  const before = await everything({ db })
+  expect([...before].flatMap(([name, rows]) => (rows.length === 0 ? [name] : []))).toEqual([])
+  await migrateDatabase(db, MIGRATIONS)
+  const after = await everything({ db })
+  for (const [name, rows] of before) {
+    expect(after.get(name), name).toHaveLength(rows.length)
+    expect(after.get(name), name).toMatchObject(rows)
+  }
+})
+
+it('a transaction of the version before that takes its locks the other way round delays it, and no more', async () => {
+  const { db } = await openOlder()
+  await db.onOneConnection(async (older) => {
+    // Else it might be this one that PostgreSQL ends.
+    await older.execute(sql`set deadlock_timeout = '1min'`)
+    await older.execute(sql`begin`)
+    await older.execute(sql`select from validators for no key update`)
+    const migrating = migrateDatabase(db, MIGRATIONS)
+    migrating.catch(() => {})
+    await eventually('the migration waits for the validators', async () => {
+      const { rows } = await db.execute(
+        sql`select from pg_locks where relation = 'validators'::regclass and mode = 'AccessExclusiveLock' and not granted`,
+      )
+      return rows.length > 0 ? true : undefined
+    })
+    await older.execute(sql`select from messages for update`)
+    await older.execute(sql`commit`)
+    await migrating
+  })
+  expect((await db.execute(sql`select is_held from validators`)).rows).toEqual([{ is_held: false }])
+})

@@ -1,12 +1,12 @@
 /** Row: relayer CPU for one validator's exit, the cryptography alone. */
 
-import { benchCrypto } from '../crypto.ts'
 import type { BenchRow } from '../report.ts'
 import { formatMs, formatRatio } from '../report.ts'
+import type { Stage } from '../stage.ts'
 
 /** Runs ours, the native sum and the plain way. */
-export async function benchCryptoRow(): Promise<BenchRow[]> {
-  const rows = await benchCrypto()
+export async function benchCryptoRow(stage: Stage): Promise<BenchRow[]> {
+  const rows = await stage.crypto()
   return rows.map(({ name, ours_ms: ours, native_sum_ms: native, plain_ms: plain }) => ({
     id: 'crypto',
     name: `relayer CPU for one validator's exit (${name})`,

@@ -60,7 +60,7 @@ const URGENCY: Record<Exclude<keyof Tasks, 'finish'>, number> = {
   encrypt: 2,
 }
 /** How many items one slice of a task holds: some tens of milliseconds of work. */
-const SLICE: Record<keyof Tasks, number> = {
+export const SLICE: Record<keyof Tasks, number> = {
   arePublicKeys: 256,
   areSignatures: 256,
   verify: 64,

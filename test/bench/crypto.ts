@@ -3,7 +3,8 @@
  *
  * Three programs side by side in one process, since absolute times swing; the ratios are what counts:
  *
- * - ours: what a worker does for a batch of 32 validators, its check of its own output included;
+ * - ours: what the tasks of a worker do for a batch of 32 validators, its check of its own output included: `verify` what each of the nodes
+ *   posted, then `finish` from bytes alone, in the slices of the pool, for what was verified came from the database meanwhile;
  * - native sum: one straightforward call of blst, secp256k1 and node:crypto for every step, no check of the output;
  * - plain: @noble/curves and eciesjs used straightforwardly.
  */
@@ -16,8 +17,9 @@ import { lagrangeFactors } from '@dvt-relayer/crypto/bls/lagrange.ts'
 import { createNobleEngine } from '@dvt-relayer/crypto/bls/noble.ts'
 import { bytesToNumber, GROUP_ORDER, modOrder, randomScalarBytes, scalarBytes } from '@dvt-relayer/crypto/bls/scalar.ts'
 import { createFastEcies, createPlainEcies } from '@dvt-relayer/crypto/oracle/ecies.ts'
-import { splitExitSignature, splitWithCoefficients, verifyShareSets } from '@dvt-relayer/crypto/oracle/oracle-split.ts'
-import { type RecoverRequest, recoverSignatures } from '@dvt-relayer/crypto/threshold/recover.ts'
+import { splitWithCoefficients } from '@dvt-relayer/crypto/oracle/oracle-split.ts'
+import { SLICE } from '../../apps/relayer/src/crypto-workers/pool.ts'
+import { createTasks, type MessageToFinish } from '../../apps/relayer/src/crypto-workers/tasks.ts'
 
 /** CPU milliseconds for one validator. */
 export interface Row {
@@ -71,32 +73,43 @@ function assertDone(ok: boolean): void {
   if (!ok) throw new Error('a step of the benchmark gave a wrong result')
 }
 
-function runOurs(engine: ReturnType<typeof createBlstEngine>, oracles: readonly Uint8Array[]) {
-  const ecies = createFastEcies()
+/** Slices of so many, as the pool makes them. */
+function sliced<T>(items: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size))
+}
+
+/** The path of trusted public key shares: each node's post is verified, then candidates that were verified are finished. */
+function runOurs(oracles: readonly Uint8Array[]) {
+  const tasks = createTasks(createBlstEngine(), createFastEcies())
+  const oracleSet = { threshold: ORACLE_THRESHOLD, publicKeys: oracles }
   return (validators: readonly Validator[]): void => {
-    const requests = validators.map(
-      ({ message, publicKey, keyShares, partials }): RecoverRequest => ({
+    for (const node of INDEXES.keys()) {
+      const posted = validators.flatMap(({ message, keyShares, partials }) => {
+        const [publicKey, signature] = [keyShares[node], partials[node]]
+        return publicKey === undefined || signature === undefined ? [] : [{ publicKey, message, signature }]
+      })
+      for (const slice of sliced(posted, SLICE.verify)) assertDone(tasks.verify(slice).every((isRight) => isRight))
+    }
+    // Bytes of their own, as they come out of the database: nothing that was parsed before is known.
+    const messages = validators.map(
+      ({ message, publicKey, partials }): MessageToFinish => ({
         message,
-        publicKey,
+        publicKey: Uint8Array.from(publicKey),
         threshold: THRESHOLD,
-        candidates: new Map(INDEXES.map((index, i) => [index, partials.slice(i, i + 1)])),
-        knownShares: new Map(keyShares.map((share, i) => [BigInt(i + 1), share])),
-        maxAttempts: 100,
+        signature: undefined,
+        candidates: partials.map((partial, i) => ({ shareIndex: i + 1, signatures: [Uint8Array.from(partial)] })),
+        hints: [],
       }),
     )
-    const sets = recoverSignatures(engine, requests).flatMap((result, i) => {
-      const validator = validators[i]
-      if (result.status !== 'recovered' || validator === undefined) return []
-      const { message, publicKey } = validator
-      const request = { message, publicKey, signature: result.signature, threshold: ORACLE_THRESHOLD, oracles: ORACLES }
-      return [{ ...request, ...splitExitSignature(engine, request) }]
-    })
-    assertDone(sets.length === validators.length && verifyShareSets(engine, sets).every((fits) => fits))
-    for (const { signatureShares } of sets) {
-      oracles.forEach((oracle, i) => {
-        ecies.encrypt(oracle, signatureShares[i] ?? new Uint8Array())
-      })
-    }
+    for (const slice of sliced(messages, SLICE.finish))
+      assertDone(
+        tasks
+          .finish(slice, oracleSet, 32)
+          .every(
+            (result) =>
+              result.status === 'finished' && result.right.length === NODES && result.shares?.ciphertexts !== undefined,
+          ),
+      )
   }
 }
 
@@ -180,7 +193,7 @@ function median(times: readonly number[]): number {
 /** Runs the three programs in turn and gives their CPU times for one validator. */
 export async function benchCrypto(rounds = 6): Promise<Row[]> {
   const oracles = Array.from({ length: ORACLES }, () => secp256k1.publicKeyCreate(randomBytes(32), false))
-  const ours = runOurs(createBlstEngine(), oracles)
+  const ours = runOurs(oracles)
   const samples = { ours: [] as number[], native: [] as number[] }
   for (let round = 0; round <= rounds; round++) {
     const [one, two] = [0, 1].map(() => Array.from({ length: BATCH }, makeValidator))

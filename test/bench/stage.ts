@@ -17,7 +17,7 @@ import type { KeyedValidator } from '../support/world/nodes.ts'
 import { partialExit } from '../support/world/nodes.ts'
 import type { World } from '../support/world/world.ts'
 import { startWorld } from '../support/world/world.ts'
-import { benchCrypto } from './crypto.ts'
+import { benchCrypto, type Row } from './crypto.ts'
 import { send, sendJson } from './measure.ts'
 
 export const NODES = 4
@@ -41,7 +41,9 @@ export interface Stage extends AsyncDisposable {
   readonly serverUrl: string
   world(): Promise<World>
   cluster(): Promise<MadeCluster>
-  /** CPU of the native sum for one validator's exit, measured in this process. */
+  /** The cryptography of one validator's exit, measured in this process, once a run: every row has the same native sum. */
+  crypto(): Promise<Row[]>
+  /** CPU of the native sum of it. */
   nativeSumMs(): Promise<number>
   /** Starts a relayer on a database of its own, without locks unless told. */
   startRelayer(more?: Environment): Promise<RunningRelayer>
@@ -74,6 +76,7 @@ export async function createStage(options: { nodeOptions: string; say(line: stri
   const resources = stack.move()
   const flags: Environment = options.nodeOptions === '' ? {} : { NODE_OPTIONS: options.nodeOptions }
 
+  const crypto = lazily(() => benchCrypto())
   const world = lazily(async () => resources.use(await startWorld()))
   const cluster = lazily(async () => {
     options.say(`making a cluster of ${VALIDATORS} validators`)
@@ -124,7 +127,8 @@ export async function createStage(options: { nodeOptions: string; say(line: stri
     serverUrl: server.url,
     world,
     cluster,
-    nativeSumMs: lazily(async () => (await benchCrypto(2))[0]?.native_sum_ms ?? Number.NaN),
+    crypto,
+    nativeSumMs: async () => (await crypto())[0]?.native_sum_ms ?? Number.NaN,
     startRelayer,
     startClusterRelayer: async () => startRelayer({ CLUSTER_LOCK_FILES: (await cluster()).lockFile }),
     async startSidecar(node, relayerUrl, more = {}) {

@@ -59,12 +59,12 @@ const URGENCY: Record<Exclude<keyof Tasks, 'finish'>, number> = {
   verify: 1,
   encrypt: 2,
 }
-/** How many items one slice of a task holds: some tens of milliseconds of work. */
-const SLICE: Record<keyof Tasks, number> = {
+/** How many items one slice of a task holds: some tens of milliseconds of work. One of finishing is a whole job, and is taken in turns. */
+export const SLICE: Record<keyof Tasks, number> = {
   arePublicKeys: 256,
   areSignatures: 256,
   verify: 64,
-  finish: 8,
+  finish: 16,
   encrypt: 64,
 }
 

@@ -1,8 +1,9 @@
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
 import { modOrder, scalarBytes } from '@dvt-relayer/crypto/bls/scalar.ts'
-import { createFastEcies } from '@dvt-relayer/crypto/oracle/ecies.ts'
+import { createFastEcies, decryptEcies } from '@dvt-relayer/crypto/oracle/ecies.ts'
+import { secp256k1 } from '@noble/curves/secp256k1.js'
 import { describe, expect, it } from 'vitest'
-import { createTasks } from './tasks.ts'
+import { createTasks, type FinishedMessage } from './tasks.ts'
 
 const engine = createBlstEngine()
 const message = Buffer.alloc(32, 7)
@@ -126,5 +127,75 @@ describe('finish', () => {
     })
     expect(finished).toHaveProperty('wrong.length', 128)
     expect(combinations).toBeLessThan(5)
+  })
+})
+
+describe('a batch for an oracle set', () => {
+  const ecies = createFastEcies()
+  const oracles = Array.from({ length: 4 }, () => secp256k1.keygen())
+  const oracleSet = {
+    threshold: 3,
+    publicKeys: oracles.map(({ publicKey }) => secp256k1.Point.fromBytes(publicKey).toBytes(false)),
+  }
+  const exits = Array.from({ length: 4 }, (_, number) => {
+    const root = Buffer.alloc(32, 40 + number)
+    const exit = stated(3, 0)
+    const candidates = [1, 2, 3].map((shareIndex) => ({
+      shareIndex,
+      signatures: [engine.sign(keyAt(BigInt(shareIndex)), root)],
+    }))
+    return { ...exit, message: root, candidates }
+  })
+  const ciphertextsOf = (finished: FinishedMessage | undefined) => {
+    const { ciphertexts = new Uint8Array() } = (finished?.status === 'finished' && finished.shares) || {}
+    return oracles.map((_, oracle) => Uint8Array.from(ciphertexts.subarray(oracle * 193, (oracle + 1) * 193)))
+  }
+  const ephemeral = (ciphertext: Uint8Array | undefined) =>
+    Buffer.from(ciphertext?.subarray(0, 65) ?? []).toString('hex')
+
+  it('has one ephemeral key an oracle and batch, and shares of its own for each exit', () => {
+    const tasks = createTasks(engine, ecies)
+    const batches = [tasks.finish(exits, oracleSet), tasks.finish(exits, oracleSet)].map((batch) =>
+      batch.map(ciphertextsOf),
+    )
+    const keys = batches.map((batch) =>
+      oracles.map((_, oracle) => new Set(batch.map((ciphertexts) => ephemeral(ciphertexts[oracle])))),
+    )
+    expect(keys.flat().every(({ size }) => size === 1)).toBe(true)
+    expect(new Set(keys.flat().flatMap((set) => [...set])).size).toBe(2 * oracles.length)
+    const opened = batches.flatMap((batch) =>
+      batch.map((ciphertexts) =>
+        oracles.map(({ secretKey }, oracle) => decryptEcies(secretKey, ciphertexts[oracle] ?? new Uint8Array())),
+      ),
+    )
+    expect(new Set(opened.flat().map((share) => Buffer.from(share).toString('hex'))).size).toBe(opened.flat().length)
+    for (const [i, shares] of opened.entries()) {
+      const chosen = [0, 1, 3].map((oracle) => ({
+        index: BigInt(oracle + 1),
+        point: shares[oracle] ?? new Uint8Array(),
+      }))
+      expect(engine.interpolateSignatures(chosen)).toEqual(engine.sign(keyAt(0n), exits[i % 4]?.message ?? message))
+    }
+  })
+
+  it('keeps the others where the split of one is faulty, and encrypts nothing of that', () => {
+    const faulty = exits[1]?.message
+    let encrypted = 0
+    const tasks = createTasks(
+      {
+        ...engine,
+        sign: (secret, root) => engine.sign(secret, root === faulty ? Buffer.alloc(32, 99) : root),
+      },
+      {
+        ...ecies,
+        encryptMany: (recipient, datas) => {
+          encrypted += datas.length
+          return ecies.encryptMany(recipient, datas)
+        },
+      },
+    )
+    const finished = tasks.finish(exits, oracleSet)
+    expect(finished.map(({ status }) => status)).toEqual(['finished', 'failed', 'finished', 'finished'])
+    expect(encrypted).toBe(3 * oracles.length)
   })
 })

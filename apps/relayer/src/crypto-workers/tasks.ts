@@ -5,7 +5,7 @@
 
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import type { Ecies } from '@dvt-relayer/crypto/oracle/ecies.ts'
-import { splitExitSignature, verifyShareSets } from '@dvt-relayer/crypto/oracle/oracle-split.ts'
+import { type ShareSet, splitExitSignature, verifyShareSets } from '@dvt-relayer/crypto/oracle/oracle-split.ts'
 import { findFittingThreshold } from '@dvt-relayer/crypto/threshold/fitting-threshold.ts'
 import type { RecoverRequest, RecoverResult } from '@dvt-relayer/crypto/threshold/recover.ts'
 import { recoverInTurns, withoutPause } from '@dvt-relayer/crypto/threshold/recover.ts'
@@ -147,7 +147,7 @@ function* finish(
       fitting,
     }
   })
-  return oracleSet === undefined ? finished : split(engine, ecies, exits, finished, oracleSet)
+  return oracleSet === undefined ? finished : yield* split(engine, ecies, exits, finished, oracleSet)
 }
 
 /** Recovers a batch; exits that are crowded with share indexes one by one. */
@@ -217,35 +217,47 @@ function recoverRequest(
   }
 }
 
-/** Splits what is finished, checks the own output of the whole batch, and encrypts what passed. */
-function split(
+/**
+ * Splits what is finished, checks the own output of the whole batch, and encrypts what passed: one ephemeral key for each oracle. Nothing
+ * of a split is shared between exits; between two of them others may have a turn.
+ */
+function* split(
   engine: BlsEngine,
   ecies: Ecies,
   exits: readonly MessageToFinish[],
   finished: readonly FinishedMessage[],
   { threshold, publicKeys: oracleKeys }: OracleSetToSplit,
-): FinishedMessage[] {
-  const sets = exits.flatMap(({ message, publicKey }, position) => {
+): Generator<void, FinishedMessage[]> {
+  const sets: (ShareSet & { position: number })[] = []
+  for (const [position, { message, publicKey }] of exits.entries()) {
     const exit = finished[position]
-    if (exit?.status !== 'finished') return []
+    if (exit?.status !== 'finished') continue
     const request = { message, publicKey, signature: exit.signature, threshold, oracles: oracleKeys.length }
-    return [{ position, message, publicKey, threshold, ...splitExitSignature(engine, request) }]
-  })
+    sets.push({ position, message, publicKey, threshold, ...splitExitSignature(engine, request) })
+    yield
+  }
   const fits = verifyShareSets(engine, sets)
-  const shares = new Map(
-    sets.map((set, i) => [
-      set.position,
-      fits[i] === true && {
-        publicKeyShares: Buffer.concat(set.publicKeyShares),
-        ciphertexts: Buffer.concat(
-          set.signatureShares.map((share, oracle) => ecies.encrypt(oracleKeys[oracle] ?? new Uint8Array(), share)),
+  const good = sets.filter((_, i) => fits[i] === true)
+  const byOracle = oracleKeys.map((key, oracle) =>
+    good.length === 0
+      ? []
+      : ecies.encryptMany(
+          key,
+          good.map(({ signatureShares }) => signatureShares[oracle] ?? new Uint8Array()),
         ),
+  )
+  const shares = new Map(
+    good.map((set, i) => [
+      set.position,
+      {
+        publicKeyShares: Buffer.concat(set.publicKeyShares),
+        ciphertexts: Buffer.concat(byOracle.map((ciphertexts) => ciphertexts[i] ?? new Uint8Array())),
       },
     ]),
   )
   return finished.map((exit, position) => {
+    if (exit.status !== 'finished') return exit
     const made = shares.get(position)
-    if (exit.status !== 'finished' || made === undefined) return exit
-    return made === false ? { status: 'failed', reason: 'a split failed its own check' } : { ...exit, shares: made }
+    return made === undefined ? { status: 'failed', reason: 'a split failed its own check' } : { ...exit, shares: made }
   })
 }

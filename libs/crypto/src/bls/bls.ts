@@ -93,8 +93,9 @@ export interface BlsEngine {
   /** The same for public keys. */
   combinePublicKeys(points: readonly Uint8Array[], rows: readonly FactorRow[]): (Uint8Array | undefined)[]
   /**
-   * Whether in each group every signature verifies under its key: one pairing a group, by a random linear combination of 32-bit
-   * factors. For sets this process made itself (a fault slips through with 2^-32): the subgroup is checked of the combination only.
+   * Whether in each group every signature verifies under its key: one pairing a group, by a combination with distinct small factors
+   * ({@link combinationFactors}). A guard against faults, not against forgers: whoever chooses two signatures can have their errors
+   * cancel. For sets this process made itself: the subgroup is checked of the combination only.
    */
   verifyCombined(groups: readonly SignatureGroup[]): boolean[]
 }

@@ -1,28 +1,14 @@
 /** The engine of production: blst, through its native Node binding. */
 
-import { randomBytes } from 'node:crypto'
 import { createRequire } from 'node:module'
 import type { PublicKey, Signature } from '@chainsafe/blst'
 import { CryptoError } from '../errors.ts'
-import {
-  type BlsEngine,
-  type FactorRow,
-  PUBLIC_KEY_BYTES,
-  SIGNATURE_BYTES,
-  type SignatureGroup,
-  type SignedMessage,
-} from './bls.ts'
+import { type BlsEngine, PUBLIC_KEY_BYTES, SIGNATURE_BYTES, type SignatureGroup, type SignedMessage } from './bls.ts'
 import { createGroup } from './blst-group.ts'
 import { createBlstVerifier } from './blst-verify.ts'
-import { createPointOperations } from './points.ts'
+import { combinationFactors, createPointOperations } from './points.ts'
 
 type Blst = typeof import('@chainsafe/blst')
-
-/** Random factors of 32 bits, never 0: the chance that a fault cancels out is 2^-32. */
-function randomRow(length: number): FactorRow {
-  const words = randomBytes(4 * length)
-  return Array.from({ length }, (_, i) => BigInt(words.readUInt32LE(4 * i) || 1))
-}
 
 function loadBlst(): Blst {
   return createRequire(import.meta.url)('@chainsafe/blst') as Blst
@@ -65,10 +51,10 @@ export function createBlstEngine(load: () => Blst = loadBlst): BlsEngine {
     }
   }
 
-  /** One triple for a whole group: its keys and signatures combined by the same random factors. */
+  /** One triple for a whole group: its keys and signatures combined by the same factors. */
   const combineGroup = (group: SignatureGroup): SignedMessage | undefined => {
     if (group.publicKeys.length === 0 || group.publicKeys.length !== group.signatures.length) return undefined
-    const row = randomRow(group.publicKeys.length)
+    const row = combinationFactors(group.publicKeys.length)
     try {
       const [publicKey] = keyOperations.combine(group.publicKeys, [row])
       const [signature] = signatureOperations.combine(group.signatures, [row])

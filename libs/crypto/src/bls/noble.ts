@@ -1,10 +1,9 @@
 /** The independent second implementation, on @noble/curves: thirty times slower, for tests and cross-checks. */
 
-import { randomBytes } from 'node:crypto'
 import { bls12_381 } from '@noble/curves/bls12-381.js'
 import { CryptoError } from '../errors.ts'
 import { BLS_DST, type BlsEngine, type FactorRow, PUBLIC_KEY_BYTES, SECRET_KEY_BYTES, SIGNATURE_BYTES } from './bls.ts'
-import { createPointOperations, type PointGroup, pointInvalid } from './points.ts'
+import { combinationFactors, createPointOperations, type PointGroup, pointInvalid } from './points.ts'
 import { bytesToNumber, GROUP_ORDER, signedOrder } from './scalar.ts'
 
 const { G1, G2, longSignatures } = bls12_381
@@ -105,8 +104,7 @@ export function createNobleEngine(): BlsEngine {
     verifyCombined: (groups) =>
       groups.map((group) => {
         if (group.publicKeys.length === 0 || group.publicKeys.length !== group.signatures.length) return false
-        const words = randomBytes(4 * group.publicKeys.length)
-        const row = group.publicKeys.map((_, i) => BigInt(words.readUInt32LE(4 * i) || 1))
+        const row = combinationFactors(group.publicKeys.length)
         try {
           const [publicKey] = keyOperations.combine(group.publicKeys, [row])
           const [signature] = signatureOperations.combine(group.signatures, [row])

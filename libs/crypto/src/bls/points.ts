@@ -23,6 +23,21 @@ export interface PointOperations {
   combine(points: readonly Uint8Array[], rows: readonly FactorRow[]): (Uint8Array | undefined)[]
 }
 
+/** The small primes in the cofactors of G1 (3, 11) and of G2 (13, 23); the others have more than three digits. */
+const SMALL_COFACTOR_PRIMES = [3n, 11n, 13n, 23n]
+
+/**
+ * The factors of `verifyCombined`: 1, 2, 4, 5, 7, 8, 10, 14 … Whole numbers, positive and distinct, so that a single error, the same
+ * error everywhere, and two errors that are equal or opposite never cancel; none is a multiple of the order of a small point outside
+ * the subgroup, so such a point never vanishes (docs/decisions/0012-crypto-shortcuts.md).
+ */
+export function combinationFactors(count: number): bigint[] {
+  const factors: bigint[] = []
+  for (let factor = 1n; factors.length < count; factor++)
+    if (SMALL_COFACTOR_PRIMES.every((prime) => factor % prime !== 0n)) factors.push(factor)
+  return factors
+}
+
 /** The error of every malformed point: it says nothing of the bytes. */
 export function pointInvalid(cause?: unknown): CryptoError {
   return new CryptoError('POINT_INVALID', 'not a compressed point of the group', { cause })

@@ -125,6 +125,58 @@ describe.each([fast, plain])('$name encrypts', (ecies) => {
   })
 })
 
+describe('many for one recipient', () => {
+  const { secretKey, publicKey } = secp256k1.keygen()
+  const recipient = parseOraclePublicKey(toHex(publicKey))
+  const shares = Array.from({ length: 16 }, (_, i) => new Uint8Array(96).fill(i >> 1))
+  const parts = (ciphertexts: readonly Uint8Array[], from: number, to: number) =>
+    new Set(ciphertexts.map((ciphertext) => toHex(ciphertext.subarray(from, to)))).size
+
+  it.each([fast, plain])('$name: every reader decrypts each by itself, in any order', (writer) => {
+    const ciphertexts = writer.encryptMany(recipient, shares)
+    expect(ciphertexts.map(({ length }) => length)).toEqual(shares.map(() => 193))
+    for (const reader of [fast, plain, { decrypt: decryptEcies }])
+      for (const i of [15, 3, 0, 7])
+        expect(reader.decrypt(secretKey, ciphertexts[i] ?? new Uint8Array())).toEqual(shares[i])
+    expect(writer.encryptMany(recipient, [])).toEqual([])
+  })
+
+  it('have one ephemeral key, nonces of their own, and nothing alike even where the data are', () => {
+    const ciphertexts = fast.encryptMany(recipient, shares)
+    expect(parts(ciphertexts, 0, 65)).toBe(1)
+    for (const [from, to] of [
+      [65, 81],
+      [81, 97],
+      [97, 193],
+    ] as const)
+      expect(parts(ciphertexts, from, to)).toBe(16)
+  })
+
+  it('share no ephemeral key with another call or another recipient', () => {
+    const other = parseOraclePublicKey(toHex(secp256k1.keygen().publicKey))
+    const calls = [recipient, recipient, other, other].flatMap((to) => fast.encryptMany(to, shares.slice(0, 2)))
+    expect(parts(calls, 0, 65)).toBe(4)
+  })
+
+  it('are opened by no other recipient, and not when their parts are exchanged', () => {
+    const [one = new Uint8Array(), two = new Uint8Array()] = fast.encryptMany(recipient, shares.slice(0, 4).slice(1, 3))
+    expect(() => fast.decrypt(secp256k1.keygen().secretKey, one)).toThrow(ciphertextInvalid)
+    for (const [from, to] of [
+      [65, 81],
+      [81, 97],
+      [97, 193],
+    ] as const) {
+      const mixed = Uint8Array.from(one)
+      mixed.set(two.subarray(from, to), from)
+      expect(() => fast.decrypt(secretKey, mixed)).toThrow(ciphertextInvalid)
+    }
+  })
+
+  it.each([fast, plain])('$name: refuses a recipient that is no point', (writer) => {
+    expect(() => writer.encryptMany(new Uint8Array(65), shares)).toThrow(keyInvalid)
+  })
+})
+
 it('each reads the other, whatever the data', () => {
   fc.assert(
     fc.property(fc.uint8Array({ minLength: 0, maxLength: 200 }), fc.boolean(), (data, fromFast) => {

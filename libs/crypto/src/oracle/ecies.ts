@@ -33,6 +33,13 @@ export interface Ecies {
    */
   encrypt(recipient: Uint8Array, data: Uint8Array): Uint8Array
   /**
+   * Encrypts each of these for one recipient, under one ephemeral key where that saves time: the same E and key, a nonce of its own for
+   * each (docs/decisions/0012-crypto-shortcuts.md). For few and short data; another recipient gets another ephemeral key always.
+   *
+   * @throws {CryptoError} ECIES_KEY_INVALID
+   */
+  encryptMany(recipient: Uint8Array, datas: readonly Uint8Array[]): Uint8Array[]
+  /**
    * Decrypts with the recipient's 32-byte secret key.
    *
    * @throws {CryptoError} ECIES_CIPHERTEXT_INVALID, the same for whatever is wrong
@@ -147,24 +154,31 @@ export function createFastEcies(load: () => unknown = loadBinding): Ecies {
   }
   const ecdh = (publicKey: Uint8Array, secretKey: Uint8Array) =>
     curve.ecdh(publicKey, secretKey, { hashfn: sharedPoint }, new Uint8Array(KEY_BYTES))
+  /** A fresh ephemeral key for a recipient: its public key, and the symmetric key. */
+  const agree = (recipient: Uint8Array) => {
+    if (recipient.length !== KEY_BYTES || recipient[0] !== UNCOMPRESSED) throw keyInvalid()
+    let secret: Uint8Array = randomBytes(32)
+    while (!curve.privateKeyVerify(secret)) secret = randomBytes(32)
+    const ephemeral = curve.publicKeyCreate(secret, false)
+    try {
+      return { ephemeral, key: symmetricKey(ephemeral, ecdh(recipient, secret)) }
+    } catch {
+      throw keyInvalid()
+    }
+  }
+  const seal = ({ ephemeral, key }: ReturnType<typeof agree>, data: Uint8Array) => {
+    const nonce = randomBytes(NONCE_BYTES)
+    const cipher = createCipheriv('aes-256-gcm', key, nonce)
+    const encrypted = cipher.update(data)
+    cipher.final()
+    return new Uint8Array(Buffer.concat([ephemeral, nonce, cipher.getAuthTag(), encrypted]))
+  }
   return {
     name: 'fast',
-    encrypt(recipient, data) {
-      if (recipient.length !== KEY_BYTES || recipient[0] !== UNCOMPRESSED) throw keyInvalid()
-      let secret: Uint8Array = randomBytes(32)
-      while (!curve.privateKeyVerify(secret)) secret = randomBytes(32)
-      const ephemeral = curve.publicKeyCreate(secret, false)
-      let shared: Uint8Array
-      try {
-        shared = ecdh(recipient, secret)
-      } catch {
-        throw keyInvalid()
-      }
-      const nonce = randomBytes(NONCE_BYTES)
-      const cipher = createCipheriv('aes-256-gcm', symmetricKey(ephemeral, shared), nonce)
-      const encrypted = cipher.update(data)
-      cipher.final()
-      return new Uint8Array(Buffer.concat([ephemeral, nonce, cipher.getAuthTag(), encrypted]))
+    encrypt: (recipient, data) => seal(agree(recipient), data),
+    encryptMany(recipient, datas) {
+      const agreed = agree(recipient)
+      return datas.map((data) => seal(agreed, data))
     },
     decrypt: (secretKey, ciphertext) => decryptWith(ecdh, secretKey, ciphertext),
   }
@@ -176,16 +190,18 @@ export function createPlainEcies(): Ecies {
     encrypt(recipient: Uint8Array, data: Uint8Array): Uint8Array
     decrypt(secretKey: Uint8Array, ciphertext: Uint8Array): Uint8Array
   }
+  const encrypt = (recipient: Uint8Array, data: Uint8Array) => {
+    if (recipient.length !== KEY_BYTES || recipient[0] !== UNCOMPRESSED) throw keyInvalid()
+    try {
+      return eciesjs.encrypt(recipient, data)
+    } catch {
+      throw keyInvalid()
+    }
+  }
   return {
     name: 'plain',
-    encrypt(recipient, data) {
-      if (recipient.length !== KEY_BYTES || recipient[0] !== UNCOMPRESSED) throw keyInvalid()
-      try {
-        return eciesjs.encrypt(recipient, data)
-      } catch {
-        throw keyInvalid()
-      }
-    },
+    encrypt,
+    encryptMany: (recipient, datas) => datas.map((data) => encrypt(recipient, data)),
     decrypt(secretKey, ciphertext) {
       if (ciphertext.length < HEADER_BYTES || ciphertext[0] !== UNCOMPRESSED) throw ciphertextInvalid()
       try {

@@ -4,8 +4,10 @@ import { describe, expect, it } from 'vitest'
 import { readFixtureJson } from '../../../../test/support/keys/fixtures.ts'
 import type { BlsEngine } from '../bls/bls.ts'
 import { createBlstEngine } from '../bls/blst.ts'
+import { nextValueFactors } from '../bls/lagrange.ts'
 import { createNobleEngine } from '../bls/noble.ts'
-import { bytesToNumber, GROUP_ORDER, randomScalarBytes, scalarBytes } from '../bls/scalar.ts'
+import { combinationFactors } from '../bls/points.ts'
+import { bytesToNumber, GROUP_ORDER, modOrder, randomScalarBytes, scalarBytes } from '../bls/scalar.ts'
 import { type ShareSet, splitExitSignature, splitWithCoefficients, verifyShareSets } from './oracle-split.ts'
 
 interface Case {
@@ -184,6 +186,75 @@ describe('a set of shares', () => {
     ]
     const sets = engine === blst ? bad : bad.slice(5, 7)
     expect(verifyShareSets(engine, [...sets, good])).toEqual([...sets.map(() => false), true])
+  })
+
+  it('has a fault found at any oracle, however it spreads to those after it', () => {
+    for (const [oracles, threshold] of [
+      [11, 7],
+      [14, 9],
+      [30, 20],
+      [40, 3],
+    ] as const) {
+      const row = combinationFactors(oracles)
+      const next = nextValueFactors(threshold)
+      for (let at = 1; at <= oracles; at++) {
+        const error = Array.from({ length: oracles + 1 }, (_, x) => BigInt(x === at))
+        for (let x = Math.max(threshold, at + 1); x <= oracles; x++)
+          error[x] = next.reduce((sum, factor, j) => sum + factor * (error[x - threshold + j] ?? 0n), 0n)
+        expect(modOrder(row.reduce((sum, factor, i) => sum + factor * (error[i + 1] ?? 0n), 0n))).not.toBe(0n)
+      }
+    }
+  })
+
+  it.each([blst, noble])(
+    '$name: refuses two shares that are exchanged, an error everywhere, and equal and opposite ones',
+    (engine) => {
+      const error = blst.sign(scalarBytes(77n), message)
+      const [minus = error] = blst.combineSignatures([error], [[-1n]])
+      const plus = (by: readonly (Uint8Array | undefined)[]) =>
+        good.signatureShares.map((share, i) => blst.addSignatures([share, ...(by[i] === undefined ? [] : [by[i]])]))
+      const [first, second, ...rest] = good.signatureShares
+      if (first === undefined || second === undefined) throw new Error('no shares')
+      const sets = [
+        [second, first, ...rest],
+        plus([error, error, error, error, error]),
+        plus([error, minus]),
+        plus([undefined, error, undefined, minus]),
+        plus([error, error]),
+      ].map((signatureShares) => ({ ...good, signatureShares }))
+      const some = engine === blst ? sets : sets.slice(0, 2)
+      expect(verifyShareSets(engine, [...some, good])).toEqual([...some.map(() => false), true])
+    },
+  )
+
+  it('has no factor under which a small part outside the subgroup vanishes', () => {
+    const { bad_signatures: bad } = readFixtureJson('vectors/threshold.json') as {
+      bad_signatures: { name: string; bytes: string }[]
+    }
+    const outside = fromHex(bad.find(({ name }) => name === 'not_in_the_subgroup')?.bytes ?? '')
+    const [, small = outside] = blst.combineSignatures([outside], [[(GROUP_ORDER - 1n) / 2n], [1n, 2n]])
+    const sets = good.signatureShares.map((share, i) => {
+      const [shifted] = blst.combineSignatures([share, small], [[1n, 1n]])
+      return { ...good, signatureShares: replaced(good.signatureShares, i, shifted) }
+    })
+    expect(verifyShareSets(blst, sets)).toEqual(sets.map(() => false))
+    const factors = combinationFactors(256)
+    expect(new Set(factors).size).toBe(256)
+    // h1 = 3 · 11² · 10177² · …, h2 = 13² · 23² · 2713 · …: below 2713 these four alone.
+    for (const prime of [3n, 11n, 13n, 23n]) expect(factors.some((factor) => factor % prime === 0n)).toBe(false)
+    expect(factors.every((factor) => factor > 0n && factor < 2713n)).toBe(true)
+  })
+
+  it('is a guard against faults, not against forgers: whoever chooses two shares has their errors cancel', () => {
+    // What it rests on: shares come from our own split, of a signature that was verified by random factors.
+    const [one = 0n, other = 0n] = combinationFactors(2)
+    const error = blst.sign(scalarBytes(77n), message)
+    const shifts = blst.combineSignatures([error], [[other], [-one]])
+    const signatureShares = good.signatureShares.map((share, i) => {
+      const shift = shifts[i]
+      return shift === undefined ? share : blst.addSignatures([share, shift])
+    })
+    expect(verifyShareSet(blst, { ...good, signatureShares })).toBe(true)
   })
 
   it('no sets are no verdicts', () => {

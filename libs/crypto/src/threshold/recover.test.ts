@@ -295,6 +295,87 @@ describe('a batch', () => {
   })
 })
 
+describe('a batch of unknown shares', () => {
+  const clusters = [21n, 22n, 23n, 24n].map((seed) => makeCluster(3, upTo(4), seed))
+  const requests = clusters.map(({ request }): RecoverRequest => request)
+  const withFirst = (request: RecoverRequest, index: bigint, listed: readonly Uint8Array[]): RecoverRequest => ({
+    ...request,
+    candidates: new Map(request.candidates).set(index, listed),
+  })
+
+  it('has its full signatures verified in one check, each once', () => {
+    const { engine, counts } = counting(blst)
+    recoverSignatures(engine, requests).forEach((result, i) => {
+      assertRecovered(result)
+      expect(result).toMatchObject({
+        signature: clusters[i]?.signature,
+        right: clusters[i]?.right,
+        wrong: [],
+        attempts: 1,
+      })
+    })
+    expect(counts).toEqual({ verified: 0, triples: requests.length })
+  })
+
+  it('a wrong one costs only itself, and no attempt is made twice', () => {
+    const bad = requests.map((request, i) => (i === 2 ? withFirst(request, 1n, [noise(1)]) : request))
+    const { engine, counts } = counting(blst)
+    const results = recoverSignatures(engine, bad)
+    expect(results.map((result) => result.status === 'recovered' && result.attempts)).toEqual([1, 1, 4, 1])
+    expect(results[2]).toMatchObject({ signature: clusters[2]?.signature, wrong: [{ index: 1n }] })
+    expect(results).toEqual(bad.map((request) => recoverSignature(blst, request)))
+    // The search's own: the multiples that its three other subsets give, then the signature.
+    expect(counts).toEqual({ verified: 4, triples: requests.length })
+  })
+
+  it('no guess is taken whose signature is another key’s or another message’s', () => {
+    const [one, other] = requests
+    if (one === undefined || other === undefined) throw new Error('no clusters')
+    const mixed = [
+      { ...one, publicKey: other.publicKey },
+      { ...other, publicKey: one.publicKey },
+    ]
+    expect(recoverSignatures(blst, mixed).map(({ status }) => status)).toEqual(['not_found', 'not_found'])
+    const elsewhere = { ...one, message: Buffer.alloc(32, 8) }
+    expect(recoverSignatures(blst, [one, elsewhere]).map(({ status }) => status)).toEqual(['recovered', 'not_found'])
+  })
+
+  it('is not fooled by errors that cancel over the batch', () => {
+    const [one, other] = requests
+    if (one === undefined || other === undefined) throw new Error('no clusters')
+    const error = noise(70)
+    const [minus = error] = blst.combineSignatures([error], [[-1n]])
+    const shifted = (request: RecoverRequest, by: Uint8Array) =>
+      withFirst(request, 1n, [blst.addSignatures([request.candidates.get(1n)?.[0] ?? error, by])])
+    const results = recoverSignatures(blst, [shifted(one, error), shifted(other, minus)])
+    for (const result of results)
+      expect(result).toMatchObject({ status: 'recovered', attempts: 4, wrong: [{ index: 1n }] })
+  })
+
+  it.each([blst, noble])('$name: parts of small order that cancel in the sum make no share right', (engine) => {
+    const { request, right, signature } = makeCluster(2, upTo(4), 31n)
+    const { bad_signatures: bad } = readFixtureJson('vectors/threshold.json') as {
+      bad_signatures: { name: string; bytes: string }[]
+    }
+    const outside = fromHex(bad.find(({ name }) => name === 'not_in_the_subgroup')?.bytes ?? '')
+    // r times the point: what is left has no part in the subgroup.
+    const [, small = outside] = blst.combineSignatures([outside], [[(GROUP_ORDER - 1n) / 2n], [1n, 2n]])
+    const shifted = (index: bigint, factor: bigint) => {
+      const [point = small] = blst.combineSignatures([right.get(index) ?? small, small], [[1n, factor]])
+      return [point]
+    }
+    // 2·S_1 − S_2 is the signature.
+    const candidates = new Map([...request.candidates, [1n, shifted(1n, 1n)], [2n, shifted(2n, 2n)]])
+    const base = [1n, 2n].map((index) => candidates.get(index)?.[0] ?? small)
+    expect(blst.combineSignatures(base, [[2n, -1n]])).toEqual([signature])
+    const result = recoverSignature(engine, { ...request, candidates })
+    assertRecovered(result)
+    expect(result.signature).toEqual(signature)
+    expect([...result.right.keys()]).toEqual([3n, 4n])
+    expect(result.wrong.map(({ index }) => index).sort()).toEqual([1n, 2n])
+  })
+})
+
 describe('shares unknown', () => {
   it('any choice of wrong ones is found and named while threshold right ones remain', () => {
     const shape = fc

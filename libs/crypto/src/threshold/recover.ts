@@ -73,42 +73,79 @@ function knownCandidates({ candidates, knownShares }: RecoverRequest): (Candidat
 }
 
 interface Guess {
+  base: IndexedPoint[]
   judged: Judged
   triples: SignedMessage[]
 }
 
-/**
- * What is so if every first candidate of a base is right, and the triples that prove it. With the full signature right under the key, and
- * all but one of the base right under their public key shares, the last one is right too; the others are compared with the polynomial.
- * That is `threshold` signatures in one check instead of all candidates, then the full one.
- */
-function guess(engine: BlsEngine, request: RecoverRequest, factorsOf: FactorsOf): Guess | undefined {
-  const { message, publicKey, threshold, candidates, knownShares = new Map<bigint, Uint8Array>() } = request
-  const firsts = [...knownShares.keys()].flatMap((index) => {
+/** The first candidate at each of these indexes that has one. */
+function firstCandidates({ candidates }: RecoverRequest, indexes: Iterable<bigint>): IndexedPoint[] {
+  return [...indexes].flatMap((index) => {
     const [point] = candidates.get(index) ?? []
     return point === undefined ? [] : [{ index, point }]
   })
-  if (threshold < 1 || firsts.length < threshold) return undefined
-  const base = cheapestBase(firsts, threshold, factorsOf)
+}
+
+/** What is so if every first candidate of a base is right, and the triples that prove it. */
+function guess(engine: BlsEngine, request: RecoverRequest, factorsOf: FactorsOf): Guess | undefined {
+  const { threshold, knownShares, hints } = request
+  if (threshold < 1) return undefined
   try {
-    const last = base.at(-1)
-    // A part of small order in the last point could vanish in the sum: its subgroup is checked by itself.
-    if (last === undefined || !engine.isSignature(last.point)) return undefined
-    const judged = judge(engine, request.candidates, base, factorsOf)
-    if (judged.signature === undefined) return undefined
-    const shares = base.slice(0, -1).flatMap(({ index, point }) => {
-      const key = knownShares.get(index)
-      return key === undefined ? [] : [{ publicKey: key, message, signature: point }]
-    })
-    return { judged, triples: [{ publicKey, message, signature: judged.signature }, ...shares] }
+    if ((knownShares?.size ?? 0) >= threshold) return guessByShares(engine, request, factorsOf)
+    // Where something is known that narrows a search, the search begins with it.
+    const isBlind = (knownShares?.size ?? 0) === 0 && (hints?.length ?? 0) === 0
+    return isBlind ? guessBlindly(engine, request, factorsOf) : undefined
   } catch {
     return undefined
   }
 }
 
+/**
+ * With the full signature right under the key, and all but one of the base right under their public key shares, the last one is right too;
+ * the others are compared with the polynomial. That is `threshold` signatures in one check instead of all candidates, then the full one.
+ */
+function guessByShares(engine: BlsEngine, request: RecoverRequest, factorsOf: FactorsOf): Guess | undefined {
+  const { message, publicKey, threshold, knownShares = new Map<bigint, Uint8Array>() } = request
+  const firsts = firstCandidates(request, knownShares.keys())
+  if (firsts.length < threshold) return undefined
+  const base = cheapestBase(firsts, threshold, factorsOf)
+  const last = base.at(-1)
+  // A part of small order in the last point could vanish in the sum: its subgroup is checked by itself.
+  if (last === undefined || !engine.isSignature(last.point)) return undefined
+  const judged = judge(engine, request.candidates, base, factorsOf)
+  if (judged.signature === undefined) return undefined
+  const shares = base.slice(0, -1).flatMap(({ index, point }) => {
+    const key = knownShares.get(index)
+    return key === undefined ? [] : [{ publicKey: key, message, signature: point }]
+  })
+  return { base, judged, triples: [{ publicKey, message, signature: judged.signature }, ...shares] }
+}
+
+/**
+ * What the first attempt of a search would come to: the likely indexes, else the lowest. Candidates that were verified before come first, so
+ * as a rule it is right, and the full signatures of a whole batch are verified in one check (docs/decisions/0012-crypto-shortcuts.md).
+ */
+function guessBlindly(engine: BlsEngine, request: RecoverRequest, factorsOf: FactorsOf): Guess | undefined {
+  const { message, publicKey, threshold, candidates, likely, maxAttempts } = request
+  if (maxAttempts < 1) return undefined
+  const indexes = likely?.length === threshold ? likely : [...candidates.keys()].sort(ascending)
+  const base = firstCandidates(request, indexes).slice(0, threshold)
+  // Parts of small order could cancel in the sum: each point's subgroup is checked by itself.
+  if (base.length < threshold || !base.every(({ point }) => engine.isSignature(point))) return undefined
+  const judged = judge(engine, candidates, base, factorsOf)
+  return judged.signature === undefined
+    ? undefined
+    : { base, judged, triples: [{ publicKey, message, signature: judged.signature }] }
+}
+
 /** Slices of a flat list of verdicts, one for each list of triples. */
 function verifyLists(engine: BlsEngine, lists: readonly (readonly SignedMessage[])[]): boolean[][] {
-  const verdicts = engine.verifyBatch(lists.flat())
+  const triples = lists.flat()
+  // A batch of one that fails would be checked again.
+  const verdicts =
+    triples.length === 1
+      ? triples.map(({ publicKey, message, signature }) => engine.verify(publicKey, message, signature))
+      : engine.verifyBatch(triples)
   let start = 0
   return lists.map((list) => {
     const slice = verdicts.slice(start, start + list.length)
@@ -225,12 +262,13 @@ function withoutContradiction(judged: Judged, request: RecoverRequest, { right, 
 
 /**
  * Recovery without enough known public key shares: subsets are tried until one gives a signature of the key. After each attempt others
- * may have a turn.
+ * may have a turn. A guess that was `refuted` counts as the attempt it is, and is not made again.
  */
 function* recoverBySearch(
   engine: BlsEngine,
   request: RecoverRequest,
   checked: Checked,
+  refuted: readonly IndexedPoint[],
   factorsOf: FactorsOf,
 ): Generator<void, RecoverResult> {
   const { threshold, maxAttempts, publicKey, message, random } = request
@@ -240,8 +278,11 @@ function* recoverBySearch(
     return { status: 'not_enough', right: checked.right, wrong }
   }
   let attempts = 0
+  const refutedAt = new Map(refuted.map(({ index, point }) => [index, point]))
   const attempt = (shares: readonly IndexedPoint[]): RecoverResult | undefined => {
     attempts++
+    const isRefuted = shares.every(({ index, point }) => refutedAt.get(index) === point)
+    if (isRefuted && shares.length === refuted.length) return undefined
     if (!givesSignature(engine, request, shares)) return undefined
     const judged = judge(engine, request.candidates, shares, factorsOf)
     if (judged.signature === undefined || !engine.verify(publicKey, message, judged.signature)) return undefined
@@ -281,6 +322,7 @@ function* recoverBySearch(
  * - `threshold` or more public key shares known: candidates are checked under them and only right ones are interpolated. Candidates at
  *   other indexes do not take part and are judged by the polynomial afterwards.
  * - Fewer known: subsets of candidates are tried, the likely one first, those that verify under a hint next, then `subsetsToTry`, at most `maxAttempts`.
+ *   Where nothing is known and no hint given, the first of them is tried for the whole batch in one check; those it fails for are searched by themselves.
  *
  * `recovered` means that the signature verifies under the public key. Then every candidate is right (equal to the polynomial at its
  * index) or wrong. With `threshold` known shares that is proven. Where subsets were searched it is the verdict of the polynomial that gave
@@ -324,7 +366,7 @@ export function* recoverInTurns(
       results[i] ??
       ((request.knownShares?.size ?? 0) >= request.threshold
         ? recoverChecked(engine, request, known, factorsOf)
-        : yield* recoverBySearch(engine, request, known, factorsOf))
+        : yield* recoverBySearch(engine, request, known, guesses[i]?.base ?? [], factorsOf))
     all.push(result)
   }
   return all

@@ -14,6 +14,7 @@ export const ORDER = {
   'apps/relayer/src': [
     'main.ts',
     'cli',
+    'doctor',
     'relayer.ts',
     'background.ts',
     'http',
@@ -78,6 +79,7 @@ export const ORDER = {
   ],
   'libs/api/src': ['client.ts', 'routes.ts', 'contract.ts', 'schemas.ts', 'schemas'],
   'libs/chain/src': [
+    'look-at-nodes.ts',
     'ssv',
     'stakewise',
     'execution',
@@ -94,6 +96,7 @@ export const ORDER = {
     'loop.ts',
     'lifetime.ts',
     'log-settings.ts',
+    'findings.ts',
     'logger.ts',
     'settings.ts',
     'text-file.ts',

@@ -135,7 +135,7 @@ export const ORDER = {
     'schema.ts',
     'errors.ts',
   ],
-  'libs/queue/src': ['queue.ts', 'backends.ts', 'jobs.ts'],
+  'libs/queue/src': ['look-at-redis.ts', 'queue.ts', 'backends.ts', 'jobs.ts'],
 } as const satisfies Readonly<Record<string, readonly string[]>>
 
 export type Part = keyof typeof ORDER

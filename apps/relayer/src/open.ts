@@ -15,7 +15,8 @@ import { openWallet } from './services/registrations/manager.ts'
 import { openSealing } from './services/sealing/sealing.ts'
 import { createSidecarLists, type SidecarLists } from './services/signatures/sidecar-lists.ts'
 
-const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
+/** The folder of the SQL that makes the tables. */
+export const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
 
 /** Opens the database: the given one, or the embedded one, migrated. To read alone, it is taken as it is and refuses every write. */
 export async function openDatabase(

@@ -9,6 +9,8 @@ import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import * as nodesSeen from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
 import * as processes from '@dvt-relayer/db/queries/attendance/processes.ts'
 import * as clusters from '@dvt-relayer/db/queries/clusters.ts'
+import * as contents from '@dvt-relayer/db/queries/doctor/contents.ts'
+import * as server from '@dvt-relayer/db/queries/doctor/server.ts'
 import * as managerSignatures from '@dvt-relayer/db/queries/manager-signatures.ts'
 import * as announce from '@dvt-relayer/db/queries/messages/announce.ts'
 import * as lists from '@dvt-relayer/db/queries/messages/lists.ts'
@@ -76,6 +78,7 @@ const calls = {
       pruneProcesses: (db) => processes.pruneProcesses(db, 9),
       countWorkers: (db) => processes.countWorkers(db, 9),
       findNewestWorker: (db) => processes.findNewestWorker(db, 9),
+      findProcesses: (db) => processes.findProcesses(db, 9, 9),
     } satisfies Calls<typeof processes>,
   },
   'clusters.ts': {
@@ -93,6 +96,24 @@ const calls = {
       rejudgePartials: (db) => clusters.rejudgePartials(db, [1, 2], 3),
       findCoverage: (db) => clusters.findCoverage(db, [vault], 9),
     } satisfies Calls<typeof clusters>,
+  },
+  'doctor/contents.ts': {
+    module: contents,
+    calls: {
+      countTables: (db) => contents.countTables(db),
+      findSealingCheck: (db) => contents.findSealingCheck(db),
+      findNewestSealed: (db) => contents.findNewestSealed(db, 9),
+      countSealedExits: (db) => contents.countSealedExits(db),
+      findVaults: (db) => contents.findVaults(db, 9),
+    } satisfies Calls<typeof contents>,
+  },
+  'doctor/server.ts': {
+    module: server,
+    calls: {
+      lookAtServer: (db) => server.lookAtServer(db),
+      countForbidden: (db) => server.countForbidden(db),
+      findPlace: (db) => server.findPlace(db),
+    } satisfies Calls<typeof server>,
   },
   'manager-signatures.ts': {
     module: managerSignatures,
@@ -201,6 +222,7 @@ const calls = {
       unlistKeys: (db) => registrations.unlistKeys(db, [key]),
       storeKeyList: (db) => registrations.storeKeyList(db, 3, [key]),
       findLockedKeys: (db) => registrations.findLockedKeys(db, [key]),
+      countKeysLeft: (db) => registrations.countKeysLeft(db, vault),
     } satisfies Calls<typeof registrations>,
   },
   'messages/retention.ts': {

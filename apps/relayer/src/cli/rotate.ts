@@ -30,9 +30,9 @@ import { openRotationWallet } from '../services/rotation/transaction.ts'
 import { openSealing } from '../services/sealing/sealing.ts'
 import { createFinishing, type Finishing } from '../services/signatures/finish.ts'
 import { followTransaction, printPlan, printStep, printUpdate } from './rotate-output.ts'
-import { usageError } from './usage.ts'
+import { COMMANDS, usageError, usageOf } from './usage.ts'
 
-const USAGE = 'usage: npm run relayer -- rotate --vault 0x… [--dry-run | --send]'
+const USAGE = usageOf('rotate')
 /** Splits take milliseconds each; those that another process has begun and left take a while. */
 const SPLIT_MS = 40_000
 const SPLIT_AT_ONCE = 16
@@ -78,14 +78,7 @@ export async function rotate(
 }
 
 function parseFlags(args: readonly string[]) {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      vault: { type: 'string', default: '' },
-      'dry-run': { type: 'boolean', default: false },
-      send: { type: 'boolean', default: false },
-    },
-  })
+  const { values } = parseArgs({ args: [...args], options: COMMANDS.rotate.options })
   return values
 }
 

@@ -77,6 +77,18 @@ export function findReservable(
   )
 }
 
+/** How many keys a vault may still register: those that no vault has reserved, and those it has reserved itself. */
+export async function countKeysLeft(db: Sql, vault: Uint8Array): Promise<{ free: number; reserved: number }> {
+  const row = await firstRow(
+    db,
+    { free: number, reserved: number },
+    sql`select count(*) filter (where v.vault is null) as free, count(*) filter (where v.vault is not null) as reserved
+        from validators v join clusters c on c.id = v.cluster_id
+        where ${isFree(vault)} and (v.vault is null or v.vault = ${bytesParam(vault)})`,
+  )
+  return row ?? { free: 0, reserved: 0 }
+}
+
 /** Whether a partial signature of any deposit of `v` exists that may be right. */
 const hasDeposit: SQL = sql`(
   exists (select from deposit_bindings b where b.validator_id = v.id)

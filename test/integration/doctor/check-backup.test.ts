@@ -4,6 +4,10 @@ import { randomBytes } from 'node:crypto'
 import type { Finding, Report } from '@dvt-relayer/common/findings.ts'
 import { reportText } from '@dvt-relayer/common/findings.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
+import { TABLES } from '@dvt-relayer/db/queries/doctor/contents.ts'
+import * as schema from '@dvt-relayer/db/schema.ts'
+import { getTableName, is } from 'drizzle-orm'
+import { PgTable } from 'drizzle-orm/pg-core'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { checkBackup } from '../../../apps/relayer/src/doctor/backup.ts'
@@ -57,7 +61,10 @@ describe.skipIf(skipWithoutAnvil)('check-backup', () => {
     const rows = () =>
       run(copyUrl, 'select max(xmin::text::bigint) from messages union select max(xmin::text::bigint) from processes')
     const before = await rows()
-    await using json = startProcess('relayer', settings, ['check-backup', '--database-url', copyUrl, '--json'])
+    const open = new URL(copyUrl)
+    const environment = { ...settings, PGPASSWORD: open.password }
+    open.password = ''
+    await using json = startProcess('relayer', environment, ['check-backup', '--database-url', open.href, '--json'])
     expect([await json.ended, json.output()]).toEqual([0, expect.any(String)])
     const report = JSON.parse(json.output()) as Report<Check>
     expect(report.findings.map(({ check, status }) => [check, status])).toEqual([
@@ -92,6 +99,11 @@ describe.skipIf(skipWithoutAnvil)('check-backup', () => {
       message: expect.stringContaining('1 of the newest 3 stored signatures cannot be opened'),
     })
     expect((await look(await changed('delete from sealing_checks'))).of('sealing')).toMatchObject({ status: 'problem' })
+  })
+
+  it('counts every table that there is', () => {
+    const names = Object.values(schema).flatMap((one) => (is(one, PgTable) ? [getTableName(one)] : []))
+    expect(Object.keys(TABLES).sort()).toEqual(names.sort())
   })
 
   it('finds that a restore has failed, and a table that is missing', async () => {

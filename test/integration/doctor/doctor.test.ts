@@ -292,7 +292,7 @@ describe.skipIf(skipWithoutAnvil)('doctor of a relayer', () => {
     await world.query(`drop role ${user}`)
   })
 
-  it.skipIf(!hasRedis())("finds Redis's eviction policy, a replica, and that it is away", async () => {
+  it.skipIf(!hasRedis())("finds Redis's eviction policy, that it wants a password, and that it is away", async () => {
     await using redis = await startRedis()
     expect((await look({ REDIS_URL: redis.url })).of('queue')).toMatchObject({ status: 'good' })
     await configure(redis.url, 'maxmemory-policy', 'allkeys-lru')

@@ -23,8 +23,8 @@ const choices: readonly (readonly [string, string, readonly string[]])[] = Objec
 /** In bash, where npm's own completion stands beside it: what is no call of ours is left to that, if it is there. */
 function bash(): string {
   return `# Completion of npm run relayer for bash.  source <(npm run -s relayer -- completion bash)
-__dvt_relayer_before=$(complete -p npm 2>/dev/null | sed -n 's/.*-F \\([^ ]*\\) npm$/\\1/p')
-[ "$__dvt_relayer_before" = __dvt_relayer ] && __dvt_relayer_before=
+__dvt_relayer_found=$(complete -p npm 2>/dev/null | sed -n 's/.*-F \\([^ ]*\\) npm$/\\1/p')
+[ "$__dvt_relayer_found" = __dvt_relayer ] || __dvt_relayer_before=$__dvt_relayer_found
 __dvt_relayer() {
   local at=0 i words=
   for ((i = 1; i < COMP_CWORD; i++)); do
@@ -42,7 +42,7 @@ __dvt_relayer() {
   else
     case "$command $previous" in
 ${choices.map(([name, option, values]) => `      '${name} ${option}') answers='${values.join(' ')}' ;;`).join('\n')}
-      'completion completion') answers='${SHELLS.join(' ')}' ;;
+      'completion completion') answers='${SHELLS.join(' ')} --help' ;;
       *) case "$command" in
 ${names.map((name) => `        ${name}) answers='${flagsOf(name).join(' ')}' ;;`).join('\n')}
       esac ;;
@@ -60,8 +60,7 @@ function zsh(): string {
   const described = (items: readonly (readonly [string, string])[]) =>
     items.map(([name, about]) => quoted(`${name}:${about.replaceAll(':', '\\:')}`)).join(' ')
   return `# Completion of npm run relayer for zsh.  source <(npm run -s relayer -- completion zsh)
-__dvt_relayer_before=\${_comps[npm]}
-[[ $__dvt_relayer_before == __dvt_relayer ]] && __dvt_relayer_before=
+[[ \${_comps[npm]} == __dvt_relayer ]] || __dvt_relayer_before=\${_comps[npm]}
 __dvt_relayer() {
   local at=\${words[(i)--]} answers
   if (( at >= CURRENT )) || [[ " \${words[1,at]} " != *" relayer "* ]]; then
@@ -75,7 +74,7 @@ __dvt_relayer() {
   fi
   case "\${words[at+1]} \${words[CURRENT-1]}" in
 ${choices.map(([name, option, values]) => `    '${name} ${option}') compadd ${values.join(' ')}; return ;;`).join('\n')}
-    'completion completion') compadd ${SHELLS.join(' ')}; return ;;
+    'completion completion') compadd ${SHELLS.join(' ')} --help; return ;;
   esac
   case "\${words[at+1]}" in
 ${names
@@ -97,32 +96,25 @@ function fish(): string {
   const line = (condition: string, rest: string) => `complete -c npm -n ${quoted(condition)} ${rest}`
   const inCommand = (name: string) => `__dvt_relayer_in ${name}`
   return `# Completion of npm run relayer for fish.  npm run -s relayer -- completion fish | source
-function __dvt_relayer_words
+function __dvt_relayer_in
   set -l all (commandline -opc)
   set -l at (contains -i -- -- $all); or return 1
   contains relayer $all[1..$at]; or return 1
-  printf '%s\\n' $all[(math $at + 1)..-1]
-end
-function __dvt_relayer_begins
-  set -l all (commandline -opc)
-  set -l at (contains -i -- -- $all); or return 1
-  contains relayer $all[1..$at]; and test (count $all) -eq $at
-end
-function __dvt_relayer_in
-  set -l given (__dvt_relayer_words); and test "$given[1]" = $argv[1]
+  set -l given $all[(math $at + 1)..-1]
+  test (count $all) -gt $at; or set given
+  test "$given[1]" = "$argv[1]"; or return 1
+  test (count $argv) -eq 1; or test "$given[-1]" = "$argv[2]"
 end
 ${[
-  line('__dvt_relayer_begins', `-f -a ${quoted('--version')} -d ${quoted('which version this is')}`),
-  ...names.map((name) => line('__dvt_relayer_begins', `-f -a ${name} -d ${quoted(table[name]?.about ?? '')}`)),
+  line("__dvt_relayer_in ''", `-f -a ${quoted('--version')} -d ${quoted('which version this is')}`),
+  ...names.map((name) => line("__dvt_relayer_in ''", `-f -a ${name} -d ${quoted(table[name]?.about ?? '')}`)),
+  // What stands after -- are no options to fish, so that they are offered as words.
   ...names.flatMap((name) =>
-    Object.entries(table[name]?.options ?? {}).map(([option, { about, choices: values }]) =>
-      line(
-        inCommand(name),
-        `-f -l ${option} -d ${quoted(about)}${values === undefined ? '' : ` -x -a ${quoted(values.join(' '))}`}`,
-      ),
+    [...Object.entries(table[name]?.options ?? {}), ['help', { about: 'what it does' }] as const].map(
+      ([option, { about }]) => line(inCommand(name), `-f -a ${quoted(`--${option}`)} -d ${quoted(about)}`),
     ),
   ),
-  ...names.map((name) => line(inCommand(name), `-f -l help -d ${quoted('what it does')}`)),
+  ...choices.map(([name, option, values]) => line(`${inCommand(name)} ${option}`, `-f -a ${quoted(values.join(' '))}`)),
   line(inCommand('completion'), `-f -a ${quoted(SHELLS.join(' '))}`),
 ].join('\n')}
 `

@@ -4,7 +4,11 @@ import { sql } from 'drizzle-orm'
 import { boolean, bytes, firstRow, number, oneOf, orNull, rows } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 
-/** Every table, and the column with the time of its rows. */
+/**
+ * Every table, and the column with the time of its rows.
+ *
+ * @internal
+ */
 export const TABLES: Readonly<Record<string, string | undefined>> = {
   clusters: 'imported_at',
   validators: 'created_at',

@@ -17,7 +17,7 @@ import { examineManager, examineRotation } from './wallets.ts'
 import { examineKeys, examineWorkers } from './workers.ts'
 
 /** What one check may take. */
-const CHECK_MS = 20_000
+const CHECK_MS = 30_000
 
 /** Finds out everything at once. Never throws: what goes wrong is a finding. */
 export async function examine(environment: Environment): Promise<Report<Check>> {
@@ -71,7 +71,7 @@ function checksOf(
     bounded('ipfs', () => examineIpfs(config, db, signal)),
     withDb('clock', examineClock),
     withDb('workers', examineWorkers),
-    bounded('manager', () => examineManager(config, db, signal)),
+    bounded('manager', () => examineManager(config, db)),
     withDb('keys', (open) => examineKeys(config, open)),
     bounded('rotation', () => examineRotation(config, signal)),
   ]

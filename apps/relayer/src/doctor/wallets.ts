@@ -2,6 +2,7 @@
 
 import { createExecutionClient, type ExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
 import { readBalance } from '@dvt-relayer/chain/execution/transaction.ts'
+import { prepareSigning } from '@dvt-relayer/chain/stakewise/validators-manager.ts'
 import { messageOf } from '@dvt-relayer/common/errors.ts'
 import { count, finding } from '@dvt-relayer/common/findings.ts'
 import { createSemaphore } from '@dvt-relayer/common/semaphore.ts'
@@ -32,11 +33,7 @@ const clientOf = ({ execution, network }: RelayerConfig): ExecutionClient =>
   createExecutionClient({ ...execution, retryTimeoutMs: 0, network })
 
 /** The validators manager: does its key open, and is it that of every vault? */
-export async function examineManager(
-  config: RelayerConfig,
-  db: Database | undefined,
-  _signal: AbortSignal,
-): Promise<Finding> {
+export async function examineManager(config: RelayerConfig, db: Database | undefined): Promise<Finding> {
   if (config.manager === undefined)
     return finding('manager', 'unused', 'VALIDATORS_MANAGER_KEY_FILE is not set: nothing is signed for vaults')
   let wallet: Awaited<ReturnType<typeof openWallet>>
@@ -46,6 +43,8 @@ export async function examineManager(
     return finding('manager', 'problem', messageOf(error))
   }
   const address = wallet?.address ?? ''
+  // The time that a vault has for its answer is not for loading code.
+  await prepareSigning()
   const vaults = await vaultsOf(config, db)
   const reader = createVaultReader({ chain: { execution: clientOf(config) }, wallet })
   const places = createSemaphore(AT_ONCE)

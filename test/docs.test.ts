@@ -3,6 +3,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
+import { COMMANDS } from '../apps/relayer/src/cli/usage.ts'
 import { ERRORS, FAILURES } from '../apps/relayer/src/errors.ts'
 import { RELAYER_METRICS } from '../apps/relayer/src/metrics.ts'
 import { REASONS } from '../apps/relayer/src/services/explain/reasons.ts'
@@ -28,6 +29,7 @@ const FOREIGN = [
   ...['RSA_PKCS1_PADDING', 'RSA_NO_PADDING'], // Node's crypto
   ...['LISTEN', 'NOTIFY'], // PostgreSQL
   ...['NODE_USER'], // docker-compose.yml
+  ...['PGPASSWORD'], // of PostgreSQL's clients
   ...['VALIDATORS_FUNDING_BATCH_SIZE'], // of StakeWise's Operator
   ...['UPPER_CASE'], // this very rule
 ]
@@ -80,6 +82,11 @@ describe('what is written from the code', () => {
 
   it('every setting is documented', () => {
     expect(findUndocumented(settingNames, read('docs/reference/settings.md'))).toEqual([])
+  })
+
+  it('every command of the relayer is documented', () => {
+    const page = read('docs/reference/commands.md')
+    for (const name of Object.keys(COMMANDS)) expect(page).toContain(`| \`npm run relayer -- ${name} `)
   })
 
   it('every script is documented', () => {

@@ -14,6 +14,7 @@ export const ORDER = {
   'apps/relayer/src': [
     'main.ts',
     'cli',
+    'doctor',
     'relayer.ts',
     'background.ts',
     'http',
@@ -80,6 +81,7 @@ export const ORDER = {
   ],
   'libs/api/src': ['client.ts', 'routes.ts', 'contract.ts', 'schemas.ts', 'schemas'],
   'libs/chain/src': [
+    'look-at-nodes.ts',
     'ssv',
     'stakewise',
     'execution',
@@ -98,6 +100,7 @@ export const ORDER = {
     'log-settings.ts',
     'others-lines.ts',
     'log-tally.ts',
+    'findings.ts',
     'logger.ts',
     'settings.ts',
     'text-file.ts',
@@ -143,7 +146,7 @@ export const ORDER = {
     'schema.ts',
     'errors.ts',
   ],
-  'libs/queue/src': ['queue.ts', 'backends.ts', 'redis-fitness.ts', 'jobs.ts'],
+  'libs/queue/src': ['look-at-redis.ts', 'queue.ts', 'backends.ts', 'redis-fitness.ts', 'jobs.ts'],
 } as const satisfies Readonly<Record<string, readonly string[]>>
 
 export type Part = keyof typeof ORDER

@@ -16,7 +16,8 @@ import { openWallet } from './services/registrations/manager.ts'
 import { openSealing } from './services/sealing/sealing.ts'
 import { createSidecarLists, type SidecarLists } from './services/signatures/sidecar-lists.ts'
 
-const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
+/** The folder of the SQL that makes the tables. */
+export const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
 
 /**
  * The ten connections to the database, by account. What the process does by itself needs five at most; operators find some whatever

@@ -34,16 +34,3 @@ export const Report = Type.Object({
   findings: Type.Array(Finding),
 })
 export type Report = Static<typeof Report>
-
-/** A finding without details and facts, unless it has some. */
-export function finding(
-  check: Finding['check'],
-  status: Finding['status'],
-  message: string,
-  more: Partial<Pick<Finding, 'details' | 'facts'>> = {},
-): Finding {
-  return { check, status, message, details: [], facts: {}, ...more }
-}
-
-/** A number with its noun. */
-export const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`

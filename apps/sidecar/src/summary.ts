@@ -1,9 +1,10 @@
 /** What is said of keys and credentials, by `doctor` and at every start. Nothing secret is in it. */
 
+import { count, finding } from '@dvt-relayer/common/findings.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { ClusterLock } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'
 import type { SidecarConfig } from './config.ts'
-import { count, type Finding, finding } from './findings.ts'
+import type { Finding } from './findings.ts'
 import type { KeyShare } from './keystores/keystore.ts'
 
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/

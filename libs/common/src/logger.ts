@@ -70,5 +70,5 @@ export function createLogger(options: {
   )
 }
 
-/** A logger that says nothing. @internal for tests */
+/** A logger that says nothing. */
 export const silentLogger: Logger = pino({ level: 'silent' })

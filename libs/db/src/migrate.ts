@@ -43,6 +43,17 @@ export async function migrateDatabase(db: Database, folder: string): Promise<voi
   })
 }
 
+/** How far the database is from the migrations of `folder`: how many it lacks, and how many it has that are not there. Nothing is written. */
+export async function compareMigrations(
+  db: Pick<Database, 'execute'>,
+  folder: string,
+): Promise<{ done: number; missing: number; unknown: number }> {
+  const known = readMigrationFiles({ migrationsFolder: folder }).map(({ hash }) => hash)
+  const done = new Set(await appliedMigrations(db))
+  const missing = known.filter((hash) => !done.has(hash)).length
+  return { done: done.size, missing, unknown: done.size - (known.length - missing) }
+}
+
 async function appliedMigrations(db: Pick<Database, 'execute'>): Promise<string[]> {
   const table = await db.execute<{ exists: boolean }>(
     sql`select to_regclass('drizzle.__drizzle_migrations') is not null as exists`,

@@ -9,6 +9,8 @@ import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import * as nodesSeen from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
 import * as processes from '@dvt-relayer/db/queries/attendance/processes.ts'
 import * as clusters from '@dvt-relayer/db/queries/clusters.ts'
+import * as contents from '@dvt-relayer/db/queries/doctor/contents.ts'
+import * as server from '@dvt-relayer/db/queries/doctor/server.ts'
 import * as explain from '@dvt-relayer/db/queries/explain.ts'
 import * as managerSignatures from '@dvt-relayer/db/queries/manager-signatures.ts'
 import * as announce from '@dvt-relayer/db/queries/messages/announce.ts'
@@ -78,6 +80,7 @@ const calls = {
       pruneProcesses: (db) => processes.pruneProcesses(db, 9),
       countWorkers: (db) => processes.countWorkers(db, 9),
       findNewestWorker: (db) => processes.findNewestWorker(db, 9),
+      findProcesses: (db) => processes.findProcesses(db, 9, 9),
     } satisfies Calls<typeof processes>,
   },
   'clusters.ts': {
@@ -104,6 +107,24 @@ const calls = {
       findExplainedNodes: (db) => explain.findExplainedNodes(db, [0, 1]),
       findMoment: (db) => explain.findMoment(db),
     } satisfies Calls<typeof explain>,
+  },
+  'doctor/contents.ts': {
+    module: contents,
+    calls: {
+      countTables: (db) => contents.countTables(db),
+      findSealingCheck: (db) => contents.findSealingCheck(db),
+      findNewestSealed: (db) => contents.findNewestSealed(db, 9),
+      countSealedExits: (db) => contents.countSealedExits(db),
+      findVaults: (db) => contents.findVaults(db, 9),
+    } satisfies Calls<typeof contents>,
+  },
+  'doctor/server.ts': {
+    module: server,
+    calls: {
+      lookAtServer: (db) => server.lookAtServer(db),
+      countForbidden: (db) => server.countForbidden(db),
+      findPlace: (db) => server.findPlace(db),
+    } satisfies Calls<typeof server>,
   },
   'manager-signatures.ts': {
     module: managerSignatures,
@@ -235,6 +256,7 @@ const calls = {
       findListedElsewhere: (db) => registrations.findListedElsewhere(db, [{ publicKey: key, vault: owner.vault }]),
       storeKeyList: (db) => registrations.storeKeyList(db, 3, [key]),
       findLockedKeys: (db) => registrations.findLockedKeys(db, [key]),
+      countKeysLeft: (db) => registrations.countKeysLeft(db, vault),
     } satisfies Calls<typeof registrations>,
   },
   'messages/retention.ts': {

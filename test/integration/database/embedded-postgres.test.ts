@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import { afterAll, describe, expect, test } from 'vitest'
 import { silentLogger } from '../../../libs/common/src/logger.ts'
-import { startEmbeddedPostgres } from '../../../libs/db/src/embedded/embedded-postgres.ts'
+import { findEmbeddedPostgres, startEmbeddedPostgres } from '../../../libs/db/src/embedded/embedded-postgres.ts'
 import { linkLibraries } from '../../../libs/db/src/embedded/postgres-binaries.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'dvt-embedded-'))
@@ -62,7 +62,10 @@ describe('embedded postgresql', () => {
     const folder = newFolder()
     const first = await start(folder)
     await query(first.url, 'create table t as select 42 as a')
+    // Who only looks finds it while it runs.
+    expect(findEmbeddedPostgres(folder)).toBe(first.url)
     await first[Symbol.asyncDispose]()
+    expect(findEmbeddedPostgres(folder)).toBeUndefined()
     await using again = await start(folder)
     expect(again.url).toBe(first.url)
     expect(await query(again.url, 'select a from t')).toEqual([{ a: 42 }])

@@ -4,15 +4,18 @@ import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import { BootError, CodedError } from '@dvt-relayer/common/errors.ts'
 import { describeError } from '@dvt-relayer/common/logger.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
+import { VERSION } from '@dvt-relayer/common/version.ts'
 import { DatabaseError, isPassing } from '@dvt-relayer/db/errors.ts'
 import type { Overrides } from '../relayer.ts'
+import { completion } from './completion/completion.ts'
 import { explainCommand } from './explain.ts'
+import { checkBackupCommand, doctorCommand } from './look.ts'
 import { releaseKeyCommand } from './release-key.ts'
-import { rotate } from './rotate.ts'
+import { rotate } from './rotate/rotate.ts'
 import { serve } from './serve.ts'
 import { token } from './token.ts'
 import { undoRegisteredCommand } from './undo-registered.ts'
-import { USAGE, usageError } from './usage.ts'
+import { type CommandName, USAGE, usageError, usageOf } from './usage.ts'
 import { voidSealed } from './void-sealed.ts'
 
 /** `onSignal` is told what to call when the process is asked to stop. */
@@ -22,15 +25,19 @@ type Command = (
   onSignal: (stop: () => void) => void,
 ) => number | Promise<number>
 
-const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
-  ['token', token],
-  ['explain', explainCommand],
-  ['release-key', releaseKeyCommand],
-  ['rotate', rotate],
-  ['undo-registered', undoRegisteredCommand],
-  ['void-sealed', voidSealed],
-])
+const RUN: Readonly<Record<CommandName, Command>> = {
+  token,
+  doctor: doctorCommand,
+  explain: explainCommand,
+  'check-backup': checkBackupCommand,
+  'release-key': releaseKeyCommand,
+  rotate,
+  'undo-registered': undoRegisteredCommand,
+  'void-sealed': voidSealed,
+  completion,
+}
 const HELP = ['help', '--help', '-h']
+const isCommand = (name: string | undefined): name is CommandName => name !== undefined && Object.hasOwn(RUN, name)
 
 /** The database could not be reached, or could not work: a supervisor may try again. */
 const TRY_AGAIN = 75
@@ -45,13 +52,17 @@ export async function runCommand(
   try {
     const [name, ...rest] = args
     if (args.some((arg) => HELP.includes(arg))) {
-      console.log(USAGE)
+      const named = args.find((arg) => isCommand(arg))
+      console.log(named === undefined ? USAGE : usageOf(named))
+      return 0
+    }
+    if (name === '--version') {
+      console.log(VERSION)
       return 0
     }
     if (name === undefined) return await serve(environment, onSignal, overrides)
-    const command = COMMANDS.get(name)
-    if (command === undefined) throw usageError(`there is no command ${name}`)
-    return await command(rest, environment, onSignal)
+    if (!isCommand(name)) throw usageError(`there is no command ${name}`)
+    return await RUN[name](rest, environment, onSignal)
   } catch (error) {
     return explain(error)
   }

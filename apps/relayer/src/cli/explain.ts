@@ -8,7 +8,7 @@ import { createLogger } from '@dvt-relayer/common/logger.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { readConfig } from '../config.ts'
 import { explainToAdmin } from '../services/explain/explanations.ts'
-import { usageError } from './usage.ts'
+import { COMMANDS, usageError, usageOf } from './usage.ts'
 import { openExisting } from './with-database.ts'
 
 const INSTEAD = 'That relayer says it as well: GET /validators/{public_key}/explain'
@@ -17,13 +17,13 @@ const INSTEAD = 'That relayer says it as well: GET /validators/{public_key}/expl
 export async function explainCommand(args: readonly string[], environment: Environment): Promise<number> {
   const { values, positionals } = parseArgs({
     args: [...args],
-    options: { json: { type: 'boolean', default: false } },
+    options: COMMANDS.explain.options,
     allowPositionals: true,
   })
   const [text = '', ...more] = positionals
   const publicKey = parseHex(text, 48)
   if (publicKey === undefined || more.length > 0)
-    throw usageError('explain wants one validator public key, as explain 0x…')
+    throw usageError('explain wants one validator public key', usageOf('explain'))
   const { config } = readConfig(environment)
   // Standard output is the explanation's.
   const logger = createLogger({ ...config.log, destination: process.stderr })

@@ -5,15 +5,12 @@ import { parseHex } from '@dvt-relayer/common/hex.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { releaseKey } from '../services/registrations/release.ts'
-import { usageError } from './usage.ts'
+import { COMMANDS, usageError } from './usage.ts'
 import { withDatabase } from './with-database.ts'
 
 /** Runs the command. Returns an exit code. */
 export async function releaseKeyCommand(args: readonly string[], environment: Environment): Promise<number> {
-  const { values } = parseArgs({
-    args: [...args],
-    options: { key: { type: 'string', default: '' }, yes: { type: 'boolean', default: false } },
-  })
+  const { values } = parseArgs({ args: [...args], options: COMMANDS['release-key'].options })
   const publicKey = parseHex(values.key, 48)
   if (publicKey === undefined) throw usageError('--key must be a validator public key')
   if (!values.yes)

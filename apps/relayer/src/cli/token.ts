@@ -3,14 +3,11 @@
 import { parseArgs } from 'node:util'
 import { ROLES } from '@dvt-relayer/api/contract.ts'
 import { createToken, TOKEN_NAME } from '../http/auth/tokens.ts'
-import { usageError } from './usage.ts'
+import { COMMANDS, usageError } from './usage.ts'
 
 /** Runs the command. Returns an exit code. */
 export function token(args: readonly string[]): number {
-  const { values } = parseArgs({
-    args: [...args],
-    options: { name: { type: 'string' }, role: { type: 'string' }, for: { type: 'string', default: '*' } },
-  })
+  const { values } = parseArgs({ args: [...args], options: COMMANDS.token.options })
   const role = ROLES.find((candidate) => candidate === values.role)
   if (values.name === undefined || !TOKEN_NAME.test(values.name))
     throw usageError('--name must be 1 to 64 letters, digits, dots, dashes or underscores')

@@ -6,7 +6,7 @@ import { parseHex } from '@dvt-relayer/common/hex.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { createEvents } from '../events.ts'
 import { undoRegistered } from '../services/beacon-status/undo.ts'
-import { usageError } from './usage.ts'
+import { COMMANDS, usageError } from './usage.ts'
 import { withDatabase } from './with-database.ts'
 
 const IN_WORDS = {
@@ -16,10 +16,7 @@ const IN_WORDS = {
 
 /** Runs the command. Returns an exit code. */
 export async function undoRegisteredCommand(args: readonly string[], environment: Environment): Promise<number> {
-  const { values } = parseArgs({
-    args: [...args],
-    options: { key: { type: 'string', default: '' }, yes: { type: 'boolean', default: false } },
-  })
+  const { values } = parseArgs({ args: [...args], options: COMMANDS['undo-registered'].options })
   const publicKey = parseHex(values.key, 48)
   if (publicKey === undefined) throw usageError('--key must be a validator public key')
   if (!values.yes)

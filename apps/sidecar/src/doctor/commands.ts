@@ -2,12 +2,13 @@
 
 import { parseArgs } from 'node:util'
 import { BootError } from '@dvt-relayer/common/errors.ts'
+import { reportText } from '@dvt-relayer/common/findings.ts'
 import { createLogger, scrub } from '@dvt-relayer/common/logger.ts'
 import { logOthersLines } from '@dvt-relayer/common/others-lines.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { readConfig } from '../config.ts'
 import { startSidecar } from '../sidecar.ts'
-import { examine, reportText } from './doctor.ts'
+import { examine } from './doctor.ts'
 
 const USAGE = `usage:
   npm run sidecar                                run

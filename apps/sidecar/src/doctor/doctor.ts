@@ -1,11 +1,11 @@
 /** `doctor`: what is there, what is wrong, and what to do. It changes nothing: no file is written, nothing is signed or posted. */
 
 import { messageOf } from '@dvt-relayer/common/errors.ts'
+import { finding, reportOf } from '@dvt-relayer/common/findings.ts'
 import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
-import { scrub } from '@dvt-relayer/common/logger.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { readConfig, type SidecarConfig } from '../config.ts'
-import { count, type Finding, finding, type Report } from '../findings.ts'
+import type { Finding, Report } from '../findings.ts'
 import { credentialsFinding } from '../summary.ts'
 import { examineJournal } from './journal.ts'
 import { examineKeys } from './keys.ts'
@@ -68,42 +68,3 @@ async function bounded(check: Finding['check'], work: Promise<Finding>): Promise
     return finding(check, 'problem', messageOf(error))
   }
 }
-
-function reportOf(network: string | null, findings: readonly Finding[]): Report {
-  const healthy = findings.every(({ status }) => status !== 'problem')
-  return { version: 1, healthy, network, findings: findings.map(scrubbed) }
-}
-
-/** The last fence: messages of other people's code are in here too. Hex of 32 bytes stays: lock hashes are meant to be read. */
-const scrubbed = (found: Finding): Finding => ({
-  ...found,
-  message: scrubText(found.message),
-  details: found.details.map(scrubText),
-})
-const LOCK_HASH = /cluster lock (0x[0-9a-f]{64})/
-function scrubText(text: string): string {
-  const [, hash = ''] = LOCK_HASH.exec(text) ?? []
-  return hash === '' ? scrub(text) : text.split(hash).map(scrub).join(hash)
-}
-
-const MARKS: Readonly<Record<Finding['status'], string>> = {
-  good: 'good',
-  warning: 'WARNING',
-  problem: 'PROBLEM',
-  unused: '-',
-}
-
-/** The report as a person reads it. */
-export function reportText({ findings }: Report): string {
-  const lines = findings.flatMap(({ check, status, message, details }) => [
-    `${MARKS[status].padEnd(8)} ${check.padEnd(12)} ${indent(message)}`,
-    ...details.map((detail) => `${' '.repeat(22)}${indent(detail)}`),
-  ])
-  const problems = findings.filter(({ status }) => status === 'problem').length
-  const warnings = findings.filter(({ status }) => status === 'warning').length
-  const verdict = problems === 0 ? 'nothing is wrong' : `${count(problems, 'problem')} to be solved`
-  return `${lines.join('\n')}\n\n${verdict}${warnings === 0 ? '' : `, ${count(warnings, 'warning')}`}`
-}
-
-/** Further lines of a message stand below its first. */
-const indent = (text: string) => text.replaceAll('\n', `\n${' '.repeat(22)}`)

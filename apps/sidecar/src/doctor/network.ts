@@ -2,14 +2,13 @@
 
 import { routes } from '@dvt-relayer/api/routes.ts'
 import { Info } from '@dvt-relayer/api/schemas.ts'
-import { createConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts'
-import { outOfStep } from '@dvt-relayer/chain/consensus/in-step.ts'
-import { createExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
+import { lookAtConsensusNode, lookAtExecutionNode } from '@dvt-relayer/chain/look-at-nodes.ts'
 import { messageOf } from '@dvt-relayer/common/errors.ts'
+import { count, type EndpointLook, endpointsFinding, finding } from '@dvt-relayer/common/findings.ts'
 import { createHttpClient, type HttpAnswer, HttpError, parseAnswer } from '@dvt-relayer/common/http-client.ts'
 import { Compile } from 'typebox/compile'
 import { LISTS, type ListName, type SidecarConfig } from '../config.ts'
-import { count, type Finding, finding } from '../findings.ts'
+import type { Finding } from '../findings.ts'
 import { askPublicKeys, askWhetherUp } from '../keystores/remote/api.ts'
 import { createSignerHttp } from '../keystores/remote/signer-http.ts'
 import { readTlsMaterial, type TlsMaterial } from '../keystores/remote/tls.ts'
@@ -18,10 +17,6 @@ import { readTlsMaterial, type TlsMaterial } from '../keystores/remote/tls.ts'
 const CLOCK_MS = 5000
 /** A list of the relayer may be as long as this. */
 const MAX_LIST_BYTES = 64 * 1024 * 1024
-/** A head that is older is one of a node that has stopped. */
-const OLD_HEAD_MS = 60_000
-/** Slots without a block happen; so many do not. */
-const MOST_BEHIND = 32
 const MONTH_MS = 30 * 86_400_000
 
 const infoCheck = Compile(Info)
@@ -110,28 +105,6 @@ function parse(answer: HttpAnswer): unknown {
   }
 }
 
-/** One endpoint of several: in order, or what is wrong with it. */
-interface EndpointLook {
-  readonly host: string
-  readonly words: string
-  readonly problem?: string
-  /** It serves, and yet. */
-  readonly doubt?: string
-  readonly facts?: Readonly<Record<string, string | number | boolean | null>>
-}
-
-/** One that is out of order is a warning while another one serves. */
-function endpointsFinding(check: Finding['check'], looks: readonly EndpointLook[]): Finding {
-  const bad = looks.flatMap(({ problem }) => problem ?? [])
-  const facts = {
-    endpoints: looks.map(({ host, facts: more, problem }) => ({ host, ok: problem === undefined, ...more })),
-  }
-  if (bad.length === looks.length) return finding(check, 'problem', bad.join('; '), { facts })
-  const message = looks.flatMap(({ words, problem }) => (problem === undefined ? [words] : [])).join('; ')
-  const details = [...bad, ...looks.flatMap(({ doubt }) => doubt ?? [])]
-  return finding(check, details.length > 0 ? 'warning' : 'good', message, { details, facts })
-}
-
 /** The consensus nodes: on our chain, in step with the clock? */
 export async function examineConsensus({ consensus, network }: SidecarConfig): Promise<Finding> {
   if (consensus === undefined)
@@ -140,40 +113,9 @@ export async function examineConsensus({ consensus, network }: SidecarConfig): P
       'unused',
       'CONSENSUS_ENDPOINT is unset: exits are signed for whatever index the relayer names, which is worth nothing to it but for the right one',
     )
-  const look = async (endpoint: URL): Promise<EndpointLook> => {
-    const { host } = endpoint
-    const client = createConsensusClient({
-      endpoints: [endpoint],
-      timeoutMs: consensus.timeoutMs,
-      retryTimeoutMs: 0,
-      network,
-    })
-    try {
-      await client.checkChain()
-      const step = await client.syncing()
-      const now = Math.floor((Date.now() / 1000 - network.genesisTimestamp) / network.secondsPerSlot)
-      const factsOf = (slot: number) => ({
-        head_slot: slot,
-        slots_behind_clock: now - slot,
-        syncing: step.isSyncing,
-        optimistic: step.isOptimistic,
-        execution_node_offline: step.elOffline,
-      })
-      const problem = outOfStep(step, host)
-      if (problem !== undefined)
-        return { host, words: '', facts: factsOf(step.headSlot), problem: `${problem} (CONSENSUS_ENDPOINT)` }
-      const { slot } = await client.head()
-      const facts = factsOf(slot)
-      const words = `${host} is on ${network.name}, at slot ${slot}`
-      const behind = facts.slots_behind_clock
-      if (behind >= -1 && behind <= MOST_BEHIND) return { host, words, facts }
-      const doubt = `the head of the consensus node at ${host} is ${Math.abs(behind)} slots ${behind < 0 ? 'ahead of' : 'behind'} this machine's clock: the clock is wrong, or the node stands still`
-      return { host, words, facts, doubt }
-    } catch (error) {
-      return { host, words: '', problem: `${messageOf(error)} (CONSENSUS_ENDPOINT)` }
-    }
-  }
-  return endpointsFinding('consensus', await Promise.all(consensus.endpoints.map(look)))
+  const { endpoints, timeoutMs } = consensus
+  const looks = await Promise.all(endpoints.map((endpoint) => lookAtConsensusNode(endpoint, { timeoutMs, network })))
+  return endpointsFinding('consensus', looks)
 }
 
 /** The execution nodes of an SSV operator: on our chain, and not stopped? */
@@ -181,29 +123,10 @@ export async function examineExecution({ ssv, network }: SidecarConfig, signal: 
   const chain = ssv?.chain
   if (chain === undefined)
     return finding('execution', 'unused', 'no execution node is needed: key shares are not looked for on the chain')
-  const look = async (endpoint: URL): Promise<EndpointLook> => {
-    const { host } = endpoint
-    const client = createExecutionClient({
-      endpoints: [endpoint],
-      timeoutMs: chain.timeoutMs,
-      retryTimeoutMs: 0,
-      network,
-    })
-    try {
-      await client.checkChain()
-      const block = await client.getBlock('latest', signal)
-      if (block === undefined) return { host, words: '', problem: `the execution node at ${host} has no block` }
-      const ageMs = Date.now() - block.timestamp * 1000
-      const facts = { head_block: block.number, head_age_seconds: Math.round(ageMs / 1000) }
-      const words = `${host} is on ${network.name}, at block ${block.number}`
-      if (ageMs <= OLD_HEAD_MS) return { host, words, facts }
-      const problem = `the newest block of the execution node at ${host} is ${facts.head_age_seconds} s old: it is still catching up, or this machine's clock is wrong`
-      return { host, words, facts, problem }
-    } catch (error) {
-      return { host, words: '', problem: `${messageOf(error)} (EXECUTION_ENDPOINT)` }
-    }
-  }
-  return endpointsFinding('execution', await Promise.all(chain.endpoints.map(look)))
+  const { endpoints, timeoutMs } = chain
+  const ask = { timeoutMs, network }
+  const looks = await Promise.all(endpoints.map((endpoint) => lookAtExecutionNode(endpoint, ask, signal)))
+  return endpointsFinding('execution', looks)
 }
 
 /** The remote signers: does each let us in, and how many keys has it? */

@@ -2,9 +2,10 @@
 
 import type { RelayerClient } from '@dvt-relayer/api/client.ts'
 import { MOST_COVERED, type Whoami } from '@dvt-relayer/api/schemas.ts'
+import { finding } from '@dvt-relayer/common/findings.ts'
 import type { SidecarConfig } from '../config.ts'
 import type { Events } from '../events.ts'
-import { type Finding, finding } from '../findings.ts'
+import type { Finding } from '../findings.ts'
 
 /** Nobody waits longer for an answer that older relayers do not have. */
 const WAIT_MS = 5_000

@@ -1,7 +1,7 @@
 /** Validators whose vault nothing names: neither `ALLOWED_VAULTS` nor, for that validator, a cluster lock. */
 
+import { count } from '@dvt-relayer/common/findings.ts'
 import type { SidecarConfig } from '../config.ts'
-import { count } from '../findings.ts'
 import type { KeyShare } from '../keystores/keystore.ts'
 
 /** Whether deposits are signed at all, where the relayer asks for them. */

@@ -29,6 +29,11 @@ export interface SignedTransaction {
   raw: Uint8Array
 }
 
+/** Wei that an address has. @throws {ChainError} EXECUTION_INVALID; {HttpError} */
+export async function readBalance(node: Node, address: string, signal?: AbortSignal): Promise<bigint> {
+  return BigInt(await node.request('eth_getBalance', [address, 'latest'], Quantity, signal))
+}
+
 /** What one unit of gas may cost, in wei. */
 export interface Fees {
   maxFeePerGas: bigint

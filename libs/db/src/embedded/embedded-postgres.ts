@@ -11,12 +11,12 @@
  * its own: one path instead of one per moment of death.
  */
 
-import { mkdirSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { mkdirSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { DatabaseError } from '../errors.ts'
 import { lockDataDir } from './data-dir-lock.ts'
-import { openHome, readConnection } from './home.ts'
+import { type Connection, openHome, readConnection } from './home.ts'
 import { stopPostmaster } from './postmaster.ts'
 import { superviseServer } from './server.ts'
 
@@ -58,6 +58,23 @@ export async function startEmbeddedPostgres(options: { dataDir: string; logger: 
   } catch (error) {
     lock[Symbol.dispose]()
     throw error
+  }
+}
+
+/**
+ * The address, with the password, of the PostgreSQL that a relayer runs in this folder; undefined where none does, or this user may not
+ * read it. Nothing is started or written.
+ */
+export function findEmbeddedPostgres(dataDir: string): string | undefined {
+  const home = join(resolve(dataDir), 'postgres')
+  try {
+    const { password, port } = JSON.parse(readFileSync(join(home, 'connection.json'), 'utf8')) as Connection
+    const [pid, , , , , , , state] = readFileSync(join(home, 'data', 'postmaster.pid'), 'utf8').split('\n')
+    return Number(pid) > 1 && state?.trim() === 'ready'
+      ? `postgres://postgres:${password}@127.0.0.1:${port}/postgres`
+      : undefined
+  } catch {
+    return undefined
   }
 }
 

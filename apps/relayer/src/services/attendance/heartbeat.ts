@@ -8,7 +8,7 @@ import type { Context } from '../../context.ts'
 /** A worker that has not been heard for so long counts as gone: six beats, so that a database that is slow once does not matter. */
 export const SILENCE_SECONDS = 60
 /** Processes that have ended are kept for a day, for whoever looks what went on. */
-const KEPT_SECONDS = 86_400
+export const KEPT_SECONDS = 86_400
 
 /** Creates the heartbeat of this process. */
 export function createHeartbeat({ config, db }: Pick<Context, 'config' | 'db'>) {

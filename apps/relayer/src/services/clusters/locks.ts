@@ -21,6 +21,7 @@ import {
 } from '@dvt-relayer/db/queries/clusters.ts'
 import { announceMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
+import type { RelayerConfig } from '../../config.ts'
 import type { Context } from '../../context.ts'
 
 type Needs = Pick<Context, 'config' | 'db' | 'logger'>
@@ -32,19 +33,26 @@ type Needs = Pick<Context, 'config' | 'db' | 'logger'>
  * @throws {BootError | ClusterLockError} naming file, field and reason; nothing of a lock that is refused is written
  */
 export async function importClusterLocks(context: Needs, engine: BlsEngine): Promise<void> {
-  const locks = context.config.clusters.lockFiles.map((file) => ({ file, lock: readLock(context, engine, file) }))
+  const locks = context.config.clusters.lockFiles.map((file) => {
+    const { lock, warnings } = readLock(context.config, engine, file)
+    for (const warning of warnings) context.logger.warn({ file }, warning)
+    return { file, lock }
+  })
   for (const { file, lock } of locks) await storeLock(context, file, lock)
 }
 
-/** Reads and checks a lock file. */
-function readLock({ config: { network, clusters }, logger }: Needs, engine: BlsEngine, file: string): ClusterLock {
+/** Reads and checks a lock file. @throws {BootError | ClusterLockError} */
+export function readLock(
+  { network, clusters }: Pick<RelayerConfig, 'network' | 'clusters'>,
+  engine: BlsEngine,
+  file: string,
+): { lock: ClusterLock; warnings: readonly string[] } {
   const lock = parseClusterLock(readText(file), { file })
   const { warnings } = verifyClusterLock(engine, lock, {
     genesisForkVersion: network.genesisForkVersion,
     networkName: network.name,
     file,
   })
-  for (const warning of warnings) logger.warn({ file }, warning)
   if (clusters.lockHashes.length > 0 && !isPinnedLock(lock, clusters.lockHashes))
     throw new BootError(
       'CLUSTER_LOCK_NOT_PINNED',
@@ -52,7 +60,7 @@ function readLock({ config: { network, clusters }, logger }: Needs, engine: BlsE
         ? `${file}: a lock of ${lock.version} cannot be pinned: its lock_hash is not recomputed before v1.5.0, so any contents could stand under it`
         : `${file}: its lock_hash ${toHex(lock.lockHash)} is not one of CLUSTER_LOCK_HASHES`,
     )
-  return lock
+  return { lock, warnings }
 }
 
 function readText(file: string): string {

@@ -41,7 +41,10 @@ export interface VaultState {
 }
 
 /** Creates the reader. */
-export function createVaultReader({ chain: { execution }, wallet }: Pick<Context, 'chain' | 'wallet'>) {
+export function createVaultReader({
+  chain: { execution },
+  wallet,
+}: Pick<Context, 'wallet'> & { chain: Pick<Context['chain'], 'execution'> }) {
   /** What is wrong with the vault's manager, in words; undefined when it takes our signatures, or its version cannot say. */
   async function judgeManager(
     ours: ManagerWallet,

@@ -12,7 +12,9 @@ import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { readTextSync } from '@dvt-relayer/common/text-file.ts'
 import { createSealer, SealingError } from '@dvt-relayer/crypto/sealing.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
+import { findSealingCheck } from '@dvt-relayer/db/queries/doctor/contents.ts'
 import { announceMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
+import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import { ensureSealingCheck, replaceSealingCheck, voidSealed } from '@dvt-relayer/db/queries/state.ts'
 import type { RelayerConfig } from '../../config.ts'
 import type { Sealing } from '../../context.ts'
@@ -26,16 +28,25 @@ const IF_LOST =
 /** The key from the settings, or the one in the data folder, which is made at the first start. */
 function sealingKey({ storage }: RelayerConfig): { key: Uint8Array; madeFile?: string } {
   if (storage.sealingKey !== undefined) return { key: storage.sealingKey }
-  const file = join(storage.dataDir, 'sealing.key')
+  const file = keyFileOf(storage)
   const isNew = !existsSync(file) && makeKey(storage.dataDir, file)
   chmodSync(file, 0o600)
+  const key = parseKey(file)
+  return isNew ? { key, madeFile: file } : { key }
+}
+
+/** Where the first start puts the key it makes. */
+export const keyFileOf = ({ dataDir }: Pick<RelayerConfig['storage'], 'dataDir'>): string =>
+  join(dataDir, 'sealing.key')
+
+function parseKey(file: string): Uint8Array {
   const key = parseHex(read(file).trim(), 32)
   if (key === undefined)
     throw new BootError(
       'SEALING_KEY_INVALID',
       `${file} does not hold a key of 64 hex digits; put the right one back or set SEALING_KEY`,
     )
-  return isNew ? { key, madeFile: file } : { key }
+  return key
 }
 
 function read(file: string): string {
@@ -101,6 +112,28 @@ export async function openSealing(config: RelayerConfig, db: Database, logger: L
     await replaceSealingCheck(db, sealer.seal(digestKey, CHECK_PLACE))
   }
   return createSealing(sealer, digestKey, logger)
+}
+
+/** What the key of the settings opens of a database, which is left as it is. */
+export type KeyProof =
+  | { outcome: 'fits'; sealing: Sealing; isCurrent: boolean }
+  | { outcome: 'no key' | 'no check' | 'wrong key' }
+
+/** Tries the key on a database. Nothing is written, and no key is made. @throws {BootError} SEALING_KEY_INVALID */
+export async function proveSealingKey({ storage }: RelayerConfig, db: Sql, logger: Logger): Promise<KeyProof> {
+  const file = keyFileOf(storage)
+  const key = storage.sealingKey ?? (existsSync(file) ? parseKey(file) : undefined)
+  if (key === undefined) return { outcome: 'no key' }
+  const check = await findSealingCheck(db)
+  if (check === undefined) return { outcome: 'no check' }
+  const sealer = createSealer(key, storage.sealingKeyPrevious)
+  try {
+    const sealing = createSealing(sealer, sealer.open(check, CHECK_PLACE), logger)
+    return { outcome: 'fits', sealing, isCurrent: sealer.isCurrent(check) }
+  } catch (error) {
+    if (!(error instanceof SealingError)) throw error
+    return { outcome: 'wrong key' }
+  }
 }
 
 /** Forgets every sealed value, for when the key is lost: exits are collected again. Oracle shares stay as handed out. */

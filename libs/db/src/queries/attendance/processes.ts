@@ -2,7 +2,7 @@
 
 import { sql } from 'drizzle-orm'
 import { processes } from '../../schema.ts'
-import { boolean, firstRow, number, orNull } from '../rows.ts'
+import { boolean, firstRow, number, oneOf, orNull, rows, text } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 
 /** One start of a program, and which part of the work it does. */
@@ -61,4 +61,23 @@ export async function findNewestWorker(
         from processes where ${isWorker}`,
   )
   return row ?? { isThere: false, lastSeconds: null }
+}
+
+/** Every process that has ever beaten and is not forgotten, the newest first; all times are Unix seconds by the database's clock. */
+export function findProcesses(db: Sql, withinSeconds: number, limit: number) {
+  return rows(
+    db,
+    {
+      id: text,
+      role: oneOf<'all' | 'api' | 'worker'>(),
+      version: text,
+      startedSeconds: number,
+      lastSeconds: number,
+      isThere: boolean,
+    },
+    sql`select id, role, version, extract(epoch from started_at)::float8 as started_seconds,
+               extract(epoch from ${lastThere})::float8 as last_seconds,
+               (${isHeard(withinSeconds)}) as is_there
+        from processes order by ${lastThere} desc, id limit ${limit}`,
+  )
 }

@@ -87,6 +87,18 @@ export function findReservable(
   )
 }
 
+/** How many keys a vault may still register: those that no vault has reserved, and those it has reserved itself. */
+export async function countKeysLeft(db: Sql, vault: Uint8Array): Promise<{ free: number; reserved: number }> {
+  const row = await firstRow(
+    db,
+    { free: number, reserved: number },
+    sql`select count(*) filter (where v.vault is null) as free, count(*) filter (where v.vault is not null) as reserved
+        from validators v join clusters c on c.id = v.cluster_id
+        where ${isFree(vault)} and (v.vault is null or v.vault = ${bytesParam(vault)})`,
+  )
+  return row ?? { free: 0, reserved: 0 }
+}
+
 /** Of these validators, those that a deposit to another vault binds or holds. Callers hold their messages. */
 export function findBoundElsewhere(
   tx: Sql,

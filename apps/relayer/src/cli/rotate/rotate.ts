@@ -12,23 +12,23 @@ import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { checksumAddress, parseAddress } from '@dvt-relayer/crypto/address.ts'
 import { claimFinishable } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import { hasClaimedExits } from '@dvt-relayer/db/queries/rotations.ts'
-import { createChain } from '../chain.ts'
-import { type RelayerConfig, readConfig } from '../config.ts'
-import type { Context } from '../context.ts'
-import { startCryptoPool } from '../crypto-workers/pool.ts'
-import { createEvents } from '../events.ts'
-import { ROTATION_REQUESTER } from '../services/exits/assign.ts'
-import { createOracleSets, type OracleSets } from '../services/oracles/sets.ts'
-import { createRotation, type Rotation } from '../services/rotation/rotation.ts'
-import { describeStep, type Step } from '../services/rotation/steps.ts'
-import { openRotationWallet } from '../services/rotation/transaction.ts'
-import { openSealing } from '../services/sealing/sealing.ts'
-import { createFinishing, type Finishing } from '../services/signatures/finish.ts'
+import { createChain } from '../../chain.ts'
+import { type RelayerConfig, readConfig } from '../../config.ts'
+import type { Context } from '../../context.ts'
+import { startCryptoPool } from '../../crypto-workers/pool.ts'
+import { createEvents } from '../../events.ts'
+import { ROTATION_REQUESTER } from '../../services/exits/assign.ts'
+import { createOracleSets, type OracleSets } from '../../services/oracles/sets.ts'
+import { createRotation, type Rotation } from '../../services/rotation/rotation.ts'
+import { describeStep, type Step } from '../../services/rotation/steps.ts'
+import { openRotationWallet } from '../../services/rotation/transaction.ts'
+import { openSealing } from '../../services/sealing/sealing.ts'
+import { createFinishing, type Finishing } from '../../services/signatures/finish.ts'
+import { COMMANDS, usageError, usageOf } from '../usage.ts'
+import { openExisting } from '../with-database.ts'
 import { followTransaction, printPlan, printStep, printUpdate } from './rotate-output.ts'
-import { usageError } from './usage.ts'
-import { openExisting } from './with-database.ts'
 
-const USAGE = 'usage: npm run relayer -- rotate --vault 0x… [--dry-run | --send]'
+const USAGE = usageOf('rotate')
 const INSTEAD =
   'That relayer can do it as well: POST /vaults/{vault}/rotation gives the transaction, and ROTATION=on with a wallet does all'
 /** Splits take milliseconds each; those that another process has begun and left take a while. */
@@ -77,14 +77,7 @@ export async function rotate(
 }
 
 function parseFlags(args: readonly string[]) {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      vault: { type: 'string', default: '' },
-      'dry-run': { type: 'boolean', default: false },
-      send: { type: 'boolean', default: false },
-    },
-  })
+  const { values } = parseArgs({ args: [...args], options: COMMANDS.rotate.options })
   return values
 }
 

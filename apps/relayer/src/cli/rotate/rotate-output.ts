@@ -5,9 +5,9 @@ import { findReceipt } from '@dvt-relayer/chain/execution/transaction.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
-import type { RotationExit } from '../services/rotation/exits.ts'
-import type { RotationPlan } from '../services/rotation/rotation.ts'
-import { describeStep, type Step, type Update } from '../services/rotation/steps.ts'
+import type { RotationExit } from '../../services/rotation/exits.ts'
+import type { RotationPlan } from '../../services/rotation/rotation.ts'
+import { describeStep, type Step, type Update } from '../../services/rotation/steps.ts'
 
 /** A transaction is looked for until it cannot be mined any more, and a little longer. */
 const MINED_MS = 300_000

@@ -1,0 +1,34 @@
+/** What `doctor` and `check-backup` look at. */
+
+import type { Finding as AnyFinding } from '@dvt-relayer/common/findings.ts'
+
+export type Check =
+  | 'settings'
+  | 'files'
+  | 'clusters'
+  | 'tokens'
+  | 'database'
+  | 'sealing'
+  | 'queue'
+  | 'execution'
+  | 'consensus'
+  | 'ipfs'
+  | 'clock'
+  | 'workers'
+  | 'manager'
+  | 'keys'
+  | 'rotation'
+  | 'contents'
+  | 'live'
+  | 'relayers'
+export type Finding = AnyFinding<Check>
+
+/** How many of many things are named one by one. */
+const SHOWN = 10
+
+/** The first of many, and how many more there are. */
+export const firstOf = (lines: readonly string[]): string[] =>
+  lines.length <= SHOWN ? [...lines] : [...lines.slice(0, SHOWN), `and ${lines.length - SHOWN} more`]
+
+/** "2024-11-21T00:00:00Z" */
+export const timeText = (seconds: number): string => `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z`

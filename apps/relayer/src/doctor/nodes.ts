@@ -1,0 +1,86 @@
+/** What `doctor` finds of execution nodes, consensus nodes and IPFS gateways. Each is asked by itself. */
+
+import { createExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
+import { createIpfsClient } from '@dvt-relayer/chain/ipfs/ipfs.ts'
+import { lookAtConsensusNode, lookAtExecutionNode } from '@dvt-relayer/chain/look-at-nodes.ts'
+import { findNewestConfig } from '@dvt-relayer/chain/stakewise/keeper.ts'
+import { messageOf } from '@dvt-relayer/common/errors.ts'
+import { type EndpointLook, endpointsFinding, finding } from '@dvt-relayer/common/findings.ts'
+import type { Database } from '@dvt-relayer/db/connect.ts'
+import { findCurrentOracleSet } from '@dvt-relayer/db/queries/oracle-shares.ts'
+import type { RelayerConfig } from '../config.ts'
+import type { Finding } from './findings.ts'
+
+/** Nobody who asks a doctor waits for a node as long as a relayer may. */
+const PATIENCE_MS = 15_000
+const patience = (timeoutMs: number) => Math.min(timeoutMs, PATIENCE_MS)
+
+/** The execution nodes: on our chain, and not stopped? */
+export async function examineExecution(
+  { execution: { endpoints, timeoutMs }, network }: RelayerConfig,
+  signal: AbortSignal,
+): Promise<Finding> {
+  const ask = { timeoutMs: patience(timeoutMs), network }
+  return endpointsFinding(
+    'execution',
+    await Promise.all(endpoints.map((endpoint) => lookAtExecutionNode(endpoint, ask, signal))),
+  )
+}
+
+/** The consensus nodes: on our chain, with our spec, in step with the clock? */
+export async function examineConsensus({
+  consensus: { endpoints, timeoutMs },
+  network,
+}: RelayerConfig): Promise<Finding> {
+  const ask = { timeoutMs: patience(timeoutMs), network }
+  return endpointsFinding(
+    'consensus',
+    await Promise.all(endpoints.map((endpoint) => lookAtConsensusNode(endpoint, ask))),
+  )
+}
+
+/** The gateways: does each give the oracle config in force, in a form that its CID proves? */
+export async function examineIpfs(
+  config: RelayerConfig,
+  db: Database | undefined,
+  signal: AbortSignal,
+): Promise<Finding> {
+  const { ipfs } = config
+  const cid = await findConfigCid(config, db)
+  if (cid === undefined)
+    return finding(
+      'ipfs',
+      'warning',
+      'which oracle config the Keeper has announced is not known, so that no gateway was asked for it: look at the execution node',
+    )
+  const look = async (endpoint: URL): Promise<EndpointLook> => {
+    const { host } = endpoint
+    const client = createIpfsClient({ endpoints: [endpoint], timeoutMs: patience(ipfs.timeoutMs), retryTimeoutMs: 0 })
+    try {
+      const { verification } = await client.fetchContent(cid, { what: 'the oracle config' }, signal)
+      const words = `${host} gives the oracle config ${cid}`
+      if (verification === 'verified') return { host, words }
+      return { host, words, doubt: `${host} does not give what proves it: set a gateway that serves raw blocks` }
+    } catch (error) {
+      return { host, words: '', problem: `${messageOf(error)} (IPFS_FETCH_ENDPOINTS)` }
+    }
+  }
+  return endpointsFinding('ipfs', await Promise.all(ipfs.endpoints.map(look)))
+}
+
+/** The CID of the config in force: the database's, else what the Keeper says. */
+async function findConfigCid(
+  { execution, network }: RelayerConfig,
+  db: Database | undefined,
+): Promise<string | undefined> {
+  const known = db === undefined ? undefined : await findCurrentOracleSet(db).catch(() => undefined)
+  if (known !== undefined) return known.cid
+  const client = createExecutionClient({
+    ...execution,
+    timeoutMs: patience(execution.timeoutMs),
+    retryTimeoutMs: 0,
+    network,
+  })
+  const newest = await findNewestConfig(client, network, undefined).catch(() => undefined)
+  return newest?.config?.cid
+}

@@ -1,0 +1,88 @@
+/** What `doctor` finds of relayers at work on the database, and of the keys they have left for each vault. */
+
+import { count, finding } from '@dvt-relayer/common/findings.ts'
+import { VERSION } from '@dvt-relayer/common/version.ts'
+import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
+import type { Database } from '@dvt-relayer/db/connect.ts'
+import { findProcesses } from '@dvt-relayer/db/queries/attendance/processes.ts'
+import { countTables } from '@dvt-relayer/db/queries/doctor/contents.ts'
+import { countKeysLeft } from '@dvt-relayer/db/queries/messages/registrations.ts'
+import type { RelayerConfig } from '../config.ts'
+import { SILENCE_SECONDS } from '../services/attendance/heartbeat.ts'
+import { type Finding, firstOf, timeText } from './findings.ts'
+import { vaultsOf } from './wallets.ts'
+
+const MOST_PROCESSES = 1000
+/** With fewer keys left it is time to make more. */
+const FEW_KEYS = 10
+
+const hasTable = async (db: Database, table: string) => (await countTables(db, [table])).get(table) !== undefined
+
+/** The processes of the database by their heartbeats: does one finish what is collected, and are all of one version? */
+export async function examineWorkers(db: Database): Promise<Finding> {
+  const all = (await hasTable(db, 'processes')) ? await findProcesses(db, SILENCE_SECONDS, MOST_PROCESSES) : []
+  const there = all.filter(({ isThere }) => isThere)
+  const facts = {
+    processes: there.map(({ role, version, startedSeconds, lastSeconds }) => ({
+      role,
+      version,
+      started_at: timeText(startedSeconds),
+      heard_at: timeText(lastSeconds),
+    })),
+  }
+  const [last] = all
+  if (last === undefined) return finding('workers', 'unused', 'no relayer has run on this database yet', { facts })
+  if (there.length === 0)
+    return finding('workers', 'warning', `no relayer runs on this database since ${timeText(last.lastSeconds)}`, {
+      facts,
+    })
+  if (there.every(({ role }) => role === 'api')) {
+    const lastWorker = all.find(({ role }) => role !== 'api')
+    const since = lastWorker === undefined ? 'has ever been there' : `since ${timeText(lastWorker.lastSeconds)}`
+    return finding(
+      'workers',
+      'problem',
+      `no process of the role worker or all ${since}: nothing is finished; start one with ROLE=worker`,
+      { facts },
+    )
+  }
+  const versions = [...new Set(there.map(({ version }) => version))].sort()
+  const others = versions.filter((version) => version !== VERSION)
+  const words = there.map(({ role, version }) => `${role} ${version}`).sort()
+  const details =
+    others.length === 0 ? [] : [`processes of ${others.join(', ')} run beside this ${VERSION}: update them together`]
+  return finding('workers', details.length > 0 ? 'warning' : 'good', `at work: ${firstOf(words).join(', ')}`, {
+    details,
+    facts,
+  })
+}
+
+/** The key reserve of each vault. */
+export async function examineKeys(config: RelayerConfig, db: Database): Promise<Finding> {
+  if (config.manager === undefined)
+    return finding('keys', 'unused', 'VALIDATORS_MANAGER_KEY_FILE is not set: operators bring their own keys')
+  if (!(await hasTable(db, 'validators'))) return finding('keys', 'unused', 'the database has no tables yet')
+  const vaults = await vaultsOf(config, db)
+  const counts = await Promise.all(
+    vaults.map(async (vault) => ({ vault: checksumAddress(vault), ...(await countKeysLeft(db, vault)) })),
+  )
+  const facts = { vaults: counts }
+  const words = ({ vault, free, reserved }: (typeof counts)[number]) =>
+    `${vault} has ${count(free, 'key')} left${reserved > 0 ? `, and ${reserved} reserved` : ''}`
+  if (counts.length === 0) return finding('keys', 'unused', 'no vault is known yet', { facts })
+  const empty = counts.filter(({ free, reserved }) => free + reserved === 0)
+  const few = counts.filter(({ free }) => free < FEW_KEYS).map(words)
+  const remedy = 'import the lock of a cluster with more (CLUSTER_LOCK_FILES), or list more (PUBLIC_KEYS_FILE)'
+  if (empty.length > 0)
+    return finding(
+      'keys',
+      'problem',
+      `${firstOf(empty.map(({ vault }) => vault)).join(', ')} has no key left: ${remedy}`,
+      {
+        details: firstOf(few),
+        facts,
+      },
+    )
+  if (few.length > 0) return finding('keys', 'warning', `keys run out: ${remedy}`, { details: firstOf(few), facts })
+  return finding('keys', 'good', firstOf(counts.map(words)).join('; '), { facts })
+}

@@ -1,0 +1,71 @@
+/** What a doctor finds of one execution or consensus node, asked by itself: its chain, and whether it is in step with the clock. */
+
+import { messageOf } from '@dvt-relayer/common/errors.ts'
+import type { EndpointLook } from '@dvt-relayer/common/findings.ts'
+import { createConsensusClient } from './consensus/consensus.ts'
+import { outOfStep } from './consensus/in-step.ts'
+import { createExecutionClient } from './execution/execution.ts'
+import type { Network } from './networks.ts'
+
+/** A head that is older is one of a node that has stopped. */
+const OLD_HEAD_MS = 60_000
+/** Slots without a block happen; so many do not. */
+const MOST_BEHIND = 32
+
+interface Ask {
+  readonly timeoutMs: number
+  readonly network: Network
+}
+
+/** A consensus node: is it on our chain, in step with the clock? Never throws. */
+export async function lookAtConsensusNode(endpoint: URL, { timeoutMs, network }: Ask): Promise<EndpointLook> {
+  const { host } = endpoint
+  const client = createConsensusClient({ endpoints: [endpoint], timeoutMs, retryTimeoutMs: 0, network })
+  try {
+    await client.checkChain()
+    const step = await client.syncing()
+    const now = Math.floor((Date.now() / 1000 - network.genesisTimestamp) / network.secondsPerSlot)
+    const factsOf = (slot: number) => ({
+      head_slot: slot,
+      slots_behind_clock: now - slot,
+      syncing: step.isSyncing,
+      optimistic: step.isOptimistic,
+      execution_node_offline: step.elOffline,
+    })
+    const problem = outOfStep(step, host)
+    if (problem !== undefined)
+      return { host, words: '', facts: factsOf(step.headSlot), problem: `${problem} (CONSENSUS_ENDPOINT)` }
+    const { slot } = await client.head()
+    const facts = factsOf(slot)
+    const words = `${host} is on ${network.name}, at slot ${slot}`
+    const behind = facts.slots_behind_clock
+    if (behind >= -1 && behind <= MOST_BEHIND) return { host, words, facts }
+    const doubt = `the head of the consensus node at ${host} is ${Math.abs(behind)} slots ${behind < 0 ? 'ahead of' : 'behind'} this machine's clock: the clock is wrong, or the node stands still`
+    return { host, words, facts, doubt }
+  } catch (error) {
+    return { host, words: '', problem: `${messageOf(error)} (CONSENSUS_ENDPOINT)` }
+  }
+}
+
+/** An execution node: is it on our chain, and not stopped? Never throws. */
+export async function lookAtExecutionNode(
+  endpoint: URL,
+  { timeoutMs, network }: Ask,
+  signal: AbortSignal,
+): Promise<EndpointLook> {
+  const { host } = endpoint
+  const client = createExecutionClient({ endpoints: [endpoint], timeoutMs, retryTimeoutMs: 0, network })
+  try {
+    await client.checkChain()
+    const block = await client.getBlock('latest', signal)
+    if (block === undefined) return { host, words: '', problem: `the execution node at ${host} has no block` }
+    const ageMs = Date.now() - block.timestamp * 1000
+    const facts = { head_block: block.number, head_age_seconds: Math.round(ageMs / 1000) }
+    const words = `${host} is on ${network.name}, at block ${block.number}`
+    if (ageMs <= OLD_HEAD_MS) return { host, words, facts }
+    const problem = `the newest block of the execution node at ${host} is ${facts.head_age_seconds} s old: it is still catching up, or this machine's clock is wrong`
+    return { host, words, facts, problem }
+  } catch (error) {
+    return { host, words: '', problem: `${messageOf(error)} (EXECUTION_ENDPOINT)` }
+  }
+}

@@ -1,0 +1,336 @@
+/** `npm run relayer -- doctor`: what it finds of a whole world, what it says is wrong, and that it leaves everything as it was. */
+
+import { randomBytes } from 'node:crypto'
+import { chmod, readdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { networks } from '@dvt-relayer/chain/networks.ts'
+import { type Finding, type Report, reportText } from '@dvt-relayer/common/findings.ts'
+import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
+import type { Environment } from '@dvt-relayer/common/settings.ts'
+import { VERSION } from '@dvt-relayer/common/version.ts'
+import pg from 'pg'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { examine } from '../../../apps/relayer/src/doctor/doctor.ts'
+import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
+import { skipWithoutAnvil, startAnvil } from '../../support/chain/anvil.ts'
+import { startBeacon } from '../../support/chain/beacon.ts'
+import type { Vault } from '../../support/contracts/vault.ts'
+import { type MadeCluster, makeCluster } from '../../support/keys/make-cluster.ts'
+import { makeManagerWallet } from '../../support/keys/manager-wallet.ts'
+import { createRelayerDatabase } from '../../support/services/postgres.ts'
+import { startProcess } from '../../support/services/process.ts'
+import { hasRedis, startRedis } from '../../support/services/redis.ts'
+import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
+import { eventually } from '../../support/world/world.ts'
+
+const STRANGER = '0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed'
+const VALIDATORS = 12
+
+describe.skipIf(skipWithoutAnvil)('doctor of a relayer', () => {
+  const resources = new AsyncDisposableStack()
+  let world: VaultWorld
+  let vault: Vault
+  let cluster: MadeCluster
+  let settings: Environment
+  let sealingKey: string
+  let password: string
+
+  beforeAll(async () => {
+    world = resources.use(await startVaultWorld({ oracles: 3, threshold: 2 }))
+    vault = await world.deployVault()
+    cluster = await makeCluster({
+      dir: join(world.dir, 'cluster'),
+      nodes: 4,
+      threshold: 3,
+      validators: VALIDATORS,
+      network: world.network,
+      withdrawalAddress: fromHex(vault.address, 20),
+      feeRecipient: new Uint8Array(20).fill(1),
+    })
+    const tokens = join(world.dir, 'tokens')
+    const lines = [createToken('node-1', 'sidecar', '1'), createToken('operator-1', 'operator', vault.address)]
+    await writeFile(tokens, lines.map(({ line }) => line).join('\n'), { mode: 0o600 })
+    sealingKey = randomBytes(32).toString('hex')
+    const keyFile = join(world.dir, 'sealing')
+    await writeFile(keyFile, sealingKey, { mode: 0o600 })
+    password = new URL(world.databaseUrl).password
+    settings = world.environment({
+      SEALING_KEY: '',
+      SEALING_KEY_FILE: keyFile,
+      AUTH_TOKENS_FILE: tokens,
+      CLUSTER_LOCK_FILES: cluster.lockFile,
+      CLUSTER_LOCK_HASHES: toHex(cluster.lock.lockHash),
+      VAULTS: vault.address,
+      // The machine may be busy.
+      EXECUTION_TIMEOUT: '60',
+      CONSENSUS_TIMEOUT: '60',
+      IPFS_TIMEOUT: '60',
+    })
+    resources.use(await world.startRelayer(settings))
+    await eventually('a heartbeat', async () => (await world.query('select id from processes')).at(0))
+  })
+  afterAll(() => resources.disposeAsync())
+  // Its head is one of now.
+  beforeEach(() => world?.anvil.mine(1))
+
+  async function look(more: Environment = {}) {
+    const report = await examine({ ...settings, ...more })
+    const text = reportText(report)
+    for (const secret of [sealingKey, password, 'top-secret'])
+      expect(JSON.stringify(report) + text).not.toContain(secret)
+    const of = (check: Finding['check']) => report.findings.find((found) => found.check === check)
+    return { report, text, of }
+  }
+  const rowsOf = async (tables: readonly string[]) =>
+    Promise.all(tables.map((table) => world.query(`select count(*), max(xmin::text::bigint) from ${table}`)))
+
+  it('says that nothing is wrong, as text and for programs, and writes nothing', async () => {
+    const tables = ['validators', 'clusters', 'sealing_checks', 'manager_signatures', 'drizzle.__drizzle_migrations']
+    const before = [await rowsOf(tables), await readdir(world.dir)]
+    await using json = startProcess('relayer', settings, ['doctor', '--json'])
+    const code = await json.ended
+    const report = JSON.parse(json.output()) as Report
+    expect(report.findings.filter(({ status }) => status === 'problem')).toEqual([])
+    expect(code).toBe(0)
+    expect(report).toMatchObject({ version: 1, healthy: true, network: 'devnet' })
+    const statuses = Object.fromEntries(report.findings.map(({ check, status }) => [check, status]))
+    expect(statuses).toEqual({
+      settings: 'good',
+      files: 'good',
+      clusters: 'good',
+      tokens: 'good',
+      database: 'good',
+      sealing: 'good',
+      queue: 'unused',
+      execution: 'good',
+      // The stand-in's head stands still.
+      consensus: 'warning',
+      ipfs: 'good',
+      clock: 'good',
+      workers: 'good',
+      manager: 'good',
+      keys: 'good',
+      rotation: 'unused',
+    })
+    await world.anvil.mine(1)
+    await using text = startProcess('relayer', settings, ['doctor'])
+    expect(await text.ended).toBe(0)
+    expect(text.output()).toContain(`good     workers      at work: all ${VERSION}\n`)
+    expect(text.output()).toContain(`${vault.address} has ${VALIDATORS} keys left`)
+    expect(text.output()).toMatch(/\n\nnothing is wrong, 1 warning\n$/)
+    for (const secret of [sealingKey, password]) expect(json.output() + text.output()).not.toContain(secret)
+    expect([await rowsOf(tables), await readdir(world.dir)]).toEqual(before)
+  })
+
+  it('finds a wallet that is not the manager of a vault, and an address that is no vault', async () => {
+    await vault.setManager(STRANGER)
+    const { of, report } = await look({ VAULTS: `${vault.address},${STRANGER}` })
+    await vault.setManager(world.manager.address)
+    expect(report.healthy).toBe(false)
+    expect(of('manager')).toMatchObject({ status: 'problem', facts: { address: world.manager.address } })
+    expect(of('manager')?.message).toContain(`validatorsManager() of the vault ${vault.address} is ${STRANGER}`)
+    expect(of('manager')?.message).toContain(`${STRANGER}: there is no vault at this address`)
+  })
+
+  it('finds nodes of another chain, alone and beside a right one', async () => {
+    await using beacon = await startBeacon({ network: networks.gnosis })
+    await using anvil = await startAnvil({ chainId: 5 })
+    const alone = await look({ CONSENSUS_ENDPOINT: beacon.url, EXECUTION_ENDPOINT: anvil.url })
+    expect(alone.of('consensus')).toMatchObject({
+      status: 'problem',
+      message: expect.stringContaining('is not on devnet'),
+    })
+    expect(alone.of('execution')).toMatchObject({
+      status: 'problem',
+      message: expect.stringContaining('is on chain 5'),
+    })
+    expect(alone.report.healthy).toBe(false)
+    const beside = await look({
+      CONSENSUS_ENDPOINT: `${world.beacon.url},${beacon.url}`,
+      EXECUTION_ENDPOINT: `${world.anvil.url},${anvil.url}`,
+    })
+    expect(beside.of('consensus')?.status).toBe('warning')
+    expect(beside.of('execution')?.details).toEqual([expect.stringContaining('is on chain 5')])
+    expect(beside.report.healthy).toBe(true)
+  })
+
+  it('finds that nobody finishes what is collected, that nobody runs at all, and another version', async () => {
+    const others = `insert into processes (id, role, version) values ('an api', 'api', '0.0.1')`
+    await world.query("update processes set role = 'api'")
+    expect((await look()).of('workers')).toMatchObject({
+      status: 'problem',
+      message: expect.stringContaining('no process of the role worker or all has ever been there'),
+    })
+    await world.query("update processes set role = 'all'")
+    await world.query(others)
+    expect((await look()).of('workers')).toMatchObject({
+      status: 'warning',
+      details: [`processes of 0.0.1 run beside this ${VERSION}: update them together`],
+    })
+    await world.query("delete from processes where id = 'an api'")
+    await using database = await openChanged(
+      "insert into processes (id, role, version, stopped_at) values ('a', 'all', '0.2.0', now())",
+    )
+    expect((await look({ DATABASE_URL: database.url })).of('workers')).toMatchObject({
+      status: 'warning',
+      message: expect.stringMatching(/^no relayer runs on this database since 2/),
+    })
+  })
+
+  it('finds tokens that are bound to nothing, and none at all', async () => {
+    const file = join(world.dir, 'unbound-tokens')
+    await writeFile(file, createToken('node-7', 'sidecar', '*').line, { mode: 0o600 })
+    expect((await look({ AUTH_TOKENS_FILE: file })).of('tokens')).toMatchObject({
+      status: 'warning',
+      details: [
+        'the token node-7 is bound to nothing and may hand in signatures for every node: make it anew with --role sidecar --for (share indexes)',
+      ],
+    })
+    expect((await look({ AUTH_TOKENS_FILE: '' })).of('tokens')).toMatchObject({ status: 'warning' })
+    await writeFile(file, 'nonsense')
+    expect((await look({ AUTH_TOKENS_FILE: file })).of('tokens')).toMatchObject({ status: 'problem' })
+  })
+
+  it('finds key files that everybody may read or change', async () => {
+    const { keyFile } = await makeManagerWallet(world.dir)
+    await chmod(keyFile, 0o644)
+    const files = (await look()).of('files')
+    expect(files).toMatchObject({
+      status: 'problem',
+      message: `everybody on this machine may read VALIDATORS_MANAGER_KEY_FILE, which is of mode 0644: chmod 600 ${keyFile}`,
+    })
+    await chmod(keyFile, 0o600)
+    const tokens = String(settings['AUTH_TOKENS_FILE'])
+    await chmod(tokens, 0o644)
+    expect((await look()).of('files')).toMatchObject({ status: 'good' })
+    await chmod(tokens, 0o666)
+    expect((await look()).of('files')?.message).toContain('everybody may change AUTH_TOKENS_FILE')
+    await chmod(tokens, 0o600)
+  })
+
+  it('finds locks that are damaged, and pins of no lock', async () => {
+    const file = join(world.dir, 'damaged.json')
+    await writeFile(file, '{}')
+    expect((await look({ CLUSTER_LOCK_FILES: file })).of('clusters')).toMatchObject({
+      status: 'problem',
+      message: expect.stringContaining(file),
+    })
+    const pin = `0x${'ab'.repeat(32)}`
+    const pins = `${toHex(cluster.lock.lockHash)},${pin}`
+    expect((await look({ CLUSTER_LOCK_HASHES: pins })).of('clusters')).toMatchObject({
+      status: 'warning',
+      details: [`CLUSTER_LOCK_HASHES pins the cluster lock ${pin}, which no file is: take it out, or add the file`],
+    })
+    expect((await look({ CLUSTER_LOCK_HASHES: pin })).of('clusters')?.message).toContain(
+      'is not one of CLUSTER_LOCK_HASHES',
+    )
+  })
+
+  it('finds a vault without keys', async () => {
+    const other = await world.deployVault()
+    const { of } = await look({ VAULTS: `${vault.address},${other.address}` })
+    expect(of('keys')).toMatchObject({ status: 'problem' })
+    expect(of('keys')?.message).toContain(`${other.address} has no key left`)
+    await world.query('update validators set registered_at = now(), beacon_index = 7 where place < 5')
+    expect((await look()).of('keys')).toMatchObject({
+      status: 'warning',
+      details: [`${vault.address} has 7 keys left`],
+    })
+    await world.query('update validators set registered_at = null, beacon_index = null')
+  })
+
+  it('says what the rotation wallet can pay', async () => {
+    const wallet = await makeManagerWallet(join(world.dir, 'cluster'))
+    const rotation = {
+      ROTATION: 'on',
+      ROTATION_WALLET_KEY_FILE: wallet.keyFile,
+      ROTATION_WALLET_PASSWORD_FILE: wallet.passwordFile,
+    }
+    expect((await look(rotation)).of('rotation')).toMatchObject({
+      status: 'problem',
+      message: `the rotation wallet ${wallet.address} is empty: send it some ether for gas`,
+    })
+    await world.anvil.rpc('anvil_setBalance', wallet.address, `0x${(10n ** 18n).toString(16)}`)
+    expect((await look(rotation)).of('rotation')).toMatchObject({ status: 'good', facts: { balance_gwei: 1e9 } })
+  })
+
+  it('finds a gateway that has not what it should, and a key that does not fit', async () => {
+    const { of } = await look({
+      IPFS_FETCH_ENDPOINTS: `${world.ipfs.url},${world.beacon.url}`,
+      SEALING_KEY_FILE: '',
+      SEALING_KEY: randomBytes(32).toString('hex'),
+    })
+    expect(of('ipfs')?.status).toBe('warning')
+    expect(of('sealing')).toMatchObject({ status: 'problem', message: expect.stringContaining('does not fit') })
+  })
+
+  it('finds a database that is away, that is new, of the future, or not ours to write', async () => {
+    const url = new URL(world.databaseUrl)
+    url.port = '1'
+    url.password = 'top-secret'
+    const away = await look({ DATABASE_URL: url.href })
+    expect(away.of('database')).toMatchObject({
+      status: 'problem',
+      message: expect.stringContaining('cannot be reached'),
+    })
+    expect(away.of('workers')).toMatchObject({ status: 'unused' })
+
+    await using future = await openChanged(
+      "insert into drizzle.__drizzle_migrations (hash, created_at) values ('of the future', 9)",
+    )
+    expect((await look({ DATABASE_URL: future.url })).of('database')).toMatchObject({
+      status: 'problem',
+      message: expect.stringContaining('1 migration that this version does not know'),
+    })
+    const user = `reader_${randomBytes(4).toString('hex')}`
+    {
+      await using foreign = await openChanged(
+        `create role ${user} login password 'top-secret'; grant usage on schema drizzle to ${user};
+         grant select on all tables in schema public to ${user}; grant select on all tables in schema drizzle to ${user}`,
+      )
+      const asReader = new URL(foreign.url)
+      asReader.username = user
+      asReader.password = 'top-secret'
+      expect((await look({ DATABASE_URL: asReader.href })).of('database')).toMatchObject({
+        status: 'problem',
+        message: expect.stringMatching(/the user may not read and write \d+ tables: grant it/),
+      })
+    }
+    await world.query(`drop role ${user}`)
+  })
+
+  it.skipIf(!hasRedis())("finds Redis's eviction policy, that it wants a password, and that it is away", async () => {
+    await using redis = await startRedis()
+    expect((await look({ REDIS_URL: redis.url })).of('queue')).toMatchObject({ status: 'good' })
+    await configure(redis.url, 'maxmemory-policy', 'allkeys-lru')
+    expect((await look({ REDIS_URL: redis.url })).of('queue')).toMatchObject({
+      status: 'warning',
+      message: expect.stringContaining('maxmemory-policy allkeys-lru'),
+    })
+    await configure(redis.url, 'requirepass', 'top-secret')
+    expect((await look({ REDIS_URL: redis.url })).of('queue')?.message).toContain('NOAUTH')
+    await redis.kill()
+    const away = redis.url.replace('//', '//:top-secret@')
+    expect((await look({ REDIS_URL: away })).of('queue')).toMatchObject({
+      status: 'problem',
+      message: expect.stringContaining('ECONNREFUSED'),
+    })
+  })
+
+  /** A database with all tables that this SQL has changed. */
+  async function openChanged(statement: string) {
+    const database = await createRelayerDatabase()
+    const client = new pg.Client({ connectionString: database.url })
+    await client.connect()
+    await client.query(statement)
+    await client.end()
+    return database
+  }
+})
+
+async function configure(url: string, name: string, value: string): Promise<void> {
+  const { Redis } = await import('ioredis')
+  const client = new Redis(url)
+  await client.config('SET', name, value)
+  client.disconnect()
+}

@@ -65,8 +65,8 @@ async function setUp(
   vault: Address,
   options: { validators?: number; named?: Address | undefined; deposits?: Deposits } = {},
 ) {
-  const { validators = 1, named = vault, deposits } = options
-  const cluster = await clusterFor(world, 'named' in options ? options.named : named, {
+  const { validators = 1, deposits } = options
+  const cluster = await clusterFor(world, 'named' in options ? options.named : vault, {
     validators,
     threshold: THRESHOLD,
     deposits: deposits ?? ((validator) => [makeLockDeposit(validator, depositTo(vault))]),

@@ -52,9 +52,7 @@ describe('the deposits of real locks', () => {
     const lock = lockOf(path)
     const { deposits, wrong } = readDeposits(engine, lock, mainnet, of32)
     expect([deposits.length, wrong.length]).toEqual([0, lock.validators.length])
-    expect(wrong[3]).toBe(
-      `distributed_validators[3].${lock.minor < 8 ? 'deposit_data' : 'partial_deposit_data[1]'}`,
-    )
+    expect(wrong[3]).toBe(`distributed_validators[3].${lock.minor < 8 ? 'deposit_data' : 'partial_deposit_data[1]'}`)
   })
 })
 
@@ -100,7 +98,10 @@ describe('a deposit that is not what it says', () => {
     ['signed for another network', signed({}, key, mainnet)],
     ['with the amount changed', { ...signed(), amountGwei: 33n * GWEI }],
     ['with the type changed', { ...signed(), withdrawalCredentials: withdrawalCredentials('0x01', vault) }],
-    ['with the vault changed', { ...signed(), withdrawalCredentials: withdrawalCredentials('0x02', new Uint8Array(20)) }],
+    [
+      'with the vault changed',
+      { ...signed(), withdrawalCredentials: withdrawalCredentials('0x02', new Uint8Array(20)) },
+    ],
     ['with the point at infinity', signed({ signature: Uint8Array.of(0xc0, ...new Uint8Array(95)) })],
   ])('is wrong: %s', (_, deposit) => {
     expect(read(deposit)).toEqual({ right: [], wrong: 1 })

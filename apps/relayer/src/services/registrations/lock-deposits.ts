@@ -58,7 +58,6 @@ export function createLockDeposits({
     },
   }
 }
-export type LockDeposits = ReturnType<typeof createLockDeposits>
 
 /** Keeps the signatures of messages that still want one, sealed as every other is; returns how many did. */
 async function store(tx: Sql, sealing: Sealing, found: readonly CompletableRow[]): Promise<number> {

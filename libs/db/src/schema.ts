@@ -43,6 +43,8 @@ export const clusters = pgTable(
       .notNull()
       .default('lock'),
     importedAt: time('imported_at').notNull().defaultNow(),
+    /** When the deposits that its lock carries were verified and stored. */
+    depositsReadAt: time('deposits_read_at'),
   },
   (table) => [uniqueIndex('clusters_one_list').on(table.source).where(sql`${table.source} = 'list'`)],
 )
@@ -150,6 +152,30 @@ export const depositBindings = pgTable(
     boundAt: time('bound_at').notNull().defaultNow(),
   },
   (table) => [check('deposit_bindings_vault_length', sql`octet_length(${table.vault}) = 20`)],
+)
+
+/**
+ * The deposits that cluster locks carry whole, those that a vault can ask for: nodes need not sign them. Verified when their lock is
+ * imported, and again under the signing root of the message they are used for. They never expire, so no row is ever removed.
+ */
+export const lockDeposits = pgTable(
+  'lock_deposits',
+  {
+    validatorId: id64('validator_id')
+      .notNull()
+      .references(() => validators.id),
+    vault: bytes('vault').notNull(),
+    validatorType: text('validator_type', { enum: ['0x01', '0x02'] }).notNull(),
+    amountGwei: id64('amount_gwei').notNull(),
+    /** Not sealed: everybody who has the lock has it. */
+    signature: bytes('signature').notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.validatorId, table.vault, table.validatorType, table.amountGwei] }),
+    check('lock_deposits_vault_length', sql`octet_length(${table.vault}) = 20`),
+    check('lock_deposits_amount_positive', sql`${table.amountGwei} > 0`),
+    check('lock_deposits_signature_length', sql`octet_length(${table.signature}) = 96`),
+  ],
 )
 
 /**

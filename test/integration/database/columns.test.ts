@@ -16,6 +16,7 @@ import * as managerSignatures from '@dvt-relayer/db/queries/manager-signatures.t
 import * as announce from '@dvt-relayer/db/queries/messages/announce.ts'
 import * as depositBindings from '@dvt-relayer/db/queries/messages/deposit-bindings.ts'
 import * as lists from '@dvt-relayer/db/queries/messages/lists.ts'
+import * as lockDeposits from '@dvt-relayer/db/queries/messages/lock-deposits.ts'
 import * as look from '@dvt-relayer/db/queries/messages/look.ts'
 import * as messageKeys from '@dvt-relayer/db/queries/messages/message-keys.ts'
 import * as messages from '@dvt-relayer/db/queries/messages/messages.ts'
@@ -161,6 +162,20 @@ const calls = {
       findChangedExits: (db) => lists.findChangedExits(db, { revision: 0, messageId: 0 }, 9),
       findChangedValidators: (db) => lists.findChangedValidators(db, { revision: 0, messageId: 0 }, 9),
     } satisfies Calls<typeof lists>,
+  },
+  'messages/lock-deposits.ts': {
+    module: lockDeposits,
+    calls: {
+      haveDepositsBeenRead: (db) => lockDeposits.haveDepositsBeenRead(db, root),
+      noteDepositsRead: (db) => lockDeposits.noteDepositsRead(db, root),
+      storeLockDeposits: (db) =>
+        lockDeposits.storeLockDeposits(db, [
+          { validatorId: 1, vault, validatorType: '0x01', amountGwei: 1, signature: Buffer.alloc(96, 7) },
+        ]),
+      bindLockDeposits: (db) => lockDeposits.bindLockDeposits(db, [1]),
+      findLockSigned: (db) => lockDeposits.findLockSigned(db, [1]),
+      findCompletable: (db) => lockDeposits.findCompletable(db, null, 0, 9),
+    } satisfies Calls<typeof lockDeposits>,
   },
   'messages/message-keys.ts': {
     module: messageKeys,

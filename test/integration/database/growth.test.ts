@@ -82,6 +82,10 @@ describe('a key that only a request made known', () => {
     await change(({ id }) => sql`update validators set beacon_index = 1, registered_at = now() where id = ${id}`)
     await change(({ id }) => sql`insert into deposit_bindings (validator_id, vault) values (${id}, ${vault})`)
     await change(
+      ({ id }) => sql`insert into lock_deposits (validator_id, vault, validator_type, amount_gwei, signature)
+                                 values (${id}, ${vault}, '0x01', 32000000000, ${randomBytes(96)})`,
+    )
+    await change(
       ({ id }) => sql`insert into key_shares (validator_id, share_index, public_key_share, source)
                                  values (${id}, 1, ${randomBytes(48)}, 'lock')`,
     )

@@ -30,6 +30,18 @@ export interface ClusterOptions {
   /** 20 bytes. */
   feeRecipient: Uint8Array
   name?: string
+  /** The deposits that the lock carries whole for a validator; none unless it says so, so that the nodes sign them. */
+  deposits?: (validator: MadeValidator, position: number) => LockDeposit[]
+}
+
+/** What a deposit of a lock says. */
+export interface DepositOfLock {
+  /** 20 bytes. */
+  vault: Uint8Array
+  type: '0x01' | '0x02'
+  ether: bigint
+  /** Of the network that it is signed for. */
+  genesisForkVersion: Uint8Array
 }
 
 export interface MadeShare {
@@ -87,15 +99,16 @@ function signingRoot(objectRoot: Uint8Array, domainType: Uint8Array, forkVersion
   return containerRoot([objectRoot, Buffer.concat([domainType, forkRoot.subarray(0, 28)])])
 }
 
-function makeDeposit(engine: BlsEngine, validator: MadeValidator, ether: bigint, options: ClusterOptions): LockDeposit {
+/** A deposit signed with the whole key, as `charon` leaves it in a lock. */
+export function makeLockDeposit(validator: MadeValidator, deposit: DepositOfLock): LockDeposit {
   const { publicKey, secretKey } = validator
   const withdrawalCredentials = new Uint8Array(32)
-  withdrawalCredentials[0] = 1
-  withdrawalCredentials.set(options.withdrawalAddress, 12)
-  const amountGwei = ether * GWEI_PER_ETHER
+  withdrawalCredentials[0] = Number(deposit.type)
+  withdrawalCredentials.set(deposit.vault, 12)
+  const amountGwei = deposit.ether * GWEI_PER_ETHER
   const message = containerRoot([bytesRoot(publicKey, 48), withdrawalCredentials, uint64Root(amountGwei)])
-  const root = signingRoot(message, DOMAIN_DEPOSIT, options.network.genesisForkVersion)
-  return { publicKey, withdrawalCredentials, amountGwei, signature: engine.sign(secretKey, root) }
+  const root = signingRoot(message, DOMAIN_DEPOSIT, deposit.genesisForkVersion)
+  return { publicKey, withdrawalCredentials, amountGwei, signature: createBlstEngine().sign(secretKey, root) }
 }
 
 function makeRegistration(engine: BlsEngine, validator: MadeValidator, options: ClusterOptions): LockRegistration {
@@ -113,13 +126,18 @@ function makeRegistration(engine: BlsEngine, validator: MadeValidator, options: 
   return { feeRecipient: options.feeRecipient, gasLimit, timestamp, publicKey, signature }
 }
 
-function lockValidator(engine: BlsEngine, validator: MadeValidator, options: ClusterOptions): LockValidator {
+function lockValidator(
+  engine: BlsEngine,
+  validator: MadeValidator,
+  position: number,
+  options: ClusterOptions,
+): LockValidator {
   return {
     publicKey: validator.publicKey,
     publicKeyShares: validator.shares.map(({ publicKey }) => publicKey),
     withdrawalAddress: options.withdrawalAddress,
     feeRecipientAddress: options.feeRecipient,
-    deposits: [1n, 32n].map((ether) => makeDeposit(engine, validator, ether, options)),
+    deposits: options.deposits?.(validator, position) ?? [],
     registration: makeRegistration(engine, validator, options),
   }
 }
@@ -165,7 +183,7 @@ export function makeLock(
     compounding: false,
     configHash: none,
     definitionHash: none,
-    validators: validators.map((validator) => lockValidator(engine, validator, options)),
+    validators: validators.map((validator, position) => lockValidator(engine, validator, position, options)),
     lockHash: none,
     signatureAggregate: none,
     nodeSignatures: [],

@@ -66,7 +66,13 @@ function lies(item: ValidatorItem): PostedPair[] {
   const old = past.find((one) => one.item.validator_index !== item.validator_index)
   return [
     { ...right, exit_signature: madeUp(), deposit_signature: madeUp(), public_key_shares: forgedShares() },
-    { ...right, deposit_signature: sign({ vault: OWN_VAULT }).deposit_signature, public_key_shares: forgedShares() },
+    {
+      ...right,
+      // Of a deposit that the cluster's lock has signed (32 ETH of type 0x01) the exit alone would be all that is wanted.
+      ...(item.validator_type === '0x01' && { exit_signature: madeUp() }),
+      deposit_signature: sign({ vault: OWN_VAULT }).deposit_signature,
+      public_key_shares: forgedShares(),
+    },
     {
       ...sign({ validator_index: item.validator_index + 1 }),
       deposit_signature: sign({ amount: item.amount + 1 }).deposit_signature,

@@ -10,7 +10,7 @@ import type { Environment } from '@dvt-relayer/common/settings.ts'
 import pg from 'pg'
 import { expect, onTestFinished } from 'vitest'
 import type { Vault } from '../contracts/vault.ts'
-import { type MadeCluster, makeCluster } from '../keys/make-cluster.ts'
+import { type ClusterOptions, type MadeCluster, makeCluster } from '../keys/make-cluster.ts'
 import type { RegisterRequest } from '../operator/operator.ts'
 import { createRelayerDatabase } from '../services/postgres.ts'
 import { type KeyedValidator, sidecar2Round } from '../world/nodes.ts'
@@ -26,7 +26,7 @@ export { publicKeysOf as keysOf } from '../world/nodes.ts'
 export async function clusterFor(
   world: VaultWorld,
   vault: Pick<Vault, 'address'> | undefined,
-  numbers: { validators?: number; nodes?: number; threshold?: number } = {},
+  numbers: Partial<Pick<ClusterOptions, 'validators' | 'nodes' | 'threshold' | 'deposits'>> = {},
 ): Promise<MadeCluster> {
   const dir = join(world.dir, `cluster-${randomBytes(4).toString('hex')}`)
   onTestFinished(() => rm(dir, { recursive: true, force: true }))

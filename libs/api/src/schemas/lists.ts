@@ -55,7 +55,9 @@ export const ValidatorItem = Type.Object({
   is_signatures_ready: Type.Boolean({ description: 'whether exit and deposit signature are complete' }),
   created_at_timestamp: safeInteger(0, 'Unix seconds'),
   created_at_string: Type.String({ description: 'the same time as text, UTC' }),
-  share_indexes_ready: shareIndexList('share indexes whose exit and deposit signature are both in and verified'),
+  share_indexes_ready: shareIndexList(
+    'share indexes whose exit and deposit signature are both in and verified; the exit alone, where the cluster lock has the deposit',
+  ),
   share_indexes_unverified: Type.Optional(
     shareIndexList('share indexes whose exit or deposit signature waits unverified'),
   ),

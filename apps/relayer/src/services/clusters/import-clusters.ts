@@ -3,6 +3,7 @@
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
 import { findThresholds } from '@dvt-relayer/db/queries/clusters.ts'
 import type { Context } from '../../context.ts'
+import { createLockDeposits } from '../registrations/lock-deposits.ts'
 import { importKeyList } from './key-list.ts'
 import { importClusterLocks } from './locks.ts'
 import { importSsvFiles } from './ssv-file-import.ts'
@@ -24,6 +25,7 @@ export async function importClusters(context: Context): Promise<SsvFollower> {
   await importSsvFiles(context, engine, await ssv?.findStored())
   await importKeyList(context, engine)
   await compareThreshold(context)
+  await createLockDeposits(context).complete(null)
   return ssv
 }
 

@@ -17,6 +17,7 @@ import type { OracleShares, RenderedShares } from '../oracles/shares.ts'
 import { isAmbiguous, unambiguous } from './ambiguous.ts'
 import { type ChosenKey, createKeyChoice, findChosen, type RegistrationRequest } from './choose-keys.ts'
 import { createKeysOnChain, ofConsensusNode } from './keys-on-chain.ts'
+import { createLockDeposits } from './lock-deposits.ts'
 import type { Manager } from './manager.ts'
 import type { VaultReader } from './vault-state.ts'
 
@@ -45,7 +46,7 @@ export function createRegistrations({
   oracleShares,
   vaultReader,
   ...context
-}: Pick<Context, 'config' | 'db' | 'chain' | 'sealing' | 'events' | 'announced'> & {
+}: Pick<Context, 'config' | 'db' | 'chain' | 'crypto' | 'sealing' | 'events' | 'logger' | 'announced'> & {
   registry: DepositRegistry
   manager: Manager
   messageRate: MessageRate
@@ -55,6 +56,16 @@ export function createRegistrations({
 }) {
   const { config, db, chain, sealing } = context
   const keys = createKeyChoice(context)
+  const lockDeposits = createLockDeposits(context)
+
+  /** What there is of each validator, with the deposits that a lock has signed: no node need sign those. */
+  async function collectWithLocks(chosen: readonly ChosenKey[]): Promise<Registration[]> {
+    const validators = await collect(chosen)
+    const unsigned = chosen.filter((_, position) => validators[position]?.depositSignature === undefined)
+    if (unsigned.length === 0) return validators
+    const completed = await lockDeposits.complete(unsigned.map(({ depositId }) => depositId))
+    return completed === 0 ? validators : collect(chosen)
+  }
 
   /** What there is of each validator. */
   async function collect(chosen: readonly ChosenKey[]): Promise<Registration[]> {
@@ -117,7 +128,7 @@ export function createRegistrations({
       const requester = requesterOfVault(request.vault)
       const choice = { request, requester, nextIndex, onChain: createKeysOnChain(view, chain.registry) }
       const chosen = (await findChosen(context, choice)) ?? (await keys.choose(choice))
-      let validators = await collect(chosen)
+      let validators = await collectWithLocks(chosen)
       if (!isWhole(validators)) return { validators, managerSignature: undefined }
       // Shares for oracles that the chain has just replaced are worth nothing to the operator. Asked last, so that little can come after.
       const setId = await oracleSets.newest()

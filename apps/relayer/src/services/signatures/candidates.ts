@@ -93,6 +93,10 @@ export function openCandidate(opener: SignatureOpener, row: CandidateRow, logger
   }
 }
 
+/** What follows where deposits became ready without candidates: a lock has their signatures. */
+export const settleCompleted = (tx: Sql, depositIds: readonly number[]): Promise<void> =>
+  settle(tx, depositIds, depositIds)
+
 /** What follows from a change of candidates. */
 async function settle(tx: Sql, depositIds: readonly number[], changedIds: readonly number[]): Promise<void> {
   if (depositIds.length > 0) await bindDeposits(tx, depositIds)

@@ -13,6 +13,7 @@ export const TABLES: Readonly<Record<string, string | undefined>> = {
   clusters: 'imported_at',
   validators: 'created_at',
   key_shares: undefined,
+  lock_deposits: undefined,
   key_share_hints: 'seen_at',
   deposit_bindings: 'bound_at',
   messages: 'requested_at',

@@ -5,6 +5,7 @@ import type { RowOf } from '../rows.ts'
 import { boolean, bytes, firstRow, number, oneOf, orNull, rows, text } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 import { textArray } from '../sql.ts'
+import { IS_GIVEN } from './lock-deposits.ts'
 import type { MessageKind } from './messages.ts'
 
 const LIVE = sql.raw(`('collecting', 'ready')`)
@@ -72,7 +73,7 @@ export function findChangedExits(db: Sql, after: ListCursor, limit: number): Pro
 /**
  * The validators any of whose messages changed after a row already seen, as they are now, in the order of the changes; from `start`
  * both messages of those with a live deposit, so that a validator is told of with the later of the two. A share index is verified
- * when both signatures are.
+ * when both signatures are; where a lock has given the deposit's, its exit says all: a node has nothing else to sign.
  */
 export function findChangedValidators(db: Sql, after: ListCursor, limit: number): Promise<ValidatorListRow[]> {
   return rows(
@@ -84,13 +85,15 @@ export function findChangedValidators(db: Sql, after: ListCursor, limit: number)
         from messages m join validators v on v.id = m.validator_id
         left join messages e on e.validator_id = v.id and e.kind = 'exit' and e.state in ${LIVE}
         left join messages d on d.validator_id = v.id and d.kind = 'deposit' and d.state in ${LIVE}
+        cross join lateral (select coalesce(${IS_GIVEN}, false) as is_given) g
         left join lateral (
-          select string_agg(i.share_index::text, ',') filter (where i.verified = 2) as verified,
+          select string_agg(i.share_index::text, ',') filter (where i.verified = case when g.is_given then 1 else 2 end) as verified,
                  string_agg(i.share_index::text, ',') filter (where i.unverified) as unverified,
                  string_agg(i.share_index::text, ',') filter (where i.rejected) as rejected
           from (select s.share_index, count(*) filter (where s.state = 'verified') as verified,
                        bool_or(s.state = 'unverified') as unverified, bool_or(s.state = 'rejected') as rejected
-                from partial_signatures s where s.message_id in (e.id, d.id) group by s.share_index) i) p
+                from partial_signatures s
+                where s.message_id = e.id or (s.message_id = d.id and not g.is_given) group by s.share_index) i) p
           on e.id is not null and d.id is not null
         where (m.revision, m.id) > (${after.revision}::bigint, ${after.messageId}::bigint)
           and (${after.revision}::bigint > 0 or (m.state in ${LIVE} and d.id is not null))

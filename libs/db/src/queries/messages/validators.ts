@@ -67,6 +67,7 @@ const isForgotten = ({ unready, ready }: KeptSeconds): SQL => sql`(
   and v.listed_vault is null and not v.is_held
   and v.created_at < now() - make_interval(secs => ${unready}::float8)
   and not exists (select from deposit_bindings b where b.validator_id = v.id)
+  and not exists (select from lock_deposits l where l.validator_id = v.id)
   and not exists (select from key_shares k where k.validator_id = v.id)
   and not exists (select from registry_validators r where r.public_key = v.public_key)
   and not exists (select from deposit_blocks d where d.validator_id = v.id)

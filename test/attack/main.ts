@@ -11,6 +11,7 @@ import { writeFile } from 'node:fs/promises'
 import { availableParallelism, cpus, loadavg } from 'node:os'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { formatMib, formatMs, formatRatio } from '../bench/report.ts'
 import { startTestPostgres, TEST_DATABASE_URL } from '../support/services/postgres.ts'
 import { ATTACKS } from './attacks.ts'
 import { type AttackRow, attackTable, rowOf } from './report.ts'
@@ -52,6 +53,9 @@ const rows: AttackRow[] = []
     say(`${attack.id}: ${attack.name} (load ${load.toFixed(1)})`)
     const row = rowOf(await runAttack(stage, attack, { ...PACE, rounds }))
     rows.push(row)
+    say(
+      `p99 ${formatMs(row.quiet.p99)} -> ${formatMs(row.beside.p99)}, worst ${row.worst.who} ${formatRatio(row.worst.ratio)}, ${formatMib(row.peakBytes)}, ${row.errors.length} errors; ${row.left}`,
+    )
     say(`${row.isMet ? 'met' : 'NOT met'}; the attacker was answered ${JSON.stringify(row.answers)}`)
     for (const error of [...new Set(row.errors)].slice(0, 5)) say(`  ${error}`)
   }

@@ -85,7 +85,10 @@ function forgetPeak(pid: number): void {
   }
 }
 
-/** Resolves when the relayer holds nothing of anybody and rests: what an attack left to do is no part of the next measurement. */
+/**
+ * Resolves when the relayer holds nothing of anybody and rests, so that what an attack left to do is no part of the next measurement; at
+ * the latest after a minute, when what is left is part of what is quiet.
+ */
 async function untilSettled({ relayer, heldBytes }: AttackStage): Promise<void> {
   const [lookMs, restMs, patienceMs] = [250, 25, 60_000]
   const deadline = performance.now() + patienceMs
@@ -94,7 +97,7 @@ async function untilSettled({ relayer, heldBytes }: AttackStage): Promise<void> 
     const now = cpuMs(relayer.pid)
     // Where there is no `/proc` only what is held tells.
     if (!(now - before > restMs) && (await heldBytes()) === 0) return
-    if (performance.now() > deadline) throw new Error('the relayer does not come to rest after an attack')
+    if (performance.now() > deadline) return
     before = cpuMs(relayer.pid)
   }
 }

@@ -131,7 +131,10 @@ export async function createAttackStage(nodeOptions = ''): Promise<AttackStage> 
     amounts: [32_000_000_000],
     validator_type: '0x01',
   }
-  good(await ask(url, '/register', { body: asked, headers: bearer(made.other) }))
+  const given = await ask(url, '/register', { body: asked, headers: bearer(made.other) })
+  good(given)
+  const deposits = await world.query(`select from messages where kind = 'deposit'`)
+  if (deposits.length !== 1) throw new Error(`no key was handed out: ${given.text}`)
   const managed: string[] = []
   for (let count = 0; count < MANAGED; count++) managed.push(await addRegistered(world, vault))
 

@@ -1,0 +1,29 @@
+import type { Attack } from './attack.ts'
+import { connections } from './attacks/connections.ts'
+import { foreignKeys } from './attacks/foreign-keys.ts'
+import { garbagePoints } from './attacks/garbage-points.ts'
+import { garbageShares } from './attacks/garbage-shares.ts'
+import { hostileRelayer } from './attacks/hostile-relayer.ts'
+import { idlePosts } from './attacks/idle-posts.ts'
+import { permutations } from './attacks/permutations.ts'
+import { refusals } from './attacks/refusals.ts'
+import { shareIndexes } from './attacks/share-indexes.ts'
+import { smallBodies } from './attacks/small-bodies.ts'
+import { strangers } from './attacks/strangers.ts'
+import { unreadLists } from './attacks/unread-lists.ts'
+
+/** All attacks, in the order in which they run; the last one leaves a list that is large for those after it. */
+export const ATTACKS: readonly Attack[] = [
+  idlePosts,
+  smallBodies,
+  garbageShares,
+  connections,
+  strangers,
+  shareIndexes,
+  hostileRelayer,
+  garbagePoints,
+  foreignKeys,
+  permutations,
+  refusals,
+  unreadLists,
+]

@@ -1,0 +1,25 @@
+import type { Attack } from '../attack.ts'
+import { flood, post } from '../wire.ts'
+
+/** Points that nobody can verify, for a key that was handed out: what would bind it to a vault for good. */
+export const garbagePoints: Attack = {
+  id: 'garbage-points',
+  name: 'garbage deposit signatures of one node, for a key that a vault was given',
+  run({ url, tokens, keys: { registered }, points }, count) {
+    const bodies = points.map((exit_signature, n) =>
+      post(
+        '/signatures',
+        {
+          share_index: 4,
+          shares: [{ public_key: registered, exit_signature, deposit_signature: points[(n + 1) % points.length] }],
+        },
+        tokens.node,
+      ),
+    )
+    return flood(url, count, { connections: 8, say: (n) => bodies[n % bodies.length] ?? '' })
+  },
+  async left({ query }) {
+    const rows = await query('select from deposit_bindings')
+    return { text: `${rows.length} keys bound`, isRight: rows.length === 0 }
+  },
+}

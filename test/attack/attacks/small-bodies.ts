@@ -1,0 +1,15 @@
+import type { Attack } from '../attack.ts'
+import { flood, post } from '../wire.ts'
+
+const CONNECTIONS = 800
+
+/** Bodies that are just too small to be large. */
+export const smallBodies: Attack = {
+  id: 'small-bodies',
+  name: `${CONNECTIONS} bodies just under 1 MiB of one token`,
+  run({ url, tokens }, count) {
+    const body = `{"share_index":4,"shares":[],"padding":"${'0'.repeat(1_040_000)}"}`
+    const request = post('/exit-signature', body, tokens.node)
+    return flood(url, count, { connections: CONNECTIONS, say: () => request })
+  },
+}

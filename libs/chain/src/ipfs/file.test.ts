@@ -218,14 +218,24 @@ describe('what its own CID names', () => {
   })
 
   it('ends where it has more levels, places or bytes than a file of such a size', async () => {
-    let node: Uint8Array = bytesField(1, file())
-    const chain = [node]
-    for (let level = 0; level < 40; level++) {
-      node = Buffer.concat([linkField(node), bytesField(1, file(0))])
-      chain.push(node)
+    /** A file of so many blocks below its root, each below the other. */
+    const deep = (levels: number) => {
+      let node: Uint8Array = bytesField(1, file())
+      const chain = [node]
+      for (let level = 0; level < levels; level++) {
+        node = Buffer.concat([linkField(node), bytesField(1, file(0))])
+        chain.push(node)
+      }
+      return byHand(node, ...chain)
     }
-    const deep = byHand(node, ...chain)
-    await expect(read(deep.root, deep.blocks)).rejects.toMatchObject(refused('more blocks'))
+    for (const levels of [1, 32]) {
+      const { root, blocks } = deep(levels)
+      await expect(read(root, blocks)).resolves.toMatchObject({ bytes: Buffer.alloc(0) })
+    }
+    for (const levels of [33, 40]) {
+      const { root, blocks } = deep(levels)
+      await expect(read(root, blocks)).rejects.toMatchObject(refused('more blocks'))
+    }
     // 100 ** 20 places of 20 blocks.
     let wide: Uint8Array = bytesField(1, file())
     const levels = [wide]

@@ -17,10 +17,10 @@ export async function runsOf(root: string, group: Group, file: string): Promise<
   const seconds = JSON.parse(await readFile(join(root, 'test/support/runner/seconds.json'), 'utf8')) as Seconds
   const far = nearestFirst(file, wide, seconds)
   return [
-    { args: ['run', '--project=unit', ...beside], order: beside },
-    { args: ['related', file, '--project=unit'], order: beside },
-    { args: ['run', '--project=integration', ...far], order: far },
-  ].filter(({ args, order }) => args[0] === 'related' || order.length > 0)
+    ...(beside.length === 0 ? [] : [{ args: ['run', '--project=unit', ...beside], order: beside }]),
+    ...(group.hasOwnTests === true ? [] : [{ args: ['related', file, '--project=unit'], order: beside }]),
+    ...(far.length === 0 ? [] : [{ args: ['run', '--project=integration', ...far], order: far }]),
+  ]
 }
 
 type Seconds = Readonly<Record<string, number>>

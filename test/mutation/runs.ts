@@ -10,18 +10,26 @@ export interface TestRun {
   order: readonly string[]
 }
 
-/** Unit tests of the file's own folder, all that import it, and then what runs on a database or a chain. */
+/** Unit tests of the file's own folder, what is nearest on a database or a chain, and then all others that hold the file. */
 export async function runsOf(root: string, group: Group, file: string): Promise<TestRun[]> {
   const beside = nearestFirst(file, await testsIn(root, [dirname(file)], false))
-  const wide = await testsIn(root, group.tests(file), true)
+  const importing = group.hasOwnTests === true ? [] : await importersOf(root, file)
+  const wide = new Set([...(await testsIn(root, group.tests(file), true)), ...importing])
   const seconds = JSON.parse(await readFile(join(root, 'test/support/runner/seconds.json'), 'utf8')) as Seconds
-  const far = nearestFirst(file, wide, seconds)
+  const far = nearestFirst(file, [...wide], { importing, seconds })
+  // What is likely to notice is a run of its own: whether it passes without the change is soon known.
+  const near = far.slice(0, Math.max(1, Math.min(importing.length, MOST_NEAR)))
+  const rest = far.slice(near.length)
   return [
     ...(beside.length === 0 ? [] : [{ args: ['run', '--project=unit', ...beside], order: beside }]),
+    ...(near.length === 0 ? [] : [{ args: ['run', '--project=integration', ...near], order: near }]),
     ...(group.hasOwnTests === true ? [] : [{ args: ['related', file, '--project=unit'], order: beside }]),
-    ...(far.length === 0 ? [] : [{ args: ['run', '--project=integration', ...far], order: far }]),
+    ...(rest.length === 0 ? [] : [{ args: ['run', '--project=integration', ...rest], order: rest }]),
   ]
 }
+
+/** Test files of the first run on a database or a chain. */
+const MOST_NEAR = 3
 
 type Seconds = Readonly<Record<string, number>>
 
@@ -36,12 +44,27 @@ async function testsIn(root: string, paths: readonly string[], recursive: boolea
   return found.flat().filter((name) => name.endsWith('.test.ts'))
 }
 
-/** Tests that share the most words of the file's name, then the quick ones. */
-function nearestFirst(file: string, tests: readonly string[], seconds: Seconds = {}): string[] {
+/** Tests on a database, a chain or processes that import the file itself. */
+async function importersOf(root: string, file: string): Promise<string[]> {
+  const imported = `/${file.replace(/^libs\/[^/]+\/src\//, '')}'`
+  const tests = await testsIn(root, ['test/integration'], true)
+  const texts = await Promise.all(tests.map((test) => readFile(join(root, test), 'utf8')))
+  return tests.filter((_, i) => texts[i]?.includes(imported))
+}
+
+interface Known {
+  importing?: readonly string[]
+  seconds?: Seconds
+}
+
+/** Tests that import the file, then those that share the most words of its name, then the quick ones. */
+function nearestFirst(file: string, tests: readonly string[], { importing = [], seconds = {} }: Known = {}): string[] {
   const own = wordsOf(file)
   const ranked = tests.map((test) => ({
     test,
-    near: wordsOf(test).filter((word) => own.some((other) => isKin(word, other))).length,
+    near:
+      (importing.includes(test) ? 100 : 0) +
+      wordsOf(test).filter((word) => own.some((other) => isKin(word, other))).length,
     seconds: seconds[test] ?? 0,
   }))
   return ranked

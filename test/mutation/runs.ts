@@ -18,8 +18,8 @@ export async function runsOf(root: string, group: Group, file: string): Promise<
   const seconds = JSON.parse(await readFile(join(root, 'test/support/runner/seconds.json'), 'utf8')) as Seconds
   const far = nearestFirst(file, [...wide], { importing, seconds })
   // What is likely to notice is a run of its own: whether it passes without the change is soon known.
-  const near = far.slice(0, Math.max(1, Math.min(importing.length, MOST_NEAR)))
-  const rest = far.slice(near.length)
+  const near = far.filter((test) => (seconds[test] ?? 0) <= QUICK_SECONDS).slice(0, MOST_NEAR)
+  const rest = far.filter((test) => !near.includes(test))
   return [
     ...(beside.length === 0 ? [] : [{ args: ['run', '--project=unit', ...beside], order: beside }]),
     ...(near.length === 0 ? [] : [{ args: ['run', '--project=integration', ...near], order: near }]),
@@ -28,8 +28,9 @@ export async function runsOf(root: string, group: Group, file: string): Promise<
   ]
 }
 
-/** Test files of the first run on a database or a chain. */
+/** Test files of the first run on a database or a chain, and how long each of them may take. */
 const MOST_NEAR = 3
+const QUICK_SECONDS = 8
 
 type Seconds = Readonly<Record<string, number>>
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import type { DepositView } from '../deposit-registry/deposit-registry.ts'
 import { createKeysOnChain } from './keys-on-chain.ts'
 
-const keyOf = (number: number) => new Uint8Array(48).fill(number)
+const keyOf = (number: number) => Buffer.alloc(48, number)
 const rowOf = (number: number) => ({ id: number, publicKey: keyOf(number), threshold: 3, isReserved: false })
 
 /** Keys that the deposit contract and the consensus node have, and a source of the rows 1, 2, 3 and so on. */

@@ -132,3 +132,14 @@ it('a fair line serves who has many items as often as who has one', () => {
   expect(line.clear()).toEqual(['a3'])
   expect(line.shift()).toBeUndefined()
 })
+
+it('a fair line gives what there is while there is something, and forgets who has nothing in it', () => {
+  const line = createFairLine<string>()
+  line.push('a', 'a1')
+  for (const item of ['b1', 'b2', 'b3']) line.push('b', item)
+  expect([line.shift(), line.shift(), line.shift(), line.shift()]).toEqual(['a1', 'b1', 'b2', 'b3'])
+  // Who comes back has no place from before.
+  line.push('c', 'c1')
+  line.push('a', 'a2')
+  expect([line.shift(), line.shift(), line.shift()]).toEqual(['c1', 'a2', undefined])
+})

@@ -236,6 +236,15 @@ describe('what its own CID names', () => {
       const { root, blocks } = deep(levels)
       await expect(read(root, blocks)).rejects.toMatchObject(refused('more blocks'))
     }
+    // A root with so many places of one block below it; of 1 MiB a file may have 1024 + 256 in all.
+    const flat = (places: number) => {
+      const leaf = bytesField(1, file())
+      const links = Array.from({ length: places }, () => linkField(leaf))
+      return byHand(Buffer.concat([...links, bytesField(1, file(...links.map(() => 0)))]), leaf)
+    }
+    const [most, tooMany] = [flat(1279), flat(1280)]
+    await expect(read(most.root, most.blocks)).resolves.toMatchObject({ bytes: Buffer.alloc(0) })
+    await expect(read(tooMany.root, tooMany.blocks)).rejects.toMatchObject(refused('more blocks'))
     // 100 ** 20 places of 20 blocks.
     let wide: Uint8Array = bytesField(1, file())
     const levels = [wide]

@@ -6,10 +6,11 @@ import { rmSync } from 'node:fs'
 import { cp, mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import type { TestRun } from './runs.ts'
 
 export interface Copy extends AsyncDisposable {
   /** Runs tests with a file of this content; the file is as it was afterwards. */
-  testWith(file: string, content: string, args: readonly string[], timeoutMs: number): Promise<Outcome>
+  testWith(file: string, content: string, run: TestRun, timeoutMs: number): Promise<Outcome>
 }
 export type Outcome = 'passed' | 'failed' | 'timed out'
 
@@ -32,10 +33,13 @@ export async function makeCopy(root: string): Promise<Copy> {
   }
   process.once('exit', end)
   return {
-    async testWith(file, content, args, timeoutMs) {
+    async testWith(file, content, { args, order }, timeoutMs) {
       const path = join(folder, file)
       const before = await readFile(path, 'utf8')
       await writeFile(path, content)
+      // What takes longest is run first, and in this copy "long" means near.
+      const ranks = order.map((test, index) => [test, order.length - index])
+      await writeFile(join(folder, 'test/support/runner/seconds.json'), JSON.stringify(Object.fromEntries(ranks)))
       try {
         return await runTests(folder, args, timeoutMs)
       } finally {
@@ -62,10 +66,10 @@ async function linkModules(from: string, to: string): Promise<void> {
 /** Ends the tests that run, where some do. */
 let stopTests: (() => void) | undefined
 
-/** One run of vitest that ends at the first failure. A group of processes, so that what hangs is ended whole. */
+/** One run of vitest, file by file, that ends at the first failure. A group of processes, so that what hangs is ended whole. */
 async function runTests(folder: string, args: readonly string[], timeoutMs: number): Promise<Outcome> {
   const vitest = join(folder, 'node_modules/vitest/vitest.mjs')
-  const child = spawn(process.execPath, [vitest, ...args, '--run', '--bail=1', '--passWithNoTests'], {
+  const child = spawn(process.execPath, [vitest, ...args, '--run', '--bail=1', '--maxWorkers=1', '--passWithNoTests'], {
     cwd: folder,
     stdio: 'ignore',
     detached: true,

@@ -1,11 +1,16 @@
 /** The critical code by groups, and which tests hold each of its files. */
 
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+
 export interface Group {
   name: string
-  /** Files of it begin with one of these. */
+  /** Folders, with all that is in them, and single files. */
   sources: readonly string[]
   /** Folders or files of tests on a database, a chain or processes, tried after the unit tests that import the file. */
   tests(file: string): readonly string[]
+  /** Half of the house imports its files, and would notice little of them by chance: their own tests have to. */
+  hasOwnTests?: true
 }
 
 const integration = (...rooms: string[]) => rooms.map((room) => `test/integration/${room}/`)
@@ -15,6 +20,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   registrations: ['registrations', 'manager'],
   sealing: ['database'],
   auth: ['oracles', 'http'],
+  admission: ['http'],
 }
 
 /** Tables by their queries. */
@@ -25,12 +31,23 @@ const QUERIES: readonly [RegExp, readonly string[]][] = [
   [/registered|retention/, ['beacon-status', 'exits']],
   [/rotations/, ['rotation']],
   [/clusters|validators/, ['clusters', 'registrations']],
+  [/attendance/, ['attendance']],
+  [/deposit-bindings/, ['registrations']],
+  [/look/, ['signatures', 'beacon-status']],
   [/message-keys|state/, ['database']],
   [/./, ['signatures', 'exits', 'registrations']],
 ]
 
 export const GROUPS: readonly Group[] = [
   { name: 'libs/crypto', sources: ['libs/crypto/src/'], tests: () => [] },
+  {
+    name: 'libs/common',
+    sources: ['fair-line', 'json-text', 'keyed-queue', 'log-tally', 'rate', 'turns'].map(
+      (name) => `libs/common/src/${name}.ts`,
+    ),
+    hasOwnTests: true,
+    tests: () => [],
+  },
   {
     name: 'libs/chain',
     sources: ['libs/chain/src/'],
@@ -58,10 +75,29 @@ export const GROUPS: readonly Group[] = [
   },
   {
     name: 'apps/relayer',
-    sources: ['apps/relayer/src/services/', 'apps/relayer/src/http/auth/', 'apps/relayer/src/crypto-workers/'],
+    sources: [
+      'apps/relayer/src/services/',
+      'apps/relayer/src/http/admission/',
+      'apps/relayer/src/http/auth/',
+      'apps/relayer/src/crypto-workers/',
+    ],
     tests: (file) => {
+      if (file.endsWith('services/health.ts')) return integration('http', 'stores')
+      if (file.endsWith('services/database-network.ts')) return integration('stores')
       const room = /(?:services|http)\/([a-z-]+)\//.exec(file)?.[1] ?? 'signatures'
       return integration(...(ROOMS[room] ?? [room]))
     },
   },
 ]
+
+/** The sources of a group, in a fixed order. */
+export async function filesOf(root: string, { sources }: Group): Promise<string[]> {
+  const files = await Promise.all(
+    sources.map(async (source) =>
+      source.endsWith('.ts')
+        ? [source]
+        : (await readdir(join(root, source), { recursive: true })).sort().map((name) => join(source, name)),
+    ),
+  )
+  return files.flat().filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
+}

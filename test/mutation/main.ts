@@ -9,16 +9,17 @@
  * A survivor is a question, not a fault: a test is missing there, or the change means nothing.
  */
 
-import { readdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { type Copy, makeCopy, type Outcome } from './copy.ts'
-import { GROUPS, type Group } from './groups.ts'
+import { filesOf, GROUPS, type Group } from './groups.ts'
 import { type Mutant, mutantsOf, mutate, sample, seeded } from './mutants.ts'
+import { runsOf, type TestRun } from './runs.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-/** A mutant that makes tests wait for ever is noticed as well: nobody would merge it. */
+/** A mutant may make tests wait for ever; so may a busy machine, hence such a run decides nothing. */
 const RUN_MS = 300_000
 
 const WORDS: Readonly<Record<Outcome, string>> = {
@@ -43,22 +44,8 @@ if (groups.length === 0 || !count || !minutes || seed === undefined || Number.is
 /** The mutants of a group, in the order in which they are tried. */
 async function drawn(group: Group, most: number, random: () => number): Promise<Mutant[]> {
   const all: Mutant[] = []
-  for (const folder of group.sources)
-    for (const name of (await readdir(join(ROOT, folder), { recursive: true })).sort()) {
-      if (!name.endsWith('.ts') || name.endsWith('.test.ts')) continue
-      const file = join(folder, name)
-      all.push(...mutantsOf(file, await readFile(join(ROOT, file), 'utf8')))
-    }
+  for (const file of await filesOf(ROOT, group)) all.push(...mutantsOf(file, await readFile(join(ROOT, file), 'utf8')))
   return sample(all, most, random)
-}
-
-/** Runs of the tests of a file, the quick ones first. */
-const runsOf = (group: Group, file: string): string[][] => {
-  const folders = group.tests(file)
-  return [
-    ['related', file, '--project=unit'],
-    ...(folders.length === 0 ? [] : [['run', '--project=integration', ...folders]]),
-  ]
 }
 
 const deadline = performance.now() + minutes * 60_000
@@ -67,9 +54,9 @@ const green = new Map<string, boolean>()
 /** Milliseconds that a run of tests may still take. */
 const timeLeft = (): number => Math.max(0, Math.min(RUN_MS, deadline - performance.now()))
 
-/** Whether tests pass without a change: those that do not prove nothing. */
-async function isGreen(copy: Copy, file: string, source: string, run: readonly string[]): Promise<boolean> {
-  const key = run.join(' ')
+/** Whether tests pass without a change: those that do not prove nothing by failing. */
+async function isGreen(copy: Copy, file: string, source: string, run: TestRun): Promise<boolean> {
+  const key = run.args.join(' ')
   const known = green.get(key)
   if (known !== undefined) return known
   const passed = (await copy.testWith(file, source, run, timeLeft())) === 'passed'
@@ -83,11 +70,11 @@ async function outcomeOf(copy: Copy, group: Group, mutant: Mutant): Promise<Outc
   const source = await readFile(join(ROOT, mutant.file), 'utf8')
   const changed = mutate(source, mutant)
   let isJudged = false
-  for (const run of runsOf(group, mutant.file)) {
-    if (!(await isGreen(copy, mutant.file, source, run))) continue
-    isJudged = true
+  for (const run of await runsOf(ROOT, group, mutant.file)) {
     const outcome = await copy.testWith(mutant.file, changed, run, timeLeft())
     if (timeLeft() === 0) return undefined
+    if (outcome !== 'passed' && !(await isGreen(copy, mutant.file, source, run))) continue
+    isJudged = true
     if (outcome !== 'passed') return outcome
   }
   return isJudged && timeLeft() > 0 ? 'passed' : undefined
@@ -100,7 +87,13 @@ const perGroup = Math.ceil(count / groups.length)
 const random = seeded(seed)
 const results = []
 for (const group of groups)
-  results.push({ group, mutants: await drawn(group, perGroup, random), noticed: 0, survived: [] as Mutant[] })
+  results.push({
+    group,
+    mutants: await drawn(group, perGroup, random),
+    noticed: 0,
+    waited: 0,
+    survived: [] as Mutant[],
+  })
 
 // One of each group in turn, so that a run that is stopped has seen something of all.
 for (let turn = 0; turn < perGroup; turn++)
@@ -110,15 +103,16 @@ for (let turn = 0; turn < perGroup; turn++)
     const outcome = await outcomeOf(copy, result.group, mutant)
     if (outcome === undefined) continue
     if (outcome === 'passed') result.survived.push(mutant)
-    else result.noticed++
+    else if (outcome === 'failed') result.noticed++
+    else result.waited++
     const { file, line, before, after } = mutant
     const change = `${JSON.stringify(before.trim())} -> ${JSON.stringify(after.trim())}`
     console.log(`${WORDS[outcome]}  ${file}:${line}  ${change}`)
   }
 
-console.log(`\nseed ${seed}\n\n| group | mutants | noticed | survived | |\n|---|---|---|---|---|`)
-for (const { group, noticed, survived } of results) {
+console.log(`\nseed ${seed}\n\n| group | decided | noticed | survived | | undecided |\n|---|---|---|---|---|---|`)
+for (const { group, noticed, waited, survived } of results) {
   const tried = noticed + survived.length
   const share = tried === 0 ? '' : `${Math.round((100 * noticed) / tried)} %`
-  console.log(`| ${group.name} | ${tried} | ${noticed} | ${survived.length} | ${share} |`)
+  console.log(`| ${group.name} | ${tried} | ${noticed} | ${survived.length} | ${share} | ${waited} |`)
 }

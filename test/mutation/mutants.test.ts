@@ -2,8 +2,9 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import { GROUPS } from './groups.ts'
+import { filesOf, GROUPS } from './groups.ts'
 import { type Mutant, mutantsOf, mutate, sample, seeded } from './mutants.ts'
+import { runsOf } from './runs.ts'
 
 /** A value in a template of the source. */
 const value = (text: string) => `$\{${text}}`
@@ -72,13 +73,25 @@ describe('mutants', () => {
 describe('groups', () => {
   const root = fileURLToPath(new URL('../..', import.meta.url))
 
-  it.each(GROUPS)('$name are of sources and tests that are there', ({ sources, tests }) => {
-    const files = sources.flatMap((folder) =>
-      readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((name) => join(folder, name)),
-    )
-    const code = files.filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
+  it.each(GROUPS)('$name are of sources and tests that are there', async (group) => {
+    const code = await filesOf(root, group)
     expect(code.length).toBeGreaterThan(0)
-    const wanted = new Set(code.flatMap(tests))
+    const wanted = new Set([...code, ...code.flatMap(group.tests)])
     expect([...wanted].filter((path) => !existsSync(join(root, path)))).toEqual([])
+  })
+
+  it('have the nearest tests run first', async () => {
+    const [group] = GROUPS.filter(({ name }) => name === 'apps/relayer')
+    if (group === undefined) throw new Error('there is no such group')
+    const runs = await runsOf(root, group, 'apps/relayer/src/services/exits/owner-copies.ts')
+    expect(runs.map(({ args }) => args[0])).toEqual(['run', 'run', 'related', 'run'])
+    expect(runs[0]?.order).toContain('apps/relayer/src/services/exits/message-rate.test.ts')
+    expect(runs[1]?.order.slice(0, 2)).toEqual([
+      'test/integration/exits/owner-copies.test.ts',
+      'test/integration/exits/owners.test.ts',
+    ])
+    expect(new Set([...(runs[1]?.order ?? []), ...(runs[3]?.order ?? [])])).toEqual(
+      new Set(readdirSync(join(root, 'test/integration/exits')).map((name) => `test/integration/exits/${name}`)),
+    )
   })
 })

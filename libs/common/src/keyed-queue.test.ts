@@ -42,6 +42,24 @@ describe('lanes', () => {
     expect(await lanes.run(1, async () => {})).toBe('done')
   })
 
+  it('stay what they are while a piece of them is left', async () => {
+    const lanes = createKeyedQueue({ depth: 1, waiting: 1 })
+    const [first, second] = [gate(), gate()]
+    const begun = lanes.run(1, first.piece)
+    const next = lanes.run(1, second.piece)
+    first.open()
+    await begun
+    let hasStarted = false
+    const third = lanes.run(1, async () => {
+      hasStarted = true
+    })
+    await settle()
+    expect(hasStarted).toBe(false)
+    expect(await lanes.run(1, async () => expect.unreachable())).toBe('full')
+    second.open()
+    expect(await Promise.all([next, third])).toEqual(['done', 'done'])
+  })
+
   it('go on after a piece that fails', async () => {
     const lanes = createKeyedQueue({ depth: 1, waiting: 1 })
     await expect(lanes.run(1, () => Promise.reject(new Error('no')))).rejects.toThrow('no')

@@ -79,6 +79,36 @@ describe('turns', () => {
     expect(turns.held()).toBe(0)
   })
 
+  it('are refused at once where the line of the account is full or the signal has aborted before', async () => {
+    const turns = createTurns(limits)
+    const { came, take } = taker(turns)
+    for (const name of ['a', 'b', 'c', 'd', 'e', 'f']) void take(name, node1)
+    await settle()
+    expect(came).toEqual(['a', 'b', 'f refused'])
+    expect([turns.held(node1), turns.waiting(node1)]).toEqual([2, 3])
+    expect(await turns.take(1, { account: operator, signal: AbortSignal.abort() })).toBeUndefined()
+    expect([turns.held(operator), turns.waiting(operator)]).toEqual([0, 0])
+  })
+
+  it('of an account that gave one back are counted on, and who gives up holds up nobody behind', async () => {
+    const turns = createTurns(limits)
+    const { came, take } = taker(turns)
+    const first = await take('a', node1)
+    await take('b', node1)
+    first?.release()
+    expect(turns.held(node1)).toBe(1)
+    const abort = new AbortController()
+    const large = turns.take(2, { account: node1, signal: abort.signal })
+    void take('c', node1)
+    await settle()
+    expect(came).toEqual(['a', 'b'])
+    abort.abort()
+    expect(await large).toBeUndefined()
+    await settle()
+    expect(came).toEqual(['a', 'b', 'c'])
+    expect([turns.held(node1), turns.waiting(node1)]).toEqual([2, 0])
+  })
+
   it('have weights: who holds nothing may hold one piece of any size, and what is released twice counts once', async () => {
     const turns = createTurns(limits)
     const large = await turns.take(9, { account: node1 })
@@ -101,4 +131,15 @@ it('a fair line serves who has many items as often as who has one', () => {
   expect([line.shift(), line.shift(), line.shift()]).toEqual(['a1', 'b1', 'a2'])
   expect(line.clear()).toEqual(['a3'])
   expect(line.shift()).toBeUndefined()
+})
+
+it('a fair line gives what there is while there is something, and forgets who has nothing in it', () => {
+  const line = createFairLine<string>()
+  line.push('a', 'a1')
+  for (const item of ['b1', 'b2', 'b3']) line.push('b', item)
+  expect([line.shift(), line.shift(), line.shift(), line.shift()]).toEqual(['a1', 'b1', 'b2', 'b3'])
+  // Who comes back has no place from before.
+  line.push('c', 'c1')
+  line.push('a', 'a2')
+  expect([line.shift(), line.shift(), line.shift()]).toEqual(['c1', 'a2', undefined])
 })

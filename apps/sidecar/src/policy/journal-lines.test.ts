@@ -91,6 +91,13 @@ describe('deposit journal', () => {
     expect(() => parseJournal(text, FILE)).toThrow(/lines 1 and 3 .* bind one validator to two vaults/)
   })
 
+  it('counts a last line without its line break as any other', () => {
+    const last = formatLine(C).trimEnd()
+    expect(parsedOf(HEADER + formatLine(A) + last).at(-1)).toEqual([C.publicKey, C.vault, HEADER_LINES + 2])
+    const other = formatLine({ ...A, vault: C.vault === A.vault ? B.vault : C.vault }).trimEnd()
+    expect(() => parseJournal(formatLine(A) + other, FILE)).toThrow(/lines 1 and 2 .* bind one validator to two vaults/)
+  })
+
   it('forgets a validator whose line is removed, and no other', () => {
     expect(parsedOf(JOURNAL.replace(formatLine(B), '')).map(([key]) => key)).toEqual([A.publicKey, C.publicKey])
   })

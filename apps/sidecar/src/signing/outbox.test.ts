@@ -33,6 +33,7 @@ function outboxTo(list: ListName, limit: number) {
   const posted: SignedJob[] = []
   const deferred: SignedJob[] = []
   const released: SignedJob[] = []
+  const answeredAfter: number[] = []
   const take = async (body: unknown) => {
     const bytes = JSON.stringify(body).length
     sizes.push(bytes)
@@ -49,7 +50,7 @@ function outboxTo(list: ListName, limit: number) {
     workLists: { exits: workList, validators: workList },
     events: {
       signaturesPosted() {},
-      batchAnswered() {},
+      batchAnswered: (seconds: number) => answeredAfter.push(seconds),
       postFailed() {},
       postTooLarge: (_list: ListName, _index: number, _count: number, bytes: number) => tooLarge.push(bytes),
     },
@@ -60,11 +61,11 @@ function outboxTo(list: ListName, limit: number) {
     onTaken() {},
     onEnded() {},
   })
-  const send = async (batch: readonly SignedJob[]) => {
-    await outbox.send(1, batch, 0)
+  const send = async (batch: readonly SignedJob[], start = performance.now()) => {
+    await outbox.send(1, batch, start)
     await outbox.empty()
   }
-  return { send, outbox, sizes, tooLarge, posted, deferred, released }
+  return { send, outbox, sizes, tooLarge, posted, deferred, released, answeredAfter }
 }
 
 describe('posts', () => {
@@ -100,5 +101,15 @@ describe('posts', () => {
     expect(released.length).toBe(4)
     expect(outbox.isReachable).toBe(true)
     expect(sizes.length).toBeLessThanOrEqual(8)
+  })
+
+  it('are measured in seconds, from when their batch was begun', async () => {
+    const { send, answeredAfter } = outboxTo('exits', 1024 * 1024)
+    const before = performance.now()
+    await send([job(1)], before - 60_000)
+    const most = 60 + (performance.now() - before) / 1000
+    expect(answeredAfter).toEqual([expect.any(Number)])
+    expect(answeredAfter[0]).toBeGreaterThanOrEqual(60)
+    expect(answeredAfter[0]).toBeLessThanOrEqual(most)
   })
 })

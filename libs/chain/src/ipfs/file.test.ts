@@ -218,14 +218,33 @@ describe('what its own CID names', () => {
   })
 
   it('ends where it has more levels, places or bytes than a file of such a size', async () => {
-    let node: Uint8Array = bytesField(1, file())
-    const chain = [node]
-    for (let level = 0; level < 40; level++) {
-      node = Buffer.concat([linkField(node), bytesField(1, file(0))])
-      chain.push(node)
+    /** A file of so many blocks below its root, each below the other. */
+    const deep = (levels: number) => {
+      let node: Uint8Array = bytesField(1, file())
+      const chain = [node]
+      for (let level = 0; level < levels; level++) {
+        node = Buffer.concat([linkField(node), bytesField(1, file(0))])
+        chain.push(node)
+      }
+      return byHand(node, ...chain)
     }
-    const deep = byHand(node, ...chain)
-    await expect(read(deep.root, deep.blocks)).rejects.toMatchObject(refused('more blocks'))
+    for (const levels of [1, 32]) {
+      const { root, blocks } = deep(levels)
+      await expect(read(root, blocks)).resolves.toMatchObject({ bytes: Buffer.alloc(0) })
+    }
+    for (const levels of [33, 40]) {
+      const { root, blocks } = deep(levels)
+      await expect(read(root, blocks)).rejects.toMatchObject(refused('more blocks'))
+    }
+    // A root with so many places of one block below it; of 1 MiB a file may have 1024 + 256 in all.
+    const flat = (places: number) => {
+      const leaf = bytesField(1, file())
+      const links = Array.from({ length: places }, () => linkField(leaf))
+      return byHand(Buffer.concat([...links, bytesField(1, file(...links.map(() => 0)))]), leaf)
+    }
+    const [most, tooMany] = [flat(1279), flat(1280)]
+    await expect(read(most.root, most.blocks)).resolves.toMatchObject({ bytes: Buffer.alloc(0) })
+    await expect(read(tooMany.root, tooMany.blocks)).rejects.toMatchObject(refused('more blocks'))
     // 100 ** 20 places of 20 blocks.
     let wide: Uint8Array = bytesField(1, file())
     const levels = [wide]

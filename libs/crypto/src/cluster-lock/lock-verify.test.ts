@@ -500,6 +500,39 @@ describe('hostile files', () => {
     )
   })
 
+  const definitionOf = (field: string): Path => ['cluster_definition', field]
+  const registrationOf = (field: string): Path => [
+    'distributed_validators',
+    0,
+    'builder_registration',
+    'message',
+    field,
+  ]
+  it.each<[Path, { kept: unknown[]; refused: unknown[] }]>([
+    [registrationOf('gas_limit'), { kept: [0, Number.MAX_SAFE_INTEGER], refused: [-1, 2 ** 53] }],
+    [registrationOf('timestamp'), { kept: [0, Number.MAX_SAFE_INTEGER], refused: [-1, 2 ** 53] }],
+    [definitionOf('target_gas_limit'), { kept: [0, Number.MAX_SAFE_INTEGER], refused: [-1, 2 ** 53] }],
+    [definitionOf('num_validators'), { kept: [1, 65_536], refused: [0, 65_537] }],
+    [definitionOf('threshold'), { kept: [1, 256], refused: [0, 257] }],
+    [definitionOf('name'), { kept: ['', 'x'.repeat(256)], refused: ['x'.repeat(257)] }],
+    [definitionOf('uuid'), { kept: ['', 'x'.repeat(64)], refused: ['x'.repeat(65)] }],
+    [definitionOf('timestamp'), { kept: ['', 'x'.repeat(32)], refused: ['x'.repeat(33)] }],
+    [definitionOf('dkg_algorithm'), { kept: ['', 'x'.repeat(32)], refused: ['x'.repeat(33)] }],
+    [definitionOf('consensus_protocol'), { kept: ['', 'x'.repeat(256)], refused: ['x'.repeat(257)] }],
+    [['cluster_definition', 'operators', 0, 'enr'], { kept: ['x'.repeat(1_024)], refused: ['x'.repeat(1_025)] }],
+    [definitionOf('fork_version'), { kept: ['0x00000000'], refused: ['0x000000', '0x0000000000'] }],
+    [definitionOf('deposit_amounts'), { kept: [null, Array(256).fill('1')], refused: [Array(257).fill('1')] }],
+  ])('are read to the last value that the format allows: %j', (path, { kept, refused }) => {
+    const json = readFixtureJson(loadFixtureCluster('cluster-3').lockFile)
+    const parse = (value: unknown) =>
+      parseClusterLock(
+        withLeaf(json, path, () => value),
+        file,
+      )
+    for (const value of kept) expect(() => parse(value)).not.toThrow()
+    for (const value of refused) expect(refusal(() => parse(value)).code).toBe('LOCK_MALFORMED')
+  })
+
   it('anything in place of anything is an error of ours or no fault at all', () => {
     const json = readFixtureJson(loadFixtureCluster('cluster-3').lockFile)
     const subtrees = (value: unknown, path: Path): Path[] =>

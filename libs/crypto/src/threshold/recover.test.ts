@@ -467,6 +467,17 @@ describe('shares unknown', () => {
       expect(recoverSignature(blst, { ...request, likely })).toMatchObject({ status: 'recovered', signature })
   })
 
+  it('counts likely indexes and hints among the attempts it was given', () => {
+    const { request, keys } = makeCluster(3, upTo(3))
+    const behind = new Map([...request.candidates].map(([index, listed]) => [index, [noise(index), ...listed]]))
+    const likely = upTo(3)
+    const helped = { ...request, likely, hints: [keys] }
+    expect(recoverSignature(blst, { ...helped, maxAttempts: 0 })).toMatchObject({ status: 'not_found', attempts: 0 })
+    const misled = { ...helped, candidates: behind }
+    expect(recoverSignature(blst, { ...misled, maxAttempts: 1 })).toMatchObject({ status: 'not_found', attempts: 1 })
+    expect(recoverSignature(blst, { ...misled, maxAttempts: 2 })).toMatchObject({ status: 'recovered', attempts: 2 })
+  })
+
   it('spends nothing on hints with more candidates than a cluster has', () => {
     const cluster = makeCluster(2, upTo(54))
     const { engine, counts } = counting(blst)

@@ -334,6 +334,7 @@ describe('the shared way', () => {
     'libs/db/src/embedded/server.ts': 'the log of PostgreSQL',
     'libs/db/src/embedded/postmaster.ts': 'files of PostgreSQL and of the kernel',
     'libs/db/src/embedded/data-dir-lock.ts': 'a file that only this program writes',
+    'libs/db/src/embedded/embedded-postgres.ts': 'files that only this program and its PostgreSQL write',
   }
 
   it('is everybody’s', () => {

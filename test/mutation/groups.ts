@@ -21,6 +21,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   sealing: ['database'],
   auth: ['oracles', 'http'],
   admission: ['http'],
+  explain: ['http'],
 }
 
 /** Tables by their queries. */

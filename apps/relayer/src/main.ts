@@ -2,7 +2,7 @@
 
 import { keepCompiled } from '@dvt-relayer/common/compile-cache.ts'
 
-keepCompiled()
+keepCompiled(process.env)
 const { runCommand } = await import('./cli/commands.ts')
 
 /** Ctrl-C below npm arrives twice, from the terminal and from npm: only one that comes later than this means "at once". */

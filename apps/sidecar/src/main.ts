@@ -2,7 +2,7 @@
 
 import { keepCompiled } from '@dvt-relayer/common/compile-cache.ts'
 
-keepCompiled()
+keepCompiled(process.env)
 const { runCommand } = await import('./doctor/commands.ts')
 
 /** A stop that takes longer is cut off. */

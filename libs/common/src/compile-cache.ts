@@ -14,10 +14,12 @@ const LOADED_MS = 10_000
 /**
  * Call it before anything else is imported. Where the folder cannot be written (a read-only image), where `NODE_COMPILE_CACHE` names
  * another, or `NODE_DISABLE_COMPILE_CACHE` is set, that holds, without a word.
+ *
+ * @param environment that of the process
  */
-export function keepCompiled(): void {
+export function keepCompiled(environment: NodeJS.ProcessEnv): void {
   // In the environment, so that worker threads take it too.
-  process.env['NODE_COMPILE_CACHE'] ??= FOLDER
+  environment['NODE_COMPILE_CACHE'] ??= FOLDER
   enableCompileCache()
   // Node writes at a process's end; one that is killed would leave nothing.
   setTimeout(flushCompileCache, LOADED_MS).unref()

@@ -112,7 +112,17 @@ describe('a key that only a request made known', () => {
     const referring = await store.query<{ name: string }>(sql`
       select conrelid::regclass::text as name from pg_constraint where contype = 'f' and confrelid = 'validators'::regclass order by 1`)
     // A row of any other table would make each round of the sweep fail.
-    const known = ['deposit_bindings', 'deposit_blocks', 'erasure_clocks', 'key_share_hints', 'key_shares', 'messages']
+    const known = [
+      ...[
+        'deposit_bindings',
+        'deposit_blocks',
+        'erasure_clocks',
+        'key_share_hints',
+        'key_shares',
+        'lock_deposits',
+        'messages',
+      ],
+    ]
     expect(referring.map(({ name }) => name)).toEqual(known)
   })
 

@@ -93,7 +93,7 @@ describe('the log', () => {
 
 describe('new exits of one requester', () => {
   it('come at a rate, and others are not kept waiting', async () => {
-    await using relayer = await world.startRelayer({ ...settings, MAX_KEYS_PER_REQUEST: '10', MAX_OPEN_EXITS: '12' })
+    await using relayer = await world.startRelayer({ ...settings, MAX_KEYS_PER_REQUEST: '10', MAX_OPEN_EXITS: '20' })
     const keys = publicKeysOf(createTestKeys(10, { nodes: 4, threshold: 3 }))
     const post = (publicKeys: readonly string[], token = tokens.second): Promise<Answer> =>
       ask(relayer.url, '/validators', { body: { public_keys: publicKeys }, headers: as(token) })

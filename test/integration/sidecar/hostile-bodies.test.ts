@@ -39,6 +39,7 @@ async function startHostileRelayer(...hostile: readonly ((response: ServerRespon
       posted.resolve(JSON.parse(Buffer.concat(chunks).toString()))
       json({})
     } else if (request.url === '/info') json({ network: 'hoodi' })
+    else if (request.url === '/whoami') response.writeHead(404).end()
     else {
       const answer = hostile[lists++]
       if (answer === undefined) json({ exits: [exit] })

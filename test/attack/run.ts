@@ -36,10 +36,10 @@ export async function runAttack(stage: AttackStage, attack: Attack, pace: Pace):
   const logged = stage.output().length
   let seconds = 0
   for (let round = 0; round < pace.rounds; round++) {
-    await untilSettled(stage)
+    await untilSettled(stage, pace)
     seconds += await runRound(stage, outcome, pace)
   }
-  await untilSettled(stage)
+  await untilSettled(stage, pace)
   outcome.left = await attack.left?.(stage, stage.output().slice(logged), seconds)
   return outcome
 }
@@ -86,17 +86,18 @@ function forgetPeak(pid: number): void {
 }
 
 /**
- * Resolves when the relayer holds nothing of anybody and rests, so that what an attack left to do is no part of the next measurement; at
- * the latest after a minute, when what is left is part of what is quiet.
+ * Resolves when the relayer holds nothing of anybody and, where quiet is measured, rests, so that what an attack left to do is no part of
+ * that; at the latest after a minute, when what is left is part of what is quiet.
  */
-async function untilSettled({ relayer, heldBytes }: AttackStage): Promise<void> {
+async function untilSettled({ relayer, heldBytes }: AttackStage, { quietTimes }: Pace): Promise<void> {
   const [lookMs, restMs, patienceMs] = [250, 25, 60_000]
   const deadline = performance.now() + patienceMs
   for (let before = cpuMs(relayer.pid); ; ) {
     await sleep(lookMs)
     const now = cpuMs(relayer.pid)
     // Where there is no `/proc` only what is held tells.
-    if (!(now - before > restMs) && (await heldBytes()) === 0) return
+    const isAtWork = quietTimes > 0 && now - before > restMs
+    if (!isAtWork && (await heldBytes()) === 0) return
     if (performance.now() > deadline) return
     before = cpuMs(relayer.pid)
   }

@@ -4,6 +4,7 @@ import type { ValidatorsResponse } from '@dvt-relayer/api/schemas.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { nextIndex, register, registerOnChain, registerUntilReady } from '../../support/operator/operator.ts'
+import { QUICK_MS } from '../../support/services/quick.ts'
 import { addressOf, fetchShares } from '../../support/stages/oracle-fetch.ts'
 import {
   askRegister,
@@ -12,6 +13,7 @@ import {
   keysOf,
   openStage,
   registerKeys,
+  type Stage,
   signAll,
 } from '../../support/stages/registrations.ts'
 import {
@@ -31,11 +33,11 @@ beforeAll(async () => {
 })
 afterAll(() => world?.[Symbol.asyncDispose]())
 
-async function setUp(validators: number) {
+async function setUp(validators: number, overrides: Parameters<Stage['startRelayer']>[1] = {}) {
   const vault = await world.deployVault()
   const cluster = await clusterFor(world, vault, { validators })
   const stage = await openStage(world)
-  const { url } = await stage.startRelayer({ CLUSTER_LOCK_FILES: cluster.lockFile })
+  const { url } = await stage.startRelayer({ CLUSTER_LOCK_FILES: cluster.lockFile }, overrides)
   const asks = (count: number, later = 0) => ({
     vault: vault.address,
     startIndex: nextIndex(world.beacon) + later,
@@ -128,7 +130,9 @@ describe.skipIf(skipWithoutAnvil)('both generations', () => {
   })
 
   it('at other indexes: who shows no vault takes nothing from one that lives', async () => {
-    const { cluster, stage, url, keys, asks } = await setUp(2)
+    // Without the sweep, which may or may not see for itself that nobody has asked for a day.
+    const intervalsMs = { ...QUICK_MS, sweep: 3_600_000 }
+    const { cluster, stage, url, keys, asks } = await setUp(2, { intervalsMs })
     const next = nextIndex(world.beacon)
     await registerKeys(url, asks(2, 3))
     await signAll(world, url, cluster.validators)

@@ -6,9 +6,7 @@ import { boolean, bytes, firstRow, number, oneOf, orNull, rows, text } from '../
 import type { Sql } from '../sql.ts'
 import { textArray } from '../sql.ts'
 import { IS_GIVEN } from './lock-deposits.ts'
-import type { MessageKind } from './messages.ts'
-
-const LIVE = sql.raw(`('collecting', 'ready')`)
+import { LIVE, type MessageKind } from './messages.ts'
 
 /** What stands in both lists. */
 const listed = {

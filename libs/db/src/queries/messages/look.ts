@@ -6,14 +6,13 @@
 import { sql } from 'drizzle-orm'
 import { firstRow, number, orNull, rows } from '../rows.ts'
 import type { Sql } from '../sql.ts'
+import { LIVE } from './messages.ts'
 
 /** Of messages in the order of their changes. */
 export interface Change {
   revision: number
   id: number
 }
-
-const LIVE = sql.raw(`('collecting', 'ready')`)
 
 /** The revision of the newest change there is. While it stays, no message has changed. */
 export async function findNewestRevision(db: Sql): Promise<number> {

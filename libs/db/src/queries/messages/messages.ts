@@ -10,7 +10,8 @@ import { bytesArray, isAny, numberArray, textArray } from '../sql.ts'
 import { bindProven, holdUnproven } from './deposit-bindings.ts'
 import { OWNER } from './validators.ts'
 
-const LIVE = sql.raw(`('collecting', 'ready')`)
+/** The states of messages that count, as a list of SQL. */
+export const LIVE: SQL = sql.raw(`('collecting', 'ready')`)
 /** Whether a message is live. */
 export const isLive: SQL = sql`${messages.state} in ${LIVE}`
 

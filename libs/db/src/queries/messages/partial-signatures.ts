@@ -7,9 +7,8 @@ import { boolean, bytes, firstRow, number, oneOf, orNull, rows } from '../rows.t
 import type { Sql } from '../sql.ts'
 import { bytesArray, numberArray, textArray } from '../sql.ts'
 import { bindProven } from './deposit-bindings.ts'
-import type { MessageKind } from './messages.ts'
+import { LIVE, type MessageKind } from './messages.ts'
 
-const LIVE = sql.raw(`('collecting', 'ready')`)
 /**
  * Whether partial signatures of `m` are taken: it is live, or a deposit that nobody asks for any more. A node may have signed that
  * while it was listed, and such a signature never expires: it must bind the key, however late it comes.

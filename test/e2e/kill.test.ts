@@ -1,10 +1,10 @@
 /** A relayer that is killed again and again, at any moment, loses nothing: every exit becomes ready, and no share ever changes. */
 
 import { rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type { ValidatorsResponse } from '@dvt-relayer/api/schemas.ts'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { findFreePorts } from '../demo/wait.ts'
 import { createTestKeys } from '../support/keys/keys.ts'
 import type { AppProcess } from '../support/services/process.ts'
 import { startProcess } from '../support/services/process.ts'
@@ -23,16 +23,8 @@ afterAll(async () => {
   await world?.[Symbol.asyncDispose]()
 })
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await new Promise((resolve) => server.once('listening', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
-
 it(`SIGKILL at ${KILLS} random moments, on the embedded PostgreSQL`, { timeout: 300_000 }, async () => {
-  const port = await freePort()
+  const [port = 0] = await findFreePorts(1)
   const url = `http://127.0.0.1:${port}`
   const dir = join(world.dir, 'killed')
   const environment = world.environment({

@@ -1,4 +1,3 @@
-import { createServer } from 'node:net'
 import {
   createHttpClient,
   type HttpClientOptions,
@@ -7,6 +6,7 @@ import {
 } from '@dvt-relayer/common/http-client.ts'
 import { Type } from 'typebox'
 import { describe, expect, it } from 'vitest'
+import { findFreePorts } from '../../demo/wait.ts'
 import { type HttpStandIn, type StandInRequest, startHttpStandIn } from '../../support/chain/http-stand-in.ts'
 
 const quick = { timeoutMs: 60_000, backoffMs: { first: 1, most: 5 } }
@@ -31,15 +31,6 @@ const startEcho = (seen: StandInRequest[] = []): Promise<HttpStandIn> =>
     return { status: 200, body: { value: seen.length } }
   })
 
-/** A port on which nothing listens. */
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return typeof address === 'object' && address !== null ? address.port : 0
-}
-
 describe('a request', () => {
   it('carries path, query, body and the credentials of the URL as Basic', async () => {
     const seen: StandInRequest[] = []
@@ -59,7 +50,8 @@ describe('a request', () => {
     await using server = await startEcho()
     const { host } = new URL(server.url)
     const secretUrl = (of: string) => `http://name:s3cret@${of}/k3y/?token=t0ken`
-    const dead = `127.0.0.1:${await freePort()}`
+    const [port] = await findFreePorts(1)
+    const dead = `127.0.0.1:${port}`
     const errors = [await failure(client([secretUrl(dead)]).send({ path: '/x' }))]
     for (const how of [
       'down',
@@ -223,7 +215,8 @@ describe('repetition', () => {
 
   it('hands a POST that was never sent to the next endpoint', async () => {
     await using server = await startEcho()
-    const http = client([`http://127.0.0.1:${await freePort()}`, server.url])
+    const [port] = await findFreePorts(1)
+    const http = client([`http://127.0.0.1:${port}`, server.url])
     expect((await http.send({ method: 'POST', path: '/', body: {} })).host).toBe(new URL(server.url).host)
   })
 

@@ -1,33 +1,15 @@
 /** A database of an earlier version: bindings that nothing proves become holds, all others stay, and who asks is a vault from now on. */
 
 import { randomBytes } from 'node:crypto'
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it, onTestFinished } from 'vitest'
 import { createTestDatabase } from '../../support/services/postgres.ts'
+import { MIGRATIONS, olderMigrations } from '../../support/stages/older-database.ts'
 
-const MIGRATIONS = fileURLToPath(new URL('../../../migrations', import.meta.url))
-const BEFORE = ['0000_first', '0001_generation_4', '0002_oracles']
 const VAULT = Buffer.alloc(20, 0xaa)
-
-/** A folder with the migrations of the version before. */
-async function olderMigrations(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'dvt-older-'))
-  onTestFinished(() => rm(folder, { recursive: true }))
-  await cp(MIGRATIONS, folder, { recursive: true })
-  const file = join(folder, 'meta/_journal.json')
-  const journal = JSON.parse(await readFile(file, 'utf8')) as { entries: { tag: string }[] }
-  journal.entries = journal.entries.filter(({ tag }) => BEFORE.includes(tag))
-  expect(journal.entries).toHaveLength(BEFORE.length)
-  await writeFile(file, JSON.stringify(journal))
-  return folder
-}
 
 /** An empty database of the version before, and what puts rows into it. */
 async function openOlder() {

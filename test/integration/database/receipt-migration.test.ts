@@ -1,39 +1,23 @@
 /** Share sets that were stored before there were receipts get theirs by SQL: the one that `shareReceipt` makes. */
 
 import { randomBytes } from 'node:crypto'
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { slices, toHex } from '@dvt-relayer/common/hex.ts'
 import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import { shareReceipt } from '@dvt-relayer/crypto/oracle/share-receipt.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import { sql } from 'drizzle-orm'
-import { expect, it, onTestFinished } from 'vitest'
+import { expect, it } from 'vitest'
 import { createTestDatabase } from '../../support/services/postgres.ts'
+import { MIGRATIONS, olderMigrations } from '../../support/stages/older-database.ts'
 
-const MIGRATIONS = fileURLToPath(new URL('../../../migrations', import.meta.url))
-const BEFORE = ['0000_first', '0001_generation_4']
-
-/** A folder with the migrations up to the one before receipts. */
-async function olderMigrations(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'dvt-older-'))
-  onTestFinished(() => rm(folder, { recursive: true }))
-  await cp(MIGRATIONS, folder, { recursive: true })
-  const file = join(folder, 'meta/_journal.json')
-  const journal = JSON.parse(await readFile(file, 'utf8')) as { entries: { tag: string }[] }
-  journal.entries = journal.entries.filter(({ tag }) => BEFORE.includes(tag))
-  expect(journal.entries).toHaveLength(BEFORE.length)
-  await writeFile(file, JSON.stringify(journal))
-  return folder
-}
+/** Those up to the one before receipts. */
+const BEFORE_RECEIPTS = ['0000_first', '0001_generation_4']
 
 it('the migration makes the receipts of what is there', async () => {
   await using database = await createTestDatabase()
   await using db = await connectDatabase({ url: database.url, logger: silentLogger })
-  await migrateDatabase(db, await olderMigrations())
+  await migrateDatabase(db, await olderMigrations(BEFORE_RECEIPTS))
   const idOf = async (statement: ReturnType<typeof sql>) => Number((await db.execute(statement)).rows[0]?.['id'])
 
   const sets = [

@@ -1,33 +1,14 @@
 /** An upgrade of a database that is full and in use: nothing in it is lost, and what the version before is doing ends. */
 
 import { randomBytes } from 'node:crypto'
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it, onTestFinished } from 'vitest'
 import { createTestDatabase } from '../../support/services/postgres.ts'
+import { MIGRATIONS, olderMigrations } from '../../support/stages/older-database.ts'
 import { eventually } from '../../support/world/world.ts'
-
-const MIGRATIONS = fileURLToPath(new URL('../../../migrations', import.meta.url))
-const BEFORE = ['0000_first', '0001_generation_4', '0002_oracles']
-
-/** A folder with the migrations of the version before. */
-async function olderMigrations(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'dvt-older-'))
-  onTestFinished(() => rm(folder, { recursive: true }))
-  await cp(MIGRATIONS, folder, { recursive: true })
-  const file = join(folder, 'meta/_journal.json')
-  const journal = JSON.parse(await readFile(file, 'utf8')) as { entries: { tag: string }[] }
-  journal.entries = journal.entries.filter(({ tag }) => BEFORE.includes(tag))
-  expect(journal.entries).toHaveLength(BEFORE.length)
-  await writeFile(file, JSON.stringify(journal))
-  return folder
-}
 
 /** A database of the version before with a row in every table. */
 async function openOlder() {

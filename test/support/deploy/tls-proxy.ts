@@ -5,9 +5,9 @@ import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import type { OutgoingHttpHeaders } from 'node:http'
 import { request } from 'node:https'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { findFreePorts } from '../../demo/wait.ts'
 import { makeCa } from '../services/certificates.ts'
 import { eventually } from '../world/world.ts'
 import { ROOT } from './tools.ts'
@@ -19,16 +19,6 @@ export interface ProxyAnswer {
 export interface TlsProxy extends AsyncDisposable {
   /** Sends a request with its path byte for byte. */
   ask(path: string, options?: { method?: string; body?: string; headers?: OutgoingHttpHeaders }): Promise<ProxyAnswer>
-}
-
-async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
 }
 
 /** A text with every part of it replaced that must be there. */
@@ -82,7 +72,7 @@ export async function startTlsProxy(name: ProxyName, upstream: number): Promise<
   const ca = makeCa('proxy')
   const { cert, key } = ca.issue('relayer.example')
   await Promise.all([writeFile(join(dir, 'cert.pem'), cert), writeFile(join(dir, 'key.pem'), key)])
-  const port = await findFreePort()
+  const [port = 0] = await findFreePorts(1)
   const [program = '', ...args] = await PROXIES[name]({ dir, port, upstream })
   const child = spawn(program, args, {
     env: { ...process.env, HOME: dir, XDG_DATA_HOME: dir, XDG_CONFIG_HOME: dir },

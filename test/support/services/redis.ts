@@ -3,8 +3,8 @@
 import type { ChildProcess } from 'node:child_process'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { createInterface } from 'node:readline'
+import { findFreePorts } from '../../demo/wait.ts'
 
 /** A Redis on a port of its own. */
 export interface TestRedis extends AsyncDisposable {
@@ -26,16 +26,6 @@ export function hasRedis(): boolean {
   return found
 }
 
-async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
-}
-
 async function spawnRedis(port: number, more: readonly string[]): Promise<ChildProcess> {
   const own = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', '/tmp']
   const args = [...own, ...more]
@@ -52,7 +42,7 @@ async function spawnRedis(port: number, more: readonly string[]): Promise<ChildP
 
 /** Starts Redis, with more options if need be. */
 export async function startRedis(options: readonly string[] = []): Promise<TestRedis> {
-  const port = await findFreePort()
+  const [port = 0] = await findFreePorts(1)
   let child = await spawnRedis(port, options)
   const kill = async () => {
     if (child.exitCode !== null || child.signalCode !== null) return

@@ -3,26 +3,16 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { findFreePorts } from '../../demo/wait.ts'
 
 /** Whether PgBouncer is here. Without it tests are skipped on a laptop; on CI it must be here. */
 export function hasPgbouncer(): boolean {
   const found = spawnSync('pgbouncer', ['--version']).status === 0
   if (!found && process.env['CI'] === 'true') throw new Error('pgbouncer is missing: CI installs it')
   return found
-}
-
-async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
 }
 
 /** Starts one with these lines in its `[pgbouncer]` section; `url` is the database by way of it. */
@@ -32,7 +22,7 @@ export async function startPgbouncer(
 ): Promise<AsyncDisposable & { url: string }> {
   const { hostname, port, username, password, pathname } = new URL(target)
   const folder = await mkdtemp(join(tmpdir(), 'dvt-pgbouncer-'))
-  const listenPort = await findFreePort()
+  const [listenPort = 0] = await findFreePorts(1)
   const lines = {
     listen_addr: '127.0.0.1',
     listen_port: String(listenPort),

@@ -16,7 +16,7 @@ import { parseArgs } from 'node:util'
 import { type Copy, makeCopy, type Outcome } from './copy.ts'
 import { filesOf, GROUPS, type Group } from './groups.ts'
 import { type Mutant, mutantsOf, mutate, sample, seeded } from './mutants.ts'
-import { runsOf, type TestRun } from './runs.ts'
+import { runsOf, secondsOf, type TestRun } from './runs.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 /** A mutant may make tests wait for ever; so may a busy machine, hence such a run decides nothing. */
@@ -49,6 +49,7 @@ async function drawn(group: Group, most: number, random: () => number): Promise<
 }
 
 const deadline = performance.now() + minutes * 60_000
+const seconds = await secondsOf(ROOT)
 const green = new Map<string, boolean>()
 
 /** Milliseconds that a run of tests may still take. */
@@ -70,7 +71,7 @@ async function outcomeOf(copy: Copy, group: Group, mutant: Mutant): Promise<Outc
   const source = await readFile(join(ROOT, mutant.file), 'utf8')
   const changed = mutate(source, mutant)
   let isJudged = false
-  for (const run of await runsOf(ROOT, group, mutant.file)) {
+  for (const run of await runsOf(ROOT, group, mutant.file, seconds)) {
     const outcome = await copy.testWith(mutant.file, changed, run, timeLeft())
     if (timeLeft() === 0) return undefined
     if (outcome !== 'passed' && !(await isGreen(copy, mutant.file, source, run))) continue

@@ -83,7 +83,8 @@ describe('groups', () => {
   it('have the nearest tests run first', async () => {
     const [group] = GROUPS.filter(({ name }) => name === 'apps/relayer')
     if (group === undefined) throw new Error('there is no such group')
-    const runs = await runsOf(root, group, 'apps/relayer/src/services/exits/owner-copies.ts')
+    const seconds = { 'test/integration/exits/owners.test.ts': 2, 'test/integration/exits/exits.test.ts': 1 }
+    const runs = await runsOf(root, group, 'apps/relayer/src/services/exits/owner-copies.ts', seconds)
     expect(runs.map(({ args }) => args[0])).toEqual(['run', 'run', 'related', 'run'])
     expect(runs[0]?.order).toContain('apps/relayer/src/services/exits/message-rate.test.ts')
     expect(runs[1]?.order.slice(0, 2)).toEqual([

@@ -11,11 +11,10 @@ export interface TestRun {
 }
 
 /** Unit tests of the file's own folder, what is nearest on a database or a chain, and then all others that hold the file. */
-export async function runsOf(root: string, group: Group, file: string): Promise<TestRun[]> {
+export async function runsOf(root: string, group: Group, file: string, seconds: Seconds): Promise<TestRun[]> {
   const beside = nearestFirst(file, await testsIn(root, [dirname(file)], false))
   const importing = group.hasOwnTests === true ? [] : await importersOf(root, file)
   const wide = new Set([...(await testsIn(root, group.tests(file), true)), ...importing])
-  const seconds = JSON.parse(await readFile(join(root, 'test/support/runner/seconds.json'), 'utf8')) as Seconds
   const far = nearestFirst(file, [...wide], { importing, seconds })
   // What is likely to notice is a run of its own: whether it passes without the change is soon known.
   const near = far.filter((test) => (seconds[test] ?? 0) <= QUICK_SECONDS).slice(0, MOST_NEAR)
@@ -32,7 +31,11 @@ export async function runsOf(root: string, group: Group, file: string): Promise<
 const MOST_NEAR = 3
 const QUICK_SECONDS = 8
 
-type Seconds = Readonly<Record<string, number>>
+/** How long each test file took when the whole suite last ran. */
+export type Seconds = Readonly<Record<string, number>>
+
+export const secondsOf = async (root: string): Promise<Seconds> =>
+  JSON.parse(await readFile(join(root, 'test/support/runner/seconds.json'), 'utf8')) as Seconds
 
 async function testsIn(root: string, paths: readonly string[], recursive: boolean): Promise<string[]> {
   const found = await Promise.all(

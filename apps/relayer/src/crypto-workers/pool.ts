@@ -11,6 +11,11 @@ import { createFairLine } from '@dvt-relayer/common/fair-line.ts'
 import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import type { DataToEncrypt, FinishedMessage, MessageToFinish, OracleSetToSplit, Tasks, Triple } from './tasks.ts'
 
+/** What a thread runs; beside it in a bundle as well (deploy/bundle.ts). */
+const PROGRAM = import.meta.url.endsWith('.ts')
+  ? new URL('./worker.ts', import.meta.url)
+  : new URL('./worker.js', import.meta.url)
+
 /** What crosses to a worker and back. */
 export type WorkerRequest =
   | { id: number; task: keyof Tasks; args: unknown[] }
@@ -122,7 +127,7 @@ export function startCryptoPool(threads = Math.max(1, Math.min(8, availableParal
     pump()
   }
   const start = () => {
-    const worker = new Worker(new URL('./worker.ts', import.meta.url))
+    const worker = new Worker(PROGRAM)
     const thread: Thread = { worker, short: new Map(), long: new Map() }
     const ready = Promise.withResolvers<void>()
     loading.add(ready.promise)

@@ -1,0 +1,81 @@
+/** The bundled apps of the images, in a folder that has what an image has, do what the sources do. */
+
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { SourceMap, type SourceMapPayload } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
+import { ROOT, run } from '../../support/deploy/tools.ts'
+import { loadFixtureCluster } from '../../support/keys/fixtures.ts'
+import { startProgram } from '../../support/services/process.ts'
+import { postValidators, untilShares } from '../../support/world/nodes.ts'
+import { startWorld, type World } from '../../support/world/world.ts'
+
+const cluster = loadFixtureCluster('cluster-4')
+let image = ''
+let world: World
+
+beforeAll(async () => {
+  image = mkdtempSync(join(tmpdir(), 'image-'))
+  run(process.execPath, ['deploy/bundle.ts', image], { cwd: ROOT })
+  // What the images' file copies beside the bundle.
+  for (const name of ['package.json', 'migrations', 'node_modules']) symlinkSync(join(ROOT, name), join(image, name))
+  world = await startWorld()
+}, 120_000)
+afterAll(async () => {
+  await world?.[Symbol.asyncDispose]()
+  if (image !== '') rmSync(image, { recursive: true, force: true })
+})
+
+/** Starts a bundled app; the flags are those of the image. */
+function startBundled(
+  app: 'relayer' | 'sidecar',
+  environment: Record<string, string | undefined>,
+  args: string[] = [],
+) {
+  const program = startProgram(app, [join(image, 'apps', app, 'dist/main.js'), ...args], {
+    LOG_FORMAT: 'json',
+    ...environment,
+  })
+  onTestFinished(() => program[Symbol.asyncDispose]())
+  return program
+}
+
+it('makes an exit ready, on an embedded PostgreSQL, and stops when it is told to', { timeout: 300_000 }, async () => {
+  const dataDir = join(image, 'data')
+  mkdirSync(dataDir)
+  const relayer = startBundled(
+    'relayer',
+    world.environment({
+      DATABASE_URL: '',
+      SEALING_KEY: '',
+      DATA_DIR: dataDir,
+      CLUSTER_LOCK_FILES: cluster.nodes[0]?.lockFile,
+      SIGNATURE_THRESHOLD: String(cluster.expected.threshold),
+    }),
+  )
+  const { url } = (await relayer.logged('relayer started')) as { url: string }
+  const key = String(cluster.expected.validators[0]?.public_key)
+  await postValidators(url, [key])
+  for (const node of cluster.nodes.slice(0, cluster.expected.threshold))
+    startBundled('sidecar', {
+      NETWORK: world.network.name,
+      RELAYER_ENDPOINT: url,
+      OBOL_KEYSTORES_DIR: node.keystoresDir,
+      OBOL_CLUSTER_LOCK_FILE: node.lockFile,
+    })
+  await untilShares(url, [key])
+  expect(await relayer.end('SIGTERM')).toBe(0)
+})
+
+it.each(['relayer', 'sidecar'])('has a map that finds a line of the %s in the sources', (app) => {
+  const folder = join(image, 'apps', app, 'dist')
+  const lines = readFileSync(join(folder, 'main.js'), 'utf8').split('\n')
+  const map = JSON.parse(readFileSync(join(folder, 'main.js.map'), 'utf8')) as SourceMapPayload
+  const line = lines.findIndex((text) => text.includes('process.exitCode = await'))
+  const entry = new SourceMap(map).findEntry(line, 0)
+  if (!('originalSource' in entry)) throw new Error(`line ${line} of the bundle is of nothing`)
+  expect(resolve(folder, entry.originalSource)).toContain(`apps/${app}/src/main.ts`)
+  const source = readFileSync(join(ROOT, 'apps', app, 'src/main.ts'), 'utf8').split('\n')
+  expect(source[entry.originalLine]).toContain('process.exitCode = await')
+})

@@ -106,6 +106,7 @@ export const ORDER = {
     'text-file.ts',
     'json-text.ts',
     'backoff.ts',
+    'time-text.ts',
     'compile-cache.ts',
     'file-lock.ts',
     'hex.ts',

@@ -20,8 +20,9 @@ import { createSidecarLists, type SidecarLists } from './services/signatures/sid
 export const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
 
 /**
- * The ten connections to the database, by account. What the process does by itself needs five at most; operators find some whatever
- * sidecars do, and strangers, whose signatures are compared with known oracles, have one.
+ * The ten connections to the database, by account: groups go first in this order. What the process does by itself needs five at most;
+ * operators find some whatever sidecars and oracles do, and strangers, whose signatures are compared with known oracles, have one.
+ * Sidecars, oracles and strangers together hold seven at most, which leaves three.
  */
 const CONNECTION_SHARES = {
   own: { ofOne: 10, ofAll: 10 },

@@ -24,6 +24,7 @@ type DatabaseErrorCode =
   | 'DATABASE_TLS'
   | 'DATABASE_QUERY_INVALID'
   | 'DATABASE_FROM_THE_FUTURE'
+  | 'DATABASE_IN_USE'
   | 'DATABASE_FAILED'
   | 'DATA_DIR_IN_USE'
   | 'DATA_DIR_UNUSABLE'
@@ -187,11 +188,12 @@ function unreachable(reason: string, at: { host?: string }): DatabaseError {
   return new DatabaseError('DATABASE_UNREACHABLE', `${MESSAGES.DATABASE_UNREACHABLE} (${reason})`, { meta })
 }
 
-/** What passes by itself: the database is away, short of something, or a standby that may become the primary. */
+/** What passes by itself: the database is away, short of something, a standby that may become the primary, or used by others. */
 const PASSING: ReadonlySet<string> = new Set<DatabaseErrorCode>([
   'DATABASE_UNREACHABLE',
   'DATABASE_OVERLOADED',
   'DATABASE_READ_ONLY',
+  'DATABASE_IN_USE',
 ])
 
 /** Whether waiting may help. */

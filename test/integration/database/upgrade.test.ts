@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
+import { isPassing } from '@dvt-relayer/db/errors.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it, onTestFinished } from 'vitest'
@@ -102,5 +103,20 @@ it('a transaction of the version before that takes its locks the other way round
     await older.execute(sql`commit`)
     await migrating
   })
+  expect((await db.execute(sql`select is_held from validators`)).rows).toEqual([{ is_held: false }])
+})
+
+it('what others hold for long is waited for no longer, changes nothing, and passes', async () => {
+  const { db } = await openOlder()
+  await db.onOneConnection(async (reader) => {
+    await reader.execute(sql`begin`)
+    await reader.execute(sql`select from validators`)
+    const refusal = await migrateDatabase(db, MIGRATIONS, 1).catch((error: unknown) => error)
+    expect(refusal).toMatchObject({ code: 'DATABASE_IN_USE' })
+    // A supervisor starts it again.
+    expect(isPassing(refusal)).toBe(true)
+    await reader.execute(sql`commit`)
+  })
+  await migrateDatabase(db, MIGRATIONS, 1)
   expect((await db.execute(sql`select is_held from validators`)).rows).toEqual([{ is_held: false }])
 })

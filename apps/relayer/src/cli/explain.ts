@@ -6,6 +6,7 @@ import { parseHex } from '@dvt-relayer/common/hex.ts'
 import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
 import { createLogger } from '@dvt-relayer/common/logger.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
+import { timeText } from '@dvt-relayer/common/time-text.ts'
 import { readConfig } from '../config.ts'
 import { explainToAdmin } from '../services/explain/explanations.ts'
 import { COMMANDS, usageError, usageOf } from './usage.ts'
@@ -91,8 +92,3 @@ function shareLine({ share_index: index, exit, deposit, node }: Explanation['sha
 }
 
 const ago = (at: number, now: number): string => `at ${timeText(at)} (${Math.max(0, now - at)} s ago)`
-/** "2024-11-21T00:00:00Z"; a config may name a time that no calendar has. */
-function timeText(seconds: number): string {
-  const date = new Date(seconds * 1000)
-  return Number.isNaN(date.getTime()) ? `in ${seconds} Unix seconds` : `${date.toISOString().slice(0, 19)}Z`
-}

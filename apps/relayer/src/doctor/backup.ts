@@ -10,6 +10,7 @@ import { messageOf } from '@dvt-relayer/common/errors.ts'
 import { count, finding, type Report, reportOf } from '@dvt-relayer/common/findings.ts'
 import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
+import { timeText } from '@dvt-relayer/common/time-text.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
 import { findProcesses } from '@dvt-relayer/db/queries/attendance/processes.ts'
 import {
@@ -23,7 +24,7 @@ import { type RelayerConfig, readConfig } from '../config.ts'
 import { KEPT_SECONDS, SILENCE_SECONDS } from '../services/attendance/heartbeat.ts'
 import { proveSealingKey } from '../services/sealing/sealing.ts'
 import { connectToRead, examineDatabase, openToRead } from './database.ts'
-import { type Check, type Finding, firstOf, timeText } from './findings.ts'
+import { type Check, type Finding, firstOf } from './findings.ts'
 import { examineSealing } from './sealing.ts'
 
 /** Stored signatures that are opened to see whether they can be. */

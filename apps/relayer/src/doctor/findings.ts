@@ -29,6 +29,3 @@ const SHOWN = 10
 /** The first of many, and how many more there are. */
 export const firstOf = (lines: readonly string[]): string[] =>
   lines.length <= SHOWN ? [...lines] : [...lines.slice(0, SHOWN), `and ${lines.length - SHOWN} more`]
-
-/** "2024-11-21T00:00:00Z" */
-export const timeText = (seconds: number): string => `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z`

@@ -1,6 +1,7 @@
 /** What `doctor` finds of relayers at work on the database, and of the keys they have left for each vault. */
 
 import { count, finding } from '@dvt-relayer/common/findings.ts'
+import { timeText } from '@dvt-relayer/common/time-text.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
@@ -9,7 +10,7 @@ import { countTables } from '@dvt-relayer/db/queries/doctor/contents.ts'
 import { countKeysLeft } from '@dvt-relayer/db/queries/messages/registrations.ts'
 import type { RelayerConfig } from '../config.ts'
 import { SILENCE_SECONDS } from '../services/attendance/heartbeat.ts'
-import { type Finding, firstOf, timeText } from './findings.ts'
+import { type Finding, firstOf } from './findings.ts'
 import { vaultsOf } from './wallets.ts'
 
 const MOST_PROCESSES = 1000

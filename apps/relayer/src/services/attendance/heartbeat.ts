@@ -1,6 +1,7 @@
 /** The heartbeats of relayer processes: each says that it is there, and one that answers requests sees whether anybody finishes them. */
 
 import { randomUUID } from 'node:crypto'
+import { timeText } from '@dvt-relayer/common/time-text.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
 import { findNewestWorker, pruneProcesses, storeBeat, storeStop } from '@dvt-relayer/db/queries/attendance/processes.ts'
 import type { Context } from '../../context.ts'
@@ -31,6 +32,3 @@ export function createHeartbeat({ config, db }: Pick<Context, 'config' | 'db'>) 
     },
   }
 }
-
-/** "2024-11-21T00:00:00Z" */
-const timeText = (seconds: number): string => `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z`

@@ -163,6 +163,10 @@ describe.skipIf(skipWithoutAnvil)('a key whose deposit was signed', () => {
     await postPairs(url, 2, [signedPair(world.network, validator, 2, item)])
     expect((await askRegister(url, asks(B))).text).toBe(NOTHING)
     expect(await registerKeys(url, asks(A))).toEqual([key])
+    // Its post was answered after some seconds, judged or not.
+    await eventually('the wrong one is rejected', async () =>
+      (await getValidators(url))[0]?.share_indexes_rejected?.length === 1 ? true : undefined,
+    )
     expect(await getValidators(url)).toMatchObject([{ share_indexes_rejected: [1] }])
   })
 

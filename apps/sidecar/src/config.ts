@@ -216,6 +216,32 @@ export function readConfig(environment: Environment): { config: SidecarConfig; w
   return { config: Object.freeze(config), warnings }
 }
 
+/** No host has this name: whoever asks nobody has nobody to ask. */
+const NOBODY = 'http://nobody.invalid'
+
+/**
+ * The same for a command that asks nobody. Relayer and port mean nothing then; settings that name somebody whose word the keys or the policy
+ * would wait for are refused instead of being passed over.
+ *
+ * @throws {BootError} SETTINGS_INVALID
+ */
+export function readOfflineConfig(environment: Environment): { config: SidecarConfig; warnings: string[] } {
+  const read = readConfig({ ...environment, RELAYER_ENDPOINT: NOBODY, RELAYER_ENDPOINT_FILE: undefined })
+  const { consensus, ssv, remoteSigner } = read.config
+  const problems = [
+    ...(consensus === undefined
+      ? []
+      : ['CONSENSUS_ENDPOINT: the chain cannot be asked, so that a policy that counts on it would not be kept']),
+    ...(ssv?.chain === undefined ? [] : ['EXECUTION_ENDPOINT: key shares are those of SSV_KEYSHARES_FILES alone']),
+    ...(remoteSigner === undefined ? [] : ['REMOTE_SIGNER_URL: the keys must be on this machine']),
+  ]
+  if (problems.length === 0) return read
+  throw new BootError(
+    'SETTINGS_INVALID',
+    `this command asks nobody, so that these must be unset for it:\n${problems.map((line) => `  - ${line}`).join('\n')}`,
+  )
+}
+
 type Values = SettingsOf<typeof SIDECAR_SETTINGS>
 
 /** A note on each setting that only the other kind of cluster has. */

@@ -55,6 +55,7 @@ export const ORDER = {
     'lists',
     'policy',
     'open-keystore.ts',
+    'keystores/keymanager',
     'keystores/remote',
     'keystores/ssv',
     'keystores/obol',

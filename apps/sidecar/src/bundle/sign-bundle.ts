@@ -15,11 +15,10 @@ import {
 } from '@dvt-relayer/api/bundle.ts'
 import { hasRealStake } from '@dvt-relayer/chain/networks.ts'
 import { BootError } from '@dvt-relayer/common/errors.ts'
-import { toHex } from '@dvt-relayer/common/hex.ts'
 import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import type { ListName, SidecarConfig } from '../config.ts'
-import { createEvents, type Events } from '../events.ts'
+import { createEvents, type Events, notingLocks } from '../events.ts'
 import { createHealth } from '../health.ts'
 import type { KeyShare, Keystore } from '../keystores/keystore.ts'
 import type { Entry, SignedJob } from '../lists/work-entry.ts'
@@ -254,12 +253,3 @@ function notingRefusals(events: Events, refusals: Map<string, Set<number>>): Eve
 
 const told = (refusals: ReadonlyMap<string, ReadonlySet<number>>): Outcome['refusals'][number][] =>
   Array.from(refusals, ([meaning, { size }]) => ({ meaning, validators: size }))
-
-/** Events that also remember the cluster locks that are read. */
-const notingLocks = (events: Events, lockHashes: Set<string>): Events => ({
-  ...events,
-  lockRead(lock, file, isPinned) {
-    lockHashes.add(toHex(lock.lockHash))
-    events.lockRead(lock, file, isPinned)
-  },
-})

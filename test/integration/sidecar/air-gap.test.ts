@@ -15,9 +15,11 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { runCommand as runRelayer } from '../../../apps/relayer/src/cli/commands.ts'
 import { runCommand as runSidecar } from '../../../apps/sidecar/src/doctor/commands.ts'
 import { formatLine } from '../../../apps/sidecar/src/policy/journal-lines.ts'
+import { fromHex } from '../../../libs/common/src/hex.ts'
 import { loadFixtureCluster } from '../../support/keys/fixtures.ts'
+import { loadSsvCluster, operatorFiles, ssvPath } from '../../support/keys/ssv.ts'
 import { type StandInRelayer, startStandInRelayer, VAULT } from './stand-in.ts'
-import { expectAllPairsRight, expectAllRight, isRight, keysOf } from './support.ts'
+import { engine, expectAllPairsRight, expectAllRight, isRight, keysOf, rootOf } from './support.ts'
 
 const NAME = 'cluster-4'
 const cluster = loadFixtureCluster(NAME)
@@ -163,6 +165,51 @@ describe('a bundle there and back', () => {
     await bundle()
     await sign()
     expect((await readSignedBundle(signed)).validators).toEqual(first.validators)
+  })
+})
+
+describe('a bundle of an SSV operator', () => {
+  it('is made for the validators of a keyshares file, signed with the shares in it, and of no other operator', async () => {
+    const { relayer, request, signed, tokenFile, take, journal } = await stage()
+    const { validators } = loadSsvCluster('cluster-4')
+    const [{ public_key: key = '' } = {}] = validators
+    relayer.addValidator(key, 7)
+    relayer.addExit(KEY_A, 8)
+    const make = (id: number) =>
+      run(() =>
+        runRelayer(
+          [
+            ...['bundle', '--relayer', relayer.url, '--token-file', tokenFile, '--share-index', String(id)],
+            ...['--keyshares', ssvPath('cluster-4/keyshares.json'), '--out', request],
+          ],
+          {},
+          () => {},
+        ),
+      )
+    const sign = (operator: number) =>
+      run(() =>
+        runSidecar(
+          ['sign-bundle', '--in', request, '--out', signed],
+          {
+            ...{ NETWORK: 'hoodi', CLUSTER_TYPE: 'SSV', ALLOWED_VAULTS: VAULT, JOURNAL_FILE: journal },
+            ...{ SSV_KEYSHARES_FILES: ssvPath('cluster-4/keyshares.json'), ...operatorFiles(operator) },
+          },
+          new AbortController().signal,
+        ),
+      )
+    expect(await make(1)).toMatchObject({ code: EXIT.BUNDLE_SHARE_INDEX, text: expect.stringContaining('263') })
+    expect(await make(263)).toMatchObject({ code: 0, text: expect.stringContaining('1 validator for share index 263') })
+    expect(await sign(280)).toMatchObject({
+      code: EXIT.BUNDLE_SHARE_INDEX,
+      text: expect.stringContaining('is for share index 263, and this node has keys of 280'),
+    })
+    expect(await sign(263)).toMatchObject({ code: 0 })
+    expect(await take()).toMatchObject({ code: 0 })
+    const [pair] = relayer.pairs
+    const share = validators[0]?.public_key_shares.find(({ share_index }) => share_index === 263)
+    expect([relayer.pairs.length, relayer.posts.length, pair?.shareIndex]).toEqual([1, 0, 263])
+    const publicKey = fromHex(share?.public_key_share ?? '0x')
+    expect(engine.verify(publicKey, rootOf('hoodi', 7), fromHex(pair?.exit ?? '0x'))).toBe(true)
   })
 })
 

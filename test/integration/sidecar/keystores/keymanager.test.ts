@@ -8,9 +8,10 @@ import { readConfig } from '../../../../apps/sidecar/src/config.ts'
 import { examine } from '../../../../apps/sidecar/src/doctor/doctor.ts'
 import { startSidecar } from '../../../../apps/sidecar/src/sidecar.ts'
 import { networks } from '../../../../libs/chain/src/networks.ts'
-import { fromHex } from '../../../../libs/common/src/hex.ts'
+import { fromHex, toHex } from '../../../../libs/common/src/hex.ts'
+import { skipWithoutAnvil } from '../../../support/chain/anvil.ts'
 import { type Beacon, startBeacon } from '../../../support/chain/beacon.ts'
-import { openShares } from '../../../support/keys/fixture-shares.ts'
+import { openCluster, openShares } from '../../../support/keys/fixture-shares.ts'
 import { type FixtureClusterName, loadFixtureCluster } from '../../../support/keys/fixtures.ts'
 import {
   CLIENT_NAMES,
@@ -19,7 +20,15 @@ import {
   type KeymanagerOptions,
   startKeymanager,
 } from '../../../support/services/keymanager.ts'
-import { eventually } from '../../../support/world/world.ts'
+import {
+  addRegistered,
+  announceOracles,
+  type RotationOracle,
+  startRotationOracle,
+} from '../../../support/stages/rotation.ts'
+import { getExits, sidecarRound } from '../../../support/world/nodes.ts'
+import { startVaultWorld } from '../../../support/world/vault-world.ts'
+import { ask, eventually } from '../../../support/world/world.ts'
 import { type StandInRelayer, startStandInRelayer } from '../stand-in.ts'
 import { expectAllRight, first, hasten, keysOf, recordingLogger } from '../support.ts'
 
@@ -162,6 +171,56 @@ describe('exits of a validator client', () => {
     expectAllRight('cluster-7', staged.relayer.posts)
     expect(first(staged.client.asked)).toBe(`${shareOf(key, 'cluster-7')}?epoch=194048`)
   })
+})
+
+describe('through a relayer', () => {
+  it.skipIf(skipWithoutAnvil)(
+    'exits of a rotation become ready with the part of a validator client, and not without it',
+    { timeout: 300_000 },
+    async () => {
+      await using stack = new AsyncDisposableStack()
+      const cluster = loadFixtureCluster(NAME)
+      const vault = cluster.expected.withdrawal_address
+      const world = stack.use(await startVaultWorld({ oracles: 3, threshold: 2 }))
+      const oracles: RotationOracle[] = []
+      for (let i = 0; i < 3; i++) oracles.push(stack.use(await startRotationOracle(world.network)))
+      await announceOracles(world, oracles, { threshold: 2, needed: 3 })
+      await world.anvil.mine(4)
+      const relayer = stack.use(await world.startRelayer({ CLUSTER_LOCK_FILES: cluster.lockFile }))
+      const validators = (await openCluster(cluster)).slice(0, 2)
+      const indexes: number[] = []
+      for (const validator of validators) indexes.push(await addRegistered(world, vault, validator))
+      for (const oracle of oracles) oracle.outdated = indexes
+      await eventually('what is collected', async () =>
+        (await ask(relayer.url, `/vaults/${vault}/rotation`, { method: 'POST' })).text.includes('ROTATION_COLLECTING')
+          ? true
+          : undefined,
+      )
+      for (const share of [2, 3]) await sidecarRound(relayer.url, world.network, validators, share)
+      const readiness = async () => (await getExits(relayer.url)).map((exit) => exit.is_exit_signature_ready)
+      expect(await readiness()).toEqual([false, false])
+
+      const shares = new Map(
+        validators.map(({ publicKey, shares: [share] }) => [toHex(share?.publicKey ?? publicKey), publicKey]),
+      )
+      const client = stack.use(
+        await startKeymanager({
+          ...{ keys: [...(secrets.get(NAME)?.values() ?? [])], token: TOKEN },
+          ...{ genesisValidatorsRoot: world.network.genesisValidatorsRoot, forks: [] },
+          capella: world.network.capellaForkVersion,
+          indexOf: (share) =>
+            world.beacon.findValidator(shares.get(share as `0x${string}`) ?? new Uint8Array(48))?.index,
+        }),
+      )
+      const { config } = readConfig({
+        ...{ NETWORK: world.networkFile, RELAYER_ENDPOINT: relayer.url, CONSENSUS_ENDPOINT: world.beacon.url },
+        ...{ KEYMANAGER_URL: client.url, KEYMANAGER_TOKEN_FILE: tokenFile, OBOL_CLUSTER_LOCK_FILE: cluster.lockFile },
+      })
+      stack.use(await startSidecar(hasten(config, 100), { logger: recordingLogger().logger }))
+      await eventually('every exit', async () => ((await readiness()).every((isReady) => isReady) ? true : undefined))
+      expect((await getExits(relayer.url)).map((exit) => exit.validator_index)).toEqual(indexes)
+    },
+  )
 })
 
 describe('what is not posted', () => {

@@ -30,6 +30,7 @@ const FOREIGN = [
   ...['LISTEN', 'NOTIFY'], // PostgreSQL
   ...['NODE_USER'], // docker-compose.yml
   ...['PGPASSWORD'], // of PostgreSQL's clients
+  ...['NODE_EXTRA_CA_CERTS'], // of Node
   ...['VALIDATORS_FUNDING_BATCH_SIZE'], // of StakeWise's Operator
   ...['UPPER_CASE'], // this very rule
 ]

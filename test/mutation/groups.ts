@@ -63,6 +63,7 @@ export const GROUPS: readonly Group[] = [
     name: 'apps/sidecar',
     sources: [
       'apps/sidecar/src/policy/',
+      'apps/sidecar/src/bundle/',
       'apps/sidecar/src/signing/',
       'apps/sidecar/src/lists/',
       'apps/sidecar/src/keystores/',

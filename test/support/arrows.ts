@@ -47,6 +47,7 @@ export const ORDER = {
   'apps/sidecar/src': [
     'main.ts',
     'doctor',
+    'bundle',
     'sidecar.ts',
     'summary.ts',
     'watch',
@@ -54,6 +55,7 @@ export const ORDER = {
     'lists',
     'policy',
     'open-keystore.ts',
+    'keystores/keymanager',
     'keystores/remote',
     'keystores/ssv',
     'keystores/obol',
@@ -79,7 +81,7 @@ export const ORDER = {
     'networks.ts',
     'errors.ts',
   ],
-  'libs/api/src': ['client.ts', 'routes.ts', 'contract.ts', 'schemas.ts', 'schemas'],
+  'libs/api/src': ['client.ts', 'bundle.ts', 'routes.ts', 'contract.ts', 'schemas.ts', 'schemas'],
   'libs/chain/src': [
     'look-at-nodes.ts',
     'ssv',
@@ -104,6 +106,7 @@ export const ORDER = {
     'logger.ts',
     'settings.ts',
     'text-file.ts',
+    'replace-file.ts',
     'json-text.ts',
     'backoff.ts',
     'time-text.ts',

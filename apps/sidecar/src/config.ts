@@ -23,6 +23,12 @@ import {
   withDefault,
 } from '@dvt-relayer/common/settings.ts'
 import { parseListedAddress } from '@dvt-relayer/crypto/address.ts'
+import {
+  KEYMANAGER_SETTINGS,
+  type KeymanagerConfig,
+  keymanagerConfig,
+  keymanagerProblems,
+} from './config/keymanager.ts'
 import { OBOL_SETTINGS, type ObolNodeSource, obolKeys, obolNodes, obolProblems, obolWarnings } from './config/obol.ts'
 import {
   REMOTE_SIGNER_SETTINGS,
@@ -117,6 +123,7 @@ export const SIDECAR_SETTINGS = {
   CONSENSUS_TIMEOUT: withDefault(seconds('seconds one request to the consensus node may take', '30'), 30),
   CONSENSUS_RETRY_TIMEOUT: withDefault(seconds('seconds to go on trying', '60'), 60),
   ...REMOTE_SIGNER_SETTINGS,
+  ...KEYMANAGER_SETTINGS,
   SIDECAR_HOST: withDefault(
     host({ description: 'address /health, /ready and /metrics listen on', example: '0.0.0.0' }),
     '127.0.0.1',
@@ -160,6 +167,8 @@ export interface SidecarConfig {
   /** Between two looks for keys that came or went. */
   readonly reloadIntervalMs: number
   readonly remoteSigner: RemoteSignerConfig | undefined
+  /** Undefined: no validator client holds the keys. */
+  readonly keymanager: KeymanagerConfig | undefined
   /** Undefined: the chain is not asked. */
   readonly consensus: { endpoints: readonly URL[]; timeoutMs: number; retryTimeoutMs: number } | undefined
   /** Undefined: nothing listens. */
@@ -178,9 +187,17 @@ export function readConfig(environment: Environment): { config: SidecarConfig; w
   const isSsv = values.CLUSTER_TYPE === 'SSV'
   warnings.push(...unused(values, environment), ...(isSsv ? [] : obolWarnings(values)))
   const isRemote = values.REMOTE_SIGNER_URL.length > 0
+  const isInClient = values.KEYMANAGER_URL !== undefined
+  const elsewhere = isRemote ? 'REMOTE_SIGNER_URL' : isInClient ? 'KEYMANAGER_URL' : undefined
   const problems = [
     ...remoteSignerProblems(values),
-    ...(isSsv ? ssvProblems(values, values.NETWORK, isRemote) : obolProblems(values, isRemote)),
+    ...keymanagerProblems(values, {
+      isSsv,
+      hasRemoteSigner: isRemote,
+      hasConsensus: values.CONSENSUS_ENDPOINT.length > 0,
+      generation: values.GENERATION,
+    }),
+    ...(isSsv ? ssvProblems(values, values.NETWORK, isRemote) : obolProblems(values, elsewhere)),
   ]
   if (problems.length > 0)
     throw new BootError(
@@ -196,12 +213,14 @@ export function readConfig(environment: Environment): { config: SidecarConfig; w
       healIntervalMs: HEAL_INTERVAL_MS,
     },
     generation: values.GENERATION,
-    lists: LISTS_OF[values.GENERATION],
+    // A validator client signs no deposits.
+    lists: isInClient ? ['exits'] : LISTS_OF[values.GENERATION],
     deposits: { allowedVaults: values.ALLOWED_VAULTS, journalFile: resolve(values.JOURNAL_FILE) },
     obol: { nodes: isSsv ? [] : obolNodes(values), lockHashes: values.CLUSTER_LOCK_HASHES },
     ssv: isSsv ? ssvConfig(values) : undefined,
     reloadIntervalMs: reloadInterval(values),
     remoteSigner: remoteSignerConfig(values, isSsv ? undefined : obolKeys(values)),
+    keymanager: keymanagerConfig(values, isSsv ? undefined : obolKeys(values)),
     consensus:
       values.CONSENSUS_ENDPOINT.length === 0
         ? undefined
@@ -214,6 +233,33 @@ export function readConfig(environment: Environment): { config: SidecarConfig; w
     log: { level: values.LOG_LEVEL, format: values.LOG_FORMAT },
   }
   return { config: Object.freeze(config), warnings }
+}
+
+/** No host has this name: whoever asks nobody has nobody to ask. */
+const NOBODY = 'http://nobody.invalid'
+
+/**
+ * The same for a command that asks nobody. Relayer and port mean nothing then; settings that name somebody whose word the keys or the policy
+ * would wait for are refused instead of being passed over.
+ *
+ * @throws {BootError} SETTINGS_INVALID
+ */
+export function readOfflineConfig(environment: Environment): { config: SidecarConfig; warnings: string[] } {
+  const read = readConfig({ ...environment, RELAYER_ENDPOINT: NOBODY, RELAYER_ENDPOINT_FILE: undefined })
+  const { consensus, ssv, remoteSigner, keymanager } = read.config
+  const problems = [
+    ...(consensus === undefined
+      ? []
+      : ['CONSENSUS_ENDPOINT: the chain cannot be asked, so that a policy that counts on it would not be kept']),
+    ...(ssv?.chain === undefined ? [] : ['EXECUTION_ENDPOINT: key shares are those of SSV_KEYSHARES_FILES alone']),
+    ...(remoteSigner === undefined ? [] : ['REMOTE_SIGNER_URL: the keys must be on this machine']),
+    ...(keymanager === undefined ? [] : ['KEYMANAGER_URL: the keys must be on this machine']),
+  ]
+  if (problems.length === 0) return read
+  throw new BootError(
+    'SETTINGS_INVALID',
+    `this command asks nobody, so that these must be unset for it:\n${problems.map((line) => `  - ${line}`).join('\n')}`,
+  )
 }
 
 type Values = SettingsOf<typeof SIDECAR_SETTINGS>

@@ -343,3 +343,12 @@ export function createEvents(logger: Logger) {
   }
 }
 export type Events = ReturnType<typeof createEvents>
+
+/** Events that also remember the hashes of the cluster locks that are read. */
+export const notingLocks = (events: Events, lockHashes: Set<string>): Events => ({
+  ...events,
+  lockRead(lock, file, isPinned) {
+    lockHashes.add(toHex(lock.lockHash))
+    events.lockRead(lock, file, isPinned)
+  },
+})

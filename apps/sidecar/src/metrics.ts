@@ -20,14 +20,19 @@ export const SIGNER_OUTCOMES = {
   bad_request:
     'the remote signer does not understand the request (400): does it know this network, exits and deposits?',
   unauthorized:
-    'the remote signer does not let this sidecar in (401, 403): credentials in REMOTE_SIGNER_URL, or the client certificate',
+    'the remote signer does not let this sidecar in (401, 403): credentials in REMOTE_SIGNER_URL, or the client certificate; of a validator client, KEYMANAGER_TOKEN',
   server_error: 'the remote signer fails (5xx): its own log says why',
-  status: 'the remote signer answers with a status that the signing API does not have: is REMOTE_SIGNER_URL right?',
-  invalid: 'the answer is no signature: is REMOTE_SIGNER_URL that of a remote signer?',
-  too_large: 'the answer is far longer than a signature: is REMOTE_SIGNER_URL that of a remote signer?',
+  status:
+    'the remote signer answers with a status that the signing API does not have: is REMOTE_SIGNER_URL, or KEYMANAGER_URL, right?',
+  invalid:
+    'the answer is no signature: is REMOTE_SIGNER_URL that of a remote signer, or KEYMANAGER_URL that of a validator client?',
+  too_large:
+    'the answer is far longer than a signature: is REMOTE_SIGNER_URL that of a remote signer, or KEYMANAGER_URL that of a validator client?',
   wrong_signature:
-    'the signature is not that of the key share that was asked: nothing is posted; the remote signer holds another key under this name, or is damaged',
-  timeout: 'the remote signer has not answered within REMOTE_SIGNER_TIMEOUT',
+    'the signature is not that of the key share that was asked: nothing is posted; the remote signer holds another key under this name, or is damaged; a validator client may also sign under another fork than that of Capella (EIP-7044)',
+  wrong_message:
+    'the validator client has signed another exit than was asked for: nothing is posted; its charon knows the key under another validator index, or it passes over the epoch',
+  timeout: 'the remote signer has not answered within REMOTE_SIGNER_TIMEOUT, or the validator client within 10 s',
   unreachable: 'no connection to the remote signer',
   tls: 'no TLS connection to the remote signer: certificates, or the host name',
 } as const
@@ -43,6 +48,8 @@ export type KindCounts = Readonly<Record<Kind, number>>
 export const REFUSALS = {
   index_taken: 'the chain has given this validator index to another key',
   key_has_other_index: 'the chain knows this key under another validator index',
+  key_not_on_chain:
+    'the chain does not know this key yet, and a validator client signs exits of validators that it knows only: it is signed once the chain has it',
   index_impossible: 'no validator can ever have this index',
   vault_not_allowed: 'ALLOWED_VAULTS does not name this vault: add it if it is yours',
   vault_unnamed:

@@ -1,11 +1,13 @@
-/** Opens the keys where they are: keystores of Obol nodes, remote signers, or SSV operators. */
+/** Opens the keys where they are: keystores of Obol nodes, remote signers, a validator client, or SSV operators. */
 
 import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
 import type { SidecarConfig } from './config.ts'
 import type { Events } from './events.ts'
+import { openKeymanager } from './keystores/keymanager/keymanager.ts'
 import type { Keystore } from './keystores/keystore.ts'
 import { openObolKeystore } from './keystores/obol/obol.ts'
+import { REMOTE_SIGNER } from './keystores/remote/holder.ts'
 import { openRemoteSigner } from './keystores/remote/remote-signer.ts'
 import { openSsvKeystore } from './keystores/ssv/ssv.ts'
 
@@ -25,16 +27,19 @@ export interface OpenParts {
  * @throws {BootError} a restart would not help
  */
 export async function openKeystore(
-  { obol: { nodes, lockHashes }, ssv, network, remoteSigner }: SidecarConfig,
+  { obol: { nodes, lockHashes }, ssv, network, remoteSigner, keymanager }: SidecarConfig,
   { events, signal, onSignerChange = () => {}, onSignerBack = () => {} }: OpenParts,
 ): Promise<{ keystore: Keystore; problem?: string }> {
+  const told = { onChange: onSignerChange, onBack: onSignerBack }
   const common = { lockHashes, network, engine: createBlstEngine(), events, signal }
   if (remoteSigner !== undefined)
     return lookFirst(
-      await openRemoteSigner({ ...common, ssv, signer: remoteSigner, onChange: onSignerChange, onBack: onSignerBack }),
+      await openRemoteSigner({ ...common, ssv, holder: REMOTE_SIGNER, signer: remoteSigner, ...told }),
       events,
       signal,
     )
+  if (keymanager !== undefined)
+    return lookFirst(await openKeymanager({ ...common, keymanager, ...told }), events, signal)
   if (ssv !== undefined) return lookFirst(await openSsvKeystore({ ...common, ssv }), events, signal)
   return { keystore: await openObolKeystore({ ...common, nodes }) }
 }

@@ -5,11 +5,10 @@ import type { Ready } from '@dvt-relayer/api/schemas.ts'
 import { createConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts'
 import { hasRealStake } from '@dvt-relayer/chain/networks.ts'
 import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
-import { toHex } from '@dvt-relayer/common/hex.ts'
 import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
 import { createLogger, type Logger } from '@dvt-relayer/common/logger.ts'
 import type { ListName, SidecarConfig } from './config.ts'
-import { createEvents, type Events } from './events.ts'
+import { createEvents, type Events, notingLocks } from './events.ts'
 import { createHealth, type Health } from './health.ts'
 import { startHttp } from './http.ts'
 import type { KeyShare, Keystore } from './keystores/keystore.ts'
@@ -95,7 +94,8 @@ async function compose(
   await refuseUnnamedVaults(config, keystore.keyShares, relayer, signal)
   warnOfUnnamedVaults(config, keystore.keyShares, events)
   const deposits = createDepositPolicy(config.network, config.deposits.allowedVaults)
-  const policy = createPolicy(config.network, deposits, consensus?.client)
+  const signs = config.keymanager === undefined ? 'any' : 'known'
+  const policy = createPolicy(config.network, deposits, consensus?.client, signs)
   const workLists = createWorkLists(config, keystore.keyShares)
   startWork(
     { config, keystore, relayer, policy, journal, workLists, events, health },
@@ -112,15 +112,6 @@ async function compose(
   }
 }
 
-/** Events that also remember the cluster locks that are read, for the relayer to be compared with. */
-const notingLocks = (events: Events, lockHashes: Set<string>): Events => ({
-  ...events,
-  lockRead(lock, file, isPinned) {
-    lockHashes.add(toHex(lock.lockHash))
-    events.lockRead(lock, file, isPinned)
-  },
-})
-
 const heldBy = ({ ssv }: SidecarConfig, { keyShares }: Keystore, lockHashes: ReadonlySet<string>): Held => ({
   shareIndexes: [...new Set(keyShares.map(({ shareIndex }) => shareIndex))],
   lockHashes: [...lockHashes],
@@ -132,7 +123,7 @@ function startHealth(config: SidecarConfig, events: Events): Health {
   const unused = new Set<Check>()
   if (!signsDeposits(config)) unused.add('journal')
   if (config.consensus === undefined) unused.add('consensus')
-  if (config.remoteSigner === undefined) unused.add('signer')
+  if (config.remoteSigner === undefined && config.keymanager === undefined) unused.add('signer')
   for (const check of unused) events.metrics.set('dvt_sidecar_up', 1, { check })
   return createHealth(
     CHECKS.filter((check) => !unused.has(check)),

@@ -16,18 +16,17 @@ export interface LockFound {
   readonly isPinned: boolean
 }
 
+type Where = Pick<SidecarConfig, 'remoteSigner' | 'keymanager' | 'ssv'>
+
 /** Where the key shares are, in words. */
-function keysPlace({ remoteSigner, ssv }: Pick<SidecarConfig, 'remoteSigner' | 'ssv'>): string {
+function keysPlace({ remoteSigner, keymanager, ssv }: Where): string {
   if (remoteSigner !== undefined) return 'remote signers'
+  if (keymanager !== undefined) return 'a validator client'
   return ssv === undefined ? 'keystores' : 'SSV registrations'
 }
 
 /** How many key shares there are, whose, and of which cluster. */
-export function keysFinding(
-  config: Pick<SidecarConfig, 'remoteSigner' | 'ssv'>,
-  keyShares: readonly KeyShare[],
-  locks: readonly LockFound[],
-): Finding {
+export function keysFinding(config: Where, keyShares: readonly KeyShare[], locks: readonly LockFound[]): Finding {
   const groups = [...Map.groupBy(keyShares, ({ shareIndex }) => shareIndex)].sort(([a], [b]) => a - b)
   const isSsv = config.ssv !== undefined
   const holders = groups.map(([index, { length }]) => ({
@@ -57,7 +56,7 @@ export function keysFinding(
 }
 
 /** Which credentials are set, never what they are, and whether they may be seen on the way. */
-export function credentialsFinding({ relayer, remoteSigner }: SidecarConfig): Finding {
+export function credentialsFinding({ relayer, remoteSigner, keymanager }: SidecarConfig): Finding {
   const hasCredentials = ({ username, password }: URL) => username !== '' || password !== ''
   const isOpen = (url: URL) => url.protocol === 'http:' && !LOOPBACK.test(url.hostname)
   const signers = remoteSigner?.urls ?? []
@@ -67,6 +66,10 @@ export function credentialsFinding({ relayer, remoteSigner }: SidecarConfig): Fi
   if (signers.some(isOpen))
     details.push(
       'REMOTE_SIGNER_URL is http:// on another machine: whoever is between can ask for signatures; use https://',
+    )
+  if (keymanager !== undefined && isOpen(keymanager.url))
+    details.push(
+      'KEYMANAGER_URL sends its token over http:// to another machine, and whoever has it can exit validators: use https://, or a tunnel',
     )
   const facts = {
     relayer: hasCredentials(relayer.endpoint),

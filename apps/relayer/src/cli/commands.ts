@@ -7,6 +7,8 @@ import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
 import { DatabaseError, isPassing } from '@dvt-relayer/db/errors.ts'
 import type { Overrides } from '../relayer.ts'
+import { bundleCommand } from './air-gap/bundle.ts'
+import { takeBundleCommand } from './air-gap/take-bundle.ts'
 import { completion } from './completion/completion.ts'
 import { explainCommand } from './explain.ts'
 import { checkBackupCommand, doctorCommand } from './look.ts'
@@ -30,6 +32,8 @@ const RUN: Readonly<Record<CommandName, Command>> = {
   doctor: doctorCommand,
   explain: explainCommand,
   'check-backup': checkBackupCommand,
+  bundle: bundleCommand,
+  'take-bundle': takeBundleCommand,
   'release-key': releaseKeyCommand,
   rotate,
   'undo-registered': undoRegisteredCommand,

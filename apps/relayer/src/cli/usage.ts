@@ -30,6 +30,8 @@ interface CommandWords {
 const RUN = 'npm run relayer --'
 const YES = { type: 'boolean', default: false, about: 'do it' } as const
 const JSON_OUTPUT = { type: 'boolean', default: false, about: 'for programs' } as const
+const RELAYER = { type: 'string', default: '', value: 'URL', about: 'where the relayer is' } as const
+const TOKEN_FILE = { type: 'string', default: '', value: 'FILE', about: "a file with a sidecar's token in it" } as const
 const KEY = { type: 'string', default: '', value: '0x…', about: 'validator public key' } as const
 
 export const COMMANDS = {
@@ -78,6 +80,29 @@ export const COMMANDS = {
       'PGPASSWORD=… npm run -s relayer -- check-backup --database-url postgres://relayer@127.0.0.1:5432/restored',
     more: `The settings are those of the relayer: its sealing key must open the copy, and its database is compared with it where it answers. A
 password in the URL can be read by everybody on the machine while this runs: set PGPASSWORD. The exit code is 1 where something is wrong.`,
+  },
+  bundle: {
+    about: 'write what waits for one node into a file, to be signed where there is no network',
+    options: {
+      relayer: RELAYER,
+      'token-file': TOKEN_FILE,
+      'share-index': { type: 'string', default: '', value: 'N', about: 'of the node, from 1; of SSV its operator id' },
+      'cluster-lock': { type: 'string', default: '', value: 'FILE', about: "the cluster's lock, of Obol" },
+      keyshares: { type: 'string', default: '', value: 'FILE', about: 'the keyshares file, of SSV' },
+      out: { type: 'string', default: '', value: 'FILE', about: 'where to write it' },
+    },
+    example: `${RUN} bundle --relayer https://relayer.example --token-file ./token --share-index 1 --cluster-lock ./cluster-lock.json --out bundle.json`,
+    more: 'The relayer is asked over HTTP, and no setting is read. Exit codes: docs/operating/air-gap.md.',
+  },
+  'take-bundle': {
+    about: 'hand in what a node has signed of a bundle',
+    options: {
+      relayer: RELAYER,
+      'token-file': TOKEN_FILE,
+      in: { type: 'string', default: '', value: 'FILE', about: 'the signed bundle' },
+    },
+    example: `${RUN} take-bundle --relayer https://relayer.example --token-file ./token --in signed.json`,
+    more: 'It may be handed in again and again. Exit codes: docs/operating/air-gap.md.',
   },
   'release-key': {
     about: 'free a key from the vault it is reserved for or bound to',

@@ -12,10 +12,10 @@ export const OBOL_SETTINGS = {
   OBOL_KEYSTORES_DIR: optional(
     text({
       description:
-        "folder of the node's keystores and their passwords, as charon leaves it; not with REMOTE_SIGNER_URL",
+        "folder of the node's keystores and their passwords, as charon leaves it; not with REMOTE_SIGNER_URL or KEYMANAGER_URL",
       example: './.charon/validator_keys',
     }),
-    'required for OBOL without REMOTE_SIGNER_URL',
+    'required for OBOL without REMOTE_SIGNER_URL or KEYMANAGER_URL',
   ),
   OBOL_KEYSTORES_DIR_TEMPLATE: optional(
     text({
@@ -81,13 +81,14 @@ export function obolWarnings(values: Values): string[] {
     : []
 }
 
-/** What is wrong between settings of an Obol node that are each fine alone. `isRemote`: a remote signer holds its keys. */
-export function obolProblems(values: Values, isRemote: boolean): string[] {
-  const problems = isRemote ? remoteProblems(values) : []
+/** What is wrong between settings of an Obol node that are each fine alone. `elsewhere`: the setting that says what holds its keys. */
+export function obolProblems(values: Values, elsewhere: string | undefined): string[] {
+  const isRemote = elsewhere !== undefined
+  const problems = isRemote ? remoteProblems(values, elsewhere) : []
   const template = values.OBOL_KEYSTORES_DIR_TEMPLATE
   if (!isRemote && values.OBOL_KEYSTORES_DIR === undefined && template === undefined)
     problems.push(
-      'OBOL_KEYSTORES_DIR is required, for example OBOL_KEYSTORES_DIR=./.charon/validator_keys, or REMOTE_SIGNER_URL where a remote signer holds the keys',
+      'OBOL_KEYSTORES_DIR is required, for example OBOL_KEYSTORES_DIR=./.charon/validator_keys, or REMOTE_SIGNER_URL where a remote signer holds the keys, or KEYMANAGER_URL where a validator client does',
     )
   const indexes = nodeIndexes(values)
   const hasPlace = template?.includes(NODE_INDEX) === true
@@ -103,16 +104,16 @@ export function obolProblems(values: Values, isRemote: boolean): string[] {
   return problems
 }
 
-/** What else is wrong where a remote signer holds the keys. */
-function remoteProblems(values: Values): string[] {
+/** What else is wrong where something else holds the keys. */
+function remoteProblems(values: Values, elsewhere: string): string[] {
   const problems: string[] = []
   if (values.OBOL_KEYSTORES_DIR !== undefined)
-    problems.push('OBOL_KEYSTORES_DIR and REMOTE_SIGNER_URL are both set: keep the one that holds the key shares')
+    problems.push(`OBOL_KEYSTORES_DIR and ${elsewhere} are both set: keep the one that holds the key shares`)
   if (values.OBOL_KEYSTORES_DIR_TEMPLATE !== undefined)
-    problems.push('OBOL_KEYSTORES_DIR_TEMPLATE means nothing with REMOTE_SIGNER_URL: unset it')
+    problems.push(`OBOL_KEYSTORES_DIR_TEMPLATE means nothing with ${elsewhere}: unset it`)
   if (values.OBOL_CLUSTER_LOCK_FILE === undefined)
     problems.push(
-      'OBOL_CLUSTER_LOCK_FILE is required with REMOTE_SIGNER_URL, for example OBOL_CLUSTER_LOCK_FILE=./.charon/cluster-lock.json',
+      `OBOL_CLUSTER_LOCK_FILE is required with ${elsewhere}, for example OBOL_CLUSTER_LOCK_FILE=./.charon/cluster-lock.json`,
     )
   return problems
 }

@@ -1,11 +1,13 @@
 /** What `npm run sidecar` can do: run (no argument), or look at everything and say what is wrong. Each returns an exit code. */
 
 import { parseArgs } from 'node:util'
+import { BUNDLE_EXIT_CODES, BundleError } from '@dvt-relayer/api/bundle.ts'
 import { BootError } from '@dvt-relayer/common/errors.ts'
 import { reportText } from '@dvt-relayer/common/findings.ts'
 import { createLogger, scrub } from '@dvt-relayer/common/logger.ts'
 import { logOthersLines } from '@dvt-relayer/common/others-lines.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
+import { signBundleCommand } from '../bundle/command.ts'
 import { readConfig } from '../config.ts'
 import { startSidecar } from '../sidecar.ts'
 import { examine } from './doctor.ts'
@@ -14,7 +16,10 @@ const USAGE = `usage:
   npm run sidecar                                run
   npm run sidecar -- doctor [--json] [--quick]   look at keys, relayer, nodes, signers and journal, and say what is wrong and
                                                  what to do; nothing is changed. The exit code is 1 where something is wrong
-                                                 --json: for programs; --quick: keystores are not decrypted`
+                                                 --json: for programs; --quick: keystores are not decrypted
+  npm run sidecar -- sign-bundle --in FILE --out FILE
+                                                 sign what a bundle of the relayer wants of this node, with nobody asked and nothing
+                                                 sent; policy and deposit journal as ever`
 
 /** Runs one command until it ends or `signal` aborts. */
 export async function runCommand(
@@ -30,18 +35,19 @@ export async function runCommand(
     }
     if (command === undefined) return await run(environment, signal)
     if (command === 'doctor') return await doctor(rest, environment, signal)
+    if (command === 'sign-bundle') return await signBundleCommand(rest, environment, signal)
     throw new BootError('USAGE', `there is no command ${command}\n\n${USAGE}`)
   } catch (error) {
     if (signal.aborted) return 0
     process.stderr.write(`${scrub(textOf(error))}\n`)
-    return 1
+    return error instanceof BundleError ? BUNDLE_EXIT_CODES[error.code] : 1
   }
 }
 
 function textOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   if ((error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS')) return `${error.message}\n\n${USAGE}`
-  return error instanceof BootError ? error.message : (error.stack ?? error.message)
+  return error instanceof BootError || error instanceof BundleError ? error.message : (error.stack ?? error.message)
 }
 
 async function run(environment: Environment, signal: AbortSignal): Promise<number> {

@@ -40,7 +40,7 @@ export async function examine(environment: Environment, options: DoctorOptions):
   const stop = new AbortController()
   const signal = AbortSignal.any([options.signal, stop.signal])
   /** Only what is bounded by the number of keystores may take longer. */
-  const isLong = config.ssv === undefined && config.remoteSigner === undefined
+  const isLong = config.ssv === undefined && config.remoteSigner === undefined && config.keymanager === undefined
   try {
     const [keys, signer, relayer, who, ...others] = await Promise.all([
       isLong

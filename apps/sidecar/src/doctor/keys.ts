@@ -33,7 +33,7 @@ export async function examineKeys(config: SidecarConfig, options: KeysOptions): 
   const warnings: { message: string; isProblem: boolean }[] = []
   const events = listeningEvents(locks, warnings, options)
   try {
-    if (options.isQuick && config.remoteSigner === undefined && config.ssv === undefined)
+    if (options.isQuick && config.obol.nodes.length > 0)
       return withWarnings(await lookAtKeystores(config, events, locks), warnings)
     const { keystore, problem } = await openKeystore(withoutWriting(config), { events, signal: options.signal })
     try {

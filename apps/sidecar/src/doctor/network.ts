@@ -7,8 +7,11 @@ import { messageOf } from '@dvt-relayer/common/errors.ts'
 import { count, type EndpointLook, endpointsFinding, finding } from '@dvt-relayer/common/findings.ts'
 import { createHttpClient, type HttpAnswer, HttpError, parseAnswer } from '@dvt-relayer/common/http-client.ts'
 import { Compile } from 'typebox/compile'
+import type { KeymanagerConfig } from '../config/keymanager.ts'
 import { LISTS, type ListName, type SidecarConfig } from '../config.ts'
 import type { Finding } from '../findings.ts'
+import { askPublicKeys as askClientKeys } from '../keystores/keymanager/api.ts'
+import { keymanagerOptions } from '../keystores/keymanager/keymanager.ts'
 import { askPublicKeys, askWhetherUp } from '../keystores/remote/api.ts'
 import { createSignerHttp } from '../keystores/remote/signer-http.ts'
 import { readTlsMaterial, type TlsMaterial } from '../keystores/remote/tls.ts'
@@ -130,7 +133,11 @@ export async function examineExecution({ ssv, network }: SidecarConfig, signal: 
 }
 
 /** The remote signers: does each let us in, and how many keys has it? */
-export async function examineSigners({ remoteSigner }: SidecarConfig, signal: AbortSignal): Promise<Finding> {
+export async function examineSigners(
+  { remoteSigner, keymanager }: SidecarConfig,
+  signal: AbortSignal,
+): Promise<Finding> {
+  if (keymanager !== undefined) return examineKeymanager(keymanager, signal)
   if (remoteSigner === undefined) return finding('signer', 'unused', 'REMOTE_SIGNER_URL is unset: the keys are here')
   const { urls, timeoutMs } = remoteSigner
   let tls: TlsMaterial
@@ -157,4 +164,19 @@ export async function examineSigners({ remoteSigner }: SidecarConfig, signal: Ab
   const detail = `the client certificate (REMOTE_SIGNER_CERT_FILE) ${isOver ? 'expired' : 'expires'} on ${day}: renew it`
   const status = isOver ? 'problem' : found.status === 'good' ? 'warning' : found.status
   return { ...found, status, details: [...found.details, detail] }
+}
+
+/** The validator client: does it let us in, and how many keys has it? */
+async function examineKeymanager(keymanager: KeymanagerConfig, signal: AbortSignal): Promise<Finding> {
+  await using http = await createSignerHttp(keymanager.url, { ...keymanagerOptions(keymanager), connections: 1 })
+  const { host, title } = http
+  try {
+    const { size } = await askClientKeys(http, signal)
+    const words = `the ${title} holds ${count(size, 'key')}; it signs exits of validators that the chain knows, and no deposits`
+    return endpointsFinding('signer', [{ host, words, facts: { keys: size } }])
+  } catch (error) {
+    return endpointsFinding('signer', [
+      { host, words: '', problem: `${messageOf(error)} (KEYMANAGER_URL, KEYMANAGER_TOKEN)` },
+    ])
+  }
 }

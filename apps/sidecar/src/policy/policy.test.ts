@@ -109,6 +109,17 @@ describe('policy', () => {
     expect(chain.questions()).toBe(asked)
   })
 
+  it('with keys in a validator client refuses what the chain does not know, whatever index is named', async () => {
+    const chain = chainOf([1, 2].map(keyOf))
+    const wanted = [exitOf(keyOf(1), 0), exitOf(keyOf(2), 7), exitOf(keyOf(3), 2), exitOf(keyOf(3), 1)]
+    expect(await createPolicy(networks.hoodi, deposits, chain, 'known').judge(wanted)).toEqual([
+      undefined,
+      'key_has_other_index',
+      'key_not_on_chain',
+      'key_not_on_chain',
+    ])
+  })
+
   it('signs nothing while the chain cannot be asked', async () => {
     const chain = { ...chainOf([]), findValidators: () => Promise.reject(new Error('away')) }
     await expect(createPolicy(networks.hoodi, deposits, chain).judge([exitOf(keyOf(1), 1)])).rejects.toThrow('away')

@@ -8,6 +8,9 @@
  *   and a deposit for a key the chain knows. An index nobody has yet is fine: it is a prediction. While no node that is synced and
  *   on our chain answers, nothing is signed (`watch/consensus.ts`).
  *
+ * With keys in a validator client (`signs` is `known`): an exit for a key the chain does not know is refused, because that client could not
+ * make it.
+ *
  * Without a consensus node a hostile relayer can collect exits of any index for a key. They are worth nothing but the one of the
  * key's real index, which is what the protocol has every relayer collect: an exit is valid only under the key that has its
  * index. docs/architecture.md#trust says what a relayer may see; what it can make this process spend is bounded by `lists/work-list.ts`.
@@ -36,8 +39,13 @@ export interface ChainView {
 /** VALIDATOR_REGISTRY_LIMIT of the consensus specification. */
 const REGISTRY_LIMIT = 2 ** 40
 
-/** Creates the policy. `consensus` undefined: the chain is not asked. */
-export function createPolicy(network: Network, deposits: DepositPolicy, consensus: ChainView | undefined) {
+/** Creates the policy. `consensus` undefined: the chain is not asked. `signs`: exits of any keys, or of those that the chain knows. */
+export function createPolicy(
+  network: Network,
+  deposits: DepositPolicy,
+  consensus: ChainView | undefined,
+  signs: 'any' | 'known' = 'any',
+) {
   function judgeAlone({ keyShare, wanted }: Candidate): Refusal | undefined {
     if (wanted.validatorIndex >= REGISTRY_LIMIT) return 'index_impossible'
     return wanted.deposit === undefined ? undefined : deposits.judge(keyShare, wanted.deposit)
@@ -63,7 +71,7 @@ export function createPolicy(network: Network, deposits: DepositPolicy, consensu
       const verdicts =
         consensus === undefined || possible.length === 0
           ? new Map<Candidate, Refusal>()
-          : await askChain(consensus, possible)
+          : await askChain(consensus, possible, signs)
       return candidates.map((candidate, position) => refusals[position] ?? verdicts.get(candidate))
     },
   }
@@ -71,14 +79,19 @@ export function createPolicy(network: Network, deposits: DepositPolicy, consensu
 export type Policy = ReturnType<typeof createPolicy>
 
 /** The chain's verdicts; what is not in the map may be signed. */
-async function askChain(consensus: ChainView, candidates: readonly Candidate[]): Promise<Map<Candidate, Refusal>> {
+async function askChain(
+  consensus: ChainView,
+  candidates: readonly Candidate[],
+  signs: 'any' | 'known',
+): Promise<Map<Candidate, Refusal>> {
   const verdicts = new Map<Candidate, Refusal>()
   const keys = [...new Set(candidates.map(({ keyShare }) => keyShare.validatorPublicKey))]
   const known = await consensus.findValidators(keys.map((key) => fromHex(key, 48)))
   const unknown: Candidate[] = []
   for (const candidate of candidates) {
     const validator = known.get(candidate.keyShare.validatorPublicKey)
-    if (validator === undefined) unknown.push(candidate)
+    if (validator === undefined && signs === 'known') verdicts.set(candidate, 'key_not_on_chain')
+    else if (validator === undefined) unknown.push(candidate)
     else if (validator.index !== candidate.wanted.validatorIndex) verdicts.set(candidate, 'key_has_other_index')
     else if (candidate.wanted.deposit !== undefined) verdicts.set(candidate, 'key_on_chain')
   }

@@ -52,10 +52,9 @@ export function signBody(network: SignerNetwork, { signingRoot, message, keyShar
 export async function askPublicKeys(http: SignerHttp, signal: AbortSignal): Promise<Set<string>> {
   const path = '/api/v1/eth2/publicKeys'
   const answer = await http.ask({ method: 'GET', path, maxBytes: MAX_KEYS_BYTES, signal })
-  assertFine(answer, http.host, `GET ${path}`)
+  assertFine(answer, http.title, `GET ${path}`)
   const list = parseJson(answer.text, MAX_KEYS)
-  if (!Array.isArray(list))
-    throw new SignerError('invalid', `GET ${path} at the remote signer ${http.host} answers no list of keys`)
+  if (!Array.isArray(list)) throw new SignerError('invalid', `GET ${path} at the ${http.title} answers no list of keys`)
   return new Set(
     list.flatMap((item) => {
       const key = typeof item === 'string' ? parseHex(item, 48) : undefined
@@ -79,19 +78,19 @@ export async function askSignature(
 ): Promise<Uint8Array> {
   const path = `/api/v1/eth2/sign/${publicKey}`
   const answer = await http.ask({ method: 'POST', path, body, maxBytes: MAX_SIGNATURE_BYTES, signal })
-  assertFine(answer, http.host, 'POST /api/v1/eth2/sign')
+  assertFine(answer, http.title, 'POST /api/v1/eth2/sign')
   const json = parseJson(answer.text, MAX_SIGNATURE_VALUES)
   const text = typeof json === 'object' && json !== null ? (json as { signature?: unknown }).signature : json
   const signature = parseHex(typeof text === 'string' ? text : answer.text.trim(), 96)
   if (signature === undefined)
-    throw new SignerError('invalid', `POST /api/v1/eth2/sign at the remote signer ${http.host} answers no signature`)
+    throw new SignerError('invalid', `POST /api/v1/eth2/sign at the ${http.title} answers no signature`)
   return signature
 }
 
 /** `GET /upcheck`; a signer that does not know it is there all the same. @throws {SignerError} */
 export async function askWhetherUp(http: SignerHttp, signal: AbortSignal): Promise<void> {
   const answer = await http.ask({ method: 'GET', path: '/upcheck', maxBytes: MAX_SIGNATURE_BYTES, signal })
-  if (answer.status !== 404) assertFine(answer, http.host, 'GET /upcheck')
+  if (answer.status !== 404) assertFine(answer, http.title, 'GET /upcheck')
 }
 
 const FAULT_OF_STATUS: Readonly<Record<number, SignerFault>> = {
@@ -103,10 +102,10 @@ const FAULT_OF_STATUS: Readonly<Record<number, SignerFault>> = {
 }
 
 /** A stranger's body never goes into a message: the status says it. */
-function assertFine({ status }: SignerAnswer, host: string, what: string): void {
+export function assertFine({ status }: SignerAnswer, title: string, what: string): void {
   if (status >= 200 && status < 300) return
   const fault = FAULT_OF_STATUS[status] ?? (status >= 500 ? 'server_error' : 'status')
-  throw new SignerError(fault, `${what} at the remote signer ${host} answers with status ${status}`)
+  throw new SignerError(fault, `${what} at the ${title} answers with status ${status}`)
 }
 
 function parseJson(text: string, maxValues: number): unknown {

@@ -73,3 +73,4 @@ export async function createSignerPool({ urls, onChange, ...options }: PoolOptio
     },
   }
 }
+export type SignerPool = Awaited<ReturnType<typeof createSignerPool>>

@@ -9,15 +9,24 @@ import { setImmediate } from 'node:timers/promises'
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
+import type { RemoteSignerConfig } from '../../config/remote-signer.ts'
 import type { SsvConfig } from '../../config/ssv.ts'
-import { idOfShare, isSameShare, type KeyShare, type Keystore } from '../keystore.ts'
-import { signBody } from './api.ts'
-import { createSignerPool, type PoolOptions } from './pool.ts'
-import { createLockSource, createRegistrationSource, type ShareSourceOptions } from './share-sources.ts'
+import { idOfShare, isSameShare, type KeyShare, type Keystore, type SignRequest } from '../keystore.ts'
+import { askPublicKeys, askSignature, askWhetherUp, signBody } from './api.ts'
+import { REMOTE_SIGNER } from './holder.ts'
+import { createSignerPool, type PoolOptions, type SignerPool } from './pool.ts'
+import {
+  createLockSource,
+  createRegistrationSource,
+  type ShareSource,
+  type ShareSourceOptions,
+} from './share-sources.ts'
 import { createSignatureCheck } from './signature-check.ts'
+import type { SignatureRequest } from './signer.ts'
 import { readTlsMaterial } from './tls.ts'
 
 export interface RemoteSignerOptions extends ShareSourceOptions, Pick<PoolOptions, 'onChange' | 'onBack'> {
+  signer: RemoteSignerConfig
   network: Network
   /** Undefined for Obol nodes. */
   ssv: SsvConfig | undefined
@@ -32,10 +41,31 @@ const SLICE = 32
  * @throws {BootError} SIGNER_TLS_INVALID
  */
 export async function openRemoteSigner(options: RemoteSignerOptions): Promise<Keystore> {
-  const { signer, ssv, network, engine, events, onChange, onBack } = options
+  const { signer, ssv, network, events, onChange, onBack } = options
   const { urls, timeoutMs, tls } = signer
-  const pool = await createSignerPool({ urls, timeoutMs, tls: readTlsMaterial(tls), events, onChange, onBack })
-  const source = ssv === undefined ? createLockSource(options) : createRegistrationSource(options, ssv)
+  const common = { holder: REMOTE_SIGNER, api: { askPublicKeys, askWhetherUp }, events, onChange, onBack }
+  const pool = await createSignerPool({ ...common, urls, timeoutMs, tls: readTlsMaterial(tls) })
+  return createKeystoreElsewhere({
+    engine: options.engine,
+    pool,
+    source: ssv === undefined ? createLockSource(options) : createRegistrationSource(options, ssv),
+    ask: (name, request) => (http, stop) => askSignature(http, name, signBody(network, request), stop),
+    beforeReload: () => pool.renew(readTlsMaterial(tls)),
+  })
+}
+
+interface ElsewhereOptions {
+  readonly engine: BlsEngine
+  readonly pool: SignerPool
+  /** Which of their keys are key shares of ours. */
+  readonly source: ShareSource
+  /** How a signature is asked for. `name` is the public key of the key share, as signers have it. */
+  ask(name: string, request: SignRequest): SignatureRequest['ask']
+  beforeReload?(): void
+}
+
+/** A keystore whose key shares are elsewhere: what is asked for is verified under the share before anybody sees it. */
+export function createKeystoreElsewhere({ engine, pool, source, ask, beforeReload }: ElsewhereOptions): Keystore {
   const isRight = createSignatureCheck(engine)
   let keyShares: readonly KeyShare[] = []
   let shareOf = new Map<string, RemoteShare>()
@@ -70,14 +100,14 @@ export async function openRemoteSigner(options: RemoteSignerOptions): Promise<Ke
       return pool.sign(
         {
           publicKey: name,
-          body: signBody(network, request),
+          ask: ask(name, request),
           isRight: (signature) => isRight({ publicKey, message: request.signingRoot, signature }),
         },
         stop,
       )
     },
     async reload(stop) {
-      pool.renew(readTlsMaterial(tls))
+      beforeReload?.()
       const match = await source(stop)
       const { found, problem } = match(await pool.publicKeys(stop))
       const isChanged = await replace(found)

@@ -9,37 +9,41 @@ import type { Events } from '../../events.ts'
 import type { KeyShare } from '../keystore.ts'
 import { createLockReader, indexLock, keyShareOf, type LockOptions, onePosition } from '../obol/lock.ts'
 import { createSsvSource } from '../ssv/source.ts'
+import type { Holder } from './holder.ts'
 
 export interface ShareSourceOptions extends LockOptions {
-  signer: RemoteSignerConfig
+  /** How log lines and errors name where the keys are. */
+  holder: Pick<Holder, 'name'>
+  signer: Pick<RemoteSignerConfig, 'obol'>
   network: Network
   events: Events
 }
 
 /** Reads whose key shares count, and says which of the keys of signers they are, and what is wrong now. */
-type ShareSource = (
+export type ShareSource = (
   signal: AbortSignal,
 ) => Promise<(keys: ReadonlySet<string>) => { found: KeyShare[]; problem?: Error }>
 
-/** How log lines and errors name where the keys are. */
-const SOURCE = 'remote signer'
-
 /** The key shares of Obol nodes: what their lock says of the keys. */
 export function createLockSource(options: ShareSourceOptions): ShareSource {
-  const { events, signer } = options
+  const {
+    events,
+    signer,
+    holder: { name },
+  } = options
   const { lockFile, nodeIndexes } = signer.obol ?? { lockFile: '', nodeIndexes: [] }
   const readLock = createLockReader(options)
   let told = ''
   return async () => {
     const lock = await readLock(lockFile)
     return (keys) => {
-      const found = matchKeys(keys, lock, nodeIndexes)
+      const found = matchKeys(name, keys, lock, nodeIndexes)
       const nodes = [...Map.groupBy(found, ({ shareIndex }) => shareIndex)]
       const news = nodes.map(([shareIndex, shares]) => `${shareIndex}:${shares.length}`).join()
       if (news !== told)
         for (const [shareIndex, { length }] of nodes) {
-          events.nodeFound(SOURCE, shareIndex - 1, length)
-          if (length < lock.validators.length) events.keysPartial(SOURCE, length, lock.validators.length)
+          events.nodeFound(name, shareIndex - 1, length)
+          if (length < lock.validators.length) events.keysPartial(name, length, lock.validators.length)
         }
       told = news
       return { found }
@@ -67,18 +71,20 @@ export function createRegistrationSource(options: ShareSourceOptions, ssv: SsvCo
       )
       const isStrange = own.length > 0 && found.length === 0
       const names = operators.map(({ name }) => name).join(', ')
-      const [problem = isStrange ? keysOfOthers(keys.size, `is a key share of ${names}`) : undefined] = problems
+      const [
+        problem = isStrange ? keysOfOthers(options.holder.name, keys.size, `is a key share of ${names}`) : undefined,
+      ] = problems
       return { found, ...(problem === undefined ? {} : { problem }) }
     }
   }
 }
 
-const keysOfOthers = (count: number, whose: string) =>
+const keysOfOthers = (name: string, count: number, whose: string) =>
   new BootError(
     'SIGNER_KEYS_OF_OTHERS',
     count === 0
-      ? 'the remote signer lists no keys: load the key shares of this node there'
-      : `none of the ${count} keys of the remote signer ${whose}: are they of another cluster or node?`,
+      ? `the ${name} lists no keys: load the key shares of this node there`
+      : `none of the ${count} keys of the ${name} ${whose}: are they of another cluster or node?`,
   )
 
 /** A key of a signer that stands in the lock. */
@@ -94,14 +100,14 @@ interface LockKey {
  *
  * @throws {BootError} SIGNER_KEYS_OF_OTHERS, NODE_INDEX_MIXED, NODE_INDEX_UNKNOWN, NODE_INDEX_WRONG
  */
-function matchKeys(keys: ReadonlySet<string>, lock: ClusterLock, stated: readonly number[]): KeyShare[] {
+function matchKeys(name: string, keys: ReadonlySet<string>, lock: ClusterLock, stated: readonly number[]): KeyShare[] {
   const index = indexLock(lock)
   const found = [...keys].flatMap((key): LockKey | readonly LockKey[] => index.get(key) ?? [])
-  if (found.length === 0) throw keysOfOthers(keys.size, 'stands in the cluster lock')
+  if (found.length === 0) throw keysOfOthers(name, keys.size, 'stands in the cluster lock')
   const only = () =>
     onePosition(found, lock.operators.length, {
       mixed: () =>
-        `the remote signer holds the keys of ${nodesOf(found)} of the cluster: say which node this is with OBOL_NODE_INDEX`,
+        `the ${name} holds the keys of ${nodesOf(found)} of the cluster: say which node this is with OBOL_NODE_INDEX`,
       ambiguous: () =>
         'with a threshold of 1 all nodes hold the same keys: say which node this is with OBOL_NODE_INDEX',
     })
@@ -111,7 +117,7 @@ function matchKeys(keys: ReadonlySet<string>, lock: ClusterLock, stated: readonl
     if (own.length > 0) return own.map(({ validator }) => keyShareOf(validator, position))
     throw new BootError(
       'NODE_INDEX_WRONG',
-      `the node index is set to ${position}, but the remote signer holds the keys of ${nodesOf(found)}: correct or unset OBOL_NODE_INDEX`,
+      `the node index is set to ${position}, but the ${name} holds the keys of ${nodesOf(found)}: correct or unset OBOL_NODE_INDEX`,
     )
   })
 }

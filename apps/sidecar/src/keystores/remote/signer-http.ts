@@ -10,6 +10,7 @@ import { messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
 import type * as Undici from 'undici'
 import type { Dispatcher, Pool } from 'undici'
 import { SignerError } from './error.ts'
+import { type Holder, REMOTE_SIGNER } from './holder.ts'
 import { type TlsMaterial, tlsProblemOf } from './tls.ts'
 
 interface SignerRequest {
@@ -29,6 +30,8 @@ export interface SignerAnswer {
 
 export interface SignerHttp extends AsyncDisposable {
   readonly host: string
+  /** What it is, and its host. */
+  readonly title: string
   /** Sends a request, once more where the connection turns out to be closed. Redirects are not followed. @throws {SignerError} */
   ask(request: SignerRequest): Promise<SignerAnswer>
   /** Uses other certificates from now on. What is on its way ends with those it began with. */
@@ -40,15 +43,20 @@ interface SignerHttpOptions {
   readonly timeoutMs: number
   readonly connections: number
   readonly tls: TlsMaterial
+  /** A remote signer unless said otherwise. */
+  readonly holder?: Holder
+  /** Of every request, beside those of the URL. */
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 /** Creates the client of one signer. */
 export async function createSignerHttp(url: URL, options: SignerHttpOptions): Promise<SignerHttp> {
   const undici = await import('undici')
   const { host } = url
-  const { timeoutMs } = options
+  const { timeoutMs, holder = REMOTE_SIGNER } = options
+  const title = `${holder.name} ${host}`
   const base = url.pathname.replace(/\/+$/, '')
-  const headers = headersOf(url)
+  const headers = { ...headersOf(url), ...options.headers }
   let { tls } = options
   let pool = openPool(undici, url, options)
 
@@ -71,9 +79,10 @@ export async function createSignerHttp(url: URL, options: SignerHttpOptions): Pr
 
   return {
     host,
+    title,
     async ask(request) {
       const { method, path, maxBytes, signal } = request
-      const what = `${method} ${path.replace(/0x[0-9a-f]{96}$/, '{key}')} at the remote signer ${host}`
+      const what = `${method} ${path.replace(/0x[0-9a-f]{96}/, '{key}')} at the ${title}`
       const ended = new AbortController()
       const end = () => ended.abort()
       const timer = setTimeout(end, timeoutMs)
@@ -88,7 +97,7 @@ export async function createSignerHttp(url: URL, options: SignerHttpOptions): Pr
         if (signal.aborted) throw new SignerError('stopped', `${what} was given up`)
         const isLate = ended.signal.aborted || TIMEOUTS.has(reasonOf(error))
         if (isLate) throw new SignerError('timeout', `${what} has not answered within ${timeoutMs} ms`)
-        throw faultOf(error, what, url, tls)
+        throw faultOf(error, what, { protocol: url.protocol, title, tls, holder })
       } finally {
         clearTimeout(timer)
         signal.removeEventListener('abort', end)
@@ -134,14 +143,18 @@ function openPool(undici: typeof Undici, url: URL, { timeoutMs, connections, tls
 }
 
 /** What it means that a request has failed, in words that name the signer by its host. */
-function faultOf(error: unknown, what: string, { host, protocol }: URL, tls: TlsMaterial): SignerError {
+function faultOf(
+  error: unknown,
+  what: string,
+  { protocol, title, tls, holder }: { protocol: string; title: string; tls: TlsMaterial; holder: Holder },
+): SignerError {
   if (error instanceof SignerError) return error
   const reason = isClosed(error) ? 'ECONNRESET' : reasonOf(error)
   // OpenSSL's own word stands in the message only, as "wrong version number".
   const words = reason === 'EPROTO' ? `EPROTO ${messageOf(error)}`.toUpperCase().replaceAll(' ', '_') : reason
-  const problem = protocol === 'https:' ? tlsProblemOf(words, tls) : undefined
+  const problem = protocol === 'https:' ? tlsProblemOf(words, tls, holder) : undefined
   if (problem === undefined) return new SignerError('unreachable', `${what} failed (${reason})`, reason)
-  return new SignerError('tls', `no connection to the remote signer ${host}: ${problem}`, reason)
+  return new SignerError('tls', `no connection to the ${title}: ${problem}`, reason)
 }
 
 /** Whether the other side closed the connection before there was an answer. */

@@ -19,10 +19,12 @@ const CHECK_MS = 15_000
 /** There is no signer behind such an answer. */
 const IS_GONE = new Set<SignerFault>(['unreachable', 'tls'])
 /** The key's matter alone. */
-const IS_OF_KEY = new Set<SignerFault>(['unknown_key', 'refused', 'bad_request'])
+const IS_OF_KEY = new Set<SignerFault>(['unknown_key', 'refused', 'bad_request', 'wrong_message'])
 
 interface SignerStateOptions {
   readonly host: string
+  /** What it is, and its host. */
+  readonly title: string
   readonly events: Pick<Events, 'signerLeft' | 'signerBack'>
   /** Told after each change. */
   onChange(): void
@@ -31,13 +33,13 @@ interface SignerStateOptions {
 }
 
 /** Creates the state of a signer that has not been asked yet. */
-export function createSignerState({ host, events, onChange, onBack }: SignerStateOptions) {
+export function createSignerState({ host, title, events, onChange, onBack }: SignerStateOptions) {
   const backoff = createBackoff(BACKOFF)
   /** Keys that failed since the last success. */
   const failed = new Set<string>()
   /** `tried` is one that is asked again after it failed, and has not signed anything since. */
   let state: 'new' | 'good' | 'left' | 'tried' = 'new'
-  let problem = `the remote signer ${host} has not been asked yet`
+  let problem = `the ${title} has not been asked yet`
   let lookAt = Number.POSITIVE_INFINITY
   /** It answers, but with nothing of use: only a signature shows that it is good again. */
   let mustSign = false

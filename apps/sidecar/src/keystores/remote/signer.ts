@@ -4,9 +4,9 @@ import { messageOf } from '@dvt-relayer/common/errors.ts'
 import { createSemaphore } from '@dvt-relayer/common/semaphore.ts'
 import type { Events } from '../../events.ts'
 import type { SignerOutcome } from '../../metrics.ts'
-import { askPublicKeys, askSignature, askWhetherUp } from './api.ts'
 import { SignerError } from './error.ts'
-import { createSignerHttp } from './signer-http.ts'
+import type { Holder } from './holder.ts'
+import { createSignerHttp, type SignerHttp } from './signer-http.ts'
 import { createSignerState } from './signer-state.ts'
 import type { TlsMaterial } from './tls.ts'
 
@@ -17,13 +17,24 @@ const CONNECTIONS = 16
 export interface SignatureRequest {
   /** Of the key share: 48 bytes, lower-case hex with `0x`. */
   readonly publicKey: string
-  /** JSON, as the signing API wants it. */
-  readonly body: string
+  /** Asks for it: 96 bytes that may or may not be a signature. @throws {SignerError} */
+  ask(http: SignerHttp, signal: AbortSignal): Promise<Uint8Array>
   /** Whether these 96 bytes are the signature that was asked for. */
   isRight(signature: Uint8Array): Promise<boolean>
 }
 
+/** How a signer is asked for all but signatures. Each throws a SignerError. */
+export interface SignerApi {
+  /** Public keys of what it can sign with: lower-case hex with `0x`. */
+  askPublicKeys(http: SignerHttp, signal: AbortSignal): Promise<Set<string>>
+  askWhetherUp(http: SignerHttp, signal: AbortSignal): Promise<void>
+}
+
 export interface SignerOptions {
+  readonly holder: Holder
+  readonly api: SignerApi
+  /** Of every request, beside those of the URL. */
+  readonly headers?: Readonly<Record<string, string>>
   readonly timeoutMs: number
   readonly tls: TlsMaterial
   readonly events: Pick<Events, 'signerAsked' | 'signerLeft' | 'signerBack' | 'signerFound'>
@@ -34,18 +45,18 @@ export interface SignerOptions {
 }
 
 /** Creates a signer that has not been asked yet. It is asked for signatures only once it has listed its keys. */
-export async function createSigner(url: URL, { timeoutMs, tls, events, onChange, onBack }: SignerOptions) {
-  const http = await createSignerHttp(url, { timeoutMs, connections: CONNECTIONS, tls })
-  const { host } = http
+export async function createSigner(url: URL, { api, events, onChange, onBack, ...options }: SignerOptions) {
+  const http = await createSignerHttp(url, { ...options, connections: CONNECTIONS })
+  const { host, title } = http
   const semaphore = createSemaphore(CONNECTIONS)
-  const state = createSignerState({ host, events, onChange, onBack })
+  const state = createSignerState({ host, title, events, onChange, onBack })
   const stop = new AbortController()
   /** As last listed; undefined before. */
   let keys: ReadonlySet<string> | undefined
   let looking: Promise<void> | undefined
 
   async function askForKeys(signal: AbortSignal): Promise<void> {
-    const listed = await askPublicKeys(http, signal)
+    const listed = await api.askPublicKeys(http, signal)
     if (keys?.size !== listed.size) events.signerFound(host, listed.size)
     keys = listed
   }
@@ -53,7 +64,7 @@ export async function createSigner(url: URL, { timeoutMs, tls, events, onChange,
   /** One that has never listed its keys is asked for them, the others whether they are up. */
   async function lookOnce(): Promise<void> {
     try {
-      await (keys === undefined ? askForKeys(stop.signal) : askWhetherUp(http, stop.signal))
+      await (keys === undefined ? askForKeys(stop.signal) : api.askWhetherUp(http, stop.signal))
       state.answered(performance.now())
     } catch (error) {
       if (!stop.signal.aborted) state.gone(messageOf(error), performance.now())
@@ -92,19 +103,19 @@ export async function createSigner(url: URL, { timeoutMs, tls, events, onChange,
      *
      * @throws {SignerError}
      */
-    async sign({ publicKey, body, isRight }: SignatureRequest, signal: AbortSignal): Promise<Uint8Array> {
+    async sign({ publicKey, ask, isRight }: SignatureRequest, signal: AbortSignal): Promise<Uint8Array> {
       let start = 0
       const count = (outcome: SignerOutcome) => events.signerAsked(outcome, (performance.now() - start) / 1000)
       try {
         const signature = await semaphore.run(() => {
-          if (signal.aborted) throw new SignerError('stopped', 'the remote signer is not asked any more')
+          if (signal.aborted) throw new SignerError('stopped', `the ${title} is not asked any more`)
           // While this one waited, others may have found out.
           if (!state.isAsked()) throw new SignerError('away', state.problem())
           start = performance.now()
-          return askSignature(http, publicKey, body, signal)
+          return ask(http, signal)
         })
         if (!(await isRight(signature)))
-          throw new SignerError('wrong_signature', `the remote signer ${host} answers with a wrong signature`)
+          throw new SignerError('wrong_signature', `the ${title} answers with a wrong signature${options.holder.wrong}`)
         count('ok')
         state.signed()
         return signature

@@ -4,6 +4,7 @@ import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { BootError, reasonOf } from '@dvt-relayer/common/errors.ts'
 import { readAsciiSync } from '@dvt-relayer/common/text-file.ts'
 import type { RemoteSignerConfig } from '../../config/remote-signer.ts'
+import type { Holder } from './holder.ts'
 
 /** PEM texts, as node:tls takes them; undefined is the system's certificates, or no client certificate. */
 export interface TlsMaterial {
@@ -13,6 +14,9 @@ export interface TlsMaterial {
   /** When the client certificate ends, Unix milliseconds. */
   readonly certEndsAt: number | undefined
 }
+
+/** The certificates that Node trusts, and none of our own. */
+export const NO_TLS_FILES: TlsMaterial = { ca: undefined, cert: undefined, key: undefined, certEndsAt: undefined }
 
 const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g
 
@@ -66,22 +70,26 @@ function parseKey(pem: string, file: string) {
 }
 
 /** What is wrong with a handshake that failed with this code of Node or OpenSSL; undefined for what is no matter of TLS. */
-export function tlsProblemOf(code: string, { certEndsAt, cert }: TlsMaterial): string | undefined {
+export function tlsProblemOf(
+  code: string,
+  { certEndsAt, cert }: TlsMaterial,
+  { settings }: Pick<Holder, 'settings'>,
+): string | undefined {
   const ended = certEndsAt !== undefined && certEndsAt < Date.now() ? ', which has expired' : ''
   if (code === 'CERT_HAS_EXPIRED') return 'its certificate has expired'
   if (code === 'CERT_NOT_YET_VALID') return 'its certificate is not valid yet: is the clock right?'
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
-    return 'its certificate is for another name than the host in REMOTE_SIGNER_URL'
+    return `its certificate is for another name than the host in ${settings.url}`
   if (/SELF_SIGNED|UNABLE_TO_(GET_ISSUER|VERIFY)|CERT_(UNTRUSTED|SIGNATURE_FAILURE)|INVALID_CA/.test(code))
-    return 'its certificate is not signed by a CA that this sidecar trusts: is it the one of REMOTE_SIGNER_CA_FILE?'
+    return `its certificate is not signed by a CA that this sidecar trusts: is it the one of ${settings.ca}?`
   if (/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST/.test(code)) return 'it does not speak TLS'
   if (!/^ERR_SSL|^EPROTO|^ECONNRESET$|^EPIPE$/.test(code)) return undefined
   if (cert === undefined && /CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE/.test(code))
-    return 'it asks for a client certificate: set REMOTE_SIGNER_CERT_FILE and REMOTE_SIGNER_KEY_FILE'
-  if (/ALERT/.test(code)) return `it refuses our client certificate${ended} (REMOTE_SIGNER_CERT_FILE)`
+    return `it asks for a client certificate: set ${settings.cert} and ${settings.key}`
+  if (/ALERT/.test(code)) return `it refuses our client certificate${ended} (${settings.cert})`
   const hint =
     cert === undefined
       ? 'perhaps it asks for a client certificate'
       : `perhaps it refuses our client certificate${ended}`
-  return `it closes the connection: ${hint} (REMOTE_SIGNER_CERT_FILE)`
+  return `it closes the connection: ${hint} (${settings.cert})`
 }

@@ -1,11 +1,11 @@
 /** The checkpoint of the chain's SSV events in a small file: what was read once is not read again after a restart. */
 
-import { constants } from 'node:fs'
-import { mkdir, open, rename, rm } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { parseSsvState, ssvStateToJson } from '@dvt-relayer/chain/ssv/checkpoint.ts'
 import { emptySsvState, type SsvScope, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
 import { reasonOf } from '@dvt-relayer/common/errors.ts'
+import { replaceFile } from '@dvt-relayer/common/replace-file.ts'
 import { LARGE_FILE_BYTES, readText } from '@dvt-relayer/common/text-file.ts'
 import type { Events } from '../../events.ts'
 
@@ -32,6 +32,7 @@ export function createSsvStateFile(
     async save(state: SsvState): Promise<void> {
       if (state === saved || isReadOnly) return
       try {
+        await mkdir(dirname(path), { recursive: true })
         await replaceFile(path, ssvStateToJson(scope, state))
         saved = state
         isUnwritable = false
@@ -50,21 +51,4 @@ async function read(path: string, scope: SsvScope): Promise<SsvState | 'missing'
   } catch (error) {
     return reasonOf(error) === 'ENOENT' ? 'missing' : 'broken'
   }
-}
-
-/** Old or new, never half: written beside it, synced, and moved over it. */
-async function replaceFile(path: string, text: string): Promise<void> {
-  const beside = `${path}.${process.pid}.new`
-  await mkdir(dirname(path), { recursive: true })
-  try {
-    await using file = await open(beside, 'w', 0o600)
-    await file.writeFile(text)
-    await file.sync()
-    await rename(beside, path)
-  } catch (error) {
-    await rm(beside, { force: true })
-    throw error
-  }
-  await using folder = await open(dirname(path), constants.O_RDONLY)
-  await folder.sync()
 }

@@ -32,6 +32,7 @@ export const ORDER = {
     'services/oracles',
     'services/deposit-registry',
     'services/sealing',
+    'services/census',
     'services/attendance',
     'services/database-network.ts',
     'chain.ts',
@@ -58,7 +59,6 @@ export const ORDER = {
     'keystores/ssv',
     'keystores/obol',
     'keystores',
-    'http.ts',
     'health.ts',
     'events.ts',
     'metrics.ts',
@@ -94,6 +94,7 @@ export const ORDER = {
   'libs/common/src': [
     'http-client.ts',
     'http',
+    'own-pages.ts',
     'metrics.ts',
     'loop.ts',
     'lifetime.ts',

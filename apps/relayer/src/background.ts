@@ -15,6 +15,8 @@ import { startWorker } from './jobs/worker.ts'
 import type { Dependency } from './metrics.ts'
 import { createAttendanceCount } from './services/attendance/count.ts'
 import { createBeaconStatus } from './services/beacon-status/beacon-status.ts'
+import { createCensus, writeJudged } from './services/census/census.ts'
+import { createVaultKeyCount } from './services/census/vault-keys.ts'
 import type { SsvFollower } from './services/clusters/ssv-follow.ts'
 import { createRetention } from './services/exits/retention.ts'
 import type { Health } from './services/health.ts'
@@ -52,6 +54,9 @@ type WorkName =
   | 'registered validators'
   | 'nodes seen'
   | 'attendance'
+  | 'census'
+  | 'judged shares'
+  | 'vault keys'
   | 'workers'
   | 'heartbeat'
 /** Milliseconds between two rounds, instead of those of the table. */
@@ -187,6 +192,31 @@ const BACKGROUND: readonly Work[] = [
     create: ({ context }) => createAttendanceCount(context),
   },
   {
+    name: 'judged shares',
+    roles: EVERYWHERE,
+    intervalMs: 15_000,
+    failure: 'which share indexes were judged is not written, the next round comes',
+    create:
+      ({ context }) =>
+      () =>
+        writeJudged(context),
+  },
+  {
+    name: 'census',
+    roles: EVERYWHERE,
+    intervalMs: 15_000,
+    failure: 'what metrics tell of all processes is not counted, the next round comes',
+    create: ({ context }) => createCensus(context),
+  },
+  {
+    name: 'vault keys',
+    roles: WHERE_JOBS_ARE_DONE,
+    // Looking at all keys takes the database a fifth of a second where there are 100,000.
+    intervalMs: VAULTS_MS,
+    failure: 'keys that vaults have left are not counted, the next round comes',
+    create: ({ context }) => createVaultKeyCount(context),
+  },
+  {
     name: 'workers',
     roles: WHERE_OTHERS_DO_THEM,
     intervalMs: 3_000,
@@ -273,10 +303,12 @@ function timed({ name }: Work, round: Round, underWay: Map<WorkName, number>): R
 }
 
 /** Takes over what the Keeper announces. Where a config is in force, it stays so while the chain cannot be asked. */
-function followOracleSet({ services: { oracleSets } }: Stage): Round {
+function followOracleSet({ context, services: { oracleSets } }: Stage): Round {
   return async (signal, report) => {
     try {
-      report(await oracleSets.follow(report))
+      const problem = await oracleSets.follow(report)
+      if (problem === undefined) context.events.oracleSetSeen()
+      report(problem)
     } catch (error) {
       if (signal.aborted || !(await oracleSets.hasCurrent().catch(() => false))) throw error
       report()

@@ -1,0 +1,39 @@
+/**
+ * How many keys each vault has left to register: a worker counts them, since it looks at every validator, and leaves the numbers in the
+ * database for all processes.
+ */
+
+import { toHex } from '@dvt-relayer/common/hex.ts'
+import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
+import { countKeysByVault } from '@dvt-relayer/db/queries/messages/registrations.ts'
+import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
+import { findCheckpoint, storeCheckpoint } from '@dvt-relayer/db/queries/state.ts'
+import { Type } from 'typebox'
+import { Compile } from 'typebox/compile'
+import type { Context } from '../../context.ts'
+
+const NAME = 'vault_keys'
+/** Vaults that are counted, those with the fewest keys. */
+const MOST = 256
+const stored = Compile(Type.Array(Type.Object({ vault: Type.String(), keys: Type.Integer() })))
+
+/** Creates what counts once; undefined where operators bring their own keys. */
+export function createVaultKeyCount({ config, db }: Pick<Context, 'config' | 'db'>) {
+  if (config.manager === undefined && config.vaults === undefined) return undefined
+  return async (): Promise<void> => {
+    const counts = await countKeysByVault(db)
+    const anybodys = counts.find(({ vault }) => vault === null)?.keys ?? 0
+    const own = new Map(counts.flatMap(({ vault, keys }) => (vault === null ? [] : [[toHex(vault), keys] as const])))
+    const vaults = config.vaults ?? counts.flatMap(({ vault }) => vault ?? [])
+    const left = vaults
+      .map((vault) => ({ vault: checksumAddress(vault), keys: anybodys + (own.get(toHex(vault)) ?? 0) }))
+      .sort((a, b) => a.keys - b.keys)
+    await storeCheckpoint(db, NAME, left.slice(0, MOST))
+  }
+}
+
+/** As a worker has last counted them. */
+export async function findVaultKeys(db: Sql): Promise<{ vault: string; keys: number }[]> {
+  const value = await findCheckpoint(db, NAME)
+  return stored.Check(value) ? value : []
+}

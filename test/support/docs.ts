@@ -88,7 +88,17 @@ export function renderEnvExample(): string {
 
 /** What a chart sets itself, so that its values may not. */
 const SET_BY_CHARTS = [
-  ...['ROLE', 'RELAYER_HOST', 'RELAYER_PORT', 'DATA_DIR', 'DATABASE_URL_FILE', 'SEALING_KEY_FILE', 'AUTH_TOKENS_FILE'],
+  ...[
+    'ROLE',
+    'RELAYER_HOST',
+    'RELAYER_PORT',
+    'METRICS_HOST',
+    'METRICS_PORT',
+    'DATA_DIR',
+    'DATABASE_URL_FILE',
+    'SEALING_KEY_FILE',
+    'AUTH_TOKENS_FILE',
+  ],
   ...['RELAYER_ENDPOINT_FILE', 'JOURNAL_FILE', 'SSV_STATE_FILE', 'SIDECAR_HOST', 'SIDECAR_PORT'],
 ]
 

@@ -118,6 +118,7 @@ export const ORDER = {
     'fair-line.ts',
     'until-aborted.ts',
     'tls-fault.ts',
+    'runbook.ts',
     'version.ts',
     'errors.ts',
   ],

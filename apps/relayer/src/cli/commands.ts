@@ -3,8 +3,10 @@
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import { BootError, CodedError } from '@dvt-relayer/common/errors.ts'
 import { describeError } from '@dvt-relayer/common/logger.ts'
+import { seeRunbook } from '@dvt-relayer/common/runbook.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
+import { ClusterLockError } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'
 import { DatabaseError, isPassing } from '@dvt-relayer/db/errors.ts'
 import type { Overrides } from '../relayer.ts'
 import { completion } from './completion/completion.ts'
@@ -70,12 +72,22 @@ export async function runCommand(
 
 /** Says what is wrong in plain words, and whether trying again may help. */
 function explain(error: unknown): number {
-  if (error instanceof CodedError) console.error(`${error.message}${whereOf(error)}`)
+  if (error instanceof CodedError) console.error(`${error.message}${whereOf(error)}${remedyOf(error)}`)
   else if ((error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS'))
     console.error(`${(error as Error).message}\n\n${USAGE}`)
   else console.error(JSON.stringify(describeError(error)))
   if (error instanceof ChainError || error instanceof BootError) return 1
   return isPassing(error) || (error instanceof CodedError && error.code === 'QUEUE_UNREACHABLE') ? TRY_AGAIN : 1
+}
+
+/** Where the runbook says what to do about a start that has failed. */
+function remedyOf(error: CodedError): string {
+  const isOfStart =
+    error instanceof BootError ||
+    error instanceof DatabaseError ||
+    error instanceof ClusterLockError ||
+    error.code.startsWith('QUEUE_')
+  return isOfStart && error.code !== 'USAGE' ? `\n${seeRunbook(error.code)}` : ''
 }
 
 /** Which setting led to a database that does not work. */

@@ -7,7 +7,7 @@ import { createLogTally } from '@dvt-relayer/common/log-tally.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createMetrics } from '@dvt-relayer/common/metrics.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
-import type { ShareCount } from '@dvt-relayer/db/queries/census.ts'
+import type { ShareCount } from '@dvt-relayer/db/queries/attendance/census.ts'
 import type { ManagerAction } from '@dvt-relayer/db/queries/manager-signatures.ts'
 import { type ApprovalOutcome, type Bounded, type Dependency, RELAYER_METRICS, routeLabel } from './metrics.ts'
 

@@ -6,9 +6,9 @@ import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
+import * as census from '@dvt-relayer/db/queries/attendance/census.ts'
 import * as nodesSeen from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
 import * as processes from '@dvt-relayer/db/queries/attendance/processes.ts'
-import * as census from '@dvt-relayer/db/queries/census.ts'
 import * as clusters from '@dvt-relayer/db/queries/clusters.ts'
 import * as contents from '@dvt-relayer/db/queries/doctor/contents.ts'
 import * as server from '@dvt-relayer/db/queries/doctor/server.ts'
@@ -87,7 +87,7 @@ const calls = {
       findProcesses: (db) => processes.findProcesses(db, 9, 9),
     } satisfies Calls<typeof processes>,
   },
-  'census.ts': {
+  'attendance/census.ts': {
     module: census,
     calls: {
       addShareCounts: (db) => census.addShareCounts(db, [{ shareIndex: 1, verified: 2, rejected: 0 }], 9),

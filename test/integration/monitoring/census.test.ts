@@ -3,14 +3,14 @@
 import { randomBytes } from 'node:crypto'
 import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
-import { findLastSeen } from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
-import { countProcesses } from '@dvt-relayer/db/queries/attendance/processes.ts'
 import {
   addShareCounts,
   findOldestCollecting,
   findShareCounts,
   sumMovedByVault,
-} from '@dvt-relayer/db/queries/census.ts'
+} from '@dvt-relayer/db/queries/attendance/census.ts'
+import { findLastSeen } from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
+import { countProcesses } from '@dvt-relayer/db/queries/attendance/processes.ts'
 import { sumMoved } from '@dvt-relayer/db/queries/manager-signatures.ts'
 import { countKeysByVault, countKeysLeft } from '@dvt-relayer/db/queries/messages/registrations.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'

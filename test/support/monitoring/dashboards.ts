@@ -255,7 +255,7 @@ const SIDECAR: Dashboard = dashboard({ title: 'dvt-sidecar', uid: 'dvt-sidecar',
 export const DASHBOARDS = { relayer: RELAYER, sidecar: SIDECAR } as const
 
 /** The rules of one app: its group of the file of all. @throws where there is none */
-export function rulesOf(app: keyof typeof DASHBOARDS, rules: string): string {
+function rulesOf(app: keyof typeof DASHBOARDS, rules: string): string {
   const groups = rules.slice(rules.indexOf('\ngroups:\n') + '\ngroups:\n'.length).split(/\n(?= {2}- name: )/)
   const group = groups.find((text) => text.startsWith(`  - name: dvt-${app}\n`))
   if (group === undefined) throw new Error(`${RULES} has no group dvt-${app}`)

@@ -54,6 +54,7 @@ export async function startPrometheus(
   writeFileSync(join(dir, 'prometheus.yml'), JSON.stringify(config))
   writeFileSync(join(dir, 'rules.yml'), rules)
   const url = await startProcess(dir, stack)
+  await eventually('a Prometheus that is ready', async () => ((await fetch(`${url}/-/ready`)).ok ? true : undefined))
   const get = async (path: string): Promise<unknown> => {
     const answer = (await (await fetch(`${url}/api/v1/${path}`)).json()) as {
       status: string

@@ -1,14 +1,14 @@
 /** What metrics tell of all processes together: from the database and the queue, so that every process says the same. */
 
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
-import { countPrograms } from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
-import { countProcesses } from '@dvt-relayer/db/queries/attendance/processes.ts'
 import {
   addShareCounts,
   findOldestCollecting,
   findShareCounts,
   sumMovedByVault,
-} from '@dvt-relayer/db/queries/census.ts'
+} from '@dvt-relayer/db/queries/attendance/census.ts'
+import { countPrograms } from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
+import { countProcesses } from '@dvt-relayer/db/queries/attendance/processes.ts'
 import type { Context } from '../../context.ts'
 import { SILENCE_SECONDS } from '../attendance/heartbeat.ts'
 import { findVaultKeys } from './vault-keys.ts'

@@ -1,8 +1,8 @@
 /** What metrics tell of all there is. Each statement takes a few milliseconds at 100,000 validators. All times are the database's. */
 
 import { sql } from 'drizzle-orm'
-import { bytes, number, oneOf, orNull, rows } from './rows.ts'
-import type { Sql } from './sql.ts'
+import { bytes, number, oneOf, orNull, rows } from '../rows.ts'
+import type { Sql } from '../sql.ts'
 
 /** Partial signatures of a share index that were judged. */
 export interface ShareCount {

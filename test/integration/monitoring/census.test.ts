@@ -20,7 +20,7 @@ import { describe, expect, it } from 'vitest'
 import type { RelayerConfig } from '../../../apps/relayer/src/config.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
 import { createCensus, writeJudged } from '../../../apps/relayer/src/services/census/census.ts'
-import { createVaultKeyCount } from '../../../apps/relayer/src/services/census/vault-keys.ts'
+import { createVaultKeyCount, findVaultKeys } from '../../../apps/relayer/src/services/census/vault-keys.ts'
 import { openMessages } from '../../support/stages/messages.ts'
 
 const vaultOf = (byte: number) => Buffer.alloc(20, byte)
@@ -205,6 +205,8 @@ describe('vaults', () => {
     // Whoever does not count says what was counted.
     const other = await startProcess(db)
     expect(other.countKeys).toBeUndefined()
+    expect(await findVaultKeys(db, Date.now() + 599_000)).toHaveLength(3)
+    expect(await findVaultKeys(db, Date.now() + 601_000)).toEqual([])
     expect(await other.tell('dvt_relayer_vault_keys_left')).toEqual({ [label(1)]: 7, [label(2)]: 4, [label(3)]: 2 })
   })
 })

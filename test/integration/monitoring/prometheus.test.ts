@@ -23,6 +23,8 @@ import { expressionsOf } from '../../support/monitoring/panels.ts'
 import { impatient, type Prometheus, startPrometheus } from '../../support/monitoring/prometheus.ts'
 import { engine, getExits, postValidators, untilOracleSet } from '../../support/world/nodes.ts'
 import { ask, eventually, startWorld, type World } from '../../support/world/world.ts'
+import { startStandInRelayer, VAULT } from '../sidecar/stand-in.ts'
+import { configOf, first, journalFolder, keysOf } from '../sidecar/support.ts'
 
 const METRICS: Readonly<Record<string, { type: string; labels?: Readonly<Record<string, readonly string[]>> }>> = {
   ...RELAYER_METRICS,
@@ -276,5 +278,24 @@ describe.skipIf(!hasProgram('prometheus'))('a Prometheus of node operators', () 
     await using prometheus = await startPrometheus({ sidecar: [sidecar.url ?? ''] }, impatient(rules))
     await prometheus.untilFiring('JournalBroken')
     await prometheus.untilFiring('NotReady', { check: 'relayer', cause: 'sidecar' })
+  })
+
+  it('raises SidecarRefuses when a relayer asks for a deposit to a foreign vault', async () => {
+    await using journals = await journalFolder()
+    await using relayer = await startStandInRelayer({ generation: 'ours' })
+    const config = configOf('cluster-4', 0, relayer.url, {
+      ALLOWED_VAULTS: VAULT,
+      JOURNAL_FILE: journals.file(),
+      SIDECAR_PORT: '0',
+    })
+    await using sidecar = await startSidecar(config, { logger: silentLogger })
+    await using prometheus = await startPrometheus({ sidecar: [sidecar.url ?? ''] }, impatient(rules))
+    await eventually('a sidecar that refuses nothing', async () =>
+      (await prometheus.query('dvt_sidecar_refusals_total{reason="vault_not_allowed"} == 0')).length > 0
+        ? true
+        : undefined,
+    )
+    relayer.addValidator(first(keysOf('cluster-4')), 7, { vault: `0x${'42'.repeat(20)}` })
+    await prometheus.untilFiring('SidecarRefuses', { reason: 'vault_not_allowed' })
   })
 })

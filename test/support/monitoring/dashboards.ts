@@ -24,7 +24,7 @@ const RELAYER: Dashboard = dashboard({ title: 'dvt-relayer', uid: 'dvt-relayer',
       number(
         { title: 'Workers', description: 'Processes that finish what the nodes have signed' },
         [`max(dvt_relayer_workers{${HERE}})`, 'workers'],
-        -1,
+        { below: 1 },
       ),
       number(
         {
@@ -33,7 +33,7 @@ const RELAYER: Dashboard = dashboard({ title: 'dvt-relayer', uid: 'dvt-relayer',
           unit: 's',
         },
         [`max by (kind) (dvt_relayer_oldest_waiting_seconds{${HERE}})`, '{{kind}}'],
-        1800,
+        { from: 1800 },
       ),
       number(
         {
@@ -42,7 +42,7 @@ const RELAYER: Dashboard = dashboard({ title: 'dvt-relayer', uid: 'dvt-relayer',
           unit: 's',
         },
         [`time() - max(dvt_relayer_oracle_set_checked_timestamp_seconds{${HERE}})`, 'ago'],
-        900,
+        { from: 900 },
       ),
       graph({ title: 'Exits', description: 'Live exits, by state' }, [
         [`max by (state) (dvt_relayer_exits{${HERE}})`, '{{state}}'],

@@ -86,22 +86,25 @@ export const states =
       ] as Parameters<StateBuilder['mappings']>[0])
       .targets(targets([query]))
 
-/** One number, red from `bad` on; where the smaller is the worse, `bad` is negative: red below its amount. */
+/** One number, red from some value on, or below one. */
 export const number =
-  ({ title, description, unit = 'short' }: Words, query: Query, bad?: number, span = 4): Part =>
+  (
+    { title, description, unit = 'short' }: Words,
+    query: Query,
+    red: { from: number } | { below: number },
+    span = 4,
+  ): Part =>
   (id) => {
     const steps =
-      bad === undefined
-        ? [{ value: null, color: 'blue' }]
-        : bad < 0
-          ? [
-              { value: null, color: 'red' },
-              { value: -bad, color: 'green' },
-            ]
-          : [
-              { value: null, color: 'green' },
-              { value: bad, color: 'red' },
-            ]
+      'from' in red
+        ? [
+            { value: null, color: 'green' },
+            { value: red.from, color: 'red' },
+          ]
+        : [
+            { value: null, color: 'red' },
+            { value: red.below, color: 'green' },
+          ]
     return new StatBuilder()
       .id(id)
       .title(title)

@@ -15,7 +15,15 @@ import type { Context } from '../../context.ts'
 const NAME = 'vault_keys'
 /** Vaults that are counted, those with the fewest keys. */
 const MOST = 256
-const stored = Compile(Type.Array(Type.Object({ vault: Type.String(), keys: Type.Integer() })))
+/** Numbers that nobody has counted anew for so long say nothing any more: no worker is there, or operators bring their own keys now. */
+const KEPT_MS = 600_000
+const stored = Compile(
+  Type.Object({
+    /** Unix milliseconds. */
+    counted_at: Type.Number(),
+    vaults: Type.Array(Type.Object({ vault: Type.String(), keys: Type.Integer() })),
+  }),
+)
 
 /** Creates what counts once; undefined where operators bring their own keys. */
 export function createVaultKeyCount({ config, db }: Pick<Context, 'config' | 'db'>) {
@@ -28,12 +36,12 @@ export function createVaultKeyCount({ config, db }: Pick<Context, 'config' | 'db
     const left = vaults
       .map((vault) => ({ vault: checksumAddress(vault), keys: anybodys + (own.get(toHex(vault)) ?? 0) }))
       .sort((a, b) => a.keys - b.keys)
-    await storeCheckpoint(db, NAME, left.slice(0, MOST))
+    await storeCheckpoint(db, NAME, { counted_at: Date.now(), vaults: left.slice(0, MOST) })
   }
 }
 
-/** As a worker has last counted them. */
-export async function findVaultKeys(db: Sql): Promise<{ vault: string; keys: number }[]> {
+/** As a worker has last counted them; none where that is long ago. */
+export async function findVaultKeys(db: Sql, nowMs = Date.now()): Promise<{ vault: string; keys: number }[]> {
   const value = await findCheckpoint(db, NAME)
-  return stored.Check(value) ? value : []
+  return stored.Check(value) && nowMs - value.counted_at < KEPT_MS ? value.vaults : []
 }

@@ -103,6 +103,19 @@ describe.skipIf(!hasDeployTools())('helm', () => {
       expect(judge(documents, kubernetes)).toEqual({ status: 0, problems: [] })
     })
 
+    it('brings alerts and dashboard as they are, whatever templates stand in them', () => {
+      const documents = documentsOf(chart)
+      const of = (kind: string) => documents.filter((document) => new RegExp(`^kind: ${kind}$`, 'm').test(document))
+      /** What stands below a key, without its indent. */
+      const below = (document: string, key: RegExp, indent: number) =>
+        (document.split(key)[1] ?? '').replaceAll(new RegExp(`^ {${indent}}`, 'gm'), '').trim()
+      const [rules = ''] = of('PrometheusRule')
+      expect(below(rules, /^spec:\n/m, 2)).toBe(read(`deploy/helm/${chart}/files/rules.yaml`).trim())
+      const [dashboard = ''] = of('ConfigMap')
+      const json = below(dashboard, /^ {2}dvt-\w+\.json: \|-\n/m, 4)
+      expect(JSON.parse(json)).toEqual(JSON.parse(read(`deploy/grafana/${chart}.json`)))
+    })
+
     it('has no secret in what it makes', () => {
       expect(documentsOf(chart).filter((document) => /^kind: Secret$/m.test(document))).toEqual([])
     })

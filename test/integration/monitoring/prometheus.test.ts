@@ -8,6 +8,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { VERSION } from '@dvt-relayer/common/version.ts'
 import { exitSigningRoot } from '@dvt-relayer/crypto/messages/messages.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
@@ -202,6 +203,15 @@ describe.skipIf(!hasProgram('prometheus'))('a real Prometheus', () => {
     expect(
       (await prometheus.query('dvt_relayer_share_signatures_total{share_index="4", outcome="rejected"} == 0')).length,
     ).toBe(2)
+  })
+
+  it('knows each process by its role and version', async () => {
+    const builds = await prometheus.query('{__name__=~"dvt_(relayer|sidecar)_build_info"} == 1')
+    expect(builds.map(({ metric }) => [metric['job'], metric['role'], metric['version']]).sort()).toEqual([
+      ['relayer', 'api', VERSION],
+      ['relayer', 'worker', VERSION],
+      ['sidecar', undefined, VERSION],
+    ])
   })
 
   it('is calm while all is well', () => {

@@ -3,7 +3,7 @@
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
@@ -58,6 +58,28 @@ it('is 503 where the relayer is not ready', async () => {
   const answer = await ask(relayer.metricsUrl ?? '', '/ready')
   expect(answer.status).toBe(503)
   expect(answer.json).toMatchObject({ status: 'not_ready', checks: { consensus: { ok: false } } })
+})
+
+it('is 503 from the moment the relayer is asked to stop, and open as long as requests are under way', async () => {
+  await using relayer = await world.startRelayer({ SIGNATURE_THRESHOLD: '3', METRICS_PORT: '0' })
+  const url = relayer.metricsUrl ?? ''
+  await eventually('ready', async () => ((await ask(url, '/ready')).status === 200 ? true : undefined))
+  // A request whose body does not come keeps the stop waiting.
+  const socket = connect(Number(new URL(relayer.url).port), '127.0.0.1')
+  await once(socket, 'connect')
+  socket.on('error', () => undefined)
+  socket.write(
+    'POST /exit-signature HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{',
+  )
+  await eventually('the request', async () =>
+    (await ask(url, '/metrics')).text.includes('dvt_relayer_held_bytes{of="bodies"} 0\n') ? undefined : true,
+  )
+  const stopped = relayer[Symbol.asyncDispose]()
+  await eventually('no longer ready', async () => ((await ask(url, '/ready')).status === 503 ? true : undefined))
+  expect((await ask(url, '/health')).status).toBe(200)
+  socket.destroy()
+  await stopped
+  await expect(ask(url, '/health')).rejects.toThrow()
 })
 
 it('is off unless it is set, and then loopback alone unless told otherwise', () => {

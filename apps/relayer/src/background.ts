@@ -15,8 +15,7 @@ import { startWorker } from './jobs/worker.ts'
 import type { Dependency } from './metrics.ts'
 import { createAttendanceCount } from './services/attendance/count.ts'
 import { createBeaconStatus } from './services/beacon-status/beacon-status.ts'
-import { createCensus, writeJudged } from './services/census/census.ts'
-import { createVaultKeyCount } from './services/census/vault-keys.ts'
+import { createCensus } from './services/census/census.ts'
 import type { SsvFollower } from './services/clusters/ssv-follow.ts'
 import { createRetention } from './services/exits/retention.ts'
 import type { Health } from './services/health.ts'
@@ -54,9 +53,6 @@ type WorkName =
   | 'registered validators'
   | 'nodes seen'
   | 'attendance'
-  | 'census'
-  | 'judged shares'
-  | 'vault keys'
   | 'workers'
   | 'heartbeat'
 /** Milliseconds between two rounds, instead of those of the table. */
@@ -188,33 +184,8 @@ const BACKGROUND: readonly Work[] = [
     name: 'attendance',
     roles: EVERYWHERE,
     intervalMs: 15_000,
-    failure: 'who is there is not counted, the next round comes',
-    create: ({ context }) => createAttendanceCount(context),
-  },
-  {
-    name: 'judged shares',
-    roles: EVERYWHERE,
-    intervalMs: 15_000,
-    failure: 'which share indexes were judged is not written, the next round comes',
-    create:
-      ({ context }) =>
-      () =>
-        writeJudged(context),
-  },
-  {
-    name: 'census',
-    roles: EVERYWHERE,
-    intervalMs: 15_000,
-    failure: 'what metrics tell of all processes is not counted, the next round comes',
-    create: ({ context }) => createCensus(context),
-  },
-  {
-    name: 'vault keys',
-    roles: WHERE_JOBS_ARE_DONE,
-    // Looking at all keys takes the database a fifth of a second where there are 100,000.
-    intervalMs: VAULTS_MS,
-    failure: 'keys that vaults have left are not counted, the next round comes',
-    create: ({ context }) => createVaultKeyCount(context),
+    failure: 'who is there and what waits is not counted, the next round comes',
+    create: countForMetrics,
   },
   {
     name: 'workers',
@@ -299,6 +270,15 @@ function timed({ name }: Work, round: Round, underWay: Map<WorkName, number>): R
     } finally {
       underWay.delete(name)
     }
+  }
+}
+
+/** What metrics tell of all processes together: in one round, so that a stop has one less to wait for. */
+function countForMetrics({ context }: Stage): Round {
+  const [attendance, census] = [createAttendanceCount(context), createCensus(context)]
+  return async () => {
+    await attendance()
+    await census()
   }
 }
 

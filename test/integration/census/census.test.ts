@@ -19,8 +19,8 @@ import { type SQL, sql } from 'drizzle-orm'
 import { describe, expect, it } from 'vitest'
 import type { RelayerConfig } from '../../../apps/relayer/src/config.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
-import { createCensus, writeJudged } from '../../../apps/relayer/src/services/census/census.ts'
-import { createVaultKeyCount, findVaultKeys } from '../../../apps/relayer/src/services/census/vault-keys.ts'
+import { createCensus } from '../../../apps/relayer/src/services/census/census.ts'
+import { findVaultKeys } from '../../../apps/relayer/src/services/census/vault-keys.ts'
 import { openMessages } from '../../support/stages/messages.ts'
 
 const vaultOf = (byte: number) => Buffer.alloc(20, byte)
@@ -33,8 +33,7 @@ async function startProcess(db: Awaited<ReturnType<typeof openMessages>>['db'], 
   const census = createCensus(context)
   return {
     events,
-    write: () => writeJudged(context),
-    countKeys: createVaultKeyCount(context),
+    census,
     /** The series of a metric, by their labels as text. */
     async tell(name: string): Promise<Record<string, number>> {
       await census()
@@ -53,9 +52,7 @@ describe('what was judged of each share index', () => {
     one.events.partialsVerified(3, 4)
     two.events.partialsVerified(3, 1)
     two.events.partialsRejected(3, 2)
-    await one.write()
-    await two.write()
-    await two.write()
+    await two.census()
     const told = await one.tell('dvt_relayer_share_signatures_total')
     expect(told).toEqual({ '{share_index="3",outcome="verified"}': 5, '{share_index="3",outcome="rejected"}': 2 })
     expect(await two.tell('dvt_relayer_share_signatures_total')).toEqual(told)
@@ -63,12 +60,12 @@ describe('what was judged of each share index', () => {
 
   it('is not lost where it cannot be written at once', async () => {
     const { db } = await openMessages()
-    const { events, write, tell } = await startProcess(db)
+    const { events, tell } = await startProcess(db)
     const away = { execute: () => Promise.reject(new Error('away')) } as unknown as typeof db
     events.partialsRejected(1, 1)
-    await expect(writeJudged({ db: away, events })).rejects.toThrow('away')
+    const context = { config: {} as RelayerConfig, db: away, queue, events }
+    await expect(createCensus(context)()).rejects.toThrow('away')
     events.partialsRejected(1, 1)
-    await write()
     expect((await tell('dvt_relayer_share_signatures_total'))['{share_index="1",outcome="rejected"}']).toBe(2)
   })
 
@@ -198,24 +195,20 @@ describe('vaults', () => {
       const { free, reserved } = await countKeysLeft(db, vault)
       expect(keysOf(vault) + keysOf(null)).toBe(free + reserved)
     }
-    const { countKeys, tell } = await startProcess(db, { manager: { keyFile: 'a', passwordFile: 'b' } })
-    await countKeys?.()
+    const { tell } = await startProcess(db, { manager: { keyFile: 'a', passwordFile: 'b' } })
     const label = (byte: number) => `{vault="${checksumAddress(vaultOf(byte))}"}`
     expect(await tell('dvt_relayer_vault_keys_left')).toEqual({ [label(1)]: 7, [label(2)]: 4, [label(3)]: 2 })
     // Of several workers one counts; after a while it is somebody's turn again.
     await query(
       sql`update validators set registered_at = now(), beacon_index = 3 where withdrawal_address = ${vaultOf(2)} and listed_vault is null`,
     )
-    await countKeys?.()
     expect((await tell('dvt_relayer_vault_keys_left'))[label(2)]).toBe(4)
     await query(
       sql`update checkpoints set value = jsonb_set(value, '{counted_at}', to_jsonb((value->>'counted_at')::float8 - 45000)) where name = 'vault_keys'`,
     )
-    await countKeys?.()
     expect((await tell('dvt_relayer_vault_keys_left'))[label(2)]).toBe(3)
     // Whoever does not count says what was counted.
     const other = await startProcess(db)
-    expect(other.countKeys).toBeUndefined()
     expect(await findVaultKeys(db, Date.now() + 599_000)).toHaveLength(3)
     expect(await findVaultKeys(db, Date.now() + 601_000)).toEqual([])
     expect(await other.tell('dvt_relayer_vault_keys_left')).toEqual({ [label(1)]: 7, [label(2)]: 3, [label(3)]: 2 })

@@ -14,9 +14,6 @@ export const QUICK_MS: NonNullable<Overrides['intervalsMs']> = {
   'registered validators': 500,
   'nodes seen': 500,
   attendance: 500,
-  census: 500,
-  'judged shares': 500,
-  'vault keys': 500,
   workers: 500,
   heartbeat: 1000,
 }

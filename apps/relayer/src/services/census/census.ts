@@ -11,7 +11,7 @@ import { countPrograms } from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
 import { countProcesses } from '@dvt-relayer/db/queries/attendance/processes.ts'
 import type { Context } from '../../context.ts'
 import { SILENCE_SECONDS } from '../attendance/heartbeat.ts'
-import { findVaultKeys } from './vault-keys.ts'
+import { createVaultKeyCount, findVaultKeys } from './vault-keys.ts'
 
 /** Rows of one metric. */
 const MOST = 256
@@ -28,7 +28,10 @@ const VERSION = /^\d{1,4}\.\d{1,4}\.\d{1,4}(-[\w.]{1,16})?$/
 
 /** Creates what counts once. */
 export function createCensus({ config, db, queue, events }: Pick<Context, 'config' | 'db' | 'queue' | 'events'>) {
+  const countVaultKeys = config.role === 'api' ? undefined : createVaultKeyCount({ config, db })
   return async (): Promise<void> => {
+    await writeJudged({ db, events })
+    await countVaultKeys?.()
     events.sharesCounted(await findShareCounts(db, MOST_SHARE_INDEXES))
     events.waitingCounted(await findOldestCollecting(db))
     const moved = await sumMovedByVault(db, DAY_SECONDS, MOST)
@@ -45,7 +48,7 @@ export function createCensus({ config, db, queue, events }: Pick<Context, 'confi
 }
 
 /** Writes what this process has judged of each share index since the last time; what cannot be written is written with the next. */
-export async function writeJudged({ db, events }: Pick<Context, 'db' | 'events'>): Promise<void> {
+async function writeJudged({ db, events }: Pick<Context, 'db' | 'events'>): Promise<void> {
   const judged = events.takeJudged()
   if (judged.length === 0) return
   try {

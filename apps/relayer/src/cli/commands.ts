@@ -72,23 +72,23 @@ export async function runCommand(
 
 /** Says what is wrong in plain words, and whether trying again may help. */
 function explain(error: unknown): number {
-  if (error instanceof CodedError) console.error(`${error.message}${whereOf(error)}${remedyOf(error)}`)
+  if (error instanceof CodedError) console.error(`${error.message}${whereOf(error)}`)
   else if ((error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS'))
     console.error(`${(error as Error).message}\n\n${USAGE}`)
   else console.error(JSON.stringify(describeError(error)))
+  if (hasSection(error)) process.stderr.write(`${seeRunbook(error.code)}\n`)
   if (error instanceof ChainError || error instanceof BootError) return 1
   return isPassing(error) || (error instanceof CodedError && error.code === 'QUEUE_UNREACHABLE') ? TRY_AGAIN : 1
 }
 
-/** Where the runbook says what to do about a start that has failed. */
-function remedyOf(error: CodedError): string {
-  const isOfStart =
-    error instanceof BootError ||
+/** Whether the runbook says what to do about it. */
+const hasSection = (error: unknown): error is CodedError =>
+  error instanceof CodedError &&
+  error.code !== 'USAGE' &&
+  (error instanceof BootError ||
     error instanceof DatabaseError ||
     error instanceof ClusterLockError ||
-    error.code.startsWith('QUEUE_')
-  return isOfStart && error.code !== 'USAGE' ? `\n${seeRunbook(error.code)}` : ''
-}
+    error.code.startsWith('QUEUE_'))
 
 /** Which setting led to a database that does not work. */
 function whereOf(error: unknown): string {

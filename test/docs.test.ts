@@ -12,6 +12,7 @@ import { SIDECAR_SETTINGS } from '../apps/sidecar/src/config.ts'
 import { SIDECAR_METRICS } from '../apps/sidecar/src/metrics.ts'
 import { CHART_SETTINGS, REFERENCE, renderChartSchema, renderEnvExample, renderPage } from './support/docs.ts'
 import { anchorsOf, findCitationProblems, findDocProblems, findUndocumented, type Tree } from './support/docs-check.ts'
+import { renderMonitoring } from './support/monitoring/dashboards.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const read = (path: string): string => readFileSync(`${root}${path}`, 'utf8')
@@ -79,6 +80,10 @@ describe('what is written from the code', () => {
   it.each(Object.keys(CHART_SETTINGS))('%s has the settings of the code', (path) => {
     const text = read(path)
     expect(renderChartSchema(path, text)).toBe(text)
+  })
+
+  it.each(Object.entries(renderMonitoring()))('%s is what the code makes', (path, text) => {
+    expect(read(path)).toBe(text)
   })
 
   it('every setting is documented', () => {

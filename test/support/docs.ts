@@ -1,6 +1,6 @@
-/** The pages of docs/reference, .env.example and the charts' lists of settings are written from the code: `npm run docs`. A test compares. */
+/** The pages of docs/reference, .env.example, the charts' lists of settings and Grafana's dashboards are written from the code: `npm run docs`. A test compares. */
 
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { metricsTable } from '@dvt-relayer/common/metrics.ts'
 import { envExample, settingsTable } from '@dvt-relayer/common/settings.ts'
 import { ERRORS, FAILURES } from '../../apps/relayer/src/errors.ts'
@@ -9,6 +9,7 @@ import { REASONS } from '../../apps/relayer/src/services/explain/reasons.ts'
 import { RELAYER_SETTINGS } from '../../apps/relayer/src/settings.ts'
 import { SIDECAR_SETTINGS } from '../../apps/sidecar/src/config.ts'
 import { REFUSALS, SIDECAR_METRICS, SIGNER_OUTCOMES } from '../../apps/sidecar/src/metrics.ts'
+import { renderMonitoring } from './monitoring/dashboards.ts'
 
 const ROOT = new URL('../../', import.meta.url)
 const ENV_EXAMPLE = '.env.example'
@@ -87,7 +88,17 @@ export function renderEnvExample(): string {
 
 /** What a chart sets itself, so that its values may not. */
 const SET_BY_CHARTS = [
-  ...['ROLE', 'RELAYER_HOST', 'RELAYER_PORT', 'DATA_DIR', 'DATABASE_URL_FILE', 'SEALING_KEY_FILE', 'AUTH_TOKENS_FILE'],
+  ...[
+    'ROLE',
+    'RELAYER_HOST',
+    'RELAYER_PORT',
+    'METRICS_HOST',
+    'METRICS_PORT',
+    'DATA_DIR',
+    'DATABASE_URL_FILE',
+    'SEALING_KEY_FILE',
+    'AUTH_TOKENS_FILE',
+  ],
   ...['RELAYER_ENDPOINT_FILE', 'JOURNAL_FILE', 'SSV_STATE_FILE', 'SIDECAR_HOST', 'SIDECAR_PORT'],
 ]
 
@@ -119,4 +130,8 @@ if (import.meta.main) {
     writeFileSync(file, renderPage(page, readFileSync(file, 'utf8')))
   }
   writeFileSync(new URL(ENV_EXAMPLE, ROOT), renderEnvExample())
+  for (const [path, text] of Object.entries(renderMonitoring())) {
+    mkdirSync(new URL('.', new URL(path, ROOT)), { recursive: true })
+    writeFileSync(new URL(path, ROOT), text)
+  }
 }

@@ -15,6 +15,7 @@ import { startWorker } from './jobs/worker.ts'
 import type { Dependency } from './metrics.ts'
 import { createAttendanceCount } from './services/attendance/count.ts'
 import { createBeaconStatus } from './services/beacon-status/beacon-status.ts'
+import { createCensus } from './services/census/census.ts'
 import type { SsvFollower } from './services/clusters/ssv-follow.ts'
 import { createRetention } from './services/exits/retention.ts'
 import type { Health } from './services/health.ts'
@@ -183,8 +184,8 @@ const BACKGROUND: readonly Work[] = [
     name: 'attendance',
     roles: EVERYWHERE,
     intervalMs: 15_000,
-    failure: 'who is there is not counted, the next round comes',
-    create: ({ context }) => createAttendanceCount(context),
+    failure: 'who is there and what waits is not counted, the next round comes',
+    create: countForMetrics,
   },
   {
     name: 'workers',
@@ -272,11 +273,22 @@ function timed({ name }: Work, round: Round, underWay: Map<WorkName, number>): R
   }
 }
 
+/** What metrics tell of all processes together: in one round, so that a stop has one less to wait for. */
+function countForMetrics({ context }: Stage): Round {
+  const [attendance, census] = [createAttendanceCount(context), createCensus(context)]
+  return async () => {
+    await attendance()
+    await census()
+  }
+}
+
 /** Takes over what the Keeper announces. Where a config is in force, it stays so while the chain cannot be asked. */
-function followOracleSet({ services: { oracleSets } }: Stage): Round {
+function followOracleSet({ context, services: { oracleSets } }: Stage): Round {
   return async (signal, report) => {
     try {
-      report(await oracleSets.follow(report))
+      const problem = await oracleSets.follow(report)
+      if (problem === undefined) context.events.oracleSetSeen()
+      report(problem)
     } catch (error) {
       if (signal.aborted || !(await oracleSets.hasCurrent().catch(() => false))) throw error
       report()

@@ -18,6 +18,8 @@ export interface RelayerConfig {
     maxLargeBodies: number
     authTokensFile: string | undefined
   }
+  /** Where /health, /ready and /metrics are open without tokens. Undefined: nowhere. */
+  readonly metrics: { host: string; port: number } | undefined
   readonly role: 'all' | 'api' | 'worker'
   readonly execution: { endpoints: readonly URL[]; timeoutMs: number; retryTimeoutMs: number }
   readonly consensus: { endpoints: readonly URL[]; timeoutMs: number; retryTimeoutMs: number }
@@ -106,6 +108,7 @@ function configOf(values: RelayerSettings, dataDir: string): RelayerConfig {
       maxLargeBodies: values.MAX_LARGE_BODIES,
       authTokensFile: values.AUTH_TOKENS_FILE,
     },
+    metrics: values.METRICS_PORT === undefined ? undefined : { host: values.METRICS_HOST, port: values.METRICS_PORT },
     role: values.ROLE,
     execution: endpoint('EXECUTION'),
     consensus: endpoint('CONSENSUS'),

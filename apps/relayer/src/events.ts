@@ -7,10 +7,13 @@ import { createLogTally } from '@dvt-relayer/common/log-tally.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createMetrics } from '@dvt-relayer/common/metrics.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
+import type { ShareCount } from '@dvt-relayer/db/queries/attendance/census.ts'
 import type { ManagerAction } from '@dvt-relayer/db/queries/manager-signatures.ts'
 import { type ApprovalOutcome, type Bounded, type Dependency, RELAYER_METRICS, routeLabel } from './metrics.ts'
 
 const DAY_MS = 86_400_000
+/** Share indexes that are counted by themselves until they are written: callers may claim any. */
+const MOST_JUDGED = 256
 
 /** The events of one relayer process, and the metrics they write. It is long because it is a table: each event stands for itself. */
 export function createEvents(logger: Logger) {
@@ -25,6 +28,13 @@ export function createEvents(logger: Logger) {
     const isNew = !toldAt.has(reason)
     if (isNew) toldAt.set(reason, now)
     return isNew
+  }
+  const judged = new Map<number, { verified: number; rejected: number }>()
+  const noteJudged = (shareIndex: number, outcome: 'verified' | 'rejected', count: number): void => {
+    const counts = judged.get(shareIndex) ?? { verified: 0, rejected: 0 }
+    if (!judged.has(shareIndex) && judged.size >= MOST_JUDGED) return
+    counts[outcome] += count
+    judged.set(shareIndex, counts)
   }
   // What callers can cause at will is counted and summed up: neither who asks nor how often fills the disk.
   const tally = createLogTally(logger)
@@ -131,11 +141,26 @@ export function createEvents(logger: Logger) {
         })
       if (received > 0) logger.debug({ share_index: shareIndex, count: received }, 'partial signatures received')
     },
+    /** What was judged since the last time, by share index. */
+    takeJudged(): ShareCount[] {
+      const taken = [...judged].map(([shareIndex, counts]) => ({ shareIndex, ...counts }))
+      judged.clear()
+      return taken
+    },
+    /** What was taken and could not be kept. */
+    giveJudged(counts: readonly ShareCount[]) {
+      for (const { shareIndex, verified, rejected } of counts) {
+        noteJudged(shareIndex, 'verified', verified)
+        noteJudged(shareIndex, 'rejected', rejected)
+      }
+    },
     partialsVerified(shareIndex: number, count: number) {
+      noteJudged(shareIndex, 'verified', count)
       metrics.count('dvt_relayer_partial_signatures_total', { outcome: 'verified' }, count)
       logger.debug({ share_index: shareIndex, count }, 'partial signatures verified')
     },
     partialsRejected(shareIndex: number, count: number) {
+      noteJudged(shareIndex, 'rejected', count)
       metrics.count('dvt_relayer_partial_signatures_total', { outcome: 'rejected' }, count)
       tally.log({
         kind: `wrong ${shareIndex}`,
@@ -245,6 +270,60 @@ export function createEvents(logger: Logger) {
     },
     validatorsOutdated(cid: string, validators: number, vaults: number) {
       logger.warn({ cid, validators, vaults }, 'registered validators are outdated: the oracles have changed')
+    },
+    /** A process of this version and role begins. */
+    built(version: string, role: string) {
+      metrics.set('dvt_relayer_build_info', 1, { version, role })
+    },
+    /** The oracle config in force was seen to be the newest. */
+    oracleSetSeen() {
+      metrics.set('dvt_relayer_oracle_set_checked_timestamp_seconds', Date.now() / 1000)
+    },
+    sharesCounted(counts: readonly ShareCount[]) {
+      metrics.replace(
+        'dvt_relayer_share_signatures_total',
+        counts.flatMap(({ shareIndex, verified, rejected }) => {
+          const share_index = String(shareIndex)
+          return [
+            { labels: { share_index, outcome: 'verified' }, value: verified },
+            { labels: { share_index, outcome: 'rejected' }, value: rejected },
+          ]
+        }),
+      )
+    },
+    waitingCounted(oldest: readonly { kind: 'exit' | 'deposit'; seconds: number | null }[]) {
+      for (const { kind, seconds } of oldest)
+        metrics.set('dvt_relayer_oldest_waiting_seconds', Math.max(0, seconds ?? 0), { kind })
+    },
+    queueCounted({ waiting, active }: { waiting: number; active: number }) {
+      metrics.set('dvt_relayer_queue_jobs', waiting, { state: 'waiting' })
+      metrics.set('dvt_relayer_queue_jobs', active, { state: 'active' })
+    },
+    managerCounted(limitGwei: number | undefined, moved: readonly { vault: string; gwei: number }[]) {
+      metrics.set('dvt_relayer_manager_limit_gwei', limitGwei ?? 0)
+      metrics.replace(
+        'dvt_relayer_manager_moved_gwei',
+        moved.map(({ vault, gwei }) => ({ labels: { vault }, value: gwei })),
+      )
+    },
+    keysCounted(vaults: readonly { vault: string; keys: number }[]) {
+      metrics.replace(
+        'dvt_relayer_vault_keys_left',
+        vaults.map(({ vault, keys }) => ({ labels: { vault }, value: keys })),
+      )
+    },
+    programsCounted(
+      processes: readonly { role: string; version: string; processes: number }[],
+      sidecars: ReadonlyMap<string, number>,
+    ) {
+      metrics.replace(
+        'dvt_relayer_processes',
+        processes.map(({ role, version, processes: value }) => ({ labels: { role, version }, value })),
+      )
+      metrics.replace(
+        'dvt_relayer_sidecars',
+        [...sidecars].map(([version, value]) => ({ labels: { version }, value })),
+      )
     },
     attendanceCounted(workers: number, nodes: readonly { shareIndex: number; seconds: number }[]) {
       metrics.set('dvt_relayer_workers', workers)

@@ -32,7 +32,15 @@ export type ApprovalOutcome = (typeof APPROVAL_OUTCOMES)[number]
 const BOUNDED = ['requests', 'bodies', 'upload', 'answer', 'connections'] as const
 export type Bounded = (typeof BOUNDED)[number]
 
+/** What tells of everything there is in the database, so that every process says the same. */
+const SAME = 'the same in every process'
+
 export const RELAYER_METRICS = {
+  dvt_relayer_build_info: {
+    type: 'gauge',
+    help: '1, with the version and the role of the process',
+    labels: { version: [], role: [] },
+  },
   dvt_relayer_http_requests_total: {
     type: 'counter',
     help: 'requests answered, by route and class of status',
@@ -84,6 +92,11 @@ export const RELAYER_METRICS = {
     help: 'partial signatures, by what became of them; malformed ones never reach the database',
     labels: { outcome: ['received', 'verified', 'rejected', 'malformed'] },
   },
+  dvt_relayer_share_signatures_total: {
+    type: 'counter',
+    help: `partial signatures that were judged, by share index, as of the last 30 s; ${SAME}`,
+    labels: { share_index: [], outcome: [] },
+  },
   dvt_relayer_recoveries_failed_total: {
     type: 'counter',
     help: 'attempts to find a full signature among unverified candidates that found none',
@@ -97,6 +110,10 @@ export const RELAYER_METRICS = {
     type: 'counter',
     help: 'oracle configs seen on a change, by what became of them',
     labels: { outcome: ['adopted', 'refused'] },
+  },
+  dvt_relayer_oracle_set_checked_timestamp_seconds: {
+    type: 'gauge',
+    help: 'when this process last saw that the oracle config in force is the newest of the Keeper (Unix time); 0 before it has',
   },
   dvt_relayer_registered_validators: {
     type: 'gauge',
@@ -132,6 +149,37 @@ export const RELAYER_METRICS = {
     type: 'histogram',
     help: 'time to recover, split, encrypt and store one batch of exits',
     buckets: [0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 30],
+  },
+  dvt_relayer_oldest_waiting_seconds: {
+    type: 'gauge',
+    help: `age of the oldest exit or deposit that is still collected; ${SAME}`,
+    labels: { kind: ['exit', 'deposit'] },
+  },
+  dvt_relayer_queue_jobs: {
+    type: 'gauge',
+    help: `jobs of the queue; ${SAME}`,
+    labels: { state: ['waiting', 'active'] },
+  },
+  dvt_relayer_manager_moved_gwei: {
+    type: 'gauge',
+    help: `Gwei that signatures of the last 24 hours move, as MANAGER_DAILY_LIMIT_GWEI counts them, by vault (at most 256, those with the most); ${SAME}`,
+    labels: { vault: [] },
+  },
+  dvt_relayer_manager_limit_gwei: { type: 'gauge', help: 'MANAGER_DAILY_LIMIT_GWEI; 0 without a limit' },
+  dvt_relayer_vault_keys_left: {
+    type: 'gauge',
+    help: `keys that a vault may still register, by vault (at most 256, those with the fewest), where the validators-manager key or VAULTS is set; ${SAME}`,
+    labels: { vault: [] },
+  },
+  dvt_relayer_processes: {
+    type: 'gauge',
+    help: `processes of the relayer that have been heard within a minute, by role and version; ${SAME}`,
+    labels: { role: [], version: [] },
+  },
+  dvt_relayer_sidecars: {
+    type: 'gauge',
+    help: `nodes that were there within two minutes, by the version of our sidecar that they name; other: another program, or none named; ${SAME}`,
+    labels: { version: [] },
   },
   dvt_relayer_workers: {
     type: 'gauge',

@@ -7,12 +7,14 @@ import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createLogger } from '@dvt-relayer/common/logger.ts'
+import { startOwnPages } from '@dvt-relayer/common/own-pages.ts'
+import { VERSION } from '@dvt-relayer/common/version.ts'
 import { type Intervals, startBackground } from './background.ts'
 import type { Chain } from './chain.ts'
 import type { RelayerConfig } from './config.ts'
 import type { Context } from './context.ts'
 import type { CryptoPool } from './crypto-workers/pool.ts'
-import { createEvents } from './events.ts'
+import { createEvents, type Events } from './events.ts'
 import type { Limits } from './http/admission/limits.ts'
 import type { App } from './http/app.ts'
 import { createApp } from './http/app.ts'
@@ -27,6 +29,8 @@ import { createServices, type Services } from './services/services.ts'
 export interface Relayer extends AsyncDisposable {
   /** Base URL it listens on. A worker answers only what people and machines around it ask (health, readiness, metrics). */
   readonly url: string
+  /** Base URL of METRICS_PORT; undefined where that is off. */
+  readonly metricsUrl: string | undefined
   /** The application, for tests that inject. */
   readonly app: App
 }
@@ -70,7 +74,11 @@ async function compose(
 ): Promise<Relayer> {
   const events = createEvents(logger)
   lifetime.push('log summaries', () => events.flush())
+  events.built(VERSION, config.role)
   const health = createHealth(events)
+  const stopping = new AbortController()
+  const pages =
+    config.metrics && lifetime.use('metrics', await startPages(config.metrics, health, events, stopping.signal))
   const tokens = config.http.authTokensFile === undefined ? undefined : readTokens(config.http.authTokensFile)
   if (tokens === undefined) logger.warn('AUTH_TOKENS_FILE is not set: everybody who reaches the port may call')
   if (tokens === undefined && config.manager !== undefined)
@@ -86,13 +94,29 @@ async function compose(
   lifetime.push('verification', () => services.verification.drain())
   startBackground({ context, health, services, ssv }, databaseUrl, lifetime, overrides.intervalsMs)
 
-  const app = await startHttp(context, tokens, health, services, lifetime, overrides.limits)
+  const app = await startHttp(context, { tokens, health, services, stopping }, lifetime, overrides.limits)
   const url = await listen(app, config.http)
   // Not awaited: only the first signature would wait for it.
   if (context.wallet !== undefined && services.api !== undefined) void prepareSigning()
-  logger.info({ url, network: config.network.name, role: config.role, queue: context.queue.name }, 'relayer started')
-  return { url, app, [Symbol.asyncDispose]: () => lifetime[Symbol.asyncDispose]() }
+  const started = { url, network: config.network.name, role: config.role, queue: context.queue.name }
+  logger.info(pages === undefined ? started : { ...started, metrics_url: pages.url }, 'relayer started')
+  return { url, metricsUrl: pages?.url, app, [Symbol.asyncDispose]: () => lifetime[Symbol.asyncDispose]() }
 }
+
+/** What is open without tokens. It is there from the start, so that a long migration can be told from a process that hangs. */
+const startPages = (
+  where: NonNullable<RelayerConfig['metrics']>,
+  health: Health,
+  { metrics }: Events,
+  stopping: AbortSignal,
+) =>
+  startOwnPages(where, 'METRICS_HOST, METRICS_PORT', {
+    ready() {
+      const state = health.state()
+      return { isReady: state.status !== 'not_ready' && !stopping.aborted, state }
+    },
+    metrics,
+  })
 
 /** A node of another chain is refused at boot; one that is away is reported, and asked again before it is believed. */
 async function refuseOtherChains(chain: Pick<Chain, 'execution' | 'consensus'>, health: Health): Promise<void> {
@@ -115,14 +139,16 @@ async function refuseOtherChains(chain: Pick<Chain, 'execution' | 'consensus'>, 
 /** Builds the application. At a stop it takes no new work and ends long polls, then the requests under way are waited for. */
 async function startHttp(
   { config, events, logger }: Pick<Context, 'config' | 'events' | 'logger'>,
-  tokens: Tokens | undefined,
-  health: Health,
-  services: Services,
+  {
+    tokens,
+    health,
+    services,
+    stopping,
+  }: { tokens: Tokens | undefined; health: Health; services: Services; stopping: AbortController },
   lifetime: Lifetime,
   limits: Limits | undefined,
 ): Promise<App> {
   const { api, coverage, manager } = services
-  const stopping = new AbortController()
   const auth = createAuth(tokens, events)
   const app = await createApp(
     { config, auth, coverage, events, logger, health, manager, stopping: stopping.signal },

@@ -84,6 +84,14 @@ export const RELAYER_SETTINGS = {
   }),
   RELAYER_HOST: withDefault(host({ description: 'address to listen on', example: '0.0.0.0' }), '127.0.0.1'),
   RELAYER_PORT: withDefault(integer(0, 65_535, { description: 'port to listen on', example: '8000' }), 8000),
+  METRICS_HOST: withDefault(host({ description: 'address METRICS_PORT listens on', example: '0.0.0.0' }), '127.0.0.1'),
+  METRICS_PORT: optional(
+    integer(0, 65_535, {
+      description: 'port where /health, /ready and /metrics are open to whoever reaches it, without tokens',
+      example: '8002',
+    }),
+    'off',
+  ),
   ROLE: withDefault(
     oneOf(['all', 'api', 'worker'], {
       description: 'what this process does: answer requests, finish exits, or both',

@@ -8,6 +8,7 @@ import type { HttpOutcome } from '@dvt-relayer/common/http-client.ts'
 import { createLogTally } from '@dvt-relayer/common/log-tally.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createMetrics } from '@dvt-relayer/common/metrics.ts'
+import { VERSION } from '@dvt-relayer/common/version.ts'
 import type { ClusterLock } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'
 import type { ListName } from './config.ts'
 import type { Finding } from './findings.ts'
@@ -40,6 +41,7 @@ interface RefusalDetails {
 /** Creates the events of one sidecar. */
 export function createEvents(logger: Logger) {
   const metrics = createMetrics(SIDECAR_METRICS)
+  metrics.set('dvt_sidecar_build_info', 1, { version: VERSION })
   // What the relayer can cause at will is counted and summed up: a hostile one fills no disk.
   const tally = createLogTally(logger)
   const toldGaps = new Set<string>()

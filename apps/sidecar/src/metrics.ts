@@ -3,6 +3,7 @@
 import { SSV_FAULT_KINDS } from '@dvt-relayer/chain/ssv/registry.ts'
 import { HTTP_OUTCOMES } from '@dvt-relayer/common/http-client.ts'
 import type { MetricDefinitions } from '@dvt-relayer/common/metrics.ts'
+import { VERSION } from '@dvt-relayer/common/version.ts'
 
 /** What the sidecar depends on, as `/ready` names it. */
 export const CHECKS = ['keys', 'relayer', 'network', 'journal', 'consensus', 'signer'] as const
@@ -74,6 +75,11 @@ export const DEPOSIT_REFUSALS: ReadonlySet<Refusal> = new Set([
 ])
 
 export const SIDECAR_METRICS = {
+  dvt_sidecar_build_info: {
+    type: 'gauge',
+    help: '1, with the version of the sidecar',
+    labels: { version: [VERSION] },
+  },
   dvt_sidecar_keys: { type: 'gauge', help: 'Key shares this sidecar can sign with' },
   dvt_sidecar_ssv_events_skipped: {
     type: 'gauge',

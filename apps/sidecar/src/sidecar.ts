@@ -7,10 +7,10 @@ import { hasRealStake } from '@dvt-relayer/chain/networks.ts'
 import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
 import { createLogger, type Logger } from '@dvt-relayer/common/logger.ts'
+import { startOwnPages } from '@dvt-relayer/common/own-pages.ts'
 import type { ListName, SidecarConfig } from './config.ts'
 import { createEvents, type Events, notingLocks } from './events.ts'
 import { createHealth, type Health } from './health.ts'
-import { startHttp } from './http.ts'
 import type { KeyShare, Keystore } from './keystores/keystore.ts'
 import { startFollowing } from './lists/follow-lists.ts'
 import { createIntroduction, type Held, type Introduction } from './lists/introduction.ts'
@@ -78,7 +78,7 @@ async function compose(
   const events = createEvents(logger)
   lifetime.push('log summaries', () => events.flush())
   const health = startHealth(config, events)
-  const http = config.http && lifetime.use('http', await startHttp(config.http, { health, metrics: events.metrics }))
+  const http = config.http && lifetime.use('http', await startPages(config.http, health, events))
   const journal = lifetime.use('journal', createJournal(config.deposits.journalFile, events))
   if (signsDeposits(config)) await checkJournal(journal, health, config.generation === '4')
   let keysOpened: Keystore | undefined
@@ -111,6 +111,16 @@ async function compose(
     [Symbol.asyncDispose]: () => lifetime[Symbol.asyncDispose](),
   }
 }
+
+/** What the sidecar says of itself to those around it. */
+const startPages = (http: NonNullable<SidecarConfig['http']>, health: Health, { metrics }: Events) =>
+  startOwnPages(http, 'SIDECAR_HOST, SIDECAR_PORT', {
+    ready() {
+      const state = health.state()
+      return { isReady: state.status === 'ready', state }
+    },
+    metrics,
+  })
 
 const heldBy = ({ ssv }: SidecarConfig, { keyShares }: Keystore, lockHashes: ReadonlySet<string>): Held => ({
   shareIndexes: [...new Set(keyShares.map(({ shareIndex }) => shareIndex))],

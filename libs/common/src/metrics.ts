@@ -15,7 +15,7 @@ export interface MetricDefinition {
 export type MetricDefinitions = Readonly<Record<string, MetricDefinition>>
 type Labels = Readonly<Record<string, string>>
 
-/** Series of one gauge whose labels are not known beforehand: more would be a burden to whoever stores them. */
+/** Series of one metric whose labels are not known beforehand: more would be a burden to whoever stores them. */
 const MOST_SERIES = 256
 
 /** The metrics of one process. Names and labels are checked against the definitions when used. */
@@ -24,7 +24,10 @@ export interface Metrics<D extends MetricDefinitions> {
   count(name: keyof D & string, labels?: Labels, by?: number): void
   /** Sets a gauge. */
   set(name: keyof D & string, value: number, labels?: Labels): void
-  /** Sets every series of a gauge at once, at most `MOST_SERIES` of them, in their order: those that are not there any more go. */
+  /**
+   * Sets every series of a gauge at once, or of a counter that is kept elsewhere, at most `MOST_SERIES` of them, in their order: those that
+   * are not there any more go.
+   */
   replace(name: keyof D & string, series: readonly { labels: Labels; value: number }[]): void
   /** Observes a duration or size. */
   observe(name: keyof D & string, value: number, labels?: Labels): void
@@ -72,9 +75,9 @@ export function createMetrics<const D extends MetricDefinitions>(definitions: D)
     count: (name, labels = {}, by = 1) => of(counters, name).inc(labels, by),
     set: (name, value, labels = {}) => of(gauges, name).set(labels, value),
     replace: (name, series) => {
-      const gauge = of(gauges, name)
-      gauge.reset()
-      for (const { labels, value } of series.slice(0, MOST_SERIES)) gauge.set(labels, value)
+      const metric = counters.get(name) ?? of(gauges, name)
+      metric.reset()
+      for (const { labels, value } of series.slice(0, MOST_SERIES)) metric.inc(labels, value)
     },
     observe: (name, value, labels = {}) => of(histograms, name).observe(labels, value),
     text: () => registry.metrics(),

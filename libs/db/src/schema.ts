@@ -220,6 +220,8 @@ export const messages = pgTable(
       .where(sql`${table.state} in ('collecting', 'ready')`),
     index('messages_validator').on(table.validatorId),
     index('messages_revision').on(table.revision),
+    // For the oldest that waits.
+    index('messages_collecting').on(table.kind, table.createdAt).where(sql`${table.state} = 'collecting'`),
     index('messages_live').on(table.id, table.kind, table.state).where(sql`${table.state} in ('collecting', 'ready')`),
     index('messages_idle').on(table.requestedAt).where(sql`${table.state} in ('collecting', 'ready')`),
     index('messages_queued')
@@ -551,6 +553,20 @@ export const nodesSeen = pgTable(
     check('nodes_seen_share_index_not_negative', sql`${table.shareIndex} >= 0`),
     check('nodes_seen_refusal_whole', sql`num_nulls(${table.refusedAt}, ${table.refusalCode}) in (0, 2)`),
   ],
+)
+
+/**
+ * How many partial signatures of each share index were judged, by all processes together: metrics, which nothing else goes by. Each process
+ * adds from time to time what it has judged; what one that is killed has not added is not counted.
+ */
+export const shareCounts = pgTable(
+  'share_counts',
+  {
+    shareIndex: id64('share_index').primaryKey(),
+    verified: id64('verified').notNull(),
+    rejected: id64('rejected').notNull(),
+  },
+  (table) => [check('share_counts_share_index_positive', sql`${table.shareIndex} >= 1`)],
 )
 
 /**

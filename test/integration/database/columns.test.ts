@@ -6,6 +6,7 @@ import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
+import * as census from '@dvt-relayer/db/queries/attendance/census.ts'
 import * as nodesSeen from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
 import * as processes from '@dvt-relayer/db/queries/attendance/processes.ts'
 import * as clusters from '@dvt-relayer/db/queries/clusters.ts'
@@ -70,6 +71,7 @@ const calls = {
           9,
         ),
       findLastSeen: (db) => nodesSeen.findLastSeen(db),
+      countPrograms: (db) => nodesSeen.countPrograms(db, 9, 9),
       pruneNodesSeen: (db) => nodesSeen.pruneNodesSeen(db, 9),
     } satisfies Calls<typeof nodesSeen>,
   },
@@ -79,10 +81,20 @@ const calls = {
       storeBeat: (db) => processes.storeBeat(db, { id: 'a', role: 'worker', version: 'b' }),
       storeStop: (db) => processes.storeStop(db, 'a'),
       pruneProcesses: (db) => processes.pruneProcesses(db, 9),
+      countProcesses: (db) => processes.countProcesses(db, 9),
       countWorkers: (db) => processes.countWorkers(db, 9),
       findNewestWorker: (db) => processes.findNewestWorker(db, 9),
       findProcesses: (db) => processes.findProcesses(db, 9, 9),
     } satisfies Calls<typeof processes>,
+  },
+  'attendance/census.ts': {
+    module: census,
+    calls: {
+      addShareCounts: (db) => census.addShareCounts(db, [{ shareIndex: 1, verified: 2, rejected: 0 }], 9),
+      findShareCounts: (db) => census.findShareCounts(db, 9),
+      findOldestCollecting: (db) => census.findOldestCollecting(db),
+      sumMovedByVault: (db) => census.sumMovedByVault(db, 9, 9),
+    } satisfies Calls<typeof census>,
   },
   'clusters.ts': {
     module: clusters,
@@ -271,6 +283,7 @@ const calls = {
       findListedElsewhere: (db) => registrations.findListedElsewhere(db, [{ publicKey: key, vault: owner.vault }]),
       storeKeyList: (db) => registrations.storeKeyList(db, 3, [key]),
       findLockedKeys: (db) => registrations.findLockedKeys(db, [key]),
+      countKeysByVault: (db) => registrations.countKeysByVault(db),
       countKeysLeft: (db) => registrations.countKeysLeft(db, vault),
     } satisfies Calls<typeof registrations>,
   },

@@ -1,6 +1,6 @@
 /** The compose files as `docker compose config` reads them, the images' file as hadolint does, and what they name. */
 
-import { copyFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -138,14 +138,23 @@ describe.skipIf(!hasDeployTools())('docker compose config', () => {
 
 describe('monitoring', () => {
   it.skipIf(!hasProgram('promtool'))('has a configuration that Prometheus takes', () => {
-    const token = join(folder, 'metrics.token')
-    writeFileSync(token, 'token')
     const file = join(folder, 'prometheus-here.yml')
     const text = readFileSync(`${ROOT}deploy/compose/prometheus.yml`, 'utf8')
-    writeFileSync(file, text.replace('/run/secrets/metrics_token', token))
+    writeFileSync(file, text.replace('/etc/prometheus/rules.yml', `${ROOT}deploy/prometheus/rules.yml`))
     const { status, stdout, stderr } = run('promtool', ['check', 'config', file])
-    expect(`${stdout}${stderr}`).toContain('SUCCESS')
+    expect(`${stdout}${stderr}`).toMatch(/SUCCESS: 1 rule files found[\s\S]*SUCCESS: \d+ rules found/)
     expect(status).toBe(0)
+  })
+
+  it('asks the port that the relayer opens for it, and reads rules and dashboards that are there', () => {
+    const compose = readFileSync(`${ROOT}deploy/compose/relayer.yml`, 'utf8')
+    const port = /METRICS_PORT: (\d+)/.exec(compose)?.[1]
+    expect(readFileSync(`${ROOT}deploy/compose/prometheus.yml`, 'utf8')).toContain(`targets: ['relayer:${port}']`)
+    const mounted = Array.from(compose.matchAll(/^ +- (\.\.?\/\S+?):\/\S+:ro$/gm), ([, source = '']) => source)
+    expect(mounted).toContain('../prometheus/rules.yml')
+    expect(mounted.filter((source) => !existsSync(join(ROOT, 'deploy/compose', source)))).toEqual([])
+    const [, target] = /- \.\.\/grafana:(\S+):ro/.exec(compose) ?? []
+    expect(readFileSync(`${ROOT}deploy/compose/grafana-dashboards.yml`, 'utf8')).toContain(`path: ${target} `)
   })
 
   it('shows Grafana where Prometheus is', () => {

@@ -101,6 +101,7 @@ describe('a process', () => {
     expect(await child.ended).toBe(1)
     for (const name of ['NETWORK', 'RELAYER_PORT', 'EXECUTION_ENDPOINT', 'CONSENSUS_ENDPOINT'])
       expect(child.output()).toContain(name)
+    expect(child.output()).toContain('\nsee docs/operating/runbook.md#settings_invalid\n')
   })
 
   it('on a port that is taken, or with a lock that is not there, exits with 1 and says why', async () => {
@@ -114,6 +115,7 @@ describe('a process', () => {
     )
     expect(await missing.ended).toBe(1)
     expect(missing.output()).toContain('/nowhere/cluster-lock.json: cannot be read')
+    expect(missing.output()).toContain('\nsee docs/operating/runbook.md#cluster_lock_unreadable\n')
   })
 
   it('whose database refuses the password says so without the password', async () => {

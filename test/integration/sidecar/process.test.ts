@@ -21,6 +21,7 @@ describe('sidecar process', () => {
     expect(await sidecar.ended).toBe(1)
     for (const name of ['NETWORK', 'RELAYER_ENDPOINT', 'CLUSTER_TYPE']) expect(sidecar.output()).toContain(`- ${name} `)
     expect(sidecar.output()).not.toContain('    at ')
+    expect(sidecar.output()).toContain('\nsee docs/operating/runbook.md#settings_invalid\n')
   })
 
   it('ends with 1 where the relayer is of another network', async () => {

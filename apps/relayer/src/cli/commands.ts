@@ -3,8 +3,10 @@
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import { BootError, CodedError } from '@dvt-relayer/common/errors.ts'
 import { describeError } from '@dvt-relayer/common/logger.ts'
+import { seeRunbook } from '@dvt-relayer/common/runbook.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
+import { ClusterLockError } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'
 import { DatabaseError, isPassing } from '@dvt-relayer/db/errors.ts'
 import type { Overrides } from '../relayer.ts'
 import { bundleCommand } from './air-gap/bundle.ts'
@@ -78,9 +80,19 @@ function explain(error: unknown): number {
   else if ((error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS'))
     console.error(`${(error as Error).message}\n\n${USAGE}`)
   else console.error(JSON.stringify(describeError(error)))
+  if (hasSection(error)) process.stderr.write(`${seeRunbook(error.code)}\n`)
   if (error instanceof ChainError || error instanceof BootError) return 1
   return isPassing(error) || (error instanceof CodedError && error.code === 'QUEUE_UNREACHABLE') ? TRY_AGAIN : 1
 }
+
+/** Whether the runbook says what to do about it. */
+const hasSection = (error: unknown): error is CodedError =>
+  error instanceof CodedError &&
+  error.code !== 'USAGE' &&
+  (error instanceof BootError ||
+    error instanceof DatabaseError ||
+    error instanceof ClusterLockError ||
+    error.code.startsWith('QUEUE_'))
 
 /** Which setting led to a database that does not work. */
 function whereOf(error: unknown): string {

@@ -6,6 +6,7 @@ import { BootError } from '@dvt-relayer/common/errors.ts'
 import { reportText } from '@dvt-relayer/common/findings.ts'
 import { createLogger, scrub } from '@dvt-relayer/common/logger.ts'
 import { logOthersLines } from '@dvt-relayer/common/others-lines.ts'
+import { seeRunbook } from '@dvt-relayer/common/runbook.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { signBundleCommand } from '../bundle/command.ts'
 import { readConfig } from '../config.ts'
@@ -47,7 +48,9 @@ export async function runCommand(
 function textOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   if ((error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS')) return `${error.message}\n\n${USAGE}`
-  return error instanceof BootError || error instanceof BundleError ? error.message : (error.stack ?? error.message)
+  if (error instanceof BundleError) return error.message
+  if (!(error instanceof BootError)) return error.stack ?? error.message
+  return error.code === 'USAGE' ? error.message : `${error.message}\n${seeRunbook(error.code)}`
 }
 
 async function run(environment: Environment, signal: AbortSignal): Promise<number> {

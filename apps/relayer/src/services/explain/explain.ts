@@ -5,9 +5,10 @@
 
 import type { Explanation, Reason, ReasonCode } from '@dvt-relayer/api/schemas.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
+import { RUNBOOK } from '@dvt-relayer/common/runbook.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import type { ExplainedNodeRow, ExplainedRow, ExplainedShareRow } from '@dvt-relayer/db/queries/explain.ts'
-import { REASONS, RUNBOOK } from './reasons.ts'
+import { REASONS } from './reasons.ts'
 
 /** A sidecar asks every minute at the latest, and what is seen is written every 15 s. */
 const AWAY_SECONDS = 120

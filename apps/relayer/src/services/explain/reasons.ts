@@ -2,10 +2,7 @@
 
 import type { Actor, ReasonCode } from '@dvt-relayer/api/schemas.ts'
 
-/** The page of the documentation that `anchor` is of. */
-export const RUNBOOK = 'docs/operating/runbook.md'
-
-/** `sentence` says what is the case, `remedy` what to do; `who` has to do it. */
+/** `sentence` says what is the case, `remedy` what to do; `who` has to do it. `anchor` is a section of the runbook. */
 export const REASONS = {
   KEY_UNKNOWN: {
     who: 'operator',

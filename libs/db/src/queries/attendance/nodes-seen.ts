@@ -1,7 +1,7 @@
 /** When each node was last there, by token and share index. All times are the database's: callers say how long ago something was. */
 
 import { sql } from 'drizzle-orm'
-import { number, rows } from '../rows.ts'
+import { number, orNull, rows, text } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 
 /** What was seen of a node since the last write. */
@@ -68,6 +68,21 @@ export async function storeNodesSeen(db: Sql, nodes: readonly NodeSeenRow[], mos
 /** Forgets nodes that nobody has seen for so long. */
 export async function pruneNodesSeen(db: Sql, maxAgeSeconds: number): Promise<void> {
   await db.execute(sql`delete from nodes_seen where seen_at < now() - make_interval(secs => ${maxAgeSeconds})`)
+}
+
+/** Which programs the nodes name that were there within so many seconds, and how many name each, the most first. */
+export function countPrograms(
+  db: Sql,
+  withinSeconds: number,
+  limit: number,
+): Promise<{ software: string | null; version: string | null; nodes: number }[]> {
+  return rows(
+    db,
+    { software: orNull(text), version: orNull(text), nodes: number },
+    sql`select software, version, count(*) as nodes from nodes_seen
+        where greatest(listed_at, posted_at) > now() - make_interval(secs => ${withinSeconds})
+        group by software, version order by nodes desc, software, version limit ${limit}`,
+  )
 }
 
 /** How many seconds ago a node of each share index last asked for a list or handed something in, the newest first. */

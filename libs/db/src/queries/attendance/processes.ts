@@ -48,6 +48,18 @@ export async function countWorkers(db: Sql, withinSeconds: number): Promise<numb
   return row?.workers ?? 0
 }
 
+/** How many processes of each role and version are there. */
+export function countProcesses(
+  db: Sql,
+  withinSeconds: number,
+): Promise<{ role: string; version: string; processes: number }[]> {
+  return rows(
+    db,
+    { role: text, version: text, processes: number },
+    sql`select role, version, count(*) as processes from processes where ${isHeard(withinSeconds)} group by role, version order by role, version`,
+  )
+}
+
 /** Whether a worker is there, heard within so many seconds; and where none ever was, null, else when the last one was (Unix seconds). */
 export async function findNewestWorker(
   db: Sql,

@@ -32,6 +32,7 @@ export const TABLES: Readonly<Record<string, string | undefined>> = {
   checkpoints: 'updated_at',
   processes: 'beat_at',
   nodes_seen: 'seen_at',
+  share_counts: undefined,
   sealing_checks: undefined,
 }
 

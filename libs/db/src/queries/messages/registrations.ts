@@ -99,6 +99,27 @@ export async function countKeysLeft(db: Sql, vault: Uint8Array): Promise<{ free:
   return row ?? { free: 0, reserved: 0 }
 }
 
+/**
+ * How many keys each vault may still register, as `countKeysLeft` counts them; null: the keys that any vault may have. Vaults that have none
+ * left stand there too. It looks at every validator.
+ */
+export function countKeysByVault(db: Sql): Promise<{ vault: Buffer | null; keys: number }[]> {
+  return rows(
+    db,
+    { vault: orNull(bytes), keys: number },
+    sql`select o.first as vault, count(*) filter (where v.registered_at is null and d.is_deposited is null) as keys
+        from validators v join clusters c on c.id = v.cluster_id
+        left join deposit_bindings b on b.validator_id = v.id
+        cross join lateral (
+          select least(v.withdrawal_address, v.listed_vault, v.vault, b.vault) as first,
+                 greatest(v.withdrawal_address, v.listed_vault, v.vault, b.vault) as last) o
+        left join lateral (
+          select true as is_deposited from registry_validators r where r.public_key = v.public_key limit 1) d on v.registered_at is null
+        where o.first is not distinct from o.last
+        group by o.first order by o.first`,
+  )
+}
+
 /** Of these validators, those that a deposit to another vault binds or holds. Callers hold their messages. */
 export function findBoundElsewhere(
   tx: Sql,

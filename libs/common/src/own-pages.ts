@@ -1,22 +1,34 @@
-/** The sidecar's own three pages: /health, /ready and /metrics. */
+/** The three pages that a process has for those around it, without tokens: /health, /ready and /metrics. */
 
 import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
-import type { Events } from './events.ts'
-import type { Health } from './health.ts'
+import { BootError, messageOf } from './errors.ts'
+import type { MetricDefinitions, Metrics } from './metrics.ts'
 
-/** Starts the server. @throws {BootError} LISTEN_FAILED */
-export async function startHttp(
+/** What the pages say. */
+export interface OwnPages {
+  /** The body of /ready, and whether it is a 200 or a 503. */
+  ready(): { isReady: boolean; state: unknown }
+  metrics: Pick<Metrics<MetricDefinitions>, 'text' | 'contentType'>
+}
+
+/**
+ * Starts the server.
+ *
+ * @param settings names of the settings that say where, for the text of an error
+ * @throws {BootError} LISTEN_FAILED
+ */
+export async function startOwnPages(
   { host, port }: { host: string; port: number },
-  { health, metrics }: { health: Health; metrics: Events['metrics'] },
+  settings: string,
+  { ready, metrics }: OwnPages,
 ): Promise<AsyncDisposable & { readonly url: string }> {
   const pages: Readonly<Record<string, () => Promise<Page> | Page>> = {
     '/health': () => json(200, { status: 'ok' }),
     '/ready': () => {
-      const state = health.state()
-      return json(state.status === 'ready' ? 200 : 503, state)
+      const { isReady, state } = ready()
+      return json(isReady ? 200 : 503, state)
     },
     '/metrics': async () => ({ status: 200, type: metrics.contentType, body: await metrics.text() }),
   }
@@ -35,11 +47,9 @@ export async function startHttp(
     server.listen(port, host)
     await once(server, 'listening')
   } catch (error) {
-    throw new BootError(
-      'LISTEN_FAILED',
-      `cannot listen on ${host}:${port} (SIDECAR_HOST, SIDECAR_PORT): ${messageOf(error)}`,
-      { cause: error },
-    )
+    throw new BootError('LISTEN_FAILED', `cannot listen on ${host}:${port} (${settings}): ${messageOf(error)}`, {
+      cause: error,
+    })
   }
   const { address, family, port: bound } = server.address() as AddressInfo
   return {

@@ -2,7 +2,13 @@
 
 import { onOwnAccount } from '@dvt-relayer/common/account.ts'
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
-import { findNodeKeys, type NodeKeyRow } from '@dvt-relayer/db/queries/node-keys.ts'
+import {
+  findNodeKeys,
+  findOutsideLocks,
+  findOutsideOperator,
+  type NodeKeyRow,
+  takeRequestNonce,
+} from '@dvt-relayer/db/queries/node-keys.ts'
 import type { Context } from '../../context.ts'
 
 /** Locks are imported when a process starts: what another one has imported since is known here so much later. */
@@ -10,6 +16,13 @@ const FRESH_MS = 10_000
 
 /** A node of an imported lock. */
 export type NodePlace = NodeKeyRow
+
+/** A node that signed its request with a key it has: it acts for its own validators alone. */
+export type KeyedNode =
+  /** An Obol node: where its key stands in imported locks. */
+  | { readonly locks: readonly { readonly lockHash: Uint8Array; readonly shareIndex: number }[] }
+  /** An SSV operator, whose id is its share index. */
+  | { readonly operatorId: number }
 
 /** Creates the look-up. It keeps all keys, some hundred bytes for each node, so that a stranger's question costs no query. */
 export function createNodeKeys({ db }: Pick<Context, 'db'>, now: () => number = () => performance.now()) {
@@ -34,6 +47,20 @@ export function createNodeKeys({ db }: Pick<Context, 'db'>, now: () => number = 
     },
     /** Where the node of this key (33 bytes) stands: none where it is of no imported lock. */
     placesOf: async (publicKey: Uint8Array): Promise<readonly NodePlace[]> => (await all()).get(toHex(publicKey)) ?? [],
+    /** Which of these validator keys are known here, and not of the clusters in which a node has the share index; lower-case hex. */
+    async findForeign(node: KeyedNode, shareIndex: number, publicKeys: readonly Uint8Array[]): Promise<Set<string>> {
+      const found =
+        'locks' in node
+          ? await findOutsideLocks(
+              db,
+              publicKeys,
+              node.locks.filter((place) => place.shareIndex === shareIndex).map(({ lockHash }) => lockHash),
+            )
+          : await findOutsideOperator(db, publicKeys, node.operatorId)
+      return new Set(found.map(({ publicKey }) => toHex(publicKey)))
+    },
+    /** Uses up the nonce of a request that a key has signed; false when it was used before, in whatever process. */
+    takeNonce: (signer: Uint8Array, nonce: Uint8Array): Promise<boolean> => takeRequestNonce(db, signer, nonce),
   }
 }
 export type NodeKeys = ReturnType<typeof createNodeKeys>

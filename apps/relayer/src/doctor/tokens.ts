@@ -41,7 +41,10 @@ export function examineTokens({ http: { authTokensFile: file, publicUrl }, clust
   const facts = {
     tokens: all.length,
     unbound: unbound.length,
-    ...(isAnyKeyed(keyed) && { nodes_by_key: [...keyed.nodes], operators_by_key: [...keyed.operators] }),
+    ...(isAnyKeyed(keyed) && {
+      nodes_by_key: [...keyed.nodes].join(', '),
+      operators_by_key: [...keyed.operators].join(', '),
+    }),
   }
   return finding(
     'tokens',
@@ -69,7 +72,7 @@ function keyedDoubts(
   publicUrl: URL | undefined,
   { lockHashes }: RelayerConfig['clusters'],
 ): string[] {
-  const pinned = new Set(lockHashes.map(toHex))
+  const pinned = new Set<string>(lockHashes.map(toHex))
   const unpinned = [...nodes].filter((hash) => hash !== '*' && !pinned.has(hash))
   return [
     ...(publicUrl === undefined && nodes.size + operators.size > 0

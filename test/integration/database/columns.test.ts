@@ -24,6 +24,7 @@ import * as partialSignatures from '@dvt-relayer/db/queries/messages/partial-sig
 import * as registrations from '@dvt-relayer/db/queries/messages/registrations.ts'
 import * as retention from '@dvt-relayer/db/queries/messages/retention.ts'
 import * as validators from '@dvt-relayer/db/queries/messages/validators.ts'
+import * as nodeKeys from '@dvt-relayer/db/queries/node-keys.ts'
 import * as oracleFetch from '@dvt-relayer/db/queries/oracle-fetch.ts'
 import * as oracleShares from '@dvt-relayer/db/queries/oracle-shares.ts'
 import * as registered from '@dvt-relayer/db/queries/registered.ts'
@@ -315,6 +316,22 @@ const calls = {
       lockForgotten: (db) => validators.lockForgotten(db, { unready: 0, ready: 0 }, 9),
       deleteForgotten: (db) => validators.deleteForgotten(db, [2], { unready: 0, ready: 0 }),
     } satisfies Calls<typeof validators>,
+  },
+  'node-keys.ts': {
+    module: nodeKeys,
+    calls: {
+      storeNodeKeys: (db) =>
+        nodeKeys.storeNodeKeys(db, [
+          { lockHash: root, shareIndex: 1, publicKey: Buffer.alloc(33, 2), isHashKnown: true },
+        ]),
+      findNodeKeys: (db) => nodeKeys.findNodeKeys(db),
+      findOperatorKeys: (db) => nodeKeys.findOperatorKeys(db),
+      storeOperatorKeys: (db) => nodeKeys.storeOperatorKeys(db, [{ operatorId: 7, publicKey: key }]),
+      findOutsideLocks: (db) => nodeKeys.findOutsideLocks(db, [key], [root]),
+      findOutsideOperator: (db) => nodeKeys.findOutsideOperator(db, [key], 7),
+      takeRequestNonce: (db) => nodeKeys.takeRequestNonce(db, root, root),
+      deleteRequestNonces: (db) => nodeKeys.deleteRequestNonces(db, 0, 9),
+    } satisfies Calls<typeof nodeKeys>,
   },
   'oracle-fetch.ts': {
     module: oracleFetch,

@@ -35,10 +35,11 @@ export async function examineRelayer(
     timeoutMs: relayer.timeoutMs,
     maxBytes: MAX_LIST_BYTES,
   })
+  const signed = sign === undefined ? {} : { sign }
   const problem = (message: string, facts: Finding['facts'] = {}) =>
     finding('relayer', 'problem', message, { facts: { host, ...facts } })
   try {
-    const info = await http.send({ path: routes.getInfo.path, signal })
+    const info = await http.send({ path: routes.getInfo.path, signal, ...signed })
     const differenceMs = clockDifference(info)
     const value = parse(info)
     if (!infoCheck.Check(value))

@@ -6,6 +6,7 @@ import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
+import * as nodeKeys from '@dvt-relayer/db/queries/attendance/node-keys.ts'
 import * as nodesSeen from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
 import * as processes from '@dvt-relayer/db/queries/attendance/processes.ts'
 import * as clusters from '@dvt-relayer/db/queries/clusters.ts'
@@ -24,7 +25,6 @@ import * as partialSignatures from '@dvt-relayer/db/queries/messages/partial-sig
 import * as registrations from '@dvt-relayer/db/queries/messages/registrations.ts'
 import * as retention from '@dvt-relayer/db/queries/messages/retention.ts'
 import * as validators from '@dvt-relayer/db/queries/messages/validators.ts'
-import * as nodeKeys from '@dvt-relayer/db/queries/node-keys.ts'
 import * as oracleFetch from '@dvt-relayer/db/queries/oracle-fetch.ts'
 import * as oracleShares from '@dvt-relayer/db/queries/oracle-shares.ts'
 import * as registered from '@dvt-relayer/db/queries/registered.ts'
@@ -317,7 +317,7 @@ const calls = {
       deleteForgotten: (db) => validators.deleteForgotten(db, [2], { unready: 0, ready: 0 }),
     } satisfies Calls<typeof validators>,
   },
-  'node-keys.ts': {
+  'attendance/node-keys.ts': {
     module: nodeKeys,
     calls: {
       storeNodeKeys: (db) =>

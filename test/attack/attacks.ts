@@ -1,4 +1,5 @@
 import type { Attack } from './attack.ts'
+import { claims } from './attacks/claims.ts'
 import { connections } from './attacks/connections.ts'
 import { foreignKeys } from './attacks/foreign-keys.ts'
 import { garbagePoints } from './attacks/garbage-points.ts'
@@ -19,6 +20,7 @@ export const ATTACKS: readonly Attack[] = [
   garbageShares,
   connections,
   strangers,
+  claims,
   shareIndexes,
   hostileRelayer,
   garbagePoints,

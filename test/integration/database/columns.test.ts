@@ -70,6 +70,7 @@ const calls = {
           [{ token: 'a', shareIndex: 1, isOurs: true, seenSecondsAgo: 1, software: null, version: null }],
           9,
         ),
+      findKeyedNodes: (db) => nodesSeen.findKeyedNodes(db, 1, 9),
       findLastSeen: (db) => nodesSeen.findLastSeen(db),
       pruneNodesSeen: (db) => nodesSeen.pruneNodesSeen(db, 9),
     } satisfies Calls<typeof nodesSeen>,

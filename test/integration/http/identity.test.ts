@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
+import { examine } from '../../../apps/relayer/src/doctor/doctor.ts'
 import { limitsOf } from '../../../apps/relayer/src/http/admission/limits.ts'
 import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import type { Relayer } from '../../../apps/relayer/src/relayer.ts'
@@ -158,6 +159,10 @@ describe('a node that signs', () => {
     })
     expect(rows.map(({ share_index: index }) => index)).toEqual(['1', '2'])
     for (const { token_name: name } of rows) expect(name).toMatch(/^node:0x[0-9a-f]{40}$/)
+    const { findings } = await examine(world.environment(settings))
+    expect(findings.find(({ check }) => check === 'workers')?.message).toMatch(
+      /; nodes that came by a key within a day: .*node:0x[0-9a-f]{40} \(share index [12]\)/,
+    )
   })
 
   it('speaks for its own share index of its own cluster alone', async () => {
@@ -260,6 +265,12 @@ describe('a node that signs', () => {
     expect(await kept()).toBe(1)
     await world.query(`update request_nonces set seen_at = seen_at - interval '20 seconds'`)
     await eventually('the sweep', async () => ((await kept()) === 0 ? true : undefined))
+  })
+
+  it('of a lock that an earlier version has imported is known after the next start', async () => {
+    await world.query('delete from node_keys')
+    await using next = await world.startRelayer({ ...settings, ROLE: 'api' })
+    expect(await codeOf(send(node('ours', 0), { path: '/exits' }, { url: next.url }))).toBe('200')
   })
 
   it('is refused where PUBLIC_URL is not set, and is anybody where no tokens are', async () => {

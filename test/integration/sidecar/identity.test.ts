@@ -2,7 +2,6 @@
 
 import { constants, createHash, createPublicKey, verify } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:http'
 import { dirname, join } from 'node:path'
 import { recoverMessageAddress } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
@@ -11,6 +10,7 @@ import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import { readConfig } from '../../../apps/sidecar/src/config.ts'
 import { examine } from '../../../apps/sidecar/src/doctor/doctor.ts'
 import { startSidecar } from '../../../apps/sidecar/src/sidecar.ts'
+import { findFreePorts } from '../../demo/wait.ts'
 import { loadFixtureCluster, readFixture, readFixtureJson } from '../../support/keys/fixtures.ts'
 import { loadSsvCluster, operatorFiles, ssvPath } from '../../support/keys/ssv.ts'
 import { textOf } from '../../support/stages/identity.ts'
@@ -168,7 +168,8 @@ describe('with the key of an SSV operator', () => {
 describe('with the relayer itself', () => {
   it('a node needs no token: it works, and doctor and relayer know it by its key', async () => {
     await using world = await startWorld({ oracles: 3, threshold: 2 })
-    const port = await freePort()
+    // The relayer has to be called by its port before it is there.
+    const [port] = await findFreePorts(1)
     const { lockFile } = loadFixtureCluster(NAME)
     const operator = createToken('operator', 'operator', '*')
     const file = join(world.dir, 'tokens')
@@ -212,12 +213,3 @@ describe('with the relayer itself', () => {
     expect((await ask(relayer.url, '/exits')).status).toBe(401)
   })
 })
-
-/** A port that nobody listens on: the relayer has to be called by it before it is there. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await new Promise((resolve) => server.once('listening', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}

@@ -1,7 +1,7 @@
 /** When each node was last there, by token and share index. All times are the database's: callers say how long ago something was. */
 
 import { sql } from 'drizzle-orm'
-import { number, rows } from '../rows.ts'
+import { number, rows, text } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 
 /** What was seen of a node since the last write. */
@@ -77,5 +77,20 @@ export function findLastSeen(db: Sql): Promise<{ shareIndex: number; seconds: nu
     { shareIndex: number, seconds: number },
     sql`select share_index, extract(epoch from now() - max(greatest(listed_at, posted_at)))::float8 as seconds
         from nodes_seen where share_index > 0 and coalesce(listed_at, posted_at) is not null group by share_index order by 2, 1`,
+  )
+}
+
+/** The nodes that were seen within so many seconds and came by a key, the newest first; `seenSeconds` is Unix time. */
+export function findKeyedNodes(
+  db: Sql,
+  withinSeconds: number,
+  limit: number,
+): Promise<{ name: string; shareIndex: number; seenSeconds: number }[]> {
+  return rows(
+    db,
+    { name: text, shareIndex: number, seenSeconds: number },
+    sql`select token_name as name, share_index, extract(epoch from seen_at)::float8 as seen_seconds from nodes_seen
+        where token_name like '%:%' and seen_at > now() - make_interval(secs => ${withinSeconds})
+        order by seen_at desc, token_name, share_index limit ${limit}`,
   )
 }

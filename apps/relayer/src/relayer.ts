@@ -18,11 +18,14 @@ import type { App } from './http/app.ts'
 import { createApp } from './http/app.ts'
 import { createAuth } from './http/auth/auth.ts'
 import { createKeyAuth } from './http/auth/key-auth.ts'
-import { readKeyedNodes, readTokens, type Tokens } from './http/auth/tokens.ts'
+import { type KeyedNodes, readKeyedNodes, readTokens, type Tokens } from './http/auth/tokens.ts'
 import { openContext } from './open.ts'
 import { importClusters } from './services/clusters/import-clusters.ts'
 import { createHealth, type Health } from './services/health.ts'
 import { createServices, type Services } from './services/services.ts'
+
+/** Without tokens nobody has to be let in. */
+const NO_NODES: KeyedNodes = { nodes: new Set(), operators: new Set() }
 
 /** A running relayer. */
 export interface Relayer extends AsyncDisposable {
@@ -72,7 +75,11 @@ async function compose(
   const events = createEvents(logger)
   lifetime.push('log summaries', () => events.flush())
   const health = createHealth(events)
-  const tokens = config.http.authTokensFile === undefined ? undefined : readTokens(config.http.authTokensFile)
+  const { authTokensFile: file, publicUrl } = config.http
+  const tokens = file === undefined ? undefined : readTokens(file)
+  const listed = file === undefined ? NO_NODES : readKeyedNodes(file)
+  if (listed.nodes.size + listed.operators.size > 0 && publicUrl === undefined)
+    logger.warn('PUBLIC_URL is not set: nodes that AUTH_TOKENS_FILE lets in by their keys are refused')
   if (tokens === undefined) logger.warn('AUTH_TOKENS_FILE is not set: everybody who reaches the port may call')
   if (tokens === undefined && config.manager !== undefined)
     logger.warn(
@@ -87,7 +94,7 @@ async function compose(
   lifetime.push('verification', () => services.verification.drain())
   startBackground({ context, health, services, ssv }, databaseUrl, lifetime, overrides.intervalsMs)
 
-  const app = await startHttp(context, tokens, health, services, lifetime, overrides.limits)
+  const app = await startHttp(context, { tokens, listed }, health, services, lifetime, overrides.limits)
   const url = await listen(app, config.http)
   // Not awaited: only the first signature would wait for it.
   if (context.wallet !== undefined && services.api !== undefined) void prepareSigning()
@@ -116,7 +123,7 @@ async function refuseOtherChains(chain: Pick<Chain, 'execution' | 'consensus'>, 
 /** Builds the application. At a stop it takes no new work and ends long polls, then the requests under way are waited for. */
 async function startHttp(
   { config, events, logger }: Pick<Context, 'config' | 'events' | 'logger'>,
-  tokens: Tokens | undefined,
+  { tokens, listed }: { tokens: Tokens | undefined; listed: KeyedNodes },
   health: Health,
   services: Services,
   lifetime: Lifetime,
@@ -124,10 +131,6 @@ async function startHttp(
 ): Promise<App> {
   const { api, coverage, manager, nodeKeys, operatorKeys } = services
   const stopping = new AbortController()
-  const file = config.http.authTokensFile
-  const listed = file === undefined ? { nodes: new Set<string>(), operators: new Set<string>() } : readKeyedNodes(file)
-  if (listed.nodes.size + listed.operators.size > 0 && config.http.publicUrl === undefined)
-    logger.warn('PUBLIC_URL is not set: nodes that AUTH_TOKENS_FILE lets in by their keys are refused')
   const auth = createAuth(tokens, events, createKeyAuth({ config, events, listed, nodeKeys, operatorKeys }))
   const app = await createApp(
     { config, auth, coverage, events, logger, health, manager, stopping: stopping.signal },

@@ -88,11 +88,13 @@ async function readNodeKey(file: string): Promise<RequestKey> {
   }
 }
 
-/** The operator's key, once it is known which operator it is of: the chain may have it under several ids. */
+/** The operator's key, once it is known which operator it is of; where it is of several, as which one to sign the settings have to say. */
 function operatorOf(keys: Pick<Keystore, 'keyShares' | 'operatorKeys'> | undefined): RequestKey | undefined {
   const [operator] = keys?.operatorKeys ?? []
   if (keys === undefined || operator === undefined) return undefined
-  const id = operator.id ?? keys.keyShares[0]?.shareIndex
+  const [first] = keys.keyShares
+  const isOne = keys.keyShares.every(({ shareIndex }) => shareIndex === first?.shareIndex)
+  const id = operator.id ?? (isOne ? first?.shareIndex : undefined)
   return id === undefined
     ? undefined
     : { prefix: `Operator ${id}:`, sign: (request) => operator.sign(requestText(request)) }

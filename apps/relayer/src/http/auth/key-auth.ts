@@ -59,6 +59,9 @@ const REQUESTS = { burst: 1000, perSecond: 50, most: 10_000 }
 /** Of one address: requests whose signature is nobody's, or that were there before. Each costs the event loop some 0.2 ms. */
 const WRONG = { burst: 1000, perSecond: 100, most: 1000 }
 
+const TOO_MANY = `more signed requests than ${REQUESTS.perSecond} a second`
+const TOO_MANY_WRONG = `more requests from this address that nobody has signed, or that were there before, than ${WRONG.perSecond} a second`
+
 const NO_BODY = createHash('sha256').digest()
 
 /** Why a request is refused: as the metric names it, and what the caller is told. */
@@ -72,6 +75,13 @@ interface Refusal {
 interface Claim extends RequestCredentials {
   /** Of an SSV operator. */
   operatorId: number | undefined
+}
+
+/** A request that is looked at: by which route it is, and when it came. */
+interface Asked {
+  request: FastifyRequest
+  route: string
+  nowSeconds: number
 }
 
 /** A key whose signature was verified. */
@@ -264,6 +274,33 @@ export function createKeyAuth({
       })
   }
 
+  function refuse({ reason, code, message }: Refusal, route: string, name?: string | null): never {
+    events.authRefused(reason, route, name ?? undefined)
+    throw new ApiError(code, message)
+  }
+
+  /** The caller whose signature this is and who has not used its nonce before; the hash of the body is known. */
+  async function prove(
+    { request, route, nowSeconds }: Asked,
+    claim: Claim,
+    bound: NonNullable<SignedRequest['bound']>,
+  ): Promise<Caller> {
+    const { name: address } = strangerOf(request)
+    const { method, raw, headers } = request
+    const { time, nonce } = claim
+    take(wrong, address, nowSeconds, TOO_MANY_WRONG)
+    const signed = { method, path: raw.url ?? '', network: network.name, time, nonce, bound }
+    const found = await findSigner(signed, claim)
+    if ('code' in found) return refuse(await explained(found, headers.host, signed, claim), route)
+    const { key, caller } = found
+    wrong.give(address, 1)
+    take(rate, toHex(key), nowSeconds, TOO_MANY)
+    if (await nodeKeys.takeNonce(key, nonce)) return caller
+    rate.give(toHex(key), 1)
+    wrong.take(address, 1, nowSeconds * 1000)
+    return refuse(REPLAYED, route, caller.name)
+  }
+
   return {
     /**
      * The caller of a signed request, known by its headers where they say which body it has; else {@link UNPROVEN} until that is read.
@@ -278,60 +315,31 @@ export function createKeyAuth({
       route: string,
       nowSeconds = Date.now() / 1000,
     ): Promise<Caller> {
-      const refuse = ({ reason, code, message }: Refusal, name?: string): never => {
-        events.authRefused(reason, route, name)
-        throw new ApiError(code, message)
-      }
       const { scheme, text } = keyCredentials(request) ?? { scheme: '', text: '' }
-      if (relayer === undefined) return refuse(NO_URL)
-      if (access !== 'public' && !access.includes('sidecar')) return refuse(WRONG_ROUTE)
+      if (relayer === undefined) return refuse(NO_URL, route)
+      if (access !== 'public' && !access.includes('sidecar')) return refuse(WRONG_ROUTE, route)
       const claim = parseClaim(scheme, text)
-      if (claim === undefined) return refuse(MALFORMED)
-      const { time, nonce } = claim
-      if (Math.abs(time - nowSeconds) > TOLERANCE_SECONDS) return refuse(offTime(time - nowSeconds))
+      if (claim === undefined) return refuse(MALFORMED, route)
+      const offSeconds = claim.time - nowSeconds
+      if (Math.abs(offSeconds) > TOLERANCE_SECONDS) return refuse(offTime(offSeconds), route)
       const said = bodyHashOf(request)
-      if (said !== undefined && 'code' in said) return refuse(said)
+      if (said !== undefined && 'code' in said) return refuse(said, route)
 
-      /** Everything that needs the hash of the body. */
-      const prove = async (bodyHash: Uint8Array): Promise<Caller> => {
-        const { name: address } = strangerOf(request)
-        take(
-          wrong,
-          address,
-          nowSeconds,
-          `more requests from this address that nobody has signed, or that were there before, than ${WRONG.perSecond} a second`,
-        )
-        const { method, raw } = request
-        const bound = { relayer, bodyHash }
-        const signed = { method, path: raw.url ?? '', network: network.name, time, nonce, bound }
-        const found = await findSigner(signed, claim)
-        if ('code' in found) return refuse(await explained(found, request.headers.host, signed, claim))
-        const { key, caller } = found
-        const name = caller.name ?? undefined
-        wrong.give(address, 1)
-        take(rate, toHex(key), nowSeconds, `more signed requests than ${REQUESTS.perSecond} a second`)
-        if (!(await nodeKeys.takeNonce(key, nonce))) {
-          rate.give(toHex(key), 1)
-          wrong.take(address, 1, nowSeconds * 1000)
-          return refuse(REPLAYED, name)
-        }
-        return caller
-      }
-
-      if (said === NO_BODY) return prove(NO_BODY)
-      if (said !== undefined) {
-        const caller = await prove(said)
+      const asked = { request, route, nowSeconds }
+      if (said === undefined) {
         request.bodyProof = proofOf(async (bodyHash) => {
-          if (!equalBytes(bodyHash, said)) refuse(OTHER_BODY, caller.name ?? undefined)
+          request.caller = await prove(asked, claim, { relayer, bodyHash })
+          // What is done from here on is on the node's own account.
+          request.countAs(accountOf(request.caller, access, request))
         })
-        return caller
+        return UNPROVEN
       }
-      request.bodyProof = proofOf(async (bodyHash) => {
-        request.caller = await prove(bodyHash)
-        // What is done from here on is on the node's own account.
-        request.countAs(accountOf(request.caller, access, request))
-      })
-      return UNPROVEN
+      const caller = await prove(asked, claim, { relayer, bodyHash: said })
+      if (said !== NO_BODY)
+        request.bodyProof = proofOf(async (bodyHash) => {
+          if (!equalBytes(bodyHash, said)) refuse(OTHER_BODY, route, caller.name)
+        })
+      return caller
     },
   }
 }

@@ -4,7 +4,7 @@ import { foreignKeys } from './attacks/foreign-keys.ts'
 import { garbagePoints } from './attacks/garbage-points.ts'
 import { garbageShares } from './attacks/garbage-shares.ts'
 import { hostileRelayer } from './attacks/hostile-relayer.ts'
-import { idlePosts } from './attacks/idle-posts.ts'
+import { claims, idlePosts } from './attacks/idle-posts.ts'
 import { permutations } from './attacks/permutations.ts'
 import { refusals } from './attacks/refusals.ts'
 import { shareIndexes } from './attacks/share-indexes.ts'
@@ -19,6 +19,7 @@ export const ATTACKS: readonly Attack[] = [
   garbageShares,
   connections,
   strangers,
+  claims,
   shareIndexes,
   hostileRelayer,
   garbagePoints,

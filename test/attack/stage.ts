@@ -87,6 +87,7 @@ export async function createAttackStage(nodeOptions = ''): Promise<AttackStage> 
       world.environment({
         SIGNATURE_THRESHOLD: String(THRESHOLD),
         AUTH_TOKENS_FILE: tokensFile,
+        PUBLIC_URL: 'https://relayer.example',
         PUBLIC_KEYS_FILE: keysFile,
         ...(nodeOptions === '' ? {} : { NODE_OPTIONS: nodeOptions }),
       }),

@@ -32,6 +32,7 @@ const QUERIES: readonly [RegExp, readonly string[]][] = [
   [/registered|retention/, ['beacon-status', 'exits']],
   [/rotations/, ['rotation']],
   [/clusters|validators/, ['clusters', 'registrations']],
+  [/node-keys/, ['http', 'clusters']],
   [/attendance/, ['attendance']],
   [/deposit-bindings/, ['registrations']],
   [/look/, ['signatures', 'beacon-status']],

@@ -17,6 +17,8 @@ export interface RelayerConfig {
     maxBodyBytes: number
     maxLargeBodies: number
     authTokensFile: string | undefined
+    /** Undefined: no node is known by its key. */
+    publicUrl: URL | undefined
   }
   /** Where /health, /ready and /metrics are open without tokens. Undefined: nowhere. */
   readonly metrics: { host: string; port: number } | undefined
@@ -107,6 +109,7 @@ function configOf(values: RelayerSettings, dataDir: string): RelayerConfig {
       maxBodyBytes: values.MAX_BODY_BYTES,
       maxLargeBodies: values.MAX_LARGE_BODIES,
       authTokensFile: values.AUTH_TOKENS_FILE,
+      publicUrl: values.PUBLIC_URL,
     },
     metrics: values.METRICS_PORT === undefined ? undefined : { host: values.METRICS_HOST, port: values.METRICS_PORT },
     role: values.ROLE,

@@ -19,11 +19,15 @@ import type { Limits } from './http/admission/limits.ts'
 import type { App } from './http/app.ts'
 import { createApp } from './http/app.ts'
 import { createAuth } from './http/auth/auth.ts'
-import { readTokens, type Tokens } from './http/auth/tokens.ts'
+import { createKeyAuth } from './http/auth/key-auth.ts'
+import { type KeyedNodes, readKeyedNodes, readTokens, type Tokens } from './http/auth/tokens.ts'
 import { openContext } from './open.ts'
 import { importClusters } from './services/clusters/import-clusters.ts'
 import { createHealth, type Health } from './services/health.ts'
 import { createServices, type Services } from './services/services.ts'
+
+/** Without tokens nobody has to be let in. */
+const NO_NODES: KeyedNodes = { nodes: new Set(), operators: new Set() }
 
 /** A running relayer. */
 export interface Relayer extends AsyncDisposable {
@@ -79,7 +83,11 @@ async function compose(
   const stopping = new AbortController()
   const pages =
     config.metrics && lifetime.use('metrics', await startPages(config.metrics, health, events, stopping.signal))
-  const tokens = config.http.authTokensFile === undefined ? undefined : readTokens(config.http.authTokensFile)
+  const { authTokensFile: file, publicUrl } = config.http
+  const tokens = file === undefined ? undefined : readTokens(file)
+  const listed = file === undefined ? NO_NODES : readKeyedNodes(file)
+  if (listed.nodes.size + listed.operators.size > 0 && publicUrl === undefined)
+    logger.warn('PUBLIC_URL is not set: nodes that AUTH_TOKENS_FILE lets in by their keys are refused')
   if (tokens === undefined) logger.warn('AUTH_TOKENS_FILE is not set: everybody who reaches the port may call')
   if (tokens === undefined && config.manager !== undefined)
     logger.warn(
@@ -94,7 +102,7 @@ async function compose(
   lifetime.push('verification', () => services.verification.drain())
   startBackground({ context, health, services, ssv }, databaseUrl, lifetime, overrides.intervalsMs)
 
-  const app = await startHttp(context, { tokens, health, services, stopping }, lifetime, overrides.limits)
+  const app = await startHttp(context, { tokens, listed, health, services, stopping }, lifetime, overrides.limits)
   const url = await listen(app, config.http)
   // Not awaited: only the first signature would wait for it.
   if (context.wallet !== undefined && services.api !== undefined) void prepareSigning()
@@ -141,15 +149,22 @@ async function startHttp(
   { config, events, logger }: Pick<Context, 'config' | 'events' | 'logger'>,
   {
     tokens,
+    listed,
     health,
     services,
     stopping,
-  }: { tokens: Tokens | undefined; health: Health; services: Services; stopping: AbortController },
+  }: {
+    tokens: Tokens | undefined
+    listed: KeyedNodes
+    health: Health
+    services: Services
+    stopping: AbortController
+  },
   lifetime: Lifetime,
   limits: Limits | undefined,
 ): Promise<App> {
-  const { api, coverage, manager } = services
-  const auth = createAuth(tokens, events)
+  const { api, coverage, manager, nodeKeys, operatorKeys } = services
+  const auth = createAuth(tokens, events, createKeyAuth({ config, events, listed, nodeKeys, operatorKeys }))
   const app = await createApp(
     { config, auth, coverage, events, logger, health, manager, stopping: stopping.signal },
     api === undefined ? undefined : { ...services, ...api },

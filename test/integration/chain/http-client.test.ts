@@ -32,6 +32,36 @@ const startEcho = (seen: StandInRequest[] = []): Promise<HttpStandIn> =>
   })
 
 describe('a request', () => {
+  it('is signed as it goes out, anew for each attempt, by its path below the endpoint', async () => {
+    const seen: StandInRequest[] = []
+    await using server = await startHttpStandIn((request) => {
+      seen.push(request)
+      return { status: seen.length === 1 ? 503 : 200, body: { value: seen.length } }
+    })
+    const sent: unknown[] = []
+    const sign = (request: unknown) => ({ 'x-signed': String(sent.push(request)) })
+    const http = client([`${server.url}/base/?key=abc`], { retryTimeoutMs: 60_000 })
+    const body = { x: ['ä'] }
+    const options = { method: 'POST' as const, path: '/thing', query: { a: 'b c' }, idempotent: true, body, sign }
+    await http.json(options, Answer)
+    const whole = { method: 'POST', path: '/thing?key=abc&a=b+c', body: '{"x":["ä"]}' }
+    expect(sent).toEqual([whole, whole])
+    expect(seen.map(({ headers, path }) => [path, headers['x-signed']])).toEqual([
+      ['/base/thing', '1'],
+      ['/base/thing', '2'],
+    ])
+    await http.json({ path: '', sign }, Answer)
+    expect(sent[2]).toEqual({ method: 'GET', path: '/?key=abc', body: undefined })
+  })
+
+  it('that shows credentials is not shown to be anybody else', async () => {
+    const seen: StandInRequest[] = []
+    await using server = await startEcho(seen)
+    const http = client([server.url.replace('//', '//name:token@')])
+    await http.json({ path: '/', sign: () => ({ authorization: 'Node 1:2:3' }) }, Answer)
+    expect(seen[0]?.headers['authorization']).toMatch(/^Basic /)
+  })
+
   it('carries path, query, body and the credentials of the URL as Basic', async () => {
     const seen: StandInRequest[] = []
     await using server = await startEcho(seen)

@@ -7,6 +7,7 @@ import type { Database } from '@dvt-relayer/db/connect.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import * as census from '@dvt-relayer/db/queries/attendance/census.ts'
+import * as nodeKeys from '@dvt-relayer/db/queries/attendance/node-keys.ts'
 import * as nodesSeen from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
 import * as processes from '@dvt-relayer/db/queries/attendance/processes.ts'
 import * as clusters from '@dvt-relayer/db/queries/clusters.ts'
@@ -70,6 +71,7 @@ const calls = {
           [{ token: 'a', shareIndex: 1, isOurs: true, seenSecondsAgo: 1, software: null, version: null }],
           9,
         ),
+      findKeyedNodes: (db) => nodesSeen.findKeyedNodes(db, 1, 9),
       findLastSeen: (db) => nodesSeen.findLastSeen(db),
       countPrograms: (db) => nodesSeen.countPrograms(db, 9, 9),
       pruneNodesSeen: (db) => nodesSeen.pruneNodesSeen(db, 9),
@@ -328,6 +330,22 @@ const calls = {
       lockForgotten: (db) => validators.lockForgotten(db, { unready: 0, ready: 0 }, 9),
       deleteForgotten: (db) => validators.deleteForgotten(db, [2], { unready: 0, ready: 0 }),
     } satisfies Calls<typeof validators>,
+  },
+  'attendance/node-keys.ts': {
+    module: nodeKeys,
+    calls: {
+      storeNodeKeys: (db) =>
+        nodeKeys.storeNodeKeys(db, [
+          { lockHash: root, shareIndex: 1, publicKey: Buffer.alloc(33, 2), isHashKnown: true },
+        ]),
+      findNodeKeys: (db) => nodeKeys.findNodeKeys(db),
+      findOperatorKeys: (db) => nodeKeys.findOperatorKeys(db),
+      storeOperatorKeys: (db) => nodeKeys.storeOperatorKeys(db, [{ operatorId: 7, publicKey: key }]),
+      findOutsideLocks: (db) => nodeKeys.findOutsideLocks(db, [key], [root]),
+      findOutsideOperator: (db) => nodeKeys.findOutsideOperator(db, [key], 7),
+      takeRequestNonce: (db) => nodeKeys.takeRequestNonce(db, root, root),
+      deleteRequestNonces: (db) => nodeKeys.deleteRequestNonces(db, 0, 9),
+    } satisfies Calls<typeof nodeKeys>,
   },
   'oracle-fetch.ts': {
     module: oracleFetch,

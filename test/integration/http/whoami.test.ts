@@ -81,6 +81,7 @@ describe('GET /whoami', () => {
     expect(one).toEqual({
       name: 'node-1',
       role: 'sidecar',
+      identity: 'token',
       binding: { ...UNBOUND, share_indexes: [1] },
       takes_any_key: false,
       network: 'hoodi',

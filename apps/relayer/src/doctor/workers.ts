@@ -5,6 +5,7 @@ import { timeText } from '@dvt-relayer/common/time-text.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
+import { findKeyedNodes } from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
 import { findProcesses } from '@dvt-relayer/db/queries/attendance/processes.ts'
 import { countTables } from '@dvt-relayer/db/queries/doctor/contents.ts'
 import { countKeysLeft } from '@dvt-relayer/db/queries/messages/registrations.ts'
@@ -14,6 +15,7 @@ import { type Finding, firstOf } from './findings.ts'
 import { vaultsOf } from './wallets.ts'
 
 const MOST_PROCESSES = 1000
+const DAY_SECONDS = 86_400
 /** With fewer keys left it is time to make more. */
 const FEW_KEYS = 10
 
@@ -23,7 +25,15 @@ const hasTable = async (db: Database, table: string) => (await countTables(db, [
 export async function examineWorkers(db: Database): Promise<Finding> {
   const all = (await hasTable(db, 'processes')) ? await findProcesses(db, SILENCE_SECONDS, MOST_PROCESSES) : []
   const there = all.filter(({ isThere }) => isThere)
+  const keyed = (await hasTable(db, 'nodes_seen')) ? await findKeyedNodes(db, DAY_SECONDS, MOST_PROCESSES) : []
   const facts = {
+    ...(keyed.length > 0 && {
+      nodes_by_key: keyed.map(({ name, shareIndex, seenSeconds }) => ({
+        name,
+        share_index: shareIndex,
+        seen_at: timeText(seenSeconds),
+      })),
+    }),
     processes: there.map(({ role, version, startedSeconds, lastSeconds }) => ({
       role,
       version,
@@ -52,7 +62,9 @@ export async function examineWorkers(db: Database): Promise<Finding> {
   const words = there.map(({ role, version }) => `${role} ${version}`).sort()
   const details =
     others.length === 0 ? [] : [`processes of ${others.join(', ')} run beside this ${VERSION}: update them together`]
-  return finding('workers', details.length > 0 ? 'warning' : 'good', `at work: ${firstOf(words).join(', ')}`, {
+  const nodes = keyed.map(({ name, shareIndex }) => `${name} (share index ${shareIndex})`)
+  const seen = nodes.length === 0 ? '' : `; nodes that came by a key within a day: ${firstOf(nodes).join(', ')}`
+  return finding('workers', details.length > 0 ? 'warning' : 'good', `at work: ${firstOf(words).join(', ')}${seen}`, {
     details,
     facts,
   })

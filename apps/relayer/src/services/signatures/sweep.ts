@@ -3,6 +3,7 @@
  * twice, or in two processes, does nothing the second time.
  */
 
+import { deleteRequestNonces } from '@dvt-relayer/db/queries/attendance/node-keys.ts'
 import { deleteManagerSignatures } from '@dvt-relayer/db/queries/manager-signatures.ts'
 import { announceMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import { findNewestRevision } from '@dvt-relayer/db/queries/messages/look.ts'
@@ -119,6 +120,7 @@ export function createSweep({
         )
       }
       await deleteAll(() => deleteNonces(db, NONCE_SECONDS, BATCH))
+      await deleteAll(() => deleteRequestNonces(db, NONCE_SECONDS, BATCH))
       await deleteAll(() => deleteSuperseded(db, SUPERSEDED_SECONDS, BATCH))
       await addJobs('verify_partials', await claimUnverified(db, ABANDONED_SECONDS, BATCH))
       await deleteOld()

@@ -94,3 +94,18 @@ export function findLastSeen(db: Sql): Promise<{ shareIndex: number; seconds: nu
         from nodes_seen where share_index > 0 and coalesce(listed_at, posted_at) is not null group by share_index order by 2, 1`,
   )
 }
+
+/** The nodes that were seen within so many seconds and came by a key, the newest first; `seenSeconds` is Unix time. */
+export function findKeyedNodes(
+  db: Sql,
+  withinSeconds: number,
+  limit: number,
+): Promise<{ name: string; shareIndex: number; seenSeconds: number }[]> {
+  return rows(
+    db,
+    { name: text, shareIndex: number, seenSeconds: number },
+    sql`select token_name as name, share_index, extract(epoch from seen_at)::float8 as seen_seconds from nodes_seen
+        where token_name like '%:%' and seen_at > now() - make_interval(secs => ${withinSeconds})
+        order by seen_at desc, token_name, share_index limit ${limit}`,
+  )
+}

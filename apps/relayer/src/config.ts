@@ -17,6 +17,8 @@ export interface RelayerConfig {
     maxBodyBytes: number
     maxLargeBodies: number
     authTokensFile: string | undefined
+    /** Undefined: no node is known by its key. */
+    publicUrl: URL | undefined
   }
   readonly role: 'all' | 'api' | 'worker'
   readonly execution: { endpoints: readonly URL[]; timeoutMs: number; retryTimeoutMs: number }
@@ -105,6 +107,7 @@ function configOf(values: RelayerSettings, dataDir: string): RelayerConfig {
       maxBodyBytes: values.MAX_BODY_BYTES,
       maxLargeBodies: values.MAX_LARGE_BODIES,
       authTokensFile: values.AUTH_TOKENS_FILE,
+      publicUrl: values.PUBLIC_URL,
     },
     role: values.ROLE,
     execution: endpoint('EXECUTION'),

@@ -113,9 +113,55 @@ export const ERRORS = {
   REQUEST_SIGNATURE_ROUTE: {
     status: 403,
     retry: false,
-    meaning: 'a signed request works for the exit shares of its signer only',
+    meaning: "a signed request works for the exit shares of its signer only, and a node's for what sidecars call",
   },
   REQUEST_TIME: { status: 401, retry: false, meaning: 'the time of a signed request is more than 60 seconds off' },
+  REQUEST_RELAYER: {
+    status: 401,
+    retry: false,
+    meaning: 'the request was signed for the address it came to, and PUBLIC_URL says another',
+  },
+  REQUEST_BODY: { status: 401, retry: false, meaning: 'the body is not the one that was signed' },
+  CONTENT_DIGEST: {
+    status: 400,
+    retry: false,
+    meaning: 'the Content-Digest of a signed request is not of the documented form, or missing where the body is large',
+  },
+  PUBLIC_URL_MISSING: {
+    status: 403,
+    retry: false,
+    meaning: 'PUBLIC_URL is not set, so that no request which a node has signed can be checked: use a token',
+  },
+  NODE_UNKNOWN: {
+    status: 401,
+    retry: false,
+    meaning: 'no node of an imported cluster lock has the key that signed, or what was signed is not what was sent',
+  },
+  NODE_UNPINNED: {
+    status: 403,
+    retry: false,
+    meaning: 'the lock of the node that signed is not one of CLUSTER_LOCK_HASHES, or older than v1.5',
+  },
+  NODE_UNLISTED: {
+    status: 403,
+    retry: false,
+    meaning: "the node's lock stands in no line `nodes` of AUTH_TOKENS_FILE, or the operator in no line `operators`",
+  },
+  OPERATOR_UNKNOWN: {
+    status: 401,
+    retry: false,
+    meaning: 'the key of this SSV operator is not known: it has no validator of SSV_OWNERS, or they are not followed',
+  },
+  OPERATOR_FOREIGN: {
+    status: 401,
+    retry: false,
+    meaning: 'the key of this SSV operator did not sign the request, or what was signed is not what was sent',
+  },
+  NODE_BINDING: {
+    status: 403,
+    retry: false,
+    meaning: 'a node that signs its requests acts for its own share index of its own clusters only',
+  },
   REQUEST_REPLAYED: { status: 401, retry: false, meaning: 'the nonce of a signed request was used before' },
   ROTATION_NOTHING: {
     status: 409,
@@ -170,6 +216,7 @@ export const FAILURES = {
   VALIDATOR_UNREGISTERED:
     'the vault has not registered this validator as one of type 0x02, so it neither funds it nor takes others into it',
   VALIDATOR_STATUS: 'the validator is in no state in which the action can be carried out',
+  NODE_BINDING: 'the validator is of no cluster in which the node that signed the request has this share index',
   SIGNATURE_MALFORMED: 'the signature is not hex of 96 bytes that encode a point of the group',
   SIGNATURE_WRONG: 'the signature is not what this share index has to sign',
   SHARE_INDEX_UNKNOWN: 'the cluster of this validator has no such share index',

@@ -17,7 +17,8 @@ import type { Limits } from './http/admission/limits.ts'
 import type { App } from './http/app.ts'
 import { createApp } from './http/app.ts'
 import { createAuth } from './http/auth/auth.ts'
-import { readTokens, type Tokens } from './http/auth/tokens.ts'
+import { createKeyAuth } from './http/auth/key-auth.ts'
+import { readKeyedNodes, readTokens, type Tokens } from './http/auth/tokens.ts'
 import { openContext } from './open.ts'
 import { importClusters } from './services/clusters/import-clusters.ts'
 import { createHealth, type Health } from './services/health.ts'
@@ -121,9 +122,13 @@ async function startHttp(
   lifetime: Lifetime,
   limits: Limits | undefined,
 ): Promise<App> {
-  const { api, coverage, manager } = services
+  const { api, coverage, manager, nodeKeys, operatorKeys } = services
   const stopping = new AbortController()
-  const auth = createAuth(tokens, events)
+  const file = config.http.authTokensFile
+  const listed = file === undefined ? { nodes: new Set<string>(), operators: new Set<string>() } : readKeyedNodes(file)
+  if (listed.nodes.size + listed.operators.size > 0 && config.http.publicUrl === undefined)
+    logger.warn('PUBLIC_URL is not set: nodes that AUTH_TOKENS_FILE lets in by their keys are refused')
+  const auth = createAuth(tokens, events, createKeyAuth({ config, events, listed, nodeKeys, operatorKeys }))
   const app = await createApp(
     { config, auth, coverage, events, logger, health, manager, stopping: stopping.signal },
     api === undefined ? undefined : { ...services, ...api },

@@ -48,6 +48,16 @@ function parseOwner(value: string): { vault: Uint8Array; publicKey: Uint8Array }
   }
 }
 
+const httpUrl = url({ description: '', example: '' })
+
+/** A URL that is nobody's secret. */
+function parsePublicUrl(value: string): URL {
+  const given = httpUrl.parse(value)
+  if (given.username !== '' || given.password !== '' || given.search !== '' || given.hash !== '')
+    throw new Error('must be a URL without credentials and query: it is told to everybody')
+  return given
+}
+
 const postgresUrl = url(
   {
     description: 'PostgreSQL to use instead of the embedded one',
@@ -297,6 +307,14 @@ export const RELAYER_SETTINGS = {
   AUTH_TOKENS_FILE: optional(
     text({ description: 'file of tokens; unset, everybody who reaches the port may call', example: './tokens' }),
     'open to everybody',
+  ),
+  PUBLIC_URL: optional(
+    custom(parsePublicUrl, {
+      description:
+        "this relayer's URL as sidecars have it in RELAYER_ENDPOINT: what nodes sign that need no token names it, so that no other relayer can use it here; unset, such requests are refused",
+      example: 'https://relayer.example',
+    }),
+    'nodes need tokens',
   ),
   WALLETS_WITHOUT_TOKENS: withDefault(
     oneOf(['refused', 'loopback'], {

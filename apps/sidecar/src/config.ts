@@ -142,6 +142,8 @@ export interface SidecarConfig {
     endpoint: URL
     timeoutMs: number
     pollIntervalMs: number
+    /** The file of charon's key; undefined where requests are not signed with one. */
+    enrKeyFile: string | undefined
     /** A full list, and a look at the relayer's network, at least this often. */
     healIntervalMs: number
   }
@@ -177,6 +179,8 @@ export function readConfig(environment: Environment): { config: SidecarConfig; w
   const { values, warnings } = readSettings(SIDECAR_SETTINGS, environment, SIDECAR_IGNORED)
   const isSsv = values.CLUSTER_TYPE === 'SSV'
   warnings.push(...unused(values, environment), ...(isSsv ? [] : obolWarnings(values)))
+  if (!isSsv && values.OBOL_ENR_KEY_FILE !== undefined && hasToken(values.RELAYER_ENDPOINT))
+    warnings.push('OBOL_ENR_KEY_FILE is not used: the token in RELAYER_ENDPOINT goes before it')
   const isRemote = values.REMOTE_SIGNER_URL.length > 0
   const problems = [
     ...remoteSignerProblems(values),
@@ -193,6 +197,7 @@ export function readConfig(environment: Environment): { config: SidecarConfig; w
       endpoint: values.RELAYER_ENDPOINT,
       timeoutMs: values.RELAYER_TIMEOUT * 1000,
       pollIntervalMs: values.POLL_INTERVAL * 1000,
+      enrKeyFile: isSsv || values.OBOL_ENR_KEY_FILE === undefined ? undefined : resolve(values.OBOL_ENR_KEY_FILE),
       healIntervalMs: HEAL_INTERVAL_MS,
     },
     generation: values.GENERATION,
@@ -217,6 +222,9 @@ export function readConfig(environment: Environment): { config: SidecarConfig; w
 }
 
 type Values = SettingsOf<typeof SIDECAR_SETTINGS>
+
+/** Whether a URL holds credentials: they go before any key. */
+export const hasToken = ({ username, password }: URL): boolean => username !== '' || password !== ''
 
 /** A note on each setting that only the other kind of cluster has. */
 function unused({ CLUSTER_TYPE: type }: Values, environment: Environment): string[] {

@@ -14,6 +14,7 @@ import { createHealth, type Health } from './health.ts'
 import { startHttp } from './http.ts'
 import type { KeyShare, Keystore } from './keystores/keystore.ts'
 import { startFollowing } from './lists/follow-lists.ts'
+import { openIdentity } from './lists/identity.ts'
 import { createIntroduction, type Held, type Introduction } from './lists/introduction.ts'
 import { createListStates } from './lists/list-states.ts'
 import { checkRelayerNetwork, type NetworkCheckParts } from './lists/network-check.ts'
@@ -83,7 +84,8 @@ async function compose(
   const journal = lifetime.use('journal', createJournal(config.deposits.journalFile, events))
   if (signsDeposits(config)) await checkJournal(journal, health, config.generation === '4')
   let keysOpened: Keystore | undefined
-  const relayer = createRelayer(config.relayer, events, () => keysOpened?.keyShares.length ?? 0)
+  const sign = await openIdentity(config, () => keysOpened)
+  const relayer = createRelayer(config.relayer, events, () => keysOpened?.keyShares.length ?? 0, sign)
   const consensus = openConsensus(config)
   /** Told `back` when a remote signer may be asked again. */
   const signers = new EventTarget()

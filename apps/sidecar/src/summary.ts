@@ -6,6 +6,7 @@ import type { ClusterLock } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.
 import type { SidecarConfig } from './config.ts'
 import type { Finding } from './findings.ts'
 import type { KeyShare } from './keystores/keystore.ts'
+import { identityOf } from './lists/identity.ts'
 
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/
 
@@ -56,8 +57,16 @@ export function keysFinding(
   return finding('keys', keyShares.length > 0 ? 'good' : 'problem', message, { facts })
 }
 
+const SHOWN = {
+  token: 'credentials',
+  node_key: "charon's key (OBOL_ENR_KEY_FILE)",
+  operator_key: "the SSV operator's key",
+  nothing: 'no credentials',
+} as const
+
 /** Which credentials are set, never what they are, and whether they may be seen on the way. */
-export function credentialsFinding({ relayer, remoteSigner }: SidecarConfig): Finding {
+export function credentialsFinding(config: SidecarConfig): Finding {
+  const { relayer, remoteSigner } = config
   const hasCredentials = ({ username, password }: URL) => username !== '' || password !== ''
   const isOpen = (url: URL) => url.protocol === 'http:' && !LOOPBACK.test(url.hostname)
   const signers = remoteSigner?.urls ?? []
@@ -75,7 +84,7 @@ export function credentialsFinding({ relayer, remoteSigner }: SidecarConfig): Fi
       client_certificate: remoteSigner.tls.certFile !== undefined,
     }),
   }
-  const words = [`${facts.relayer ? 'credentials' : 'no credentials'} for the relayer`]
+  const words = [`${SHOWN[identityOf(config) ?? 'nothing']} for the relayer`]
   if (remoteSigner !== undefined)
     words.push(
       `${facts.client_certificate ? 'a' : 'no'} client certificate and ${facts.signers ? 'credentials' : 'no credentials'} for the remote signer`,

@@ -2,8 +2,9 @@
 
 import { messageOf } from '@dvt-relayer/common/errors.ts'
 import { count, finding } from '@dvt-relayer/common/findings.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { RelayerConfig } from '../config.ts'
-import { readTokens } from '../http/auth/tokens.ts'
+import { type KeyedNodes, readKeyedNodes, readTokens } from '../http/auth/tokens.ts'
 import { type Finding, firstOf } from './findings.ts'
 
 /** What a token of a role should be bound to, and what it may do without. */
@@ -14,7 +15,7 @@ const BINDINGS = {
 } as const
 
 /** AUTH_TOKENS_FILE: is it right, and is each token bound to what it is for? */
-export function examineTokens({ http: { authTokensFile: file } }: RelayerConfig): Finding {
+export function examineTokens({ http: { authTokensFile: file, publicUrl }, clusters }: RelayerConfig): Finding {
   if (file === undefined)
     return finding(
       'tokens',
@@ -22,8 +23,10 @@ export function examineTokens({ http: { authTokensFile: file } }: RelayerConfig)
       'AUTH_TOKENS_FILE is not set: everybody who reaches the port may call. Make tokens: npm run relayer -- token --help',
     )
   let tokens: ReturnType<typeof readTokens>
+  let keyed: KeyedNodes
   try {
     tokens = readTokens(file)
+    keyed = readKeyedNodes(file)
   } catch (error) {
     return finding('tokens', 'problem', messageOf(error))
   }
@@ -34,11 +37,50 @@ export function examineTokens({ http: { authTokensFile: file } }: RelayerConfig)
     return [`the token ${name} is bound to nothing and may ${may}: make it anew with --role ${role} --for (${what})`]
   })
   const roles = [...Map.groupBy(all, ({ role }) => role)].map(([role, { length }]) => `${length} ${role}`)
-  const facts = { tokens: all.length, unbound: unbound.length }
+  const doubts = [...unbound, ...keyedDoubts(keyed, publicUrl, clusters)]
+  const facts = {
+    tokens: all.length,
+    unbound: unbound.length,
+    ...(isAnyKeyed(keyed) && {
+      nodes_by_key: [...keyed.nodes].join(', '),
+      operators_by_key: [...keyed.operators].join(', '),
+    }),
+  }
   return finding(
     'tokens',
-    unbound.length > 0 ? 'warning' : 'good',
-    `${count(all.length, 'token')} in ${file}: ${roles.join(', ')}`,
-    { details: firstOf(unbound), facts },
+    doubts.length > 0 ? 'warning' : 'good',
+    `${count(all.length, 'token')} in ${file}: ${[...roles, ...keyedWords(keyed)].join(', ')}`,
+    { details: firstOf(doubts), facts },
   )
+}
+
+const isAnyKeyed = ({ nodes, operators }: KeyedNodes): boolean => nodes.size + operators.size > 0
+
+/** Who needs no token. */
+function keyedWords({ nodes, operators }: KeyedNodes): string[] {
+  const locks = nodes.has('*') ? 'every pinned lock' : count(nodes.size, 'lock')
+  const ids = operators.has('*') ? 'every SSV operator' : `SSV operator ${[...operators].join(', ')}`
+  return [
+    ...(nodes.size > 0 ? [`nodes of ${locks} by their keys`] : []),
+    ...(operators.size > 0 ? [`${ids} by ${operators.size > 1 ? 'their keys' : 'its key'}`] : []),
+  ]
+}
+
+/** What keeps nodes out that the file lets in. */
+function keyedDoubts(
+  { nodes, operators }: KeyedNodes,
+  publicUrl: URL | undefined,
+  { lockHashes }: RelayerConfig['clusters'],
+): string[] {
+  const pinned = new Set<string>(lockHashes.map(toHex))
+  const unpinned = [...nodes].filter((hash) => hash !== '*' && !pinned.has(hash))
+  return [
+    ...(publicUrl === undefined && nodes.size + operators.size > 0
+      ? ['PUBLIC_URL is not set: nodes that sign their requests are refused']
+      : []),
+    ...(nodes.has('*') && pinned.size === 0
+      ? ['CLUSTER_LOCK_HASHES pins no lock: nodes that sign their requests are refused']
+      : []),
+    ...unpinned.map((hash) => `the lock ${hash} is not one of CLUSTER_LOCK_HASHES: its nodes are refused`),
+  ]
 }

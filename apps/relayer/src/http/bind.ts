@@ -7,7 +7,7 @@ import type { AnswerOf, BodyOf, Exact, ParamsOf, QueryOf, RouteContract } from '
 import { ErrorResponse } from '@dvt-relayer/api/schemas.ts'
 import { onAccountOf } from '@dvt-relayer/common/account.ts'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { ErrorCode } from '../errors.ts'
+import { ApiError, type ErrorCode } from '../errors.ts'
 import { accountOf, strangerOf } from './admission/account-of.ts'
 import type { Admission } from './admission/admission.ts'
 import type { Auth } from './auth/auth.ts'
@@ -55,7 +55,7 @@ export function createBind(app: FastifyInstance, auth: Auth, admission: Admissio
     const tellCaller =
       typeof authenticate === 'function'
         ? authenticate
-        : (request: FastifyRequest) => auth.authenticate(request, contract.access, contract.path)
+        : (request: FastifyRequest) => auth.identify(request, contract.access, contract.path)
     app.route({
       method: contract.method,
       url: contract.path,
@@ -68,7 +68,10 @@ export function createBind(app: FastifyInstance, auth: Auth, admission: Admissio
       // Answers are built by our own code from checked values and compared with the contract in tests; no second pass over megabytes.
       serializerCompiler: () => (answer: unknown) => JSON.stringify(answer),
       handler: async (request, reply) => {
-        const { account, visit } = request
+        const { account, visit, bodyProof } = request
+        // A body that the route does not read was not compared either.
+        if (bodyProof?.isDone === false)
+          throw new ApiError('REQUEST_BODY', 'the route takes no body, and a signed request with one came')
         const answer = await visit.work(() => onAccountOf(account, () => handler(callOf(contract, request, reply))))
         if (!(answer instanceof Rendered)) return reply.send(answer)
         if (answer.bytes === undefined) return reply.send()

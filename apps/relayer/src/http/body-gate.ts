@@ -1,12 +1,21 @@
 /** How bodies are read: JSON only, of no more values than a request needs. How many bytes are held at once is `admission`'s. */
 
+import { createHash, type Hash } from 'node:crypto'
+import { Transform } from 'node:stream'
+import { onAccountOf } from '@dvt-relayer/common/account.ts'
 import { messageOf, TextError } from '@dvt-relayer/common/errors.ts'
 import { parseJsonText } from '@dvt-relayer/common/json-text.ts'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, RequestPayload } from 'fastify'
 import { ApiError } from '../errors.ts'
+import type { BodyProof } from './auth/key-auth.ts'
 
 /** Reads JSON bodies. */
 export function createBodyGate(app: FastifyInstance, limits: { maxValues: number }): void {
+  app.decorateRequest('bodyProof', undefined)
+  // After admission's hook: the room for the body is there.
+  app.addHook('preParsing', async (request, _reply, payload) =>
+    request.bodyProof === undefined ? payload : hashing(payload, request.bodyProof),
+  )
   app.removeContentTypeParser(['application/json', 'text/plain'])
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
     // Five million empty objects take seconds to parse and a gigabyte, so what is parsed is bounded by values, not by bytes alone.
@@ -14,16 +23,44 @@ export function createBodyGate(app: FastifyInstance, limits: { maxValues: number
       if (!request.hasRoomFor(values))
         throw new ApiError('TOO_BUSY', 'too much of yours is being worked on; send this again in a moment')
     }
-    try {
-      // Validation reads named fields only and nothing is merged, so a "__proto__" key in a body reaches nothing.
-      done(null, parseJsonText(body as string, limits.maxValues, admit))
-    } catch (error) {
-      done(
-        error instanceof ApiError ? error : new ApiError('BODY_INVALID', bodyProblem(error, limits.maxValues)),
-        undefined,
-      )
+    const parse = () => {
+      try {
+        // Validation reads named fields only and nothing is merged, so a "__proto__" key in a body reaches nothing.
+        done(null, parseJsonText(body as string, limits.maxValues, admit))
+      } catch (error) {
+        done(
+          error instanceof ApiError ? error : new ApiError('BODY_INVALID', bodyProblem(error, limits.maxValues)),
+          undefined,
+        )
+      }
     }
+    const { bodyProof: proof } = request
+    if (proof === undefined) return parse()
+    // Nothing is parsed of what nobody known has signed.
+    onAccountOf(request.account, () => proof.check(hashes.get(proof)?.digest() ?? new Uint8Array())).then(
+      parse,
+      (error: Error) => done(error, undefined),
+    )
   })
+}
+
+/** Of bodies that are being read. */
+const hashes = new WeakMap<BodyProof, Hash>()
+
+/** The same bytes, hashed as they pass. */
+function hashing(payload: RequestPayload, proof: BodyProof): RequestPayload {
+  const hash = createHash('sha256')
+  hashes.set(proof, hash)
+  const passing: Transform & { receivedEncodedLength?: number } = new Transform({
+    transform(chunk: Buffer, _encoding, next) {
+      hash.update(chunk)
+      passing.receivedEncodedLength = (passing.receivedEncodedLength ?? 0) + chunk.length
+      next(null, chunk)
+    },
+  })
+  passing.receivedEncodedLength = 0
+  payload.on('error', (error) => passing.destroy(error))
+  return payload.pipe(passing)
 }
 
 function bodyProblem(error: unknown, maxValues: number): string {

@@ -6,6 +6,7 @@ import type { Events } from '../events.ts'
 import type { Nodes } from '../services/attendance/nodes.ts'
 import type { Vaults } from '../services/beacon-status/vaults.ts'
 import type { Coverage } from '../services/clusters/coverage.ts'
+import type { NodeKeys } from '../services/clusters/node-keys.ts'
 import type { Exits } from '../services/exits/exits.ts'
 import type { OwnerCopies } from '../services/exits/owner-copies.ts'
 import type { Explanations } from '../services/explain/explanations.ts'
@@ -48,5 +49,6 @@ export interface ApiContext extends HttpContext {
     rotation: Rotation
     lists: SidecarLists
     nodes: Nodes
+    nodeKeys: NodeKeys
   }
 }

@@ -4,6 +4,7 @@ import { routes } from '@dvt-relayer/api/routes.ts'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { ERRORS } from '../errors.ts'
 import type { NodeCaller, Nodes } from '../services/attendance/nodes.ts'
+import type { NodeKeys } from '../services/clusters/node-keys.ts'
 import { NOBODY } from '../services/registrations/manager.ts'
 import type { Caller } from './auth/caller.ts'
 
@@ -35,6 +36,12 @@ export function noteRefusals(app: FastifyInstance, nodes: Nodes): void {
 export function nodeOf({ name, shareIndexes }: Caller, { headers }: Pick<FastifyRequest, 'headers'>): NodeCaller {
   const [, software = null, version = null] = PROGRAM.exec(headers['user-agent'] ?? '') ?? []
   return { token: name ?? NOBODY, shareIndexes, software, version }
+}
+
+/** Tells the validators that a node which signed its request may not speak for; a token is bound to share indexes alone. */
+export function foreignTo({ node }: Caller, shareIndex: number, nodeKeys: NodeKeys) {
+  if (node === undefined) return undefined
+  return (publicKeys: readonly Uint8Array[]) => nodeKeys.findForeign(node, shareIndex, publicKeys)
 }
 
 /** By how many seconds the sender's clock is ahead of ours; null where the request says no time. */

@@ -5,6 +5,8 @@ import { createHeartbeat } from './attendance/heartbeat.ts'
 import { createNodes } from './attendance/nodes.ts'
 import { createVaults } from './beacon-status/vaults.ts'
 import { createCoverage } from './clusters/coverage.ts'
+import { createNodeKeys } from './clusters/node-keys.ts'
+import { createOperatorKeys } from './clusters/operator-keys.ts'
 import { createDepositRegistry } from './deposit-registry/deposit-registry.ts'
 import { createExits } from './exits/exits.ts'
 import { createMessageRate } from './exits/message-rate.ts'
@@ -33,6 +35,8 @@ export async function createServices(context: Context, lists: SidecarLists | und
     coverage: createCoverage(context),
     heartbeat: createHeartbeat(context),
     manager: createManager(context),
+    nodeKeys: createNodeKeys(context),
+    operatorKeys: createOperatorKeys(context),
     oracleSets,
     oracleShares: createOracleShares(context),
     ownerCopies: createOwnerCopies(context),

@@ -37,6 +37,14 @@ export const OBOL_SETTINGS = {
     [],
     '',
   ),
+  OBOL_ENR_KEY_FILE: optional(
+    text({
+      description:
+        "charon's key of this node (charon-enr-private-key): signs the requests to the relayer where RELAYER_ENDPOINT has no token",
+      example: './.charon/charon-enr-private-key',
+    }),
+    'the relayer is shown a token, or nothing',
+  ),
   CLUSTER_LOCK_HASHES: withDefault(
     list(
       custom(parseLockHash, {
@@ -91,6 +99,8 @@ export function obolProblems(values: Values, isRemote: boolean): string[] {
     )
   const indexes = nodeIndexes(values)
   const hasPlace = template?.includes(NODE_INDEX) === true
+  if (indexes.length > 1 && values.OBOL_ENR_KEY_FILE !== undefined)
+    problems.push('OBOL_ENR_KEY_FILE is the key of one node, and OBOL_NODE_INDEXES names several: use tokens')
   if (new Set(indexes).size !== indexes.length) problems.push('OBOL_NODE_INDEXES names a node twice')
   if (hasPlace && indexes.length === 0)
     problems.push('OBOL_KEYSTORES_DIR_TEMPLATE needs OBOL_NODE_INDEX or OBOL_NODE_INDEXES')

@@ -6,9 +6,10 @@ import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { readConfig, type SidecarConfig } from '../config.ts'
 import type { Finding, Report } from '../findings.ts'
+import { identityOf, openIdentity } from '../lists/identity.ts'
 import { credentialsFinding } from '../summary.ts'
 import { examineJournal } from './journal.ts'
-import { examineKeys } from './keys.ts'
+import { examineKeys, type OpenedKeys } from './keys.ts'
 import { examineConsensus, examineExecution, examineRelayer, examineSigners } from './network.ts'
 import { askWhoami, heldOf, withWhoami } from './whoami.ts'
 
@@ -41,14 +42,29 @@ export async function examine(environment: Environment, options: DoctorOptions):
   const signal = AbortSignal.any([options.signal, stop.signal])
   /** Only what is bounded by the number of keystores may take longer. */
   const isLong = config.ssv === undefined && config.remoteSigner === undefined
+  let opened: OpenedKeys | undefined
+  const onOpened = (keys: OpenedKeys) => {
+    opened = keys
+  }
   try {
+    const keysWork = examineKeys(config, { ...options, onOpened, signal })
+    const keysFound = isLong ? keysWork : bounded('keys', keysWork)
+    // An SSV operator shows the relayer a key that is opened with the key shares.
+    const shown = identityOf(config) === 'operator_key' ? keysFound : undefined
+    const identity = Promise.resolve(shown).then(() => openIdentity(config, () => opened))
     const [keys, signer, relayer, who, ...others] = await Promise.all([
-      isLong
-        ? examineKeys(config, { ...options, signal })
-        : bounded('keys', examineKeys(config, { ...options, signal })),
+      keysFound,
       bounded('signer', examineSigners(config, signal)),
-      bounded('relayer', examineRelayer(config, signal)),
-      askWhoami(config, signal),
+      Promise.resolve(shown).then(() =>
+        bounded(
+          'relayer',
+          identity.then((sign) => examineRelayer(config, sign, signal)),
+        ),
+      ),
+      identity.then(
+        (sign) => askWhoami(config, sign, signal),
+        () => undefined,
+      ),
       bounded('consensus', examineConsensus(config)),
       bounded('execution', examineExecution(config, signal)),
       bounded('journal', examineJournal(config)),

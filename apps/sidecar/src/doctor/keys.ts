@@ -9,6 +9,7 @@ import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
 import type { SidecarConfig } from '../config.ts'
 import { createEvents, type Events } from '../events.ts'
 import type { Finding } from '../findings.ts'
+import type { Keystore } from '../keystores/keystore.ts'
 import { createLockReader } from '../keystores/obol/lock.ts'
 import { createObolNode } from '../keystores/obol/node.ts'
 import { passwordFileOf } from '../keystores/obol/read-keystores.ts'
@@ -24,8 +25,13 @@ export interface KeysOptions {
   readonly isQuick: boolean
   /** Told how far the decryption is. */
   onProgress(line: string): void
+  /** Told what was opened. */
+  onOpened(keys: OpenedKeys): void
   readonly signal: AbortSignal
 }
+
+/** What of opened keys the relayer is shown: it outlives them. */
+export type OpenedKeys = Pick<Keystore, 'keyShares' | 'operatorKeys'>
 
 /** Looks at the keys. */
 export async function examineKeys(config: SidecarConfig, options: KeysOptions): Promise<Finding> {
@@ -36,6 +42,8 @@ export async function examineKeys(config: SidecarConfig, options: KeysOptions): 
     if (options.isQuick && config.remoteSigner === undefined && config.ssv === undefined)
       return withWarnings(await lookAtKeystores(config, events, locks), warnings)
     const { keystore, problem } = await openKeystore(withoutWriting(config), { events, signal: options.signal })
+    const { keyShares, operatorKeys } = keystore
+    options.onOpened({ keyShares, ...(operatorKeys === undefined ? {} : { operatorKeys }) })
     try {
       const found = keysFinding(config, keystore.keyShares, locks)
       const unnamed = countUnnamed(config, keystore.keyShares)

@@ -12,6 +12,7 @@ import type { Finding } from '../findings.ts'
 import { askPublicKeys, askWhetherUp } from '../keystores/remote/api.ts'
 import { createSignerHttp } from '../keystores/remote/signer-http.ts'
 import { readTlsMaterial, type TlsMaterial } from '../keystores/remote/tls.ts'
+import { meaningOf, type SignHeaders } from '../lists/identity.ts'
 
 /** A clock may be off by this much, an answer's way and its whole seconds included. */
 const CLOCK_MS = 5000
@@ -22,7 +23,11 @@ const MONTH_MS = 30 * 86_400_000
 const infoCheck = Compile(Info)
 
 /** The relayer: is it there, of our network, does it let us in, which lists has it, is its clock ours? */
-export async function examineRelayer(config: SidecarConfig, signal: AbortSignal): Promise<Finding> {
+export async function examineRelayer(
+  config: SidecarConfig,
+  sign: SignHeaders | undefined,
+  signal: AbortSignal,
+): Promise<Finding> {
   const { relayer, network, generation } = config
   const { host } = relayer.endpoint
   const http = createHttpClient({
@@ -42,7 +47,7 @@ export async function examineRelayer(config: SidecarConfig, signal: AbortSignal)
       return problem(
         `the relayer at ${host} is of another network than NETWORK=${network.name}: correct RELAYER_ENDPOINT or NETWORK`,
       )
-    const lists = await findLists(http, signal)
+    const lists = await findLists(http, sign, signal)
     const facts = {
       host,
       network: value.network,
@@ -71,6 +76,8 @@ export async function examineRelayer(config: SidecarConfig, signal: AbortSignal)
 
 function relayerProblem(error: unknown): string {
   const status = error instanceof HttpError ? error.status : undefined
+  const meaning = meaningOf(error)
+  if (meaning !== undefined) return `${messageOf(error)}: ${meaning}`
   if (status === 401 || status === 403)
     return `${messageOf(error)}: the token in RELAYER_ENDPOINT is missing, unknown to the relayer, or not one of a sidecar`
   return `${messageOf(error)}: is the relayer running, and RELAYER_ENDPOINT right?`
@@ -81,10 +88,16 @@ const PATHS: Readonly<Record<ListName, string>> = {
   validators: routes.getValidators.path,
 }
 
-async function findLists(http: ReturnType<typeof createHttpClient>, signal: AbortSignal): Promise<ListName[]> {
+async function findLists(
+  http: ReturnType<typeof createHttpClient>,
+  sign: SignHeaders | undefined,
+  signal: AbortSignal,
+): Promise<ListName[]> {
   const isKnown = async (list: ListName) => {
     const accepts = (status: number) => (status >= 200 && status < 300) || status === 404 || status === 405
-    return (await http.send({ path: PATHS[list], accepts, signal })).status < 300
+    return (
+      (await http.send({ path: PATHS[list], accepts, signal, ...(sign === undefined ? {} : { sign }) })).status < 300
+    )
   }
   const known = await Promise.all(LISTS.map(isKnown))
   return LISTS.filter((_, position) => known[position])

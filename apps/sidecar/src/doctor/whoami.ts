@@ -5,6 +5,7 @@ import type { Whoami } from '@dvt-relayer/api/schemas.ts'
 import { createHttpClient } from '@dvt-relayer/common/http-client.ts'
 import type { SidecarConfig } from '../config.ts'
 import type { Finding } from '../findings.ts'
+import type { SignHeaders } from '../lists/identity.ts'
 import { doubtsOf, type Held } from '../lists/introduction.ts'
 
 /** Older relayers do not have the answer, and nobody waits long for it. */
@@ -12,11 +13,15 @@ const WAIT_MS = 5_000
 const MAX_BYTES = 4 * 1024 * 1024
 
 /** What the relayer says; undefined where it says nothing, as older ones do: what else is wrong with it is found by other questions. */
-export async function askWhoami({ relayer }: SidecarConfig, signal: AbortSignal): Promise<Whoami | undefined> {
+export async function askWhoami(
+  { relayer }: SidecarConfig,
+  sign: SignHeaders | undefined,
+  signal: AbortSignal,
+): Promise<Whoami | undefined> {
   const { endpoint, timeoutMs } = relayer
   const http = createHttpClient({ endpoints: [endpoint], timeoutMs, maxBytes: MAX_BYTES })
   const client = createRelayerClient(async ({ path, signal: asked }) => {
-    const { bytes } = await http.send({ path, signal: asked })
+    const { bytes } = await http.send({ path, signal: asked, ...(sign === undefined ? {} : { sign }) })
     return JSON.parse(new TextDecoder().decode(bytes))
   })
   return client.getWhoami(AbortSignal.any([signal, AbortSignal.timeout(WAIT_MS)])).catch(() => undefined)
@@ -36,7 +41,9 @@ export function heldOf({ ssv }: Pick<SidecarConfig, 'ssv'>, { facts }: Finding):
 export function withWhoami(relayer: Finding, who: Whoami | undefined, held: Held): Finding {
   if (who === undefined) return relayer
   const doubts = doubtsOf(who, held)
-  const facts = { ...relayer.facts, version: who.version, token: who.name, role: who.role }
+  // Older relayers do not say it.
+  const identity = who.identity === undefined ? {} : { identity: who.identity }
+  const facts = { ...relayer.facts, version: who.version, token: who.name, role: who.role, ...identity }
   const details = [...relayer.details, ...doubts]
   return { ...relayer, status: doubts.length > 0 ? 'problem' : relayer.status, details, facts }
 }

@@ -32,6 +32,8 @@ export interface SignRequest extends ToSign {
 export interface Keystore extends AsyncDisposable {
   /** Every key share it can sign with now; another array after each change. */
   readonly keyShares: readonly KeyShare[]
+  /** The keys of the SSV operators that it acts for, where they are here: their id as far as the settings name it. */
+  readonly operatorKeys?: readonly { readonly id: number | undefined; sign(text: string): Uint8Array }[]
   /** Whether nothing can be signed now because what holds the keys is away. */
   readonly isAway?: boolean
   /**

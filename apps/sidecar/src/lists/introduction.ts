@@ -23,13 +23,14 @@ export interface Held {
 /** What cannot be right with this token at this relayer; nothing where it does not say enough. */
 export function doubtsOf(who: Whoami, held: Held): string[] {
   const { role, binding, name } = who
-  const token = name === null ? 'the token' : `the token ${name}`
+  const isKey = who.identity === 'node_key' || who.identity === 'operator_key'
+  const token = `the ${isKey ? 'key' : 'token'}${name === null ? '' : ` ${name}`}`
   if (role !== 'sidecar' && role !== 'admin')
     return [`${token} is one of the role ${role}, which may not sign: make one with --role sidecar`]
   const foreign = held.shareIndexes.filter((index) => binding.share_indexes?.includes(index) === false)
   if (foreign.length > 0)
     return [
-      `${token} is bound to share index ${binding.share_indexes?.join(', ')}, and this sidecar signs for ${foreign.join(', ')}: it is the token of another node`,
+      `${token} is bound to share index ${binding.share_indexes?.join(', ')}, and this sidecar signs for ${foreign.join(', ')}: it is the ${isKey ? 'key' : 'token'} of another node`,
     ]
   return unknownClusters(who, held)
 }

@@ -17,6 +17,7 @@ import { Compile } from 'typebox/compile'
 import type { SidecarConfig } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { RelayerRequest } from '../metrics.ts'
+import { type SignHeaders, withMeaning } from './identity.ts'
 
 /**
  * A list has all validators that the relayer gathers for, so beside our own there is room for those of other clusters: this many,
@@ -62,13 +63,14 @@ function checkOf(schema: TSchema): (item: unknown) => boolean {
 const sharesCheck = Compile(SharesResponse)
 
 /**
- * Creates the client. Credentials in the endpoint's URL become Basic authentication; redirects are refused. `keySharesHeld` bounds
+ * Creates the client. Credentials in the endpoint's URL become Basic authentication, else `sign` shows who asks; redirects are refused. `keySharesHeld` bounds
  * the lists.
  */
 export function createRelayer(
   config: SidecarConfig['relayer'],
   events: Events,
   keySharesHeld: () => number,
+  sign?: SignHeaders,
 ): RelayerClient {
   const http = createHttpClient({
     endpoints: [config.endpoint],
@@ -90,6 +92,7 @@ export function createRelayer(
         signal,
         // By it the relayer sees how far our clock is off.
         headers: { date: new Date().toUTCString() },
+        ...(sign === undefined ? {} : { sign }),
         ...(body === undefined ? {} : { body, accepts: (status) => (status >= 200 && status < 300) || status === 422 }),
         ...(list === undefined ? {} : listBounds(keySharesHeld())),
       })
@@ -98,7 +101,7 @@ export function createRelayer(
       return list === undefined ? value : withoutStrangeItems(value, list, events)
     } catch (error) {
       outcome = outcomeOf(error)
-      throw error
+      throw withMeaning(error)
     } finally {
       if (outcome !== 'aborted') events.relayerAsked(request, outcome, (performance.now() - start) / 1000)
     }

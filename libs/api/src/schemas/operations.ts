@@ -41,10 +41,21 @@ export const MOST_COVERED = 1000
 
 /** `GET /whoami`: what the relayer takes the caller for, and what of its clusters that covers. */
 export const Whoami = Type.Object({
-  name: Type.Union([Type.String({ pattern: '^[A-Za-z0-9._-]{1,64}$', description: 'of the token' }), Type.Null()], {
-    description: 'null where no tokens are set',
-  }),
+  name: Type.Union(
+    [
+      Type.String({ pattern: '^[A-Za-z0-9._:-]{1,64}$', description: 'of the token, or of the key that signed' }),
+      Type.Null(),
+    ],
+    {
+      description: 'null where no tokens are set',
+    },
+  ),
   role: Type.Enum(['operator', 'sidecar', 'oracle', 'admin']),
+  identity: Type.Optional(
+    Type.Union([Type.Enum(['token', 'node_key', 'operator_key', 'oracle_key']), Type.Null()], {
+      description: 'what the caller was known by; null where no tokens are set',
+    }),
+  ),
   binding: Type.Object({
     vaults: boundTo('vaults'),
     oracles: boundTo('oracles'),

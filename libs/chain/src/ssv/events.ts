@@ -136,6 +136,34 @@ export async function readSsvPart(
   return withOthers(execution, query, added, topics)
 }
 
+/**
+ * The keys of these operators, as the last `OperatorAdded` of each in the blocks up to `toBlock` has them; those without an RSA-2048 key are
+ * left out.
+ *
+ * @throws {ChainError} EXECUTION_INVALID, EXECUTION_REFUSED; {HttpError}
+ */
+export async function readOperatorKeys(
+  execution: Pick<ExecutionClient, 'scanLogs'>,
+  contract: { readonly address: Uint8Array; readonly block: number },
+  operatorIds: readonly number[],
+  toBlock: number,
+  signal?: AbortSignal,
+): Promise<{ operatorId: number; publicKey: Uint8Array }[]> {
+  const unwrap = await loadUnwrap()
+  const { logs } = await readAll(execution, {
+    address: contract.address,
+    event: operatorAddedEvent,
+    topics: [operatorIds.map((id) => `0x${id.toString(16).padStart(64, '0')}`)],
+    fromBlock: contract.block,
+    toBlock,
+    ...(signal === undefined ? {} : { signal }),
+  })
+  return logs.flatMap((log) => {
+    const { operatorId, publicKey } = toOperatorAdded(log, unwrap)
+    return publicKey === undefined ? [] : [{ operatorId, publicKey }]
+  })
+}
+
 /** An owner's address, in lower-case hex, as an argument of the validators' events. */
 export const ownerTopic = (owner: string): string => `0x${'00'.repeat(12)}${owner.slice(2)}`
 

@@ -43,7 +43,7 @@ export async function refusalOf(response: Response, host: string, what: string):
   const retryAfterMs = retryAfterOf(response.headers)
   const said = await errorCodeOf(response, host, what)
   const message = `${what} answers with status ${status}${said === undefined ? '' : ` ${said}`}`
-  return new HttpError('HTTP_STATUS', host, message, { status, retryAfterMs })
+  return new HttpError('HTTP_STATUS', host, message, { status, retryAfterMs, said })
 }
 
 function retryAfterOf(headers: Headers): number {

@@ -22,12 +22,14 @@ export class HttpError extends CodedError<HttpErrorCode> {
   readonly status: number | undefined
   /** What the server asked to wait, of its `Retry-After`. */
   readonly retryAfterMs: number
+  /** The `code` of a refusal, where the server says one. */
+  readonly said: string | undefined
 
   constructor(
     code: HttpErrorCode,
     host: string,
     message: string,
-    more: { status?: number; reason?: string; retryAfterMs?: number } = {},
+    more: { status?: number; reason?: string; retryAfterMs?: number; said?: string | undefined } = {},
   ) {
     const { status, reason } = more
     super(code, message, {
@@ -36,6 +38,7 @@ export class HttpError extends CodedError<HttpErrorCode> {
     this.host = host
     this.status = status
     this.retryAfterMs = more.retryAfterMs ?? 0
+    this.said = more.said
   }
 }
 

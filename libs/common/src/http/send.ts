@@ -28,10 +28,8 @@ export async function sendOnce(
   if (request.signal?.aborted) abort.abort()
   request.signal?.addEventListener('abort', onAbort, { once: true })
   try {
-    const response = await fetch(targetOf(endpoint.url, request), {
-      ...initOf(endpoint, request, options),
-      signal: abort.signal,
-    })
+    const target = targetOf(endpoint.url, request)
+    const response = await fetch(target, { ...initOf(endpoint, request, options, target), signal: abort.signal })
     const accepts = request.accepts ?? ((code) => code >= 200 && code < 300)
     if (!accepts(response.status)) throw await refusalOf(response, host, what)
     const bytes = await readBody(response, request.maxBytes ?? options.maxBytes ?? MAX_BYTES, host, what)
@@ -50,19 +48,23 @@ export async function sendOnce(
   }
 }
 
-function initOf(endpoint: Endpoint, request: HttpRequest, options: HttpClientOptions): RequestInit {
+function initOf(endpoint: Endpoint, request: HttpRequest, options: HttpClientOptions, target: URL): RequestInit {
   const isJson = request.body !== undefined
+  const { method = 'GET' } = request
+  const body = isJson ? JSON.stringify(request.body) : undefined
+  const path = `${target.pathname.slice(endpoint.url.pathname.replace(/\/+$/, '').length)}${target.search}`
   return {
-    method: request.method ?? 'GET',
+    method,
     headers: {
       accept: 'application/json',
       ...(isJson ? { 'content-type': 'application/json' } : {}),
       ...options.headers,
       ...request.headers,
+      ...request.sign?.({ method, path, body }),
       ...endpoint.headers,
     },
     redirect: options.redirects === 'follow' ? 'follow' : 'manual',
-    ...(isJson ? { body: JSON.stringify(request.body) } : {}),
+    ...(body === undefined ? {} : { body }),
   }
 }
 

@@ -12,6 +12,8 @@ export interface HttpRequest {
   /** Sent as JSON. */
   body?: unknown
   headers?: Readonly<Record<string, string>>
+  /** Further headers, made anew for each attempt: what signs a request has to see it as it is sent. */
+  sign?: (sent: SentRequest) => Readonly<Record<string, string>>
   /** Whether the request may be sent more than once. Default: GET yes, POST no. */
   idempotent?: boolean
   /** How long this one answer may take beyond the client's timeout (long polling). */
@@ -32,6 +34,15 @@ export interface HttpRequest {
   signal?: AbortSignal
   /** Whether an endpoint is asked only while the client's `vouch` lets it. */
   isVouched?: boolean
+}
+
+/** A request as it goes out. */
+export interface SentRequest {
+  method: 'GET' | 'POST'
+  /** Below the endpoint, with its query. */
+  path: string
+  /** Undefined where there is none. */
+  body: string | undefined
 }
 
 export interface HttpAnswer {

@@ -1,16 +1,24 @@
+import { createHash } from 'node:crypto'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { secp256k1 } from '@noble/curves/secp256k1.js'
 import fc from 'fast-check'
 import { privateKeyToAccount } from 'viem/accounts'
 import { describe, expect, it } from 'vitest'
+import { readFixture, readFixtureJson } from '../../../../test/support/keys/fixtures.ts'
 import { addressOfSecretKey } from '../address.ts'
 import {
+  compressedKey,
   createRecover,
+  credentialsText,
+  parseNodeKey,
   parseRequestCredentials,
   recoverPlainly,
+  recoverRequestKey,
   recoverRequestSigner,
+  relayerName,
   requestText,
   type SignedRequest,
+  signRequest,
 } from './request-signature.ts'
 
 const SECRET = new Uint8Array(32).fill(7)
@@ -196,4 +204,93 @@ describe('the header of a signed request', () => {
     ` 1732147200:${nonce}:${signature}`,
     `1732147200:${nonce}:${signature}\n`,
   ])('is not %j', (text) => expect(parseRequestCredentials(text)).toBeUndefined())
+})
+
+/** A request of the frozen vectors, which were made without any of our code. */
+interface Vector {
+  name: string
+  scheme: 'Node' | 'Oracle' | 'Operator'
+  text: string
+  body: string
+  signature: `0x${string}`
+}
+const { node_public_key: nodeKey, requests } = readFixtureJson('identity/signed-requests.json') as {
+  node_public_key: `0x${string}`
+  requests: Vector[]
+}
+
+/** The parts of a text, read back by its lines. */
+function partsOf({ text, body }: Vector): SignedRequest {
+  const lines = new Map(text.split('\n').map((line) => line.split(': ') as [string, string]))
+  const line = (name: string) => lines.get(name) ?? ''
+  return {
+    network: line('network'),
+    method: line('method'),
+    path: line('path'),
+    time: Number(line('time')),
+    nonce: fromHex(line('nonce')),
+    bound: { relayer: line('relayer'), bodyHash: new Uint8Array(createHash('sha256').update(body).digest()) },
+  }
+}
+
+describe('the second version', () => {
+  const signed = requests.filter(({ scheme }) => scheme !== 'Operator')
+
+  it.each(signed)('of the vector $scheme, $name is the text that was signed, and its signer the node', (vector) => {
+    const request = partsOf(vector)
+    expect(requestText(request)).toBe(vector.text)
+    expect(toHex(recoverRequestKey(request, fromHex(vector.signature, 65)))).toBe(nodeKey)
+  })
+
+  it.each(signed)('is signed as viem signs $scheme, $name', (vector) => {
+    const file = readFixture('obol/cluster-4/node0/charon-enr-private-key')
+    const { secretKey, publicKey } = parseNodeKey(file)
+    expect(publicKey).toEqual(compressedKey(fromHex(nodeKey, 65)))
+    expect(toHex(signRequest(partsOf(vector), secretKey))).toBe(vector.signature)
+  })
+
+  it('is another text for every relayer and body, and never one of the first version', () => {
+    const line = fc.stringMatching(/^[ -~]{0,12}$/)
+    const bodyHash = fc.uint8Array({ minLength: 32, maxLength: 32 })
+    const bound = fc.option(fc.record({ relayer: line, bodyHash }), { nil: undefined })
+    const textOf = (of: SignedRequest['bound']) =>
+      requestText({ ...REQUEST, ...(of === undefined ? {} : { bound: of }) })
+    const nameOf = (of: SignedRequest['bound']) => of && `${of.relayer} ${toHex(of.bodyHash)}`
+    fc.assert(
+      fc.property(bound, bound, (a, b) => {
+        expect(textOf(a) === textOf(b)).toBe(nameOf(a) === nameOf(b))
+      }),
+    )
+  })
+
+  it('names a relayer by its URL alone', () => {
+    for (const [url, name] of [
+      ['https://relayer.example', 'https://relayer.example'],
+      ['https://node:token@Relayer.Example:443/', 'https://relayer.example'],
+      ['http://10.0.0.1:8000//', 'http://10.0.0.1:8000'],
+      ['https://relayer.example/dvt/?key=secret#x', 'https://relayer.example/dvt'],
+      ['http://[::1]:8000', 'http://[::1]:8000'],
+    ] as const)
+      expect(relayerName(new URL(url))).toBe(name)
+  })
+
+  it('is spelled in the header as it is read there', () => {
+    const credentials = {
+      time: 1_732_147_200,
+      nonce: new Uint8Array(32).fill(1),
+      signature: new Uint8Array(65).fill(2),
+    }
+    expect(parseRequestCredentials(credentialsText(credentials))).toEqual(credentials)
+    const long = { ...credentials, signature: new Uint8Array(256).fill(3) }
+    expect(parseRequestCredentials(credentialsText(long), 256)).toEqual(long)
+    expect(parseRequestCredentials(credentialsText(long))).toBeUndefined()
+  })
+
+  it.each(['', 'x', '00'.repeat(32), 'ff'.repeat(32), `${'11'.repeat(31)}`])(
+    'has no key %j, and repeats none',
+    (text) => {
+      expect(() => parseNodeKey(text)).toThrow(expect.objectContaining({ code: 'SCALAR_INVALID' }))
+      if (text.length > 1) expect(() => parseNodeKey(text)).not.toThrow(new RegExp(text))
+    },
+  )
 })

@@ -6,6 +6,7 @@ import {
   type KeyObject,
   publicEncrypt,
   randomBytes,
+  sign,
 } from 'node:crypto'
 import { inspect } from 'node:util'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
@@ -15,7 +16,13 @@ import { readFixture, readFixtureJson } from '../../../../test/support/keys/fixt
 import { createBlstEngine } from '../bls/blst.ts'
 import { GROUP_ORDER, scalarBytes } from '../bls/scalar.ts'
 import { encryptKeystore } from '../keystores/eip2335.ts'
-import { type OperatorKey, openOperatorKey, operatorKeyFingerprint, parseOperatorPublicKey } from './operator-key.ts'
+import {
+  type OperatorKey,
+  openOperatorKey,
+  operatorKeyFingerprint,
+  parseOperatorPublicKey,
+  verifyOperatorSignature,
+} from './operator-key.ts'
 
 interface KeyShare {
   encrypted_key_share: string
@@ -403,4 +410,45 @@ it('nothing of the private key shows', () => {
   const { d = '', p = '' } = pair.privateKey.export({ format: 'jwk' })
   for (const text of [inspect(own, { depth: 10, showHidden: true }), JSON.stringify(own)])
     for (const secret of [d.slice(0, 20), p.slice(0, 20), 'PRIVATE']) expect(text).not.toContain(secret)
+})
+
+describe('signatures of requests', () => {
+  const { requests } = readFixtureJson('identity/signed-requests.json') as {
+    requests: { name: string; scheme: string; text: string; signature: `0x${string}` }[]
+  }
+  const signed = requests.filter(({ scheme }) => scheme === 'Operator')
+
+  it.each(signed)(
+    'of the vector $name verify under the key that the chain has, and no other',
+    ({ text, signature }) => {
+      const keyOf = (id: number) =>
+        parseOperatorPublicKey(operators.find((operator) => operator.id === id)?.public_key ?? '') ?? new Uint8Array()
+      const bytes = fromHex(signature, 256)
+      expect(verifyOperatorSignature(keyOf(70001), text, bytes)).toBe(true)
+      expect(verifyOperatorSignature(keyOf(263), text, bytes)).toBe(false)
+      expect(verifyOperatorSignature(keyOf(70001), `${text} `, bytes)).toBe(false)
+      expect(verifyOperatorSignature(keyOf(70001), text, bytes.with(255, (bytes[255] ?? 0) ^ 1))).toBe(false)
+      for (const wrong of [new Uint8Array(), bytes.subarray(1), new Uint8Array(256), new Uint8Array(256).fill(255)])
+        expect(verifyOperatorSignature(keyOf(70001), text, wrong)).toBe(false)
+    },
+  )
+
+  it('are PSS with SHA-256 and a salt of 32 bytes, as another implementation verifies them', async () => {
+    const spki = pair.publicKey.export({ format: 'der', type: 'spki' })
+    const algorithm = { name: 'RSA-PSS', hash: 'SHA-256' }
+    const key = await crypto.subtle.importKey('spki', new Uint8Array(spki), algorithm, false, ['verify'])
+    const isRight = (saltLength: number, signature: Uint8Array) =>
+      crypto.subtle.verify({ name: 'RSA-PSS', saltLength }, key, new Uint8Array(signature), Buffer.from('a text'))
+    expect(await isRight(32, own.sign('a text'))).toBe(true)
+    expect(await isRight(20, own.sign('a text'))).toBe(false)
+    // Of one text no two are alike, and a signature with another padding is none.
+    expect(own.sign('a text')).not.toEqual(own.sign('a text'))
+    const other = sign('sha256', Buffer.from('a text'), pair.privateKey)
+    const long = sign('sha256', Buffer.from('a text'), {
+      key: pair.privateKey,
+      padding: constants.RSA_PKCS1_PSS_PADDING,
+      saltLength: 222,
+    })
+    for (const wrong of [other, long]) expect(verifyOperatorSignature(own.publicKey, 'a text', wrong)).toBe(false)
+  })
 })

@@ -1,6 +1,6 @@
 /**
- * RSA keys of SSV operators: the private key file in every form it is kept in, the spellings of public keys, and the decryption
- * of key shares (docs/protocol.md#12-ssv).
+ * RSA keys of SSV operators: the private key file in every form it is kept in, the spellings of public keys, the decryption
+ * of key shares, and the signing of requests (docs/protocol.md#12-ssv).
  */
 
 import {
@@ -12,6 +12,8 @@ import {
   privateDecrypt,
   publicEncrypt,
   randomBytes,
+  sign,
+  verify,
 } from 'node:crypto'
 import { CodedError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { equalBytes } from '@dvt-relayer/common/hex.ts'
@@ -48,6 +50,20 @@ export interface OperatorKey {
    * @returns 32 bytes big-endian, a number of 1 … r − 1; the caller compares its public key with the public key share
    */
   decryptKeyShare(ciphertext: Uint8Array): Uint8Array | undefined
+  /** Signs a text with RSA-PSS: SHA-256, MGF1 with SHA-256, a salt of 32 bytes. 256 bytes, about 1 ms. */
+  sign(text: string): Uint8Array
+}
+
+/** Of RSA-PSS with a salt as long as the hash. */
+const PSS = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 } as const
+
+/** Bytes of what an operator's key signs. */
+export const OPERATOR_SIGNATURE_BYTES = 256
+
+/** Whether this is the RSA-PSS signature of a text by an operator's key ({@link OperatorKey.sign}). @param publicKey SPKI, DER */
+export function verifyOperatorSignature(publicKey: Uint8Array, text: string, signature: Uint8Array): boolean {
+  const key = createPublicKey({ key: Buffer.from(publicKey), format: 'der', type: 'spki' })
+  return verify('sha256', Buffer.from(text, 'utf8'), { key, ...PSS }, signature)
 }
 
 const MODULUS_BITS = 2048
@@ -204,6 +220,7 @@ function createOperatorKey(key: KeyObject, labels: readonly unknown[]): Operator
       block.fill(0)
       return secret
     },
+    sign: (text) => new Uint8Array(sign('sha256', Buffer.from(text, 'utf8'), { key, ...PSS })),
   }
 }
 

@@ -12,6 +12,9 @@ export interface BodyRoom {
   release(): void
 }
 
+/** Of those whose signature shows with the body that they send: a few of the largest that are taken so. */
+const OF_STRANGERS = 4 * BODY_COST * LARGE_BYTES
+
 /** How many callers are remembered before those who have paid are forgotten. */
 const REMEMBERED = 1000
 
@@ -42,7 +45,11 @@ export function createBodies(limits: Limits['bodies']) {
   const unbounded = Number.POSITIVE_INFINITY
   const bytes = createTurns({
     total,
-    groups: { operator: { ofOne, ofAll: total }, sidecar: { ofOne, ofAll: ofSidecars } },
+    groups: {
+      operator: { ofOne, ofAll: total },
+      sidecar: { ofOne, ofAll: ofSidecars },
+      stranger: { ofOne: OF_STRANGERS, ofAll: OF_STRANGERS },
+    },
     others: { ofOne, ofAll: total },
     waiting,
     waitMs,

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { createEvents } from '../../events.ts'
 import { createAuth, signedCredentials } from './auth.ts'
 import { signingOracle } from './caller.ts'
-import { createToken, parseTokens } from './tokens.ts'
+import { createToken, parseKeyedNodes, parseTokens } from './tokens.ts'
 
 const vault = '0x8ae5c1046158526cf236f74d8fb88fabe2e94aca'
 const operator = createToken('operator-1', 'operator', vault)
@@ -96,6 +96,24 @@ describe('tokens', () => {
     expect(of(vault, `${vault},${other}`, '*')).toEqual([false, true, true])
     expect(of(`${vault},${other}`, `${other},0x${'33'.repeat(20)}`)).toEqual([false, false])
     expect(of('*', '*')).toEqual([true, true])
+  })
+
+  it('reads which nodes need none, beside tokens that are called so', () => {
+    const [one, two] = [`0x${'AB'.repeat(32)}`, `0x${'02'.repeat(32)}`]
+    const called = createToken('nodes', 'sidecar', '1')
+    const text = `${called.line}\nnodes ${one},${two} # both clusters\noperators 263,280\noperators 5\n`
+    expect(parseKeyedNodes(text, 'tokens')).toEqual({
+      nodes: new Set([one.toLowerCase(), two]),
+      operators: new Set(['263', '280', '5']),
+    })
+    expect([...parseTokens(text, 'tokens').values()].map(({ name }) => name)).toEqual(['nodes'])
+    expect(parseKeyedNodes('nodes *\noperators *', 'tokens').nodes.has('*')).toBe(true)
+    // Without any token it is a file all the same: nodes may call.
+    expect(parseTokens('nodes *', 'tokens').size).toBe(0)
+    expect(parseKeyedNodes(file, 'tokens')).toEqual({ nodes: new Set(), operators: new Set() })
+    for (const bad of ['nodes', 'nodes 0x00', 'nodes 1', 'operators 0', 'operators 1,x', 'operators 9007199254740992'])
+      expect(() => parseKeyedNodes(`# x\n${bad}`, 'tokens'), bad).toThrow(/line 2: a line of (nodes|SSV operators) is/)
+    expect(() => parseTokens('nodes * x', 'tokens')).toThrow('a line is: name role binding')
   })
 
   it('names every faulty line of the file', () => {

@@ -9,6 +9,7 @@ import type { FastifyRequest } from 'fastify'
 import { ApiError, type ErrorCode } from '../../errors.ts'
 import type { Events } from '../../events.ts'
 import { ANYBODY, type Caller } from './caller.ts'
+import { type KeyAuth, keyCredentials } from './key-auth.ts'
 import { isFromThisMachine } from './this-machine.ts'
 import { hashOf, type Tokens } from './tokens.ts'
 
@@ -18,6 +19,7 @@ const REFUSALS = {
   unknown: ['TOKEN_UNKNOWN', 'the token is not known to this relayer'],
   role: ['TOKEN_ROLE', 'the role of this token may not call this route'],
   binding: ['TOKEN_BINDING', 'this token is not bound to what the request is about'],
+  node: ['NODE_BINDING', 'the key that signed the request is of no node with this share index'],
   signature: [
     'REQUEST_SIGNATURE_ROUTE',
     'a signed request works for GET /oracles/{oracle}/exit-shares only; this route wants a token',
@@ -25,13 +27,13 @@ const REFUSALS = {
 } as const satisfies Record<string, readonly [ErrorCode, string]>
 
 /** Decides who calls and whether the role may call this route. `tokens` undefined means: open to everybody. */
-export function createAuth(tokens: Tokens | undefined, events: Events) {
+export function createAuth(tokens: Tokens | undefined, events: Events, keyAuth?: KeyAuth) {
   const refuse = (reason: keyof typeof REFUSALS, route: string, name?: string | null): never => {
-    events.authRefused(reason, route, name ?? undefined)
+    events.authRefused(reason === 'node' ? 'binding' : reason, route, name ?? undefined)
     const [code, message] = REFUSALS[reason]
     throw new ApiError(code, message)
   }
-  return {
+  const auth = {
     /** Whether everybody may call. */
     isOpen: tokens === undefined,
     /** The caller. @throws {ApiError} TOKEN_MISSING, TOKEN_UNKNOWN, TOKEN_ROLE, REQUEST_SIGNATURE_ROUTE */
@@ -47,9 +49,21 @@ export function createAuth(tokens: Tokens | undefined, events: Events) {
       if (caller.role !== 'admin' && !access.includes(caller.role)) return refuse('role', route, caller.name)
       return caller
     },
-    /** @throws {ApiError} TOKEN_BINDING when a sidecar speaks for a share index that is not its own */
-    assertShareIndex({ name, shareIndexes }: Caller, shareIndex: number, route: string): void {
-      if (shareIndexes !== undefined && !shareIndexes.includes(shareIndex)) refuse('binding', route, name)
+    /**
+     * The caller, by a token or by the key of a node.
+     *
+     * @throws {ApiError} what `authenticate` throws, of here and of `key-auth.ts`
+     */
+    identify(request: FastifyRequest, access: Access, route: string): Caller | Promise<Caller> {
+      const isKeyed = access !== 'public' && tokens !== undefined && keyCredentials(request) !== undefined
+      return isKeyed && keyAuth !== undefined
+        ? keyAuth.authenticate(request, access, route)
+        : auth.authenticate(request, access, route)
+    },
+    /** @throws {ApiError} TOKEN_BINDING, NODE_BINDING when a sidecar speaks for a share index that is not its own */
+    assertShareIndex({ name, shareIndexes, node }: Caller, shareIndex: number, route: string): void {
+      if (shareIndexes === undefined || shareIndexes.includes(shareIndex)) return
+      refuse(node === undefined ? 'binding' : 'node', route, name)
     },
     /** @throws {ApiError} TOKEN_BINDING when an operator speaks for a vault its token is not bound to; null is one that nobody knows */
     assertVault({ name, vaults }: Caller, vault: Uint8Array | null, route: string): void {
@@ -75,6 +89,7 @@ export function createAuth(tokens: Tokens | undefined, events: Events) {
       )
     },
   }
+  return auth
 }
 export type Auth = ReturnType<typeof createAuth>
 

@@ -12,11 +12,12 @@ const account = privateKeyToAccount(toHex(new Uint8Array(32).fill(7)))
 const oracle = parseAddress(account.address) ?? new Uint8Array()
 
 /** What decides, with an oracle that is known, and what it did. */
-function makeAuth({ isKnown = true } = {}) {
+function makeAuth({ isKnown = true, publicUrl = undefined as URL | undefined } = {}) {
   const done: string[] = []
   const used = new Set<string>()
   const auth = createOracleAuth({
     network: { name: 'hoodi' },
+    publicUrl,
     events: { authRefused: (reason) => void done.push(`refused ${reason}`) },
     oracleFetch: {
       isKnown: async () => isKnown,
@@ -124,5 +125,37 @@ describe('wrong signatures', () => {
     const elsewhere = { ...request, socket: { remoteAddress: '192.0.2.2' } } as unknown as FastifyRequest
     expect(await outcome(other, NOW, elsewhere)).toBe('REQUEST_SIGNATURE_FOREIGN')
     expect(await outcome(other, NOW + 1)).toBe('REQUEST_SIGNATURE_FOREIGN')
+  })
+})
+
+describe('the second version of the text', () => {
+  const EMPTY = `0x${'e3b0c44298fc1c149afbf4c8996fb924'}27ae41e4649b934ca495991b7852b855`
+
+  async function signedFor(relayer: string, body = EMPTY, nonce = '11'.repeat(16)): Promise<string> {
+    const message = `dvt-relayer request\nnetwork: hoodi\nrelayer: ${relayer}\nmethod: GET\npath: ${PATH}\nbody: ${body}\ntime: ${NOW}\nnonce: 0x${nonce}`
+    return `${NOW}:0x${nonce}:${await account.signMessage({ message })}`
+  }
+  const outcome = async (made: ReturnType<typeof makeAuth>, credentials: string) =>
+    ask(made, credentials, NOW).then(
+      () => 'taken',
+      ({ code }: { code: string }) => code,
+    )
+  const publicUrl = new URL('https://relayer.example/')
+
+  it('is taken beside the first, for this relayer and no body alone', async () => {
+    const made = makeAuth({ publicUrl })
+    expect(await outcome(made, await signedFor('https://relayer.example'))).toBe('taken')
+    expect(await outcome(made, await signedAt(NOW))).toBe('taken')
+    const foreign = 'REQUEST_SIGNATURE_FOREIGN'
+    expect(await outcome(made, await signedFor('https://other.example', EMPTY, '22'.repeat(16)))).toBe(foreign)
+    expect(
+      await outcome(made, await signedFor('https://relayer.example', `0x${'00'.repeat(32)}`, '33'.repeat(16))),
+    ).toBe(foreign)
+    // Of both versions a nonce is good once.
+    expect(await outcome(made, await signedFor('https://relayer.example'))).toBe('REQUEST_REPLAYED')
+  })
+
+  it('is not where the relayer does not know what it is called', async () => {
+    expect(await outcome(makeAuth(), await signedFor('https://relayer.example'))).toBe('REQUEST_SIGNATURE_FOREIGN')
   })
 })

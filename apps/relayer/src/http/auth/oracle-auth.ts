@@ -3,16 +3,21 @@
  *
  *     Authorization: Oracle <time>:<nonce>:<signature>
  *
- * What is signed stands in `libs/crypto/src/oracle/request-signature.ts`. Everything that needs no database is judged before it is touched,
+ * What is signed stands in `libs/crypto/src/oracle/request-signature.ts`: either version. Everything that needs no database is judged before it is touched,
  * and a nonce is stored for known oracles only: strangers can neither fill the table nor use up a nonce of somebody else.
  */
 
+import { createHash } from 'node:crypto'
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
 import { createRate } from '@dvt-relayer/common/rate.ts'
 import { addressOfPublicKey, parseAddress } from '@dvt-relayer/crypto/address.ts'
 import { parseOraclePublicKey } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import type { RequestCredentials } from '@dvt-relayer/crypto/oracle/request-signature.ts'
-import { parseRequestCredentials, recoverRequestSigner } from '@dvt-relayer/crypto/oracle/request-signature.ts'
+import {
+  parseRequestCredentials,
+  recoverRequestSigner,
+  relayerName,
+} from '@dvt-relayer/crypto/oracle/request-signature.ts'
 import type { FastifyRequest } from 'fastify'
 import { ApiError, type ErrorCode } from '../../errors.ts'
 import type { Events } from '../../events.ts'
@@ -23,6 +28,8 @@ import { type Caller, signingOracle } from './caller.ts'
 /** By how many seconds the time of a signed request may be off, to either side. */
 const TOLERANCE_SECONDS = 60
 const ADDRESS_DIGITS = 40
+/** The route takes none. */
+const NO_BODY = createHash('sha256').digest()
 /**
  * Signed requests of one oracle, each of which leaves a nonce for a quarter of an hour: it fetches 100,000 validators in as many pages as a
  * burst has, and waits for news in one request at a time.
@@ -97,10 +104,13 @@ const REPLAYED: Refusal = {
 /** Creates what decides about signed requests. */
 export function createOracleAuth({
   network,
+  publicUrl,
   events,
   oracleFetch,
 }: {
   network: { name: string }
+  /** Undefined: the second version of the text, which names the relayer, is not taken. */
+  publicUrl?: URL | undefined
   events: Pick<Events, 'authRefused'>
   oracleFetch: Pick<OracleFetch, 'isKnown' | 'takeNonce'>
 }) {
@@ -136,8 +146,11 @@ export function createOracleAuth({
       )
     const signed = { method: request.method, path: request.raw.url ?? '', network: network.name, time, nonce }
     const signer = signerOf(signed, signature)
+    const bound = publicUrl && { relayer: relayerName(publicUrl), bodyHash: NO_BODY }
+    const isSigner = (found: Uint8Array | undefined) => found !== undefined && equalBytes(found, oracle)
     if (signer === undefined) return NO_SIGNATURE
-    if (!equalBytes(signer, oracle)) return FOREIGN
+    if (!isSigner(signer) && (bound === undefined || !isSigner(signerOf({ ...signed, bound }, signature))))
+      return FOREIGN
     wrong.give(address, 1)
     return undefined
   }

@@ -3,13 +3,17 @@
  *
  *     name  role  binding  sha256:<64 hex digits>
  *
- * with binding `*` (everything), vault addresses (operator), share indexes (sidecar) or an oracle's addresses, comma separated.
+ * with binding `*` (everything), vault addresses (operator), share indexes (sidecar) or an oracle's addresses, comma separated. Nodes that
+ * sign their requests need no token; which of them may call say the lines
+ *
+ *     nodes      <lock_hash, …, or *>
+ *     operators  <ids of SSV operators, or *>
  */
 
 import { createHash, randomBytes } from 'node:crypto'
 import { ROLES, type Role } from '@dvt-relayer/api/contract.ts'
 import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
-import { toHex } from '@dvt-relayer/common/hex.ts'
+import { parseHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { readAsciiSync } from '@dvt-relayer/common/text-file.ts'
 import { parseAddress } from '@dvt-relayer/crypto/address.ts'
 import { NOBODY } from '../../services/registrations/manager.ts'
@@ -27,10 +31,21 @@ interface Token extends Caller {
 /** Under what a token stands in the file: its SHA-256. */
 export const hashOf = (token: string): string => createHash('sha256').update(token).digest('hex')
 
+/** Whose nodes may call by a key they have: lock hashes in lower-case hex, and ids of SSV operators; `*` is every one. */
+export interface KeyedNodes {
+  readonly nodes: ReadonlySet<string>
+  readonly operators: ReadonlySet<string>
+}
+
 /** Reads the file that AUTH_TOKENS_FILE names. @throws {BootError} TOKENS_INVALID */
-export function readTokens(file: string): Tokens {
+export const readTokens = (file: string): Tokens => readFrom(file, parseTokens)
+
+/** Reads which nodes may call by their keys from the same file. @throws {BootError} TOKENS_INVALID */
+export const readKeyedNodes = (file: string): KeyedNodes => readFrom(file, parseKeyedNodes)
+
+function readFrom<T>(file: string, parse: (text: string, file: string) => T): T {
   try {
-    return parseTokens(readAsciiSync(file), file)
+    return parse(readAsciiSync(file), file)
   } catch (error) {
     if (error instanceof BootError) throw error
     throw new BootError('TOKENS_INVALID', `AUTH_TOKENS_FILE ${file} cannot be read (${reasonOf(error)})`, {
@@ -43,25 +58,67 @@ export function readTokens(file: string): Tokens {
 export function parseTokens(text: string, file: string): Tokens {
   const tokens = new Map<string, Token>()
   const names = new Set<string>()
+  let keyed = 0
+  eachLine(text, file, (words) => {
+    if (isKeyedLine(words)) {
+      keyed++
+      return
+    }
+    const { hash, token } = parseLine(words)
+    if (names.has(token.name)) throw new Error(`the name ${token.name} stands twice`)
+    if (tokens.has(hash)) throw new Error('the same token stands twice')
+    names.add(token.name)
+    tokens.set(hash, token)
+  })
+  if (tokens.size + keyed === 0)
+    throw new BootError('TOKENS_INVALID', `AUTH_TOKENS_FILE ${file} holds no token: nobody could call`)
+  return withUnowned(tokens)
+}
+
+/** Reads which nodes may call by their keys. @throws {BootError} TOKENS_INVALID with every faulty line */
+export function parseKeyedNodes(text: string, file: string): KeyedNodes {
+  const found = { nodes: new Set<string>(), operators: new Set<string>() }
+  eachLine(text, file, (words) => {
+    const [what, values = ''] = words
+    if (!isKeyedLine(words)) return
+    for (const value of values.split(',')) {
+      if (what === 'nodes') found.nodes.add(value === '*' ? value : toHex(lockHashOf(value)))
+      else found.operators.add(value === '*' ? value : operatorIdOf(value))
+    }
+  })
+  return found
+}
+
+/** Whether a line names nodes, and not a token: one that is called so has more words. */
+const isKeyedLine = ({ length, 0: what }: readonly string[]): boolean =>
+  length <= 2 && (what === 'nodes' || what === 'operators')
+
+function lockHashOf(text: string): Uint8Array {
+  const hash = parseHex(text, 32)
+  if (hash === undefined) throw new Error('a line of nodes is: nodes <lock_hash, …>, each hex of 32 bytes, or nodes *')
+  return hash
+}
+
+function operatorIdOf(text: string): string {
+  if (!/^[1-9]\d{0,15}$/.test(text) || !Number.isSafeInteger(Number(text)))
+    throw new Error('a line of SSV operators is: operators <id, …>, for example operators 263,280, or operators *')
+  return text
+}
+
+/** Reads line by line, without comments. @throws {BootError} TOKENS_INVALID with every line that `read` throws for */
+function eachLine(text: string, file: string, read: (words: readonly string[]) => void): void {
   const problems: string[] = []
   text.split(/\r?\n/).forEach((line, position) => {
     const words = line.replace(/#.*$/, '').trim().split(/\s+/)
     if (words.length === 1 && words[0] === '') return
     try {
-      const { hash, token } = parseLine(words)
-      if (names.has(token.name)) throw new Error(`the name ${token.name} stands twice`)
-      if (tokens.has(hash)) throw new Error('the same token stands twice')
-      names.add(token.name)
-      tokens.set(hash, token)
+      read(words)
     } catch (error) {
       problems.push(`  - ${file} line ${position + 1}: ${(error as Error).message}`)
     }
   })
   if (problems.length > 0)
     throw new BootError('TOKENS_INVALID', `AUTH_TOKENS_FILE is not valid:\n${problems.join('\n')}`)
-  if (tokens.size === 0)
-    throw new BootError('TOKENS_INVALID', `AUTH_TOKENS_FILE ${file} holds no token: nobody could call`)
-  return withUnowned(tokens)
 }
 
 /** A key without a vault may be any vault's that tokens name: only those that are good for all of them may ask for it. */

@@ -4,11 +4,11 @@ import { routes } from '@dvt-relayer/api/routes.ts'
 import type { Bind } from '../bind.ts'
 import type { ApiContext } from '../context.ts'
 import { answerList } from '../list-answer.ts'
-import { nodeOf } from '../visits.ts'
+import { foreignTo, nodeOf } from '../visits.ts'
 
 /** Adds the routes. */
 export function exitRoutes(bind: Bind, { auth, services, stopping }: ApiContext): void {
-  const { lists, nodes, signatures } = services
+  const { lists, nodeKeys, nodes, signatures } = services
 
   bind(routes.getExits, (call) => answerList(lists.exits, nodes, call, stopping))
 
@@ -19,7 +19,7 @@ export function exitRoutes(bind: Bind, { auth, services, stopping }: ApiContext)
     nodes.posted(node, shareIndex)
     // Fields that generation 3 does not know are left where they are.
     const items = shares.map(({ public_key, exit_signature }) => ({ public_key, exit_signature }))
-    const failures = await signatures.submit(shareIndex, items)
+    const failures = await signatures.submit(shareIndex, items, foreignTo(caller, shareIndex, nodeKeys))
     const [first] = failures
     if (first === undefined) return {}
     nodes.refused(node, shareIndex, first.code)

@@ -3,6 +3,7 @@
 import { routes } from '@dvt-relayer/api/routes.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
+import { identityOf } from '../auth/caller.ts'
 import type { Bind } from '../bind.ts'
 import type { HttpContext } from '../context.ts'
 import { DOCS_CSP, renderDocs } from '../docs/docs-page.ts'
@@ -26,6 +27,7 @@ export function operationsRoutes(
     return {
       name,
       role,
+      identity: identityOf(caller),
       binding: {
         vaults: addresses(vaults),
         oracles: addresses(oracles),

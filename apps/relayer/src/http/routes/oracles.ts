@@ -21,7 +21,12 @@ type Cursor = ExitSharesPage['cursor']
 /** Adds the routes. */
 export function oracleRoutes(bind: Bind, { auth, config, events, services, stopping }: ApiContext): void {
   const { oracleFetch } = services
-  const oracleAuth = createOracleAuth({ network: config.network, events, oracleFetch })
+  const oracleAuth = createOracleAuth({
+    network: config.network,
+    publicUrl: config.http.publicUrl,
+    events,
+    oracleFetch,
+  })
 
   bind(
     routes.getExitShares,
@@ -50,7 +55,7 @@ export function oracleRoutes(bind: Bind, { auth, config, events, services, stopp
   async function authenticateOracle(request: FastifyRequest): Promise<Caller> {
     const { access, path } = routes.getExitShares
     const signed = auth.isOpen ? undefined : signedCredentials(request)
-    if (signed === undefined) return auth.authenticate(request, access, path)
+    if (signed === undefined) return auth.identify(request, access, path)
     const { oracle } = request.params as ParamsOf<Routes['getExitShares']>
     return oracleAuth.authenticate(request, signed, parseOracle(oracle), path)
   }

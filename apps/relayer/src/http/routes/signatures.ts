@@ -4,11 +4,11 @@ import { routes } from '@dvt-relayer/api/routes.ts'
 import type { Bind } from '../bind.ts'
 import type { ApiContext } from '../context.ts'
 import { answerList } from '../list-answer.ts'
-import { nodeOf } from '../visits.ts'
+import { foreignTo, nodeOf } from '../visits.ts'
 
 /** Adds the routes. */
 export function signatureRoutes(bind: Bind, { auth, services, stopping }: ApiContext): void {
-  const { lists, nodes, signatures } = services
+  const { lists, nodeKeys, nodes, signatures } = services
 
   bind(routes.getValidators, (call) => answerList(lists.validators, nodes, call, stopping))
 
@@ -17,7 +17,7 @@ export function signatureRoutes(bind: Bind, { auth, services, stopping }: ApiCon
     auth.assertShareIndex(caller, shareIndex, route)
     const node = nodeOf(caller, request)
     nodes.posted(node, shareIndex)
-    const failures = await signatures.submit(shareIndex, shares)
+    const failures = await signatures.submit(shareIndex, shares, foreignTo(caller, shareIndex, nodeKeys))
     const [first] = failures
     if (first === undefined) return {}
     nodes.refused(node, shareIndex, first.code)

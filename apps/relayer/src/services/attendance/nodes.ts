@@ -14,7 +14,7 @@ const KEPT_SECONDS = 90 * 86_400
 
 /** Who asks, as far as a request says. */
 export interface NodeCaller {
-  /** The name of its token, or what stands for those who have none. */
+  /** The name of its token or of the key it signs with, or what stands for those who have none. */
   token: string
   /** What the token is bound to; undefined where that is nothing. */
   shareIndexes: readonly number[] | undefined

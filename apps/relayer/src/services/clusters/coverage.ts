@@ -5,6 +5,7 @@ import { onOwnAccount } from '@dvt-relayer/common/account.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { findCoverage } from '@dvt-relayer/db/queries/clusters.ts'
 import type { Context } from '../../context.ts'
+import type { KeyedNode } from './node-keys.ts'
 
 /** Counting validators takes some milliseconds where there are 100,000: it is done for all who ask within so long. */
 const FRESH_MS = 15_000
@@ -13,6 +14,8 @@ const FRESH_MS = 15_000
 interface Binding {
   vaults: readonly Uint8Array[] | undefined
   shareIndexes: readonly number[] | undefined
+  /** Of a node that signed its request: its own clusters alone. */
+  node?: KeyedNode | undefined
 }
 
 /** Creates the service. */
@@ -41,13 +44,19 @@ export function createCoverage({ db }: Pick<Context, 'db'>, now: () => number = 
 
   return {
     /** The clusters with validators of these vaults, and nodes of these share indexes where their nodes are known. */
-    async of({ vaults, shareIndexes }: Binding): Promise<Whoami['clusters']> {
+    async of({ vaults, shareIndexes, node }: Binding): Promise<Whoami['clusters']> {
       const clusters = await counted(vaults)
+      if (node !== undefined) return clusters.filter((cluster) => isOf(cluster, node))
       if (shareIndexes === undefined) return clusters
       return clusters.filter(
         ({ share_indexes: own }) => own.length === 0 || own.some((index) => shareIndexes.includes(index)),
       )
     },
   }
+}
+/** Whether a node is one of a cluster. */
+function isOf({ source, lock_hash: hash, share_indexes: indexes }: Whoami['clusters'][number], node: KeyedNode) {
+  if ('locks' in node) return node.locks.some(({ lockHash }) => toHex(lockHash) === hash)
+  return source === 'ssv' && indexes.includes(node.operatorId)
 }
 export type Coverage = ReturnType<typeof createCoverage>

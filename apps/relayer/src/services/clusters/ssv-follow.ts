@@ -15,6 +15,7 @@ import { applySsvEvents, emptySsvState, type SsvScope, type SsvState } from '@dv
 import { findDoubt, holdAgainstBlocks } from '@dvt-relayer/chain/ssv/second-look.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import type { Context } from '../../context.ts'
+import { createOperatorKeyReader } from './operator-keys.ts'
 import { createSsvCheckpoint } from './ssv-checkpoint.ts'
 
 /** During a long scan the state is stored this often. */
@@ -35,6 +36,7 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
   const checkpoint = createSsvCheckpoint(context, scope)
   const gaps = createGapWatch(execution, scope)
   const history = createHistoryLook(execution, scope)
+  const readOperatorKeys = createOperatorKeyReader(context, scope)
   let known: SsvState | undefined
   /** Where events are read: one node alone while a state is made anew that another one made incomplete. */
   let node: ExecutionNode = execution
@@ -90,9 +92,10 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
     // Nothing is known of the chain's end before a scan has come to it.
     if (final === undefined || known.nextBlock <= final.number) return
     known = await checkpoint.settle(known)
+    events.ssvSettled(known)
+    await readOperatorKeys(node, known, signal)
     isSettled = true
     savedAt = performance.now()
-    events.ssvSettled(known)
     await history.step(known, signal)
   }
 

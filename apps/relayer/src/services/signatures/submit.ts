@@ -8,7 +8,7 @@
 
 import type { Failure } from '@dvt-relayer/api/schemas.ts'
 import { accountKey, currentAccount } from '@dvt-relayer/common/account.ts'
-import { parseHex } from '@dvt-relayer/common/hex.ts'
+import { parseHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { createKeyedQueue } from '@dvt-relayer/common/keyed-queue.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
 import { lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
@@ -28,6 +28,10 @@ import { ApiError, failure } from '../../errors.ts'
 import { storeCandidates } from './candidates.ts'
 import { type PostedHint, packHint } from './key-share-hints.ts'
 import type { Unverified, Verification } from './verify.ts'
+
+/** Which of these validators (lower-case hex) are known, and none that the caller's node may speak for. */
+type FindForeign = (publicKeys: readonly Uint8Array[]) => Promise<ReadonlySet<string>>
+const findNone: FindForeign = async () => new Set()
 
 /** One posted item, as it came: of generation 3, or with what generation 4 adds. */
 interface PostedShare {
@@ -136,9 +140,15 @@ export function createSubmission({
      * Takes partial signatures of one share index. Commits what came, verifies for at most 5 s, and returns what failed and is
      * known by then. Items of unknown validators are skipped.
      *
-     * @throws {ApiError} TOO_MANY_SHARES; SHARES_WRONG when every item of a known validator was verified and is wrong
+     * @param findForeign for a caller that may not speak for every validator of its share index
+     * @throws {ApiError} TOO_MANY_SHARES; SHARES_WRONG when every item of a known validator was verified and is wrong; NODE_BINDING when
+     * every one is of another node
      */
-    async submit(shareIndex: number, shares: readonly PostedShare[]): Promise<Failure[]> {
+    async submit(
+      shareIndex: number,
+      shares: readonly PostedShare[],
+      findForeign: FindForeign = findNone,
+    ): Promise<Failure[]> {
       if (shares.length > config.limits.shares)
         throw new ApiError(
           'TOO_MANY_SHARES',
@@ -151,7 +161,11 @@ export function createSubmission({
       const verifying: Promise<unknown>[] = []
       await posts.run(accountKey(currentAccount()), async () => {
         for (let from = 0; from < shares.length; from += SLICE) {
-          const read = readItems(sealing, post, shares, from)
+          const read = withoutForeign(
+            post,
+            readItems(sealing, post, shares, from),
+            await findForeign(keysOf(shares, from)),
+          )
           const taken = await take(post, read.items)
           items.push(...read.items)
           failures.push(...read.failures, ...taken.failures)
@@ -167,8 +181,15 @@ export function createSubmission({
       })
       if (waiting.length > 0) await verification.finishLater([...new Set(waiting)])
       if (verifying.length > 0) await waitAtMost(Promise.all(verifying), VERIFY_WAIT_MS)
-      if (failures.length > 0 && !(await hasAccepted(db, items, failures)))
+      if (failures.length > 0 && !(await hasAccepted(db, items, failures))) {
+        if (failures.every(({ code }) => code === 'NODE_BINDING'))
+          throw new ApiError(
+            'NODE_BINDING',
+            'the key that signed the request is not of a node of these validators with this share index',
+            { failures },
+          )
         throw new ApiError('SHARES_WRONG', 'every partial signature of a known validator is wrong', { failures })
+      }
       return failures.sort((a, b) => a.index - b.index)
     },
   }
@@ -212,6 +233,23 @@ function readItems(
     }
   })
   return { items, failures }
+}
+
+/** The validators of a slice of the items. */
+const keysOf = (shares: readonly PostedShare[], from: number): Uint8Array[] =>
+  shares.slice(from, from + SLICE).flatMap(({ public_key: text }) => parseHex(text, 48) ?? [])
+
+/** The items without those that the caller may not speak for: these fail unread. */
+function withoutForeign(
+  post: Post,
+  { items, failures }: ReturnType<typeof readItems>,
+  foreign: ReadonlySet<string>,
+): ReturnType<typeof readItems> {
+  if (foreign.size === 0) return { items, failures }
+  const { ours = [], others = [] } = Object.groupBy(items, ({ publicKey }) =>
+    foreign.has(toHex(publicKey)) ? 'others' : 'ours',
+  )
+  return { items: ours, failures: [...failures, ...others.map((item) => failed(post, item, 'NODE_BINDING'))] }
 }
 
 /** Which signatures are new, which were seen before, and which are wrong by what is known already. */

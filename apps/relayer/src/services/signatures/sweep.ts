@@ -9,6 +9,7 @@ import { findNewestRevision } from '@dvt-relayer/db/queries/messages/look.ts'
 import { countMessages, deleteSuperseded, expireMessages } from '@dvt-relayer/db/queries/messages/messages.ts'
 import { claimUnverified } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import { deleteForgotten, lockForgotten } from '@dvt-relayer/db/queries/messages/validators.ts'
+import { deleteRequestNonces } from '@dvt-relayer/db/queries/node-keys.ts'
 import { deleteNonces } from '@dvt-relayer/db/queries/oracle-fetch.ts'
 import { deleteOldShares } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import type { Context } from '../../context.ts'
@@ -119,6 +120,7 @@ export function createSweep({
         )
       }
       await deleteAll(() => deleteNonces(db, NONCE_SECONDS, BATCH))
+      await deleteAll(() => deleteRequestNonces(db, NONCE_SECONDS, BATCH))
       await deleteAll(() => deleteSuperseded(db, SUPERSEDED_SECONDS, BATCH))
       await addJobs('verify_partials', await claimUnverified(db, ABANDONED_SECONDS, BATCH))
       await deleteOld()

@@ -39,6 +39,7 @@ export async function openSsvKeystore(options: SsvOptions): Promise<Keystore> {
     get keyShares() {
       return held.keyShares
     },
+    operatorKeys: operators.map(({ source: { operatorId: id }, key }) => ({ id, sign: key.sign })),
     sign: held.sign,
     async reload(signal) {
       const findings = await source.look(signal)

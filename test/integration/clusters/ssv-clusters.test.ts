@@ -1,17 +1,21 @@
 /** SSV clusters at the relayer: from keyshares files and from the chain, and what becomes of shares when operators change. */
 
-import { randomBytes } from 'node:crypto'
+import { createPrivateKey, randomBytes } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
 import { networks } from '@dvt-relayer/chain/networks.ts'
+import { emptySsvState, type SsvRegistration } from '@dvt-relayer/chain/ssv/registry.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { operatorKeyFingerprint, parseOperatorPublicKey } from '@dvt-relayer/crypto/ssv/operator-key.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
+import { findOperatorKeys } from '@dvt-relayer/db/queries/attendance/node-keys.ts'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
 import type { Context } from '../../../apps/relayer/src/context.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
+import { createOperatorKeyReader } from '../../../apps/relayer/src/services/clusters/operator-keys.ts'
 import { createSsvFollower } from '../../../apps/relayer/src/services/clusters/ssv-follow.ts'
 import { openSealing } from '../../../apps/relayer/src/services/sealing/sealing.ts'
 import { createSubmission } from '../../../apps/relayer/src/services/signatures/submit.ts'
@@ -19,6 +23,7 @@ import { createVerification } from '../../../apps/relayer/src/services/signature
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { type StandInLog, startRpc } from '../../support/chain/rpc.ts'
 import { startRpcProxy } from '../../support/chain/rpc-proxy.ts'
+import { readFixtureJson } from '../../support/keys/fixtures.ts'
 import { makeCluster } from '../../support/keys/make-cluster.ts'
 import {
   keyedValidators,
@@ -33,6 +38,7 @@ import {
   validatorRemovedLog,
 } from '../../support/keys/ssv.ts'
 import { nextIndex, registerUntilReady } from '../../support/operator/operator.ts'
+import { PUBLIC_URL, type SignedParts, signedBy } from '../../support/stages/identity.ts'
 import { askRegister, ETH32, keysOf, openStage, type Stage } from '../../support/stages/registrations.ts'
 import {
   assertOraclesCanExit,
@@ -73,6 +79,8 @@ beforeAll(async () => {
   if (!skipWithoutAnvil) world = await startVaultWorld({ oracles: 3, threshold: 2 })
 })
 afterAll(() => world?.[Symbol.asyncDispose]())
+
+const indexesOf = ({ shares }: KeyedValidator) => shares.map(({ index }) => Number(index))
 
 /** What the database pins of a validator. */
 async function pinned(stage: Stage, publicKey: string): Promise<{ name: string | null; indexes: string[] }> {
@@ -297,6 +305,96 @@ describe.skipIf(skipWithoutAnvil)('the chain', () => {
 
   /** A relayer that has only what others write into its database. */
   const idleRelayer = (stage: Stage) => stage.startRelayer({ SIGNATURE_THRESHOLD: '2' })
+
+  it('gives the keys by which operators are known without a token: each speaks for its own validators', async () => {
+    const stage = await openStage(world)
+    const node = await startNode(HEAD - 64)
+    await (await startFollower(stage, [node])).round()
+    const known = async () =>
+      (await stage.query<{ id: string }>('select operator_id as id from operator_keys order by operator_id')).map(
+        ({ id }) => id,
+      )
+    const operators = [...new Set(finalValidators.flatMap(({ validators }) => validators.flatMap(indexesOf)))]
+    expect(await known()).toEqual(operators.sort((a, b) => a - b).map(String))
+    // A database that an earlier version has followed has none: they are read once more.
+    await stage.query('delete from operator_keys where operator_id <> 5')
+    await (await startFollower(stage, [node])).round()
+    expect(await known()).toHaveLength(operators.length)
+
+    const file = join(world.dir, `tokens-${randomBytes(4).toString('hex')}`)
+    await writeFile(file, 'operators 70001,5,77\n')
+    const { url } = await stage.startRelayer({
+      SIGNATURE_THRESHOLD: '2',
+      AUTH_TOKENS_FILE: file,
+      PUBLIC_URL,
+    })
+    const text = Buffer.from(await readFile(ssvPath('operators/70001/private_key'), 'utf8'), 'base64').toString()
+    const rsaKey = createPrivateKey(text)
+    const send = async (operatorId: number, parts: SignedParts) =>
+      ask(url, parts.path, {
+        headers: await signedBy({ operatorId, rsaKey }, { network: world.network.name, ...parts }),
+        ...(parts.body === undefined ? {} : { body: parts.body }),
+      })
+    expect((await send(70001, { path: '/whoami' })).json).toMatchObject({
+      name: 'operator:70001',
+      identity: 'operator_key',
+      binding: { share_indexes: [70001] },
+      clusters: expect.arrayContaining([expect.objectContaining({ source: 'ssv' })]),
+    })
+    expect((await send(5, { path: '/whoami' })).json).toMatchObject({ code: 'OPERATOR_FOREIGN' })
+    expect((await send(77, { path: '/whoami' })).json).toMatchObject({ code: 'OPERATOR_UNKNOWN' })
+    expect((await send(280, { path: '/whoami' })).json).toMatchObject({ code: 'NODE_UNLISTED' })
+    const bodyOf = (publicKey: string) =>
+      JSON.stringify({
+        share_index: 70001,
+        shares: [{ public_key: publicKey, exit_signature: `0x${'00'.repeat(96)}` }],
+      })
+    expect(await send(70001, { path: '/exit-signature', body: bodyOf(stayedKey) })).toMatchObject({
+      status: 403,
+      json: { code: 'NODE_BINDING' },
+    })
+    // Of its own validator nobody has asked for the exit: there is nothing to say.
+    expect(await send(70001, { path: '/exit-signature', body: bodyOf(movedKey) })).toMatchObject({ status: 200 })
+  })
+
+  it('is not believed where it gives an operator another key than its events were read with', async () => {
+    const stage = await openStage(world)
+    const { node: honest, read, db } = await startKeyReader(stage)
+    await read(honest, 263, 280)
+    expect(await stage.query('select from operator_keys')).toEqual([])
+    await read(honest, 263, 263)
+    expect(await findOperatorKeys(db)).toMatchObject([{ operatorId: 263 }])
+  })
+
+  /** What reads operators' keys, told that one operator has the key of another. */
+  async function startKeyReader(stage: Stage) {
+    const db = await connectDatabase({ url: stage.databaseUrl, logger: silentLogger })
+    onTestFinished(() => db[Symbol.asyncDispose]())
+    const { url } = await startNode(HEAD - 64)
+    const node = createExecutionClient({
+      endpoints: [new URL(url)],
+      timeoutMs: 5_000,
+      retryTimeoutMs: 0,
+      network: networks.hoodi,
+    })
+    const { operators } = readFixtureJson('ssv/expected.json') as { operators: { id: number; public_key: string }[] }
+    const fingerprintOf = (id: number) =>
+      operatorKeyFingerprint(
+        parseOperatorPublicKey(operators.find((operator) => operator.id === id)?.public_key ?? '') ?? new Uint8Array(),
+      )
+    const contract = { address: fromHex(SSV_CONTRACT), block: 1 }
+    const read = async (of: typeof node, id: number, keyOf: number) => {
+      const registration = { data: { shares: [{ operatorId: id }] } } as unknown as SsvRegistration
+      const state = {
+        ...emptySsvState({ contract }),
+        nextBlock: HEAD - 63,
+        operators: new Map([[id, fingerprintOf(keyOf)]]),
+        live: new Map([['one', registration]]),
+      }
+      await createOperatorKeyReader({ db }, { contract })(of, state, AbortSignal.timeout(60_000))
+    }
+    return { node, read, db }
+  }
 
   it('gives a validator other operators once that is final: what the old ones signed is void', async () => {
     const stage = await openStage(world)

@@ -6,6 +6,7 @@ import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
+import * as nodeKeys from '@dvt-relayer/db/queries/attendance/node-keys.ts'
 import * as nodesSeen from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
 import * as processes from '@dvt-relayer/db/queries/attendance/processes.ts'
 import * as clusters from '@dvt-relayer/db/queries/clusters.ts'
@@ -315,6 +316,22 @@ const calls = {
       lockForgotten: (db) => validators.lockForgotten(db, { unready: 0, ready: 0 }, 9),
       deleteForgotten: (db) => validators.deleteForgotten(db, [2], { unready: 0, ready: 0 }),
     } satisfies Calls<typeof validators>,
+  },
+  'attendance/node-keys.ts': {
+    module: nodeKeys,
+    calls: {
+      storeNodeKeys: (db) =>
+        nodeKeys.storeNodeKeys(db, [
+          { lockHash: root, shareIndex: 1, publicKey: Buffer.alloc(33, 2), isHashKnown: true },
+        ]),
+      findNodeKeys: (db) => nodeKeys.findNodeKeys(db),
+      findOperatorKeys: (db) => nodeKeys.findOperatorKeys(db),
+      storeOperatorKeys: (db) => nodeKeys.storeOperatorKeys(db, [{ operatorId: 7, publicKey: key }]),
+      findOutsideLocks: (db) => nodeKeys.findOutsideLocks(db, [key], [root]),
+      findOutsideOperator: (db) => nodeKeys.findOutsideOperator(db, [key], 7),
+      takeRequestNonce: (db) => nodeKeys.takeRequestNonce(db, root, root),
+      deleteRequestNonces: (db) => nodeKeys.deleteRequestNonces(db, 0, 9),
+    } satisfies Calls<typeof nodeKeys>,
   },
   'oracle-fetch.ts': {
     module: oracleFetch,

@@ -6,6 +6,8 @@ import { createConnection, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { readConfig } from '../../../apps/relayer/src/config.ts'
+import { limitsOf } from '../../../apps/relayer/src/http/admission/limits.ts'
 import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import type { Relayer } from '../../../apps/relayer/src/relayer.ts'
 import { type MadeCluster, makeCluster } from '../../support/keys/make-cluster.ts'
@@ -15,6 +17,7 @@ import { getExits, partialExit, postValidators, publicKeysOf, untilOracleSet } f
 import { ask, eventually, startWorld, type World } from '../../support/world/world.ts'
 
 const operator = createToken('operator', 'operator', '*')
+const admin = createToken('admin', 'admin', '*')
 const asOperator = { authorization: `Bearer ${operator.token}` }
 
 let world: World
@@ -46,7 +49,10 @@ beforeAll(async () => {
   clusters = { ours, others, unlisted, unpinned, unknown }
   const file = join(world.dir, 'tokens')
   const hashOf = ({ lock }: MadeCluster) => toHex(lock.lockHash)
-  await writeFile(file, `${operator.line}\nnodes ${hashOf(ours)},${hashOf(others)}\nnodes ${hashOf(unpinned)}\n`)
+  await writeFile(
+    file,
+    `${operator.line}\n${admin.line}\nnodes ${hashOf(ours)},${hashOf(others)}\nnodes ${hashOf(unpinned)}\n`,
+  )
   const pinned = [ours, others, unlisted]
   settings = {
     AUTH_TOKENS_FILE: file,
@@ -271,8 +277,8 @@ describe('a node that signs', () => {
 
 describe('who only claims to be a node', () => {
   /** The beginning of a post that never ends, signed or not. */
-  async function hang(headers: Record<string, string>, bytes: number): Promise<Socket> {
-    const { port, hostname } = new URL(relayer.url)
+  async function hang(url: string, headers: Record<string, string>, bytes: number): Promise<Socket> {
+    const { port, hostname } = new URL(url)
     const socket = createConnection(Number(port), hostname)
     onTestFinished(() => void socket.destroy())
     socket.on('error', () => undefined)
@@ -283,26 +289,31 @@ describe('who only claims to be a node', () => {
     socket.write(`POST /exit-signature HTTP/1.1\r\n${lines.join('')}\r\n{`)
     return socket
   }
-  const held = async () => {
-    const { text } = await ask(relayer.url, '/metrics', { headers: asOperator })
+  const held = async (url: string) => {
+    const { text } = await ask(url, '/metrics', { headers: { authorization: `Bearer ${admin.token}` } })
     return Number(/^dvt_relayer_held_bytes\{of="bodies"\} (\d+)$/m.exec(text)?.[1])
   }
 
   it('takes the room of strangers alone, while nodes that say what they send have theirs', async () => {
     const size = 1024 * 1024
+    // Nobody is cut off for being slow.
+    const upload = { everyMs: 3_600_000, leastBytes: 1 }
+    const limits = { ...limitsOf(readConfig(world.environment(settings)).config), upload }
+    await using patient = await world.startRelayer({ ...settings, ROLE: 'api' }, { limits })
+    const { url } = patient
     const claims = await Promise.all(
       Array.from({ length: 6 }, async () =>
-        hang(await signedBy(node('unknown', 0), { path: '/exit-signature', body: '{}', hasDigest: false }), size),
+        hang(url, await signedBy(node('unknown', 0), { path: '/exit-signature', body: '{}', hasDigest: false }), size),
       ),
     )
     expect(claims).toHaveLength(6)
     // Four of them are being read, at three times their bytes.
-    await eventually('their room is full', async () => ((await held()) === 12 * size ? true : undefined))
+    await eventually('their room is full', async () => ((await held(url)) === 12 * size ? true : undefined))
     const body = await exitsBody(1, 'ours')
-    expect(await codeOf(send(node('ours', 0), { path: '/exit-signature', body }))).toBe('200')
+    expect(await codeOf(send(node('ours', 0), { path: '/exit-signature', body }, { url }))).toBe('200')
     // One that does not say it waits with them.
-    expect(await codeOf(send(node('ours', 0), { path: '/exit-signature', body, hasDigest: false }))).toBe(
-      '503 TOO_BUSY',
-    )
+    const late = await send(node('ours', 0), { path: '/exit-signature', body, hasDigest: false }, { url })
+    expect(late).toMatchObject({ status: 503, json: { code: 'TOO_BUSY' } })
+    for (const socket of claims) socket.destroy()
   })
 })

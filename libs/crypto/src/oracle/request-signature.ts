@@ -6,7 +6,7 @@
  *     digest    = keccak256("\x19Ethereum Signed Message:\n" ++ length of text ++ text)        EIP-191, version 0x45
  *     signature = r (32) ++ s (32) ++ v (1), s in the lower half of the order, v 27 or 28 (or 0 or 1)
  *
- * The text has no field that could hold a line break, so two requests never have one text (docs/protocol.md#22-identity-by-key).
+ * The text has no field that could hold a line break, so two requests never have one text (docs/protocol.md#19-identity-by-key).
  */
 
 import { createRequire } from 'node:module'

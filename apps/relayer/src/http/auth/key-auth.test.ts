@@ -229,6 +229,9 @@ describe('a body', () => {
     expect(await ask(made, request)).toBe(UNPROVEN)
     expect(made.done).toEqual([])
     await expect(request.bodyProof?.check(new Uint8Array(32))).rejects.toMatchObject({ code: 'NODE_UNKNOWN' })
+    request.countAs = (account) => {
+      request.account = account
+    }
     await request.bodyProof?.check(new Uint8Array(sha256(body)))
     expect(request.caller).toMatchObject({ shareIndexes: [3] })
     expect(request.account).toEqual({ group: 'sidecar', name: request.caller.name })

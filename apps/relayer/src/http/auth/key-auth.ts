@@ -329,7 +329,7 @@ export function createKeyAuth({
       request.bodyProof = proofOf(async (bodyHash) => {
         request.caller = await prove(bodyHash)
         // What is done from here on is on the node's own account.
-        request.account = accountOf(request.caller, access, request)
+        request.countAs(accountOf(request.caller, access, request))
       })
       return UNPROVEN
     },

@@ -8,7 +8,7 @@ import {
   findOutsideOperator,
   type NodeKeyRow,
   takeRequestNonce,
-} from '@dvt-relayer/db/queries/node-keys.ts'
+} from '@dvt-relayer/db/queries/attendance/node-keys.ts'
 import type { Context } from '../../context.ts'
 
 /** Locks are imported when a process starts: what another one has imported since is known here so much later. */

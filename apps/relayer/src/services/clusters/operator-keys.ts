@@ -8,7 +8,7 @@ import { readOperatorKeys } from '@dvt-relayer/chain/ssv/events.ts'
 import type { SsvScope, SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
 import { onOwnAccount } from '@dvt-relayer/common/account.ts'
 import { operatorKeyFingerprint } from '@dvt-relayer/crypto/ssv/operator-key.ts'
-import { findOperatorKeys, storeOperatorKeys } from '@dvt-relayer/db/queries/node-keys.ts'
+import { findOperatorKeys, storeOperatorKeys } from '@dvt-relayer/db/queries/attendance/node-keys.ts'
 import type { Context } from '../../context.ts'
 
 /** What another process has read is known here so much later. */

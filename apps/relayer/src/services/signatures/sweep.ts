@@ -3,13 +3,13 @@
  * twice, or in two processes, does nothing the second time.
  */
 
+import { deleteRequestNonces } from '@dvt-relayer/db/queries/attendance/node-keys.ts'
 import { deleteManagerSignatures } from '@dvt-relayer/db/queries/manager-signatures.ts'
 import { announceMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import { findNewestRevision } from '@dvt-relayer/db/queries/messages/look.ts'
 import { countMessages, deleteSuperseded, expireMessages } from '@dvt-relayer/db/queries/messages/messages.ts'
 import { claimUnverified } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import { deleteForgotten, lockForgotten } from '@dvt-relayer/db/queries/messages/validators.ts'
-import { deleteRequestNonces } from '@dvt-relayer/db/queries/node-keys.ts'
 import { deleteNonces } from '@dvt-relayer/db/queries/oracle-fetch.ts'
 import { deleteOldShares } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import type { Context } from '../../context.ts'

@@ -1,10 +1,10 @@
 /** Nodes that are known by a key they have: the keys in the ENRs of cluster locks and of SSV operators, and the nonces they have used. */
 
 import { sql } from 'drizzle-orm'
-import { operatorKeys, requestNonces } from '../schema.ts'
-import { boolean, bytes, number, type RowOf, rows } from './rows.ts'
-import type { Sql } from './sql.ts'
-import { asBuffer, bytesArray, numberArray } from './sql.ts'
+import { operatorKeys, requestNonces } from '../../schema.ts'
+import { boolean, bytes, number, type RowOf, rows } from '../rows.ts'
+import type { Sql } from '../sql.ts'
+import { asBuffer, bytesArray, numberArray } from '../sql.ts'
 
 const node = {
   lockHash: bytes,

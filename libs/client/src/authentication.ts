@@ -1,6 +1,6 @@
 /**
  * How a caller shows the relayer who it is: by a token, or by a key that it has already and signs each request with
- * (docs/protocol.md#22-identity-by-key). A signature binds the request, so it is made anew for each attempt.
+ * (docs/protocol.md#19-identity-by-key). A signature binds the request, so it is made anew for each attempt.
  */
 
 import { createHash, randomBytes } from 'node:crypto'

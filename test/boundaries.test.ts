@@ -163,6 +163,8 @@ const FORBIDDEN: readonly Probe[] = [
   ['libs/crypto/src', 'node:fs'],
   ['libs/crypto/src', 'node:http'],
   ['libs/api/src', '@dvt-relayer/crypto/bls/bls.ts'],
+  ['libs/client/src', '@dvt-relayer/chain/networks.ts'],
+  ['libs/client/src', '@dvt-relayer/db/connect.ts'],
   ['libs/chain/src', '@dvt-relayer/db/connect.ts'],
   ['libs/chain/src', '@dvt-relayer/api/routes.ts'],
   ['libs/db/src', '@dvt-relayer/crypto/bls/bls.ts'],
@@ -200,6 +202,8 @@ const ALLOWED: readonly Probe[] = [
   ['libs/chain/src', '@dvt-relayer/crypto/bls/bls.ts'],
   ['apps/relayer/src/services', '@dvt-relayer/db/connect.ts'],
   ['apps/sidecar/src', '@dvt-relayer/api/client.ts'],
+  ['apps/sidecar/src', '@dvt-relayer/client/authentication.ts'],
+  ['libs/client/src', '@dvt-relayer/api/client.ts'],
   ['apps/verify/src', '@dvt-relayer/crypto/bls/noble.ts'],
   ['apps/verify/src', '@dvt-relayer/chain/stakewise/oracle-config.ts'],
 ]

@@ -50,14 +50,14 @@ const tree: Tree = {
   metrics: new Set([...Object.keys(RELAYER_METRICS), ...Object.keys(SIDECAR_METRICS)]),
 }
 
-/** Files below a folder, without what npm put there. */
+/** Files below a folder, without what npm or a build put there. */
 const filesOf = (folder: string): string[] =>
   (readdirSync(`${root}${folder}`, { recursive: true }) as string[])
     .map((path) => `${folder}/${path}`)
-    .filter((path) => !path.includes('/node_modules/') && statSync(`${root}${path}`).isFile())
+    .filter((path) => !/\/(node_modules|dist)\//.test(path) && statSync(`${root}${path}`).isFile())
 
 const pages = [
-  ...['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md', 'apps/verify/README.md'],
+  ...['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md', 'apps/verify/README.md', 'libs/client/README.md'],
   ...filesOf('docs').filter((path) => path.endsWith('.md')),
 ]
 /** Where comments cite pages. The probes of this file are no citations. */

@@ -81,6 +81,7 @@ export const ORDER = {
     'networks.ts',
     'errors.ts',
   ],
+  'libs/client/src': ['index.ts', 'follow.ts', 'connect.ts', 'authentication.ts'],
   'libs/api/src': ['client.ts', 'bundle.ts', 'routes.ts', 'contract.ts', 'schemas.ts', 'schemas'],
   'libs/chain/src': [
     'look-at-nodes.ts',
@@ -168,6 +169,7 @@ interface Rule {
 
 const COMMON_ONLY = ['@dvt-relayer/**', '!@dvt-relayer/common/**', '**/{apps,libs}/**', '../../**']
 const NO_IO = ['node:{fs,net,http,https,child_process,timers}', 'node:{fs,timers}/**']
+const CLIENT = ['@dvt-relayer/**', '!@dvt-relayer/{api,common,crypto}/**', '**/{apps,libs}/**', '../../**']
 const CHAIN = ['@dvt-relayer/**', '!@dvt-relayer/{common,crypto}/**', '**/{apps,libs}/**']
 const RELAYER = ['@dvt-relayer/sidecar/**', '**/{sidecar,verify}/src/**', '**/libs/**']
 const SQL = ['@dvt-relayer/db/**', '{drizzle-orm,pg}', 'drizzle-orm/**']
@@ -216,6 +218,10 @@ const RULES: Readonly<Record<Part, { part: Rule; room: (room: string) => Rule }>
       group: COMMON_ONLY,
       message: `api/${room} imports nothing that stands above it, nor another library than common`,
     }),
+  },
+  'libs/client/src': {
+    part: { group: CLIENT, message: 'libs/client may import libs/api, libs/crypto and libs/common only' },
+    room: (room) => ({ group: CLIENT, message: `client/${room} imports nothing that stands above it` }),
   },
   'libs/chain/src': {
     part: { group: CHAIN, message: 'libs/chain may import libs/crypto and libs/common only' },

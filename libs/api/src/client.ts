@@ -40,16 +40,49 @@ export interface RelayerClient {
   getExitShares(oracle: string, query: QueryOf<Routes['getExitShares']>, signal: AbortSignal): Answer<'getExitShares'>
   /** `GET /validators/{public_key}/oracle-shares` */
   getOracleShares(publicKey: string, signal: AbortSignal): Answer<'getOracleShares'>
+  /** `GET /validators/{public_key}/explain` */
+  getExplanation(publicKey: string, signal: AbortSignal): Answer<'getExplanation'>
+  /** `POST /validators`: generation 3's request, and its poll */
+  postValidators(body: BodyOf<Routes['postValidators']>, signal: AbortSignal): Answer<'postValidators'>
+  /** `POST /register`: generation 4's request, and its poll */
+  postRegister(body: BodyOf<Routes['postRegister']>, signal: AbortSignal): Answer<'postRegister'>
+  /** `POST /fund` */
+  postFund(body: BodyOf<Routes['postFund']>, signal: AbortSignal): Answer<'postFund'>
+  /** `POST /withdraw` */
+  postWithdraw(body: BodyOf<Routes['postWithdraw']>, signal: AbortSignal): Answer<'postWithdraw'>
+  /** `POST /consolidate` */
+  postConsolidate(body: BodyOf<Routes['postConsolidate']>, signal: AbortSignal): Answer<'postConsolidate'>
+  /** `GET /vaults` */
+  getVaults(signal: AbortSignal): Answer<'getVaults'>
+  /** `GET /vaults/{vault}` */
+  getVault(vault: string, query: QueryOf<Routes['getVault']>, signal: AbortSignal): Answer<'getVault'>
+  /** `GET /vaults/{vault}/rotation` */
+  getRotation(vault: string, signal: AbortSignal): Answer<'getRotation'>
+  /** `POST /vaults/{vault}/rotation` */
+  postRotation(vault: string, signal: AbortSignal): Answer<'postRotation'>
+  /** `GET /vaults/{vault}/owner-copies` */
+  getOwnerCopies(vault: string, query: QueryOf<Routes['getOwnerCopies']>, signal: AbortSignal): Answer<'getOwnerCopies'>
 }
 
 /** Creates a client on top of `send`. */
 export function createRelayerClient(send: Send): RelayerClient {
-  const getInfo = getting(send, routes.getInfo)
-  const getWhoami = getting(send, routes.getWhoami)
-  const getExits = getting(send, routes.getExits)
-  const getValidators = getting(send, routes.getValidators)
-  const getExitShares = getting(send, routes.getExitShares)
-  const getOracleShares = getting(send, routes.getOracleShares)
+  const getInfo = asking(send, routes.getInfo)
+  const getWhoami = asking(send, routes.getWhoami)
+  const getExits = asking(send, routes.getExits)
+  const getValidators = asking(send, routes.getValidators)
+  const getExitShares = asking(send, routes.getExitShares)
+  const getOracleShares = asking(send, routes.getOracleShares)
+  const getExplanation = asking(send, routes.getExplanation)
+  const getVaults = asking(send, routes.getVaults)
+  const getVault = asking(send, routes.getVault)
+  const getRotation = asking(send, routes.getRotation)
+  const postRotation = asking(send, routes.postRotation)
+  const getOwnerCopies = asking(send, routes.getOwnerCopies)
+  const postValidators = asking(send, routes.postValidators)
+  const postRegister = asking(send, routes.postRegister)
+  const postFund = asking(send, routes.postFund)
+  const postWithdraw = asking(send, routes.postWithdraw)
+  const postConsolidate = asking(send, routes.postConsolidate)
   return {
     getInfo: (signal) => getInfo({}, signal),
     getWhoami: (signal) => getWhoami({}, signal),
@@ -59,6 +92,17 @@ export function createRelayerClient(send: Send): RelayerClient {
     postSignatures: posting(send, routes.postSignatures),
     getExitShares: (oracle, query, signal) => getExitShares({ params: { oracle }, query }, signal),
     getOracleShares: (publicKey, signal) => getOracleShares({ params: { public_key: publicKey } }, signal),
+    getExplanation: (publicKey, signal) => getExplanation({ params: { public_key: publicKey } }, signal),
+    postValidators: (body, signal) => postValidators({ body }, signal),
+    postRegister: (body, signal) => postRegister({ body }, signal),
+    postFund: (body, signal) => postFund({ body }, signal),
+    postWithdraw: (body, signal) => postWithdraw({ body }, signal),
+    postConsolidate: (body, signal) => postConsolidate({ body }, signal),
+    getVaults: (signal) => getVaults({}, signal),
+    getVault: (vault, query, signal) => getVault({ params: { vault }, query }, signal),
+    getRotation: (vault, signal) => getRotation({ params: { vault } }, signal),
+    postRotation: (vault, signal) => postRotation({ params: { vault } }, signal),
+    getOwnerCopies: (vault, query, signal) => getOwnerCopies({ params: { vault }, query }, signal),
   }
 }
 
@@ -67,19 +111,29 @@ const queryOf = ({ wait, after }: ListChanges) => ({
   ...(after === undefined ? {} : { after: String(after) }),
 })
 
-/** What a request to a route is made of; a route that takes no parts or no query is asked without. */
+/** What a request to a route is made of; a route that takes no parts, query or body is asked without. */
 type Asked<R> = (ParamsOf<R> extends undefined ? { params?: never } : { params: ParamsOf<R> }) &
-  (QueryOf<R> extends undefined ? { query?: never } : { query: QueryOf<R> })
+  (QueryOf<R> extends undefined ? { query?: never } : { query: QueryOf<R> }) &
+  (BodyOf<R> extends undefined ? { body?: never } : { body: BodyOf<R> })
 
 /** Asks a route, and refuses an answer that is not what the contract says. @throws {ContractError} */
-function getting<const R extends RouteContract>(send: Send, route: R) {
+function asking<const R extends RouteContract>(send: Send, route: R) {
   const validator = Compile(route.response)
   const name = `${route.method} ${route.path.replaceAll(/:(\w+)/g, '{$1}')}`
   return async (asked: Asked<R>, signal: AbortSignal): Promise<AnswerOf<R>> => {
-    const { params, query = {} } = asked as { params: ParamsOf<R>; query?: Readonly<Record<string, string>> }
+    const {
+      params,
+      query = {},
+      body,
+    } = asked as {
+      params: ParamsOf<R>
+      query?: Readonly<Record<string, string>>
+      body?: unknown
+    }
     const path = pathOf(route, params)
     const extraMs = Number(query['wait'] ?? 0) * 1000
-    const answer = await send({ method: route.method, path, query, extraMs, signal })
+    const sent = { method: route.method, path, query, extraMs, signal }
+    const answer = await send(body === undefined ? sent : { ...sent, body })
     if (validator.Check(answer)) return answer as AnswerOf<R>
     const [error] = validator.Errors(answer)
     throw new ContractError(

@@ -3,6 +3,7 @@
 import { routes } from '@dvt-relayer/api/routes.ts'
 import { Info } from '@dvt-relayer/api/schemas.ts'
 import { lookAtConsensusNode, lookAtExecutionNode } from '@dvt-relayer/chain/look-at-nodes.ts'
+import type { Authenticate } from '@dvt-relayer/client/authentication.ts'
 import { messageOf } from '@dvt-relayer/common/errors.ts'
 import { count, type EndpointLook, endpointsFinding, finding } from '@dvt-relayer/common/findings.ts'
 import { createHttpClient, type HttpAnswer, HttpError, parseAnswer } from '@dvt-relayer/common/http-client.ts'
@@ -15,7 +16,7 @@ import { keymanagerOptions } from '../keystores/keymanager/keymanager.ts'
 import { askPublicKeys, askWhetherUp } from '../keystores/remote/api.ts'
 import { createSignerHttp } from '../keystores/remote/signer-http.ts'
 import { readTlsMaterial, type TlsMaterial } from '../keystores/remote/tls.ts'
-import { meaningOf, type SignHeaders } from '../lists/identity.ts'
+import { meaningOf } from '../lists/identity.ts'
 
 /** A clock may be off by this much, an answer's way and its whole seconds included. */
 const CLOCK_MS = 5000
@@ -28,7 +29,7 @@ const infoCheck = Compile(Info)
 /** The relayer: is it there, of our network, does it let us in, which lists has it, is its clock ours? */
 export async function examineRelayer(
   config: SidecarConfig,
-  sign: SignHeaders | undefined,
+  sign: Authenticate | undefined,
   signal: AbortSignal,
 ): Promise<Finding> {
   const { relayer, network, generation } = config
@@ -94,7 +95,7 @@ const PATHS: Readonly<Record<ListName, string>> = {
 
 async function findLists(
   http: ReturnType<typeof createHttpClient>,
-  sign: SignHeaders | undefined,
+  sign: Authenticate | undefined,
   signal: AbortSignal,
 ): Promise<ListName[]> {
   const isKnown = async (list: ListName) => {

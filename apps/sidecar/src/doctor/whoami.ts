@@ -2,10 +2,10 @@
 
 import { createRelayerClient } from '@dvt-relayer/api/client.ts'
 import type { Whoami } from '@dvt-relayer/api/schemas.ts'
+import type { Authenticate } from '@dvt-relayer/client/authentication.ts'
 import { createHttpClient } from '@dvt-relayer/common/http-client.ts'
 import type { SidecarConfig } from '../config.ts'
 import type { Finding } from '../findings.ts'
-import type { SignHeaders } from '../lists/identity.ts'
 import { doubtsOf, type Held } from '../lists/introduction.ts'
 
 /** Older relayers do not have the answer, and nobody waits long for it. */
@@ -15,7 +15,7 @@ const MAX_BYTES = 4 * 1024 * 1024
 /** What the relayer says; undefined where it says nothing, as older ones do: what else is wrong with it is found by other questions. */
 export async function askWhoami(
   { relayer }: SidecarConfig,
-  sign: SignHeaders | undefined,
+  sign: Authenticate | undefined,
   signal: AbortSignal,
 ): Promise<Whoami | undefined> {
   const { endpoint, timeoutMs } = relayer

@@ -3,29 +3,18 @@
  * charon's or the SSV operator's (docs/protocol.md#19-identity-by-key). A token in RELAYER_ENDPOINT goes before any key.
  */
 
-import { createHash, randomBytes } from 'node:crypto'
-import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
-import { HttpError, type SentRequest } from '@dvt-relayer/common/http-client.ts'
-import { readBytes } from '@dvt-relayer/common/text-file.ts'
 import {
-  credentialsText,
-  parseNodeKey,
-  relayerName,
-  requestText,
-  type SignedRequest,
-  signRequest,
-} from '@dvt-relayer/crypto/oracle/request-signature.ts'
+  type Authenticate,
+  type OperatorSigner,
+  withNodeKey,
+  withOperatorKey,
+} from '@dvt-relayer/client/authentication.ts'
+import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
+import { HttpError } from '@dvt-relayer/common/http-client.ts'
+import { readBytes } from '@dvt-relayer/common/text-file.ts'
+import { parseNodeKey } from '@dvt-relayer/crypto/oracle/request-signature.ts'
 import { hasToken, type SidecarConfig } from '../config.ts'
 import type { Keystore } from '../keystores/keystore.ts'
-
-/** What signs requests: the scheme with what stands before the time, and the signature. */
-interface RequestKey {
-  readonly prefix: string
-  sign(request: SignedRequest): Uint8Array
-}
-
-/** Makes the headers of a request as it goes out; none where there is nothing to sign with. */
-export type SignHeaders = (sent: SentRequest) => Readonly<Record<string, string>>
 
 /** By what the relayer is to know this sidecar. */
 export function identityOf({ relayer, ssv, remoteSigner }: Pick<SidecarConfig, 'relayer' | 'ssv' | 'remoteSigner'>) {
@@ -44,31 +33,17 @@ export function identityOf({ relayer, ssv, remoteSigner }: Pick<SidecarConfig, '
 export async function openIdentity(
   config: Pick<SidecarConfig, 'network' | 'relayer' | 'ssv' | 'remoteSigner'>,
   keys: () => Pick<Keystore, 'keyShares' | 'operatorKeys'> | undefined,
-): Promise<SignHeaders | undefined> {
+): Promise<Authenticate | undefined> {
   const { network, relayer } = config
   const kind = identityOf(config)
   if (kind === undefined || kind === 'token') return undefined
-  const node = kind === 'node_key' ? await readNodeKey(relayer.enrKeyFile ?? '') : undefined
-  const bound = relayerName(relayer.endpoint)
-  return ({ method, path, body }) => {
-    const key = node ?? operatorOf(keys())
-    if (key === undefined) return {}
-    const bodyHash = createHash('sha256')
-      .update(body ?? '', 'utf8')
-      .digest()
-    const time = Math.floor(Date.now() / 1000)
-    const nonce = randomBytes(16)
-    const request = { method, path, network: network.name, time, nonce, bound: { relayer: bound, bodyHash } }
-    return {
-      authorization: `${key.prefix}${credentialsText({ time, nonce, signature: key.sign(request) })}`,
-      // So that the relayer knows who sends before it reads the body.
-      ...(body === undefined ? {} : { 'content-digest': `sha-256=:${bodyHash.toString('base64')}:` }),
-    }
-  }
+  const addressee = { network: network.name, url: relayer.endpoint }
+  if (kind === 'operator_key') return withOperatorKey(addressee, () => operatorOf(keys()))
+  return withNodeKey(addressee, await readNodeKey(relayer.enrKeyFile ?? ''))
 }
 
 /** Reads charon's key. @throws {BootError} ENR_KEY_UNREADABLE */
-async function readNodeKey(file: string): Promise<RequestKey> {
+async function readNodeKey(file: string): Promise<Uint8Array> {
   let bytes: Buffer
   try {
     bytes = await readBytes(file)
@@ -79,8 +54,7 @@ async function readNodeKey(file: string): Promise<RequestKey> {
     )
   }
   try {
-    const { secretKey } = parseNodeKey(bytes.toString('latin1'))
-    return { prefix: 'Node ', sign: (request) => signRequest(request, secretKey) }
+    return parseNodeKey(bytes.toString('latin1')).secretKey
   } catch (error) {
     throw new BootError('ENR_KEY_UNREADABLE', `OBOL_ENR_KEY_FILE ${file} is ${messageOf(error)}`)
   } finally {
@@ -89,15 +63,13 @@ async function readNodeKey(file: string): Promise<RequestKey> {
 }
 
 /** The operator's key, once it is known which operator it is of; where it is of several, as which one to sign the settings have to say. */
-function operatorOf(keys: Pick<Keystore, 'keyShares' | 'operatorKeys'> | undefined): RequestKey | undefined {
+function operatorOf(keys: Pick<Keystore, 'keyShares' | 'operatorKeys'> | undefined): OperatorSigner | undefined {
   const [operator] = keys?.operatorKeys ?? []
   if (keys === undefined || operator === undefined) return undefined
   const [first] = keys.keyShares
   const isOne = keys.keyShares.every(({ shareIndex }) => shareIndex === first?.shareIndex)
   const id = operator.id ?? (isOne ? first?.shareIndex : undefined)
-  return id === undefined
-    ? undefined
-    : { prefix: `Operator ${id}:`, sign: (request) => operator.sign(requestText(request)) }
+  return id === undefined ? undefined : { id, sign: operator.sign }
 }
 
 /** What the relayer's refusals of signed requests mean here. */

@@ -3,6 +3,7 @@
 import { createRelayerClient, type RelayerClient, type Send } from '@dvt-relayer/api/client.ts'
 import { routes } from '@dvt-relayer/api/routes.ts'
 import { ExitItem, SharesResponse, ValidatorItem } from '@dvt-relayer/api/schemas.ts'
+import type { Authenticate } from '@dvt-relayer/client/authentication.ts'
 import {
   createHttpClient,
   HTTP_OUTCOMES,
@@ -17,7 +18,7 @@ import { Compile } from 'typebox/compile'
 import type { SidecarConfig } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { RelayerRequest } from '../metrics.ts'
-import { type SignHeaders, withMeaning } from './identity.ts'
+import { withMeaning } from './identity.ts'
 
 /**
  * A list has all validators that the relayer gathers for, so beside our own there is room for those of other clusters: this many,
@@ -70,7 +71,7 @@ export function createRelayer(
   config: SidecarConfig['relayer'],
   events: Events,
   keySharesHeld: () => number,
-  sign?: SignHeaders,
+  sign?: Authenticate,
 ): RelayerClient {
   const http = createHttpClient({
     endpoints: [config.endpoint],

@@ -119,6 +119,53 @@ export const keyShares = pgTable(
 )
 
 /**
+ * The secp256k1 key in the ENR of each node of an imported cluster lock: what a node proves with that it is this one. The same key may
+ * stand in several locks.
+ */
+export const nodeKeys = pgTable(
+  'node_keys',
+  {
+    clusterId: id64('cluster_id')
+      .notNull()
+      .references(() => clusters.id),
+    shareIndex: id64('share_index').notNull(),
+    /** Compressed. */
+    publicKey: bytes('public_key').notNull(),
+    /** Whether the lock's hash was recomputed from its contents, which it is from v1.5 on: only then does a pin vouch for this key. */
+    isHashKnown: boolean('is_hash_known').notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.clusterId, table.shareIndex] }),
+    check('node_keys_public_key_length', sql`octet_length(${table.publicKey}) = 33`),
+    check('node_keys_share_index_positive', sql`${table.shareIndex} >= 1`),
+  ],
+)
+
+/** The RSA key of SSV operators, as their `OperatorAdded` has it: of those that hold shares of validators that are followed on the chain. */
+export const operatorKeys = pgTable('operator_keys', {
+  operatorId: id64('operator_id').primaryKey(),
+  /** SPKI, DER. */
+  publicKey: bytes('public_key').notNull(),
+})
+
+/** What a node has signed requests with by its key: each nonce is good once. Kept as long as a request's time may be off. */
+export const requestNonces = pgTable(
+  'request_nonces',
+  {
+    /** Of an Obol node its key (33 bytes), of an SSV operator the SHA-256 of its key (32). */
+    signer: bytes('signer').notNull(),
+    nonce: bytes('nonce').notNull(),
+    seenAt: time('seen_at').notNull().defaultNow(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.signer, table.nonce] }),
+    index('request_nonces_seen').on(table.seenAt),
+    check('request_nonces_signer_length', sql`octet_length(${table.signer}) in (32, 33)`),
+    check('request_nonces_nonce_length', sql`octet_length(${table.nonce}) between 16 and 32`),
+  ],
+)
+
+/**
  * Every node's public key share as one node says they are: a hint for the search of a full signature, never a reason to refuse. Of
  * each share index that posts, the last it said: 56 bytes a node, share index (8, big-endian) and public key share (48).
  */

@@ -80,7 +80,7 @@ function assertKeys(engine: BlsEngine, lock: ClusterLock, fault: Fault): void {
 }
 
 /** Whether the version's hashes are recomputed: from v1.5 on. An older lock, or one that claims to be older, may state any. */
-const isHashKnown = ({ minor }: ClusterLock): boolean => minor >= 5
+export const isHashKnown = ({ minor }: ClusterLock): boolean => minor >= 5
 
 /**
  * Whether a verified lock is one of those that were pinned by their `lock_hash`. False for a lock older than v1.5, whatever it states: its

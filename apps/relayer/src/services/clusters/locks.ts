@@ -10,8 +10,9 @@ import { LARGE_FILE_BYTES, readTextSync } from '@dvt-relayer/common/text-file.ts
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import type { ClusterLock } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'
 import { parseClusterLock } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'
+import { enrPublicKey } from '@dvt-relayer/crypto/cluster-lock/enr.ts'
 import { readDeposits, type WholeDeposit } from '@dvt-relayer/crypto/cluster-lock/lock-deposits.ts'
-import { isPinnedLock, verifyClusterLock } from '@dvt-relayer/crypto/cluster-lock/lock-verify.ts'
+import { isHashKnown, isPinnedLock, verifyClusterLock } from '@dvt-relayer/crypto/cluster-lock/lock-verify.ts'
 import {
   assignValidators,
   findClustersOf,
@@ -30,6 +31,7 @@ import {
   storeLockDeposits,
 } from '@dvt-relayer/db/queries/messages/lock-deposits.ts'
 import { lockValidators } from '@dvt-relayer/db/queries/messages/validators.ts'
+import { type NodeKeyRow, storeNodeKeys } from '@dvt-relayer/db/queries/node-keys.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import type { RelayerConfig } from '../../config.ts'
 import type { Context } from '../../context.ts'
@@ -53,7 +55,18 @@ export async function importClusterLocks(context: Needs, engine: BlsEngine): Pro
     const isRead = await haveDepositsBeenRead(context.db, lock.lockHash)
     const deposits = isRead ? undefined : wholeDeposits(context, engine, file, lock)
     await storeLock(context, file, lock, deposits)
+    // Of locks too that an earlier version has imported.
+    await storeNodeKeys(context.db, nodeKeysOf(lock))
   }
+}
+
+/** The key of each node, by its ENR. Locks before v1.7 may hold one that is none: that node has no key to be known by. */
+function nodeKeysOf(lock: ClusterLock): NodeKeyRow[] {
+  const common = { lockHash: Buffer.from(lock.lockHash), isHashKnown: isHashKnown(lock) }
+  return lock.operators.flatMap(({ enr }, position) => {
+    const publicKey = enrPublicKey(enr)
+    return publicKey === undefined ? [] : [{ ...common, shareIndex: position + 1, publicKey: Buffer.from(publicKey) }]
+  })
 }
 
 /**

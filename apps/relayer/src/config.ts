@@ -17,6 +17,8 @@ export interface RelayerConfig {
     maxBodyBytes: number
     maxLargeBodies: number
     authTokensFile: string | undefined
+    /** Whether what stock charon calls is served. */
+    hasObolApi: boolean
   }
   readonly role: 'all' | 'api' | 'worker'
   readonly execution: { endpoints: readonly URL[]; timeoutMs: number; retryTimeoutMs: number }
@@ -105,6 +107,7 @@ function configOf(values: RelayerSettings, dataDir: string): RelayerConfig {
       maxBodyBytes: values.MAX_BODY_BYTES,
       maxLargeBodies: values.MAX_LARGE_BODIES,
       authTokensFile: values.AUTH_TOKENS_FILE,
+      hasObolApi: values.OBOL_API === 'on',
     },
     role: values.ROLE,
     execution: endpoint('EXECUTION'),

@@ -6,6 +6,7 @@ import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
+import * as nodeKeys from '@dvt-relayer/db/queries/attendance/node-keys.ts'
 import * as nodesSeen from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
 import * as processes from '@dvt-relayer/db/queries/attendance/processes.ts'
 import * as clusters from '@dvt-relayer/db/queries/clusters.ts'
@@ -98,6 +99,10 @@ const calls = {
       lockCollecting: (db) => clusters.lockCollecting(db, [1]),
       rejudgePartials: (db) => clusters.rejudgePartials(db, [1, 2], 3),
       findCoverage: (db) => clusters.findCoverage(db, [vault], 9),
+      findExitsOfLock: (db) => clusters.findExitsOfLock(db, root, [key]),
+      findDepositsOfLock: (db) => clusters.findDepositsOfLock(db, root, 1, [key]),
+      findOpenExits: (db) => clusters.findOpenExits(db, [key]),
+      findKeyShares: (db) => clusters.findKeyShares(db, key),
     } satisfies Calls<typeof clusters>,
   },
   'explain.ts': {
@@ -315,6 +320,16 @@ const calls = {
       lockForgotten: (db) => validators.lockForgotten(db, { unready: 0, ready: 0 }, 9),
       deleteForgotten: (db) => validators.deleteForgotten(db, [2], { unready: 0, ready: 0 }),
     } satisfies Calls<typeof validators>,
+  },
+  'attendance/node-keys.ts': {
+    module: nodeKeys,
+    calls: {
+      storeNodeKeys: (db) =>
+        nodeKeys.storeNodeKeys(db, [
+          { lockHash: root, shareIndex: 1, publicKey: Buffer.alloc(33, 2), isHashKnown: true },
+        ]),
+      findNodeKeys: (db) => nodeKeys.findNodeKeys(db),
+    } satisfies Calls<typeof nodeKeys>,
   },
   'oracle-fetch.ts': {
     module: oracleFetch,

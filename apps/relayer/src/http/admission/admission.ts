@@ -27,6 +27,13 @@ declare module 'fastify' {
     visit: Visit
     /** Whether there is room for so many parsed values of its body. */
     hasRoomFor: (values: number) => boolean
+    /**
+     * Counts it on another account from here on: its caller has proven who it is in its body. What was read of that stays on the account
+     * of the stranger who sent it.
+     *
+     * @throws {ApiError} TOO_BUSY when too many requests of that account are under way
+     */
+    countAs: (proven: Account) => void
   }
 }
 
@@ -56,6 +63,7 @@ export function createAdmission(
   app.decorateRequest('account')
   app.decorateRequest('visit')
   app.decorateRequest('hasRoomFor')
+  app.decorateRequest('countAs')
 
   app.addHook('preParsing', async (request, reply, payload) => {
     const { 'content-length': said, 'transfer-encoding': encoding } = request.headers
@@ -123,26 +131,40 @@ export function createAdmission(
     await pause(limits.refusalMs, gone.signal)
     gone.forget()
     reply.header('connection', 'close')
-    throw new ApiError('TOO_BUSY', `${limits.requestsOfOne} requests of yours are under way; send this one again later`)
+    throw tooMany()
+  }
+  const tooMany = () =>
+    new ApiError('TOO_BUSY', `${limits.requestsOfOne} requests of yours are under way; send this one again later`)
+
+  const isFull = (account: Account) => (underWay.get(accountKey(account)) ?? 0) >= limits.requestsOfOne
+  /** Counts a request on the account that it has now. */
+  const count = ({ account }: FastifyRequest, requests: 1 | -1) => {
+    const key = accountKey(account)
+    const left = (underWay.get(key) ?? 0) + requests
+    if (left > 0) underWay.set(key, left)
+    else underWay.delete(key)
   }
 
   return {
     /** A request of a known caller begins. @throws {ApiError} TOO_BUSY when too many of its are under way */
     async begin(request: FastifyRequest, reply: FastifyReply, account: Account): Promise<void> {
-      const key = accountKey(account)
       const ended = connections.begun(request.raw.socket, account)
       whenOver(reply, ended)
-      const count = underWay.get(key) ?? 0
-      if (count >= limits.requestsOfOne) await refuse(reply)
-      underWay.set(key, count + 1)
+      if (isFull(account)) await refuse(reply)
       request.account = account
+      count(request, 1)
       request.hasRoomFor = () => true
       request.visit = createVisit(reply)
-      request.visit.atEnd(() => {
-        const left = (underWay.get(key) ?? 1) - 1
-        if (left === 0) underWay.delete(key)
-        else underWay.set(key, left)
-      })
+      request.visit.atEnd(() => count(request, -1))
+      request.countAs = (proven) => {
+        if (isFull(proven)) {
+          events.callerBounded('requests')
+          throw tooMany()
+        }
+        count(request, -1)
+        request.account = proven
+        count(request, 1)
+      }
     },
     /** What to send of an answer that is bytes already: the same bytes to everybody, in pieces as they are taken. */
     answer(request: FastifyRequest, reply: FastifyReply, bytes: Buffer): Buffer | Readable {

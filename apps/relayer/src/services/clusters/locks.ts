@@ -13,6 +13,7 @@ import { parseClusterLock } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.
 import { enrPublicKey } from '@dvt-relayer/crypto/cluster-lock/enr.ts'
 import { readDeposits, type WholeDeposit } from '@dvt-relayer/crypto/cluster-lock/lock-deposits.ts'
 import { isHashKnown, isPinnedLock, verifyClusterLock } from '@dvt-relayer/crypto/cluster-lock/lock-verify.ts'
+import { type NodeKeyRow, storeNodeKeys } from '@dvt-relayer/db/queries/attendance/node-keys.ts'
 import {
   assignValidators,
   findClustersOf,
@@ -31,7 +32,6 @@ import {
   storeLockDeposits,
 } from '@dvt-relayer/db/queries/messages/lock-deposits.ts'
 import { lockValidators } from '@dvt-relayer/db/queries/messages/validators.ts'
-import { type NodeKeyRow, storeNodeKeys } from '@dvt-relayer/db/queries/node-keys.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import type { RelayerConfig } from '../../config.ts'
 import type { Context } from '../../context.ts'

@@ -2,7 +2,7 @@
 
 import { onOwnAccount } from '@dvt-relayer/common/account.ts'
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
-import { findNodeKeys, type NodeKeyRow } from '@dvt-relayer/db/queries/node-keys.ts'
+import { findNodeKeys, type NodeKeyRow } from '@dvt-relayer/db/queries/attendance/node-keys.ts'
 import type { Context } from '../../context.ts'
 
 /** Locks are imported when a process starts: what another one has imported since is known here so much later. */

@@ -1,9 +1,9 @@
 /** The keys that nodes already have: those in the ENRs of cluster locks. */
 
 import { sql } from 'drizzle-orm'
-import { boolean, bytes, number, type RowOf, rows } from './rows.ts'
-import type { Sql } from './sql.ts'
-import { bytesArray, numberArray } from './sql.ts'
+import { boolean, bytes, number, type RowOf, rows } from '../rows.ts'
+import type { Sql } from '../sql.ts'
+import { bytesArray, numberArray } from '../sql.ts'
 
 const node = {
   lockHash: bytes,

@@ -30,6 +30,7 @@ const FOREIGN = [
   ...['RSA_PKCS1_PADDING', 'RSA_NO_PADDING'], // Node's crypto
   ...['LISTEN', 'NOTIFY'], // PostgreSQL
   ...['NODE_USER'], // docker-compose.yml
+  ...['CHARON_BIN'], // a test with a real charon
   ...['PGPASSWORD'], // of PostgreSQL's clients
   ...['NODE_EXTRA_CA_CERTS'], // of Node
   ...['VALIDATORS_FUNDING_BATCH_SIZE'], // of StakeWise's Operator

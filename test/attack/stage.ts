@@ -86,6 +86,9 @@ export async function createAttackStage(nodeOptions = ''): Promise<AttackStage> 
       'relayer',
       world.environment({
         SIGNATURE_THRESHOLD: String(THRESHOLD),
+        // What charon posts is signed in its body only: strangers may send that too.
+        CLUSTER_LOCK_FILES: loadFixtureCluster('cluster-4').lockFile,
+        OBOL_API: 'on',
         AUTH_TOKENS_FILE: tokensFile,
         PUBLIC_URL: 'https://relayer.example',
         PUBLIC_KEYS_FILE: keysFile,

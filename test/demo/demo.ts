@@ -10,6 +10,7 @@ import { makeHome } from './home.ts'
 import { createChildren } from './processes.ts'
 import { startGeneration3 } from './story/generation3.ts'
 import { startGeneration4 } from './story/generation4.ts'
+import { tellMixedStory } from './story/mixed.ts'
 import { createStory } from './story/story.ts'
 import { type Ending, tellStory } from './story/tell-story.ts'
 
@@ -21,6 +22,8 @@ const NO_EVM = 'Generation 4 needs a real EVM node, and there is no anvil for th
 export interface DemoOptions {
   /** Of the protocol; undefined: the newest that can be shown on this platform. */
   generation: 3 | 4 | undefined
+  /** The story of a cluster whose nodes are of different kinds, in generation 4. */
+  mixed: boolean
   /** Leave everything running after the story, until interrupted. */
   keep: boolean
   print: (line: string) => void
@@ -42,7 +45,7 @@ export function chooseGeneration(
 }
 
 /** Runs the demo and returns its exit code. No process and no file of it is left then. */
-export async function runDemo({ generation: asked, keep, print, interrupted }: DemoOptions): Promise<number> {
+export async function runDemo({ generation: asked, mixed, keep, print, interrupted }: DemoOptions): Promise<number> {
   const { generation, remark } = chooseGeneration(asked, findAnvil() !== undefined)
   if (remark !== undefined) print(remark)
   if (generation === undefined) return 1
@@ -56,7 +59,8 @@ export async function runDemo({ generation: asked, keep, print, interrupted }: D
   const startGeneration = () => (generation === 3 ? startGeneration3(running) : startGeneration4(home, running))
   let ending: Ending | undefined
   try {
-    ending = await tellStory({ home, children, story: createStory(print), signal, startGeneration, keep })
+    const tell = mixed ? tellMixedStory : tellStory
+    ending = await tell({ home, children, story: createStory(print), signal, startGeneration, keep })
     clearTimeout(limit)
     if (!keep) return 0
     for (const line of ending.hints) print(line)

@@ -4,12 +4,22 @@ import { parseArgs } from 'node:util'
 import { runDemo } from './demo.ts'
 
 const { values } = parseArgs({
-  options: { keep: { type: 'boolean', default: false }, generation: { type: 'string' } },
+  options: {
+    keep: { type: 'boolean', default: false },
+    mixed: { type: 'boolean', default: false },
+    generation: { type: 'string' },
+  },
 })
 const generations: Partial<Record<string, 3 | 4>> = { '3': 3, '4': 4 }
 const generation = generations[values.generation ?? '']
 if (values.generation !== undefined && generation === undefined) {
   console.error('--generation is 3 or 4')
+  process.exit(1)
+}
+if (values.mixed && (values.keep || generation === 3)) {
+  console.error(
+    '--mixed is a story of generation 4 that ends by itself: it goes with neither --keep nor --generation 3',
+  )
   process.exit(1)
 }
 const interrupted = new AbortController()
@@ -26,7 +36,8 @@ for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
 // A pipe that is closed at the other end must not keep the demo from cleaning up.
 process.stdout.on('error', () => interrupted.abort())
 process.exitCode = await runDemo({
-  generation,
+  generation: values.mixed ? 4 : generation,
+  mixed: values.mixed,
   keep: values.keep,
   print: (line) => console.log(line),
   interrupted: interrupted.signal,

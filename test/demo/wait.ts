@@ -35,8 +35,8 @@ export async function waitFor<T>(
 }
 
 /** The JSON of a GET that answers 200. */
-export async function getJson<T>(url: string, signal: AbortSignal): Promise<T> {
-  const response = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(10_000)]) })
+export async function getJson<T>(url: string, signal: AbortSignal, headers: Record<string, string> = {}): Promise<T> {
+  const response = await fetch(url, { headers, signal: AbortSignal.any([signal, AbortSignal.timeout(10_000)]) })
   const text = await response.text()
   if (response.status !== 200) throw new Error(`${new URL(url).pathname} answers ${response.status} ${text}`)
   return JSON.parse(text) as T

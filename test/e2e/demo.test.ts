@@ -133,6 +133,20 @@ test.skipIf(skipWithoutAnvil)(
   },
 )
 
+test.skipIf(skipWithoutAnvil)(
+  'a cluster with a sidecar, an existing one, charon alone and a node that is down: the whole story ends well',
+  { timeout: DEMO_MS },
+  async () => {
+    const { code, output } = await startDemo('--mixed').ends()
+    expect(output).toContain('Node 2 asked for its list once and posted its signatures.')
+    expect(output).toContain('Node 3 did what charon deposit sign and charon exit sign --all do, with no token')
+    expect(output).toContain('The consensus side checked the deposit signatures and has validators 100 to 104.')
+    expect(output).toContain('Any 7 of them rebuilt 5 exits, valid for validators 100 to 104 at epoch 0.')
+    expect(code).toBe(0)
+    expectNothingLeft()
+  },
+)
+
 test('a generation that does not exist is refused', async () => {
   const { code, output } = await startDemo('--generation', '5').ends()
   expect([code, output]).toEqual([1, ''])

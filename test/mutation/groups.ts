@@ -31,7 +31,7 @@ const QUERIES: readonly [RegExp, readonly string[]][] = [
   [/registr(y|ations)/, ['deposit-registry', 'registrations']],
   [/registered|retention/, ['beacon-status', 'exits']],
   [/rotations/, ['rotation']],
-  [/clusters|validators/, ['clusters', 'registrations']],
+  [/clusters|validators/, ['clusters', 'registrations', 'charon']],
   [/node-keys/, ['http', 'clusters']],
   [/attendance/, ['attendance']],
   [/deposit-bindings/, ['registrations']],

@@ -25,6 +25,7 @@ export const ORDER = {
     'services/explain',
     'services/rotation',
     'services/beacon-status',
+    'services/charon',
     'services/clusters',
     'services/registrations',
     'services/exits',

@@ -19,6 +19,8 @@ export interface RelayerConfig {
     authTokensFile: string | undefined
     /** Undefined: no node is known by its key. */
     publicUrl: URL | undefined
+    /** Whether what stock charon calls is served. */
+    hasObolApi: boolean
   }
   /** Where /health, /ready and /metrics are open without tokens. Undefined: nowhere. */
   readonly metrics: { host: string; port: number } | undefined
@@ -110,6 +112,7 @@ function configOf(values: RelayerSettings, dataDir: string): RelayerConfig {
       maxLargeBodies: values.MAX_LARGE_BODIES,
       authTokensFile: values.AUTH_TOKENS_FILE,
       publicUrl: values.PUBLIC_URL,
+      hasObolApi: values.OBOL_API === 'on',
     },
     metrics: values.METRICS_PORT === undefined ? undefined : { host: values.METRICS_HOST, port: values.METRICS_PORT },
     role: values.ROLE,

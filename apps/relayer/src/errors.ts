@@ -163,6 +163,33 @@ export const ERRORS = {
     meaning: 'a node that signs its requests acts for its own share index of its own clusters only',
   },
   REQUEST_REPLAYED: { status: 401, retry: false, meaning: 'the nonce of a signed request was used before' },
+  OBOL_API_OFF: { status: 404, retry: false, meaning: 'what stock charon posts is not taken: OBOL_API is not set' },
+  LOCK_UNKNOWN: {
+    status: 404,
+    retry: false,
+    meaning: 'no imported cluster lock has this lock_hash and a node of this share index',
+  },
+  NODE_SIGNATURE_WRONG: {
+    status: 403,
+    retry: false,
+    meaning: 'a request of charon is not signed by the ENR key that the lock has for the node it names',
+  },
+  EXITS_REFUSED: {
+    status: 422,
+    retry: false,
+    meaning:
+      'some partial exits of charon were not taken, `failures` has each; the others were. The message has the command to run',
+  },
+  DEPOSITS_REFUSED: {
+    status: 422,
+    retry: false,
+    meaning: 'some partial deposits of charon were not taken, `failures` has each; the others were',
+  },
+  EXIT_NOT_SERVED: {
+    status: 404,
+    retry: false,
+    meaning: 'a full exit is never handed out: its oracle shares are what a vault needs, and all there is',
+  },
   ROTATION_NOTHING: {
     status: 409,
     retry: false,
@@ -220,6 +247,11 @@ export const FAILURES = {
   SIGNATURE_MALFORMED: 'the signature is not hex of 96 bytes that encode a point of the group',
   SIGNATURE_WRONG: 'the signature is not what this share index has to sign',
   SHARE_INDEX_UNKNOWN: 'the cluster of this validator has no such share index',
+  KEY_NOT_IN_LOCK: 'the cluster lock of the request has no such validator',
+  EXIT_NOT_OPEN: 'no exit of this validator is asked for: nobody is registering it, or it is registered already',
+  EXIT_EPOCH_WRONG: 'the exit is made for another epoch than the one every exit of the network is for',
+  EXIT_INDEX_STALE: 'the exit is made for another validator index than the one it is asked for now',
+  DEPOSIT_NOT_OPEN: 'no deposit of this validator is asked for, or one to other credentials or of another amount',
 } as const
 export type FailureCode = keyof typeof FAILURES
 

@@ -324,6 +324,14 @@ export const RELAYER_SETTINGS = {
     }),
     'nodes need tokens',
   ),
+  OBOL_API: withDefault(
+    oneOf(['on', 'off'], {
+      description:
+        'whether nodes may hand in with charon alone: what its exit sign and deposit sign post, and a beacon stand-in under /obol',
+      example: 'on',
+    }),
+    'off' as const,
+  ),
   WALLETS_WITHOUT_TOKENS: withDefault(
     oneOf(['refused', 'loopback'], {
       description:

@@ -31,6 +31,13 @@ export interface Stage {
   hints(spare: readonly string[], registered: readonly Registered[]): string[]
 }
 
+/** Where the relayer wants tokens: what it is told of them, and those that are shown by who asks whether it is ready, and by sidecars. */
+export interface Access {
+  readonly settings: Readonly<Record<string, string>>
+  readonly admin: string
+  readonly sidecar: string
+}
+
 /** Prepares the stage; nothing is started yet. */
 export async function createStage(options: {
   home: Home
@@ -38,8 +45,9 @@ export async function createStage(options: {
   generation: Generation
   children: Children
   signal: AbortSignal
+  access?: Access
 }): Promise<Stage> {
-  const { home, cluster, generation, children, signal } = options
+  const { home, cluster, generation, children, signal, access } = options
   const { settings } = generation.chain
   const [relayerPort = 0, ...sidecarPorts] = await findFreePorts(1 + NODES)
   const relayerUrl = `http://127.0.0.1:${relayerPort}`
@@ -56,8 +64,9 @@ export async function createStage(options: {
     if (child === undefined) throw new DemoError(`${name} does not run`)
     return child
   }
+  const shown: Record<string, string> = access === undefined ? {} : { authorization: `Bearer ${access.admin}` }
   const isReady = (child: Child, url: string) =>
-    waitFor(`${child.name} is ready`, () => getJson(`${url}/ready`, signal), { signal, logFile: child.logFile })
+    waitFor(`${child.name} is ready`, () => getJson(`${url}/ready`, signal, shown), { signal, logFile: child.logFile })
 
   const oracleHints = (registered: Registered | undefined): string[] => {
     const [oracle] = generation.chain.oracles
@@ -81,6 +90,7 @@ export async function createStage(options: {
         CLUSTER_LOCK_FILES: cluster.lockFile,
         DATA_DIR: home.data,
         LOG_LEVEL: 'debug',
+        ...access?.settings,
       })
       await isReady(child, relayerUrl)
     },
@@ -93,7 +103,7 @@ export async function createStage(options: {
       if (files === undefined || !existsSync(files.lockFile)) throw new DemoError(`node ${node} has no files`)
       const child = start(`sidecar ${node}`, 'apps/sidecar/src/main.ts', {
         ...settings.sidecar,
-        RELAYER_ENDPOINT: relayerUrl,
+        RELAYER_ENDPOINT: access === undefined ? relayerUrl : relayerUrl.replace('://', `://node:${access.sidecar}@`),
         CLUSTER_TYPE: 'OBOL',
         OBOL_KEYSTORES_DIR: files.keystoresDir,
         OBOL_CLUSTER_LOCK_FILE: files.lockFile,

@@ -74,6 +74,12 @@ export async function tellStory(cast: Cast): Promise<Ending> {
   const first = await registerWithNodeDown(scene)
   const { registered: second, liar } = await registerThroughTrouble(scene)
   const registered = [...first, ...second]
+  await story.step(
+    'oracles fetch their shares',
+    () => fetchShares(stage.relayerUrl, generation.chain, registered, signal),
+    () =>
+      `${ORACLES} oracles fetched their shares from the relayer: those that the operator has, under the same receipts.`,
+  )
   const oracleShares = await openAndRebuild(scene, registered)
   if (keep) {
     await liar.stop()
@@ -182,18 +188,12 @@ async function waitForHalf({ stage, generation, cluster, signal }: Scene): Promi
   )
 }
 
-/** Returns what the oracles decrypted. */
-async function openAndRebuild(
-  { generation, stage, story, signal }: Scene,
+/** Returns what the oracles decrypted of the shares that the operator has. */
+export async function openAndRebuild(
+  { generation, story, signal }: Scene,
   validators: readonly Registered[],
 ): Promise<Uint8Array[]> {
   const { network, oracles } = generation.chain
-  await story.step(
-    'oracles fetch their shares',
-    () => fetchShares(stage.relayerUrl, generation.chain, validators, signal),
-    () =>
-      `${ORACLES} oracles fetched their shares from the relayer: those that the operator has, under the same receipts.`,
-  )
   const epoch = network.capellaEpoch
   const rootOf = ({ validatorIndex }: Registered) => exitRoot(network, { epoch, validatorIndex })
   const opened = await story.step(

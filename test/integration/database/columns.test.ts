@@ -112,6 +112,10 @@ const calls = {
       lockCollecting: (db) => clusters.lockCollecting(db, [1]),
       rejudgePartials: (db) => clusters.rejudgePartials(db, [1, 2], 3),
       findCoverage: (db) => clusters.findCoverage(db, [vault], 9),
+      findExitsOfLock: (db) => clusters.findExitsOfLock(db, root, [key]),
+      findDepositsOfLock: (db) => clusters.findDepositsOfLock(db, root, 1, [key]),
+      findOpenExits: (db) => clusters.findOpenExits(db, [key]),
+      findKeyShares: (db) => clusters.findKeyShares(db, key),
     } satisfies Calls<typeof clusters>,
   },
   'explain.ts': {

@@ -11,6 +11,9 @@ export function readFixture(path: string): string {
   return readFileSync(resolve(ROOT, path), 'utf8')
 }
 
+/** Where a file of `test/fixtures` is, by its path in there. */
+export const fixturePath = (path: string): string => resolve(ROOT, path)
+
 /** The bytes of a file, likewise. */
 export function readFixtureBytes(path: string): Uint8Array {
   return readFileSync(resolve(ROOT, path))

@@ -64,13 +64,16 @@ export interface OracleNumbers {
   threshold?: number
 }
 
-/** Starts a world on a built-in network. */
-export async function startWorld(options: OracleNumbers & { network?: Network } = {}): Promise<World> {
+/** Starts a world on a built-in network, with so many validators; 100 unless given. */
+export async function startWorld(
+  options: OracleNumbers & { network?: Network; validators?: number } = {},
+): Promise<World> {
   const network = options.network ?? networks.hoodi
   await using stack = new AsyncDisposableStack()
   const anvil = stack.use(await startAnvil({ chainId: network.chainId, firstBlock: network.keeperBlock }))
   const keeper = await deployKeeper(anvil, network)
-  const beacon = stack.use(await startBeacon({ network }))
+  const { validators = 100 } = options
+  const beacon = stack.use(await startBeacon({ network, validators }))
   const ipfs = stack.use(await startIpfs())
   const dir = await makeWorldDir(stack)
   return await completeWorld(stack, { network, anvil, keeper, beacon, ipfs, dir }, options)

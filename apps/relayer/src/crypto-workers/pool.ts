@@ -9,6 +9,7 @@ import { Worker } from 'node:worker_threads'
 import { accountKey, currentAccount } from '@dvt-relayer/common/account.ts'
 import { createFairLine } from '@dvt-relayer/common/fair-line.ts'
 import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
+import type { PartialExit } from '@dvt-relayer/crypto/cluster-lock/partial-exits.ts'
 import type { DataToEncrypt, FinishedMessage, MessageToFinish, OracleSetToSplit, Tasks, Triple } from './tasks.ts'
 
 /** What a thread runs; beside it in a bundle as well (deploy/bundle.ts). */
@@ -55,6 +56,8 @@ export interface CryptoPool extends AsyncDisposable {
   ): Promise<FinishedMessage[]>
   /** ECIES of each (docs/protocol.md#6-ecies), in order. */
   encrypt(items: readonly DataToEncrypt[]): Promise<Uint8Array[]>
+  /** The compressed key of the node that signed these partial exits, in this order; undefined where nobody did. */
+  exitsSigner(exits: readonly PartialExit[], shareIndex: number, signature: Uint8Array): Promise<Uint8Array | undefined>
 }
 
 /** Tasks by urgency: what a request waits for comes first. */
@@ -63,6 +66,8 @@ const URGENCY: Record<Exclude<keyof Tasks, 'finish'>, number> = {
   areSignatures: 0,
   verify: 1,
   encrypt: 2,
+  exitRoots: 1,
+  exitsSigner: 1,
 }
 /** How many items one slice of a task holds: some tens of milliseconds of work. One of finishing is a whole job, and is taken in turns. */
 export const SLICE: Record<keyof Tasks, number> = {
@@ -71,6 +76,8 @@ export const SLICE: Record<keyof Tasks, number> = {
   verify: 64,
   finish: 16,
   encrypt: 64,
+  exitRoots: 1024,
+  exitsSigner: 1,
 }
 
 /** What a thread is at beside each other: of what is short one, of what is taken in turns a few. */
@@ -171,6 +178,8 @@ export function startCryptoPool(threads = Math.max(1, Math.min(8, availableParal
     verify: (triples) => sliced('verify', triples),
     finish: (exits, oracleSet, maxAttempts) => sliced('finish', exits, oracleSet, maxAttempts),
     encrypt: (items) => sliced('encrypt', items),
+    exitsSigner: async (exits, shareIndex, signature) =>
+      run('exitsSigner', [await sliced('exitRoots', exits), shareIndex, signature]),
     async [Symbol.asyncDispose]() {
       closed = true
       const waiting = [...urgent, finishing].flatMap((line) => line.clear())

@@ -4,6 +4,9 @@
  */
 
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
+import { recoverNodeKey } from '@dvt-relayer/crypto/cluster-lock/node-signature.ts'
+import type { PartialExit } from '@dvt-relayer/crypto/cluster-lock/partial-exits.ts'
+import { partialExitRoot, partialExitsRoot } from '@dvt-relayer/crypto/cluster-lock/partial-exits.ts'
 import type { Ecies } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import { type ShareSet, splitExitSignature, verifyShareSets } from '@dvt-relayer/crypto/oracle/oracle-split.ts'
 import { findFittingThreshold } from '@dvt-relayer/crypto/threshold/fitting-threshold.ts'
@@ -87,6 +90,8 @@ export interface Tasks {
     maxAttempts?: number,
   ): FinishedMessage[]
   encrypt(items: readonly DataToEncrypt[]): Uint8Array[]
+  exitRoots(exits: readonly PartialExit[]): Uint8Array[]
+  exitsSigner(exitRoots: readonly Uint8Array[], shareIndex: number, signature: Uint8Array): Uint8Array | undefined
 }
 
 /** Tasks that may take seconds, in turns of some milliseconds each: others get between. */
@@ -107,6 +112,9 @@ export function createTasks(engine: BlsEngine, ecies: Ecies): Tasks & { inTurns:
     verify: (triples) => engine.verifyBatch(triples),
     finish: (...args) => withoutPause(inTurns.finish(...args)),
     encrypt: (items) => items.map(({ recipient, data }) => ecies.encrypt(recipient, data)),
+    exitRoots: (exits) => exits.map(partialExitRoot),
+    exitsSigner: (exitRoots, shareIndex, signature) =>
+      recoverNodeKey(signature, partialExitsRoot(exitRoots, shareIndex)),
   }
 }
 

@@ -20,6 +20,8 @@ import type { ApiContext, HttpContext } from './context.ts'
 import { answerError, answerGarbage } from './error-answer.ts'
 import { exitRoutes } from './routes/exits.ts'
 import { explainRoutes } from './routes/explain.ts'
+import { beaconRoutes } from './routes/obol/beacon.ts'
+import { handInRoutes } from './routes/obol/hand-in.ts'
 import { operationsRoutes } from './routes/operations.ts'
 import { oracleRoutes } from './routes/oracles.ts'
 import { ownerCopyRoutes } from './routes/owner-copies.ts'
@@ -46,6 +48,8 @@ const API_ROUTES = [
   rotationRoutes,
   ownerCopyRoutes,
   explainRoutes,
+  handInRoutes,
+  beaconRoutes,
 ] as const
 
 /** Builds the application. Without services it answers only what people and machines around the process ask. */

@@ -5,6 +5,9 @@ import type { RelayerConfig } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { Nodes } from '../services/attendance/nodes.ts'
 import type { Vaults } from '../services/beacon-status/vaults.ts'
+import type { OpenExits } from '../services/charon/open-exits.ts'
+import type { PartialDeposits } from '../services/charon/partial-deposits.ts'
+import type { PartialExits } from '../services/charon/partial-exits.ts'
 import type { Coverage } from '../services/clusters/coverage.ts'
 import type { NodeKeys } from '../services/clusters/node-keys.ts'
 import type { Exits } from '../services/exits/exits.ts'
@@ -50,5 +53,8 @@ export interface ApiContext extends HttpContext {
     lists: SidecarLists
     nodes: Nodes
     nodeKeys: NodeKeys
+    openExits: OpenExits
+    partialDeposits: PartialDeposits
+    partialExits: PartialExits
   }
 }

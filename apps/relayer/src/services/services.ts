@@ -4,6 +4,9 @@ import type { Context } from '../context.ts'
 import { createHeartbeat } from './attendance/heartbeat.ts'
 import { createNodes } from './attendance/nodes.ts'
 import { createVaults } from './beacon-status/vaults.ts'
+import { createOpenExits } from './charon/open-exits.ts'
+import { createPartialDeposits } from './charon/partial-deposits.ts'
+import { createPartialExits } from './charon/partial-exits.ts'
 import { createCoverage } from './clusters/coverage.ts'
 import { createNodeKeys } from './clusters/node-keys.ts'
 import { createOperatorKeys } from './clusters/operator-keys.ts'
@@ -58,15 +61,20 @@ function createApiServices(
   const vaultReader = createVaultReader(context)
   const messageRate = createMessageRate(context.config)
   const { manager, verification } = shared
+  const signatures = createSubmission({ ...context, verification })
+  const ofCharon = { ...context, nodeKeys: createNodeKeys(context), signatures }
   return {
     exits: createExits({ ...context, registry, messageRate }),
     explanations: createExplanations(context),
     lists,
     nodes: createNodes(context),
+    openExits: createOpenExits(context),
     oracleFetch: createOracleFetch(context),
+    partialDeposits: createPartialDeposits(ofCharon),
+    partialExits: createPartialExits(ofCharon),
     registrations: createRegistrations({ ...context, ...shared, registry, messageRate, vaultReader }),
     registry,
-    signatures: createSubmission({ ...context, verification }),
+    signatures,
     vaultReader,
     vaultActions: createVaultActions({ ...context, manager, vaultReader }),
   }

@@ -1,12 +1,12 @@
 /** Verification of a cluster lock before anything in it is used. */
 
 import { equalBytes, parseHex, toHex } from '@dvt-relayer/common/hex.ts'
-import { secp256k1 } from '@noble/curves/secp256k1.js'
 import type { BlsEngine } from '../bls/bls.ts'
 import { publicKeySharesFit } from '../threshold/threshold.ts'
 import { type ClusterLock, ClusterLockError, type ClusterLockErrorCode } from './cluster-lock.ts'
 import { enrPublicKey } from './enr.ts'
 import { configHash, definitionHash, lockHash } from './lock-hash.ts'
+import { recoverNodeKey } from './node-signature.ts'
 
 /** What a lock is compared with, and how errors name it. */
 export interface LockExpectation {
@@ -131,20 +131,6 @@ function assertAggregate(engine: BlsEngine, lock: ClusterLock, fault: Fault): vo
       'signature_aggregate',
       'is not the signature of all key shares over lock_hash',
     )
-}
-
-/** The compressed key whose signature r ++ s ++ v over a 32-byte digest this is, undefined when it is nobody's. */
-function recoverNodeKey(signature: Uint8Array, digest: Uint8Array): Uint8Array | undefined {
-  const v = signature[64] ?? -1
-  const recovery = v >= 27 ? v - 27 : v
-  if (recovery !== 0 && recovery !== 1) return undefined
-  try {
-    const parsed = secp256k1.Signature.fromBytes(signature.subarray(0, 64), 'compact').addRecoveryBit(recovery)
-    return parsed.recoverPublicKey(digest).toBytes(true)
-  } catch {
-    // r or s out of range, or r no x coordinate: not a signature.
-    return undefined
-  }
 }
 
 function assertNodeSignatures(lock: ClusterLock, fault: Fault): void {

@@ -3,7 +3,9 @@
 import { and, inArray, isNull, sql } from 'drizzle-orm'
 import { clusters, keyShares, messages, partialSignatures } from '../schema.ts'
 import { bindProven, holdUnproven } from './messages/deposit-bindings.ts'
-import { bytes, number, oneOf, orNull, type RowOf, rows, text } from './rows.ts'
+import { LIVE } from './messages/messages.ts'
+import { IS_TAKEN } from './messages/partial-signatures.ts'
+import { boolean, bytes, number, oneOf, orNull, type RowOf, rows, text } from './rows.ts'
 import type { Sql } from './sql.ts'
 import { asBuffer, bytesArray, bytesParam, isAny, numberArray } from './sql.ts'
 
@@ -169,5 +171,97 @@ export function findCoverage(
         from clusters c
         cross join lateral (select count(*) as validators from validators v where v.cluster_id = c.id and ${isCovered}) n
         where n.validators > 0 order by c.id limit ${limit}`,
+  )
+}
+
+const openExit = {
+  /** Of the key in the question, from 0. */
+  position: number,
+  /** Of the live exit; null where there is none. */
+  validatorIndex: orNull(number),
+  epoch: orNull(number),
+  isRegistered: boolean,
+}
+export type OpenExitRow = RowOf<typeof openExit>
+
+/** Of these keys those that are validators of the lock, each with its live exit if it has one. */
+export function findExitsOfLock(
+  db: Sql,
+  lockHash: Uint8Array,
+  publicKeys: readonly Uint8Array[],
+): Promise<OpenExitRow[]> {
+  return rows(
+    db,
+    openExit,
+    sql`select (i.position - 1)::int as position, m.validator_index, m.epoch, v.registered_at is not null as is_registered
+        from unnest(${bytesArray(publicKeys)}) with ordinality as i (public_key, position)
+        join validators v on v.public_key = i.public_key
+        join clusters c on c.id = v.cluster_id and c.lock_hash = ${bytesParam(lockHash)}
+        left join messages m on m.validator_id = v.id and m.kind = 'exit' and m.state in ${LIVE}
+        order by i.position`,
+  )
+}
+
+const openDeposit = {
+  position: number,
+  /** Of the deposit that is asked for, or was last; null where there is none. */
+  vault: orNull(bytes),
+  amountGwei: orNull(number),
+  validatorType: orNull(oneOf<'0x01' | '0x02'>()),
+  signingRoot: orNull(bytes),
+  /** Of the node. */
+  publicKeyShare: orNull(bytes),
+}
+export type OpenDepositRow = RowOf<typeof openDeposit>
+
+/**
+ * Of these keys those that are validators of the lock, each with the deposit whose signatures are taken, if it has one, and the public key
+ * share of one node. A deposit that nobody asks for any more counts too: a signature of it never expires, and binds.
+ */
+export function findDepositsOfLock(
+  db: Sql,
+  lockHash: Uint8Array,
+  shareIndex: number,
+  publicKeys: readonly Uint8Array[],
+): Promise<OpenDepositRow[]> {
+  return rows(
+    db,
+    openDeposit,
+    sql`select (i.position - 1)::int as position, m.vault, m.amount_gwei, m.validator_type, m.signing_root, k.public_key_share
+        from unnest(${bytesArray(publicKeys)}) with ordinality as i (public_key, position)
+        join validators v on v.public_key = i.public_key
+        join clusters c on c.id = v.cluster_id and c.lock_hash = ${bytesParam(lockHash)}
+        left join key_shares k on k.validator_id = v.id and k.share_index = ${shareIndex}::bigint
+        left join messages m on m.validator_id = v.id and m.kind = 'deposit' and ${IS_TAKEN}
+        order by i.position`,
+  )
+}
+
+/** Of these keys those of any lock that have a live exit and no validator on the chain yet, each with the index that the exit is for. */
+export function findOpenExits(
+  db: Sql,
+  publicKeys: readonly Uint8Array[],
+): Promise<{ publicKey: Buffer; validatorIndex: number }[]> {
+  return rows(
+    db,
+    { publicKey: bytes, validatorIndex: number },
+    sql`select v.public_key, m.validator_index from validators v
+        join messages m on m.validator_id = v.id and m.kind = 'exit' and m.state in ${LIVE}
+        where v.public_key = any(${bytesArray(publicKeys)}) and v.registered_at is null
+          and exists (select from clusters c where c.id = v.cluster_id and c.lock_hash is not null)
+        order by m.validator_index, v.id`,
+  )
+}
+
+/** The trusted public key shares of a validator, in order. */
+export function findKeyShares(
+  db: Sql,
+  publicKey: Uint8Array,
+): Promise<{ shareIndex: number; publicKeyShare: Buffer }[]> {
+  return rows(
+    db,
+    { shareIndex: number, publicKeyShare: bytes },
+    sql`select k.share_index, k.public_key_share from key_shares k join validators v on v.id = k.validator_id
+        where v.public_key = ${bytesParam(publicKey)} order by k.share_index`,
   )
 }

@@ -33,10 +33,10 @@ import type { Unverified, Verification } from './verify.ts'
 type FindForeign = (publicKeys: readonly Uint8Array[]) => Promise<ReadonlySet<string>>
 const findNone: FindForeign = async () => new Set()
 
-/** One posted item, as it came: of generation 3, or with what generation 4 adds. */
+/** One posted item, as it came: an exit (generation 3), both (generation 4), or a deposit alone (stock charon). */
 interface PostedShare {
   public_key: string
-  exit_signature: string
+  exit_signature?: string
   deposit_signature?: string
   public_key_shares?: PostedHint[] | null
 }

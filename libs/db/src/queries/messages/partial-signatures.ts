@@ -13,7 +13,7 @@ import { LIVE, type MessageKind } from './messages.ts'
  * Whether partial signatures of `m` are taken: it is live, or a deposit that nobody asks for any more. A node may have signed that
  * while it was listed, and such a signature never expires: it must bind the key, however late it comes.
  */
-const IS_TAKEN = sql.raw(`(m.state in ('collecting', 'ready') or (m.kind = 'deposit' and m.state = 'expired'))`)
+export const IS_TAKEN = sql.raw(`(m.state in ('collecting', 'ready') or (m.kind = 'deposit' and m.state = 'expired'))`)
 
 /** Whether `m` is a deposit that nobody asks for any more and whose candidates only a full signature can judge. */
 const IS_LATE = sql`(m.kind = 'deposit' and m.state = 'expired' and m.signature is null

@@ -1,0 +1,20 @@
+/** Signatures that a node makes with the key of its ENR, straight over a 32-byte root: of a lock, and of what `charon` posts. */
+
+import { secp256k1 } from '@noble/curves/secp256k1.js'
+
+/**
+ * The compressed key (33 bytes) whose signature r ++ s ++ v over a 32-byte digest this is, undefined when it is nobody's. v is 0 or 1, or
+ * 27 or 28.
+ */
+export function recoverNodeKey(signature: Uint8Array, digest: Uint8Array): Uint8Array | undefined {
+  const v = signature[64] ?? -1
+  const recovery = v >= 27 ? v - 27 : v
+  if (recovery !== 0 && recovery !== 1) return undefined
+  try {
+    const parsed = secp256k1.Signature.fromBytes(signature.subarray(0, 64), 'compact').addRecoveryBit(recovery)
+    return parsed.recoverPublicKey(digest).toBytes(true)
+  } catch {
+    // r or s out of range, or r no x coordinate: not a signature.
+    return undefined
+  }
+}

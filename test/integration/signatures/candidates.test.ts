@@ -8,7 +8,7 @@ import { describe, expect, it } from 'vitest'
 import {
   storeCandidates,
   type TrustedVerdict,
-  writeRecoveredVerdicts,
+  writeFinishedVerdicts,
   writeTrustedVerdicts,
 } from '../../../apps/relayer/src/services/signatures/candidates.ts'
 import { type MessageStore, openMessages } from '../../support/stages/messages.ts'
@@ -139,10 +139,11 @@ describe('a verdict', () => {
     await exit.db.transaction(async (tx) => {
       await lockMessages(tx, [judged, completed])
       const verdicts = [{ messageId: judged, shareIndex: 1, digest: digestOf(1), isRight: false }]
-      await writeRecoveredVerdicts(
+      await writeFinishedVerdicts(
         tx,
+        exit.sealing,
         [judged, completed].map((messageId) => ({ id: messageId, kind: 'exit' })),
-        verdicts,
+        { recovered: verdicts, trusted: [] },
         [completed],
       )
     })

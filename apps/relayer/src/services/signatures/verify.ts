@@ -30,7 +30,7 @@ const HERE_AT_ONCE = 2
 export const WAITS_MS = {
   /** How long a candidate waits for others of its message: nodes that wait for work sign at about the same time. */
   together: 500,
-  /** How often it is looked at what workers of other processes came to. */
+  /** When it is looked at first what workers of other processes came to; then after twice the time, and so on. */
   look: 250,
   /** How long those are waited for, where a message has enough. */
   elsewhere: 2000,
@@ -176,14 +176,17 @@ export function createVerification(
     const began = performance.now()
     const age = () => performance.now() - began
     const verifying: Promise<unknown>[] = []
+    const isWaiting = () => wait.left().length > 0 && age() < waits.answer && !awaited.isClosed()
     let isTold = false
+    // What a worker of this process comes to is told: one look shows what none has.
+    let lookAt = finishing === undefined ? waits.look : waits.together
     await finishLater(idsOf(posted))
-    for (let lookAt = waits.look; wait.left().length > 0 && age() < waits.answer && !awaited.isClosed(); ) {
-      const passed = await wait.next(lookAt - age())
+    while (isWaiting()) {
+      const passed = await wait.next(Math.min(lookAt, waits.answer) - age())
       onWrong(wait.takeWrong())
       if (passed.length > 0) await finishLater(passed)
       if (age() < lookAt) continue
-      lookAt += waits.look
+      lookAt = Math.max(2 * lookAt, waits.look)
       const { withWorker, alone } = await look(wait.left(), wait.judge)
       onWrong(wait.takeWrong())
       if (age() < waits.together) {

@@ -162,6 +162,8 @@ describe('what a threshold of nodes sends', () => {
     expect(await statesOf(key)).toEqual({ 1: 'verified', 2: 'verified', 3: 'verified' })
     await shown({ is_exit_signature_ready: true, share_indexes_ready: [1, 2, 3] })
     expect(one.verified()).toBe(0)
+    // Nor has it gone the way through the queue.
+    expect(one.queued).toEqual([])
     const counted = await one.events.metrics.text()
     expect(counted).toContain('dvt_relayer_partial_signatures_total{outcome="verified"} 3\n')
 

@@ -3,8 +3,8 @@
  *
  * Three programs side by side in one process, since absolute times swing; the ratios are what counts:
  *
- * - ours: what the tasks of a worker do for a batch of 32 validators, its check of its own output included: `verify` what each of the nodes
- *   posted, then `finish` from bytes alone, in the slices of the pool, for what was verified came from the database meanwhile;
+ * - ours: what the tasks of a worker do for a batch of 32 validators, its check of its own output included: `finish` what the nodes of a
+ *   threshold have posted and nobody has verified, from bytes alone, in the slices of the pool; then judge the node that came late;
  * - native sum: one straightforward call of blst, secp256k1 and node:crypto for every step, no check of the output;
  * - plain: @noble/curves and eciesjs used straightforwardly.
  */
@@ -78,38 +78,41 @@ function sliced<T>(items: readonly T[], size: number): T[][] {
   return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size))
 }
 
-/** The path of trusted public key shares: each node's post is verified, then candidates that were verified are finished. */
+/** The path of trusted public key shares: what a threshold of nodes sent is finished and verified together, then the last node is judged. */
 function runOurs(oracles: readonly Uint8Array[]) {
   const tasks = createTasks(createBlstEngine(), createFastEcies())
   const oracleSet = { threshold: ORACLE_THRESHOLD, publicKeys: oracles }
+  // Bytes of their own, as they come out of the database: nothing that was parsed before is known.
+  const toFinish = ({ message, publicKey, keyShares, partials }: Validator, nodes: number): MessageToFinish => ({
+    message,
+    publicKey: Uint8Array.from(publicKey),
+    threshold: THRESHOLD,
+    signature: undefined,
+    candidates: partials
+      .slice(0, nodes)
+      .map((partial, i) => ({ shareIndex: i + 1, signatures: [Uint8Array.from(partial)] })),
+    trusted: keyShares.slice(0, nodes).map((key, i) => ({
+      shareIndex: i + 1,
+      publicKeyShare: Uint8Array.from(key),
+      isVerified: nodes > THRESHOLD && i < THRESHOLD,
+    })),
+    hints: [],
+  })
   return (validators: readonly Validator[]): void => {
-    for (const node of INDEXES.keys()) {
-      const posted = validators.flatMap(({ message, keyShares, partials }) => {
-        const [publicKey, signature] = [keyShares[node], partials[node]]
-        return publicKey === undefined || signature === undefined ? [] : [{ publicKey, message, signature }]
-      })
-      for (const slice of sliced(posted, SLICE.verify)) assertDone(tasks.verify(slice).every((isRight) => isRight))
-    }
-    // Bytes of their own, as they come out of the database: nothing that was parsed before is known.
-    const messages = validators.map(
-      ({ message, publicKey, partials }): MessageToFinish => ({
-        message,
-        publicKey: Uint8Array.from(publicKey),
-        threshold: THRESHOLD,
-        signature: undefined,
-        candidates: partials.map((partial, i) => ({ shareIndex: i + 1, signatures: [Uint8Array.from(partial)] })),
-        hints: [],
-      }),
-    )
-    for (const slice of sliced(messages, SLICE.finish))
-      assertDone(
-        tasks
-          .finish(slice, oracleSet, 32)
-          .every(
-            (result) =>
-              result.status === 'finished' && result.right.length === NODES && result.shares?.ciphertexts !== undefined,
-          ),
+    for (const slice of sliced(validators, SLICE.finish)) {
+      const finished = tasks.finish(
+        slice.map((validator) => toFinish(validator, THRESHOLD)),
+        oracleSet,
+        32,
       )
+      const late = slice.flatMap((validator, i): MessageToFinish[] => {
+        const result = finished[i]
+        assertDone(result?.status === 'finished' && result.right.length === THRESHOLD && result.shares !== undefined)
+        return result?.status === 'finished' ? [{ ...toFinish(validator, NODES), signature: result.signature }] : []
+      })
+      for (const result of tasks.finish(late, undefined, 32))
+        assertDone(result.status === 'finished' && result.right.length === NODES)
+    }
   }
 }
 

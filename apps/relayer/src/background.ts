@@ -20,7 +20,6 @@ import type { SsvFollower } from './services/clusters/ssv-follow.ts'
 import { createRetention } from './services/exits/retention.ts'
 import type { Health } from './services/health.ts'
 import type { Services } from './services/services.ts'
-import { createFinishing } from './services/signatures/finish.ts'
 import { createSweep } from './services/signatures/sweep.ts'
 
 /** What background work is made of. */
@@ -136,7 +135,7 @@ const BACKGROUND: readonly Work[] = [
     roles: WHERE_JOBS_ARE_DONE,
     intervalMs: 600_000,
     failure: 'exits that wait for nodes were not looked at, the next look comes',
-    create: ({ context }) => createFinishing(context).explainStarving,
+    create: ({ services: { finishing } }) => finishing && (() => finishing.explainStarving()),
   },
   {
     name: 'rotation',
@@ -246,7 +245,8 @@ export function startBackground(
   const channels = [MESSAGES_CHANNEL, ORACLE_SETS_CHANNEL]
   const { logger, queue } = context
   lifetime.use('listener', createListener({ url: databaseUrl, channels, onNotify, onReconnect, logger }))
-  if (role !== 'api') lifetime.use('worker', startWorker(queue, { finishing: createFinishing(context), ...services }))
+  const { finishing, verification } = services
+  if (finishing !== undefined) lifetime.use('worker', startWorker(queue, { finishing, verification }))
 }
 
 function start(work: Work, round: Round, { context: { config, logger }, health }: Stage, intervalsMs: Intervals) {

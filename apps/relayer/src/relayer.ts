@@ -175,6 +175,7 @@ async function startHttp(
     stopping.abort()
     api?.lists.close()
     api?.oracleFetch.close()
+    services.verification.close()
   })
   return app
 }

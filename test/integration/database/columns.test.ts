@@ -254,6 +254,7 @@ const calls = {
       claimFinishable: (db) => partialSignatures.claimFinishable(db, [1], 9),
       claimUnverified: (db) => partialSignatures.claimUnverified(db, 0, 9),
       findCandidates: (db) => partialSignatures.findCandidates(db, [1]),
+      findOutcomes: (db) => partialSignatures.findOutcomes(db, [partial]),
       bindDeposits: (db) => partialSignatures.bindDeposits(db, [2]),
       storeHints: (db) => partialSignatures.storeHints(db, 1, [{ validatorId: 2, shares: Buffer.alloc(56) }]),
       trimHints: (db) => partialSignatures.trimHints(db, [1], 1),

@@ -2,13 +2,18 @@
 
 import { randomBytes } from 'node:crypto'
 import { lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
-import { findStillTrusted, trimCandidates } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
+import {
+  claimFinishable,
+  claimUnverified,
+  findStillTrusted,
+  trimCandidates,
+} from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import { sql } from 'drizzle-orm'
 import { describe, expect, it } from 'vitest'
 import {
   storeCandidates,
   type TrustedVerdict,
-  writeRecoveredVerdicts,
+  writeFinishedVerdicts,
   writeTrustedVerdicts,
 } from '../../../apps/relayer/src/services/signatures/candidates.ts'
 import { type MessageStore, openMessages } from '../../support/stages/messages.ts'
@@ -139,10 +144,11 @@ describe('a verdict', () => {
     await exit.db.transaction(async (tx) => {
       await lockMessages(tx, [judged, completed])
       const verdicts = [{ messageId: judged, shareIndex: 1, digest: digestOf(1), isRight: false }]
-      await writeRecoveredVerdicts(
+      await writeFinishedVerdicts(
         tx,
+        exit.sealing,
         [judged, completed].map((messageId) => ({ id: messageId, kind: 'exit' })),
-        verdicts,
+        { recovered: verdicts, trusted: [] },
         [completed],
       )
     })
@@ -156,6 +162,52 @@ describe('a verdict', () => {
     const { revision } = await exit.message(exit.messageId)
     await exit.store(1, digestOf(1))
     expect((await exit.message(exit.messageId)).revision).toBeGreaterThan(revision)
+  })
+})
+
+describe('a claim', () => {
+  /** An exit of two indexes whose public key shares are trusted; one signature is enough for it. */
+  async function openTrusted() {
+    const exit = await openExit()
+    for (const index of [1, 2]) await exit.trust(exit.validatorId, index, randomBytes(48))
+    return { ...exit, finishable: () => claimFinishable(exit.db, [exit.messageId], 9) }
+  }
+
+  it('to finish counts a share index that has sent one thing alone, before anybody has verified it', async () => {
+    const exit = await openTrusted()
+    expect(await exit.finishable()).toEqual([])
+    await exit.store(1, digestOf(1))
+    expect(await exit.finishable()).toEqual([exit.messageId])
+    // A worker has it now.
+    expect(await exit.finishable()).toEqual([])
+  })
+
+  it('to finish counts no share index that has sent several things, or one that was wrong, until one is verified', async () => {
+    const exit = await openTrusted()
+    await exit.store(1, digestOf(1))
+    await exit.store(1, digestOf(2))
+    expect(await exit.finishable()).toEqual([])
+    await exit.set(1, digestOf(1), 'rejected')
+    expect(await exit.finishable()).toEqual([])
+    await exit.set(1, digestOf(2), 'verified')
+    expect(await exit.finishable()).toEqual([exit.messageId])
+  })
+
+  it('to finish counts no share index without a trusted public key share beside others that have one', async () => {
+    const exit = await openTrusted()
+    await exit.store(3, digestOf(1))
+    expect(await exit.finishable()).toEqual([])
+  })
+
+  it('to verify leaves what a worker has, for as long as its own claim holds', async () => {
+    const exit = await openTrusted()
+    await exit.store(1, digestOf(1), 60)
+    const queued = (secondsAgo: number) =>
+      exit.query(sql`update messages set queued_at = now() - make_interval(secs => ${secondsAgo}::float8)`)
+    await queued(20)
+    expect(await claimUnverified(exit.db, 8, 9)).toEqual([])
+    await queued(30)
+    expect(await claimUnverified(exit.db, 8, 9)).toEqual([exit.messageId])
   })
 })
 

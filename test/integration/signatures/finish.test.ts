@@ -17,6 +17,7 @@ import {
   getExits,
   postShares,
   postValidators,
+  publicKeysOf,
   sidecarRound,
   untilOracleSet,
 } from '../../support/world/nodes.ts'
@@ -185,4 +186,54 @@ it('a search among invented shares keeps no other message of its job waiting', a
   await eventually('the search ends', async () =>
     (await events.metrics.text()).includes('dvt_relayer_recoveries_failed_total 1\n') ? true : undefined,
   )
+})
+
+it('what was tried whole in vain is not tried again until something new came, and is found then', async () => {
+  await using world = await startWorld()
+  const settings = { SIGNATURE_THRESHOLD: '3' }
+  await using api = await world.startRelayer({ ...settings, ROLE: 'api' })
+  await untilOracleSet(api.url)
+  const validators = createTestKeys(1, { nodes: 4, threshold: 3 })
+  const [key = ''] = publicKeysOf(validators)
+  await postValidators(api.url, [key])
+  // Two right ones, and ten that were invented: C(12, 3) choices, more than a job tries, and none of them right.
+  for (const share of [1, 2]) await sidecarRound(api.url, world.network, validators, share)
+  for (let share = 5; share <= 14; share++) {
+    const exit_signature = hex(engine.sign(new Uint8Array(32).fill(1).with(31, share), new Uint8Array(32).fill(7)))
+    await postShares(api.url, share, [{ public_key: key, exit_signature }])
+  }
+
+  const { config } = readConfig(world.environment(settings))
+  await using resources = new AsyncDisposableStack()
+  const db = resources.use(await connectDatabase({ url: world.databaseUrl, logger: silentLogger }))
+  const pool = resources.use(startCryptoPool(1))
+  let searched = 0
+  const crypto = {
+    ...pool,
+    finish: (...args: Parameters<typeof pool.finish>) => {
+      searched += args[0].length
+      return pool.finish(...args)
+    },
+  }
+  const sealing = await openSealing(config, db, silentLogger)
+  const events = createEvents(silentLogger)
+  const finishing = createFinishing({ db, crypto, sealing, events, logger: silentLogger, announced: () => {} })
+  const ids = (await db.execute(sql`select id from messages`)).rows.map((row) => Number(row['id']))
+  await finishing.finish(ids)
+  await eventually('the search ends', async () =>
+    (await events.metrics.text()).includes('dvt_relayer_recoveries_failed_total 1\n') ? true : undefined,
+  )
+  expect(searched).toBe(2)
+  for (let times = 0; times < 3; times++) await finishing.finish(ids)
+  expect(searched).toBe(2)
+  // It waits longer each time, as after any attempt.
+  expect((await db.execute(sql`select failed_attempts from messages`)).rows).toEqual([{ failed_attempts: 4 }])
+
+  await sidecarRound(api.url, world.network, validators, 4)
+  await finishing.finish(ids)
+  await eventually('the exit is ready', async () => {
+    const [exit] = await getExits(api.url)
+    return exit?.is_exit_signature_ready === true ? true : undefined
+  })
+  expect((await getExits(api.url))[0]).toMatchObject({ share_indexes_ready: [1, 2, 4] })
 })

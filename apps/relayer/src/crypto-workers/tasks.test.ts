@@ -130,6 +130,53 @@ describe('finish', () => {
   })
 })
 
+describe('under trusted public key shares', () => {
+  const tasks = createTasks(engine, createFastEcies())
+  const trustedAt = (shareIndex: number, isVerified = false) => ({
+    shareIndex,
+    publicKeyShare: engine.publicKeyOf(keyAt(BigInt(shareIndex))),
+    isVerified,
+  })
+  const shareAt = (shareIndex: number) => engine.sign(keyAt(BigInt(shareIndex)), message)
+  const right = (...indexes: number[]) => indexes.map((shareIndex) => ({ shareIndex, signature: shareAt(shareIndex) }))
+
+  it('what nobody verified is verified with the full signature, and the threshold is not doubted', () => {
+    const [finished] = tasks.finish(
+      [{ ...stated(3, 4), trusted: [1, 2, 3, 4].map((index) => trustedAt(index)) }],
+      undefined,
+    )
+    expect(finished).toMatchObject({ status: 'finished', right: right(1, 2, 3, 4), wrong: [], fitting: undefined })
+  })
+
+  it('too few say which are right and which are wrong', () => {
+    const wrong = { shareIndex: 3, signatures: [noise(3)] }
+    const exit = { ...stated(3, 2, [wrong]), trusted: [1, 2, 3].map((index) => trustedAt(index)) }
+    expect(tasks.finish([exit], undefined)).toEqual([
+      { status: 'not_found', right: right(1, 2), wrong: [{ shareIndex: 3, signature: noise(3) }] },
+    ])
+  })
+
+  it('what came late is judged by the signature that is there', () => {
+    const wrong = { shareIndex: 5, signatures: [noise(5)] }
+    const exit = {
+      ...stated(3, 4, [wrong]),
+      signature: engine.sign(keyAt(0n), message),
+      trusted: [1, 2, 3, 4, 5].map((index) => trustedAt(index, index <= 3)),
+    }
+    expect(tasks.finish([exit], undefined)).toMatchObject([
+      { status: 'finished', right: right(1, 2, 3, 4), wrong: [{ shareIndex: 5, signature: noise(5) }] },
+    ])
+  })
+
+  it('more share indexes than usual are no crowd, and nothing is searched', () => {
+    const noises = Array.from({ length: 17 }, (_, i) => ({ shareIndex: i + 4, signatures: [noise(i)] }))
+    const exit = { ...stated(3, 3, noises), trusted: Array.from({ length: 20 }, (_, i) => trustedAt(i + 1)) }
+    expect(tasks.finish([exit], undefined)).toMatchObject([{ status: 'finished', right: right(1, 2, 3) }])
+    const short = { ...exit, candidates: exit.candidates.slice(1) }
+    expect(tasks.finish([short], undefined)).toMatchObject([{ status: 'not_found', right: right(2, 3) }])
+  })
+})
+
 describe('a batch for an oracle set', () => {
   const ecies = createFastEcies()
   const oracles = Array.from({ length: 4 }, () => secp256k1.keygen())

@@ -26,11 +26,14 @@ export interface MessageToFinish {
   publicKey: Uint8Array
   threshold: number
   signature: Uint8Array | undefined
-  /**
-   * Candidates by share index, verified ones first, then the most recently seen. Under trusted public key shares only verified ones:
-   * they need no second check, and the recovered signature is verified in any case.
-   */
+  /** Candidates by share index, verified ones first, then the most recently seen. */
   candidates: readonly { shareIndex: number; signatures: readonly Uint8Array[] }[]
+  /**
+   * The trusted public key shares of the candidates, all of them, or none where they are not known. They fit the public key: an import of
+   * a lock or registration refuses others. A candidate counts only once a check under them holds; of indexes that are `isVerified` the
+   * first one has passed it before.
+   */
+  trusted?: readonly { shareIndex: number; publicKeyShare: Uint8Array; isVerified: boolean }[]
   /** Sets of public key shares that somebody claims, most recently claimed first: where to look first, never a reason to refuse. */
   hints: readonly (readonly { shareIndex: number; publicKeyShare: Uint8Array }[])[]
 }
@@ -59,6 +62,8 @@ export type FinishedMessage =
     }
   | {
       status: 'not_found'
+      /** There where some are right under trusted public key shares, and too few. */
+      right?: { shareIndex: number; signature: Uint8Array }[]
       wrong: { shareIndex: number; signature: Uint8Array }[]
       /** There, and true, where the attempts were used up before everything was tried. */
       isUnfinished?: boolean
@@ -131,25 +136,36 @@ function* finish(
   const recovered = yield* recover(engine, open, maxAttempts)
   const results = new Map(recovered.map((result, position) => [open[position], result]))
   yield
-  // One that was recovered is asked for all: the messages of a batch have the same clusters.
-  const asked = open.find((exit) => exit.signature === undefined && results.get(exit)?.status === 'recovered')
+  // One that was recovered is asked for all: the messages of a batch have the same clusters. A lock knows its threshold.
+  const asked = open.find(
+    (exit) => exit.signature === undefined && !isTrusted(exit) && results.get(exit)?.status === 'recovered',
+  )
   const finished = exits.map((exit): FinishedMessage => {
     const result = results.get(exit)
-    const isUnfinished = result?.status === 'not_found' && result.attempts >= maxAttempts
+    const isUnfinished = result?.status === 'not_found' && (result.attempts >= maxAttempts || isCrowded(exit))
     // Of a search that may go on nothing is said yet.
     const isOver = result?.status === 'not_found' && (!isUnfinished || maxAttempts >= MAX_RECOVERY_ATTEMPTS)
+    const isDoubtful = isOver || result?.status === 'not_enough' || exit === asked
     const fitting =
-      isOver || result?.status === 'not_enough' || exit === asked
+      isDoubtful && !isTrusted(exit)
         ? findFittingThreshold(engine, recoverRequest(exit, maxAttempts), exit === asked)
         : undefined
     const wrong = (result?.wrong ?? []).map(({ index, signature }) => ({ shareIndex: Number(index), signature }))
     const signature = exit.signature ?? (result?.status === 'recovered' ? result.signature : undefined)
-    if (signature === undefined) return { status: 'not_found', wrong, fitting, ...(isUnfinished && { isUnfinished }) }
-    const right = result?.status === 'recovered' ? [...result.right] : []
+    const found = result === undefined || result.status === 'not_found' ? [] : [...result.right]
+    const right = found.map(([index, point]) => ({ shareIndex: Number(index), signature: point }))
+    if (signature === undefined)
+      return {
+        status: 'not_found',
+        ...(right.length > 0 && { right }),
+        wrong,
+        fitting,
+        ...(isUnfinished && { isUnfinished }),
+      }
     return {
       status: 'finished',
       signature,
-      right: right.map(([index, point]) => ({ shareIndex: Number(index), signature: point })),
+      right,
       wrong,
       shares: undefined,
       fitting,
@@ -164,8 +180,6 @@ function* recover(
   exits: readonly MessageToFinish[],
   maxAttempts: number,
 ): Generator<void, RecoverResult[]> {
-  const isCrowded = ({ signature, candidates }: MessageToFinish) =>
-    signature === undefined && candidates.length > CLUSTER_INDEXES
   const open = exits.filter((exit) => !isCrowded(exit))
   const together = yield* recoverInTurns(
     engine,
@@ -199,16 +213,19 @@ function* recoverCrowded(
   return result.status === 'not_found' ? { ...result, attempts: attempts + result.attempts } : result
 }
 
+const isTrusted = ({ trusted = [] }: MessageToFinish): boolean => trusted.length > 0
+/** More share indexes than any cluster has nodes. */
+const isCrowded = (exit: MessageToFinish): boolean =>
+  exit.signature === undefined && !isTrusted(exit) && exit.candidates.length > CLUSTER_INDEXES
+
 function* recoverOne(engine: BlsEngine, request: RecoverRequest): Generator<void, RecoverResult> {
   const [result] = yield* recoverInTurns(engine, [request])
   if (result === undefined) throw new TypeError('no result for a request')
   return result
 }
 
-function recoverRequest(
-  { message, publicKey, threshold, signature, candidates, hints }: MessageToFinish,
-  maxAttempts: number,
-): RecoverRequest {
+function recoverRequest(exit: MessageToFinish, maxAttempts: number): RecoverRequest {
+  const { message, publicKey, threshold, signature, candidates, hints, trusted = [] } = exit
   return {
     message,
     publicKey,
@@ -217,10 +234,16 @@ function recoverRequest(
     hints: hints.map(
       (set) => new Map(set.map(({ shareIndex, publicKeyShare }) => [BigInt(shareIndex), publicKeyShare])),
     ),
-    // What gave the signature judges what came after it: no search, whatever was invented around it.
-    ...(signature !== undefined && {
-      likely: candidates.slice(0, threshold).map(({ shareIndex }) => BigInt(shareIndex)),
-    }),
+    ...(isTrusted(exit)
+      ? {
+          knownShares: new Map(trusted.map(({ shareIndex, publicKeyShare }) => [BigInt(shareIndex), publicKeyShare])),
+          verified: new Set(trusted.flatMap(({ shareIndex, isVerified }) => (isVerified ? [BigInt(shareIndex)] : []))),
+          ...(signature !== undefined && { signature }),
+        }
+      : // What gave the signature judges what came after it: no search, whatever was invented around it.
+        signature !== undefined && {
+          likely: candidates.slice(0, threshold).map(({ shareIndex }) => BigInt(shareIndex)),
+        }),
     maxAttempts,
   }
 }

@@ -3,7 +3,7 @@
  * meanwhile goes first.
  */
 
-import { setPriority } from 'node:os'
+import { getPriority, setPriority } from 'node:os'
 import { setImmediate as othersFirst } from 'node:timers/promises'
 import { parentPort } from 'node:worker_threads'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
@@ -11,10 +11,11 @@ import { createFastEcies } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import type { WorkerAnswer, WorkerRequest } from './pool.ts'
 import { createTasks } from './tasks.ts'
 
-const NICE = 5
+const NICER = 5
+const NICEST = 19
 
 // On Linux a priority is a thread's own: where cores are short, the event loop answers before this thread works.
-if (process.platform === 'linux') setPriority(NICE)
+if (process.platform === 'linux') setPriority(Math.min(NICEST, getPriority() + NICER))
 
 const port = parentPort
 if (port === null) throw new Error('crypto-workers/worker.ts runs as a worker thread only')

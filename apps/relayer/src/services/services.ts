@@ -24,6 +24,8 @@ import { createVaultActions } from './registrations/vault-actions.ts'
 import { createVaultReader } from './registrations/vault-state.ts'
 import { createRotation } from './rotation/rotation.ts'
 import { openRotationWallet } from './rotation/transaction.ts'
+import { createAwaitedVerdicts } from './signatures/awaited-verdicts.ts'
+import { createFinishing } from './signatures/finish.ts'
 import type { SidecarLists } from './signatures/sidecar-lists.ts'
 import { createSubmission } from './signatures/submit.ts'
 import { createVerification, type Verification } from './signatures/verify.ts'
@@ -34,8 +36,11 @@ export async function createServices(context: Context, lists: SidecarLists | und
   // Transactions are sent in the background only: a process that answers requests alone never holds the key.
   const rotationWallet = role === 'api' ? undefined : await openRotationWallet(context.config)
   const oracleSets = createOracleSets(context)
+  const awaited = createAwaitedVerdicts()
+  const finishing = role === 'api' ? undefined : createFinishing(context, awaited.concluded)
   const shared = {
     coverage: createCoverage(context),
+    finishing,
     heartbeat: createHeartbeat(context),
     manager: createManager(context),
     nodeKeys: createNodeKeys(context),
@@ -45,7 +50,7 @@ export async function createServices(context: Context, lists: SidecarLists | und
     ownerCopies: createOwnerCopies(context),
     rotation: createRotation({ ...context, oracleSets }, rotationWallet),
     vaults: createVaults(context),
-    verification: createVerification(context),
+    verification: createVerification(context, finishing, awaited),
   }
   return { ...shared, api: lists === undefined ? undefined : createApiServices(context, lists, shared) }
 }

@@ -27,7 +27,7 @@ import type { WorkList } from './work-list.ts'
 
 /** A relayer that is back is noticed within this time. */
 const MOST_BACKOFF_MS = 10_000
-/** Questions at once, and each second, to a relayer that answers every long poll at once. */
+/** Questions at once, and each second, to a relayer that answers every long poll at once without bringing what is new. */
 const PACE = { burst: 20, perSecond: 5 }
 
 interface FollowParts {
@@ -78,9 +78,9 @@ async function follow(
   /** One question; returns the milliseconds until the next. */
   async function ask(): Promise<number> {
     if (!(await network.isOurs())) return backoff.fail()
-    let isLongPolling: boolean
+    let answer: Awaited<ReturnType<typeof reader.read>>
     try {
-      isLongPolling = await reader.read(signal)
+      answer = await reader.read(signal)
     } catch (error) {
       if (config.generation === 'auto' && isUnknown(error)) return missing()
       throw error
@@ -89,7 +89,8 @@ async function follow(
     backoff.reset()
     onChange(isFailing)
     isFailing = false
-    return isLongPolling ? pace.take(performance.now()) : pollIntervalMs
+    if (!answer.isLongPolling) return pollIntervalMs
+    return answer.hasNews ? 0 : pace.take(performance.now())
   }
 
   function missing(): number {

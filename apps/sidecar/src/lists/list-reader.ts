@@ -26,8 +26,12 @@ export function createListReader({ relayer, workList, events, healIntervalMs }: 
   let fullAt = 0
 
   return {
-    /** Asks once and takes the answer over. Returns whether the relayer knows long polling. @throws {HttpError | ContractError} */
-    async read(signal: AbortSignal): Promise<boolean> {
+    /**
+     * Asks once and takes the answer over. Returns whether the relayer knows long polling, and whether it brought what was not known.
+     *
+     * @throws {HttpError | ContractError}
+     */
+    async read(signal: AbortSignal): Promise<{ isLongPolling: boolean; hasNews: boolean }> {
       const untilFull = fullAt - performance.now()
       const isFull = revision === undefined || untilFull <= 0
       const wait = Math.min(WAIT_SECONDS, Math.ceil(untilFull / 1000))
@@ -46,7 +50,7 @@ export function createListReader({ relayer, workList, events, healIntervalMs }: 
       events.listApplied(list, workList.openCount())
       for (const [shareIndex, indexes] of workList.takeRejections())
         events.rejectionSeen(list, 'LISTED', shareIndex, indexes)
-      return isLongPolling
+      return { isLongPolling, hasNews: workList.takeNews() }
     },
     /** The relayer does not have the list: it wants nothing. */
     setAbsent(): void {

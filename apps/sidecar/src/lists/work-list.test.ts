@@ -49,6 +49,39 @@ function post(workList: WorkList, now: number, postedAt = now): void {
   for (const job of sign(workList, now)) workList.posted(job, postedAt)
 }
 
+describe('news', () => {
+  it('are a key that is wanted for the first time, and a post that is settled', () => {
+    const workList = createWorkList([share(A), share(B)], POLL_MS)
+    expect(workList.takeNews()).toBe(false)
+    workList.applyList([item(A, 7)])
+    expect([workList.takeNews(), workList.takeNews()]).toEqual([true, false])
+    workList.applyChanges([item(B, 8), item(A, 7)])
+    expect(workList.takeNews()).toBe(true)
+    workList.applyChanges([item(A, 7, { shareIndexesReady: [5] })])
+    expect(workList.takeNews()).toBe(false)
+    post(workList, 0)
+    workList.applyChanges([item(A, 7, { shareIndexesReady: [2, 5] })])
+    expect(workList.takeNews()).toBe(true)
+    workList.applyChanges([item(B, 8, { isReady: true })])
+    expect(workList.takeNews()).toBe(true)
+  })
+
+  it('do not come for ever from a relayer that changes its mind', () => {
+    const workList = createWorkList([share(A)], POLL_MS)
+    workList.applyList([item(A, 7)])
+    post(workList, 0)
+    workList.applyList([item(A, 7, { isReady: true })])
+    expect(workList.takeNews()).toBe(true)
+    for (let index = 8; index < 20; index++) {
+      workList.applyList([])
+      workList.applyList([item(A, index)])
+      workList.applyChanges([item(A, index, { isReady: true })])
+      workList.applyChanges([item(A, 7, { isReady: index % 2 === 0 })])
+    }
+    expect(workList.takeNews()).toBe(false)
+  })
+})
+
 describe('work list', () => {
   it('takes other key shares over: it keeps what it knows of those that stay', () => {
     const [a, b] = [share(A), share(B)]

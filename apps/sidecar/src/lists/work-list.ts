@@ -36,8 +36,8 @@ const WAITING_INTERVALS = 5
 const REFUSED_INTERVALS = 5
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] }
-/** `jobId` is that of the job which is at it. */
-type OwnEntry = Mutable<Entry> & { jobId: number | undefined }
+/** `jobId` is that of the job which is at it. `wasWanted`: at any time; `settledPost`: of the last post that the relayer was seen to have taken. */
+type OwnEntry = Mutable<Entry> & { jobId: number | undefined; wasWanted: boolean; settledPost: number | undefined }
 
 const never = () => false
 
@@ -47,6 +47,7 @@ export function createWorkList(keyShares: readonly KeyShare[], pollIntervalMs: n
   let entries = byValidator(all)
   /** Jobs so far: each has a number of its own. */
   let jobs = 0
+  let hasNews = false
 
   /** The entry of a job that is current; undefined for another job. @throws {TypeError} the entry is in none of these states */
   function entryOf(job: Job, verb: string, states: readonly WorkState[]): OwnEntry | undefined {
@@ -69,6 +70,16 @@ export function createWorkList(keyShares: readonly KeyShare[], pollIntervalMs: n
       entry.notBefore = entry.triedAt === undefined ? 0 : entry.triedAt + pollIntervalMs
     }
     entry.listing = listingOf(item, entry.keyShare.shareIndex)
+    noteNews(entry)
+  }
+
+  /** News are a key share that is wanted for the first time, and a post that is settled: no more than there are keys and posts. */
+  function noteNews(entry: OwnEntry): void {
+    if (isOpen(entry) && !entry.wasWanted) hasNews = entry.wasWanted = true
+    const { postedAt, settledPost } = entry
+    if (entry.listing !== 'settled' || postedAt === undefined || postedAt === settledPost) return
+    entry.settledPost = postedAt
+    hasNews = true
   }
 
   /** Takes the items over, the first of each key. Returns how many were left out. */
@@ -123,6 +134,12 @@ export function createWorkList(keyShares: readonly KeyShare[], pollIntervalMs: n
     },
     /** Takes a list of changes over. Returns how many items were left out as repeats. */
     applyChanges: applyAll,
+    /** Whether the lists since the last call brought what was not known: a relayer cannot go on for ever bringing that. */
+    takeNews(): boolean {
+      const had = hasNews
+      hasNews = false
+      return had
+    },
     /** Validator indexes of what was posted and the relayer lists as wrong, by share index; each once. */
     takeRejections(): Map<number, number[]> {
       const news = all.filter(
@@ -246,6 +263,8 @@ function emptyEntry(keyShare: KeyShare): OwnEntry {
     notBefore: 0,
     warned: undefined,
     jobId: undefined,
+    wasWanted: false,
+    settledPost: undefined,
   }
 }
 

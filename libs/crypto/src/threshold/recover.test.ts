@@ -234,6 +234,119 @@ describe('shares known', () => {
   })
 })
 
+describe('shares known, some verified before', () => {
+  const cluster = makeCluster(3, upTo(5), 41n)
+  const { request, keys, right, signature } = cluster
+  const known = { ...request, knownShares: keys }
+  const of = (...indexes: bigint[]) => new Set(indexes)
+  const shifted = (index: bigint, by: Uint8Array) => blst.addSignatures([right.get(index) ?? by, by])
+
+  it.each([
+    ['none', of(), undefined, 3],
+    ['one', of(4n), undefined, 2],
+    ['all but one of a base', of(2n, 5n), undefined, 1],
+    ['a base', of(1n, 3n, 5n), undefined, 1],
+    ['none, the signature known', of(), signature, 2],
+    ['all but one of a base, the signature known', of(2n, 5n), signature, 0],
+    ['a base, the signature known', of(1n, 3n, 5n), signature, 0],
+  ])('%s: what was verified is not checked again', (_, verified, full, triples) => {
+    const { engine, counts } = counting(blst)
+    const result = recoverSignature(engine, { ...known, verified, ...(full !== undefined && { signature: full }) })
+    assertRecovered(result)
+    expect(result).toMatchObject({ signature, right, wrong: [] })
+    // A check of one is no batch.
+    expect(counts.verified + counts.triples).toBe(triples)
+  })
+
+  it('judges by the polynomial what came late, without a check', () => {
+    const { engine, counts } = counting(blst)
+    const candidates = new Map(request.candidates).set(4n, [noise(4)])
+    const result = recoverSignature(engine, { ...known, candidates, verified: of(1n, 2n, 3n), signature })
+    assertRecovered(result)
+    expect([...result.right.keys()]).toEqual([1n, 2n, 3n, 5n])
+    expect(result.wrong).toEqual([{ index: 4n, signature: noise(4) }])
+    expect(counts).toEqual({ verified: 0, triples: 0 })
+  })
+
+  it.each([
+    ['none', of()],
+    ['one', of(3n)],
+    ['the right ones', of(3n, 4n)],
+  ])('is not fooled by two whose errors cancel in the sum, with %s verified', (_, verified) => {
+    // 3·S_1 − 3·S_2 + S_3 is the signature: equal errors at 1 and 2 cancel there.
+    const error = noise(5)
+    const candidates = new Map(request.candidates).set(1n, [shifted(1n, error)]).set(2n, [shifted(2n, error)])
+    for (const left of [upTo(3), upTo(4), upTo(5)]) {
+      const some = new Map([...candidates].filter(([index]) => left.includes(index)))
+      for (const full of [undefined, signature]) {
+        const ownVerified = new Set([...verified].filter((index) => left.includes(index)))
+        const result = recoverSignature(blst, {
+          ...known,
+          candidates: some,
+          verified: ownVerified,
+          ...(full !== undefined && { signature: full }),
+        })
+        expect(result.wrong.map(({ index }) => index)).toEqual([1n, 2n])
+        expect(result.status).toBe(left.length === 5 ? 'recovered' : 'not_enough')
+        if (result.status !== 'not_found') expect([...result.right.keys()].sort()).toEqual(left.slice(2))
+      }
+    }
+  })
+
+  it('is not fooled by errors that cancel over a batch', () => {
+    const other = makeCluster(3, upTo(5), 42n)
+    const [plus, [minus = noise(6)]] = [noise(6), blst.combineSignatures([noise(6)], [[-1n]])]
+    const first = new Map(request.candidates).set(1n, [shifted(1n, plus)])
+    const second = new Map<bigint, Uint8Array[]>(other.request.candidates)
+    second.set(1n, [blst.addSignatures([other.right.get(1n) ?? plus, minus])])
+    for (const result of recoverSignatures(blst, [
+      { ...known, candidates: first },
+      { ...other.request, knownShares: other.keys, candidates: second },
+    ]))
+      expect(result).toMatchObject({ status: 'recovered', wrong: [{ index: 1n }] })
+  })
+
+  it('a wrong one beside those verified names itself and no other', () => {
+    const candidates = new Map(request.candidates).set(3n, [noise(3)])
+    candidates.delete(4n)
+    candidates.delete(5n)
+    const { engine, counts } = counting(blst)
+    const result = recoverSignature(engine, { ...known, candidates, verified: of(1n, 2n) })
+    expect(result).toEqual({
+      status: 'not_enough',
+      right: new Map([...right].slice(0, 2)),
+      wrong: [{ index: 3n, signature: noise(3) }],
+    })
+    // The full signature, and the one that nobody had verified.
+    expect(counts).toEqual({ verified: 1, triples: 1 })
+  })
+
+  it('a signature that is not theirs judges nothing: each is checked by itself', () => {
+    const { engine, counts } = counting(blst)
+    const foreign = makeCluster(3, upTo(5), 43n)
+    const result = recoverSignature(engine, { ...known, verified: of(1n, 2n), signature: foreign.signature })
+    expect(result).toMatchObject({ status: 'recovered', signature, right })
+    expect(counts.triples).toBe(3)
+  })
+
+  it('parts of small order make no share right, wherever they stand', () => {
+    const { bad_signatures: bad } = readFixtureJson('vectors/threshold.json') as {
+      bad_signatures: { name: string; bytes: string }[]
+    }
+    const outside = fromHex(bad.find(({ name }) => name === 'not_in_the_subgroup')?.bytes ?? '')
+    const [, small = outside] = blst.combineSignatures([outside], [[(GROUP_ORDER - 1n) / 2n], [1n, 2n]])
+    for (const index of upTo(3)) {
+      const [point = small] = blst.combineSignatures([right.get(index) ?? small, small], [[1n, 1n]])
+      const candidates = new Map(request.candidates).set(index, [point])
+      for (const verified of [of(), of(4n)]) {
+        const result = recoverSignature(blst, { ...known, candidates, verified })
+        assertRecovered(result)
+        expect(result.wrong.map((one) => one.index)).toEqual([index])
+      }
+    }
+  })
+})
+
 describe('a batch', () => {
   /** Requests that end in every way there is; each is right or wrong by itself. */
   const kinds = () => {

@@ -4,6 +4,7 @@
  * once the signature is known.
  */
 
+import { equalBytes } from '@dvt-relayer/common/hex.ts'
 import type { BlsEngine, IndexedPoint, SignedMessage } from '../bls/bls.ts'
 import { scaledLagrangeFactors } from '../bls/lagrange.ts'
 import type { RandomBytes } from '../bls/scalar.ts'
@@ -37,6 +38,10 @@ export interface RecoverRequest {
   candidates: ReadonlyMap<bigint, readonly Uint8Array[]>
   /** Public key shares that are trusted *and fit the public key* (`publicKeySharesFit`). */
   knownShares?: ReadonlyMap<bigint, Uint8Array>
+  /** Indexes whose first candidate has been verified under its known public key share before: it is not checked again. */
+  verified?: ReadonlySet<bigint>
+  /** The full signature, where it has been verified before: what gives it again need not be. */
+  signature?: Uint8Array
   /** Sets of public key shares of unknown origin: tried first, never a reason to refuse. */
   hints?: readonly ReadonlyMap<bigint, Uint8Array>[]
   /** `threshold` share indexes whose first candidates are tried together before any search: those that were right before. */
@@ -102,23 +107,42 @@ function guess(engine: BlsEngine, request: RecoverRequest, factorsOf: FactorsOf)
 
 /**
  * With the full signature right under the key, and all but one of the base right under their public key shares, the last one is right too;
- * the others are compared with the polynomial. That is `threshold` signatures in one check instead of all candidates, then the full one.
+ * the others are compared with the polynomial. That is `threshold` signatures of one message in one check instead of all candidates, then
+ * the full one; of those that were verified before, and of a full signature that is known, nothing is left to check
+ * (docs/decisions/0013-verified-together.md).
  */
 function guessByShares(engine: BlsEngine, request: RecoverRequest, factorsOf: FactorsOf): Guess | undefined {
-  const { message, publicKey, threshold, knownShares = new Map<bigint, Uint8Array>() } = request
+  const { message, publicKey, threshold, signature: known } = request
+  const { knownShares = new Map<bigint, Uint8Array>(), verified = new Set<bigint>() } = request
   const firsts = firstCandidates(request, knownShares.keys())
   if (firsts.length < threshold) return undefined
-  const base = cheapestBase(firsts, threshold, factorsOf)
-  const last = base.at(-1)
+  const base = checkedBase(firsts, threshold, verified, factorsOf)
+  const unchecked = base.filter(({ index }) => !verified.has(index))
+  const last = unchecked.at(-1)
   // A part of small order in the last point could vanish in the sum: its subgroup is checked by itself.
-  if (last === undefined || !engine.isSignature(last.point)) return undefined
+  if (last !== undefined && !engine.isSignature(last.point)) return undefined
   const judged = judge(engine, request.candidates, base, factorsOf)
-  if (judged.signature === undefined) return undefined
-  const shares = base.slice(0, -1).flatMap(({ index, point }) => {
+  const { signature } = judged
+  if (signature === undefined || (known !== undefined && !equalBytes(known, signature))) return undefined
+  const full = known === undefined ? [{ publicKey, message, signature }] : []
+  const shares = unchecked.slice(0, -1).flatMap(({ index, point }) => {
     const key = knownShares.get(index)
     return key === undefined ? [] : [{ publicKey: key, message, signature: point }]
   })
-  return { base, judged, triples: [{ publicKey, message, signature: judged.signature }, ...shares] }
+  return { base, judged, triples: [...full, ...shares] }
+}
+
+/** Those that were verified before, as far as there are any, then others: what is wrong is among the others. */
+function checkedBase(
+  firsts: readonly IndexedPoint[],
+  threshold: number,
+  verified: ReadonlySet<bigint>,
+  factorsOf: FactorsOf,
+): IndexedPoint[] {
+  const checked = firsts.filter(({ index }) => verified.has(index))
+  if (checked.length >= threshold) return cheapestBase(checked, threshold, factorsOf)
+  if (checked.length === 0) return cheapestBase(firsts, threshold, factorsOf)
+  return [...checked, ...firsts.filter(({ index }) => !verified.has(index))].slice(0, threshold)
 }
 
 /**
@@ -159,15 +183,21 @@ interface Checked {
   wrong: Candidate[]
 }
 
-/** Checks every candidate whose public key share is known, for all requests in one batch. */
+/** The first candidates of the indexes that were verified before. */
+const verifiedBefore = (request: RecoverRequest): Map<bigint, Uint8Array> =>
+  new Map(firstCandidates(request, request.verified ?? []).map(({ index, point }) => [index, point]))
+
+/** Checks every candidate whose public key share is known, but for those verified before, for all requests in one batch. */
 function checkKnown(engine: BlsEngine, requests: readonly RecoverRequest[]): Checked[] {
+  const results = requests.map((request): Checked => ({ right: verifiedBefore(request), wrong: [] }))
   const listed = requests.flatMap((request, position) =>
-    knownCandidates(request).map((candidate) => ({ ...candidate, position, message: request.message })),
+    knownCandidates(request)
+      .filter(({ index, signature }) => results[position]?.right.get(index) !== signature)
+      .map((candidate) => ({ ...candidate, position, message: request.message })),
   )
   // One hostile node is wrong for every validator: side by side its candidates are found in few checks.
   listed.sort((a, b) => ascending(a.index, b.index))
   const verdicts = engine.verifyBatch(listed)
-  const results = requests.map((): Checked => ({ right: new Map(), wrong: [] }))
   listed.forEach(({ position, index, signature }, i) => {
     const result = results[position]
     if (verdicts[i] === true) result?.right.set(index, signature)

@@ -85,6 +85,7 @@ const toFinish = {
   signingRoot: bytes,
   threshold: number,
   signature: orNull(bytes),
+  requester: orNull(text),
   /** Of an exit. */
   epoch: orNull(number),
   validatorIndex: orNull(number),
@@ -116,7 +117,7 @@ export function findMessagesToFinish(
   return rows(
     db,
     toFinish,
-    sql`select m.id, m.kind, m.state, v.public_key, m.signing_root, m.threshold, m.signature, m.epoch, m.validator_index,
+    sql`select m.id, m.kind, m.state, v.public_key, m.signing_root, m.threshold, m.signature, m.requester, m.epoch, m.validator_index,
                m.kind = 'exit' and ${oracleSetId}::bigint is not null and ${IS_SPLIT_ANEW} and not exists (
                  select from oracle_shares s where s.message_id = m.id and s.oracle_set_id = ${oracleSetId}::bigint) as needs_oracle_shares,
                exists (select from key_shares k where k.validator_id = m.validator_id) as has_key_shares

@@ -3,6 +3,7 @@
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
 import { findThresholds } from '@dvt-relayer/db/queries/clusters.ts'
 import type { Context } from '../../context.ts'
+import { startNativeThreads } from '../../crypto-workers/native-threads.ts'
 import { createLockDeposits } from '../registrations/lock-deposits.ts'
 import { importKeyList } from './key-list.ts'
 import { importClusterLocks } from './locks.ts'
@@ -18,6 +19,8 @@ import { createSsvFollower, type SsvFollower } from './ssv-follow.ts'
 export async function importClusters(context: Context): Promise<SsvFollower> {
   const { config, logger } = context
   const engine = createBlstEngine()
+  const isVerifying = config.clusters.lockFiles.length + config.ssv.keysharesFiles.length > 0
+  if (isVerifying) await startNativeThreads(context.crypto, engine)
   await importClusterLocks(context, engine)
   const ssv = createSsvFollower(context, engine)
   if (ssv === undefined && config.ssv.keysharesFiles.length > 0)

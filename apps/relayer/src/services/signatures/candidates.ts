@@ -37,46 +37,68 @@ export interface TrustedVerdict extends Verdict, Candidate {
   publicKeyShare: Uint8Array
 }
 
-/** Stores candidates of one share index. */
-export async function storeCandidates(
+/**
+ * Stores candidates of one share index. Of those that `isUntold` nobody is told: their verdicts come soon, and whoever is to hear of them
+ * later has that said (`announceMessages`).
+ */
+export async function storeCandidates<T extends Candidate>(
   tx: Sql,
   sealing: Sealing,
   shareIndex: number,
-  candidates: readonly Candidate[],
+  candidates: readonly T[],
+  isUntold: (candidate: T) => boolean = () => false,
 ): Promise<void> {
-  const ids = idsOf(candidates)
   await sealAndInsert(tx, sealing, shareIndex, candidates)
-  await trimCandidates(tx, ids, CANDIDATE_LIMITS)
-  await settle(tx, idsOf(candidates.filter(isOfDeposit)), ids)
+  await trimCandidates(tx, idsOf(candidates), CANDIDATE_LIMITS)
+  await settle(tx, idsOf(candidates.filter(isOfDeposit)), idsOf(candidates.filter((candidate) => !isUntold(candidate))))
+}
+
+/** Writes what public key shares decided. Returns the verdicts that count. */
+export async function writeTrustedVerdicts(
+  tx: Sql,
+  sealing: Sealing,
+  judged: readonly TrustedVerdict[],
+): Promise<TrustedVerdict[]> {
+  const verdicts = await writeTrusted(tx, sealing, judged)
+  await settle(tx, idsOf(judged.filter(isOfDeposit)), idsOf(judged))
+  return verdicts
+}
+
+/** What finishing some messages decided about their candidates: by the signature alone, or under trusted public key shares. */
+export interface FinishedVerdicts {
+  recovered: readonly Verdict[]
+  trusted: readonly TrustedVerdict[]
+}
+
+/**
+ * Writes what finishing decided about candidates of these messages, and announces them with those just `completed`. Returns the verdicts
+ * under trusted public key shares that count.
+ */
+export async function writeFinishedVerdicts(
+  tx: Sql,
+  sealing: Sealing,
+  messages: readonly { id: number; kind: MessageKind }[],
+  { recovered, trusted }: FinishedVerdicts,
+  completed: readonly number[],
+): Promise<TrustedVerdict[]> {
+  await writeVerdicts(tx, recovered)
+  const counted = await writeTrusted(tx, sealing, trusted)
+  const deposits = messages.filter(isOfDeposit).map(({ id }) => id)
+  await settle(tx, deposits, [...new Set([...completed, ...idsOf(recovered), ...idsOf(trusted)])])
+  return counted
 }
 
 /**
  * Writes what public key shares decided. The operators of a validator may have changed meanwhile: what fits the old public key shares
  * must not count among the new. Returns the verdicts that do count.
  */
-export async function writeTrustedVerdicts(
-  tx: Sql,
-  sealing: Sealing,
-  judged: readonly TrustedVerdict[],
-): Promise<TrustedVerdict[]> {
+async function writeTrusted(tx: Sql, sealing: Sealing, judged: readonly TrustedVerdict[]): Promise<TrustedVerdict[]> {
+  if (judged.length === 0) return []
   const trusted = await findStillTrusted(tx, judged)
   const verdicts = judged.filter((_, position) => trusted.has(position))
   const written = await writeVerdicts(tx, verdicts)
   if (written < verdicts.length) await restoreRight(tx, sealing, verdicts)
-  await settle(tx, idsOf(judged.filter(isOfDeposit)), idsOf(judged))
   return verdicts
-}
-
-/** Writes what full signatures decided about candidates of these messages, and announces them with those just `completed`. */
-export async function writeRecoveredVerdicts(
-  tx: Sql,
-  messages: readonly { id: number; kind: MessageKind }[],
-  verdicts: readonly Verdict[],
-  completed: readonly number[],
-): Promise<void> {
-  await writeVerdicts(tx, verdicts)
-  const deposits = messages.filter(isOfDeposit).map(({ id }) => id)
-  await settle(tx, deposits, [...new Set([...completed, ...idsOf(verdicts)])])
 }
 
 /** The signature of a stored candidate; undefined, and said, where it cannot be opened: the others go on without it. */

@@ -5,11 +5,12 @@
  * ready already, and of two share sets for one oracle set the first stays.
  *
  * A job tries a little of each message. What would take a long search among invented candidates is searched beside the jobs, one message
- * at a time: others, of the same job too, do not wait for it.
+ * at a time, requesters in turn, within a budget (`search-budget.ts`): others, of the same job too, do not wait for it.
  */
 
+import { createHash } from 'node:crypto'
+import { createFairLine } from '@dvt-relayer/common/fair-line.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { createKeyedQueue } from '@dvt-relayer/common/keyed-queue.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { announceOracleShares, lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import type { CandidateRow, Verdict } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
@@ -27,8 +28,9 @@ import type { Context, Sealing, SignatureOpener } from '../../context.ts'
 import type { FinishedMessage, MessageToFinish } from '../../crypto-workers/tasks.ts'
 import { oracleKeysOf } from '../oracles/share-set.ts'
 import { insertShareSets } from '../oracles/shares.ts'
-import { openCandidate, writeRecoveredVerdicts } from './candidates.ts'
+import { openCandidate, type TrustedVerdict, writeFinishedVerdicts } from './candidates.ts'
 import { type KeyShareOfNode, unpackHint } from './key-share-hints.ts'
+import { createSearchBudget, SEARCH_ATTEMPTS, type Searched } from './search-budget.ts'
 
 /** Nodes that are up have signed long before. */
 const STARVING_SECONDS = 600
@@ -36,8 +38,8 @@ const STARVING_SECONDS = 600
 const STARVING_LOOKED_AT = 4
 /** Attempts of a job at each message: every choice of a usual cluster (5 of 7, 4 of 6), and all of what hints lead to. */
 const QUICK_ATTEMPTS = 32
-/** Messages that wait for a long search. Those that find no place are claimed again later, as after an attempt that failed. */
-const SEARCHES = { depth: 1, waiting: 64 }
+/** Messages of one requester that wait for a long search. Those that find no place are claimed again later, as after an attempt that failed. */
+const SEARCHES_OF_ONE = 16
 
 /** A candidate with its signature opened. */
 interface Opened {
@@ -49,6 +51,8 @@ interface Opened {
 interface Unfinished {
   message: FinishRow
   candidates: readonly Opened[]
+  /** Whether some could not be opened. */
+  isDamaged: boolean
   input: MessageToFinish
 }
 
@@ -58,21 +62,32 @@ interface Tried<Result = FinishedMessage> extends Unfinished {
 }
 type Finished = Tried<Extract<FinishedMessage, { status: 'finished' }>>
 
+/** What finishing has come to and is committed: whoever waits for verdicts hears of it. */
+export interface Concluded {
+  messageIds: readonly number[]
+  verdicts: readonly Verdict[]
+}
+
 /** Creates the service. */
-export function createFinishing({
-  db,
-  crypto,
-  sealing,
-  events,
-  logger,
-  announced,
-}: Pick<Context, 'db' | 'crypto' | 'sealing' | 'events' | 'logger' | 'announced'>) {
+export function createFinishing(
+  {
+    db,
+    crypto,
+    sealing,
+    events,
+    logger,
+    announced,
+  }: Pick<Context, 'db' | 'crypto' | 'sealing' | 'events' | 'logger' | 'announced'>,
+  onConcluded: (concluded: Concluded) => void = () => {},
+) {
   /** Those of these messages that there is something to do for. */
   async function load(messageIds: readonly number[], set: OracleSetRow | undefined): Promise<Unfinished[]> {
     const opener = await sealing.openerFor(db, messageIds)
     const messages = await findMessagesToFinish(db, messageIds, set?.id ?? null)
-    // Of a signature that is there and that trusted shares made, the candidates have nothing to say.
-    const judged = messages.filter(({ hasKeyShares: has, state }) => !has || state !== 'ready')
+    // A split for new oracles does not read them: what came after the signature is judged in a job of its own.
+    const judged = messages.filter(
+      ({ hasKeyShares: has, state, needsOracleShares }) => !has || state !== 'ready' || !needsOracleShares,
+    )
     const candidates = await byMessage(judged, (ids) => findCandidates(db, ids))
     const guessed = messages.filter(({ hasKeyShares: has, state }) => !has && state !== 'ready')
     const hints = await byMessage(guessed, (ids) => findHints(db, ids))
@@ -90,9 +105,11 @@ export function createFinishing({
     })
   }
 
-  const searches = createKeyedQueue(SEARCHES)
-  /** The messages that wait for a search, or are searched. */
-  const searching = new Set<number>()
+  const budget = createSearchBudget()
+  const line = createFairLine<number>()
+  /** The messages that wait for a search, or are searched, by who asks for them. */
+  const searching = new Map<string, Set<number>>()
+  let isSearching = false
 
   /** Recovers full signatures on a worker thread, and splits those of exits that need shares of this oracle set. */
   async function recover(
@@ -123,30 +140,34 @@ export function createFinishing({
   /** Writes what a batch came to. */
   async function store(batch: readonly Tried[], set: OracleSetRow | undefined) {
     const finished = batch.filter(isFinished)
-    const failedIds = idsOf(batch.filter((tried) => !isFinished(tried)))
-    const verdicts = batch.flatMap(verdictsOf)
+    const failed = batch.filter((tried) => !isFinished(tried) && !isShort(tried))
+    const verdicts = { recovered: batch.flatMap(recoveredVerdicts), trusted: batch.flatMap(trustedVerdicts) }
     const stored = await db.transaction(async (tx) => {
       await lockMessages(tx, idsOf(batch))
       const completed = await keepSignatures(tx, sealing, finished)
       const split = set === undefined ? [] : await insertShareSets(tx, set, finished.map(splitOf))
-      await releaseMessages(tx, idsOf(finished))
-      await countFailedAttempts(tx, failedIds)
+      await releaseMessages(tx, idsOf(batch.filter(isMoved)))
+      await countFailedAttempts(tx, idsOf(failed))
       const messages = batch.map(({ message }) => message)
-      await writeRecoveredVerdicts(tx, messages, verdicts, completed)
+      const counted = await writeFinishedVerdicts(tx, sealing, messages, verdicts, completed)
       if (set !== undefined) await announceOracleShares(tx, set.id, split)
-      return { completed: new Set(completed), shareSets: split.length }
+      return { completed: new Set(completed), shareSets: split.length, counted }
     })
     announced()
-    return { ...stored, verdicts, failed: failedIds.length }
+    onConcluded({ messageIds: idsOf(batch), verdicts: [...verdicts.recovered, ...stored.counted] })
+    return { ...stored, recovered: verdicts.recovered, failed: failed.length }
   }
 
   /** Stores what a batch came to, and tells it. */
   async function conclude(batch: readonly Tried[], set: OracleSetRow | undefined, started: number): Promise<void> {
     if (batch.length === 0) return
-    const { completed, shareSets, verdicts, failed } = await store(batch, set)
-    const wrong = verdicts.filter(({ isRight }) => !isRight)
+    const { completed, shareSets, recovered, counted, failed } = await store(batch, set)
+    const wrong = [...recovered, ...counted].filter(({ isRight }) => !isRight)
     for (const [shareIndex, group] of Map.groupBy(wrong, (verdict) => verdict.shareIndex))
       events.partialsRejected(shareIndex, group.length)
+    const right = counted.filter(({ isRight }) => isRight)
+    for (const [shareIndex, group] of Map.groupBy(right, (verdict) => verdict.shareIndex))
+      events.partialsVerified(shareIndex, group.length)
     const ready = batch.filter(({ message }) => completed.has(message.id))
     const exits = ready.filter(({ message }) => message.kind === 'exit').length
     if (ready.length + shareSets > 0) {
@@ -158,19 +179,46 @@ export function createFinishing({
 
   /** Searches on for a message, by what is stored when its turn comes. */
   async function search(messageId: number): Promise<void> {
-    if (searching.has(messageId)) return
-    searching.add(messageId)
-    try {
-      await searches.run('', async () => {
-        const started = performance.now()
-        const set = await findCurrentOracleSet(db)
-        await conclude(await recover(await load([messageId], set), set), set, started)
-      })
-    } catch (error) {
-      logger.debug({ message_id: messageId, err: error }, 'a search was interrupted, the next look comes')
-    } finally {
-      searching.delete(messageId)
+    const started = performance.now()
+    const set = await findCurrentOracleSet(db)
+    const batch = await load([messageId], set)
+    const [unfinished] = batch
+    if (unfinished === undefined) return
+    if (!budget.isFree(searchedOf(unfinished), started)) return countFailedAttempts(db, [messageId])
+    budget.began(searchedOf(unfinished), started)
+    await conclude(note(await recover(batch, set, SEARCH_ATTEMPTS)), set, started)
+  }
+
+  /** Notes what was tried whole in vain: it is not tried again as it is. */
+  function note(tried: Tried[]): Tried[] {
+    for (const one of tried)
+      if (one.result.status === 'not_found' && !needsSearch(one)) budget.triedAll(searchedOf(one))
+    return tried
+  }
+
+  /** Lets messages be searched when their turn comes. */
+  function searchLater(unfinished: readonly Unfinished[]): void {
+    for (const { message } of unfinished) {
+      const requester = message.requester ?? ''
+      const own = searching.get(requester) ?? new Set()
+      if (own.has(message.id) || own.size >= SEARCHES_OF_ONE) continue
+      searching.set(requester, own.add(message.id))
+      line.push(requester, message.id)
     }
+    if (!isSearching) void searchInTurn()
+  }
+
+  async function searchInTurn(): Promise<void> {
+    isSearching = true
+    for (let id = line.shift(); id !== undefined; id = line.shift()) {
+      try {
+        await search(id)
+      } catch (error) {
+        logger.debug({ message_id: id, err: error }, 'a search was interrupted, the next look comes')
+      }
+      for (const [requester, own] of searching) if (own.delete(id) && own.size === 0) searching.delete(requester)
+    }
+    isSearching = false
   }
 
   return {
@@ -178,15 +226,15 @@ export function createFinishing({
     async finish(messageIds: readonly number[]): Promise<void> {
       const started = performance.now()
       const set = await findCurrentOracleSet(db)
-      const batch = await load(messageIds, set)
+      const loaded = await load(messageIds, set)
+      const batch = loaded.filter((one) => !budget.isTried(searchedOf(one)))
+      const inVain = new Set(loaded).difference(new Set(batch))
+      await countFailedAttempts(db, idsOf([...inVain]))
       if (batch.length === 0) return
       const tried = await recover(batch, set, QUICK_ATTEMPTS)
-      await conclude(
-        tried.filter((one) => !needsSearch(one)),
-        set,
-        started,
-      )
-      for (const id of idsOf(tried.filter(needsSearch))) void search(id)
+      const over = tried.filter((one) => !needsSearch(one))
+      await conclude(note(over), set, started)
+      searchLater(tried.filter(needsSearch))
     },
     /**
      * Says why messages of no known cluster wait for ever: fewer nodes sign than SIGNATURE_THRESHOLD says, because some are away or
@@ -219,15 +267,20 @@ function prepare(
   rows: readonly CandidateRow[],
   hints: readonly KeyShareOfNode[][],
 ): Unfinished[] {
-  const hasUnjudged = !message.hasKeyShares && rows.some(({ state }) => state === 'unverified')
+  // One verified under a public key share that is not there any more: with it only verified ones are recovered from.
+  const isTogether = rows.every(({ state, publicKeyShare }) => state !== 'verified' || publicKeyShare !== null)
+  const mayCount = ({ state, publicKeyShare }: CandidateRow) =>
+    state === 'verified' || !message.hasKeyShares || (isTogether && publicKeyShare !== null)
+  const hasUnjudged = rows.some((row) => row.state === 'unverified' && mayCount(row))
   if (message.state === 'ready' && !message.needsOracleShares && !hasUnjudged) return []
   // A split alone needs the full signature only.
   const isJudging = message.state === 'collecting' || hasUnjudged
-  const candidates = (isJudging ? rows : []).flatMap((row): Opened[] => {
+  const looked = isJudging ? rows.filter(mayCount) : []
+  const candidates = looked.flatMap((row): Opened[] => {
     const signature = openCandidate(opener, row, logger)
     return signature === undefined ? [] : [{ row, signature }]
   })
-  const byIndex = Map.groupBy(usable(candidates, message.hasKeyShares), ({ row }) => row.shareIndex)
+  const byIndex = Map.groupBy(verifiedFirst(candidates), ({ row }) => row.shareIndex)
   const input: MessageToFinish = {
     message: message.signingRoot,
     publicKey: message.publicKey,
@@ -238,29 +291,54 @@ function prepare(
       shareIndex,
       signatures: found.map(({ signature }) => signature),
     })),
+    trusted: message.hasKeyShares && isTogether ? [...byIndex.values()].flatMap(trustedShareOf) : [],
   }
-  return [{ message, candidates, input }]
+  return [{ message, candidates, isDamaged: candidates.length < looked.length, input }]
 }
 
-/** Under trusted public key shares only verified candidates count; else all do, verified ones first. */
-function usable(candidates: readonly Opened[], hasKeyShares: boolean): Opened[] {
+/** The trusted public key share at the index of these candidates, and whether the first of them was verified under it. */
+function trustedShareOf([first]: readonly Opened[]) {
+  if (first === undefined || first.row.publicKeyShare === null) return []
+  const { shareIndex, publicKeyShare, state } = first.row
+  return [{ shareIndex, publicKeyShare, isVerified: state === 'verified' }]
+}
+
+function verifiedFirst(candidates: readonly Opened[]): Opened[] {
   const verified = candidates.filter(({ row }) => row.state === 'verified')
-  return hasKeyShares ? verified : [...verified, ...candidates.filter(({ row }) => row.state !== 'verified')]
+  return [...verified, ...candidates.filter(({ row }) => row.state !== 'verified')]
 }
 
-/** The verdicts on those candidates of a message that had none yet. */
-function verdictsOf({ candidates, result }: Tried): Verdict[] {
+/** Those candidates of a message that had no verdict, with the one they have now. */
+function judgedOf({ candidates, result }: Tried): (Opened & { isRight: boolean })[] {
   if (result.status === 'failed') return []
   const judged = new Map<string, boolean>()
   const name = (shareIndex: number, signature: Uint8Array) => `${shareIndex}:${toHex(signature)}`
-  if (result.status === 'finished')
-    for (const { shareIndex, signature } of result.right) judged.set(name(shareIndex, signature), true)
+  for (const { shareIndex, signature } of result.right ?? []) judged.set(name(shareIndex, signature), true)
   for (const { shareIndex, signature } of result.wrong) judged.set(name(shareIndex, signature), false)
-  return candidates.flatMap(({ row: { messageId, shareIndex, digest, state }, signature }) => {
-    const isRight = judged.get(name(shareIndex, signature))
-    return isRight === undefined || state === 'verified' ? [] : [{ messageId, shareIndex, digest, isRight }]
+  return candidates.flatMap((opened) => {
+    const isRight = judged.get(name(opened.row.shareIndex, opened.signature))
+    return isRight === undefined || opened.row.state === 'verified' ? [] : [{ ...opened, isRight }]
   })
 }
+
+/** What a full signature alone decided. */
+const recoveredVerdicts = (tried: Tried): Verdict[] =>
+  tried.message.hasKeyShares
+    ? []
+    : judgedOf(tried).map(({ row: { messageId, shareIndex, digest }, isRight }) => {
+        return { messageId, shareIndex, digest, isRight }
+      })
+
+/** What was decided under trusted public key shares: each verdict counts while the one at its index is the same. */
+const trustedVerdicts = (tried: Tried): TrustedVerdict[] =>
+  tried.message.hasKeyShares
+    ? judgedOf(tried).flatMap(({ row, signature, isRight }) => {
+        const { messageId, kind, shareIndex, digest, publicKeyShare } = row
+        return publicKeyShare === null
+          ? []
+          : [{ messageId, kind, shareIndex, digest, signature, publicKeyShare, isRight }]
+      })
+    : []
 
 /** Seals and keeps full signatures that were not there yet; returns the messages that became ready. */
 async function keepSignatures(tx: Sql, sealing: Sealing, finished: readonly Finished[]): Promise<number[]> {
@@ -275,7 +353,31 @@ async function keepSignatures(tx: Sql, sealing: Sealing, finished: readonly Fini
   )
 }
 
+/** What is searched of a message, by all that a search goes by. */
+function searchedOf({ message, candidates, input }: Unfinished): Searched {
+  const named = candidates.map(({ row }) => `${row.shareIndex} ${row.state} ${toHex(row.digest)}`).sort()
+  const hinted = input.hints
+    .flatMap((hint) => hint.map((one) => `${one.shareIndex} ${toHex(one.publicKeyShare)}`))
+    .sort()
+  const all = [message.threshold, message.hasKeyShares, ...named, 'hints', ...hinted].join()
+  return {
+    messageId: message.id,
+    requester: message.requester,
+    among: createHash('sha256').update(all).digest('hex'),
+  }
+}
+
 const needsSearch = ({ result }: Tried): boolean => result.status === 'not_found' && result.isUnfinished === true
+/** Too few are right under trusted public key shares, as is known now: it waits for others, and not for a time to be over. */
+const isShort = (tried: Tried): boolean =>
+  tried.message.hasKeyShares &&
+  tried.result.status === 'not_found' &&
+  (!tried.isDamaged || trustedVerdicts(tried).length > 0)
+/** Whether something came of it. Where nothing did, the claim holds until its time is over. */
+const isMoved = (tried: Tried): boolean =>
+  isShort(tried) ||
+  (isFinished(tried) &&
+    (tried.message.state !== 'ready' || tried.message.needsOracleShares || judgedOf(tried).length > 0))
 const isFinished = (tried: Tried): tried is Finished => tried.result.status === 'finished'
 const splitOf = ({ message, result }: Finished) => ({ exit: message, shares: result.shares })
 const idsOf = (batch: readonly Unfinished[]): number[] => batch.map(({ message }) => message.id)

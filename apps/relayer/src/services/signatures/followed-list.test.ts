@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest'
+import { afterEach, expect, it, vi } from 'vitest'
 import { createFollowedList } from './followed-list.ts'
 
 interface Row {
@@ -7,6 +7,77 @@ interface Row {
   revision: number
   isListed: boolean
 }
+
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+/** A list of rows that has been read, and somebody who waits for what comes after. */
+async function startWaiting() {
+  const rows: Row[] = [{ id: 1, messageId: 1, revision: 1, isListed: true }]
+  const list = createFollowedList<Row>('exits', {
+    find: async (after) => rows.filter(({ revision }) => revision > after.revision),
+    newest: async () => rows.at(-1)?.revision ?? 0,
+    itemOf: ({ id }) => ({ id }),
+  })
+  await list.read(undefined)
+  let revision = 1
+  const change = () => rows.push({ id: ++revision, messageId: revision, revision, isListed: true })
+  /** Whether the wait for what comes after a revision has ended. */
+  const wait = async (after: number) => {
+    const waiting = { isOver: false }
+    void list.waitForChange(after, 60_000, new AbortController().signal).then(() => {
+      waiting.isOver = true
+    })
+    await vi.advanceTimersByTimeAsync(0)
+    return waiting
+  }
+  return { list, change, wait }
+}
+
+it('looks for itself while somebody waits, where a notification is lost', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  const { change, wait } = await startWaiting()
+  const waiting = await wait(1)
+  change()
+  await vi.advanceTimersByTimeAsync(900)
+  expect(waiting.isOver).toBe(false)
+  await vi.advanceTimersByTimeAsync(1200)
+  expect(waiting.isOver).toBe(true)
+})
+
+it('wakes who waits for what this process has changed, without a notification', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  const { list, change, wait } = await startWaiting()
+  const waiting = await wait(1)
+  change()
+  list.changedHere()
+  await vi.advanceTimersByTimeAsync(0)
+  expect(waiting.isOver).toBe(true)
+})
+
+it('tells of a change that comes alone at once, and gathers those that follow', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  const { list, change, wait } = await startWaiting()
+  const first = await wait(1)
+  change()
+  list.notified(2)
+  await vi.advanceTimersByTimeAsync(0)
+  expect(first.isOver).toBe(true)
+  const second = await wait(2)
+  change()
+  list.notified(3)
+  await vi.advanceTimersByTimeAsync(5)
+  expect(second.isOver).toBe(false)
+  await vi.advanceTimersByTimeAsync(15)
+  expect(second.isOver).toBe(true)
+  await vi.advanceTimersByTimeAsync(200)
+  const third = await wait(3)
+  change()
+  list.notified(4)
+  await vi.advanceTimersByTimeAsync(0)
+  expect(third.isOver).toBe(true)
+})
 
 it('wakes who waits for a change that another reader has found before its notification comes', async () => {
   const rows: Row[] = [{ id: 1, messageId: 1, revision: 1, isListed: true }]

@@ -12,9 +12,10 @@ import { createListPages, type ListedRow } from './list-pages.ts'
 
 /** Rows read at once. */
 const ROWS = 2000
-/** Changes that come within this time wake a waiting sidecar once. */
+/** Changes that come within this time of each other wake a waiting sidecar once; one that comes alone at once. */
 const GATHER_MS = 15
-/** Even without a notification the list is looked at after this time, so that a lost connection costs no more. */
+const ALONE_MS = 100
+/** Even without a notification the list is looked at after this time, waited for or not, so that what was lost costs no more. */
 const MAX_AGE_MS = 1000
 /**
  * A list that nobody has asked for in this time begins anew: what it shows may have ended since, and its rows, which are kept for
@@ -38,9 +39,15 @@ export function createFollowedList<Row extends ListedRow & { messageId: number }
   let loadedAt = 0
   let loading: Promise<void> | undefined
   const waiters = new Set<() => void>()
+  let wokenAt = Number.NEGATIVE_INFINITY
+  /** Whether nothing had changed for a while before the last change. */
+  let isAlone = false
   let isClosed = false
 
   const wakeAll = () => {
+    const now = performance.now()
+    if (waiters.size > 0) isAlone = now - wokenAt > ALONE_MS
+    if (waiters.size > 0) wokenAt = now
     for (const wake of [...waiters]) wake()
   }
 
@@ -104,9 +111,9 @@ export function createFollowedList<Row extends ListedRow & { messageId: number }
         const wake = () => stop.abort()
         waiters.add(wake)
         if (isStale) wake()
-        await pause(left, AbortSignal.any([stop.signal, signal]))
+        await pause(Math.min(left, MAX_AGE_MS), AbortSignal.any([stop.signal, signal]))
         waiters.delete(wake)
-        if (stop.signal.aborted) await pause(GATHER_MS, signal)
+        if (stop.signal.aborted && !isAlone) await pause(GATHER_MS, signal)
       }
     },
 
@@ -117,9 +124,10 @@ export function createFollowedList<Row extends ListedRow & { messageId: number }
       wakeAll()
     },
 
-    /** This process changed something: who asks it next sees that, before any notification comes round. */
+    /** This process changed something: who asks it next sees that, and who waits, before any notification comes round. */
     changedHere(): void {
       isStale = true
+      wakeAll()
     },
 
     /** Notifications are there (again): what was missed is looked for. */

@@ -80,7 +80,7 @@ interface Fresh {
 
 /** What became of signatures that were stored. */
 interface Taken {
-  unverified: (Unverified & Pick<Item, 'position'>)[]
+  unverified: (Unverified & Pick<Item, 'position'> & { mayWait: boolean })[]
   /** Messages of which only a full signature can judge the candidates: one for each candidate. */
   waiting: number[]
   failures: Failure[]
@@ -105,11 +105,12 @@ export function createSubmission({
     const sorted = sortOut(post, items, await matchPartials(db, shareIndex, items))
     await touchCandidates(db, shareIndex, sorted.again)
     const { kept, failures } = await dropMalformed(post, sorted.fresh)
+    const lone = verification.mayWait(shareIndex) ? loneOf(kept) : new Set<Fresh>()
     if (kept.length > 0) {
-      await store(shareIndex, kept)
+      await store(shareIndex, kept, lone)
       await keepHints(db, shareIndex, kept)
     }
-    return { ...divide(shareIndex, kept), failures: [...sorted.failures, ...failures] }
+    return { ...divide(shareIndex, kept, lone), failures: [...sorted.failures, ...failures] }
   }
 
   /** Candidates nobody can verify yet must at least be points of the group. */
@@ -123,16 +124,21 @@ export function createSubmission({
     }
   }
 
-  async function store(shareIndex: number, fresh: readonly Fresh[]): Promise<void> {
-    const candidates = fresh.map(({ match, item }) => ({ ...item, messageId: match.messageId }))
+  /** Of those that may wait to be judged with others nobody is told: as a rule they are within the time that telling takes. */
+  async function store(shareIndex: number, fresh: readonly Fresh[], lone: ReadonlySet<Fresh>): Promise<void> {
+    const candidates = fresh.map((entry) => ({
+      ...entry.item,
+      messageId: entry.match.messageId,
+      isUntold: lone.has(entry),
+    }))
     await db.transaction(async (tx) => {
       await lockMessages(
         tx,
         candidates.map(({ messageId }) => messageId),
       )
-      await storeCandidates(tx, sealing, shareIndex, candidates)
+      await storeCandidates(tx, sealing, shareIndex, candidates, ({ isUntold }) => isUntold)
     })
-    announced()
+    if (lone.size < fresh.length) announced()
   }
 
   return {
@@ -273,16 +279,35 @@ function sortOut(
   return { fresh, again, failures }
 }
 
-/** What was stored: that which can be verified now, and that which must wait for a full signature. */
-function divide(shareIndex: number, fresh: readonly Fresh[]): Pick<Taken, 'unverified' | 'waiting'> {
+/**
+ * Of new signatures those that may be judged together with what other nodes send for a live message: under a trusted public key share,
+ * and all that the share index has ever sent for it.
+ */
+function loneOf(fresh: readonly Fresh[]): Set<Fresh> {
+  const ofMessage = Map.groupBy(fresh, ({ match }) => match.messageId)
+  return new Set(
+    fresh.filter(
+      ({ match: { messageId, publicKeyShare, hasSent, state } }) =>
+        publicKeyShare !== null && !hasSent && state !== 'expired' && ofMessage.get(messageId)?.length === 1,
+    ),
+  )
+}
+
+/** What was stored: that which can be verified now, or soon with others, and that which must wait for a full signature. */
+function divide(
+  shareIndex: number,
+  fresh: readonly Fresh[],
+  lone: ReadonlySet<Fresh>,
+): Pick<Taken, 'unverified' | 'waiting'> {
   const unverified: Taken['unverified'] = []
   const waiting: number[] = []
-  for (const { match, item } of fresh) {
-    const { messageId, publicKeyShare, signingRoot } = match
+  for (const entry of fresh) {
+    const { messageId, publicKeyShare, signingRoot } = entry.match
     if (publicKeyShare === null) waiting.push(messageId)
     else {
-      const { position, kind, digest, signature } = item
-      unverified.push({ position, messageId, kind, shareIndex, digest, signature, publicKeyShare, signingRoot })
+      const { position, kind, digest, signature } = entry.item
+      const candidate = { messageId, kind, shareIndex, digest, signature, publicKeyShare, signingRoot }
+      unverified.push({ ...candidate, position, mayWait: lone.has(entry) })
     }
   }
   return { unverified, waiting }

@@ -26,6 +26,7 @@ const match = {
   position: number,
   messageId: number,
   validatorId: number,
+  state: oneOf<'collecting' | 'ready' | 'expired'>(),
   signingRoot: bytes,
   /** The trusted public key share at this share index, if there is one. */
   publicKeyShare: orNull(bytes),
@@ -35,6 +36,8 @@ const match = {
   same: orNull(oneOf<'unverified' | 'verified' | 'rejected'>()),
   /** Whether this share index has a verified signature. */
   hasVerified: boolean,
+  /** Whether this share index has sent anything for the message before. */
+  hasSent: boolean,
   /** Seconds since these very bytes were last seen. */
   seenSeconds: orNull(number),
 }
@@ -52,9 +55,10 @@ export function matchPartials(db: Sql, shareIndex: number, posted: readonly Post
   return rows(
     db,
     match,
-    sql`select (i.position - 1)::int as position, m.id as message_id, m.validator_id, m.signing_root, k.public_key_share,
+    sql`select (i.position - 1)::int as position, m.id as message_id, m.validator_id, m.state, m.signing_root, k.public_key_share,
                exists (select from key_shares any_share where any_share.validator_id = v.id) as has_key_shares,
                p.state as same, good.message_id is not null as has_verified,
+               exists (select from partial_signatures o where o.message_id = m.id and o.share_index = ${shareIndex}) as has_sent,
                extract(epoch from now() - p.seen_at)::float8 as seen_seconds
         from unnest(${bytesArray(posted.map(({ publicKey }) => publicKey))}, ${textArray(posted.map(({ kind }) => kind))},
                     ${bytesArray(posted.map(({ digest }) => digest))}) with ordinality as i (public_key, kind, digest, position)
@@ -183,8 +187,30 @@ export async function writeVerdicts(tx: Sql, verdicts: readonly Verdict[]): Prom
 }
 
 /**
+ * Share indexes of `m` that count towards its threshold: verified, or such that a worker may find right. Under trusted public key shares
+ * those are indexes that have sent one thing alone: where there are several, or one was wrong, each is verified first.
+ */
+const COUNTED_INDEXES = sql`(select count(*) from (
+  select 1 from partial_signatures p
+  left join key_shares k on k.validator_id = m.validator_id and k.share_index = p.share_index
+  where p.message_id = m.id
+  group by p.share_index
+  having bool_or(p.state = 'verified')
+      or (count(*) = 1 and bool_and(p.state = 'unverified') and bool_or(k.validator_id is not null))
+      or (bool_or(p.state = 'unverified') and not exists (select from key_shares a where a.validator_id = m.validator_id))) i)`
+
+/** Whether `m` has candidates that a full signature judges: under trusted public key shares those of a share index that has one. */
+const HAS_UNJUDGED = sql`exists (
+  select from partial_signatures p left join key_shares k on k.validator_id = m.validator_id and k.share_index = p.share_index
+  where p.message_id = m.id and p.state = 'unverified'
+    and (k.validator_id is not null or not exists (select from key_shares a where a.validator_id = m.validator_id)))`
+
+/** How long a worker that has a message is waited for, before its candidates are verified by themselves: longer than a claim holds. */
+const WORKER_SECONDS = 25
+
+/**
  * Of these messages (all when null), the ids that a worker should finish: collecting with enough share indexes, exits ready
- * without the shares for the current oracle set that they are to have, or ready with candidates that only the signature can judge; each at most once in its retry time, which doubles with every attempt that found
+ * without the shares for the current oracle set that they are to have, or ready with candidates that the signature can judge; each at most once in its retry time, which doubles with every attempt that found
  * no signature. Marks them as queued. Of deposits that nobody asks for any more those that are named, where enough came late: should they
  * make a signature, the key is bound.
  */
@@ -203,14 +229,11 @@ export async function claimFinishable(db: Sql, messageIds: readonly number[] | n
             and (m.queued_at is null or m.queued_at < now() - make_interval(secs => least(30, 2 ^ least(m.failed_attempts, 5))
                                                                                   + case when m.failed_attempts = 0 then 20 else 0 end))
             and case when m.state <> 'ready'
-                  then m.threshold <= (select count(distinct p.share_index) from partial_signatures p
-                       where p.message_id = m.id and (p.state = 'verified' or (p.state = 'unverified'
-                         and not exists (select from key_shares k where k.validator_id = m.validator_id))))
+                  then m.threshold <= ${COUNTED_INDEXES}
                   else (m.kind = 'exit' and exists (select from current) and not exists (
                          select from oracle_shares s where s.message_id = m.id and s.oracle_set_id = (select id from current))
                          and ${IS_SPLIT_ANEW})
-                       or exists (select from partial_signatures p where p.message_id = m.id and p.state = 'unverified'
-                         and not exists (select from key_shares k where k.validator_id = m.validator_id))
+                       or ${HAS_UNJUDGED}
                 end
           order by m.id limit ${limit} for update of m skip locked)
         update messages m set queued_at = now() from finishable f where m.id = f.id returning m.id`,
@@ -219,7 +242,8 @@ export async function claimFinishable(db: Sql, messageIds: readonly number[] | n
 }
 
 /**
- * Of `limit` candidates under trusted public key shares that have waited for `seconds`, those that wait longest, the messages.
+ * Of `limit` candidates under trusted public key shares that have waited for `seconds`, those that wait longest, the messages; without
+ * those that a worker has, which judges them.
  * Marks them as seen now, so that the next look, here or in another process, finds them only when they have waited as long again.
  */
 export async function claimUnverified(db: Sql, seconds: number, limit: number): Promise<number[]> {
@@ -231,10 +255,28 @@ export async function claimUnverified(db: Sql, seconds: number, limit: number): 
           join messages m on m.id = p.message_id and ${IS_TAKEN}
           join key_shares k on k.validator_id = m.validator_id and k.share_index = p.share_index
           where p.state = 'unverified' and p.seen_at < now() - make_interval(secs => ${seconds}::float8)
+            and (m.queued_at is null or m.queued_at < now() - make_interval(secs => ${WORKER_SECONDS}))
           order by p.seen_at limit ${limit} for update of p skip locked)
         update partial_signatures p set seen_at = now() from waiting where p.ctid = waiting.ctid returning p.message_id`,
   )
   return [...new Set(claimed.map((row) => row.messageId))].sort((a, b) => a - b)
+}
+
+/** What has become of these candidates, by position: those that are gone or whose message has ended are left out. */
+export function findOutcomes(
+  db: Sql,
+  candidates: readonly { messageId: number; shareIndex: number; digest: Uint8Array }[],
+): Promise<{ position: number; state: 'unverified' | 'verified' | 'rejected'; isWithWorker: boolean }[]> {
+  return rows(
+    db,
+    { position: number, state: oneOf<'unverified' | 'verified' | 'rejected'>(), isWithWorker: boolean },
+    sql`select (c.position - 1)::int as position, p.state,
+               coalesce(m.queued_at > now() - make_interval(secs => ${WORKER_SECONDS}), false) as is_with_worker
+        from unnest(${numberArray(candidates.map(({ messageId }) => messageId))}, ${numberArray(candidates.map(({ shareIndex }) => shareIndex))},
+                    ${bytesArray(candidates.map(({ digest }) => digest))}) with ordinality as c (message_id, share_index, digest, position)
+        join messages m on m.id = c.message_id
+        join partial_signatures p on p.message_id = c.message_id and p.share_index = c.share_index and p.digest = c.digest`,
+  )
 }
 
 /**

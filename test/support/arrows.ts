@@ -96,6 +96,7 @@ export const ORDER = {
     'http',
     'metrics.ts',
     'loop.ts',
+    'stop-signals.ts',
     'lifetime.ts',
     'log-settings.ts',
     'others-lines.ts',

@@ -82,7 +82,7 @@ const WHERE_OTHERS_DO_THEM = ['api'] as const
 /** How old the numbers of vaults in the metrics get. */
 const VAULTS_MS = 60_000
 
-/** Started from the first to the last, ended from the last to the first. */
+/** Started from the first to the last, ended together. */
 const BACKGROUND: readonly Work[] = [
   {
     name: 'oracle set',
@@ -213,13 +213,13 @@ const BACKGROUND: readonly Work[] = [
 /** How long a process that stops waits for its last word to be written. */
 const LAST_WORD_MS = 1_000
 
-/** Starts all that this process's role has to do beside answering requests. */
+/** Starts all that this process's role has to do beside answering requests. `end` ends it before its release waits for that. */
 export function startBackground(
   stage: Stage,
   databaseUrl: string,
   lifetime: Lifetime,
   intervalsMs: Intervals = {},
-): void {
+): { end(): Promise<unknown> } {
   const { context, health, services } = stage
   const { role } = context.config
   // Released when all that follows has ended.
@@ -228,8 +228,7 @@ export function startBackground(
   const databaseCheck = lifetime.use('database check', createDatabaseCheck(context.db, databaseUrl))
   const loops = BACKGROUND.map((work) => {
     const round = work.roles.includes(role) ? work.create({ ...stage, databaseCheck, underWay }) : undefined
-    if (round !== undefined)
-      return { work, loop: lifetime.use(work.name, start(work, timed(work, round, underWay), stage, intervalsMs)) }
+    if (round !== undefined) return { work, loop: start(work, timed(work, round, underWay), stage, intervalsMs) }
     if (work.reports !== undefined) health.report(work.reports)
     return { work, loop: undefined }
   })
@@ -245,7 +244,16 @@ export function startBackground(
   const channels = [MESSAGES_CHANNEL, ORACLE_SETS_CHANNEL]
   const { logger, queue } = context
   lifetime.use('listener', createListener({ url: databaseUrl, channels, onNotify, onReconnect, logger }))
-  if (role !== 'api') lifetime.use('worker', startWorker(queue, { finishing: createFinishing(context), ...services }))
+  const worker = role === 'api' ? undefined : startWorker(queue, { finishing: createFinishing(context), ...services })
+  let ended: Promise<unknown> | undefined
+  // Beside each other: of those that wait for what is away, none takes the time of the others.
+  const end = () => {
+    ended ??= Promise.all([worker, ...loops.map(({ loop }) => loop)].map((one) => one?.[Symbol.asyncDispose]()))
+    ended.catch(() => {})
+    return ended
+  }
+  lifetime.push('background', end)
+  return { end }
 }
 
 function start(work: Work, round: Round, { context: { config, logger }, health }: Stage, intervalsMs: Intervals) {

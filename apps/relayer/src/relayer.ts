@@ -7,6 +7,7 @@ import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createLogger } from '@dvt-relayer/common/logger.ts'
+import { untilAborted } from '@dvt-relayer/common/until-aborted.ts'
 import { type Intervals, startBackground } from './background.ts'
 import type { Chain } from './chain.ts'
 import type { RelayerConfig } from './config.ts'
@@ -34,6 +35,8 @@ export interface Relayer extends AsyncDisposable {
 /** What tests put in place of the real thing. */
 export interface Overrides {
   logger?: Logger
+  /** Ends a boot that is still under way. */
+  signal?: AbortSignal
   /** Threads of signature work. */
   threads?: number
   /** Signature workers that outlive the relayer, instead of its own. */
@@ -53,21 +56,31 @@ export interface Overrides {
 export async function startRelayer(config: RelayerConfig, overrides: Overrides = {}): Promise<Relayer> {
   const logger = overrides.logger ?? createLogger(config.log)
   const lifetime = new Lifetime(logger)
+  const { signal = new AbortController().signal } = overrides
+  const booting = compose(config, { ...overrides, signal }, logger, lifetime)
   try {
-    return await compose(config, overrides, logger, lifetime)
+    // A migration or a question to a node cannot be ended, and may take minutes: what it brings later is released at once.
+    return await untilAborted(booting, signal)
   } catch (error) {
+    booting.catch(() => {})
     await lifetime[Symbol.asyncDispose]()
     throw error
   }
 }
 
+/** How long a stop waits for requests under way: posts are answered within 5 s. */
+const LAST_REQUESTS_MS = 5_000
+/** How long it waits for verdicts on what was posted; the sweep of the next process finds those that are missing. */
+const LAST_VERDICTS_MS = 1_000
+
 /** One step after the other. What a step pushes to the lifetime is released in reverse: requests end first, the database last. */
 async function compose(
   config: RelayerConfig,
-  overrides: Overrides,
+  overrides: Overrides & { signal: AbortSignal },
   logger: Logger,
   lifetime: Lifetime,
 ): Promise<Relayer> {
+  const { signal } = overrides
   const events = createEvents(logger)
   lifetime.push('log summaries', () => events.flush())
   const health = createHealth(events)
@@ -80,13 +93,17 @@ async function compose(
 
   const { context, lists, databaseUrl } = await openContext(config, events, logger, lifetime, overrides)
   const ssv = await importClusters(context)
+  signal.throwIfAborted()
   await refuseOtherChains(context.chain, health)
 
   const services = await createServices(context, lists)
-  lifetime.push('verification', () => services.verification.drain())
-  startBackground({ context, health, services, ssv }, databaseUrl, lifetime, overrides.intervalsMs)
+  signal.throwIfAborted()
+  lifetime.push('verification', () => services.verification.drain(), LAST_VERDICTS_MS)
+  const background = startBackground({ context, health, services, ssv }, databaseUrl, lifetime, overrides.intervalsMs)
 
   const app = await startHttp(context, tokens, health, services, lifetime, overrides.limits)
+  // With the requests, and not after them: rounds that wait for what is away do so at the same time.
+  lifetime.push('new rounds', () => void background.end())
   const url = await listen(app, config.http)
   // Not awaited: only the first signature would wait for it.
   if (context.wallet !== undefined && services.api !== undefined) void prepareSigning()
@@ -129,7 +146,7 @@ async function startHttp(
     api === undefined ? undefined : { ...services, ...api },
     limits,
   )
-  lifetime.push('http', () => app.close())
+  lifetime.push('http', () => app.close(), LAST_REQUESTS_MS)
   lifetime.push('new work', () => {
     stopping.abort()
     api?.lists.close()

@@ -8,6 +8,7 @@ import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
 import { createLogger, type Logger } from '@dvt-relayer/common/logger.ts'
+import { untilAborted } from '@dvt-relayer/common/until-aborted.ts'
 import type { ListName, SidecarConfig } from './config.ts'
 import { createEvents, type Events } from './events.ts'
 import { createHealth, type Health } from './health.ts'
@@ -60,9 +61,13 @@ export interface Overrides {
 export async function startSidecar(config: SidecarConfig, overrides: Overrides = {}): Promise<Sidecar> {
   const logger = overrides.logger ?? createLogger(config.log)
   const lifetime = new Lifetime(logger)
+  const { signal = new AbortController().signal } = overrides
+  const booting = compose(config, { ...overrides, signal }, logger, lifetime)
   try {
-    return await compose(config, overrides, logger, lifetime)
+    // What a step that cannot be ended brings later is released at once.
+    return await untilAborted(booting, signal)
   } catch (error) {
+    booting.catch(() => {})
     await lifetime[Symbol.asyncDispose]()
     throw error
   }
@@ -71,7 +76,7 @@ export async function startSidecar(config: SidecarConfig, overrides: Overrides =
 /** Opens everything, and starts the work on it. */
 async function compose(
   config: SidecarConfig,
-  { warnings = [], signal = new AbortController().signal }: Overrides,
+  { warnings = [], signal }: Overrides & { signal: AbortSignal },
   logger: Logger,
   lifetime: Lifetime,
 ): Promise<Sidecar> {

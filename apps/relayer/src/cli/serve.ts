@@ -1,5 +1,6 @@
 /** `npm run relayer`: serves until the process is asked to stop. */
 
+import { once } from 'node:events'
 import { createLogger } from '@dvt-relayer/common/logger.ts'
 import { logOthersLines } from '@dvt-relayer/common/others-lines.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
@@ -16,13 +17,22 @@ export async function serve(
   const logger = overrides.logger ?? createLogger(config.log)
   using _lines = logOthersLines(logger)
   for (const warning of warnings) logger.warn(warning)
-  const stopped = Promise.withResolvers<void>()
-  // A signal during boot is honoured as soon as boot is through.
-  onSignal(stopped.resolve)
-  const relayer = await startRelayer(config, { logger, ...overrides })
-  await stopped.promise
-  logger.info('stopping')
-  await relayer[Symbol.asyncDispose]()
-  logger.info('stopped')
+  const stop = new AbortController()
+  const { signal } = stop
+  let askedAt = 0
+  onSignal(() => {
+    if (signal.aborted) return
+    askedAt = performance.now()
+    logger.info('stopping')
+    stop.abort()
+  })
+  try {
+    await using _relayer = await startRelayer(config, { logger, signal, ...overrides })
+    if (!signal.aborted) await once(signal, 'abort')
+  } catch (error) {
+    // A boot that is given up fails in one way or another.
+    if (!signal.aborted) throw error
+  }
+  logger.info({ ms: Math.round(performance.now() - askedAt) }, 'stopped')
   return 0
 }

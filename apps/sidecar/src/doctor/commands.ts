@@ -1,5 +1,6 @@
 /** What `npm run sidecar` can do: run (no argument), or look at everything and say what is wrong. Each returns an exit code. */
 
+import { once } from 'node:events'
 import { parseArgs } from 'node:util'
 import { BootError } from '@dvt-relayer/common/errors.ts'
 import { reportText } from '@dvt-relayer/common/findings.ts'
@@ -48,8 +49,18 @@ async function run(environment: Environment, signal: AbortSignal): Promise<numbe
   const { config, warnings } = readConfig(environment)
   const logger = createLogger(config.log)
   using _lines = logOthersLines(logger)
-  await using _sidecar = await startSidecar(config, { logger, warnings, signal })
-  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve))
+  let askedAt = 0
+  signal.addEventListener('abort', () => {
+    askedAt = performance.now()
+  })
+  try {
+    await using _sidecar = await startSidecar(config, { logger, warnings, signal })
+    if (!signal.aborted) await once(signal, 'abort')
+  } catch (error) {
+    // A boot that is given up fails in one way or another.
+    if (!signal.aborted) throw error
+  }
+  logger.info({ ms: Math.round(performance.now() - askedAt) }, 'sidecar stopped')
   return 0
 }
 

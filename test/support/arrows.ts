@@ -103,6 +103,7 @@ export const ORDER = {
     'log-tally.ts',
     'findings.ts',
     'logger.ts',
+    'env-file.ts',
     'settings.ts',
     'text-file.ts',
     'json-text.ts',

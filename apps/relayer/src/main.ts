@@ -1,10 +1,12 @@
 /** The process: environment in, signals in, exit code out. */
 
 import { keepCompiled } from '@dvt-relayer/common/compile-cache.ts'
+import { loadEnvFile } from '@dvt-relayer/common/env-file.ts'
 import { endProcess, onStopSignals } from '@dvt-relayer/common/stop-signals.ts'
 
+const envFile = loadEnvFile(process.env, process.cwd())
 keepCompiled(process.env)
 const { runCommand } = await import('./cli/commands.ts')
 
-process.exitCode = await runCommand(process.argv.slice(2), process.env, onStopSignals)
+process.exitCode = await runCommand(process.argv.slice(2), process.env, onStopSignals, { envFile })
 endProcess()

@@ -4,7 +4,7 @@ import { accessSync, constants } from 'node:fs'
 import { parseNetwork } from '@dvt-relayer/chain/networks.ts'
 import { reasonOf } from '@dvt-relayer/common/errors.ts'
 import { parseHex } from '@dvt-relayer/common/hex.ts'
-import { LOG_SETTINGS } from '@dvt-relayer/common/log-settings.ts'
+import { EXISTING_IGNORED, LOG_SETTINGS } from '@dvt-relayer/common/log-settings.ts'
 import type { SettingsOf } from '@dvt-relayer/common/settings.ts'
 import {
   custom,
@@ -343,4 +343,4 @@ export const RELAYER_SETTINGS = {
 export type RelayerSettings = SettingsOf<typeof RELAYER_SETTINGS>
 
 /** Names of the existing relayer, or of later versions, that mean nothing here. */
-export const RELAYER_IGNORED = ['DATABASE', 'SENTRY_DSN', 'SENTRY_ENVIRONMENT', 'VERBOSE'] as const
+export const RELAYER_IGNORED = [...EXISTING_IGNORED, 'DEPOSIT_DATA_PATH'] as const

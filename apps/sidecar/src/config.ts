@@ -5,7 +5,7 @@ import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { parseNetwork } from '@dvt-relayer/chain/networks.ts'
 import { BootError } from '@dvt-relayer/common/errors.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { LOG_SETTINGS } from '@dvt-relayer/common/log-settings.ts'
+import { EXISTING_IGNORED, LOG_SETTINGS } from '@dvt-relayer/common/log-settings.ts'
 import type { LogFormat, LogLevel } from '@dvt-relayer/common/logger.ts'
 import type { Environment, SettingsOf } from '@dvt-relayer/common/settings.ts'
 import {
@@ -128,9 +128,6 @@ export const SIDECAR_SETTINGS = {
   ...LOG_SETTINGS,
 }
 
-/** Names of the existing sidecar that mean nothing here. */
-const SIDECAR_IGNORED = ['DATABASE', 'VERBOSE', 'SENTRY_DSN', 'SENTRY_ENVIRONMENT'] as const
-
 const HEAL_INTERVAL_MS = 15_000
 const RELOAD_MS = 60_000
 /** The time of a block. */
@@ -174,7 +171,7 @@ export interface SidecarConfig {
  * @throws {BootError} SETTINGS_INVALID with every problem at once
  */
 export function readConfig(environment: Environment): { config: SidecarConfig; warnings: string[] } {
-  const { values, warnings } = readSettings(SIDECAR_SETTINGS, environment, SIDECAR_IGNORED)
+  const { values, warnings } = readSettings(SIDECAR_SETTINGS, environment, EXISTING_IGNORED)
   const isSsv = values.CLUSTER_TYPE === 'SSV'
   warnings.push(...unused(values, environment), ...(isSsv ? [] : obolWarnings(values)))
   const isRemote = values.REMOTE_SIGNER_URL.length > 0

@@ -1,6 +1,7 @@
 /** The commands of `npm run relayer` by name, and what a failure of one of them says. Each returns an exit code. */
 
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
+import { type EnvFile, envFileLine } from '@dvt-relayer/common/env-file.ts'
 import { BootError, CodedError } from '@dvt-relayer/common/errors.ts'
 import { describeError } from '@dvt-relayer/common/logger.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
@@ -36,6 +37,8 @@ const RUN: Readonly<Record<CommandName, Command>> = {
   'void-sealed': voidSealed,
   completion,
 }
+/** What these print is the same with every setting. */
+const WITHOUT_SETTINGS: readonly (string | undefined)[] = ['token', 'completion']
 const HELP = ['help', '--help', '-h']
 const isCommand = (name: string | undefined): name is CommandName => name !== undefined && Object.hasOwn(RUN, name)
 
@@ -47,7 +50,7 @@ export async function runCommand(
   args: readonly string[],
   environment: Environment,
   onSignal: (stop: () => void) => void,
-  overrides: Overrides = {},
+  { envFile, ...overrides }: Overrides & { envFile?: EnvFile | undefined } = {},
 ): Promise<number> {
   try {
     const [name, ...rest] = args
@@ -60,8 +63,10 @@ export async function runCommand(
       console.log(VERSION)
       return 0
     }
-    if (name === undefined) return await serve(environment, onSignal, overrides)
-    if (!isCommand(name)) throw usageError(`there is no command ${name}`)
+    if (name !== undefined && !isCommand(name)) throw usageError(`there is no command ${name}`)
+    if (envFile?.problem !== undefined && !WITHOUT_SETTINGS.includes(name)) throw envFile.problem
+    if (name === undefined) return await serve(environment, onSignal, overrides, envFile)
+    if (envFile !== undefined && !WITHOUT_SETTINGS.includes(name)) console.error(envFileLine(envFile))
     return await RUN[name](rest, environment, onSignal)
   } catch (error) {
     return explain(error)

@@ -1,6 +1,7 @@
 /** `npm run relayer`: serves until the process is asked to stop. */
 
 import { once } from 'node:events'
+import { ENV_FILE_READ, type EnvFile, shownEnvFile } from '@dvt-relayer/common/env-file.ts'
 import { createLogger } from '@dvt-relayer/common/logger.ts'
 import { logOthersLines } from '@dvt-relayer/common/others-lines.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
@@ -12,10 +13,12 @@ export async function serve(
   environment: Environment,
   onSignal: (stop: () => void) => void,
   overrides: Overrides = {},
+  envFile?: EnvFile,
 ): Promise<number> {
   const { config, warnings } = readConfig(environment)
   const logger = overrides.logger ?? createLogger(config.log)
   using _lines = logOthersLines(logger)
+  if (envFile !== undefined) logger.info(shownEnvFile(envFile), ENV_FILE_READ)
   for (const warning of warnings) logger.warn(warning)
   const stop = new AbortController()
   const { signal } = stop

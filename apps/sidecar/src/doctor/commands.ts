@@ -2,6 +2,7 @@
 
 import { once } from 'node:events'
 import { parseArgs } from 'node:util'
+import { ENV_FILE_READ, type EnvFile, envFileLine, shownEnvFile } from '@dvt-relayer/common/env-file.ts'
 import { BootError } from '@dvt-relayer/common/errors.ts'
 import { reportText } from '@dvt-relayer/common/findings.ts'
 import { createLogger, scrub } from '@dvt-relayer/common/logger.ts'
@@ -22,6 +23,7 @@ export async function runCommand(
   args: readonly string[],
   environment: Environment,
   signal: AbortSignal,
+  envFile?: EnvFile,
 ): Promise<number> {
   try {
     const [command, ...rest] = args
@@ -29,7 +31,9 @@ export async function runCommand(
       console.log(USAGE)
       return 0
     }
-    if (command === undefined) return await run(environment, signal)
+    if (envFile?.problem !== undefined) throw envFile.problem
+    if (command === undefined) return await run(environment, signal, envFile)
+    if (envFile !== undefined) console.error(envFileLine(envFile))
     if (command === 'doctor') return await doctor(rest, environment, signal)
     throw new BootError('USAGE', `there is no command ${command}\n\n${USAGE}`)
   } catch (error) {
@@ -45,10 +49,11 @@ function textOf(error: unknown): string {
   return error instanceof BootError ? error.message : (error.stack ?? error.message)
 }
 
-async function run(environment: Environment, signal: AbortSignal): Promise<number> {
+async function run(environment: Environment, signal: AbortSignal, envFile: EnvFile | undefined): Promise<number> {
   const { config, warnings } = readConfig(environment)
   const logger = createLogger(config.log)
   using _lines = logOthersLines(logger)
+  if (envFile !== undefined) logger.info(shownEnvFile(envFile), ENV_FILE_READ)
   let askedAt = 0
   signal.addEventListener('abort', () => {
     askedAt = performance.now()

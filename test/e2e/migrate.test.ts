@@ -117,7 +117,10 @@ describe('on real processes', () => {
     await using relayer = startProcess('relayer', { RELAYER_PORT: '0' }, [], relayerFolder)
     const url = String((await relayer.logged('relayer started'))['url'])
     const said = await relayer.logged('settings were read from a file in the working folder')
-    expect(said).toMatchObject({ file: join(relayerFolder, '.env'), set_in_the_environment: ['RELAYER_PORT', 'LOG_FORMAT'] })
+    expect(said).toMatchObject({
+      file: join(relayerFolder, '.env'),
+      set_in_the_environment: ['RELAYER_PORT', 'LOG_FORMAT'],
+    })
     expect(said['names']).toEqual(expect.arrayContaining(['NETWORK', 'SENTRY_DSN', 'PUBLIC_KEYS_FILE']))
     for (const name of [...Object.keys(IGNORED), 'DEPOSIT_DATA_PATH'])
       expect(relayer.output()).toContain(`"${name} is accepted and ignored"`)

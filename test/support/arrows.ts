@@ -63,6 +63,7 @@ export const ORDER = {
     'events.ts',
     'metrics.ts',
     'findings.ts',
+    'pem.ts',
     'config.ts',
     'config',
   ],

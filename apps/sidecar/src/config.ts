@@ -61,6 +61,13 @@ export const SIDECAR_SETTINGS = {
       example: 'https://relayer.example',
     }),
   ),
+  RELAYER_CA_FILE: optional(
+    text({
+      description: 'certificates (PEM) of the CA that signed that of the relayer, or of the proxy before it',
+      example: './relayer-ca.pem',
+    }),
+    "the system's",
+  ),
   RELAYER_TIMEOUT: withDefault(seconds('seconds one request to the relayer may take', '10'), 10),
   POLL_INTERVAL: withDefault(
     seconds('seconds between two polls of a relayer without long polling, and between two posts of one signature', '2'),
@@ -137,6 +144,8 @@ export interface SidecarConfig {
   readonly network: Network
   readonly relayer: {
     endpoint: URL
+    /** Undefined: the CAs of the system. */
+    caFile: string | undefined
     timeoutMs: number
     pollIntervalMs: number
     /** A full list, and a look at the relayer's network, at least this often. */
@@ -176,6 +185,9 @@ export function readConfig(environment: Environment): { config: SidecarConfig; w
   warnings.push(...unused(values, environment), ...(isSsv ? [] : obolWarnings(values)))
   const isRemote = values.REMOTE_SIGNER_URL.length > 0
   const problems = [
+    ...(values.RELAYER_CA_FILE !== undefined && values.RELAYER_ENDPOINT.protocol !== 'https:'
+      ? ['RELAYER_ENDPOINT must start with https:// where RELAYER_CA_FILE is given']
+      : []),
     ...remoteSignerProblems(values),
     ...(isSsv ? ssvProblems(values, values.NETWORK, isRemote) : obolProblems(values, isRemote)),
   ]
@@ -188,6 +200,7 @@ export function readConfig(environment: Environment): { config: SidecarConfig; w
     network: values.NETWORK,
     relayer: {
       endpoint: values.RELAYER_ENDPOINT,
+      caFile: values.RELAYER_CA_FILE === undefined ? undefined : resolve(values.RELAYER_CA_FILE),
       timeoutMs: values.RELAYER_TIMEOUT * 1000,
       pollIntervalMs: values.POLL_INTERVAL * 1000,
       healIntervalMs: HEAL_INTERVAL_MS,

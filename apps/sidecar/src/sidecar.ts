@@ -88,7 +88,7 @@ async function compose(
   const journal = lifetime.use('journal', createJournal(config.deposits.journalFile, events))
   if (signsDeposits(config)) await checkJournal(journal, health, config.generation === '4')
   let keysOpened: Keystore | undefined
-  const relayer = createRelayer(config.relayer, events, () => keysOpened?.keyShares.length ?? 0)
+  const relayer = await createRelayer(config.relayer, events, () => keysOpened?.keyShares.length ?? 0)
   const consensus = openConsensus(config)
   /** Told `back` when a remote signer may be asked again. */
   const signers = new EventTarget()

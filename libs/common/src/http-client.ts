@@ -14,7 +14,15 @@ import { pause } from './lifetime.ts'
 
 export { parseAnswer, readJson } from './http/answer.ts'
 export { HTTP_OUTCOMES, HttpError, type HttpOutcome } from './http/error.ts'
-export type { HttpAnswer, HttpAsk, HttpClient, HttpClientOptions, HttpRequest, HttpResult } from './http/types.ts'
+export type {
+  HttpAnswer,
+  HttpAsk,
+  HttpClient,
+  HttpClientOptions,
+  HttpFetch,
+  HttpRequest,
+  HttpResult,
+} from './http/types.ts'
 
 const BACKOFF_MS = { first: 200, most: 5_000 }
 

@@ -17,6 +17,7 @@ import { Compile } from 'typebox/compile'
 import type { SidecarConfig } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { RelayerRequest } from '../metrics.ts'
+import { openRelayerHttp } from './relayer-tls.ts'
 
 /**
  * A list has all validators that the relayer gathers for, so beside our own there is room for those of other clusters: this many,
@@ -64,15 +65,16 @@ const sharesCheck = Compile(SharesResponse)
 /**
  * Creates the client. Credentials in the endpoint's URL become Basic authentication; redirects are refused. `keySharesHeld` bounds
  * the lists.
+ *
+ * @throws {BootError} RELAYER_CA_INVALID
  */
-export function createRelayer(
+export async function createRelayer(
   config: SidecarConfig['relayer'],
   events: Events,
   keySharesHeld: () => number,
-): RelayerClient {
+): Promise<RelayerClient> {
   const http = createHttpClient({
-    endpoints: [config.endpoint],
-    timeoutMs: config.timeoutMs,
+    ...(await openRelayerHttp(config)),
     headers: { 'user-agent': `dvt-relayer-sidecar/${VERSION}` },
     ...ANSWER,
   })

@@ -1,5 +1,6 @@
 /** Sends one request to one endpoint, once, within a time. */
 
+import { tlsFaultOf } from '../tls-fault.ts'
 import { readBody, refusalOf } from './answer.ts'
 import { type Endpoint, targetOf } from './endpoint.ts'
 import { HttpError } from './error.ts'
@@ -28,7 +29,7 @@ export async function sendOnce(
   if (request.signal?.aborted) abort.abort()
   request.signal?.addEventListener('abort', onAbort, { once: true })
   try {
-    const response = await fetch(targetOf(endpoint.url, request), {
+    const response = await (options.fetch ?? fetch)(targetOf(endpoint.url, request), {
       ...initOf(endpoint, request, options),
       signal: abort.signal,
     })
@@ -43,7 +44,9 @@ export async function sendOnce(
     if (abort.signal.aborted) throw new HttpError('HTTP_ABORTED', host, `${what} was given up`)
     const reason = reasonOf(error)
     // The cause is left out on purpose: errors of fetch can hold the URL.
-    throw new HttpError('HTTP_UNREACHABLE', host, `${what} failed: ${reason}`, { reason })
+    const fault = tlsFaultOf(reason)
+    const words = fault === undefined ? reason : `${fault} (${reason})`
+    throw new HttpError('HTTP_UNREACHABLE', host, `${what} failed: ${words}`, { reason })
   } finally {
     clearTimeout(timer)
     request.signal?.removeEventListener('abort', onAbort)

@@ -119,7 +119,7 @@ describe('on real processes', () => {
     const said = await relayer.logged('settings were read from a file in the working folder')
     expect(said).toMatchObject({
       file: join(relayerFolder, '.env'),
-      set_in_the_environment: ['RELAYER_PORT', 'LOG_FORMAT'],
+      set_in_the_environment: ['LOG_FORMAT', 'RELAYER_PORT'],
     })
     expect(said['names']).toEqual(expect.arrayContaining(['NETWORK', 'SENTRY_DSN', 'PUBLIC_KEYS_FILE']))
     for (const name of [...Object.keys(IGNORED), 'DEPOSIT_DATA_PATH'])

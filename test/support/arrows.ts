@@ -32,6 +32,7 @@ export const ORDER = {
     'services/oracles',
     'services/deposit-registry',
     'services/sealing',
+    'services/database-place.ts',
     'services/attendance',
     'services/database-network.ts',
     'chain.ts',

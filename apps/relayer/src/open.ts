@@ -12,6 +12,7 @@ import type { Context } from './context.ts'
 import { type CryptoPool, startCryptoPool } from './crypto-workers/pool.ts'
 import type { Events } from './events.ts'
 import { assertDatabaseNetwork } from './services/database-network.ts'
+import { takePlace } from './services/database-place.ts'
 import { openWallet } from './services/registrations/manager.ts'
 import { openSealing } from './services/sealing/sealing.ts'
 import { createSidecarLists, type SidecarLists } from './services/signatures/sidecar-lists.ts'
@@ -73,6 +74,7 @@ export async function openContext(
 ): Promise<Opened> {
   const { signal } = overrides
   const { db, url: databaseUrl } = await openDatabase(config, logger, lifetime, 'write', signal)
+  await takePlace(db, logger)
   signal.throwIfAborted()
   const { redisUrl } = config.storage
   const queue = lifetime.use('queue', await connectQueue({ redisUrl, databaseUrl, logger }))

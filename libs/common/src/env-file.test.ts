@@ -23,8 +23,8 @@ LAST=`
   const folder = folderWith(text)
   expect(loadEnvFile(environment, folder)).toEqual({
     file: join(folder, '.env'),
-    names: ['RELAYER_PORT', 'MANY', 'LAST'],
-    kept: ['NETWORK', 'EMPTY'],
+    names: ['LAST', 'MANY', 'RELAYER_PORT'],
+    kept: ['EMPTY', 'NETWORK'],
     problem: undefined,
   })
   expect(environment).toEqual({

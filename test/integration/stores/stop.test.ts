@@ -92,14 +92,15 @@ describe('a relayer stops', () => {
     await using relayer = startProcess('quick relayer', environment)
     await untilReady(await urlOf(relayer), 'database', 'ok')
     const [pid = 0] = (await readFile(join(dir, 'postgres/data/postmaster.pid'), 'utf8')).split('\n').map(Number)
-    // The postmaster leads a group of its own.
-    process.kill(-pid, 'SIGSTOP')
+    const children = (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).trim().split(/\s+/).map(Number)
+    for (const one of [pid, ...children]) process.kill(one, 'SIGSTOP')
     onTestFinished(() => {
-      try {
-        process.kill(-pid, 'SIGKILL')
-      } catch {
-        // All of them are gone.
-      }
+      for (const one of [pid, ...children])
+        try {
+          process.kill(one, 'SIGKILL')
+        } catch {
+          // It is gone.
+        }
     })
     await untilReady(await urlOf(relayer), 'database', /has not answered/)
     await expectStop(relayer)

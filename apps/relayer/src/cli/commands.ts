@@ -8,6 +8,7 @@ import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
 import { DatabaseError, isPassing } from '@dvt-relayer/db/errors.ts'
 import type { Overrides } from '../relayer.ts'
+import { adoptCopy } from './adopt-copy.ts'
 import { completion } from './completion/completion.ts'
 import { explainCommand } from './explain.ts'
 import { checkBackupCommand, doctorCommand } from './look.ts'
@@ -28,6 +29,7 @@ type Command = (
 
 const RUN: Readonly<Record<CommandName, Command>> = {
   token,
+  'adopt-copy': adoptCopy,
   doctor: doctorCommand,
   explain: explainCommand,
   'check-backup': checkBackupCommand,

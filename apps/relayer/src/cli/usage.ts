@@ -79,6 +79,12 @@ export const COMMANDS = {
     more: `The settings are those of the relayer: its sealing key must open the copy, and its database is compared with it where it answers. A
 password in the URL can be read by everybody on the machine while this runs: set PGPASSWORD. The exit code is 1 where something is wrong.`,
   },
+  'adopt-copy': {
+    about: 'let relayers work with a restored copy of the database, when those on the first one are stopped for good',
+    options: { yes: YES },
+    example: `${RUN} adopt-copy --yes`,
+    more: 'A relayer refuses a copy that was made while another one ran, until this was said once.',
+  },
   'release-key': {
     about: 'free a key from the vault it is reserved for or bound to',
     options: { key: KEY, yes: YES },

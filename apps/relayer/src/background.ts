@@ -11,6 +11,7 @@ import type { JobQueue } from '@dvt-relayer/queue/queue.ts'
 import type { Chain } from './chain.ts'
 import type { RelayerConfig } from './config.ts'
 import type { Context } from './context.ts'
+import type { Reload } from './files/reload.ts'
 import { startWorker } from './jobs/worker.ts'
 import type { Dependency } from './metrics.ts'
 import { createAttendanceCount } from './services/attendance/count.ts'
@@ -29,6 +30,7 @@ export interface Stage {
   services: Services
   /** Undefined where registrations of the SSV contract are not followed. */
   ssv: SsvFollower
+  reload: Reload
 }
 
 /** What the table's rounds get beside it. */
@@ -54,6 +56,7 @@ type WorkName =
   | 'attendance'
   | 'workers'
   | 'heartbeat'
+  | 'files'
 /** Milliseconds between two rounds, instead of those of the table. */
 export type Intervals = Partial<Record<WorkName, number>>
 
@@ -197,6 +200,17 @@ const BACKGROUND: readonly Work[] = [
       async (_signal, report) =>
         report(await heartbeat.findAbsence()),
   },
+  {
+    name: 'files',
+    roles: EVERYWHERE,
+    intervalMs: 5_000,
+    reports: 'files',
+    failure: 'changed files cannot be taken over',
+    create:
+      ({ reload }) =>
+      async (signal, report) =>
+        report(await reload.look(signal)),
+  },
   // The last one: it begins when the others have, and is heard for as long as one of them runs.
   {
     name: 'heartbeat',
@@ -213,13 +227,13 @@ const BACKGROUND: readonly Work[] = [
 /** How long a process that stops waits for its last word to be written. */
 const LAST_WORD_MS = 1_000
 
-/** Starts all that this process's role has to do beside answering requests. `end` ends it before its release waits for that. */
+/** Starts all that this process's role has to do beside answering requests. `end` ends it before its release waits for that, `soon` has a round begin at once. */
 export function startBackground(
   stage: Stage,
   databaseUrl: string,
   lifetime: Lifetime,
   intervalsMs: Intervals = {},
-): { end(): Promise<unknown> } {
+): { end(): Promise<unknown>; soon(name: WorkName): void } {
   const { context, health, services } = stage
   const { role } = context.config
   // Released when all that follows has ended.
@@ -253,7 +267,7 @@ export function startBackground(
     return ended
   }
   lifetime.push('background', end)
-  return { end }
+  return { end, soon: (name) => loops.find(({ work }) => work.name === name)?.loop?.soon() }
 }
 
 function start(work: Work, round: Round, { context: { config, logger }, health }: Stage, intervalsMs: Intervals) {

@@ -2,11 +2,11 @@
 
 import { keepCompiled } from '@dvt-relayer/common/compile-cache.ts'
 import { loadEnvFile } from '@dvt-relayer/common/env-file.ts'
-import { endProcess, onStopSignals } from '@dvt-relayer/common/stop-signals.ts'
+import { endProcess, onSignals } from '@dvt-relayer/common/signals.ts'
 
 const envFile = loadEnvFile(process.env, process.cwd())
 keepCompiled(process.env)
 const { runCommand } = await import('./cli/commands.ts')
 
-process.exitCode = await runCommand(process.argv.slice(2), process.env, onStopSignals, { envFile })
+process.exitCode = await runCommand(process.argv.slice(2), process.env, onSignals, { envFile })
 endProcess()

@@ -14,11 +14,12 @@ import type { RelayerConfig } from './config.ts'
 import type { Context } from './context.ts'
 import type { CryptoPool } from './crypto-workers/pool.ts'
 import { createEvents } from './events.ts'
+import { createLiveTokens, createReload, type LiveTokens, stampFiles } from './files/reload.ts'
 import type { Limits } from './http/admission/limits.ts'
 import type { App } from './http/app.ts'
 import { createApp } from './http/app.ts'
 import { createAuth } from './http/auth/auth.ts'
-import { readTokens, type Tokens } from './http/auth/tokens.ts'
+import { readTokens } from './http/auth/tokens.ts'
 import { openContext } from './open.ts'
 import { importClusters } from './services/clusters/import-clusters.ts'
 import { createHealth, type Health } from './services/health.ts'
@@ -30,6 +31,8 @@ export interface Relayer extends AsyncDisposable {
   readonly url: string
   /** The application, for tests that inject. */
   readonly app: App
+  /** Has the files of the settings read again, at once and in the background. */
+  reload(): void
 }
 
 /** What tests put in place of the real thing. */
@@ -84,7 +87,9 @@ async function compose(
   const events = createEvents(logger)
   lifetime.push('log summaries', () => events.flush())
   const health = createHealth(events)
-  const tokens = config.http.authTokensFile === undefined ? undefined : readTokens(config.http.authTokensFile)
+  const stamps = await stampFiles(config)
+  const file = config.http.authTokensFile
+  const tokens = file === undefined ? undefined : createLiveTokens(readTokens(file))
   if (tokens === undefined) logger.warn('AUTH_TOKENS_FILE is not set: everybody who reaches the port may call')
   if (tokens === undefined && config.manager !== undefined)
     logger.warn(
@@ -99,7 +104,9 @@ async function compose(
   const services = await createServices(context, lists)
   signal.throwIfAborted()
   lifetime.push('verification', () => services.verification.drain(), LAST_VERDICTS_MS)
-  const background = startBackground({ context, health, services, ssv }, databaseUrl, lifetime, overrides.intervalsMs)
+  const reload = createReload(context, stamps, tokens, databaseUrl)
+  const stage = { context, health, services, ssv, reload }
+  const background = startBackground(stage, databaseUrl, lifetime, overrides.intervalsMs)
 
   const app = await startHttp(context, tokens, health, services, lifetime, overrides.limits)
   // With the requests, and not after them: rounds that wait for what is away do so at the same time.
@@ -108,7 +115,11 @@ async function compose(
   // Not awaited: only the first signature would wait for it.
   if (context.wallet !== undefined && services.api !== undefined) void prepareSigning()
   logger.info({ url, network: config.network.name, role: config.role, queue: context.queue.name }, 'relayer started')
-  return { url, app, [Symbol.asyncDispose]: () => lifetime[Symbol.asyncDispose]() }
+  const readAgain = () => {
+    reload.force()
+    background.soon('files')
+  }
+  return { url, app, reload: readAgain, [Symbol.asyncDispose]: () => lifetime[Symbol.asyncDispose]() }
 }
 
 /** A node of another chain is refused at boot; one that is away is reported, and asked again before it is believed. */
@@ -132,7 +143,7 @@ async function refuseOtherChains(chain: Pick<Chain, 'execution' | 'consensus'>, 
 /** Builds the application. At a stop it takes no new work and ends long polls, then the requests under way are waited for. */
 async function startHttp(
   { config, events, logger }: Pick<Context, 'config' | 'events' | 'logger'>,
-  tokens: Tokens | undefined,
+  tokens: LiveTokens | undefined,
   health: Health,
   services: Services,
   lifetime: Lifetime,

@@ -157,7 +157,7 @@ export const RELAYER_SETTINGS = {
   CLUSTER_LOCK_FILES: withDefault(
     list(
       text({
-        description: 'cluster-lock.json files to import at boot, comma separated',
+        description: 'cluster-lock.json files to import, comma separated',
         example: './cluster-lock.json',
       }),
     ),
@@ -188,7 +188,7 @@ export const RELAYER_SETTINGS = {
     list(
       text({
         description:
-          'keyshares files of SSV validators, and folders of them (keyshares*.json), to import at boot, comma separated',
+          'keyshares files of SSV validators, and folders of them (keyshares*.json), to import, comma separated',
         example: './keyshares.json',
       }),
     ),

@@ -20,6 +20,7 @@ import {
   secret,
   text,
   url,
+  variableOf,
   withDefault,
 } from '@dvt-relayer/common/settings.ts'
 import { parseListedAddress } from '@dvt-relayer/crypto/address.ts'
@@ -144,6 +145,8 @@ export interface SidecarConfig {
   readonly network: Network
   readonly relayer: {
     endpoint: URL
+    /** Where the endpoint is read again; undefined where it stands in the environment. */
+    endpointFile: string | undefined
     /** Undefined: the CAs of the system. */
     caFile: string | undefined
     timeoutMs: number
@@ -200,6 +203,7 @@ export function readConfig(environment: Environment): { config: SidecarConfig; w
     network: values.NETWORK,
     relayer: {
       endpoint: values.RELAYER_ENDPOINT,
+      endpointFile: variableOf(environment, 'RELAYER_ENDPOINT_FILE') || undefined,
       caFile: values.RELAYER_CA_FILE === undefined ? undefined : resolve(values.RELAYER_CA_FILE),
       timeoutMs: values.RELAYER_TIMEOUT * 1000,
       pollIntervalMs: values.POLL_INTERVAL * 1000,

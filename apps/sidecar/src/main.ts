@@ -2,13 +2,17 @@
 
 import { keepCompiled } from '@dvt-relayer/common/compile-cache.ts'
 import { loadEnvFile } from '@dvt-relayer/common/env-file.ts'
-import { endProcess, onStopSignals } from '@dvt-relayer/common/stop-signals.ts'
+import { endProcess, onSignals } from '@dvt-relayer/common/signals.ts'
 
 const envFile = loadEnvFile(process.env, process.cwd())
 keepCompiled(process.env)
 const { runCommand } = await import('./doctor/commands.ts')
 
 const stop = new AbortController()
-onStopSignals(() => stop.abort())
-process.exitCode = await runCommand(process.argv.slice(2), process.env, stop.signal, envFile)
+const files = new EventTarget()
+onSignals(
+  () => stop.abort(),
+  () => files.dispatchEvent(new Event('reload')),
+)
+process.exitCode = await runCommand(process.argv.slice(2), process.env, stop.signal, { envFile, files })
 endProcess()

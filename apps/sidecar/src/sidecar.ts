@@ -50,6 +50,8 @@ export interface Overrides {
   warnings?: readonly string[]
   /** Ends a boot that is still under way. */
   signal?: AbortSignal
+  /** Told `reload` when keys and the relayer's endpoint shall be read again, before their time. */
+  files?: EventTarget
 }
 
 /**
@@ -76,7 +78,7 @@ export async function startSidecar(config: SidecarConfig, overrides: Overrides =
 /** Opens everything, and starts the work on it. */
 async function compose(
   config: SidecarConfig,
-  { warnings = [], signal }: Overrides & { signal: AbortSignal },
+  { warnings = [], signal, files }: Overrides & { signal: AbortSignal },
   logger: Logger,
   lifetime: Lifetime,
 ): Promise<Sidecar> {
@@ -104,7 +106,7 @@ async function compose(
   const workLists = createWorkLists(config, keystore.keyShares)
   startWork(
     { config, keystore, relayer, policy, journal, workLists, events, health },
-    { consensus, signers, introduce },
+    { consensus, signers, introduce, files, renewRelayer: relayer.renew },
     lifetime,
   )
   for (const found of [keysFinding(config, keystore.keyShares, []), credentialsFinding(config)]) events.found(found)
@@ -162,7 +164,15 @@ function startWork(
     consensus,
     signers,
     introduce,
-  }: { consensus: ReturnType<typeof openConsensus>; signers: EventTarget; introduce: Introduction },
+    files,
+    renewRelayer,
+  }: {
+    consensus: ReturnType<typeof openConsensus>
+    signers: EventTarget
+    introduce: Introduction
+    files: EventTarget | undefined
+    renewRelayer: () => Promise<void>
+  },
   lifetime: Lifetime,
 ): void {
   const { config, keystore, journal, events, health, workLists } = parts
@@ -173,10 +183,22 @@ function startWork(
   const keysWatch = lifetime.use(
     'keys watch',
     startWatchingKeys(
-      { keystore, workLists, lists: config.lists, reloadIntervalMs: config.reloadIntervalMs, events, health },
+      {
+        keystore,
+        workLists,
+        lists: config.lists,
+        reloadIntervalMs: config.reloadIntervalMs,
+        events,
+        health,
+        renewRelayer,
+      },
       (added) => warnOfUnnamedVaults(config, added, events),
     ),
   )
+  files?.addEventListener('reload', () => {
+    events.readingAgain()
+    keysWatch.lookNow()
+  })
   signers.addEventListener('back', () => {
     if (keystore.keyShares.length === 0) keysWatch.lookNow()
     for (const list of config.lists) signing.wake(list, true)

@@ -6,11 +6,12 @@ import { custom, oneOf, withDefault } from './settings.ts'
 /** The words of the existing relayer and sidecar for levels that have another name here. */
 const EXISTING_LEVELS: Readonly<Record<string, LogLevel>> = { warning: 'warn', critical: 'error', fatal: 'error' }
 
-const LEVEL = oneOf(LOG_LEVELS, { description: 'debug, info, warn, error or silent', example: 'info' })
+const WORDS = { description: 'debug, info, warn, error or silent', example: 'info' }
+const LEVEL = oneOf(LOG_LEVELS, WORDS)
 
 export const LOG_SETTINGS = {
   LOG_LEVEL: withDefault(
-    custom((text): LogLevel => EXISTING_LEVELS[text.toLowerCase()] ?? LEVEL.parse(text), LEVEL),
+    custom((text): LogLevel => EXISTING_LEVELS[text.toLowerCase()] ?? LEVEL.parse(text), WORDS),
     'info' as const,
   ),
   LOG_FORMAT: withDefault(oneOf(LOG_FORMATS, { description: 'plain or json', example: 'json' }), 'plain' as const),

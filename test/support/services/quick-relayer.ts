@@ -1,8 +1,8 @@
 /** The relayer's process as `main.ts` is, but that its background work comes around many times a second. */
 
-import { endProcess, onStopSignals } from '@dvt-relayer/common/stop-signals.ts'
+import { endProcess, onSignals } from '@dvt-relayer/common/signals.ts'
 import { runCommand } from '../../../apps/relayer/src/cli/commands.ts'
 import { QUICK_MS } from './quick.ts'
 
-process.exitCode = await runCommand(process.argv.slice(2), process.env, onStopSignals, { intervalsMs: QUICK_MS })
+process.exitCode = await runCommand(process.argv.slice(2), process.env, onSignals, { intervalsMs: QUICK_MS })
 endProcess()

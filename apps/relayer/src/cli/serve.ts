@@ -6,12 +6,12 @@ import { createLogger } from '@dvt-relayer/common/logger.ts'
 import { logOthersLines } from '@dvt-relayer/common/others-lines.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { readConfig } from '../config.ts'
-import { type Overrides, startRelayer } from '../relayer.ts'
+import { type Overrides, type Relayer, startRelayer } from '../relayer.ts'
 
 /** Serves. Returns an exit code. */
 export async function serve(
   environment: Environment,
-  onSignal: (stop: () => void) => void,
+  onSignal: (stop: () => void, reload: () => void) => void,
   overrides: Overrides = {},
   envFile?: EnvFile,
 ): Promise<number> {
@@ -23,14 +23,17 @@ export async function serve(
   const stop = new AbortController()
   const { signal } = stop
   let askedAt = 0
-  onSignal(() => {
+  let relayer: Relayer | undefined
+  const onStop = () => {
     if (signal.aborted) return
     askedAt = performance.now()
     logger.info('stopping')
     stop.abort()
-  })
+  }
+  onSignal(onStop, () => relayer?.reload())
   try {
-    await using _relayer = await startRelayer(config, { logger, signal, ...overrides })
+    await using started = await startRelayer(config, { logger, signal, ...overrides })
+    relayer = started
     if (!signal.aborted) await once(signal, 'abort')
   } catch (error) {
     // A boot that is given up fails in one way or another.

@@ -12,7 +12,7 @@ import type { Finding } from '../findings.ts'
 import { askPublicKeys, askWhetherUp } from '../keystores/remote/api.ts'
 import { createSignerHttp } from '../keystores/remote/signer-http.ts'
 import { readTlsMaterial, type TlsMaterial } from '../keystores/remote/tls.ts'
-import { openRelayerHttp, relayerTlsHint } from '../lists/relayer-tls.ts'
+import { findRelayer, openRelayerHttp, relayerTlsHint } from '../lists/relayer-http.ts'
 
 /** A clock may be off by this much, an answer's way and its whole seconds included. */
 const CLOCK_MS = 5000
@@ -29,7 +29,7 @@ export async function examineRelayer(config: SidecarConfig, signal: AbortSignal)
   const problem = (message: string, facts: Finding['facts'] = {}) =>
     finding('relayer', 'problem', message, { facts: { host, ...facts } })
   try {
-    const http = createHttpClient({ ...(await openRelayerHttp(relayer)), maxBytes: MAX_LIST_BYTES })
+    const http = createHttpClient({ ...(await openRelayerHttp(await findRelayer(relayer))), maxBytes: MAX_LIST_BYTES })
     const info = await http.send({ path: routes.getInfo.path, signal })
     const differenceMs = clockDifference(info)
     const value = parse(info)

@@ -6,7 +6,7 @@ import { createHttpClient } from '@dvt-relayer/common/http-client.ts'
 import type { SidecarConfig } from '../config.ts'
 import type { Finding } from '../findings.ts'
 import { doubtsOf, type Held } from '../lists/introduction.ts'
-import { openRelayerHttp } from '../lists/relayer-tls.ts'
+import { findRelayer, openRelayerHttp } from '../lists/relayer-http.ts'
 
 /** Older relayers do not have the answer, and nobody waits long for it. */
 const WAIT_MS = 5_000
@@ -15,7 +15,7 @@ const MAX_BYTES = 4 * 1024 * 1024
 /** What the relayer says; undefined where it says nothing, as older ones do: what else is wrong with it is found by other questions. */
 export async function askWhoami({ relayer }: SidecarConfig, signal: AbortSignal): Promise<Whoami | undefined> {
   const client = createRelayerClient(async ({ path, signal: asked }) => {
-    const http = createHttpClient({ ...(await openRelayerHttp(relayer)), maxBytes: MAX_BYTES })
+    const http = createHttpClient({ ...(await openRelayerHttp(await findRelayer(relayer))), maxBytes: MAX_BYTES })
     const { bytes } = await http.send({ path, signal: asked })
     return JSON.parse(new TextDecoder().decode(bytes))
   })

@@ -10,11 +10,13 @@ import { dirname, join } from 'node:path'
 import type { Ready, Whoami } from '@dvt-relayer/api/schemas.ts'
 import { networks } from '@dvt-relayer/chain/networks.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
+import { createLogger } from '@dvt-relayer/common/logger.ts'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { makeCluster } from '../../support/keys/make-cluster.ts'
+import { keysharesJson, makeOperators, makeSsvValidators } from '../../support/keys/ssv.ts'
 import { createRelayerDatabase } from '../../support/services/postgres.ts'
 import { type AppProcess, startProcess } from '../../support/services/process.ts'
 import { ask, eventually, startWorld, type World } from '../../support/world/world.ts'
@@ -161,6 +163,33 @@ describe.skipIf(skipWithoutAnvil)('files that change', () => {
     await eventually('the second cluster', async () => ((await clusters()).length === 2 ? true : undefined))
     await replace(paths.keys, 'no key\n')
     await untilNamed(url, /PUBLIC_KEYS_FILE .* line 1 is not a validator public key/s)
+  })
+
+  it('keyshares files that come into a folder, and one of them that is broken', async () => {
+    const dir = await folder()
+    const owner = toHex(randomBytes(20))
+    const [one, two] = makeSsvValidators(2, makeOperators([1, 2, 3, 4]), { owner })
+    if (one === undefined || two === undefined) throw new Error('no validators')
+    await writeFile(join(dir, 'keyshares-1.json'), keysharesJson([one]))
+    const database = await createRelayerDatabase()
+    onTestFinished(() => database[Symbol.asyncDispose]())
+    const logged: string[] = []
+    const logger = createLogger({ level: 'info', format: 'json', destination: { write: (line) => logged.push(line) } })
+    await using relayer = await world.startRelayer({ DATABASE_URL: database.url, SSV_KEYSHARES_FILES: dir }, { logger })
+    const check = async () => ((await ask(relayer.url, '/ready')).json as Ready).checks['files']
+    const isKnown = async ({ publicKey }: { publicKey: Uint8Array }) =>
+      (await ask(relayer.url, `/validators/${toHex(publicKey)}/explain`)).status === 200
+    expect([await isKnown(one), await isKnown(two)]).toEqual([true, false])
+    const broken = join(dir, 'keyshares-2.json')
+    await writeFile(broken, keysharesJson([two]).replace(toHex(two.publicKey), toHex(one.publicKey)))
+    await eventually('the file is named', async () =>
+      (await check())?.message?.includes('keyshares-2.json') === true ? true : undefined,
+    )
+    expect(await isKnown(one)).toBe(true)
+    await writeFile(broken, keysharesJson([two]))
+    await eventually('the second validator', async () => ((await isKnown(two)) ? true : undefined))
+    expect(await check()).toEqual({ ok: true })
+    expect(logged.filter((line) => line.includes('"msg":"SSV validators imported"'))).toHaveLength(2)
   })
 
   it('SIGHUP has all of them read at once, and requests are answered meanwhile', async () => {

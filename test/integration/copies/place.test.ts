@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { connectDatabase, type Database } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import { findOwnPlace } from '@dvt-relayer/db/queries/attendance/place.ts'
@@ -9,6 +10,7 @@ import { storeBeat, storeStop } from '@dvt-relayer/db/queries/attendance/process
 import { sql } from 'drizzle-orm'
 import pg from 'pg'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { examine } from '../../../apps/relayer/src/doctor/doctor.ts'
 import { takePlace } from '../../../apps/relayer/src/services/database-place.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { createRelayerDatabase, createTestDatabase } from '../../support/services/postgres.ts'
@@ -134,6 +136,13 @@ describe.skipIf(skipWithoutAnvil)('a relayer as a process', () => {
     await eventually('its heartbeat', async () => (await world.query('select from processes')).at(0))
     const { url } = await copyOf(world.databaseUrl)
     const onCopy = { ...settings, DATABASE_URL: url }
+    const databaseOf = async (environment: Environment) =>
+      (await examine(environment)).findings.find(({ check }) => check === 'database')
+    expect(await databaseOf(settings)).toMatchObject({ status: 'good' })
+    expect(await databaseOf(onCopy)).toMatchObject({
+      status: 'problem',
+      message: expect.stringContaining('adopt-copy --yes'),
+    })
     {
       await using second = startProcess('relayer', onCopy)
       expect(await second.ended).toBe(1)
@@ -143,6 +152,7 @@ describe.skipIf(skipWithoutAnvil)('a relayer as a process', () => {
     expect(await warned.ended).toBe(1)
     await using adopted = startProcess('relayer', onCopy, ['adopt-copy', '--yes'])
     expect([await adopted.ended, adopted.output()]).toEqual([0, expect.stringContaining('may work with this copy')])
+    expect(await databaseOf(onCopy)).toMatchObject({ status: 'good' })
     await using second = startProcess('relayer', onCopy)
     await second.logged('relayer started')
     // The first one is as it was.

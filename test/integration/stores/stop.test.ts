@@ -3,8 +3,9 @@
  * clock, which it logs; what would keep it for longer is cut off by itself, so that no test waits for a length of time.
  */
 
+import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { createServer, type Server } from 'node:http'
+import { createServer, request, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { STOP_MS } from '@dvt-relayer/common/lifetime.ts'
@@ -84,6 +85,25 @@ describe('a relayer stops', () => {
     await relayer.logged('waiting for the database')
     await expectStop(relayer)
     expect(relayer.output()).not.toContain('relayer started')
+  })
+
+  it('at once when it is asked again, whatever it still waits for', async () => {
+    const { relayer } = await startOnProxy()
+    // A body that never comes to its end: the request is waited for as long as any.
+    const half = request(`${await urlOf(relayer)}/validators`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'content-length': '1000', expect: '100-continue' },
+    })
+    half.on('error', () => {})
+    half.flushHeaders()
+    await once(half, 'continue')
+    relayer.child.kill('SIGINT')
+    await relayer.logged('stopping')
+    // The terminal and npm both send one: only one that comes later counts.
+    const asking = setInterval(() => relayer.child.kill('SIGINT'), 100)
+    onTestFinished(() => clearInterval(asking))
+    expect(await relayer.ended).toBe(130)
+    half.destroy()
   })
 
   it('while its own PostgreSQL is frozen', async () => {

@@ -15,6 +15,7 @@ import { BootError } from '@dvt-relayer/common/errors.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
 import { countLeftRunning, findOwnPlace, lockPlace, type Place } from '@dvt-relayer/db/queries/attendance/place.ts'
+import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import { findCheckpoint, storeCheckpoint } from '@dvt-relayer/db/queries/state.ts'
 import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
@@ -25,6 +26,13 @@ const noted = Compile(Type.Object({ system: Type.String(), database: Type.Intege
 
 const isAt = (before: unknown, here: Place): boolean =>
   noted.Check(before) && before.system === here.system && before.database === here.database
+
+/** How many relayers may be left on the database that this is a copy of; 0 where it is none, or nothing is known of it. Nothing is written. */
+export async function countLeftOnFirst(db: Sql): Promise<number> {
+  const here = await findOwnPlace(db)
+  const before = here === undefined ? undefined : await findCheckpoint(db, CHECKPOINT)
+  return here === undefined || before === undefined || isAt(before, here) ? 0 : countLeftRunning(db, SILENCE_SECONDS)
+}
 
 /**
  * Notes where the database is, so that a copy of it is known as one.

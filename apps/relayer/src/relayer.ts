@@ -74,7 +74,7 @@ export async function startRelayer(config: RelayerConfig, overrides: Overrides =
 /** How long a stop waits for requests under way: posts are answered within 5 s. */
 const LAST_REQUESTS_MS = 5_000
 /** How long it waits for verdicts on what was posted; the sweep of the next process finds those that are missing. */
-const LAST_VERDICTS_MS = 1_000
+const LAST_VERDICTS_MS = 2_000
 
 /** One step after the other. What a step pushes to the lifetime is released in reverse: requests end first, the database last. */
 async function compose(

@@ -16,7 +16,6 @@ import { createLockDeposits } from '../services/registrations/lock-deposits.ts'
 
 /** What is read together, and what becomes of it. */
 interface Source {
-  readonly name: string
   readonly paths: readonly string[]
   /** Returns why some of it was refused. @throws what may pass: it is tried again */
   load(signal: AbortSignal): Promise<string[]> | string[]
@@ -75,11 +74,11 @@ export function createReload(
   databaseUrl: string,
 ) {
   const { config, logger } = context
-  const sourceOf = ({ paths, stamp }: FileStamps['tokens'], name: string, load: Source['load']): Source => ({
-    ...{ name, paths, load, read: stamp, seen: stamp, problems: [] },
-  })
+  const sourceOf = ({ paths, stamp }: FileStamps['tokens'], load: Source['load']): Source => {
+    return { paths, load, read: stamp, seen: stamp, problems: [] }
+  }
   const sources = [
-    sourceOf(stamps.tokens, 'tokens', () => {
+    sourceOf(stamps.tokens, () => {
       try {
         tokens?.replace(readTokens(config.http.authTokensFile ?? ''))
         return []
@@ -87,7 +86,7 @@ export function createReload(
         return [messageOf(error)]
       }
     }),
-    sourceOf(stamps.clusters, 'clusters', async (signal) => {
+    sourceOf(stamps.clusters, async (signal) => {
       const problems = await importInThread(context, databaseUrl, signal)
       await createLockDeposits(context).complete(null)
       context.announced()

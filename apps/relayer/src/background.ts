@@ -17,6 +17,7 @@ import type { Dependency } from './metrics.ts'
 import { createAttendanceCount } from './services/attendance/count.ts'
 import { createBeaconStatus } from './services/beacon-status/beacon-status.ts'
 import type { SsvFollower } from './services/clusters/ssv-follow.ts'
+import { createPlaceWatch } from './services/database-place.ts'
 import { createRetention } from './services/exits/retention.ts'
 import type { Health } from './services/health.ts'
 import type { Services } from './services/services.ts'
@@ -217,10 +218,13 @@ const BACKGROUND: readonly Work[] = [
     roles: EVERYWHERE,
     intervalMs: 10_000,
     failure: 'no heartbeat was left, the next one comes',
-    create:
-      ({ services: { heartbeat } }) =>
-      () =>
-        heartbeat.beat(),
+    create({ context, services: { heartbeat } }) {
+      const followDatabase = createPlaceWatch(context)
+      return async () => {
+        await followDatabase()
+        await heartbeat.beat()
+      }
+    },
   },
 ]
 

@@ -11,7 +11,7 @@ import { sql } from 'drizzle-orm'
 import pg from 'pg'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { examine } from '../../../apps/relayer/src/doctor/doctor.ts'
-import { takePlace } from '../../../apps/relayer/src/services/database-place.ts'
+import { createPlaceWatch, takePlace } from '../../../apps/relayer/src/services/database-place.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { createRelayerDatabase, createTestDatabase } from '../../support/services/postgres.ts'
 import { startProcess } from '../../support/services/process.ts'
@@ -94,6 +94,20 @@ describe('a database', () => {
       }),
     )
     expect(both.toSorted()).toEqual(['moved', 'same'])
+  })
+
+  it('that moves under a relayer that goes on running is its place from then on', async () => {
+    const first = await openDatabase()
+    await beat(first.db, 'one')
+    const copy = await copyOf(first.url)
+    let current = first.db
+    // As an address behind which PostgreSQL is another one now.
+    const db = new Proxy(first.db, { get: (_, name) => Reflect.get(current, name) as unknown })
+    const follow = createPlaceWatch({ db, logger: silentLogger })
+    await follow()
+    current = copy.db
+    await follow()
+    expect(await takePlace(copy.db, silentLogger)).toBe('same')
   })
 
   it('is worked with where PostgreSQL does not say where it is', async () => {

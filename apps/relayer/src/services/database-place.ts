@@ -8,6 +8,7 @@
  * | a dump restored, of a time when a relayer ran | a copy: refused, until somebody says that the first relayer is gone for good |
  * | a dump restored, of a time when all had been stopped in order | a database that has moved: noted, and worked with |
  * | PostgreSQL upgraded, by dump or pg_upgrade | the same two |
+ * | either, under the address of a relayer that goes on running | moved: whoever works here is not left on the first one |
  * | a standby that takes over, a base backup or a snapshot of the files | the same place: nothing can tell these apart, and the first is wanted |
  */
 
@@ -19,6 +20,7 @@ import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import { findCheckpoint, storeCheckpoint } from '@dvt-relayer/db/queries/state.ts'
 import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
+import type { Context } from '../context.ts'
 import { SILENCE_SECONDS } from './attendance/heartbeat.ts'
 
 const CHECKPOINT = 'place'
@@ -63,6 +65,16 @@ export async function takePlace(
     )
     return 'moved'
   })
+}
+
+/** Looks, time and again, whether the database has moved under this process: what follows it has not been left behind. */
+export function createPlaceWatch({ db, logger }: Pick<Context, 'db' | 'logger'>): () => Promise<void> {
+  let known: Place | undefined
+  return async () => {
+    const here = await findOwnPlace(db)
+    if (known !== undefined && here !== undefined && !isAt(known, here)) await takePlace(db, logger, true)
+    known = here ?? known
+  }
 }
 
 const refusal = ({ host }: Database, running: number) =>

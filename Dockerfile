@@ -7,6 +7,9 @@
 #   FROM node:24.21.0-bookworm-slim@sha256:… AS sources
 # For x86-64 and arm64 at once, with a list of what is in it, pushed:
 #   docker buildx build --platform linux/amd64,linux/arm64 --sbom=true --provenance=true --target relayer -t registry.example/dvt-relayer:0.2.0 --push .
+# Each image holds the list of its npm packages, as npm writes it (CycloneDX): docker run --rm --entrypoint cat IMAGE /app/sbom.cdx.json
+# For that the tools of development are taken out of package.json first: npm lists nothing of a tree that lacks one, and --omit=dev leaves out packages
+# that are there.
 # The user has a number, so that Kubernetes can see that it is not root.
 
 FROM node:24.21.0-bookworm-slim AS sources
@@ -21,11 +24,13 @@ RUN npm ci --no-audit --no-fund && npm run bundle
 
 FROM sources AS relayer-install
 COPY apps/relayer/package.json ./apps/relayer/
-RUN npm ci --omit=dev --workspace apps/relayer --no-audit --no-fund
+RUN npm ci --omit=dev --workspace apps/relayer --no-audit --no-fund \
+  && npm pkg delete devDependencies && npm sbom --workspace apps/relayer --sbom-format=cyclonedx > sbom.cdx.json
 
 FROM sources AS sidecar-install
 COPY apps/sidecar/package.json ./apps/sidecar/
-RUN npm ci --omit=dev --workspace apps/sidecar --no-audit --no-fund
+RUN npm ci --omit=dev --workspace apps/sidecar --no-audit --no-fund \
+  && npm pkg delete devDependencies && npm sbom --workspace apps/sidecar --sbom-format=cyclonedx > sbom.cdx.json
 
 FROM node:24.21.0-bookworm-slim AS relayer
 WORKDIR /app

@@ -1,6 +1,6 @@
 /**
- * `npm run bundle`: each app in one file, for images; `npm run bundle -- FOLDER` writes into that folder instead. `apps/relayer/dist/main.js` (beside it `worker.js`, what a signature thread
- * runs) and `apps/sidecar/dist/main.js`. A start loads one file instead of 1,800. Not minified, and with a source map, so that a
+ * `npm run bundle`: each app in one file, for images; `npm run bundle -- FOLDER` writes into that folder instead. `apps/relayer/dist/main.js` (beside it what its threads
+ * run) and `apps/sidecar/dist/main.js`. A start loads one file instead of 1,800. Not minified, and with a source map, so that a
  * stack trace under `--enable-source-maps` names the lines one reads. What is native stays outside, in `node_modules`.
  */
 
@@ -13,7 +13,11 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const [folder = ROOT] = process.argv.slice(2)
 
 const APPS = {
-  relayer: { main: 'src/main.ts', worker: 'src/crypto-workers/worker.ts' },
+  relayer: {
+    main: 'src/main.ts',
+    worker: 'src/crypto-workers/worker.ts',
+    'import-worker': 'src/services/clusters/import-worker.ts',
+  },
   sidecar: { main: 'src/main.ts' },
 }
 

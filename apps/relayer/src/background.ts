@@ -11,12 +11,14 @@ import type { JobQueue } from '@dvt-relayer/queue/queue.ts'
 import type { Chain } from './chain.ts'
 import type { RelayerConfig } from './config.ts'
 import type { Context } from './context.ts'
+import type { Reload } from './files/reload.ts'
 import { startWorker } from './jobs/worker.ts'
 import type { Dependency } from './metrics.ts'
 import { createAttendanceCount } from './services/attendance/count.ts'
 import { createBeaconStatus } from './services/beacon-status/beacon-status.ts'
 import { createCensus } from './services/census/census.ts'
 import type { SsvFollower } from './services/clusters/ssv-follow.ts'
+import { createPlaceWatch } from './services/database-place.ts'
 import { createRetention } from './services/exits/retention.ts'
 import type { Health } from './services/health.ts'
 import type { Services } from './services/services.ts'
@@ -29,6 +31,7 @@ export interface Stage {
   services: Services
   /** Undefined where registrations of the SSV contract are not followed. */
   ssv: SsvFollower
+  reload: Reload
 }
 
 /** What the table's rounds get beside it. */
@@ -54,6 +57,7 @@ type WorkName =
   | 'attendance'
   | 'workers'
   | 'heartbeat'
+  | 'files'
 /** Milliseconds between two rounds, instead of those of the table. */
 export type Intervals = Partial<Record<WorkName, number>>
 
@@ -82,7 +86,7 @@ const WHERE_OTHERS_DO_THEM = ['api'] as const
 /** How old the numbers of vaults in the metrics get. */
 const VAULTS_MS = 60_000
 
-/** Started from the first to the last, ended from the last to the first. */
+/** Started from the first to the last, ended together. */
 const BACKGROUND: readonly Work[] = [
   {
     name: 'oracle set',
@@ -197,29 +201,43 @@ const BACKGROUND: readonly Work[] = [
       async (_signal, report) =>
         report(await heartbeat.findAbsence()),
   },
+  {
+    name: 'files',
+    roles: EVERYWHERE,
+    intervalMs: 5_000,
+    reports: 'files',
+    failure: 'changed files cannot be taken over',
+    create:
+      ({ reload }) =>
+      async (signal, report) =>
+        report(await reload.look(signal)),
+  },
   // The last one: it begins when the others have, and is heard for as long as one of them runs.
   {
     name: 'heartbeat',
     roles: EVERYWHERE,
     intervalMs: 10_000,
     failure: 'no heartbeat was left, the next one comes',
-    create:
-      ({ services: { heartbeat } }) =>
-      () =>
-        heartbeat.beat(),
+    create({ context, services: { heartbeat } }) {
+      const followDatabase = createPlaceWatch(context)
+      return async () => {
+        await followDatabase()
+        await heartbeat.beat()
+      }
+    },
   },
 ]
 
 /** How long a process that stops waits for its last word to be written. */
 const LAST_WORD_MS = 1_000
 
-/** Starts all that this process's role has to do beside answering requests. */
+/** Starts all that this process's role has to do beside answering requests. `end` ends it before its release waits for that, `soon` has a round begin at once. */
 export function startBackground(
   stage: Stage,
   databaseUrl: string,
   lifetime: Lifetime,
   intervalsMs: Intervals = {},
-): void {
+): { end(): Promise<unknown>; soon(name: WorkName): void } {
   const { context, health, services } = stage
   const { role } = context.config
   // Released when all that follows has ended.
@@ -228,8 +246,7 @@ export function startBackground(
   const databaseCheck = lifetime.use('database check', createDatabaseCheck(context.db, databaseUrl))
   const loops = BACKGROUND.map((work) => {
     const round = work.roles.includes(role) ? work.create({ ...stage, databaseCheck, underWay }) : undefined
-    if (round !== undefined)
-      return { work, loop: lifetime.use(work.name, start(work, timed(work, round, underWay), stage, intervalsMs)) }
+    if (round !== undefined) return { work, loop: start(work, timed(work, round, underWay), stage, intervalsMs) }
     if (work.reports !== undefined) health.report(work.reports)
     return { work, loop: undefined }
   })
@@ -246,7 +263,16 @@ export function startBackground(
   const { logger, queue } = context
   lifetime.use('listener', createListener({ url: databaseUrl, channels, onNotify, onReconnect, logger }))
   const { finishing, verification } = services
-  if (finishing !== undefined) lifetime.use('worker', startWorker(queue, { finishing, verification }))
+  const worker = finishing === undefined ? undefined : startWorker(queue, { finishing, verification })
+  let ended: Promise<unknown> | undefined
+  // Beside each other: of those that wait for what is away, none takes the time of the others.
+  const end = () => {
+    ended ??= Promise.all([worker, ...loops.map(({ loop }) => loop)].map((one) => one?.[Symbol.asyncDispose]()))
+    ended.catch(() => {})
+    return ended
+  }
+  lifetime.push('background', end)
+  return { end, soon: (name) => loops.find(({ work }) => work.name === name)?.loop?.soon() }
 }
 
 function start(work: Work, round: Round, { context: { config, logger }, health }: Stage, intervalsMs: Intervals) {

@@ -137,5 +137,12 @@ describe('readConfig', () => {
       'DATABASE is accepted and ignored',
       'SENTRY_DSN is accepted and ignored',
     ])
+    for (const [LOG_LEVEL, level] of [
+      ['INFO', 'info'],
+      ['WARNING', 'warn'],
+      ['Critical', 'error'],
+    ] as const)
+      expect(readConfig({ ...minimal, LOG_LEVEL }).config.log.level).toBe(level)
+    expect(() => readConfig({ ...minimal, LOG_LEVEL: 'loud' })).toThrow('LOG_LEVEL must be one of debug')
   })
 })

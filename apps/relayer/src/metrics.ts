@@ -15,6 +15,7 @@ export const DEPENDENCIES = [
   'rotation',
   'ssv',
   'worker',
+  'files',
 ] as const
 export type Dependency = (typeof DEPENDENCIES)[number]
 

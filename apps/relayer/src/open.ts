@@ -12,6 +12,7 @@ import type { Context } from './context.ts'
 import { type CryptoPool, startCryptoPool } from './crypto-workers/pool.ts'
 import type { Events } from './events.ts'
 import { assertDatabaseNetwork } from './services/database-network.ts'
+import { takePlace } from './services/database-place.ts'
 import { openWallet } from './services/registrations/manager.ts'
 import { openSealing } from './services/sealing/sealing.ts'
 import { createSidecarLists, type SidecarLists } from './services/signatures/sidecar-lists.ts'
@@ -41,11 +42,16 @@ export async function openDatabase(
   logger: Logger,
   lifetime: Lifetime,
   access: 'write' | 'read' = 'write',
+  signal: AbortSignal = new AbortController().signal,
 ): Promise<{ db: Database; url: string }> {
   const { databaseUrl, dataDir } = config.storage
   const url = databaseUrl ?? lifetime.use('embedded postgresql', await startEmbeddedPostgres({ dataDir, logger })).url
-  const options = access === 'read' ? { readOnly: true } : {}
-  const db = lifetime.use('database', await connectDatabase({ url, logger, shares: CONNECTION_SHARES, ...options }))
+  signal.throwIfAborted()
+  const readOnly = access === 'read'
+  const db = lifetime.use(
+    'database',
+    await connectDatabase({ url, logger, shares: CONNECTION_SHARES, readOnly, signal }),
+  )
   if (access === 'write') await migrateDatabase(db, MIGRATIONS)
   await assertDatabaseNetwork(db, config.network, access)
   return { db, url }
@@ -65,9 +71,12 @@ export async function openContext(
   events: Events,
   logger: Logger,
   lifetime: Lifetime,
-  overrides: { threads?: number; crypto?: CryptoPool },
+  overrides: { threads?: number; crypto?: CryptoPool; signal: AbortSignal },
 ): Promise<Opened> {
-  const { db, url: databaseUrl } = await openDatabase(config, logger, lifetime)
+  const { signal } = overrides
+  const { db, url: databaseUrl } = await openDatabase(config, logger, lifetime, 'write', signal)
+  await takePlace(db, logger)
+  signal.throwIfAborted()
   const { redisUrl } = config.storage
   const queue = lifetime.use('queue', await connectQueue({ redisUrl, databaseUrl, logger }))
   const crypto = overrides.crypto ?? lifetime.use('signature workers', startCryptoPool(overrides.threads))

@@ -8,6 +8,7 @@ import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createLogger } from '@dvt-relayer/common/logger.ts'
 import { startOwnPages } from '@dvt-relayer/common/own-pages.ts'
+import { untilAborted } from '@dvt-relayer/common/until-aborted.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
 import { type Intervals, startBackground } from './background.ts'
 import type { Chain } from './chain.ts'
@@ -15,12 +16,13 @@ import type { RelayerConfig } from './config.ts'
 import type { Context } from './context.ts'
 import type { CryptoPool } from './crypto-workers/pool.ts'
 import { createEvents, type Events } from './events.ts'
+import { createLiveTokens, createReload, type LiveTokens, stampFiles } from './files/reload.ts'
 import type { Limits } from './http/admission/limits.ts'
 import type { App } from './http/app.ts'
 import { createApp } from './http/app.ts'
 import { createAuth } from './http/auth/auth.ts'
 import { createKeyAuth } from './http/auth/key-auth.ts'
-import { type KeyedNodes, readKeyedNodes, readTokens, type Tokens } from './http/auth/tokens.ts'
+import { type KeyedNodes, readTokensFile } from './http/auth/tokens.ts'
 import { openContext } from './open.ts'
 import { importClusters } from './services/clusters/import-clusters.ts'
 import { createHealth, type Health } from './services/health.ts'
@@ -37,11 +39,15 @@ export interface Relayer extends AsyncDisposable {
   readonly metricsUrl: string | undefined
   /** The application, for tests that inject. */
   readonly app: App
+  /** Has the files of the settings read again, at once and in the background. */
+  reload(): void
 }
 
 /** What tests put in place of the real thing. */
 export interface Overrides {
   logger?: Logger
+  /** Ends a boot that is still under way. */
+  signal?: AbortSignal
   /** Threads of signature work. */
   threads?: number
   /** Signature workers that outlive the relayer, instead of its own. */
@@ -61,21 +67,31 @@ export interface Overrides {
 export async function startRelayer(config: RelayerConfig, overrides: Overrides = {}): Promise<Relayer> {
   const logger = overrides.logger ?? createLogger(config.log)
   const lifetime = new Lifetime(logger)
+  const { signal = new AbortController().signal } = overrides
+  const booting = compose(config, { ...overrides, signal }, logger, lifetime)
   try {
-    return await compose(config, overrides, logger, lifetime)
+    // A migration or a question to a node cannot be ended, and may take minutes: what it brings later is released at once.
+    return await untilAborted(booting, signal)
   } catch (error) {
+    booting.catch(() => {})
     await lifetime[Symbol.asyncDispose]()
     throw error
   }
 }
 
+/** How long a stop waits for requests under way: posts are answered within 5 s. */
+const LAST_REQUESTS_MS = 5_000
+/** How long it waits for verdicts on what was posted; the sweep of the next process finds those that are missing. */
+const LAST_VERDICTS_MS = 2_000
+
 /** One step after the other. What a step pushes to the lifetime is released in reverse: requests end first, the database last. */
 async function compose(
   config: RelayerConfig,
-  overrides: Overrides,
+  overrides: Overrides & { signal: AbortSignal },
   logger: Logger,
   lifetime: Lifetime,
 ): Promise<Relayer> {
+  const { signal } = overrides
   const events = createEvents(logger)
   lifetime.push('log summaries', () => events.flush())
   events.built(VERSION, config.role)
@@ -83,10 +99,11 @@ async function compose(
   const stopping = new AbortController()
   const pages =
     config.metrics && lifetime.use('metrics', await startPages(config.metrics, health, events, stopping.signal))
+  const stamps = await stampFiles(config)
   const { authTokensFile: file, publicUrl } = config.http
-  const tokens = file === undefined ? undefined : readTokens(file)
-  const listed = file === undefined ? NO_NODES : readKeyedNodes(file)
-  if (listed.nodes.size + listed.operators.size > 0 && publicUrl === undefined)
+  const tokens = file === undefined ? undefined : createLiveTokens(readTokensFile(file))
+  const { nodes, operators } = tokens?.listed ?? NO_NODES
+  if (nodes.size + operators.size > 0 && publicUrl === undefined)
     logger.warn('PUBLIC_URL is not set: nodes that AUTH_TOKENS_FILE lets in by their keys are refused')
   if (tokens === undefined) logger.warn('AUTH_TOKENS_FILE is not set: everybody who reaches the port may call')
   if (tokens === undefined && config.manager !== undefined)
@@ -96,19 +113,35 @@ async function compose(
 
   const { context, lists, databaseUrl } = await openContext(config, events, logger, lifetime, overrides)
   const ssv = await importClusters(context)
+  signal.throwIfAborted()
   await refuseOtherChains(context.chain, health)
 
   const services = await createServices(context, lists)
-  lifetime.push('verification', () => services.verification.drain())
-  startBackground({ context, health, services, ssv }, databaseUrl, lifetime, overrides.intervalsMs)
+  signal.throwIfAborted()
+  lifetime.push('verification', () => services.verification.drain(), LAST_VERDICTS_MS)
+  const reload = createReload(context, stamps, tokens, databaseUrl)
+  const stage = { context, health, services, ssv, reload }
+  const background = startBackground(stage, databaseUrl, lifetime, overrides.intervalsMs)
 
-  const app = await startHttp(context, { tokens, listed, health, services, stopping }, lifetime, overrides.limits)
+  const app = await startHttp(context, { tokens, health, services, stopping }, lifetime, overrides.limits)
+  // With the requests, and not after them: rounds that wait for what is away do so at the same time.
+  lifetime.push('new rounds', () => void background.end())
   const url = await listen(app, config.http)
   // Not awaited: only the first signature would wait for it.
   if (context.wallet !== undefined && services.api !== undefined) void prepareSigning()
   const started = { url, network: config.network.name, role: config.role, queue: context.queue.name }
   logger.info(pages === undefined ? started : { ...started, metrics_url: pages.url }, 'relayer started')
-  return { url, metricsUrl: pages?.url, app, [Symbol.asyncDispose]: () => lifetime[Symbol.asyncDispose]() }
+  const readAgain = () => {
+    reload.force()
+    background.soon('files')
+  }
+  return {
+    url,
+    metricsUrl: pages?.url,
+    app,
+    reload: readAgain,
+    [Symbol.asyncDispose]: () => lifetime[Symbol.asyncDispose](),
+  }
 }
 
 /** What is open without tokens. It is there from the start, so that a long migration can be told from a process that hangs. */
@@ -149,28 +182,22 @@ async function startHttp(
   { config, events, logger }: Pick<Context, 'config' | 'events' | 'logger'>,
   {
     tokens,
-    listed,
     health,
     services,
     stopping,
-  }: {
-    tokens: Tokens | undefined
-    listed: KeyedNodes
-    health: Health
-    services: Services
-    stopping: AbortController
-  },
+  }: { tokens: LiveTokens | undefined; health: Health; services: Services; stopping: AbortController },
   lifetime: Lifetime,
   limits: Limits | undefined,
 ): Promise<App> {
   const { api, coverage, manager, nodeKeys, operatorKeys } = services
+  const listed = tokens?.listed ?? NO_NODES
   const auth = createAuth(tokens, events, createKeyAuth({ config, events, listed, nodeKeys, operatorKeys }))
   const app = await createApp(
     { config, auth, coverage, events, logger, health, manager, stopping: stopping.signal },
     api === undefined ? undefined : { ...services, ...api },
     limits,
   )
-  lifetime.push('http', () => app.close())
+  lifetime.push('http', () => app.close(), LAST_REQUESTS_MS)
   lifetime.push('new work', () => {
     stopping.abort()
     api?.lists.close()

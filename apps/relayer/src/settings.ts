@@ -4,7 +4,7 @@ import { accessSync, constants } from 'node:fs'
 import { parseNetwork } from '@dvt-relayer/chain/networks.ts'
 import { reasonOf } from '@dvt-relayer/common/errors.ts'
 import { parseHex } from '@dvt-relayer/common/hex.ts'
-import { LOG_SETTINGS } from '@dvt-relayer/common/log-settings.ts'
+import { EXISTING_IGNORED, LOG_SETTINGS } from '@dvt-relayer/common/log-settings.ts'
 import type { SettingsOf } from '@dvt-relayer/common/settings.ts'
 import {
   custom,
@@ -175,7 +175,7 @@ export const RELAYER_SETTINGS = {
   CLUSTER_LOCK_FILES: withDefault(
     list(
       text({
-        description: 'cluster-lock.json files to import at boot, comma separated',
+        description: 'cluster-lock.json files to import, comma separated',
         example: './cluster-lock.json',
       }),
     ),
@@ -206,7 +206,7 @@ export const RELAYER_SETTINGS = {
     list(
       text({
         description:
-          'keyshares files of SSV validators, and folders of them (keyshares*.json), to import at boot, comma separated',
+          'keyshares files of SSV validators, and folders of them (keyshares*.json), to import, comma separated',
         example: './keyshares.json',
       }),
     ),
@@ -377,4 +377,4 @@ export const RELAYER_SETTINGS = {
 export type RelayerSettings = SettingsOf<typeof RELAYER_SETTINGS>
 
 /** Names of the existing relayer, or of later versions, that mean nothing here. */
-export const RELAYER_IGNORED = ['DATABASE', 'SENTRY_DSN', 'SENTRY_ENVIRONMENT', 'VERBOSE'] as const
+export const RELAYER_IGNORED = [...EXISTING_IGNORED, 'DEPOSIT_DATA_PATH'] as const

@@ -5,7 +5,7 @@ import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { parseNetwork } from '@dvt-relayer/chain/networks.ts'
 import { BootError } from '@dvt-relayer/common/errors.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { LOG_SETTINGS } from '@dvt-relayer/common/log-settings.ts'
+import { EXISTING_IGNORED, LOG_SETTINGS } from '@dvt-relayer/common/log-settings.ts'
 import type { LogFormat, LogLevel } from '@dvt-relayer/common/logger.ts'
 import type { Environment, SettingsOf } from '@dvt-relayer/common/settings.ts'
 import {
@@ -20,6 +20,7 @@ import {
   secret,
   text,
   url,
+  variableOf,
   withDefault,
 } from '@dvt-relayer/common/settings.ts'
 import { parseListedAddress } from '@dvt-relayer/crypto/address.ts'
@@ -66,6 +67,13 @@ export const SIDECAR_SETTINGS = {
       description: 'URL of the relayer; credentials in it are sent as HTTP Basic authentication',
       example: 'https://relayer.example',
     }),
+  ),
+  RELAYER_CA_FILE: optional(
+    text({
+      description: 'certificates (PEM) of the CA that signed that of the relayer, or of the proxy before it',
+      example: './relayer-ca.pem',
+    }),
+    "the system's",
   ),
   RELAYER_TIMEOUT: withDefault(seconds('seconds one request to the relayer may take', '10'), 10),
   POLL_INTERVAL: withDefault(
@@ -135,9 +143,6 @@ export const SIDECAR_SETTINGS = {
   ...LOG_SETTINGS,
 }
 
-/** Names of the existing sidecar that mean nothing here. */
-const SIDECAR_IGNORED = ['DATABASE', 'VERBOSE', 'SENTRY_DSN', 'SENTRY_ENVIRONMENT'] as const
-
 const HEAL_INTERVAL_MS = 15_000
 const RELOAD_MS = 60_000
 /** The time of a block. */
@@ -147,6 +152,10 @@ export interface SidecarConfig {
   readonly network: Network
   readonly relayer: {
     endpoint: URL
+    /** Where the endpoint is read again; undefined where it stands in the environment. */
+    endpointFile: string | undefined
+    /** Undefined: the CAs of the system. */
+    caFile: string | undefined
     timeoutMs: number
     pollIntervalMs: number
     /** The file of charon's key; undefined where requests are not signed with one. */
@@ -185,7 +194,7 @@ export interface SidecarConfig {
  * @throws {BootError} SETTINGS_INVALID with every problem at once
  */
 export function readConfig(environment: Environment): { config: SidecarConfig; warnings: string[] } {
-  const { values, warnings } = readSettings(SIDECAR_SETTINGS, environment, SIDECAR_IGNORED)
+  const { values, warnings } = readSettings(SIDECAR_SETTINGS, environment, EXISTING_IGNORED)
   const isSsv = values.CLUSTER_TYPE === 'SSV'
   warnings.push(...unused(values, environment), ...(isSsv ? [] : obolWarnings(values)))
   if (!isSsv && values.OBOL_ENR_KEY_FILE !== undefined && hasToken(values.RELAYER_ENDPOINT))
@@ -194,6 +203,9 @@ export function readConfig(environment: Environment): { config: SidecarConfig; w
   const isInClient = values.KEYMANAGER_URL !== undefined
   const elsewhere = isRemote ? 'REMOTE_SIGNER_URL' : isInClient ? 'KEYMANAGER_URL' : undefined
   const problems = [
+    ...(values.RELAYER_CA_FILE !== undefined && values.RELAYER_ENDPOINT.protocol !== 'https:'
+      ? ['RELAYER_ENDPOINT must start with https:// where RELAYER_CA_FILE is given']
+      : []),
     ...remoteSignerProblems(values),
     ...keymanagerProblems(values, {
       isSsv,
@@ -212,6 +224,8 @@ export function readConfig(environment: Environment): { config: SidecarConfig; w
     network: values.NETWORK,
     relayer: {
       endpoint: values.RELAYER_ENDPOINT,
+      endpointFile: variableOf(environment, 'RELAYER_ENDPOINT_FILE') || undefined,
+      caFile: values.RELAYER_CA_FILE === undefined ? undefined : resolve(values.RELAYER_CA_FILE),
       timeoutMs: values.RELAYER_TIMEOUT * 1000,
       pollIntervalMs: values.POLL_INTERVAL * 1000,
       enrKeyFile: isSsv || values.OBOL_ENR_KEY_FILE === undefined ? undefined : resolve(values.OBOL_ENR_KEY_FILE),

@@ -180,6 +180,7 @@ export function createEvents(logger: Logger) {
     started: (network: Network['name'], relayer: string, url: string | undefined) =>
       logger.info({ network, relayer, ...(url === undefined ? {} : { url }) }, 'sidecar started'),
     stopping: () => logger.info('sidecar stopping'),
+    readingAgain: () => logger.info('keys, locks and the endpoint of the relayer are read again'),
 
     // Dependencies
     checkChanged(check: Check, problem: string | undefined): void {

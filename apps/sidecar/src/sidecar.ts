@@ -8,6 +8,7 @@ import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
 import { createLogger, type Logger } from '@dvt-relayer/common/logger.ts'
 import { startOwnPages } from '@dvt-relayer/common/own-pages.ts'
+import { untilAborted } from '@dvt-relayer/common/until-aborted.ts'
 import type { ListName, SidecarConfig } from './config.ts'
 import { createEvents, type Events, notingLocks } from './events.ts'
 import { createHealth, type Health } from './health.ts'
@@ -49,6 +50,8 @@ export interface Overrides {
   warnings?: readonly string[]
   /** Ends a boot that is still under way. */
   signal?: AbortSignal
+  /** Told `reload` when keys and the relayer's endpoint shall be read again, before their time. */
+  files?: EventTarget
 }
 
 /**
@@ -60,9 +63,13 @@ export interface Overrides {
 export async function startSidecar(config: SidecarConfig, overrides: Overrides = {}): Promise<Sidecar> {
   const logger = overrides.logger ?? createLogger(config.log)
   const lifetime = new Lifetime(logger)
+  const { signal = new AbortController().signal } = overrides
+  const booting = compose(config, { ...overrides, signal }, logger, lifetime)
   try {
-    return await compose(config, overrides, logger, lifetime)
+    // What a step that cannot be ended brings later is released at once.
+    return await untilAborted(booting, signal)
   } catch (error) {
+    booting.catch(() => {})
     await lifetime[Symbol.asyncDispose]()
     throw error
   }
@@ -71,7 +78,7 @@ export async function startSidecar(config: SidecarConfig, overrides: Overrides =
 /** Opens everything, and starts the work on it. */
 async function compose(
   config: SidecarConfig,
-  { warnings = [], signal = new AbortController().signal }: Overrides,
+  { warnings = [], signal, files }: Overrides & { signal: AbortSignal },
   logger: Logger,
   lifetime: Lifetime,
 ): Promise<Sidecar> {
@@ -84,7 +91,7 @@ async function compose(
   if (signsDeposits(config)) await checkJournal(journal, health, config.generation === '4')
   let keysOpened: Keystore | undefined
   const sign = await openIdentity(config, () => keysOpened)
-  const relayer = createRelayer(config.relayer, events, () => keysOpened?.keyShares.length ?? 0, sign)
+  const relayer = await createRelayer(config.relayer, events, () => keysOpened?.keyShares.length ?? 0, sign)
   const consensus = openConsensus(config)
   /** Told `back` when a remote signer may be asked again. */
   const signers = new EventTarget()
@@ -101,7 +108,7 @@ async function compose(
   const workLists = createWorkLists(config, keystore.keyShares)
   startWork(
     { config, keystore, relayer, policy, journal, workLists, events, health },
-    { consensus, signers, introduce },
+    { consensus, signers, introduce, files, renewRelayer: relayer.renew },
     lifetime,
   )
   for (const found of [keysFinding(config, keystore.keyShares, []), credentialsFinding(config)]) events.found(found)
@@ -160,7 +167,15 @@ function startWork(
     consensus,
     signers,
     introduce,
-  }: { consensus: ReturnType<typeof openConsensus>; signers: EventTarget; introduce: Introduction },
+    files,
+    renewRelayer,
+  }: {
+    consensus: ReturnType<typeof openConsensus>
+    signers: EventTarget
+    introduce: Introduction
+    files: EventTarget | undefined
+    renewRelayer: () => Promise<void>
+  },
   lifetime: Lifetime,
 ): void {
   const { config, keystore, journal, events, health, workLists } = parts
@@ -171,10 +186,22 @@ function startWork(
   const keysWatch = lifetime.use(
     'keys watch',
     startWatchingKeys(
-      { keystore, workLists, lists: config.lists, reloadIntervalMs: config.reloadIntervalMs, events, health },
+      {
+        keystore,
+        workLists,
+        lists: config.lists,
+        reloadIntervalMs: config.reloadIntervalMs,
+        events,
+        health,
+        renewRelayer,
+      },
       (added) => warnOfUnnamedVaults(config, added, events),
     ),
   )
+  files?.addEventListener('reload', () => {
+    events.readingAgain()
+    keysWatch.lookNow()
+  })
   signers.addEventListener('back', () => {
     if (keystore.keyShares.length === 0) keysWatch.lookNow()
     for (const list of config.lists) signing.wake(list, true)

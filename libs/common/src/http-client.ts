@@ -19,6 +19,7 @@ export type {
   HttpAsk,
   HttpClient,
   HttpClientOptions,
+  HttpFetch,
   HttpRequest,
   HttpResult,
   SentRequest,

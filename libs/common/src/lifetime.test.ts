@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
-import { anyAnswer, CHECK_MS, inTime } from './lifetime.ts'
+import { anyAnswer, CHECK_MS, inTime, Lifetime, RELEASE_MS, STOP_MS } from './lifetime.ts'
+import { silentLogger } from './logger.ts'
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())
@@ -19,4 +20,40 @@ it('takes the first answer of several, and of none the first reason', async () =
   const away = () => Promise.reject(new Error('away'))
   expect(await anyAnswer([away(), Promise.resolve(7)])).toBe(7)
   await expect(anyAnswer([away(), Promise.reject(new Error('too'))])).rejects.toThrow('away')
+})
+
+it('releases all within one time, in reverse order, whatever hangs: what is left when it is over is called, and not waited for', async () => {
+  const lifetime = new Lifetime(silentLogger)
+  const called: [string, number][] = []
+  const start = performance.now()
+  const hangs = (name: string) => () => {
+    called.push([name, Math.round(performance.now() - start)])
+    return new Promise(() => {})
+  }
+  for (const name of ['first', 'second', 'third']) lifetime.push(name, hangs(name))
+  lifetime.push('requests', hangs('requests'), 5_000)
+  lifetime.push('quick', () => void called.push(['quick', 0]))
+  let isOver = false
+  const released = lifetime[Symbol.asyncDispose]().then(() => {
+    isOver = true
+  })
+  await vi.advanceTimersByTimeAsync(RELEASE_MS - 10)
+  expect(isOver).toBe(false)
+  await vi.advanceTimersByTimeAsync(STOP_MS - RELEASE_MS)
+  await released
+  expect(called).toEqual([
+    ['quick', 0],
+    ['requests', 0],
+    ['third', 5_000],
+    ['second', RELEASE_MS],
+    ['first', expect.closeTo(RELEASE_MS, -1)],
+  ])
+})
+
+it('releases at once what a boot that was given up still brings', async () => {
+  const lifetime = new Lifetime(silentLogger)
+  await lifetime[Symbol.asyncDispose]()
+  const release = vi.fn()
+  lifetime.push('late', release)
+  expect(release).toHaveBeenCalledOnce()
 })

@@ -2,21 +2,39 @@
 
 import type { Logger } from './logger.ts'
 
-/** A stack of releases, run in reverse order, in sequence, each bounded, also when one of them fails. */
+/** Within this time after it is asked to stop a process has ended, whatever is away. */
+export const STOP_MS = 8_000
+/** Of it, what all releases together may take; the rest is for the end of the process itself. */
+export const RELEASE_MS = 7_000
+
+interface Release {
+  readonly name: string
+  readonly release: () => unknown
+  readonly mostMs: number
+}
+
+/**
+ * A stack of releases, run in reverse order, in sequence, also when one of them fails. They share `timeoutMs`: once it is over, those that
+ * are left are still called, so that a PostgreSQL of ours is told to end, and no longer waited for.
+ */
 export class Lifetime implements AsyncDisposable {
-  readonly #releases: { name: string; release: () => unknown }[] = []
+  readonly #releases: Release[] = []
   readonly #logger: Logger
   readonly #timeoutMs: number
   #released: Promise<void> | undefined
 
-  constructor(logger: Logger, timeoutMs = 10_000) {
+  constructor(logger: Logger, timeoutMs = RELEASE_MS) {
     this.#logger = logger
     this.#timeoutMs = timeoutMs
   }
 
-  /** Remembers how `name` is released. */
-  push(name: string, release: () => unknown): void {
-    this.#releases.push({ name, release })
+  /**
+   * Remembers how `name` is released, and for how long at most that is waited for, so that something is left for those after it. What comes
+   * when all has been released, as from a boot that was given up, is released at once.
+   */
+  push(name: string, release: () => unknown, mostMs: number = this.#timeoutMs): void {
+    if (this.#released === undefined) this.#releases.push({ name, release, mostMs })
+    else void this.#releaseOne({ name, release, mostMs }, this.#timeoutMs)
   }
 
   /** Remembers an async disposable and hands it on. */
@@ -33,12 +51,14 @@ export class Lifetime implements AsyncDisposable {
 
   async #release(): Promise<void> {
     const deadline = performance.now() + this.#timeoutMs
-    for (const { name, release } of this.#releases.reverse()) {
-      try {
-        await withTimeout(Promise.resolve(release()), Math.max(100, deadline - performance.now()))
-      } catch (error) {
-        this.#logger.warn({ resource: name, err: error }, 'release failed')
-      }
+    for (const one of this.#releases.reverse()) await this.#releaseOne(one, Math.max(0, deadline - performance.now()))
+  }
+
+  async #releaseOne({ name, release, mostMs }: Release, leftMs: number): Promise<void> {
+    try {
+      await withTimeout(Promise.resolve(release()), Math.min(mostMs, leftMs))
+    } catch (error) {
+      this.#logger.warn({ resource: name, err: error }, 'release failed')
     }
   }
 }

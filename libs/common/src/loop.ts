@@ -32,7 +32,7 @@ export function startLoop(
     soon: () => wake.abort(),
     async [Symbol.asyncDispose]() {
       stop.abort()
-      // A round that waits for a node that is away may take a minute; what is released next needs its part of the ten seconds.
+      // A round that waits for a node that is away may take a minute; what is released next needs its part of the time.
       await withTimeout(running, LAST_ROUND_MS).catch(() => {})
     },
   }

@@ -153,6 +153,11 @@ describe('readSettings', () => {
       'PASWORD is not a setting: did you mean PASSWORD?',
       'VERBOSE is accepted and ignored',
     ])
+    const sentry = { SENTRY_DSN: 'x', SENTRY_RELEASE: 'y', SENTRYX: 'z', SENTRY_EMPTY: '' }
+    expect(read({ NETWORK: 'a', ...sentry }, ['SENTRY_*']).warnings).toEqual([
+      'SENTRY_DSN is accepted and ignored',
+      'SENTRY_RELEASE is accepted and ignored',
+    ])
   })
 
   it('documents itself', () => {

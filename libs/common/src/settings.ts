@@ -123,7 +123,7 @@ export type Environment = Readonly<Record<string, string | undefined>>
 /**
  * Reads every setting of a schema.
  *
- * @param ignored names that are known but mean nothing here (accepted with a note)
+ * @param ignored names that are known but mean nothing here (accepted with a note); one that ends in * stands for all that begin so
  * @returns the values, and what to warn of
  * @throws {BootError} SETTINGS_INVALID, with one line for each problem
  */
@@ -199,7 +199,7 @@ function warningsOf(schema: SettingsSchema, environment: Environment, ignored: r
         warnings.push(`${name} is written in quotes, which are no part of a value: leave them out`)
       continue
     }
-    if (ignored.includes(name)) {
+    if (ignored.some((known) => (known.endsWith('*') ? name.startsWith(known.slice(0, -1)) : name === known))) {
       warnings.push(`${name} is accepted and ignored`)
       continue
     }

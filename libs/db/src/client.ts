@@ -3,6 +3,7 @@
  * a number, or an error where a number cannot hold it.
  */
 
+import type { Socket } from 'node:net'
 import { isMisread } from '@dvt-relayer/common/settings.ts'
 import pg from 'pg'
 import { DatabaseError, translateDatabaseError } from './errors.ts'
@@ -58,7 +59,10 @@ function withSafeTypes(query: unknown): unknown {
   return { ...(query as object), types: { getTypeParser: withSafeIntegers(types.getTypeParser) } }
 }
 
-/** A client whose queries fail with `DatabaseError` only. */
+/** How long a database is waited for to say goodbye. */
+const GOODBYE_MS = 500
+
+/** A client whose queries fail with `DatabaseError` only, and whose end does not wait for a database that is away. */
 export class DatabaseClient extends pg.Client {
   readonly #host: string
 
@@ -67,6 +71,18 @@ export class DatabaseClient extends pg.Client {
     this.#host = hostOf(config.connectionString ?? '')
     // A connection may be lost at any moment. What runs on it fails; unheard, the error itself would end the process.
     this.on('error', () => undefined)
+  }
+
+  /** Both forms of `pg` again. */
+  override end(): Promise<void>
+  override end(callback: (error: Error) => void): void
+  override end(callback?: (error: Error) => void): Promise<void> | undefined {
+    const { stream } = (this as unknown as { connection: { stream: Socket } }).connection
+    const timer = setTimeout(() => stream.destroy(), GOODBYE_MS).unref()
+    stream.once('close', () => clearTimeout(timer))
+    if (callback === undefined) return super.end()
+    super.end(callback)
+    return undefined
   }
 
   /** Both forms of `pg`: the pool passes a callback, everybody else awaits. The return type fits every overload of `pg`. */

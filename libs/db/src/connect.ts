@@ -1,6 +1,6 @@
 /** The connection to PostgreSQL: a pool behind drizzle, and a listener for notifications. */
 
-import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { pause, withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
 import { createTurns, type Turns } from '@dvt-relayer/common/turns.ts'
 import { sql } from 'drizzle-orm'
@@ -70,6 +70,7 @@ export async function connectDatabase(options: ConnectOptions): Promise<Database
     keepAlive: true,
     Client: DatabaseClient,
   })
+  const endPool = createEnd(pool)
   pool.on('error', (error) => logger.debug({ err: translateDatabaseError(error, host) }, 'database connection lost'))
   const others = { ofOne: maxConnections, ofAll: maxConnections }
   const limits = { total: maxConnections, groups: options.shares ?? {}, others }
@@ -83,7 +84,7 @@ export async function connectDatabase(options: ConnectOptions): Promise<Database
     await waitForDatabase(orm, host, options)
     trouble = undefined
   } catch (error) {
-    await pool.end()
+    await endPool()
     throw error
   }
   return Object.assign(orm, {
@@ -106,8 +107,25 @@ export async function connectDatabase(options: ConnectOptions): Promise<Database
         await client.end().catch(() => undefined)
       }
     },
-    [Symbol.asyncDispose]: () => (pool.ended ? Promise.resolve() : pool.end()),
+    [Symbol.asyncDispose]: endPool,
   })
+}
+
+/** How long the end of a pool waits for statements under way: whoever needs their answers has been waited for before. */
+const LAST_STATEMENTS_MS = 500
+
+/** Ends a pool. A statement that a database does not answer any more fails, instead of holding its connection, and the end, for half a minute. */
+function createEnd(pool: pg.Pool): () => Promise<void> {
+  const clients = new Set<pg.PoolClient>()
+  pool.on('connect', (client) => clients.add(client))
+  pool.on('remove', (client) => clients.delete(client))
+  return async () => {
+    if (pool.ending) return
+    const ended = pool.end()
+    await withTimeout(ended, LAST_STATEMENTS_MS).catch(async () => {
+      await Promise.all([...clients].map((client) => (client as pg.PoolClient & pg.Client).end()))
+    })
+  }
 }
 
 /**

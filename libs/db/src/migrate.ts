@@ -34,7 +34,7 @@ export async function migrateDatabase(db: Database, folder: string, waitSeconds 
     if (unknown.length > 0) {
       throw new DatabaseError(
         'DATABASE_FROM_THE_FUTURE',
-        `the database at ${db.host} has ${unknown.length} migrations that this version does not know: run the version that made them, or a newer one`,
+        `the database at ${db.host} has ${unknown.length} migrations that this version does not know: a newer version has worked with it. Run that version or a newer one; the way back to this one is a backup of before the update (docs/operating/upgrade.md)`,
         { meta: { host: db.host, unknown: unknown.length } },
       )
     }

@@ -46,7 +46,7 @@ export interface JobQueue extends AsyncDisposable {
 const ANSWER_MS = 1_000
 /** Nobody waits for it but `/ready`. */
 const PROBLEM_MS = 4_000
-const DRAIN_MS = 5_000
+const DRAIN_MS = 3_000
 
 /** Says once that the queue went away and once that it is back, whatever number of errors lies between. */
 function createOutageLog(logger: Logger, queue: string) {

@@ -1,15 +1,24 @@
 /** An upgrade of a database that is full and in use: nothing in it is lost, and what the version before is doing ends. */
 
 import { randomBytes } from 'node:crypto'
+import { toHex } from '@dvt-relayer/common/hex.ts'
 import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { exitSigningRoot } from '@dvt-relayer/crypto/messages/messages.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { isPassing } from '@dvt-relayer/db/errors.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it, onTestFinished } from 'vitest'
+import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
+import { createTestKeys } from '../../support/keys/keys.ts'
 import { createTestDatabase } from '../../support/services/postgres.ts'
+import { startProcess } from '../../support/services/process.ts'
 import { MIGRATIONS, olderMigrations } from '../../support/stages/older-database.ts'
-import { eventually } from '../../support/world/world.ts'
+import { getExits, sidecarRound, untilOracleSet } from '../../support/world/nodes.ts'
+import { eventually, startWorld } from '../../support/world/world.ts'
+
+/** Of the exit that 0.1 has begun. */
+const FIRST_INDEX = 77
 
 /** A database of the version before with a row in every table. */
 async function openOlder() {
@@ -119,4 +128,43 @@ it('what others hold for long is waited for no longer, changes nothing, and pass
   })
   await migrateDatabase(db, MIGRATIONS, 1)
   expect((await db.execute(sql`select is_held from validators`)).rows).toEqual([{ is_held: false }])
+})
+
+it('a program of the version before refuses what this one has made of it, says what to do, and changes nothing', async () => {
+  const { db } = await openOlder()
+  await migrateDatabase(db, MIGRATIONS)
+  const made = await everything({ db })
+  const error = await migrateDatabase(db, await olderMigrations()).catch((failure: unknown) => failure)
+  expect(error).toMatchObject({
+    code: 'DATABASE_FROM_THE_FUTURE',
+    message: expect.stringMatching(
+      /a newer version has worked with it\. Run that version.*backup of before the update/,
+    ),
+  })
+  expect(await everything({ db })).toEqual(made)
+})
+
+it.skipIf(skipWithoutAnvil)('a relayer of this version goes on with what one of 0.1 has begun', async () => {
+  await using world = await startWorld({ oracles: 3, threshold: 2 })
+  await using database = await createTestDatabase()
+  const [validator] = createTestKeys(1, { nodes: 4, threshold: 3 })
+  if (validator === undefined) throw new Error('no validator')
+  {
+    await using db = await connectDatabase({ url: database.url, logger: silentLogger })
+    await migrateDatabase(db, await olderMigrations())
+    const root = exitSigningRoot(world.network, { epoch: world.network.capellaEpoch, validatorIndex: FIRST_INDEX })
+    await db.execute(sql`insert into validators (id, public_key) values (1, ${Buffer.from(validator.publicKey)})`)
+    await db.execute(sql`
+      insert into messages (id, validator_id, kind, validator_index, epoch, signing_root, threshold, state, requester, revision)
+      values (1, 1, 'exit', ${FIRST_INDEX}, ${world.network.capellaEpoch}, ${Buffer.from(root)}, 3, 'collecting', 'nobody:', 1)`)
+  }
+  const settings = world.environment({ SIGNATURE_THRESHOLD: '3', DATABASE_URL: database.url })
+  await using relayer = startProcess('quick relayer', settings)
+  const url = String((await relayer.logged('relayer started'))['url'])
+  await untilOracleSet(url)
+  expect(await getExits(url)).toMatchObject([
+    { public_key: toHex(validator.publicKey), validator_index: FIRST_INDEX, is_exit_signature_ready: false },
+  ])
+  for (const share of [1, 2, 4]) expect((await sidecarRound(url, world.network, [validator], share)).status).toBe(200)
+  await eventually('it is ready', async () => (await getExits(url)).find((exit) => exit.is_exit_signature_ready))
 })

@@ -171,6 +171,31 @@ describe('images', () => {
     expect(status).toBe(0)
   })
 
+  it('hold a list of the packages that are in them, and of no others', () => {
+    const made = [...readFileSync(`${ROOT}Dockerfile`, 'utf8').matchAll(/npm (sbom .*) > sbom\.cdx\.json$/gm)]
+    const lists = made.map(([, words = '']) => {
+      const { stdout } = run('npm', words.split(' '))
+      const { bomFormat, components } = JSON.parse(stdout) as {
+        bomFormat: string
+        components: { version: string; purl: string }[]
+      }
+      expect(bomFormat).toBe('CycloneDX')
+      return new Map(
+        components.map(({ version, purl }) => [/^pkg:npm\/(.+)@/.exec(decodeURIComponent(purl))?.[1], version]),
+      )
+    })
+    expect(lists).toHaveLength(2)
+    const [relayer, sidecar] = lists
+    const { dependencies } = JSON.parse(readFileSync(`${ROOT}apps/relayer/package.json`, 'utf8')) as {
+      dependencies: Record<string, string>
+    }
+    for (const [name, version] of Object.entries(dependencies))
+      expect([name, relayer?.get(name)]).toEqual([name, version])
+    expect(sidecar?.has('undici')).toBe(true)
+    for (const name of ['fastify', 'pg', 'bullmq']) expect([name, sidecar?.has(name)]).toEqual([name, false])
+    for (const list of lists) expect([list.has('vitest'), list.has('knip')]).toEqual([false, false])
+  })
+
   it('run as a user with a number', () => {
     const users = Array.from(readFileSync(`${ROOT}Dockerfile`, 'utf8').matchAll(/^USER (.*)$/gm), ([, user]) => user)
     expect(users).toEqual(['1000:1000', '1000:1000'])

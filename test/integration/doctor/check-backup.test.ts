@@ -10,6 +10,7 @@ import { getTableName, is } from 'drizzle-orm'
 import { PgTable } from 'drizzle-orm/pg-core'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { runCommand } from '../../../apps/relayer/src/cli/commands.ts'
 import { checkBackup } from '../../../apps/relayer/src/doctor/backup.ts'
 import type { Check } from '../../../apps/relayer/src/doctor/findings.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
@@ -157,8 +158,13 @@ describe.skipIf(skipWithoutAnvil)('check-backup', () => {
     await run(copy, "insert into processes (id, role, version) values ('copied', 'all', '0.2.0')")
     await world.query("insert into processes (id, role, version) values ('copied', 'all', '0.2.0')")
     expect((await look(copy)).of('relayers')).toMatchObject({ status: 'good' })
+    // None starts on a copy by itself.
+    const onCopy = { ...settings, DATABASE_URL: copy }
+    await expect(world.startRelayer(onCopy)).rejects.toMatchObject({ code: 'DATABASE_COPIED' })
+    expect((await look(copy)).of('relayers')).toMatchObject({ status: 'good' })
+    expect(await runCommand(['adopt-copy', '--yes'], onCopy, () => {})).toBe(0)
     {
-      await using second = await world.startRelayer({ ...settings, DATABASE_URL: copy })
+      await using second = await world.startRelayer(onCopy)
       await eventually(
         'its heartbeat',
         async () => (await look(copy)).of('relayers')?.status === 'problem' || undefined,

@@ -6,9 +6,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { VERSION } from '@dvt-relayer/common/version.ts'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { runCommand } from '../../../apps/relayer/src/cli/commands.ts'
 import { COMMANDS, type CommandName } from '../../../apps/relayer/src/cli/usage.ts'
+import { COMMANDS as SIDECAR_COMMANDS } from '../../../apps/sidecar/src/doctor/usage.ts'
 import { startProcess } from '../../support/services/process.ts'
 
 const NAMES = Object.keys(COMMANDS) as CommandName[]
@@ -140,4 +141,51 @@ printf '%s\\n' "\${COMPREPLY[@]}"`
       err: expect.stringContaining('name the shell: bash, zsh, fish'),
     })
   })
+})
+
+describe('the sidecar', () => {
+  const print = async (...args: string[]) => {
+    await using asked = startProcess('sidecar', {}, args)
+    return { code: await asked.ended, out: asked.output() }
+  }
+
+  it('has help of each command with an example, and a version', async () => {
+    const { code, out } = await print('--help')
+    expect(code).toBe(0)
+    for (const name of Object.keys(SIDECAR_COMMANDS)) expect(out).toMatch(new RegExp(`^  ${name} +\\S`, 'm'))
+    const doctor = await print('doctor', '--help')
+    expect(doctor).toMatchObject({ code: 0, out: expect.stringContaining('example: npm run sidecar -- doctor') })
+    for (const option of ['json', 'quick']) expect(doctor.out).toMatch(new RegExp(`^  --${option}\\b`, 'm'))
+    expect(await print('--version')).toEqual({ code: 0, out: `${VERSION}\n` })
+    expect(await print('nonsense')).toMatchObject({ code: 1, out: expect.stringContaining('no command nonsense') })
+  })
+
+  it.skipIf(!hasShell('bash'))(
+    'is completed in bash beside the relayer, in whichever order they are sourced',
+    async () => {
+      const dir = mkdtempSync(join(tmpdir(), 'dvt-completions-'))
+      onTestFinished(() => rmSync(dir, { recursive: true }))
+      writeFileSync(join(dir, 'sidecar'), (await print('completion', 'bash')).out)
+      writeFileSync(join(dir, 'relayer'), (await run('completion', 'bash')).out)
+      const offered = (order: readonly string[], line: string) => {
+        const words = line.split(' ')
+        const script = `old() { COMPREPLY=(old); }; complete -F old npm
+${order.map((name) => `source ${join(dir, name)}`).join('\n')}
+function=$(complete -p npm | sed -n 's/.*-F \\([^ ]*\\) npm$/\\1/p')
+COMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}
+$function npm '${words.at(-1)}' '${words.at(-2)}'
+printf '%s\\n' "\${COMPREPLY[@]}"`
+        return spawnSync('bash', ['--norc', '-c', script], { encoding: 'utf8' }).stdout.trim().split('\n')
+      }
+      for (const order of [
+        ['relayer', 'sidecar'],
+        ['sidecar', 'relayer', 'sidecar', 'relayer'],
+      ]) {
+        expect(offered(order, 'npm run sidecar -- do')).toEqual(['doctor'])
+        expect(offered(order, 'npm run sidecar -- doctor --')).toEqual(['--json', '--quick', '--help'])
+        expect(offered(order, 'npm run relayer -- rot')).toEqual(['rotate'])
+        expect(offered(order, 'npm ru')).toEqual(['old'])
+      }
+    },
+  )
 })

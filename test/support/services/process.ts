@@ -3,6 +3,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { tmpdir } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 
@@ -35,21 +36,29 @@ export interface AppProcess extends AsyncDisposable {
   ended: Promise<number | NodeJS.Signals | null>
 }
 
-/** Starts an app; a quick relayer's background work comes around many times a second. Logs are JSON; nothing of this process's environment but PATH and TMPDIR reaches it. */
+/** Starts an app; a quick relayer's background work comes around many times a second. Logs are JSON; `folder` is where it runs; nothing of this process's environment but PATH and TMPDIR reaches it. */
 export function startProcess(
   app: keyof typeof ENTRY,
   environment: Environment,
   args: readonly string[] = [],
+  folder?: string,
 ): AppProcess {
-  return startProgram(app, [...FLAGS[app], ENTRY[app], ...args], { LOG_FORMAT: 'json', ...environment })
+  return startProgram(app, [...FLAGS[app], ENTRY[app], ...args], { LOG_FORMAT: 'json', ...environment }, folder)
 }
 
 /** Starts a program of Node that logs JSON, likewise. Its standard input is open as long as this process lives. */
-export function startProgram(name: string, args: readonly string[], environment: Environment): AppProcess {
+export function startProgram(
+  name: string,
+  args: readonly string[],
+  environment: Environment,
+  folder = tmpdir(),
+): AppProcess {
   const names = ['PATH', 'HOME', 'TMPDIR', 'NODE_COMPILE_CACHE']
   const inherited = Object.fromEntries(names.map((variable) => [variable, process.env[variable]]))
   const child = spawn(process.execPath, args, {
     env: { ...inherited, ...environment },
+    // Not that of the tests, where whoever works on them may have a .env.
+    cwd: folder,
     stdio: ['pipe', 'pipe', 'pipe'],
   })
   let text = ''

@@ -16,4 +16,5 @@ export const QUICK_MS: NonNullable<Overrides['intervalsMs']> = {
   attendance: 500,
   workers: 500,
   heartbeat: 1000,
+  files: 300,
 }

@@ -13,6 +13,8 @@ export interface TestRedis extends AsyncDisposable {
   kill(): Promise<void>
   /** Starts it again, empty, on the same port. */
   restart(): Promise<void>
+  /** From now on it says nothing more: connections stay, and it can only be killed. */
+  freeze(): void
 }
 
 /**
@@ -57,6 +59,7 @@ export async function startRedis(options: readonly string[] = []): Promise<TestR
       await kill()
       child = await spawnRedis(port, options)
     },
+    freeze: () => void child.kill('SIGSTOP'),
     [Symbol.asyncDispose]: kill,
   }
 }

@@ -1,6 +1,9 @@
 /** The commands of `npm run relayer` by name, and what a failure of one of them says. Each returns an exit code. */
 
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
+import { completion } from '@dvt-relayer/common/cli/completion.ts'
+import { findAnswer } from '@dvt-relayer/common/cli/words.ts'
+import { type EnvFile, envFileLine } from '@dvt-relayer/common/env-file.ts'
 import { BootError, CodedError } from '@dvt-relayer/common/errors.ts'
 import { describeError } from '@dvt-relayer/common/logger.ts'
 import { seeRunbook } from '@dvt-relayer/common/runbook.ts'
@@ -9,9 +12,9 @@ import { VERSION } from '@dvt-relayer/common/version.ts'
 import { ClusterLockError } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'
 import { DatabaseError, isPassing } from '@dvt-relayer/db/errors.ts'
 import type { Overrides } from '../relayer.ts'
+import { adoptCopy } from './adopt-copy.ts'
 import { bundleCommand } from './air-gap/bundle.ts'
 import { takeBundleCommand } from './air-gap/take-bundle.ts'
-import { completion } from './completion/completion.ts'
 import { explainCommand } from './explain.ts'
 import { checkBackupCommand, doctorCommand } from './look.ts'
 import { releaseKeyCommand } from './release-key.ts'
@@ -19,18 +22,16 @@ import { rotate } from './rotate/rotate.ts'
 import { serve } from './serve.ts'
 import { token } from './token.ts'
 import { undoRegisteredCommand } from './undo-registered.ts'
-import { type CommandName, USAGE, usageError, usageOf } from './usage.ts'
+import { type CommandName, PROGRAM, USAGE, usageError } from './usage.ts'
 import { voidSealed } from './void-sealed.ts'
 
-/** `onSignal` is told what to call when the process is asked to stop. */
-type Command = (
-  args: readonly string[],
-  environment: Environment,
-  onSignal: (stop: () => void) => void,
-) => number | Promise<number>
+/** Is told what to call when the process is asked to stop, and to read its files again. */
+type OnSignal = (stop: () => void, reload?: () => void) => void
+type Command = (args: readonly string[], environment: Environment, onSignal: OnSignal) => number | Promise<number>
 
 const RUN: Readonly<Record<CommandName, Command>> = {
   token,
+  'adopt-copy': adoptCopy,
   doctor: doctorCommand,
   explain: explainCommand,
   'check-backup': checkBackupCommand,
@@ -40,9 +41,10 @@ const RUN: Readonly<Record<CommandName, Command>> = {
   rotate,
   'undo-registered': undoRegisteredCommand,
   'void-sealed': voidSealed,
-  completion,
+  completion: (args) => completion(PROGRAM, args),
 }
-const HELP = ['help', '--help', '-h']
+/** What these print is the same with every setting. */
+const WITHOUT_SETTINGS: readonly (string | undefined)[] = ['token', 'completion']
 const isCommand = (name: string | undefined): name is CommandName => name !== undefined && Object.hasOwn(RUN, name)
 
 /** The database could not be reached, or could not work: a supervisor may try again. */
@@ -52,22 +54,20 @@ const TRY_AGAIN = 75
 export async function runCommand(
   args: readonly string[],
   environment: Environment,
-  onSignal: (stop: () => void) => void,
-  overrides: Overrides = {},
+  onSignal: OnSignal,
+  { envFile, ...overrides }: Overrides & { envFile?: EnvFile | undefined } = {},
 ): Promise<number> {
   try {
     const [name, ...rest] = args
-    if (args.some((arg) => HELP.includes(arg))) {
-      const named = args.find((arg) => isCommand(arg))
-      console.log(named === undefined ? USAGE : usageOf(named))
+    const answer = findAnswer(PROGRAM, args, VERSION)
+    if (answer !== undefined) {
+      console.log(answer)
       return 0
     }
-    if (name === '--version') {
-      console.log(VERSION)
-      return 0
-    }
-    if (name === undefined) return await serve(environment, onSignal, overrides)
-    if (!isCommand(name)) throw usageError(`there is no command ${name}`)
+    if (name !== undefined && !isCommand(name)) throw usageError(`there is no command ${name}`)
+    if (envFile?.problem !== undefined && !WITHOUT_SETTINGS.includes(name)) throw envFile.problem
+    if (name === undefined) return await serve(environment, onSignal, overrides, envFile)
+    if (envFile !== undefined && !WITHOUT_SETTINGS.includes(name)) console.error(envFileLine(envFile))
     return await RUN[name](rest, environment, onSignal)
   } catch (error) {
     return explain(error)

@@ -1,31 +1,15 @@
-/**
- * What `npm run relayer` can do: the one table of commands and options. Arguments are read by it, `--help` and the completion of shells
- * are written from it.
- */
+/** What `npm run relayer` can do: the one table of commands and options. */
 
 import { ROLES } from '@dvt-relayer/api/contract.ts'
-import { BootError } from '@dvt-relayer/common/errors.ts'
-
-/** An option of a command, as `parseArgs` takes it, with words. */
-interface Option {
-  readonly type: 'string' | 'boolean'
-  readonly default?: string | boolean
-  /** What stands for its value; without it there is none. */
-  readonly value?: string
-  /** Values it may have; others are not completed. */
-  readonly choices?: readonly string[]
-  readonly about: string
-}
-
-interface CommandWords {
-  readonly about: string
-  readonly options: Readonly<Record<string, Option>>
-  /** What stands for its one argument beside the options. */
-  readonly argument?: string
-  readonly example: string
-  /** What else one should know before. */
-  readonly more?: string
-}
+import {
+  type CommandWords,
+  commandUsageOf,
+  completionWords,
+  usageError as errorWith,
+  type Program,
+  usageOf as usageOfAll,
+} from '@dvt-relayer/common/cli/words.ts'
+import type { BootError } from '@dvt-relayer/common/errors.ts'
 
 const RUN = 'npm run relayer --'
 const YES = { type: 'boolean', default: false, about: 'do it' } as const
@@ -104,6 +88,12 @@ password in the URL can be read by everybody on the machine while this runs: set
     example: `${RUN} take-bundle --relayer https://relayer.example --token-file ./token --in signed.json`,
     more: 'It may be handed in again and again. Exit codes: docs/operating/air-gap.md.',
   },
+  'adopt-copy': {
+    about: 'let relayers work with a restored copy of the database, when those on the first one are stopped for good',
+    options: { yes: YES },
+    example: `${RUN} adopt-copy --yes`,
+    more: 'A relayer refuses a copy that was made while another one ran, until this was said once.',
+  },
   'release-key': {
     about: 'free a key from the vault it is reserved for or bound to',
     options: { key: KEY, yes: YES },
@@ -128,44 +118,15 @@ password in the URL can be read by everybody on the machine while this runs: set
     options: { yes: YES },
     example: `${RUN} void-sealed --yes`,
   },
-  completion: {
-    about: 'print what completes these commands in a shell: bash, zsh or fish',
-    options: {},
-    argument: 'SHELL',
-    example: `source <(npm run -s relayer -- completion bash)`,
-    more: 'It completes after "npm run relayer --" and "npm run -s relayer --".',
-  },
+  completion: completionWords('relayer'),
 } as const satisfies Readonly<Record<string, CommandWords>>
 export type CommandName = keyof typeof COMMANDS
 
-const words: Readonly<Record<string, CommandWords>> = COMMANDS
-
-/** An option as one writes it. */
-const written = (name: string, { value }: Option) => `--${name}${value === undefined ? '' : ` ${value}`}`
-
-export const USAGE = [
-  'usage: npm run relayer                      serve',
-  `       ${RUN} COMMAND [OPTION…]  one of these:`,
-  '',
-  ...Object.entries(words).map(([name, { about }]) => `  ${name.padEnd(16)} ${about}`),
-  '',
-  `${RUN} COMMAND --help says more of one, --version which version this is. Settings: .env.example`,
-].join('\n')
+export const PROGRAM: Program = { name: 'relayer', serves: 'serve', commands: COMMANDS }
+export const USAGE = usageOfAll(PROGRAM)
 
 /** What one command does, with its options and an example. */
-export function usageOf(name: CommandName): string {
-  const { about, options, argument, example, more } = words[name] as CommandWords
-  const lines = Object.entries(options).map(([option, of]) => `  ${written(option, of).padEnd(22)} ${of.about}`)
-  return [
-    `usage: ${RUN} ${name}${argument === undefined ? '' : ` ${argument}`}${lines.length > 0 ? ' [OPTION…]' : ''}`,
-    '',
-    `${about[0]?.toUpperCase()}${about.slice(1)}.${more === undefined ? '' : ` ${more}`}`,
-    ...(lines.length > 0 ? ['', ...lines] : []),
-    '',
-    `example: ${example}`,
-  ].join('\n')
-}
+export const usageOf = (name: CommandName): string => commandUsageOf(PROGRAM, name)
 
 /** The error of a command that was called wrongly: what is wrong, then the usage. */
-export const usageError = (text: string, usage: string = USAGE): BootError =>
-  new BootError('USAGE', `${text}\n\n${usage}`)
+export const usageError = (text: string, usage: string = USAGE): BootError => errorWith(text, usage)

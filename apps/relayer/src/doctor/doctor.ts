@@ -5,6 +5,7 @@ import { count, finding, type Report, reportOf } from '@dvt-relayer/common/findi
 import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { type RelayerConfig, readConfig } from '../config.ts'
+import { countLeftOnFirst } from '../services/database-place.ts'
 import { examineClusters } from './clusters.ts'
 import { examineClock, examineDatabase, openToRead, type ReadDatabase } from './database.ts'
 import { examineFiles } from './files.ts'
@@ -63,7 +64,7 @@ function checksOf(
     bounded('files', async () => examineFiles(config, environment)),
     bounded('clusters', () => examineClusters(config)),
     bounded('tokens', async () => examineTokens(config)),
-    bounded('database', () => examineDatabase(database)),
+    bounded('database', async () => withPlace(await examineDatabase(database), db)),
     withDb('sealing', (open) => examineSealing(config, open)),
     bounded('queue', () => examineQueue(config)),
     bounded('execution', () => examineExecution(config, signal)),
@@ -83,4 +84,13 @@ async function bounded(check: Check, work: Promise<Finding> | (() => Promise<Fin
   } catch (error) {
     return finding(check, 'problem', messageOf(error))
   }
+}
+
+/** The finding of the database, a problem where it is a copy that no relayer starts on. */
+async function withPlace(found: Finding, db: ReadDatabase['db']): Promise<Finding> {
+  // Of a database that is wrong otherwise, or has no tables, nothing more is asked.
+  if (db === undefined || found.status === 'problem' || Number(found.facts['migrations'] ?? 0) === 0) return found
+  if ((await countLeftOnFirst(db)) === 0) return found
+  const problem = `${db.host}: it is a copy of another database, made while a relayer ran on that: no relayer starts on it before npm run relayer -- adopt-copy --yes`
+  return { ...found, status: 'problem', message: problem }
 }

@@ -4,7 +4,7 @@ import { routes } from '@dvt-relayer/api/routes.ts'
 import { Info } from '@dvt-relayer/api/schemas.ts'
 import { lookAtConsensusNode, lookAtExecutionNode } from '@dvt-relayer/chain/look-at-nodes.ts'
 import type { Authenticate } from '@dvt-relayer/client/authentication.ts'
-import { messageOf } from '@dvt-relayer/common/errors.ts'
+import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { count, type EndpointLook, endpointsFinding, finding } from '@dvt-relayer/common/findings.ts'
 import { createHttpClient, type HttpAnswer, HttpError, parseAnswer } from '@dvt-relayer/common/http-client.ts'
 import { Compile } from 'typebox/compile'
@@ -17,6 +17,7 @@ import { askPublicKeys, askWhetherUp } from '../keystores/remote/api.ts'
 import { createSignerHttp } from '../keystores/remote/signer-http.ts'
 import { readTlsMaterial, type TlsMaterial } from '../keystores/remote/tls.ts'
 import { meaningOf } from '../lists/identity.ts'
+import { findRelayer, openRelayerHttp, relayerTlsHint } from '../lists/relayer-http.ts'
 
 /** A clock may be off by this much, an answer's way and its whole seconds included. */
 const CLOCK_MS = 5000
@@ -34,15 +35,11 @@ export async function examineRelayer(
 ): Promise<Finding> {
   const { relayer, network, generation } = config
   const { host } = relayer.endpoint
-  const http = createHttpClient({
-    endpoints: [relayer.endpoint],
-    timeoutMs: relayer.timeoutMs,
-    maxBytes: MAX_LIST_BYTES,
-  })
   const signed = sign === undefined ? {} : { sign }
   const problem = (message: string, facts: Finding['facts'] = {}) =>
     finding('relayer', 'problem', message, { facts: { host, ...facts } })
   try {
+    const http = createHttpClient({ ...(await openRelayerHttp(await findRelayer(relayer))), maxBytes: MAX_LIST_BYTES })
     const info = await http.send({ path: routes.getInfo.path, signal, ...signed })
     const differenceMs = clockDifference(info)
     const value = parse(info)
@@ -75,11 +72,14 @@ export async function examineRelayer(
     ]
     return finding('relayer', 'warning', message, { details, facts })
   } catch (error) {
-    return problem(relayerProblem(error))
+    return problem(relayerProblem(error, relayer.caFile))
   }
 }
 
-function relayerProblem(error: unknown): string {
+function relayerProblem(error: unknown, caFile: string | undefined): string {
+  if (error instanceof BootError) return error.message
+  const hint = error instanceof HttpError ? relayerTlsHint(String(error.meta['reason']), caFile) : undefined
+  if (hint !== undefined) return `${messageOf(error)}: ${hint}`
   const status = error instanceof HttpError ? error.status : undefined
   const meaning = meaningOf(error)
   if (meaning !== undefined) return `${messageOf(error)}: ${meaning}`

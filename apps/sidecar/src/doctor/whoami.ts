@@ -7,6 +7,7 @@ import { createHttpClient } from '@dvt-relayer/common/http-client.ts'
 import type { SidecarConfig } from '../config.ts'
 import type { Finding } from '../findings.ts'
 import { doubtsOf, type Held } from '../lists/introduction.ts'
+import { findRelayer, openRelayerHttp } from '../lists/relayer-http.ts'
 
 /** Older relayers do not have the answer, and nobody waits long for it. */
 const WAIT_MS = 5_000
@@ -18,9 +19,8 @@ export async function askWhoami(
   sign: Authenticate | undefined,
   signal: AbortSignal,
 ): Promise<Whoami | undefined> {
-  const { endpoint, timeoutMs } = relayer
-  const http = createHttpClient({ endpoints: [endpoint], timeoutMs, maxBytes: MAX_BYTES })
   const client = createRelayerClient(async ({ path, signal: asked }) => {
+    const http = createHttpClient({ ...(await openRelayerHttp(await findRelayer(relayer))), maxBytes: MAX_BYTES })
     const { bytes } = await http.send({ path, signal: asked, ...(sign === undefined ? {} : { sign }) })
     return JSON.parse(new TextDecoder().decode(bytes))
   })

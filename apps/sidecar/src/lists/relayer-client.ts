@@ -19,6 +19,7 @@ import type { SidecarConfig } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { RelayerRequest } from '../metrics.ts'
 import { withMeaning } from './identity.ts'
+import { findRelayer, openRelayerHttp } from './relayer-http.ts'
 
 /**
  * A list has all validators that the relayer gathers for, so beside our own there is room for those of other clusters: this many,
@@ -66,19 +67,18 @@ const sharesCheck = Compile(SharesResponse)
 /**
  * Creates the client. Credentials in the endpoint's URL become Basic authentication, else `sign` shows who asks; redirects are refused. `keySharesHeld` bounds
  * the lists.
+ *
+ * @throws {BootError} RELAYER_CA_INVALID, RELAYER_ENDPOINT_INVALID
  */
-export function createRelayer(
+export async function createRelayer(
   config: SidecarConfig['relayer'],
   events: Events,
   keySharesHeld: () => number,
   sign?: Authenticate,
-): RelayerClient {
-  const http = createHttpClient({
-    endpoints: [config.endpoint],
-    timeoutMs: config.timeoutMs,
-    headers: { 'user-agent': `dvt-relayer-sidecar/${VERSION}` },
-    ...ANSWER,
-  })
+): Promise<RelayerClient & { renew(): Promise<void> }> {
+  const headers = { 'user-agent': `dvt-relayer-sidecar/${VERSION}` }
+  let found = await findRelayer(config)
+  let http = createHttpClient({ ...(await openRelayerHttp(found)), headers, ...ANSWER })
   const send: Send = async ({ method, path, query, body, extraMs, signal }) => {
     const request = REQUESTS[path] ?? 'info'
     const list = method === 'GET' ? LISTS[path] : undefined
@@ -107,7 +107,15 @@ export function createRelayer(
       if (outcome !== 'aborted') events.relayerAsked(request, outcome, (performance.now() - start) / 1000)
     }
   }
-  return createRelayerClient(send)
+  return Object.assign(createRelayerClient(send), {
+    /** Takes over another endpoint, token or CA where the files that name them have changed. @throws {BootError} they stay as they were */
+    async renew(): Promise<void> {
+      const now = await findRelayer(config)
+      if (now.endpoint.href === found.endpoint.href && now.ca === found.ca) return
+      http = createHttpClient({ ...(await openRelayerHttp(now)), headers, ...ANSWER })
+      found = now
+    },
+  })
 }
 
 /**

@@ -1,4 +1,7 @@
-/** Looks for keys that came or went, again and again, and gives them to the work lists. A source that is broken takes no key away. */
+/**
+ * Looks for keys that came or went, again and again, and gives them to the work lists. A source that is broken takes no key away. The file with
+ * the relayer's endpoint, and the token in it, is looked at with them.
+ */
 
 import { messageOf } from '@dvt-relayer/common/errors.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
@@ -16,6 +19,8 @@ interface WatchKeysParts {
   readonly reloadIntervalMs: number
   readonly events: Pick<Events, 'keysChanged'>
   readonly health: Health
+  /** Reads again where the relayer is, and with which token. */
+  renewRelayer(): Promise<void>
 }
 
 /** Starts looking. `onChange` is told of the keys that came. */
@@ -23,10 +28,11 @@ export function startWatchingKeys(
   parts: WatchKeysParts,
   onChange: (added: readonly KeyShare[]) => void,
 ): AsyncDisposable & { lookNow(): void } {
-  const { keystore, workLists, lists, reloadIntervalMs, events, health } = parts
+  const { keystore, workLists, lists, reloadIntervalMs, events, health, renewRelayer } = parts
   const stop = new AbortController()
   let known = keystore.keyShares
   let wake = () => {}
+  let isAsked = false
 
   /** Also after a look that failed: what it found besides the fault counts. */
   function takeOver(): void {
@@ -45,12 +51,11 @@ export function startWatchingKeys(
   }
 
   async function look(): Promise<void> {
-    try {
-      await keystore.reload(stop.signal)
-      health.report('keys')
-    } catch (error) {
-      if (!stop.signal.aborted) health.report('keys', messageOf(error))
-    }
+    const problems: string[] = []
+    const noted = (error: unknown) => void problems.push(messageOf(error))
+    await renewRelayer().catch(noted)
+    await keystore.reload(stop.signal).catch(noted)
+    if (!stop.signal.aborted) health.report('keys', problems.length === 0 ? undefined : problems.join('; '))
     takeOver()
   }
 
@@ -58,14 +63,19 @@ export function startWatchingKeys(
     while (!stop.signal.aborted) {
       const early = new AbortController()
       wake = () => early.abort()
-      await pause(reloadIntervalMs, AbortSignal.any([stop.signal, early.signal]))
+      if (!isAsked) await pause(reloadIntervalMs, AbortSignal.any([stop.signal, early.signal]))
+      isAsked = false
       if (!stop.signal.aborted) await look()
     }
   }
   const running = run()
   return {
     /** Looks without waiting for its time. */
-    lookNow: () => wake(),
+    lookNow() {
+      // One that comes during a look asks for another one after it.
+      isAsked = true
+      wake()
+    },
     async [Symbol.asyncDispose]() {
       stop.abort()
       await running

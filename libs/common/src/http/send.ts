@@ -1,5 +1,6 @@
 /** Sends one request to one endpoint, once, within a time. */
 
+import { tlsFaultOf } from '../tls-fault.ts'
 import { readBody, refusalOf } from './answer.ts'
 import { type Endpoint, targetOf } from './endpoint.ts'
 import { HttpError } from './error.ts'
@@ -29,7 +30,10 @@ export async function sendOnce(
   request.signal?.addEventListener('abort', onAbort, { once: true })
   try {
     const target = targetOf(endpoint.url, request)
-    const response = await fetch(target, { ...initOf(endpoint, request, options, target), signal: abort.signal })
+    const response = await (options.fetch ?? fetch)(target, {
+      ...initOf(endpoint, request, options, target),
+      signal: abort.signal,
+    })
     const accepts = request.accepts ?? ((code) => code >= 200 && code < 300)
     if (!accepts(response.status)) throw await refusalOf(response, host, what)
     const bytes = await readBody(response, request.maxBytes ?? options.maxBytes ?? MAX_BYTES, host, what)
@@ -41,7 +45,9 @@ export async function sendOnce(
     if (abort.signal.aborted) throw new HttpError('HTTP_ABORTED', host, `${what} was given up`)
     const reason = reasonOf(error)
     // The cause is left out on purpose: errors of fetch can hold the URL.
-    throw new HttpError('HTTP_UNREACHABLE', host, `${what} failed: ${reason}`, { reason })
+    const fault = tlsFaultOf(reason)
+    const words = fault === undefined ? reason : `${fault} (${reason})`
+    throw new HttpError('HTTP_UNREACHABLE', host, `${what} failed: ${words}`, { reason })
   } finally {
     clearTimeout(timer)
     request.signal?.removeEventListener('abort', onAbort)

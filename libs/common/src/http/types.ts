@@ -62,6 +62,9 @@ export interface HttpResult {
   seconds: number
 }
 
+/** What sends a request, as `fetch` does. */
+export type HttpFetch = (url: URL, init: RequestInit) => Promise<Response>
+
 export interface HttpClientOptions {
   /** Base URLs in order of preference; `https://name:token@host/path?key=…` is fine. The one that answered last is asked first. */
   endpoints: readonly (string | URL)[]
@@ -76,6 +79,8 @@ export interface HttpClientOptions {
   /** `refuse` (the default) makes a redirect an error; `follow` drops credentials at another origin. */
   redirects?: 'refuse' | 'follow'
   headers?: Readonly<Record<string, string>>
+  /** Instead of Node's own. */
+  fetch?: HttpFetch
   onResult?: (result: HttpResult) => void
   /**
    * Checks an endpoint (is it on our chain?) before its first answer counts, and again after any endpoint has failed: the one

@@ -144,10 +144,10 @@ export async function superviseServer(
   }
 }
 
-/** Fast, immediate, by force; within the 10 s that a process has for all its releases. */
+/** Fast, immediate, by force; within the time that a process has for all its releases. */
 const STOPS = [
-  ['SIGINT', 5_000],
-  ['SIGQUIT', 2_000],
+  ['SIGINT', 4_000],
+  ['SIGQUIT', 1_000],
   ['SIGKILL', 1_000],
 ] as const
 

@@ -17,6 +17,7 @@ import { type RelayerConfig, readConfig } from '../../config.ts'
 import type { Context } from '../../context.ts'
 import { startCryptoPool } from '../../crypto-workers/pool.ts'
 import { createEvents } from '../../events.ts'
+import { takePlace } from '../../services/database-place.ts'
 import { ROTATION_REQUESTER } from '../../services/exits/assign.ts'
 import { createOracleSets, type OracleSets } from '../../services/oracles/sets.ts'
 import { createRotation, type Rotation } from '../../services/rotation/rotation.ts'
@@ -63,6 +64,7 @@ export async function rotate(
   const logger = createLogger({ ...config.log, destination: process.stderr })
   await using lifetime = new Lifetime(logger)
   const db = await openExisting(config, logger, lifetime, request.isDryRun ? 'read' : 'write', INSTEAD)
+  if (!request.isDryRun) await takePlace(db, logger)
   const events = createEvents(logger)
   const crypto = lifetime.use('signature workers', startCryptoPool())
   const chain = createChain(config, crypto, events, logger)

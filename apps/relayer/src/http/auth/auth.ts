@@ -27,7 +27,7 @@ const REFUSALS = {
 } as const satisfies Record<string, readonly [ErrorCode, string]>
 
 /** Decides who calls and whether the role may call this route. `tokens` undefined means: open to everybody. */
-export function createAuth(tokens: Tokens | undefined, events: Events, keyAuth?: KeyAuth) {
+export function createAuth(tokens: Pick<Tokens, 'get'> | undefined, events: Events, keyAuth?: KeyAuth) {
   const refuse = (reason: keyof typeof REFUSALS, route: string, name?: string | null): never => {
     events.authRefused(reason === 'node' ? 'binding' : reason, route, name ?? undefined)
     const [code, message] = REFUSALS[reason]

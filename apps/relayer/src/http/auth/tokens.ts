@@ -43,6 +43,15 @@ export const readTokens = (file: string): Tokens => readFrom(file, parseTokens)
 /** Reads which nodes may call by their keys from the same file. @throws {BootError} TOKENS_INVALID */
 export const readKeyedNodes = (file: string): KeyedNodes => readFrom(file, parseKeyedNodes)
 
+/** All that the file says. */
+export interface TokensFile {
+  readonly tokens: Tokens
+  readonly listed: KeyedNodes
+}
+
+/** Reads the whole file. @throws {BootError} TOKENS_INVALID */
+export const readTokensFile = (file: string): TokensFile => ({ tokens: readTokens(file), listed: readKeyedNodes(file) })
+
 function readFrom<T>(file: string, parse: (text: string, file: string) => T): T {
   try {
     return parse(readAsciiSync(file), file)

@@ -19,6 +19,7 @@ import {
   unlistKeys,
 } from '@dvt-relayer/db/queries/messages/registrations.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
+import type { RelayerConfig } from '../../config.ts'
 import type { Context } from '../../context.ts'
 import { showAgain } from '../oracles/show-again.ts'
 
@@ -111,7 +112,13 @@ function refuse(file: string, problems: readonly string[]): void {
  * @throws {BootError} PUBLIC_KEYS_INVALID, THRESHOLD_UNKNOWN: nothing is changed then
  */
 export async function importKeyList(
-  { config, db, logger }: Pick<Context, 'config' | 'db' | 'logger'>,
+  {
+    config,
+    db,
+    logger,
+  }: Pick<Context, 'db' | 'logger'> & {
+    config: Pick<RelayerConfig, 'clusters' | 'role' | 'ssv' | 'network'>
+  },
   engine: Pick<BlsEngine, 'isPublicKey'>,
 ): Promise<void> {
   const { publicKeysFile: file, signatureThreshold } = config.clusters

@@ -36,7 +36,7 @@ import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import type { RelayerConfig } from '../../config.ts'
 import type { Context } from '../../context.ts'
 
-type Needs = Pick<Context, 'config' | 'db' | 'logger'>
+type Needs = Pick<Context, 'db' | 'logger'> & { config: Pick<RelayerConfig, 'network' | 'clusters'> }
 
 /**
  * Checks every lock of CLUSTER_LOCK_FILES, then imports them.

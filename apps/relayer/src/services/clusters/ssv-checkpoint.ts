@@ -14,6 +14,14 @@ import { findGone, storeSsvValidators } from './ssv-clusters.ts'
 
 const CHECKPOINT = 'ssv'
 
+/** What is stored of a scope; undefined without one, and where nothing is. */
+export async function findSsvState(tx: Sql, scope: SsvScope | undefined): Promise<SsvState | undefined> {
+  const value = scope === undefined ? undefined : await findCheckpoint(tx, CHECKPOINT)
+  if (scope === undefined || typeof value !== 'string') return undefined
+  const stored = parseSsvState(scope, value)
+  return typeof stored === 'string' ? undefined : stored
+}
+
 /** Creates the part of the follower that reads and writes the database. */
 export function createSsvCheckpoint(
   { config, db, events }: Pick<Context, 'config' | 'db' | 'events'>,
@@ -22,12 +30,7 @@ export function createSsvCheckpoint(
   /** Validators that were told as covered by a lock. */
   const toldLocked = new Set<string>()
 
-  async function find(tx: Sql): Promise<SsvState | undefined> {
-    const value = await findCheckpoint(tx, CHECKPOINT)
-    if (typeof value !== 'string') return undefined
-    const stored = parseSsvState(scope, value)
-    return typeof stored === 'string' ? undefined : stored
-  }
+  const find = (tx: Sql) => findSsvState(tx, scope)
 
   async function store(tx: Sql, state: SsvState): Promise<SsvState> {
     await lockClusterImport(tx)

@@ -9,6 +9,7 @@ import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import { verifyKeysharesItem } from '@dvt-relayer/crypto/ssv/keyshares-file.ts'
 import { lockClusterImport } from '@dvt-relayer/db/queries/clusters.ts'
 import { type CoverRow, findCovers } from '@dvt-relayer/db/queries/ssv-clusters.ts'
+import type { RelayerConfig } from '../../config.ts'
 import type { Context } from '../../context.ts'
 import { byKey } from '../exits/assign.ts'
 import { isStored, liveKeys, ownerOf, type SsvImport, type SsvValidator, storeSsvValidators } from './ssv-clusters.ts'
@@ -27,7 +28,15 @@ interface NamedValidator extends SsvValidator {
  * @throws {BootError} naming file, field and reason; nothing is written then
  */
 export async function importSsvFiles(
-  { config: { ssv }, db, events, logger }: Pick<Context, 'config' | 'db' | 'events' | 'logger'>,
+  {
+    config: { ssv },
+    db,
+    events,
+    logger,
+  }: Pick<Context, 'db' | 'logger'> & {
+    config: Pick<RelayerConfig, 'ssv'>
+    events: Pick<Context['events'], 'ssvImported'>
+  },
   engine: BlsEngine,
   state: SsvState | undefined,
 ): Promise<void> {

@@ -14,6 +14,7 @@ import { createHistoryLook } from '@dvt-relayer/chain/ssv/history-look.ts'
 import { applySsvEvents, emptySsvState, type SsvScope, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
 import { findDoubt, holdAgainstBlocks } from '@dvt-relayer/chain/ssv/second-look.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
+import type { RelayerConfig } from '../../config.ts'
 import type { Context } from '../../context.ts'
 import { createOperatorKeyReader } from './operator-keys.ts'
 import { createSsvCheckpoint } from './ssv-checkpoint.ts'
@@ -25,14 +26,19 @@ const IDLE_SAVE_MS = 3_600_000
 /** So often one range may be answered by nodes that do not agree, with each other or with themselves. */
 const MAX_DISAGREEMENTS = 3
 
+/** Whose registrations are followed, and where; undefined where none are. */
+export function scopeOf({ ssv: { owners }, network }: Pick<RelayerConfig, 'ssv' | 'network'>): SsvScope | undefined {
+  const { ssvNetwork: contract } = network
+  return owners.length === 0 || contract === undefined ? undefined : { contract, owners, operators: undefined }
+}
+
 /** Creates the follower; undefined where SSV_OWNERS is not set or the network has no SSV contract. */
 export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chain' | 'events'>, engine: BlsEngine) {
   const { events } = context
   const { execution } = context.chain
-  const { owners } = context.config.ssv
-  const { ssvNetwork: contract } = context.config.network
-  if (owners.length === 0 || contract === undefined) return undefined
-  const scope: SsvScope = { contract, owners, operators: undefined }
+  const found = scopeOf(context.config)
+  if (found === undefined) return undefined
+  const scope: SsvScope = found
   const checkpoint = createSsvCheckpoint(context, scope)
   const gaps = createGapWatch(execution, scope)
   const history = createHistoryLook(execution, scope)
@@ -100,9 +106,6 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
   }
 
   return {
-    /** What the database has, for the import of files. */
-    findStored: checkpoint.find,
-
     /**
      * One round. Where registrations prove to be missing, all that was read is forgotten, and the next round reads from the first block
      * on; the clusters stay until then.

@@ -2,8 +2,8 @@
 
 import { availableParallelism } from 'node:os'
 import { BootError } from '@dvt-relayer/common/errors.ts'
+import { stampOf } from '@dvt-relayer/common/file-stamp.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
-import { stampOf } from '../file-stamp.ts'
 import {
   type KeystoreOutcome,
   listKeystores,

@@ -1,9 +1,9 @@
 /** TLS to remote signers: the files of certificates and key, and what handshakes that fail mean. */
 
-import { createPrivateKey, X509Certificate } from 'node:crypto'
-import { BootError, reasonOf } from '@dvt-relayer/common/errors.ts'
-import { readAsciiSync } from '@dvt-relayer/common/text-file.ts'
+import { createPrivateKey } from 'node:crypto'
+import { BootError } from '@dvt-relayer/common/errors.ts'
 import type { RemoteSignerConfig } from '../../config/remote-signer.ts'
+import { certificatesOf, readPem } from '../../pem.ts'
 import type { Holder } from './holder.ts'
 
 /** PEM texts, as node:tls takes them; undefined is the system's certificates, or no client certificate. */
@@ -18,44 +18,24 @@ export interface TlsMaterial {
 /** The certificates that Node trusts, and none of our own. */
 export const NO_TLS_FILES: TlsMaterial = { ca: undefined, cert: undefined, key: undefined, certEndsAt: undefined }
 
-const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g
-
 /**
  * Reads the files and sees that certificate and key belong together.
  *
  * @throws {BootError} SIGNER_TLS_INVALID; nothing of the key's text is in it
  */
 export function readTlsMaterial({ caFile, certFile, keyFile }: RemoteSignerConfig['tls']): TlsMaterial {
-  const ca = caFile === undefined ? undefined : readPem('REMOTE_SIGNER_CA_FILE', caFile)
-  const cert = certFile === undefined ? undefined : readPem('REMOTE_SIGNER_CERT_FILE', certFile)
-  const key = keyFile === undefined ? undefined : readPem('REMOTE_SIGNER_KEY_FILE', keyFile)
-  if (ca !== undefined) certificatesOf(ca, 'REMOTE_SIGNER_CA_FILE', caFile ?? '')
+  const ca = caFile === undefined ? undefined : readPem('REMOTE_SIGNER_CA_FILE', caFile, invalid)
+  const cert = certFile === undefined ? undefined : readPem('REMOTE_SIGNER_CERT_FILE', certFile, invalid)
+  const key = keyFile === undefined ? undefined : readPem('REMOTE_SIGNER_KEY_FILE', keyFile, invalid)
+  if (ca !== undefined) certificatesOf(ca, 'REMOTE_SIGNER_CA_FILE', caFile ?? '', invalid)
   if (cert === undefined || key === undefined) return { ca, cert, key, certEndsAt: undefined }
-  const [own] = certificatesOf(cert, 'REMOTE_SIGNER_CERT_FILE', certFile ?? '')
+  const [own] = certificatesOf(cert, 'REMOTE_SIGNER_CERT_FILE', certFile ?? '', invalid)
   if (own?.checkPrivateKey(parseKey(key, keyFile ?? '')) !== true)
     throw invalid(`the key in ${keyFile} (REMOTE_SIGNER_KEY_FILE) is not that of the certificate in ${certFile}`)
   return { ca, cert, key, certEndsAt: own.validToDate.getTime() }
 }
 
 const invalid = (message: string) => new BootError('SIGNER_TLS_INVALID', message)
-
-function readPem(name: string, file: string): string {
-  try {
-    return readAsciiSync(file)
-  } catch (error) {
-    throw invalid(`${file} cannot be read (${reasonOf(error)}); ${name} must name a PEM file this user may read`)
-  }
-}
-
-function certificatesOf(pem: string, name: string, file: string): X509Certificate[] {
-  try {
-    const certificates = (pem.match(PEM_CERTIFICATE) ?? []).map((text) => new X509Certificate(text))
-    if (certificates.length > 0) return certificates
-  } catch {
-    // Said below.
-  }
-  throw invalid(`${file} (${name}) holds no certificate: it must be a PEM file with BEGIN CERTIFICATE in it`)
-}
 
 function parseKey(pem: string, file: string) {
   try {

@@ -10,12 +10,12 @@ import {
   readKeysharesFile,
 } from '@dvt-relayer/chain/ssv/keyshares-files.ts'
 import type { BootError } from '@dvt-relayer/common/errors.ts'
+import { stampOf } from '@dvt-relayer/common/file-stamp.ts'
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import { type KeysharesItem, verifyKeysharesItem } from '@dvt-relayer/crypto/ssv/keyshares-file.ts'
 import type { SsvSources } from '../../config/ssv.ts'
 import type { Events } from '../../events.ts'
-import { stampOf } from '../file-stamp.ts'
 import { type OperatorRef, ownPosition } from './operator-ref.ts'
 
 export interface SsvFilesOptions {

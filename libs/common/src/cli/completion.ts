@@ -1,40 +1,51 @@
-/** `npm run relayer -- completion`: what completes the commands in a shell, written from their table. */
+/** `completion`: what completes the commands of a program in a shell, written from their table. */
 
 import { parseArgs } from 'node:util'
-import { COMMANDS, usageError, usageOf } from '../usage.ts'
+import { commandUsageOf, type Program, SHELLS, usageError } from './words.ts'
 
-/** Options by command: what stands in the table. */
-const table: Readonly<
-  Record<string, { about: string; options: Readonly<Record<string, { about: string; choices?: readonly string[] }>> }>
-> = COMMANDS
-const names = Object.keys(table)
-const SHELLS = ['bash', 'zsh', 'fish'] as const
+/** What the writers ask of a program: its commands, their flags, and the name of its function in a shell. */
+interface Words {
+  readonly program: string
+  /** Of the function, and what its variables begin with. */
+  readonly own: string
+  readonly table: Program['commands']
+  readonly names: readonly string[]
+  flagsOf(name: string): string[]
+  /** Options with a closed set of values, as `[command, option, values]`; the shells of this very command stand without an option. */
+  readonly choices: readonly (readonly [string, string, readonly string[]])[]
+}
 
-const flagsOf = (name: string) => [...Object.keys(table[name]?.options ?? {}).map((option) => `--${option}`), '--help']
-
-/** Options with a closed set of values, as `[command, option, values]`; the shells of this very command stand without an option. */
-const choices: readonly (readonly [string, string, readonly string[]])[] = Object.entries(table).flatMap(
-  ([name, { options }]) =>
+const wordsOf = ({ name: program, commands: table }: Program): Words => ({
+  program,
+  own: `__dvt_${program}`,
+  table,
+  names: Object.keys(table),
+  flagsOf: (name) => [...Object.keys(table[name]?.options ?? {}).map((option) => `--${option}`), '--help'],
+  choices: Object.entries(table).flatMap(([name, { options }]) =>
     Object.entries(options).flatMap(([option, { choices: values }]) =>
       values === undefined ? [] : [[name, `--${option}`, values] as const],
     ),
-)
+  ),
+})
 
 /** In bash, where npm's own completion stands beside it: what is no call of ours is left to that, if it is there. */
-function bash(): string {
-  return `# Completion of npm run relayer for bash.  source <(npm run -s relayer -- completion bash)
-__dvt_relayer_found=$(complete -p npm 2>/dev/null | sed -n 's/.*-F \\([^ ]*\\) npm$/\\1/p')
-[ "$__dvt_relayer_found" = __dvt_relayer ] || __dvt_relayer_before=$__dvt_relayer_found
-__dvt_relayer() {
+function bash({ program, own, names, flagsOf, choices }: Words): string {
+  return `# Completion of npm run ${program} for bash.  source <(npm run -s ${program} -- completion bash)
+# Sourced again it keeps its place: what stood before it may be that of another program of ours.
+if ! declare -F ${own} >/dev/null; then
+  ${own}_before=$(complete -p npm 2>/dev/null | sed -n 's/.*-F \\([^ ]*\\) npm$/\\1/p')
+  complete -o default -F ${own} npm
+fi
+${own}() {
   local at=0 i words=
   for ((i = 1; i < COMP_CWORD; i++)); do
     if [ "\${COMP_WORDS[i]}" = -- ]; then at=$i; break; fi
     words+=" \${COMP_WORDS[i]}"
   done
   case "$at$words " in
-    0*) [ -n "$__dvt_relayer_before" ] && "$__dvt_relayer_before" "$@"; return ;;
-    *" relayer "*) ;;
-    *) [ -n "$__dvt_relayer_before" ] && "$__dvt_relayer_before" "$@"; return ;;
+    0*) [ -n "$${own}_before" ] && "$${own}_before" "$@"; return ;;
+    *" ${program} "*) ;;
+    *) [ -n "$${own}_before" ] && "$${own}_before" "$@"; return ;;
   esac
   local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} command=\${COMP_WORDS[at+1]} answers
   if ((COMP_CWORD == at + 1)); then
@@ -50,21 +61,24 @@ ${names.map((name) => `        ${name}) answers='${flagsOf(name).join(' ')}' ;;`
   fi
   COMPREPLY=($(compgen -W "$answers" -- "$current"))
 }
-complete -o default -F __dvt_relayer npm
 `
 }
 
 const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
 
-function zsh(): string {
+function zsh({ program, own, table, names, choices }: Words): string {
   const described = (items: readonly (readonly [string, string])[]) =>
     items.map(([name, about]) => quoted(`${name}:${about.replaceAll(':', '\\:')}`)).join(' ')
-  return `# Completion of npm run relayer for zsh.  source <(npm run -s relayer -- completion zsh)
-[[ \${_comps[npm]} == __dvt_relayer ]] || __dvt_relayer_before=\${_comps[npm]}
-__dvt_relayer() {
+  return `# Completion of npm run ${program} for zsh.  source <(npm run -s ${program} -- completion zsh)
+# Sourced again it keeps its place: what stood before it may be that of another program of ours.
+if (( ! \${+functions[${own}]} )); then
+  ${own}_before=\${_comps[npm]}
+  compdef ${own} npm
+fi
+${own}() {
   local at=\${words[(i)--]} answers
-  if (( at >= CURRENT )) || [[ " \${words[1,at]} " != *" relayer "* ]]; then
-    [[ -n $__dvt_relayer_before ]] && $__dvt_relayer_before "$@"
+  if (( at >= CURRENT )) || [[ " \${words[1,at]} " != *" ${program} "* ]]; then
+    [[ -n $${own}_before ]] && $${own}_before "$@"
     return
   fi
   if (( CURRENT == at + 1 )); then
@@ -88,26 +102,25 @@ ${names
   esac
   _describe option answers
 }
-compdef __dvt_relayer npm
 `
 }
 
-function fish(): string {
+function fish({ program, own, table, names, choices }: Words): string {
   const line = (condition: string, rest: string) => `complete -c npm -n ${quoted(condition)} ${rest}`
-  const inCommand = (name: string) => `__dvt_relayer_in ${name}`
-  return `# Completion of npm run relayer for fish.  npm run -s relayer -- completion fish | source
-function __dvt_relayer_in
+  const inCommand = (name: string) => `${own}_in ${name}`
+  return `# Completion of npm run ${program} for fish.  npm run -s ${program} -- completion fish | source
+function ${own}_in
   set -l all (commandline -opc)
   set -l at (contains -i -- -- $all); or return 1
-  contains relayer $all[1..$at]; or return 1
+  contains ${program} $all[1..$at]; or return 1
   set -l given $all[(math $at + 1)..-1]
   test (count $all) -gt $at; or set given
   test "$given[1]" = "$argv[1]"; or return 1
   test (count $argv) -eq 1; or test "$given[-1]" = "$argv[2]"
 end
 ${[
-  line("__dvt_relayer_in ''", `-f -a ${quoted('--version')} -d ${quoted('which version this is')}`),
-  ...names.map((name) => line("__dvt_relayer_in ''", `-f -a ${name} -d ${quoted(table[name]?.about ?? '')}`)),
+  line(`${own}_in ''`, `-f -a ${quoted('--version')} -d ${quoted('which version this is')}`),
+  ...names.map((name) => line(`${own}_in ''`, `-f -a ${name} -d ${quoted(table[name]?.about ?? '')}`)),
   // What stands after -- are no options to fish, so that they are offered as words.
   ...names.flatMap((name) =>
     [...Object.entries(table[name]?.options ?? {}), ['help', { about: 'what it does' }] as const].map(
@@ -120,13 +133,14 @@ ${[
 `
 }
 
-const WRITE: Readonly<Record<string, () => string>> = { bash, zsh, fish }
+const WRITE: Readonly<Record<string, (words: Words) => string>> = { bash, zsh, fish }
 
 /** Runs the command. Returns an exit code. */
-export function completion(args: readonly string[]): number {
-  const { positionals } = parseArgs({ args: [...args], options: COMMANDS.completion.options, allowPositionals: true })
+export function completion(program: Program, args: readonly string[]): number {
+  const { positionals } = parseArgs({ args: [...args], options: {}, allowPositionals: true })
   const write = positionals.length === 1 ? WRITE[positionals[0] ?? ''] : undefined
-  if (write === undefined) throw usageError(`name the shell: ${SHELLS.join(', ')}`, usageOf('completion'))
-  process.stdout.write(write())
+  if (write === undefined)
+    throw usageError(`name the shell: ${SHELLS.join(', ')}`, commandUsageOf(program, 'completion'))
+  process.stdout.write(write(wordsOf(program)))
   return 0
 }

@@ -1,0 +1,70 @@
+/**
+ * How the relayer is reached: with Node's own `fetch`, or, where its certificate is of a CA of one's own (RELAYER_CA_FILE), with that of
+ * undici, which takes one for these requests alone. It is loaded only then.
+ */
+
+import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
+import type { HttpFetch } from '@dvt-relayer/common/http-client.ts'
+import { readTextSync } from '@dvt-relayer/common/text-file.ts'
+import { tlsFaultOf } from '@dvt-relayer/common/tls-fault.ts'
+import { SIDECAR_SETTINGS, type SidecarConfig } from '../config.ts'
+import { certificatesOf, readPem } from '../pem.ts'
+
+const CA = 'RELAYER_CA_FILE'
+const ENDPOINT = 'RELAYER_ENDPOINT_FILE'
+const invalidCa = (message: string) => new BootError('RELAYER_CA_INVALID', message)
+
+/** Where the relayer is, with the token, and the CA it is known by; `ca` is undefined for those of the system. */
+interface FoundRelayer {
+  readonly endpoint: URL
+  readonly timeoutMs: number
+  readonly ca: string | undefined
+}
+
+/** Reads the files that name the relayer, as they are now. @throws {BootError} RELAYER_CA_INVALID, RELAYER_ENDPOINT_INVALID */
+export async function findRelayer(config: SidecarConfig['relayer']): Promise<FoundRelayer> {
+  const { endpoint, endpointFile, timeoutMs, caFile } = config
+  const ca = caFile === undefined ? undefined : readPem(CA, caFile, invalidCa)
+  if (ca !== undefined) certificatesOf(ca, CA, caFile ?? '', invalidCa)
+  return { endpoint: endpointFile === undefined ? endpoint : readEndpoint(endpointFile), timeoutMs, ca }
+}
+
+function readEndpoint(file: string): URL {
+  const invalid = (why: string) => new BootError('RELAYER_ENDPOINT_INVALID', `${ENDPOINT} ${file} ${why}`)
+  let text: string
+  try {
+    text = readTextSync(file).trim()
+  } catch (error) {
+    throw invalid(`cannot be read (${reasonOf(error)})`)
+  }
+  try {
+    return SIDECAR_SETTINGS.RELAYER_ENDPOINT.parse(text)
+  } catch (error) {
+    // It says what is wrong with the text, and nothing of it.
+    throw invalid(messageOf(error))
+  }
+}
+
+/** What every client of the relayer is made with. */
+export async function openRelayerHttp({
+  endpoint,
+  timeoutMs,
+  ca,
+}: FoundRelayer): Promise<{ endpoints: URL[]; timeoutMs: number; fetch?: HttpFetch }> {
+  const options = { endpoints: [endpoint], timeoutMs }
+  if (ca === undefined) return options
+  const { Agent, fetch } = await import('undici')
+  // A proxy with HTTP/2 is spoken to as Node's own does.
+  const dispatcher = new Agent({ connect: { ca, minVersion: 'TLSv1.2' }, allowH2: false })
+  const send = fetch as unknown as (url: URL, init: object) => Promise<Response>
+  return { ...options, fetch: (url, init) => send(url, { ...init, dispatcher }) }
+}
+
+/** What to do about a request that failed with this code, where it is a matter of the relayer's certificate. */
+export function relayerTlsHint(reason: string, caFile: string | undefined): string | undefined {
+  const fault = tlsFaultOf(reason)
+  if (fault === undefined || !fault.includes('CA')) return undefined
+  return caFile === undefined
+    ? `where that CA is your own, name its certificate in ${CA}`
+    : `the CA is not the one of ${CA} (${caFile})`
+}

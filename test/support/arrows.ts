@@ -29,6 +29,7 @@ export const ORDER = {
     'services/charon',
     'services/clusters',
     'services/registrations',
+    'services/identity',
     'services/exits',
     'services/signatures',
     'services/oracles',

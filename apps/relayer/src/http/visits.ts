@@ -4,7 +4,7 @@ import { routes } from '@dvt-relayer/api/routes.ts'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { ERRORS } from '../errors.ts'
 import type { NodeCaller, Nodes } from '../services/attendance/nodes.ts'
-import type { NodeKeys } from '../services/clusters/node-keys.ts'
+import type { NodeKeys } from '../services/identity/node-keys.ts'
 import { NOBODY } from '../services/registrations/manager.ts'
 import type { Caller } from './auth/caller.ts'
 

@@ -1,7 +1,7 @@
 /** Who calls. */
 
 import type { Role } from '@dvt-relayer/api/contract.ts'
-import type { KeyedNode } from '../../services/clusters/node-keys.ts'
+import type { KeyedNode } from '../../services/identity/node-keys.ts'
 
 /** Unbound means: everything its role may. */
 export interface Caller {

@@ -8,7 +8,7 @@ import type { PartialExit } from '@dvt-relayer/crypto/cluster-lock/partial-exits
 import { findExitsOfLock, type OpenExitRow } from '@dvt-relayer/db/queries/clusters.ts'
 import type { Context } from '../../context.ts'
 import { ApiError } from '../../errors.ts'
-import type { NodeKeys } from '../clusters/node-keys.ts'
+import type { NodeKeys } from '../identity/node-keys.ts'
 import type { Submission } from '../signatures/submit.ts'
 import { handIn, type LockNode, type Refusal, refuseRest } from './refusals.ts'
 import { createWrongExits } from './wrong-exits.ts'

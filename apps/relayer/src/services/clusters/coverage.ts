@@ -5,7 +5,7 @@ import { onOwnAccount } from '@dvt-relayer/common/account.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { findCoverage } from '@dvt-relayer/db/queries/clusters.ts'
 import type { Context } from '../../context.ts'
-import type { KeyedNode } from './node-keys.ts'
+import type { KeyedNode } from '../identity/node-keys.ts'
 
 /** Counting validators takes some milliseconds where there are 100,000: it is done for all who ask within so long. */
 const FRESH_MS = 15_000

@@ -16,7 +16,7 @@ import { findDoubt, holdAgainstBlocks } from '@dvt-relayer/chain/ssv/second-look
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import type { RelayerConfig } from '../../config.ts'
 import type { Context } from '../../context.ts'
-import { createOperatorKeyReader } from './operator-keys.ts'
+import { createOperatorKeyReader } from '../identity/operator-keys.ts'
 import { createSsvCheckpoint } from './ssv-checkpoint.ts'
 
 /** During a long scan the state is stored this often. */

@@ -8,7 +8,7 @@
 import { onOwnAccount } from '@dvt-relayer/common/account.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
 import type { ListCursor } from '@dvt-relayer/db/queries/messages/lists.ts'
-import { createListPages, type ListedRow } from './list-pages.ts'
+import { createListPages, type ListedRow, type PageQuery } from './list-pages.ts'
 
 /** Rows read at once. */
 const ROWS = 2000
@@ -63,6 +63,7 @@ export function createFollowedList<Row extends ListedRow & { messageId: number }
         if (rows.length < ROWS) break
       }
       if (newest > seen.revision) seen = { revision: newest, messageId: Number.MAX_SAFE_INTEGER }
+      pages.loaded(seen.revision)
       loadedAt = performance.now()
       // The notification of what somebody else's look has found already is passed over.
       if (pages.changedAt() !== before) wakeAll()
@@ -90,6 +91,12 @@ export function createFollowedList<Row extends ListedRow & { messageId: number }
       await refresh()
       const { revision } = seen
       return after === undefined || after > revision ? pages.whole(revision) : pages.changedAfter(after, revision)
+    },
+
+    /** The JSON of a page. A revision from the future, or one of too long ago, means a page of all. */
+    async readPage(query: PageQuery): Promise<Buffer> {
+      await refresh()
+      return pages.page(query, seen.revision)
     },
 
     /** Ends when what this list shows changed after `after`, after `waitMs`, or when the signal aborts. */

@@ -219,7 +219,7 @@ export const messages = pgTable(
       .on(table.validatorId, table.kind)
       .where(sql`${table.state} in ('collecting', 'ready')`),
     index('messages_validator').on(table.validatorId),
-    index('messages_revision').on(table.revision),
+    index('messages_revision').on(table.revision, table.id),
     index('messages_live').on(table.id, table.kind, table.state).where(sql`${table.state} in ('collecting', 'ready')`),
     index('messages_idle').on(table.requestedAt).where(sql`${table.state} in ('collecting', 'ready')`),
     index('messages_queued')

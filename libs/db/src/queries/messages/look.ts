@@ -26,8 +26,7 @@ export function findChanged(db: Sql, after: Change, limit: number): Promise<Chan
     db,
     { revision: number, id: number },
     sql`select m.revision, m.id from messages m
-        where m.revision >= ${after.revision}::bigint and (m.revision, m.id) > (${after.revision}::bigint, ${after.id}::bigint)
-          and m.state in ${LIVE}
+        where (m.revision, m.id) > (${after.revision}::bigint, ${after.id}::bigint) and m.state in ${LIVE}
         order by m.revision, m.id limit ${limit}`,
   )
 }

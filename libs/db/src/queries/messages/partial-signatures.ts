@@ -15,10 +15,17 @@ import { LIVE, type MessageKind } from './messages.ts'
  */
 const IS_TAKEN = sql.raw(`(m.state in ('collecting', 'ready') or (m.kind = 'deposit' and m.state = 'expired'))`)
 
+/** Whether the validator of `m` has no trusted public key shares. */
+const IS_UNTRUSTED = sql`(select k.validator_id from key_shares k where k.validator_id = m.validator_id limit 1) is null`
+/**
+ * Whether `m` has candidates that only a full signature can judge. They are looked for by message: the index of all that are unverified
+ * would be read whole for each.
+ */
+const HAS_UNJUDGED = sql`(${IS_UNTRUSTED}
+  and (select bool_or(p.state = 'unverified') from partial_signatures p where p.message_id = m.id))`
+
 /** Whether `m` is a deposit that nobody asks for any more and whose candidates only a full signature can judge. */
-const IS_LATE = sql`(m.kind = 'deposit' and m.state = 'expired' and m.signature is null
-  and exists (select from partial_signatures p where p.message_id = m.id and p.state = 'unverified'
-                and not exists (select from key_shares k where k.validator_id = m.validator_id)))`
+const IS_LATE = sql`(m.kind = 'deposit' and m.state = 'expired' and m.signature is null and ${HAS_UNJUDGED})`
 
 /** What is known of one posted partial signature before anything is parsed. */
 const match = {
@@ -185,7 +192,8 @@ export async function writeVerdicts(tx: Sql, verdicts: readonly Verdict[]): Prom
 /**
  * Of these messages (all when null), the ids that a worker should finish: collecting with enough share indexes, exits ready
  * without the shares for the current oracle set that they are to have, or ready with candidates that only the signature can judge; each at most once in its retry time, which doubles with every attempt that found
- * no signature. Marks them as queued. Of deposits that nobody asks for any more those that are named, where enough came late: should they
+ * no signature. Marks them as queued. What is asked of each message is asked by a value, and not by `exists`, which the planner may turn
+ * into a walk through all rows of the other table. Of deposits that nobody asks for any more those that are named, where enough came late: should they
  * make a signature, the key is bound.
  */
 export async function claimFinishable(db: Sql, messageIds: readonly number[] | null, limit: number): Promise<number[]> {
@@ -204,13 +212,11 @@ export async function claimFinishable(db: Sql, messageIds: readonly number[] | n
                                                                                   + case when m.failed_attempts = 0 then 20 else 0 end))
             and case when m.state <> 'ready'
                   then m.threshold <= (select count(distinct p.share_index) from partial_signatures p
-                       where p.message_id = m.id and (p.state = 'verified' or (p.state = 'unverified'
-                         and not exists (select from key_shares k where k.validator_id = m.validator_id))))
-                  else (m.kind = 'exit' and exists (select from current) and not exists (
-                         select from oracle_shares s where s.message_id = m.id and s.oracle_set_id = (select id from current))
+                       where p.message_id = m.id and (p.state = 'verified' or (p.state = 'unverified' and ${IS_UNTRUSTED})))
+                  else (m.kind = 'exit' and exists (select from current) and (
+                         select s.message_id from oracle_shares s where s.message_id = m.id and s.oracle_set_id = (select id from current)) is null
                          and ${IS_SPLIT_ANEW})
-                       or exists (select from partial_signatures p where p.message_id = m.id and p.state = 'unverified'
-                         and not exists (select from key_shares k where k.validator_id = m.validator_id))
+                       or ${HAS_UNJUDGED}
                 end
           order by m.id limit ${limit} for update of m skip locked)
         update messages m set queued_at = now() from finishable f where m.id = f.id returning m.id`,

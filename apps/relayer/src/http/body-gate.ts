@@ -1,14 +1,24 @@
 /** How bodies are read: JSON only, of no more values than a request needs. How many bytes are held at once is `admission`'s. */
 
+import { setImmediate } from 'node:timers/promises'
 import { messageOf, TextError } from '@dvt-relayer/common/errors.ts'
 import { parseJsonText } from '@dvt-relayer/common/json-text.ts'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { ApiError } from '../errors.ts'
+
+/** From this size on, bodies are parsed one by one, and whoever else has something to do does it in between: each takes some milliseconds. */
+const ONE_BY_ONE_BYTES = 64 * 1024
 
 /** Reads JSON bodies. */
 export function createBodyGate(app: FastifyInstance, limits: { maxValues: number }): void {
+  let parsed: Promise<unknown> = Promise.resolve()
   app.removeContentTypeParser(['application/json', 'text/plain'])
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => {
+    // What comes together from many connections is all there at the same time.
+    if (body.length >= ONE_BY_ONE_BYTES) {
+      parsed = parsed.then(() => setImmediate())
+      await parsed
+    }
     // Five million empty objects take seconds to parse and a gigabyte, so what is parsed is bounded by values, not by bytes alone.
     const admit = (values: number) => {
       if (!request.hasRoomFor(values))
@@ -16,12 +26,9 @@ export function createBodyGate(app: FastifyInstance, limits: { maxValues: number
     }
     try {
       // Validation reads named fields only and nothing is merged, so a "__proto__" key in a body reaches nothing.
-      done(null, parseJsonText(body as string, limits.maxValues, admit))
+      return parseJsonText(body.toString('utf8'), limits.maxValues, admit)
     } catch (error) {
-      done(
-        error instanceof ApiError ? error : new ApiError('BODY_INVALID', bodyProblem(error, limits.maxValues)),
-        undefined,
-      )
+      throw error instanceof ApiError ? error : new ApiError('BODY_INVALID', bodyProblem(error, limits.maxValues))
     }
   })
 }

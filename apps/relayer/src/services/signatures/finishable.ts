@@ -6,7 +6,7 @@
  */
 
 import type { Change } from '@dvt-relayer/db/queries/messages/look.ts'
-import { findChanged, findLiveAfter, findQueued } from '@dvt-relayer/db/queries/messages/look.ts'
+import { findChanged, findLiveAfter, findQueued, findQueuedAmong } from '@dvt-relayer/db/queries/messages/look.ts'
 import { claimFinishable } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import { findCurrentOracleSetId } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import type { Context } from '../../context.ts'
@@ -52,13 +52,14 @@ export function createFinishable({ db }: Pick<Context, 'db'>, slice = SLICE) {
         findQueued(db, slice),
         findLiveAfter(db, walked, walkSlice),
       ])
-      const news = new Set([...held, ...changed.map(({ id }) => id)])
+      const news = [...new Set([...held, ...changed.map(({ id }) => id)])]
+      const busy = news.length === 0 ? [] : await findQueuedAmong(db, news)
       const ids = new Set([...news, ...queued, ...walk])
       const claimed = ids.size === 0 ? [] : await claimFinishable(db, [...ids], limit)
       // What there was no room for is looked at again.
       if (claimed.length >= limit) return { claimed, hasMore: true }
       seen = changed.at(-1) ?? seen
-      held = queued.filter((id) => news.has(id))
+      held = busy
       const isThrough = walk.length < walkSlice
       walked = isThrough ? 0 : (walk.at(-1) ?? 0)
       if (isThrough) walkSlice = Math.min(slice, AGAIN)

@@ -112,6 +112,15 @@ it('looks again at what changed while a worker had it, as soon as it is given ba
   }
 })
 
+it('looks at everything again where the last changes are lost: a standby was made the primary', async () => {
+  const store = await setUp(10)
+  for (const id of store.ids) await store.announce([id])
+  expect(await claimAll(store)).toEqual([])
+  await store.sign(store.ids)
+  await store.query(sql`update messages set revision = least(revision, 5)`)
+  expect(await claimAll(store)).toEqual(store.ids)
+})
+
 it('looks slowly at what it has looked at once, where nothing tells of a change', async () => {
   const store = await setUp(101)
   const finishable = createFinishable(store, 1000)

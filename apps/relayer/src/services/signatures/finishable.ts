@@ -6,7 +6,13 @@
  */
 
 import type { Change } from '@dvt-relayer/db/queries/messages/look.ts'
-import { findChanged, findLiveAfter, findQueued, findQueuedAmong } from '@dvt-relayer/db/queries/messages/look.ts'
+import {
+  findChanged,
+  findLiveAfter,
+  findNewestRevision,
+  findQueued,
+  findQueuedAmong,
+} from '@dvt-relayer/db/queries/messages/look.ts'
 import { claimFinishable } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import { findCurrentOracleSetId } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import type { Context } from '../../context.ts'
@@ -43,9 +49,9 @@ export function createFinishable({ db }: Pick<Context, 'db'>, slice = SLICE) {
   return {
     /** Claims messages that a worker should finish, at most `limit`. */
     async claim(limit: number): Promise<Found> {
-      const current = await findCurrentOracleSetId(db)
-      // Every exit may be split anew.
-      if (current !== oracleSetId) seen = NOTHING
+      const [current, newest] = await Promise.all([findCurrentOracleSetId(db), findNewestRevision(db)])
+      // Every exit may be split anew; or a standby was made the primary that lacks the last changes, and others have their revisions.
+      if (current !== oracleSetId || newest < seen.revision) seen = NOTHING
       oracleSetId = current
       const [changed, queued, walk] = await Promise.all([
         findChanged(db, seen, slice),

@@ -37,6 +37,8 @@ export function createFollowedList<Row extends ListedRow & { messageId: number }
   let isStale = true
   let loadedAt = 0
   let loading: Promise<void> | undefined
+  /** Whether the database may be another one than the list was read from. */
+  let isDoubtful = false
   const waiters = new Set<() => void>()
   let isClosed = false
 
@@ -46,9 +48,10 @@ export function createFollowedList<Row extends ListedRow & { messageId: number }
 
   async function load(): Promise<void> {
     isStale = false
-    if (performance.now() - loadedAt > FORGET_MS) {
+    if (isDoubtful || performance.now() - loadedAt > FORGET_MS) {
       pages.clear()
       seen = START
+      isDoubtful = false
     }
     const before = pages.changedAt()
     try {
@@ -129,8 +132,12 @@ export function createFollowedList<Row extends ListedRow & { messageId: number }
       isStale = true
     },
 
-    /** Notifications are there (again): what was missed is looked for. */
+    /**
+     * Notifications are there (again): what was missed is looked for. A standby that was made the primary may lack the last changes and have
+     * others under their revisions, so the list begins anew.
+     */
     reconnected(): void {
+      isDoubtful = true
       isStale = true
       wakeAll()
     },

@@ -172,7 +172,9 @@ export function createListPages(name: string) {
 
     /** All that is listed was taken in, up to this revision: from here on it is known what goes. */
     loaded(revision: number): void {
-      goneFrom = Math.min(goneFrom, revision)
+      if (goneFrom !== Number.POSITIVE_INFINITY) return
+      goneFrom = revision
+      changedAt = revision
     },
 
     /** Forgets all items. */
@@ -181,6 +183,7 @@ export function createListPages(name: string) {
       changes.clear()
       gone.clear()
       goneFrom = Number.POSITIVE_INFINITY
+      changedAt = 0
       order = undefined
       size = 0
       whole = undefined

@@ -239,7 +239,7 @@ async function refuseUnnamedVaults(
 /** Whether the relayer has the list of deposits, which one of generation 3 does not. */
 async function hasDeposits(relayer: Pick<RelayerClient, 'getValidators'>, signal: AbortSignal): Promise<boolean> {
   try {
-    await relayer.getValidators({}, signal)
+    await relayer.getValidators({ limit: 1 }, signal)
     return true
   } catch (error) {
     return error instanceof ContractError

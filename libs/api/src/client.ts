@@ -20,8 +20,11 @@ export type Send = (request: {
 export class ContractError extends CodedError<'RELAYER_ANSWER_INVALID'> {}
 
 type Answer<Name extends keyof Routes> = Promise<AnswerOf<Routes[Name]>>
-/** `wait` (seconds) and `after` (a revision) make it a long poll against relayers that know it. */
-type ListChanges = { wait?: number; after?: number }
+/**
+ * `wait` (seconds) and `after` (a revision) make it a long poll, `limit` and `from` (`next` of the page before) one for a page, against
+ * relayers that know it.
+ */
+type ListChanges = { wait?: number; after?: number; limit?: number; from?: number }
 
 export interface RelayerClient {
   /** `GET /info` */
@@ -106,9 +109,11 @@ export function createRelayerClient(send: Send): RelayerClient {
   }
 }
 
-const queryOf = ({ wait, after }: ListChanges) => ({
+const queryOf = ({ wait, after, limit, from }: ListChanges) => ({
   ...(wait === undefined ? {} : { wait: String(wait) }),
   ...(after === undefined ? {} : { after: String(after) }),
+  ...(limit === undefined ? {} : { limit: String(limit) }),
+  ...(from === undefined ? {} : { from: String(from) }),
 })
 
 /** What a request to a route is made of; a route that takes no parts, query or body is asked without. */

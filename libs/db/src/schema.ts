@@ -266,7 +266,7 @@ export const messages = pgTable(
       .on(table.validatorId, table.kind)
       .where(sql`${table.state} in ('collecting', 'ready')`),
     index('messages_validator').on(table.validatorId),
-    index('messages_revision').on(table.revision),
+    index('messages_revision').on(table.revision, table.id),
     // For the oldest that waits.
     index('messages_collecting').on(table.kind, table.createdAt).where(sql`${table.state} = 'collecting'`),
     index('messages_live').on(table.id, table.kind, table.state).where(sql`${table.state} in ('collecting', 'ready')`),

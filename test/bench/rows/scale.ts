@@ -71,13 +71,16 @@ const medianOf = async (work: () => Promise<unknown>): Promise<number> => {
   return median(times)
 }
 
+/** What a round looks at again of what was looked at once. */
+const AGAIN = 100
+
 /** What repeats, as it is asked where nothing has changed. */
 const QUERIES: Record<string, (db: Database) => Promise<unknown>> = {
   findNewestRevision,
   findChanged: (db) => findChanged(db, { revision: 1, id: 2 ** 40 }, 1000),
   findQueued: (db) => findQueued(db, 1000),
-  findLiveAfter: (db) => findLiveAfter(db, 5000, 1000),
-  claimFinishable: async (db) => claimFinishable(db, await findLiveAfter(db, 5000, 1000), 500),
+  findLiveAfter: (db) => findLiveAfter(db, 5000, AGAIN),
+  claimFinishable: async (db) => claimFinishable(db, await findLiveAfter(db, 5000, AGAIN), 500),
   claimUnverified: (db) => claimUnverified(db, 8, 500),
   expireMessages: (db) => expireMessages(db, 86_400, 500),
   deleteSuperseded: (db) => deleteSuperseded(db, 86_400, 500),

@@ -336,6 +336,31 @@ describe('known keys', () => {
     )
     expect(await client.findKnown([])).toEqual(new Map())
   })
+
+  it('are asked for at a head that has just been asked for', async () => {
+    await using beacon = await startBeacon({ network })
+    let nowMs = 0
+    const { client } = clientOf([beacon], { now: () => nowMs })
+    const [there, late] = [depositAt(0).publicKey, depositAt(1).publicKey]
+    beacon.addValidators(there)
+    await client.nextValidatorIndex()
+    const asked = async () => {
+      beacon.requests.length = 0
+      const known = await client.findKnown([late, there])
+      return {
+        known: [...known.keys()],
+        heads: beacon.requests.filter((path) => path.endsWith('/headers/head')).length,
+      }
+    }
+    expect(await asked()).toEqual({ known: [toHex(there)], heads: 0 })
+    beacon.addValidators(late)
+    nowMs += 500
+    expect(await asked()).toEqual({ known: [toHex(late), toHex(there)], heads: 1 })
+    // Who asks for the index is always told of the newest head.
+    beacon.requests.length = 0
+    await client.nextValidatorIndex()
+    expect(beacon.requests).toEqual(['GET /eth/v1/beacon/headers/head'])
+  })
 })
 
 describe('the finalized state', () => {

@@ -323,6 +323,7 @@ const calls = {
       findNewestRevision: (db) => look.findNewestRevision(db),
       findChanged: (db) => look.findChanged(db, { revision: 0, id: 0 }, 9),
       findQueued: (db) => look.findQueued(db, 9),
+      findQueuedAmong: (db) => look.findQueuedAmong(db, [1]),
       findLiveAfter: (db) => look.findLiveAfter(db, 0, 9),
     } satisfies Calls<typeof look>,
   },

@@ -161,6 +161,57 @@ describe.skipIf(skipWithoutAnvil)('who waits for validators', () => {
   })
 })
 
+describe.skipIf(skipWithoutAnvil)('who asks for pages', () => {
+  /** The pages of a question, one after the other. */
+  async function pagesOf(url: string, question: string) {
+    const pages = [await validatorsOf(url, question)]
+    for (let last = pages[0]; last?.next !== undefined; ) {
+      last = await validatorsOf(url, `${question}&from=${last.next}`)
+      pages.push(last)
+    }
+    return pages
+  }
+
+  it('is given the whole list in them, then what changed, and what is gone', async () => {
+    const { url, keys, stage, start } = await setUp(5)
+    await registerKeys(url, asks(0x41, 3))
+    // In which order it has them is its own business.
+    const sorted = (pages: readonly ValidatorListResponse[]) => pages.flatMap(keysIn).toSorted()
+    const whole = await pagesOf(url, '?limit=2')
+    expect(whole.map(({ validators }) => validators.length)).toEqual([2, 1])
+    expect(sorted(whole)).toEqual(keys.slice(0, 3).toSorted())
+    for (const page of whole) expect([Compile(ValidatorListSchema).Check(page), page.whole]).toEqual([true, true])
+    const { revision } = await validatorsOf(url)
+    expect(await validatorsOf(url, `?after=${revision}&limit=2`)).toEqual({ validators: [], revision, whole: false })
+
+    const waiting = validatorsOf(url, `?wait=30&after=${revision}&limit=10`)
+    await registerKeys(url, asks(0x42, 2))
+    expect(await waiting).toMatchObject({ whole: false })
+    const db = await connectDatabase({ url: stage.databaseUrl, logger: silentLogger })
+    onTestFinished(() => db[Symbol.asyncDispose]())
+    await releaseKey(db, fromHex(keys[0] ?? '', 48))
+    const told = await validatorsOf(url, `?wait=30&after=${(await waiting).revision}&limit=10`)
+    expect([keysIn(told), told.gone, told.whole]).toEqual([[], [keys[0]], false])
+    const changes = await pagesOf(url, `?after=${revision}&limit=1`)
+    expect(changes).toHaveLength(2)
+    expect(sorted(changes)).toEqual(keys.slice(3).toSorted())
+    expect(changes.map(({ gone }) => gone)).toEqual([[keys[0]], undefined])
+    // Another process does not know what went before it read the list, nor anybody what comes.
+    const other = await start()
+    for (const after of [revision, told.revision + 1000]) {
+      const pages = await pagesOf(other.url, `?after=${after}&limit=1000`)
+      expect(pages.map((page) => [page.whole, page.gone])).toEqual([[true, undefined]])
+      expect(sorted(pages)).toEqual(keys.slice(1).toSorted())
+    }
+    const exits = await exitsOf(other.url, '?limit=1')
+    expect(exits).toMatchObject({ exits: [{}], whole: true, next: expect.any(Number) })
+    // Without a limit it is as ever.
+    expect(Object.keys(await validatorsOf(url, `?after=${revision}`))).toEqual(['validators', 'revision'])
+    for (const wrong of ['limit=0', 'limit=10001', 'limit=1&from=-1', 'limit='])
+      expect((await ask(url, `/validators?${wrong}`)).status).toBe(422)
+  })
+})
+
 describe.skipIf(skipWithoutAnvil)('what has ended', () => {
   it('is deleted a day after its end, however long ago it was asked for', async () => {
     const { url, stage } = await setUp(1)

@@ -80,6 +80,32 @@ describe.skipIf(skipWithoutAnvil)('a new oracle config', () => {
     expect(sharesOf(next)?.public_keys).toHaveLength(3)
   })
 
+  it('is asked for at each poll, when all else is known of the block', async () => {
+    await using proxy = await startRpcProxy(world.anvil)
+    const { url, request, ready } = await setUpReady({ EXECUTION_ENDPOINT: proxy.url })
+    const methods = async () => {
+      proxy.calls.length = 0
+      expect(await register(url, request)).toEqual(ready)
+      return proxy.calls.map(({ method, params: [of] }) => [
+        method,
+        JSON.stringify(of ?? null).includes(keeper) ? 'keeper' : '',
+      ])
+    }
+    const keeper = toHex(world.network.keeper)
+    await methods()
+    // The newest block, then the head that the Keeper's events are looked for up to.
+    const [first, ...others] = await methods()
+    expect(first).toEqual(['eth_getBlockByNumber', ''])
+    // Of other rounds of the relayer there may be some beside them.
+    expect(others).toContainEqual(['eth_blockNumber', ''])
+    expect(others).toContainEqual(['eth_getLogs', 'keeper'])
+    expect(others.map(([method]) => method)).not.toContain('eth_call')
+    expect(others.map(([method]) => method)).not.toContain('eth_getCode')
+    // A new block may have another manager.
+    await world.anvil.rpc('evm_mine')
+    expect((await methods()).map(([method]) => method)).toContain('eth_call')
+  })
+
   it('holds the answer up while the chain cannot be asked for it', async () => {
     await using proxy = await startRpcProxy(world.anvil)
     const { url, request, ready } = await setUpReady({ EXECUTION_ENDPOINT: proxy.url, EXECUTION_RETRY_TIMEOUT: '1' })

@@ -4,32 +4,14 @@ import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import { findReservable, findReserved } from '@dvt-relayer/db/queries/messages/registrations.ts'
-import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
-import type { SQL } from 'drizzle-orm'
 import { sql } from 'drizzle-orm'
 import { expect, it } from 'vitest'
 import { createRelayerDatabase } from '../../support/services/postgres.ts'
+import { createExplaining } from '../../support/stores/plans.ts'
 
 const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
 const VALIDATORS = 2000
 const vault = new Uint8Array(20).fill(1)
-
-interface Plan {
-  'Relation Name'?: string
-  'Actual Rows': number
-  'Actual Loops': number
-  'Rows Removed by Filter'?: number
-  Plans?: Plan[]
-}
-
-/** Rows of a table that a plan has looked at. */
-function rowsRead(plan: Plan, table: string): number {
-  const own =
-    plan['Relation Name'] === table
-      ? (plan['Actual Rows'] + (plan['Rows Removed by Filter'] ?? 0)) * plan['Actual Loops']
-      : 0
-  return own + (plan.Plans ?? []).reduce((sum, child) => sum + rowsRead(child, table), 0)
-}
 
 it('reads each binding once or twice, where one vault has nearly all of them', async () => {
   await using database = await createRelayerDatabase()
@@ -48,18 +30,11 @@ it('reads each binding once or twice, where one vault has nearly all of them', a
     insert into registry_validators (public_key, block_number)
     select decode(md5('a' || i) || md5('b' || i) || md5('c' || i), 'hex'), i from generate_series(1, ${10 * VALIDATORS}::int) i`)
   await db.execute(sql`analyze`)
-  const read: number[] = []
-  const explaining = {
-    async execute(query: SQL) {
-      const { rows } = await db.execute(sql`explain (analyze, format json) ${query}`)
-      const [explained] = rows as { 'QUERY PLAN': [{ Plan: Plan }] }[]
-      if (explained !== undefined) read.push(rowsRead(explained['QUERY PLAN'][0].Plan, 'deposit_bindings'))
-      return db.execute(query)
-    },
-  } as unknown as Sql
+  const { db: explaining, rowsRead } = createExplaining(db)
   await findReserved(explaining, vault, { limit: 10, excluded: [] })
   const times = { lifetimeSeconds: 3600, holdSeconds: 86_400 }
   await findReservable(explaining, vault, { limit: 10, ...times, requester: 'a', excluded: [] })
+  const read = rowsRead('deposit_bindings')
   expect(read).toHaveLength(2)
   for (const count of read) expect(count).toBeLessThanOrEqual(2 * VALIDATORS)
 })

@@ -97,6 +97,42 @@ it('comes by everything in time, also what changed while another had it and was 
   expect(found).toEqual(late)
 })
 
+it('looks again at what changed while a worker had it, as soon as it is given back', async () => {
+  const store = await setUp(10)
+  await store.announce(store.ids)
+  expect(await claimAll(store)).toEqual([])
+  for (const id of store.ids) {
+    await store.query(sql`update messages set queued_at = now() where id = ${id}`)
+    await store.sign([id])
+    await store.announce([id])
+    expect(await claimAll(store)).toEqual([])
+    expect(await claimAll(store)).toEqual([])
+    await releaseMessages(store.db, [id])
+    expect((await store.finishable.claim(100)).claimed).toEqual([id])
+  }
+})
+
+it('looks at everything again where the last changes are lost: a standby was made the primary', async () => {
+  const store = await setUp(10)
+  for (const id of store.ids) await store.announce([id])
+  expect(await claimAll(store)).toEqual([])
+  await store.sign(store.ids)
+  await store.query(sql`update messages set revision = least(revision, 5)`)
+  expect(await claimAll(store)).toEqual(store.ids)
+})
+
+it('looks slowly at what it has looked at once, where nothing tells of a change', async () => {
+  const store = await setUp(101)
+  const finishable = createFinishable(store, 1000)
+  await store.announce(store.ids)
+  const claim = async () => (await finishable.claim(1000)).claimed
+  expect(await claim()).toEqual([])
+  const last = store.ids.slice(-1)
+  await store.sign(last)
+  expect(await claim()).toEqual([])
+  expect(await claim()).toEqual(last)
+})
+
 it('looks at every exit again once another oracle set is in force', async () => {
   const store = await setUp(1)
   const validators = await Promise.all(Array.from({ length: 7 }, () => store.addValidator()))

@@ -20,6 +20,7 @@ export async function openMessages() {
   const query = async <T extends object>(statement: ReturnType<typeof sql>) => (await db.execute(statement)).rows as T[]
   const idOf = async (statement: ReturnType<typeof sql>) => Number((await query<{ id: number }>(statement))[0]?.id)
   return {
+    url,
     db,
     query,
     sealing: createSealing(createSealer(randomBytes(32)), randomBytes(32), silentLogger),

@@ -1,4 +1,4 @@
-/** How a list for sidecars is answered: at once, or, asked to wait, once something changed. */
+/** How a list for sidecars is answered: at once, or, asked to wait, once something changed; whole, or page by page. */
 
 import type { AnswerOf } from '@dvt-relayer/api/contract.ts'
 import type { Routes } from '@dvt-relayer/api/routes.ts'
@@ -8,7 +8,7 @@ import { type Call, goneOf } from './bind.ts'
 import { Rendered } from './rendered.ts'
 import { clockDifference, nodeOf } from './visits.ts'
 
-/** Answers `?wait=<seconds>&after=<revision>`. `stopping` ends the wait. */
+/** Answers `?wait=<seconds>&after=<revision>`, and `&limit=<items>&from=<next>` with a page. `stopping` ends the wait. */
 export async function answerList<R extends Routes['getExits'] | Routes['getValidators']>(
   list: SidecarList,
   nodes: Nodes,
@@ -16,11 +16,14 @@ export async function answerList<R extends Routes['getExits'] | Routes['getValid
   stopping: AbortSignal,
 ): Promise<Rendered<AnswerOf<R>>> {
   nodes.listed(nodeOf(caller, request), clockDifference(request))
-  const after = query.after === undefined ? undefined : Number(query.after)
+  const [after, from, limit] = [query.after, query.from, query.limit].map(numberOf)
   const waitMs = Number(query.wait ?? 0) * 1000
-  if (after !== undefined && waitMs > 0) {
+  // Who has had a page of a change has the others at once.
+  if (after !== undefined && waitMs > 0 && from === undefined) {
     request.isLongPoll = true
     await list.waitForChange(after, waitMs, AbortSignal.any([stopping, goneOf(request)]))
   }
-  return new Rendered(await list.read(after))
+  return new Rendered(await (limit === undefined ? list.read(after) : list.readPage({ limit, from, after })))
 }
+
+const numberOf = (text: string | undefined): number | undefined => (text === undefined ? undefined : Number(text))

@@ -44,7 +44,7 @@ it('so is the look at the deposits of the newest block', async () => {
 })
 
 it('so is the look at the registry of a consensus node', async () => {
-  expect(await accountOf((note) => createRegistryReader(noting(note), note)())).toBe(OWN)
+  expect(await accountOf((note) => createRegistryReader(noting(note), note, () => 0)())).toBe(OWN)
 })
 
 it('so is the count of the clusters', async () => {

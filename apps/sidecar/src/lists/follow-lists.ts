@@ -2,8 +2,8 @@
  * Keeps the work lists up to date with the relayer's lists, each list on its own.
  *
  * A relayer whose answers carry a revision is long-polled: it is asked for what changed and answers once something has, so that an
- * idle sidecar asks a few times a minute and still learns of a new exit at once; a full list every 15 s heals whatever was
- * missed. Any other relayer is polled every `POLL_INTERVAL`. Before the first list, after every failure and every 15 s the relayer's
+ * idle sidecar asks a few times a minute and still learns of a new exit at once; a full list every 15 s, from a relayer with pages every
+ * 5 minutes, heals whatever was missed. Any other relayer is polled every `POLL_INTERVAL`. Before the first list, after every failure and every 15 s the relayer's
  * network is compared with ours: one of another network is not listened to.
  *
  * Relayers of one generation know one of the lists only (the other is a 404 or, where the path has another method, a 405): such a
@@ -29,6 +29,8 @@ import type { WorkList } from './work-list.ts'
 const MOST_BACKOFF_MS = 10_000
 /** Questions at once, and each second, to a relayer that answers every long poll at once without bringing what is new. */
 const PACE = { burst: 20, perSecond: 5 }
+/** The same of pages that follow one another: a list of 100,000 validators at once. */
+const PAGE_PACE = { burst: 100, perSecond: 20 }
 
 interface FollowParts {
   readonly config: Pick<SidecarConfig, 'network' | 'generation' | 'relayer'>
@@ -73,14 +75,15 @@ async function follow(
   const reader = createListReader({ relayer, workList: workLists[list], events, healIntervalMs }, list)
   const backoff = createBackoff({ firstMs: Math.min(1000, pollIntervalMs), mostMs: MOST_BACKOFF_MS })
   const pace = createPace(PACE)
+  const pagePace = createPace(PAGE_PACE)
   let isFailing = false
 
   /** One question; returns the milliseconds until the next. */
   async function ask(): Promise<number> {
     if (!(await network.isOurs())) return backoff.fail()
-    let answer: Awaited<ReturnType<typeof reader.read>>
+    let read: Awaited<ReturnType<typeof reader.read>>
     try {
-      answer = await reader.read(signal)
+      read = await reader.read(signal)
     } catch (error) {
       if (config.generation === 'auto' && isUnknown(error)) return missing()
       throw error
@@ -89,8 +92,9 @@ async function follow(
     backoff.reset()
     onChange(isFailing)
     isFailing = false
-    if (!answer.isLongPolling) return pollIntervalMs
-    return answer.hasNews ? 0 : pace.take(performance.now())
+    if (read.hasMore) return pagePace.take(performance.now())
+    if (!read.isLongPolling) return pollIntervalMs
+    return read.hasNews ? 0 : pace.take(performance.now())
   }
 
   function missing(): number {

@@ -22,8 +22,8 @@ import { withMeaning } from './identity.ts'
 import { findRelayer, openRelayerHttp } from './relayer-http.ts'
 
 /**
- * A list has all validators that the relayer gathers for, so beside our own there is room for those of other clusters: this many,
- * and a hundred times as many as we hold.
+ * A list of a relayer without pages has all validators that it gathers for, so beside our own there is room for those of other clusters:
+ * this many, and a hundred times as many as we hold.
  */
 const OTHERS = 20_000
 const OTHERS_FOR_EACH = 100
@@ -147,12 +147,14 @@ function withoutStrangeItems(
   events: Events,
 ): unknown {
   if (typeof answer !== 'object' || answer === null) return answer
-  const { [field]: list, revision } = answer as Record<string, unknown>
+  const { [field]: list, revision, ...rest } = answer as Record<string, unknown>
   if (!Array.isArray(list)) return answer
   const items = list.map(withGoodIndexes).filter(isItem)
   if (items.length < list.length) events.itemsDropped(list.length - items.length)
   const isRevision = Number.isSafeInteger(revision) && Number(revision) >= 0
-  return { [field]: items, ...(isRevision ? { revision } : {}) }
+  // A page has to say what it is in every field: a wrong one is no item to be left out.
+  const isPage = typeof rest['whole'] === 'boolean' && isRevision
+  return { ...(isPage ? rest : {}), [field]: items, ...(isRevision ? { revision } : {}) }
 }
 
 const INDEX_LISTS = ['share_indexes_ready', 'share_indexes_unverified', 'share_indexes_rejected'] as const

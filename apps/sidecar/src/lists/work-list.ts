@@ -36,8 +36,16 @@ const WAITING_INTERVALS = 5
 const REFUSED_INTERVALS = 5
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] }
-/** `jobId` is that of the job which is at it. `wasWanted`: at any time; `settledPost`: of the last post that the relayer was seen to have taken. */
-type OwnEntry = Mutable<Entry> & { jobId: number | undefined; wasWanted: boolean; settledPost: number | undefined }
+/**
+ * `jobId` is that of the job which is at it. `wasWanted`: at any time; `settledPost`: of the last post that the relayer was seen to have
+ * taken; `isMet`: whether the list that is taken over has had it.
+ */
+type OwnEntry = Mutable<Entry> & {
+  jobId: number | undefined
+  wasWanted: boolean
+  settledPost: number | undefined
+  isMet: boolean
+}
 
 const never = () => false
 
@@ -48,6 +56,8 @@ export function createWorkList(keyShares: readonly KeyShare[], pollIntervalMs: n
   /** Jobs so far: each has a number of its own. */
   let jobs = 0
   let hasNews = false
+  /** Whether there are key shares that no whole list was taken over for. */
+  let isListDue = true
 
   /** The entry of a job that is current; undefined for another job. @throws {TypeError} the entry is in none of these states */
   function entryOf(job: Job, verb: string, states: readonly WorkState[]): OwnEntry | undefined {
@@ -70,6 +80,7 @@ export function createWorkList(keyShares: readonly KeyShare[], pollIntervalMs: n
       entry.notBefore = entry.triedAt === undefined ? 0 : entry.triedAt + pollIntervalMs
     }
     entry.listing = listingOf(item, entry.keyShare.shareIndex)
+    entry.isMet = true
     noteNews(entry)
   }
 
@@ -80,6 +91,15 @@ export function createWorkList(keyShares: readonly KeyShare[], pollIntervalMs: n
     if (entry.listing !== 'settled' || postedAt === undefined || postedAt === settledPost) return
     entry.settledPost = postedAt
     hasNews = true
+  }
+
+  function startList(): void {
+    isListDue = false
+    for (const entry of all) entry.isMet = false
+  }
+
+  function endList(): void {
+    for (const entry of all) if (!entry.isMet) entry.listing = 'unlisted'
   }
 
   /** Takes the items over, the first of each key. Returns how many were left out. */
@@ -120,6 +140,7 @@ export function createWorkList(keyShares: readonly KeyShare[], pollIntervalMs: n
       const known = new Map(all.map((entry) => [entry.keyShare, entry]))
       all = next.map((keyShare) => known.get(keyShare) ?? emptyEntry(keyShare))
       entries = byValidator(all)
+      isListDue ||= all.some((entry) => !known.has(entry.keyShare))
       const kept = new Set(all)
       for (const entry of known.values())
         if (!kept.has(entry)) {
@@ -129,10 +150,12 @@ export function createWorkList(keyShares: readonly KeyShare[], pollIntervalMs: n
     },
     /** Takes a full list over: what it lacks is not wanted any more. Returns how many items were left out as repeats. */
     applyList(items: readonly Listed[]): number {
-      for (const entry of all) entry.listing = 'unlisted'
-      return applyAll(items)
+      startList()
+      const repeated = applyAll(items)
+      endList()
+      return repeated
     },
-    /** Takes a list of changes over. Returns how many items were left out as repeats. */
+    /** Takes a list of changes over, or a page of a list. Returns how many items were left out as repeats. */
     applyChanges: applyAll,
     /** Whether the lists since the last call brought what was not known: a relayer cannot go on for ever bringing that. */
     takeNews(): boolean {
@@ -140,6 +163,16 @@ export function createWorkList(keyShares: readonly KeyShare[], pollIntervalMs: n
       hasNews = false
       return had
     },
+    /** Takes over that these validators are listed no more. */
+    applyGone(publicKeys: readonly string[]): void {
+      for (const entry of publicKeys.flatMap((key) => entries.get(key) ?? [])) entry.listing = 'unlisted'
+    },
+    /** A full list begins, which comes page by page. */
+    startList,
+    /** All pages of a full list were taken over: what none of them had is not wanted any more. */
+    endList,
+    /** Whether a full list is to be asked for, because key shares came. */
+    isListDue: (): boolean => isListDue,
     /** Validator indexes of what was posted and the relayer lists as wrong, by share index; each once. */
     takeRejections(): Map<number, number[]> {
       const news = all.filter(
@@ -265,6 +298,7 @@ function emptyEntry(keyShare: KeyShare): OwnEntry {
     jobId: undefined,
     wasWanted: false,
     settledPost: undefined,
+    isMet: false,
   }
 }
 

@@ -7,7 +7,7 @@ import { ValidatorType } from './registrations.ts'
 
 const shareIndexList = (description: string) => Type.Array(safeInteger(1, 'share index'), { description })
 
-/** Query of the lists: long polling, an extension of ours. */
+/** Query of the lists: long polling and pages, extensions of ours. */
 export const ListQuery = Type.Object({
   wait: Type.Optional(
     Type.String({ pattern: '^([0-9]|[1-5][0-9]|60)$', description: 'seconds to wait for a change, 0 to 60' }),
@@ -18,8 +18,28 @@ export const ListQuery = Type.Object({
       description: 'a revision from an earlier answer: only exits that changed after it are listed',
     }),
   ),
+  limit: Type.Optional(
+    Type.String({ pattern: '^([1-9][0-9]{0,3}|10000)$', description: 'items of one page, 1 to 10000: asks for pages' }),
+  ),
+  from: Type.Optional(Type.String({ pattern: '^[0-9]{1,16}$', description: '`next` of the page before this one' })),
 })
 export type ListQuery = Static<typeof ListQuery>
+
+/** What an answer has beside its items: ours, for long polling, and where it is a page. */
+const listEnd = {
+  revision: Type.Optional(safeInteger(0, 'pass it as `after` to be told of later changes only')),
+  whole: Type.Optional(
+    Type.Boolean({
+      description: 'of a page: whether it is one of the whole list, whatever `after` says, and not one of what changed',
+    }),
+  ),
+  next: Type.Optional(safeInteger(0, 'of a page that is not the last: pass it as `from`, and the same `after`')),
+  gone: Type.Optional(
+    Type.Array(strictHex(48, 'validator public key'), {
+      description: 'of the first page of what changed: what is not listed any more',
+    }),
+  ),
+}
 
 /** One exit of `GET /exits`. The last two fields are ours; existing sidecars ignore them. */
 export const ExitItem = Type.Object({
@@ -38,10 +58,10 @@ export const ExitItem = Type.Object({
 })
 export type ExitItem = Static<typeof ExitItem>
 
-/** Answer to `GET /exits`. `revision` is ours, for long polling. */
+/** Answer to `GET /exits`. All but `exits` is ours. */
 export const ExitsResponse = Type.Object({
   exits: Type.Array(ExitItem),
-  revision: Type.Optional(safeInteger(0, 'pass it as `after` to be told of later changes only')),
+  ...listEnd,
 })
 export type ExitsResponse = Static<typeof ExitsResponse>
 
@@ -67,9 +87,9 @@ export const ValidatorItem = Type.Object({
 })
 export type ValidatorItem = Static<typeof ValidatorItem>
 
-/** Answer to `GET /validators`. `revision` is ours, for long polling. */
+/** Answer to `GET /validators`. All but `validators` is ours. */
 export const ValidatorListResponse = Type.Object({
   validators: Type.Array(ValidatorItem),
-  revision: Type.Optional(safeInteger(0, 'pass it as `after` to be told of later changes only')),
+  ...listEnd,
 })
 export type ValidatorListResponse = Static<typeof ValidatorListResponse>

@@ -64,6 +64,9 @@ export interface ConsensusClient {
   findKnown(publicKeys: readonly Uint8Array[]): Promise<Map<string, 'validator' | 'pending'>>
 }
 
+/** Who asks what the chain knows has just asked for the next index: one question for the head is enough for both. */
+const SAME_HEAD_MS = 500
+
 /**
  * Creates the client. An endpoint answers nothing before it has shown that it is on the network's chain, and nothing that needs
  * the head while it is syncing, optimistic or without its execution node: the next one is asked then.
@@ -71,7 +74,8 @@ export interface ConsensusClient {
 export function createConsensusClient(options: ConsensusOptions): ConsensusClient {
   const { network, verifyBatch } = options
   const clock = { network, unixMs: options.unixMs ?? Date.now }
-  const step = createStepCheck(options.now ?? (() => performance.now()), clock)
+  const now = options.now ?? (() => performance.now())
+  const step = createStepCheck(now, clock)
   const http = createHttpClient({
     endpoints: options.endpoints,
     timeoutMs: options.timeoutMs,
@@ -89,7 +93,7 @@ export function createConsensusClient(options: ConsensusOptions): ConsensusClien
     if (verifyBatch === undefined) throw new TypeError('this consensus client was made without verifyBatch')
     return verifyBatch(triples)
   })
-  const read = createRegistryReader(api, newKeys)
+  const read = createRegistryReader(api, newKeys, now)
 
   async function findValidators(publicKeys: readonly Uint8Array[], state = 'head') {
     const keys = new Set(publicKeys.map((key) => toHex(key)))
@@ -124,7 +128,7 @@ export function createConsensusClient(options: ConsensusOptions): ConsensusClien
     },
     nextValidatorIndex: async () => (await read()).view,
     async findKnown(publicKeys) {
-      const { view, state } = await read()
+      const { view, state } = await read(SAME_HEAD_MS)
       const known = new Map<string, 'validator' | 'pending'>()
       for (const key of publicKeys.map((bytes) => toHex(bytes)))
         if (view.pendingKeys.has(key)) known.set(key, 'pending')

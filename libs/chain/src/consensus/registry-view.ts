@@ -31,13 +31,20 @@ export interface Reading {
 /** How often a reading starts again because the head moved under it. */
 const TRIES = 4
 
-/** Creates the reader: it reads anew only when the head has changed, and concurrent calls share one reading. */
+/**
+ * Creates the reader: it reads anew only when the head has changed, and concurrent calls share one reading. `now` is a clock in milliseconds
+ * that only ever goes on.
+ *
+ * @returns reads; `goodForMs` says how long ago the node may have been asked for its head
+ */
 export function createRegistryReader(
   api: BeaconApi,
   newKeys: ReturnType<typeof createDepositFilter>,
-): () => Promise<Reading> {
+  now: () => number,
+): (goodForMs?: number) => Promise<Reading> {
   const knownKeys = createKnownKeys(api)
   let last: Reading | undefined
+  let askedAt = Number.NEGATIVE_INFINITY
   let reading: Promise<Reading> | undefined
 
   /** Undefined when the head moved while it was read, or its state is not known by this name any more. */
@@ -67,17 +74,19 @@ export function createRegistryReader(
 
   async function read(): Promise<Reading> {
     for (let tries = 1; tries <= TRIES; tries++) {
+      const at = now()
       const head = await api.head()
-      if (last?.view.headRoot === head.root) return last
-      const found = await tryAt(head)
+      const found = last?.view.headRoot === head.root ? last : await tryAt(head)
       if (found === undefined) continue
       last = found
+      askedAt = at
       return found
     }
     throw new ChainError('CONSENSUS_INVALID', 'the head moved each time its state was read')
   }
 
-  return () => {
+  return async (goodForMs = 0) => {
+    if (last !== undefined && now() - askedAt < goodForMs) return last
     // For all who ask: what is verified for it stands in the line of none of them.
     reading ??= onOwnAccount(read).finally(() => {
       reading = undefined

@@ -105,7 +105,7 @@ export const ROTATION_REQUESTER = 'rotation:'
  * registered with, unless a rotation asks.
  */
 export const IS_SPLIT_ANEW: SQL = sql.raw(
-  `(m.requester is not distinct from '${ROTATION_REQUESTER}' or exists (select from validators r where r.id = m.validator_id and r.registered_at is null))`,
+  `(m.requester is not distinct from '${ROTATION_REQUESTER}' or (select r.registered_at is null from validators r where r.id = m.validator_id))`,
 )
 
 /** The live messages among these ids, and the expired deposits, with whether they are to be split for the given oracle set. */
@@ -221,15 +221,17 @@ export async function deleteOldShares(db: Sql, seconds: number, limit: number): 
            select o.id from oracle_sets o
            where not o.is_current and exists (select from oracle_sets n where n.id > o.id and n.adopted_at < now() - make_interval(secs => ${seconds}::float8))),
          old as (
-           select s.message_id, s.oracle_set_id
-           from oracle_shares s join replaced on replaced.id = s.oracle_set_id
-           join messages m on m.id = s.message_id join validators v on v.id = m.validator_id
-           where exists (select from oracle_shares n where n.message_id = s.message_id and n.oracle_set_id > s.oracle_set_id)
-             and v.oracle_set_id is distinct from s.oracle_set_id
-             and (v.registered_at is not null or not exists (select from registry_validators r where r.public_key = v.public_key))
-             and not exists (select from rotation_messages i join rotations r on r.id = i.rotation_id and r.state = 'open'
-                             where i.message_id = s.message_id and r.oracle_set_id = s.oracle_set_id)
-           limit ${limit} for update of s skip locked)
+           select k.message_id, k.oracle_set_id from replaced cross join lateral (
+             select s.message_id, s.oracle_set_id
+             from oracle_shares s join messages m on m.id = s.message_id join validators v on v.id = m.validator_id
+             where s.oracle_set_id = replaced.id
+               and exists (select from oracle_shares n where n.message_id = s.message_id and n.oracle_set_id > s.oracle_set_id)
+               and v.oracle_set_id is distinct from s.oracle_set_id
+               and (v.registered_at is not null or not exists (select from registry_validators r where r.public_key = v.public_key))
+               and not exists (select from rotation_messages i join rotations r on r.id = i.rotation_id and r.state = 'open'
+                               where i.message_id = s.message_id and r.oracle_set_id = s.oracle_set_id)
+             limit ${limit} for update of s skip locked) k
+           limit ${limit})
     delete from oracle_shares s using old where s.message_id = old.message_id and s.oracle_set_id = old.oracle_set_id`)
   return rowCount ?? 0
 }

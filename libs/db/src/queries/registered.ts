@@ -147,7 +147,7 @@ const IS_OUTDATED = sql.raw(`(v.exited_at is null and c.id is not null and v.ora
 
 /**
  * The vaults of registered validators (of these vaults only, unless null). The time that outdated ones have is that of the first
- * oracle set after their own.
+ * oracle set after their own. Nearly all have an exit of the right index and no other: only of the rest the newest shares are looked for.
  */
 export function countByVault(
   db: Sql,
@@ -160,17 +160,22 @@ export function countByVault(
     sql`with deadlines as materialized (
           select o.id, extract(epoch from n.announced_at)::float8 + (n.config->>'untilForceExitEpochs')::float8 * ${secondsPerEpoch}::float8 as at
           from oracle_sets o cross join lateral (
-            select announced_at, config from oracle_sets n where ${later('n', 'o')} order by n.block_number, n.id limit 1) n)
+            select announced_at, config from oracle_sets n where ${later('n', 'o')} order by n.block_number, n.id limit 1) n),
+        doubtful as materialized (
+          select distinct v.id, v.beacon_index from validators v join messages m on m.validator_id = v.id and m.kind = 'exit'
+          where v.registered_at is not null and v.exited_at is null and m.validator_index <> v.beacon_index and ${scope}),
+        wrong as materialized (
+          select u.id from doubtful u cross join lateral (
+            select m.validator_index from messages m join oracle_shares s on s.message_id = m.id
+            where m.validator_id = u.id order by s.revision desc, s.message_id desc limit 1) newest
+          where newest.validator_index <> u.beacon_index)
         select v.beacon_vault as vault, count(*) as registered, count(v.exited_at) as exited,
-               count(*) filter (where ${IS_OUTDATED}) as outdated,
-               count(*) filter (where v.exited_at is null and newest.validator_index <> v.beacon_index) as wrong_index,
+               count(*) filter (where ${IS_OUTDATED}) as outdated, count(w.id) as wrong_index,
                min(d.at) filter (where ${IS_OUTDATED}) as force_exit_at
         from validators v
         left join oracle_sets c on c.is_current
         left join deadlines d on d.id = v.oracle_set_id
-        left join lateral (
-          select m.validator_index from messages m join oracle_shares s on s.message_id = m.id
-          where m.validator_id = v.id and v.exited_at is null order by s.revision desc, s.message_id desc limit 1) newest on true
+        left join wrong w on w.id = v.id
         where v.registered_at is not null and ${scope}
         group by v.beacon_vault order by v.beacon_vault`,
   )

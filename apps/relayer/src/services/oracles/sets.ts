@@ -6,7 +6,7 @@
 import { onOwnAccount } from '@dvt-relayer/common/account.ts'
 import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import { DatabaseError } from '@dvt-relayer/db/errors.ts'
-import { adoptOracleSet, findCurrentOracleSet } from '@dvt-relayer/db/queries/oracle-shares.ts'
+import { adoptOracleSet, findCurrentOracleSet, findCurrentOracleSetId } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import { countOutdated } from '@dvt-relayer/db/queries/registered.ts'
 import { findCheckpoint, storeCheckpoint } from '@dvt-relayer/db/queries/state.ts'
 import { Type } from 'typebox'
@@ -60,6 +60,12 @@ function createShared<T>(look: () => Promise<T>): () => Promise<T> {
   }
 }
 
+/** What a look has found: what is wrong, in words, and the set in force where it is known. */
+interface Look {
+  problem: string | undefined
+  id?: number
+}
+
 /** Creates the service. */
 export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'chain' | 'events'>) {
   let refused: string | undefined
@@ -95,19 +101,18 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
     return { newest, doubt }
   }
 
-  /**
-   * Looks for a newer config once. Returns what is wrong, in words, when no config is in force or the newest is not.
-   *
-   * @param onSlow told meanwhile, where the content of a newer one takes long to come
-   */
-  async function follow(onSlow: (problem: string) => void = () => {}): Promise<string | undefined> {
+  /** Looks for a newer config once; see `follow`. `id` is that of the one in force, where none was adopted. */
+  async function look(onSlow: (problem: string) => void = () => {}): Promise<Look> {
     const { newest, denial, doubt } = await findNewest()
-    if (denial !== undefined) return `the newest oracle config is not in force: ${denial}`
+    if (denial !== undefined) return { problem: `the newest oracle config is not in force: ${denial}` }
     const current = await findCurrentOracleSet(db)
     if (newest === undefined)
-      return current === undefined ? (doubt ?? 'the Keeper has not announced an oracle config yet') : doubt
+      return current === undefined
+        ? { problem: doubt ?? 'the Keeper has not announced an oracle config yet' }
+        : { problem: doubt, id: current.id }
     // What a node that lags behind says is older than what another process has adopted meanwhile.
-    if (current !== undefined && (current.cid === newest.cid || newest.blockNumber < current.blockNumber)) return doubt
+    if (current !== undefined && (current.cid === newest.cid || newest.blockNumber < current.blockNumber))
+      return { problem: doubt, id: current.id }
     const slow = setTimeout(
       () => onSlow(`the newest oracle config ${newest.cid} is not in force: no IPFS gateway has given it yet`),
       SLOW_MS,
@@ -128,19 +133,24 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
       refused = undefined
       events.oracleSetAdopted(newest.cid, set.publicKeys.length, set.threshold, newest.blockNumber)
       if (outdated.validators > 0) events.validatorsOutdated(newest.cid, outdated.validators, outdated.vaults)
-      return doubt
+      return { problem: doubt }
     } catch (error) {
       if (refused !== newest.cid) events.oracleSetRefused(newest.cid, error)
       refused = newest.cid
-      return `the newest oracle config ${newest.cid} is not in force: ${(error as Error).message}`
+      return { problem: `the newest oracle config ${newest.cid} is not in force: ${(error as Error).message}` }
     }
   }
 
   // For all who ask, so in the line of none of them.
-  const look = createShared(() => onOwnAccount(follow))
+  const shared = createShared(() => onOwnAccount(() => look()))
 
   return {
-    follow,
+    /**
+     * Looks for a newer config once. Returns what is wrong, in words, when no config is in force or the newest is not.
+     *
+     * @param onSlow told meanwhile, where the content of a newer one takes long to come
+     */
+    follow: async (onSlow?: (problem: string) => void): Promise<string | undefined> => (await look(onSlow)).problem,
 
     /**
      * The id of the oracle set in force, once the chain has been asked now: what it has announced by then is adopted first.
@@ -148,17 +158,17 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
      * @throws {ApiError} DEPENDENCY_AWAY where the chain cannot be asked in time, or the newest config is not in force
      */
     async newest(): Promise<number> {
-      let problem: string | undefined
+      let seen: Look
       try {
-        problem = await withTimeout(look(), PATIENCE_MS)
+        seen = await withTimeout(shared(), PATIENCE_MS)
       } catch (error) {
         if (error instanceof DatabaseError) throw error
         throw new ApiError('DEPENDENCY_AWAY', 'the chain cannot be asked for the newest oracle config', {
           cause: error,
         })
       }
-      const current = await findCurrentOracleSet(db)
-      if (problem === undefined && current !== undefined) return current.id
+      const id = seen.id ?? (await findCurrentOracleSetId(db))
+      if (seen.problem === undefined && id !== undefined) return id
       throw new ApiError('DEPENDENCY_AWAY', 'the newest oracle config is not in force here yet; /ready says why')
     },
 

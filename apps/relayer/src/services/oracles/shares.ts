@@ -6,7 +6,7 @@
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { shareReceipt } from '@dvt-relayer/crypto/oracle/share-receipt.ts'
 import type { FinishRow, OracleSetRow } from '@dvt-relayer/db/queries/oracle-shares.ts'
-import { findCurrentOracleSet, findOracleShares, insertOracleShares } from '@dvt-relayer/db/queries/oracle-shares.ts'
+import { findCurrentOracleSetId, findOracleShares, insertOracleShares } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import type { Context } from '../../context.ts'
 import { ciphertextsOf, oracleKeysOf, publicKeySharesOf } from './share-set.ts'
@@ -79,15 +79,15 @@ export function createOracleShares({ db }: Pick<Context, 'db'>) {
      * are left out.
      */
     async render(messageIds: readonly number[]): Promise<Map<number, RenderedShares>> {
-      const set = await findCurrentOracleSet(db)
-      const isCached = (id: number) => cache.get(id)?.oracleSetId === set?.id
+      const setId = await findCurrentOracleSetId(db)
+      const isCached = (id: number) => cache.get(id)?.oracleSetId === setId
       const missing = messageIds.filter((id) => !isCached(id))
       for (const row of missing.length === 0 ? [] : await findOracleShares(db, missing))
         keep(row.messageId, renderedOf(row))
       return new Map(
         messageIds.flatMap((id) => {
           const cached = cache.get(id)
-          return cached !== undefined && cached.oracleSetId === set?.id ? [[id, cached] as const] : []
+          return cached !== undefined && cached.oracleSetId === setId ? [[id, cached] as const] : []
         }),
       )
     },

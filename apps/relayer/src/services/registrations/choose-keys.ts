@@ -149,6 +149,13 @@ export function createKeyChoice({
   }
 }
 
+/** The live exits and deposits of these keys, by key. */
+async function findMessages(db: Sql, validators: readonly ReservableRow[]) {
+  const keys = validators.map(({ publicKey }) => publicKey)
+  const [exits, deposits] = await Promise.all([findExits(db, keys), findDeposits(db, keys)])
+  return [byKey(exits), byKey(deposits)] as const
+}
+
 /** The poll: undefined unless the vault has all its keys, each with the messages asked for, which somebody still asks for then. */
 export async function findChosen(
   { config, db }: Pick<Context, 'config' | 'db'>,
@@ -156,13 +163,17 @@ export async function findChosen(
 ): Promise<ChosenKey[] | undefined> {
   const { request, requester, onChain } = choice
   const { vault, startIndex, amountsGwei, validatorType } = request
-  const reserved = await onChain.findAbsent(amountsGwei.length, (limit, excluded) =>
-    findReserved(db, vault, { limit, excluded }),
-  )
-  if (reserved.length < amountsGwei.length) return undefined
+  let reading: ReturnType<typeof findMessages> | undefined
+  const reserved = await onChain.findAbsent(amountsGwei.length, async (limit, excluded) => {
+    const found = await findReserved(db, vault, { limit, excluded })
+    // While the chain is asked for them.
+    reading = findMessages(db, found)
+    reading.catch(() => {})
+    return found
+  })
+  if (reading === undefined || reserved.length < amountsGwei.length) return undefined
   const publicKeys = reserved.map((row) => row.publicKey)
-  const [exitRows, depositRows] = await Promise.all([findExits(db, publicKeys), findDeposits(db, publicKeys)])
-  const [exits, deposits] = [byKey(exitRows), byKey(depositRows)]
+  const [exits, deposits] = await reading
   const found = publicKeys.flatMap((publicKey, position) => {
     const [exit, deposit] = [exits.get(toHex(publicKey)), deposits.get(toHex(publicKey))]
     const amountGwei = amountsGwei[position] ?? 0
@@ -242,6 +253,8 @@ async function giveMessages(
   }))
   const exits = await assignExits(tx, config, wanted, nextIndex)
   const deposits = await assignDeposits(tx, config, wanted)
+  const keys = await findMade(tx, wanted)
+  // Last of all: until the commit nobody else can announce anything.
   await announceMessages(tx, [...retired, ...exits.changed, ...deposits.changed])
   // Exits asked for without a vault (generation 3) may have been fetched already.
   const fresh = locked.filter(({ isReserved }) => !isReserved).map(({ id }) => id)
@@ -251,7 +264,7 @@ async function giveMessages(
     exits: exits.created + exits.revived,
     deposits: deposits.created + deposits.revived,
   }
-  return { keys: await findMade(tx, wanted), counts }
+  return { keys, counts }
 }
 
 /** The messages that were just made for these keys. */

@@ -87,7 +87,7 @@ export function createRegistrations({
     }))
   }
 
-  /** The manager's signature, once everything is there of every validator. */
+  /** The manager's signature, once everything is there of every validator. The vault was seen to take it. */
   async function sign(
     { vault, validatorType, caller }: RegistrationRequest,
     view: DepositView,
@@ -97,7 +97,6 @@ export function createRegistrations({
       signature === undefined || shares === undefined ? [] : [{ publicKey, amountGwei: BigInt(amountGwei), signature }],
     )
     if (ready.length < validators.length || manager.address === null) return undefined
-    await vaultReader.assertManager(vault, view.blockHash)
     return manager.sign({
       action: 'register',
       vault,
@@ -130,8 +129,12 @@ export function createRegistrations({
       const chosen = (await findChosen(context, choice)) ?? (await keys.choose(choice))
       let validators = await collectWithLocks(chosen)
       if (!isWhole(validators)) return { validators, managerSignature: undefined }
-      // Shares for oracles that the chain has just replaced are worth nothing to the operator. Asked last, so that little can come after.
-      const setId = await oracleSets.newest()
+      // Shares for oracles that the chain has just replaced are worth nothing to the operator. Asked last, so that little can come after,
+      // and beside the vault, which is asked at the block that is known already.
+      const [setId] = await Promise.all([
+        oracleSets.newest(),
+        manager.address === null ? undefined : vaultReader.assertManager(request.vault, view.blockHash),
+      ])
       if (validators.some(({ oracleShares }) => oracleShares?.oracleSetId !== setId)) validators = await collect(chosen)
       return { validators, managerSignature: isWhole(validators) ? await sign(request, view, validators) : undefined }
     },

@@ -23,6 +23,8 @@ import { ApiError } from '../../errors.ts'
 const PATIENCE_MS = 5000
 /** Calls of one request under way at once. */
 const CALLS = 8
+/** Vaults remembered that take our signatures at a block. */
+const MOST_GOOD = 256
 const NOBODY = `0x${'00'.repeat(20)}`
 /** What a contract is asked to accept: a message of no chain, so that no vault takes its signature for anything. */
 const PROBE = {
@@ -45,6 +47,9 @@ export function createVaultReader({
   chain: { execution },
   wallet,
 }: Pick<Context, 'wallet'> & { chain: Pick<Context['chain'], 'execution'> }) {
+  /** The vaults that take our signatures at this block. What a contract says at a block it always says. */
+  let good = { blockHash: '', vaults: new Set<string>() }
+
   /** What is wrong with the vault's manager, in words; undefined when it takes our signatures, or its version cannot say. */
   async function judgeManager(
     ours: ManagerWallet,
@@ -108,9 +113,13 @@ export function createVaultReader({
     read: (vault: Uint8Array, publicKeys: readonly Uint8Array[]): Promise<VaultState> =>
       asked('what the vault says is not known', (signal) => readAt(vault, publicKeys, signal)),
 
-    /** Refuses a vault that at this block would not take what our key signs. @throws {ApiError} MANAGER_FOREIGN, DEPENDENCY_AWAY */
-    assertManager: (vault: Uint8Array, blockHash: string): Promise<void> =>
-      asked("the vault's validators manager is not known", (signal) => refuseForeign(vault, blockHash, signal)),
+    /** Refuses a vault that at this block would not take what our key signs; each block is asked once. @throws {ApiError} MANAGER_FOREIGN, DEPENDENCY_AWAY */
+    async assertManager(vault: Uint8Array, blockHash: string): Promise<void> {
+      if (good.blockHash === blockHash && good.vaults.has(toHex(vault))) return
+      await asked("the vault's validators manager is not known", (signal) => refuseForeign(vault, blockHash, signal))
+      if (good.blockHash !== blockHash || good.vaults.size >= MOST_GOOD) good = { blockHash, vaults: new Set() }
+      good.vaults.add(toHex(vault))
+    },
 
     /** What is wrong with the managers of these vaults, in words. @throws when the execution node cannot say */
     async findForeign(vaults: readonly Uint8Array[], stopping: AbortSignal): Promise<string | undefined> {

@@ -8,7 +8,7 @@
 import { onOwnAccount } from '@dvt-relayer/common/account.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
 import type { ListCursor } from '@dvt-relayer/db/queries/messages/lists.ts'
-import { createListPages, type ListedRow } from './list-pages.ts'
+import { createListPages, type ListedRow, type PageQuery } from './list-pages.ts'
 
 /** Rows read at once. */
 const ROWS = 2000
@@ -38,6 +38,8 @@ export function createFollowedList<Row extends ListedRow & { messageId: number }
   let isStale = true
   let loadedAt = 0
   let loading: Promise<void> | undefined
+  /** Whether the database may be another one than the list was read from. */
+  let isDoubtful = false
   const waiters = new Set<() => void>()
   let wokenAt = Number.NEGATIVE_INFINITY
   /** Whether nothing had changed for a while before the last change. */
@@ -53,9 +55,10 @@ export function createFollowedList<Row extends ListedRow & { messageId: number }
 
   async function load(): Promise<void> {
     isStale = false
-    if (performance.now() - loadedAt > FORGET_MS) {
+    if (isDoubtful || performance.now() - loadedAt > FORGET_MS) {
       pages.clear()
       seen = START
+      isDoubtful = false
     }
     const before = pages.changedAt()
     try {
@@ -70,6 +73,7 @@ export function createFollowedList<Row extends ListedRow & { messageId: number }
         if (rows.length < ROWS) break
       }
       if (newest > seen.revision) seen = { revision: newest, messageId: Number.MAX_SAFE_INTEGER }
+      pages.loaded(seen.revision)
       loadedAt = performance.now()
       // The notification of what somebody else's look has found already is passed over.
       if (pages.changedAt() !== before) wakeAll()
@@ -97,6 +101,12 @@ export function createFollowedList<Row extends ListedRow & { messageId: number }
       await refresh()
       const { revision } = seen
       return after === undefined || after > revision ? pages.whole(revision) : pages.changedAfter(after, revision)
+    },
+
+    /** The JSON of a page. A revision from the future, or one of too long ago, means a page of all. */
+    async readPage(query: PageQuery): Promise<Buffer> {
+      await refresh()
+      return pages.page(query, seen.revision)
     },
 
     /** Ends when what this list shows changed after `after`, after `waitMs`, or when the signal aborts. */
@@ -130,8 +140,12 @@ export function createFollowedList<Row extends ListedRow & { messageId: number }
       wakeAll()
     },
 
-    /** Notifications are there (again): what was missed is looked for. */
+    /**
+     * Notifications are there (again): what was missed is looked for. A standby that was made the primary may lack the last changes and have
+     * others under their revisions, so the list begins anew.
+     */
     reconnected(): void {
+      isDoubtful = true
       isStale = true
       wakeAll()
     },

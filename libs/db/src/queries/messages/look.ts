@@ -6,6 +6,7 @@
 import { sql } from 'drizzle-orm'
 import { firstRow, number, orNull, rows } from '../rows.ts'
 import type { Sql } from '../sql.ts'
+import { numberArray } from '../sql.ts'
 import { LIVE } from './messages.ts'
 
 /** Of messages in the order of their changes. */
@@ -26,8 +27,7 @@ export function findChanged(db: Sql, after: Change, limit: number): Promise<Chan
     db,
     { revision: number, id: number },
     sql`select m.revision, m.id from messages m
-        where m.revision >= ${after.revision}::bigint and (m.revision, m.id) > (${after.revision}::bigint, ${after.id}::bigint)
-          and m.state in ${LIVE}
+        where (m.revision, m.id) > (${after.revision}::bigint, ${after.id}::bigint) and m.state in ${LIVE}
         order by m.revision, m.id limit ${limit}`,
   )
 }
@@ -38,6 +38,16 @@ export async function findQueued(db: Sql, limit: number): Promise<number[]> {
     db,
     { id: number },
     sql`select m.id from messages m where m.queued_at is not null and m.state in ${LIVE} order by m.queued_at limit ${limit}`,
+  )
+  return queued.map(({ id }) => id)
+}
+
+/** Of these messages, those that a worker has. */
+export async function findQueuedAmong(db: Sql, ids: readonly number[]): Promise<number[]> {
+  const queued = await rows(
+    db,
+    { id: number },
+    sql`select m.id from messages m where m.id = any(${numberArray(ids)}) and m.queued_at is not null and m.state in ${LIVE} order by m.id`,
   )
   return queued.map(({ id }) => id)
 }

@@ -15,10 +15,17 @@ import { LIVE, type MessageKind } from './messages.ts'
  */
 export const IS_TAKEN = sql.raw(`(m.state in ('collecting', 'ready') or (m.kind = 'deposit' and m.state = 'expired'))`)
 
+/** Whether the validator of `m` has no trusted public key shares. */
+const IS_UNTRUSTED = sql`(select k.validator_id from key_shares k where k.validator_id = m.validator_id limit 1) is null`
+/**
+ * Whether `m` has candidates that only a full signature can judge. They are looked for by message: the index of all that are unverified
+ * would be read whole for each.
+ */
+const HAS_LATE = sql`(${IS_UNTRUSTED}
+  and (select bool_or(p.state = 'unverified') from partial_signatures p where p.message_id = m.id))`
+
 /** Whether `m` is a deposit that nobody asks for any more and whose candidates only a full signature can judge. */
-const IS_LATE = sql`(m.kind = 'deposit' and m.state = 'expired' and m.signature is null
-  and exists (select from partial_signatures p where p.message_id = m.id and p.state = 'unverified'
-                and not exists (select from key_shares k where k.validator_id = m.validator_id)))`
+const IS_LATE = sql`(m.kind = 'deposit' and m.state = 'expired' and m.signature is null and ${HAS_LATE})`
 
 /** What is known of one posted partial signature before anything is parsed. */
 const match = {
@@ -197,13 +204,13 @@ const COUNTED_INDEXES = sql`(select count(*) from (
   group by p.share_index
   having bool_or(p.state = 'verified')
       or (count(*) = 1 and bool_and(p.state = 'unverified') and bool_or(k.validator_id is not null))
-      or (bool_or(p.state = 'unverified') and not exists (select from key_shares a where a.validator_id = m.validator_id))) i)`
+      or (bool_or(p.state = 'unverified') and ${IS_UNTRUSTED})) i)`
 
 /** Whether `m` has candidates that a full signature judges: under trusted public key shares those of a share index that has one. */
-const HAS_UNJUDGED = sql`exists (
-  select from partial_signatures p left join key_shares k on k.validator_id = m.validator_id and k.share_index = p.share_index
-  where p.message_id = m.id and p.state = 'unverified'
-    and (k.validator_id is not null or not exists (select from key_shares a where a.validator_id = m.validator_id)))`
+const HAS_UNJUDGED = sql`(
+  select bool_or(p.state = 'unverified' and (k.validator_id is not null or ${IS_UNTRUSTED}))
+  from partial_signatures p left join key_shares k on k.validator_id = m.validator_id and k.share_index = p.share_index
+  where p.message_id = m.id)`
 
 /** How long a worker that has a message is waited for, before its candidates are verified by themselves: longer than a claim holds. */
 const WORKER_SECONDS = 25
@@ -211,7 +218,8 @@ const WORKER_SECONDS = 25
 /**
  * Of these messages (all when null), the ids that a worker should finish: collecting with enough share indexes, exits ready
  * without the shares for the current oracle set that they are to have, or ready with candidates that the signature can judge; each at most once in its retry time, which doubles with every attempt that found
- * no signature. Marks them as queued. Of deposits that nobody asks for any more those that are named, where enough came late: should they
+ * no signature. Marks them as queued. What is asked of each message is asked by a value, and not by `exists`, which the planner may turn
+ * into a walk through all rows of the other table. Of deposits that nobody asks for any more those that are named, where enough came late: should they
  * make a signature, the key is bound.
  */
 export async function claimFinishable(db: Sql, messageIds: readonly number[] | null, limit: number): Promise<number[]> {
@@ -230,8 +238,8 @@ export async function claimFinishable(db: Sql, messageIds: readonly number[] | n
                                                                                   + case when m.failed_attempts = 0 then 20 else 0 end))
             and case when m.state <> 'ready'
                   then m.threshold <= ${COUNTED_INDEXES}
-                  else (m.kind = 'exit' and exists (select from current) and not exists (
-                         select from oracle_shares s where s.message_id = m.id and s.oracle_set_id = (select id from current))
+                  else (m.kind = 'exit' and exists (select from current) and (
+                         select s.message_id from oracle_shares s where s.message_id = m.id and s.oracle_set_id = (select id from current)) is null
                          and ${IS_SPLIT_ANEW})
                        or ${HAS_UNJUDGED}
                 end

@@ -1,0 +1,97 @@
+/** What repeats in the background reads what changed, or a slice: not all there is of a table. */
+
+import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { connectDatabase } from '@dvt-relayer/db/connect.ts'
+import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
+import { findChangedExits, findChangedValidators } from '@dvt-relayer/db/queries/messages/lists.ts'
+import { findChanged, findLiveAfter, findNewestRevision, findQueued } from '@dvt-relayer/db/queries/messages/look.ts'
+import { claimFinishable } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
+import { deleteOldShares } from '@dvt-relayer/db/queries/oracle-shares.ts'
+import { countByVault } from '@dvt-relayer/db/queries/registered.ts'
+import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
+import { sql } from 'drizzle-orm'
+import { expect, it } from 'vitest'
+import { createRelayerDatabase } from '../../support/services/postgres.ts'
+import { createExplaining } from '../../support/stores/plans.ts'
+
+const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
+const VALIDATORS = 4000
+/** Of these the exit was split for another index than they have. */
+const WRONG = 7
+const TABLES = ['messages', 'validators', 'partial_signatures', 'oracle_shares'] as const
+
+/** Validators with exits of one revision, ready and split; all but a tenth registered, for one vault. */
+async function fill(db: Sql): Promise<void> {
+  await db.execute(sql`insert into clusters (name, threshold) values ('one', 3)`)
+  await db.execute(sql`
+    insert into oracle_sets (cid, threshold, public_keys, config, block_number, announced_at, is_current)
+    values ('a', 1, ${Buffer.alloc(65)}, '{}', 1, now(), true)`)
+  await db.execute(sql`
+    insert into validators (public_key, cluster_id, place, beacon_index, beacon_vault, registered_at, oracle_set_id)
+    select decode(lpad(to_hex(i), 96, '0'), 'hex'), 1, i, case when i % 10 > 0 then i end,
+           case when i % 10 > 0 then ${Buffer.alloc(20)}::bytea end, case when i % 10 > 0 then now() end,
+           case when i % 10 > 0 then 1 end
+    from generate_series(1, ${VALIDATORS}::int) i`)
+  await db.execute(sql`
+    insert into messages (validator_id, kind, validator_index, epoch, signing_root, threshold, state, revision, signature)
+    select id, 'exit', case when place between 11 and 10 + ${WRONG}::int then 10 else place end, 1, ${Buffer.alloc(32)}, 3, 'ready', 1,
+           ${Buffer.alloc(124)} from validators`)
+  await db.execute(sql`
+    insert into partial_signatures (message_id, share_index, digest, sealed, state)
+    select id, x, ${Buffer.alloc(32)}, ${Buffer.alloc(124)}, 'verified' from messages, generate_series(1, 3) x`)
+  await db.execute(sql`
+    insert into oracle_shares (message_id, oracle_set_id, public_key_shares, ciphertexts, receipt, revision)
+    select id, 1, ${Buffer.alloc(48)}, ${Buffer.alloc(193)}, ${Buffer.alloc(32)}, 1 from messages`)
+  await db.execute(sql`vacuum analyze`)
+}
+
+/** Of each query, the rows that it may read of each table; what is not named, none. */
+const QUERIES: [string, (db: Sql) => Promise<unknown>, Partial<Record<(typeof TABLES)[number], number>>][] = [
+  ['the newest change', findNewestRevision, { messages: 1 }],
+  ['what changed, where nothing has', (db) => findChanged(db, { revision: 1, id: 2 ** 40 }, 1000), {}],
+  [
+    'what changed, from the middle of one change',
+    (db) => findChanged(db, { revision: 1, id: 2000 }, 10),
+    { messages: 10 },
+  ],
+  ['what was handed out', (db) => findQueued(db, 1000), {}],
+  ['a slice of all', (db) => findLiveAfter(db, 2000, 100), { messages: 100 }],
+  ['the exits that changed', (db) => findChangedExits(db, { revision: 1, messageId: 2 ** 40 }, 2000), {}],
+  ['the validators that changed', (db) => findChangedValidators(db, { revision: 1, messageId: 2 ** 40 }, 2000), {}],
+  [
+    'what is to be finished of a slice',
+    (db) =>
+      claimFinishable(
+        db,
+        Array.from({ length: 100 }, (_, i) => 2001 + i),
+        100,
+      ),
+    { messages: 101, partial_signatures: 300, oracle_shares: 100, validators: 100 },
+  ],
+  [
+    'shares of replaced oracle sets, where none was replaced',
+    (db) => deleteOldShares(db, 0, 500),
+    { oracle_shares: 1 },
+  ],
+  [
+    'the vaults: the newest shares of those alone that have an exit of another index',
+    (db) => countByVault(db, { vaults: null, secondsPerEpoch: 384 }),
+    { messages: VALIDATORS + WRONG, validators: 2 * VALIDATORS, oracle_shares: WRONG },
+  ],
+]
+
+it('what recurs reads no more than it has to', async () => {
+  await using database = await createRelayerDatabase()
+  await using db = await connectDatabase({ url: database.url, logger: silentLogger })
+  await migrateDatabase(db, MIGRATIONS)
+  await fill(db)
+  for (const [name, query, most] of QUERIES) {
+    const { db: explaining, rowsRead } = createExplaining(db)
+    await query(explaining)
+    const read = TABLES.map((table) => [table, rowsRead(table).reduce((sum, count) => sum + count, 0)] as const)
+    const over = read.filter(([table, count]) => count > (most[table] ?? 0))
+    expect([name, over]).toEqual([name, []])
+  }
+  const [vault] = await countByVault(db, { vaults: null, secondsPerEpoch: 384 })
+  expect(vault?.wrongIndex).toBe(WRONG)
+})

@@ -1,0 +1,42 @@
+/** What PostgreSQL reads for a query, by the plan that it has carried out. */
+
+import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
+import type { SQL } from 'drizzle-orm'
+import { sql } from 'drizzle-orm'
+
+interface Plan {
+  'Relation Name'?: string
+  'Actual Rows': number
+  'Actual Loops': number
+  'Rows Removed by Filter'?: number
+  'Rows Removed by Index Recheck'?: number
+  Plans?: Plan[]
+}
+
+/** Rows of a table that a plan has looked at. */
+function rowsOf(plan: Plan, table: string): number {
+  const own =
+    plan['Relation Name'] === table
+      ? (plan['Actual Rows'] + (plan['Rows Removed by Filter'] ?? 0) + (plan['Rows Removed by Index Recheck'] ?? 0)) *
+        plan['Actual Loops']
+      : 0
+  return own + (plan.Plans ?? []).reduce((sum, child) => sum + rowsOf(child, table), 0)
+}
+
+/** A database that carries out each query twice, the first time to explain it. */
+export function createExplaining(db: Sql) {
+  const plans: Plan[] = []
+  const explaining = {
+    async execute(query: SQL) {
+      const { rows } = await db.execute(sql`explain (analyze, format json) ${query}`)
+      const [explained] = rows as { 'QUERY PLAN': [{ Plan: Plan }] }[]
+      if (explained !== undefined) plans.push(explained['QUERY PLAN'][0].Plan)
+      return db.execute(query)
+    },
+  } as unknown as Sql
+  return {
+    db: explaining,
+    /** Of each query so far, how many rows of a table it has read. */
+    rowsRead: (table: string): number[] => plans.map((plan) => rowsOf(plan, table)),
+  }
+}

@@ -22,6 +22,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   auth: ['oracles', 'http'],
   admission: ['http'],
   explain: ['http'],
+  identity: ['http', 'clusters'],
 }
 
 /** Tables by their queries. */
@@ -86,7 +87,7 @@ export const GROUPS: readonly Group[] = [
     ],
     tests: (file) => {
       if (file.endsWith('services/health.ts')) return integration('http', 'stores')
-      if (file.endsWith('services/database-network.ts')) return integration('stores')
+      if (/services\/database-(network|place)\.ts$/.test(file)) return integration('stores', 'copies')
       const room = /(?:services|http)\/([a-z-]+)\//.exec(file)?.[1] ?? 'signatures'
       return integration(...(ROOMS[room] ?? [room]))
     },

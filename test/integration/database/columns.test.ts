@@ -9,6 +9,7 @@ import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import * as census from '@dvt-relayer/db/queries/attendance/census.ts'
 import * as nodeKeys from '@dvt-relayer/db/queries/attendance/node-keys.ts'
 import * as nodesSeen from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
+import * as place from '@dvt-relayer/db/queries/attendance/place.ts'
 import * as processes from '@dvt-relayer/db/queries/attendance/processes.ts'
 import * as clusters from '@dvt-relayer/db/queries/clusters.ts'
 import * as contents from '@dvt-relayer/db/queries/doctor/contents.ts'
@@ -76,6 +77,14 @@ const calls = {
       countPrograms: (db) => nodesSeen.countPrograms(db, 9, 9),
       pruneNodesSeen: (db) => nodesSeen.pruneNodesSeen(db, 9),
     } satisfies Calls<typeof nodesSeen>,
+  },
+  'attendance/place.ts': {
+    module: place,
+    calls: {
+      findOwnPlace: (db) => place.findOwnPlace(db),
+      lockPlace: (db) => place.lockPlace(db),
+      countLeftRunning: (db) => place.countLeftRunning(db, 9),
+    } satisfies Calls<typeof place>,
   },
   'attendance/processes.ts': {
     module: processes,

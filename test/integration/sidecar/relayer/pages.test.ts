@@ -3,9 +3,9 @@
 import type { RelayerClient } from '@dvt-relayer/api/client.ts'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { createListPages } from '../../../apps/relayer/src/services/signatures/list-pages.ts'
-import { createListReader } from '../../../apps/sidecar/src/lists/list-reader.ts'
-import { createWorkList } from '../../../apps/sidecar/src/lists/work-list.ts'
+import { createListPages } from '../../../../apps/relayer/src/services/signatures/list-pages.ts'
+import { createListReader } from '../../../../apps/sidecar/src/lists/list-reader.ts'
+import { createWorkList } from '../../../../apps/sidecar/src/lists/work-list.ts'
 
 const KEYS = 12
 const publicKey = (key: number) => Buffer.alloc(48, key + 1)

@@ -6,23 +6,23 @@ import { dirname, join } from 'node:path'
 import { recoverMessageAddress } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
 import { describe, expect, it } from 'vitest'
-import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
-import { readConfig } from '../../../apps/sidecar/src/config.ts'
-import { examine } from '../../../apps/sidecar/src/doctor/doctor.ts'
-import { startSidecar } from '../../../apps/sidecar/src/sidecar.ts'
-import { findFreePorts } from '../../demo/wait.ts'
-import { loadFixtureCluster, readFixture, readFixtureJson } from '../../support/keys/fixtures.ts'
-import { loadSsvCluster, operatorFiles, ssvPath } from '../../support/keys/ssv.ts'
-import { textOf } from '../../support/stages/identity.ts'
-import { postValidators } from '../../support/world/nodes.ts'
-import { ask, eventually, startWorld } from '../../support/world/world.ts'
-import { type StandInRelayer, startStandInRelayer } from './stand-in.ts'
-import { configOf, first, hasten, isRight, journalFolder, keysOf, recordingLogger } from './support.ts'
+import { createToken } from '../../../../apps/relayer/src/http/auth/tokens.ts'
+import { readConfig } from '../../../../apps/sidecar/src/config.ts'
+import { examine } from '../../../../apps/sidecar/src/doctor/doctor.ts'
+import { startSidecar } from '../../../../apps/sidecar/src/sidecar.ts'
+import { findFreePorts } from '../../../demo/wait.ts'
+import { loadFixtureCluster, readFixture, readFixtureJson } from '../../../support/keys/fixtures.ts'
+import { loadSsvCluster, operatorFiles, ssvPath } from '../../../support/keys/ssv.ts'
+import { textOf } from '../../../support/stages/identity.ts'
+import { postValidators } from '../../../support/world/nodes.ts'
+import { ask, eventually, startWorld } from '../../../support/world/world.ts'
+import { type StandInRelayer, startStandInRelayer } from '../stand-in.ts'
+import { configOf, first, hasten, isRight, journalFolder, keysOf, recordingLogger } from '../support.ts'
 
 const NAME = 'cluster-4'
 const LOCK_HASH = '0xb84f4ba95344f3c4f218867c2567da012848c0380b2f046ae010ac655eafa01f'
 const KEY = first(keysOf(NAME))
-const ENR_FILE = new URL('../../fixtures/obol/cluster-4/node0/charon-enr-private-key', import.meta.url).pathname
+const ENR_FILE = new URL('../../../fixtures/obol/cluster-4/node0/charon-enr-private-key', import.meta.url).pathname
 const enrKey = readFixture('obol/cluster-4/node0/charon-enr-private-key')
   .trim()
   .replace(/^(0x)?/, '0x') as `0x${string}`

@@ -3,9 +3,9 @@
 import { writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { cpuMs, residentBytes } from '../bench/measure.ts'
+import { startChild } from '../support/child.ts'
 import type { Attack, Left } from './attack.ts'
 import type { FromAttacker, ToAttacker } from './attacker.ts'
-import { startChild } from './child.ts'
 import type { Asked } from './honest.ts'
 import type { AttackStage } from './stage.ts'
 

@@ -4,6 +4,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { createToken } from '../../apps/relayer/src/http/auth/tokens.ts'
+import { type Child, startChild } from '../support/child.ts'
 import { loadFixtureCluster } from '../support/keys/fixtures.ts'
 import { createTestKeys } from '../support/keys/keys.ts'
 import { nextIndex } from '../support/operator/operator.ts'
@@ -24,7 +25,6 @@ import {
 import { startVaultWorld } from '../support/world/vault-world.ts'
 import { ask } from '../support/world/world.ts'
 import type { HonestCaller, Scene, Victim } from './attack.ts'
-import { type Child, startChild } from './child.ts'
 import type { Asked, Asking } from './honest.ts'
 
 export interface AttackStage extends AsyncDisposable {

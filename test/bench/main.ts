@@ -3,20 +3,21 @@
  *
  *     npm run bench -- --only list,busy     some rows
  *     npm run bench -- --json bench.json    the numbers for programs, into a file or, without a name, instead of the table
+ *     npm run bench -- --keep               keeps what was measured in test/bench/baseline.json, beside which later runs stand
  *     npm run bench -- --full               nothing extrapolated
  *     npm run bench -- --profile <folder>   CPU profiles of the relayers
- *     npm run bench -- --bundled            relayers as images run them (`npm run bundle` first)
+ *     npm run bench -- --bundled            relayers and sidecars as images have them (`npm run bundle` first)
  *     npm run bench -- --node-options "--max-semi-space-size=8"   flags of Node for the relayers
  */
 
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { availableParallelism, cpus, loadavg } from 'node:os'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import type { BenchRow } from './report.ts'
+import type { Baseline, BenchRow } from './report.ts'
 import { markdownTable } from './report.ts'
 import { benchCryptoRow } from './rows/crypto.ts'
-import { benchEndToEnd } from './rows/end-to-end.ts'
+import { benchEndToEnd, benchSoak } from './rows/end-to-end.ts'
 import { benchList } from './rows/list.ts'
 import { benchRegister } from './rows/register.ts'
 import { benchResplit } from './rows/resplit.ts'
@@ -29,20 +30,21 @@ import { benchWork } from './rows/work.ts'
 import type { Stage } from './stage.ts'
 import { createStage } from './stage.ts'
 
-/** What is run together, and the rows it gives. */
-const GROUPS: { rows: string[]; run(stage: Stage, isFull: boolean): Promise<BenchRow[]> }[] = [
+/** What is run together, and the rows it gives; what is long only where it is named. */
+const GROUPS: { rows: string[]; isLong?: boolean; run(stage: Stage, isFull: boolean): Promise<BenchRow[]> }[] = [
   { rows: ['crypto'], run: benchCryptoRow },
   { rows: ['whole', 'busy'], run: benchWork },
-  { rows: ['one', 'hundred', 'thousand'], run: benchEndToEnd },
+  { rows: ['one', 'pace', 'hundred', 'thousand'], run: benchEndToEnd },
   { rows: ['list', 'memory'], run: benchList },
   { rows: ['register', 'validator-list'], run: benchRegister },
   { rows: ['resplit'], run: benchResplit },
-  { rows: ['start'], run: benchStart },
+  { rows: ['start', 'sidecar-start'], run: benchStart },
   { rows: ['scale-10000', 'scale-100000'], run: benchScale },
   { rows: ['sidecar-sign'], run: benchSigning },
   { rows: ['sidecar-keys'], run: benchKeystores },
   { rows: ['ssv-start', 'ssv-sign'], run: benchSsv },
   { rows: ['signer-sign'], run: benchRemoteSigning },
+  { rows: ['soak'], run: benchSoak, isLong: true },
 ]
 const ROWS = GROUPS.flatMap(({ rows }) => rows)
 
@@ -59,13 +61,16 @@ const { values: options } = parseArgs({
     full: { type: 'boolean', default: false },
     profile: { type: 'string' },
     bundled: { type: 'boolean', default: false },
+    keep: { type: 'boolean', default: false },
     'node-options': { type: 'string', default: '' },
   },
 })
-const wanted = options.only?.split(',') ?? ROWS
+const wanted = options.only?.split(',') ?? GROUPS.flatMap(({ rows, isLong = false }) => (isLong ? [] : rows))
 const unknown = wanted.filter((id) => !ROWS.includes(id))
 if (unknown.length > 0) throw new Error(`there is no row ${unknown.join(', ')}; the rows are ${ROWS.join(', ')}`)
 
+const BASELINE = new URL('./baseline.json', import.meta.url)
+const before = JSON.parse(await readFile(BASELINE, 'utf8')) as Baseline
 const machine = { cpu: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), node: process.version }
 const load = loadavg()[0] ?? Number.NaN
 const started = performance.now()
@@ -90,8 +95,15 @@ const json = JSON.stringify(
 if (options.json === '-') console.log(json)
 else {
   if (options.json !== undefined) await writeFile(options.json, `${json}\n`)
-  console.log(markdownTable(rows))
+  console.log(markdownTable(rows, before.rows))
   console.log(
-    `\n${machine.cores} cores of ${machine.cpu}, Node ${machine.node}, load before the run ${load.toFixed(1)}; ${seconds.toFixed(0)} s`,
+    `\n${machine.cores} cores of ${machine.cpu}, Node ${machine.node}, load before the run ${load.toFixed(1)}; ${seconds.toFixed(0)} s. Before: ${before.at} on ${before.machine.cores} cores of ${before.machine.cpu}`,
+  )
+}
+if (options.keep) {
+  const kept = Object.fromEntries(rows.map(({ id, measured, values }) => [id, { measured, values }]))
+  await writeFile(
+    BASELINE,
+    `${JSON.stringify({ at: new Date().toISOString(), machine, rows: { ...before.rows, ...kept } }, null, 1)}\n`,
   )
 }

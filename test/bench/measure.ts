@@ -117,25 +117,3 @@ export async function sendJson<T>(url: string, path: string, body?: unknown): Pr
     throw new Error(`${path} answers ${answer.status}: ${answer.body.subarray(0, 300).toString()}`)
   return JSON.parse(answer.body.toString()) as T
 }
-
-/**
- * Asks at a fixed pace, whether the answers before are there or not, so that a server that stands still is seen in every request it
- * kept waiting.
- */
-export function startAsking(url: string, path: string, everyMs: number): { stop(): Promise<number[]> } {
-  const samples: Promise<number>[] = []
-  const ask = () =>
-    samples.push(
-      send(url, path).then(({ status, ms }) => {
-        if (status !== 200) throw new Error(`${path} answers ${status}`)
-        return ms
-      }),
-    )
-  const timer = setInterval(ask, everyMs)
-  return {
-    stop: () => {
-      clearInterval(timer)
-      return Promise.all(samples)
-    },
-  }
-}

@@ -20,6 +20,14 @@ export interface BenchRow {
   values: Readonly<Record<string, number>>
 }
 
+/** What an earlier run measured, on a machine that should be the same one: `baseline.json`. */
+export interface Baseline {
+  at: string
+  machine: { cpu: string; cores: number; node: string }
+  /** By id. */
+  rows: Readonly<Record<string, Pick<BenchRow, 'measured' | 'values'>>>
+}
+
 /** A time with as many digits as it deserves. */
 export function formatMs(ms: number): string {
   if (ms >= 10_000) return `${(ms / 1000).toFixed(1)} s`
@@ -33,10 +41,11 @@ export const formatMib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed
 /** A ratio with two digits that count. */
 export const formatRatio = (ratio: number): string => (ratio >= 10 ? ratio.toFixed(0) : ratio.toFixed(2))
 
-/** The table as Markdown. */
-export function markdownTable(rows: readonly BenchRow[]): string {
+/** The table as Markdown, with what was measured before. */
+export function markdownTable(rows: readonly BenchRow[], before: Baseline['rows']): string {
   const cells = rows.map((row) => [
     row.name,
+    before[row.id]?.measured ?? '–',
     row.measured,
     row.target,
     row.isMet === undefined ? '' : row.isMet ? 'yes' : 'no',
@@ -44,6 +53,6 @@ export function markdownTable(rows: readonly BenchRow[]): string {
     row.ratio === undefined ? '–' : formatRatio(row.ratio),
     row.limit,
   ])
-  const head = ['what', 'measured', 'target', 'met', 'baseline', 'ratio', 'limited by']
+  const head = ['what', 'before', 'now', 'target', 'met', 'baseline', 'ratio', 'limited by']
   return [head, head.map(() => '---'), ...cells].map((line) => `| ${line.join(' | ')} |`).join('\n')
 }

@@ -41,6 +41,8 @@ export interface Stage extends AsyncDisposable {
   readonly serverUrl: string
   world(): Promise<World>
   cluster(): Promise<MadeCluster>
+  /** One of its own. */
+  makeCluster(name: string, validators: number): Promise<MadeCluster>
   /** The cryptography of one validator's exit, measured in this process, once a run: every row has the same native sum. */
   crypto(): Promise<Row[]>
   /** CPU of the native sum of it. */
@@ -48,7 +50,7 @@ export interface Stage extends AsyncDisposable {
   /** Starts a relayer on a database of its own, without locks unless told. */
   startRelayer(more?: Environment): Promise<RunningRelayer>
   /** The same with the cluster's lock. */
-  startClusterRelayer(): Promise<RunningRelayer>
+  startClusterRelayer(more?: Environment): Promise<RunningRelayer>
   /** Starts the sidecar of a node (from 0) and waits until it knows the relayer's list. */
   startSidecar(node: number, relayerUrl: string, more?: Environment): Promise<AppProcess>
 }
@@ -65,7 +67,7 @@ const lazily = <T>(make: () => Promise<T>): (() => Promise<T>) => {
 /**
  * Prepares the stage; only PostgreSQL is started at once.
  *
- * @param options `nodeOptions`: flags of Node for every relayer; empty for those a user has. `isBundled`: what images run
+ * @param options `nodeOptions`: flags of Node for every relayer; empty for those a user has. `isBundled`: relayers and sidecars as images have them
  */
 export async function createStage(options: {
   nodeOptions: string
@@ -82,20 +84,21 @@ export async function createStage(options: {
 
   const crypto = lazily(() => benchCrypto())
   const world = lazily(async () => resources.use(await startWorld()))
-  const cluster = lazily(async () => {
-    options.say(`making a cluster of ${VALIDATORS} validators`)
+  async function makeNamed(name: string, validators: number): Promise<MadeCluster> {
+    options.say(`making a cluster of ${validators} validators`)
     const { network } = await world()
     return makeCluster({
-      dir: join(dir, 'cluster'),
+      dir: join(dir, name),
       nodes: NODES,
       threshold: THRESHOLD,
-      validators: VALIDATORS,
+      validators,
       network,
       withdrawalAddress: randomBytes(20),
       feeRecipient: randomBytes(20),
-      name: 'bench',
+      name,
     })
-  })
+  }
+  const cluster = lazily(() => makeNamed('bench', VALIDATORS))
 
   async function startRelayer(more: Environment = {}): Promise<RunningRelayer> {
     await using owned = new AsyncDisposableStack()
@@ -131,14 +134,15 @@ export async function createStage(options: {
     serverUrl: server.url,
     world,
     cluster,
+    makeCluster: makeNamed,
     crypto,
     nativeSumMs: async () => (await crypto())[0]?.native_sum_ms ?? Number.NaN,
     startRelayer,
-    startClusterRelayer: async () => startRelayer({ CLUSTER_LOCK_FILES: (await cluster()).lockFile }),
+    startClusterRelayer: async (more = {}) => startRelayer({ CLUSTER_LOCK_FILES: (await cluster()).lockFile, ...more }),
     async startSidecar(node, relayerUrl, more = {}) {
       const files = (await cluster()).nodes[node]
       if (files === undefined) throw new Error(`there is no node ${node}`)
-      const app = startProcess('sidecar', {
+      const app = startProcess(options.isBundled ? 'bundled sidecar' : 'sidecar', {
         NETWORK: (await world()).network.name,
         RELAYER_ENDPOINT: relayerUrl,
         OBOL_KEYSTORES_DIR: files.keystoresDir,

@@ -1,6 +1,7 @@
-/** Rows: from an operator's request to ready, with four sidecars of ours that were idle before. */
+/** Rows: from an operator's request to ready, with four sidecars of ours that were idle before; and so two thousand times. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { MadeCluster } from '../../support/keys/make-cluster.ts'
 import type { KeyedValidator } from '../../support/world/nodes.ts'
 import { median, percentile, sendJson } from '../measure.ts'
 import type { BenchRow } from '../report.ts'
@@ -9,63 +10,128 @@ import type { Stage } from '../stage.ts'
 import { keysOf, NODES, untilReady } from '../stage.ts'
 
 const WARM = 5
-const SINGLES = 20
+const SINGLES = 100
+/** Rounds one right after the other. */
+const CLOSE = 20
 const [SOME, MANY] = [100, 1000]
-/** Between two single requests, so that the sidecars are idle again. */
-const IDLE_MS = 100
+/** Between two requests, so that the sidecars are idle again, and may ask as often as they want: their pace limiter refills 5 a second. */
+const IDLE_MS = 1000
+/** Between two of the soak: enough for that, and 2,000 in less than half an hour. */
+const SOAK_IDLE_MS = 400
+const SOAK = 2000
+/** A percentile of these is worth its name. */
+const WORST_SHOWN = 5
+
+/** A relayer with four idle sidecars, on a cluster. */
+async function openScene(stage: Stage, cluster: MadeCluster) {
+  await using stack = new AsyncDisposableStack()
+  const relayer = stack.use(await stage.startClusterRelayer({ CLUSTER_LOCK_FILES: cluster.lockFile }))
+  const nodes = cluster.nodes.map(({ keystoresDir, lockFile }) => ({
+    OBOL_KEYSTORES_DIR: keystoresDir,
+    OBOL_CLUSTER_LOCK_FILE: lockFile,
+  }))
+  const sidecars = await Promise.all(nodes.map((files, node) => stage.startSidecar(node, relayer.url, files)))
+  for (const app of sidecars) stack.use(app)
+  const owned = stack.move()
+  let used = 0
+  return {
+    take(count: number) {
+      used += count
+      return cluster.validators.slice(used - count, used)
+    },
+    /** Asks for exits, after a pause, and waits for their shares. */
+    async round(some: readonly KeyedValidator[], idleMs: number) {
+      await sleep(idleMs)
+      const start = performance.now()
+      await sendJson(relayer.url, '/validators', { public_keys: keysOf(some) })
+      const askedMs = performance.now() - start
+      const { steps, doneAt } = await untilReady(relayer.url, some)
+      return { ms: doneAt - start, askedMs, readyMs: (steps.at(-1)?.at ?? Number.NaN) - start, steps }
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
+}
+type Scene = Awaited<ReturnType<typeof openScene>>
+
+async function singles(scene: Scene, count: number, idleMs: number): Promise<number[]> {
+  const times: number[] = []
+  for (let round = 0; round < count; round++) times.push((await scene.round(scene.take(1), idleMs)).ms)
+  return times
+}
 
 /** Runs one, a hundred and a thousand on one relayer. */
 export async function benchEndToEnd(stage: Stage): Promise<BenchRow[]> {
   const native = await stage.nativeSumMs()
-  const { validators } = await stage.cluster()
-  await using relayer = await stage.startClusterRelayer()
-  await using sidecars = new AsyncDisposableStack()
-  for (const app of await Promise.all(Array.from({ length: NODES }, (_, i) => stage.startSidecar(i, relayer.url))))
-    sidecars.use(app)
-
-  const requestToReady = async (some: readonly KeyedValidator[]) => {
-    await sleep(IDLE_MS)
-    const start = performance.now()
-    await sendJson(relayer.url, '/validators', { public_keys: keysOf(some) })
-    const { steps, doneAt } = await untilReady(relayer.url, some)
-    return { ms: doneAt - start, steps }
-  }
-  let used = 0
-  const take = (count: number) => {
-    used += count
-    return validators.slice(used - count, used)
-  }
-
-  const singles: number[] = []
-  for (let round = 0; round < WARM + SINGLES; round++) {
-    const { ms } = await requestToReady(take(1))
-    if (round >= WARM) singles.push(ms)
-  }
-  const some = await requestToReady(take(SOME))
-  const many = await requestToReady(take(MANY))
+  await using scene = await openScene(stage, await stage.cluster())
+  await singles(scene, WARM, IDLE_MS)
+  const spaced = await singles(scene, SINGLES, IDLE_MS)
+  const close = await singles(scene, CLOSE, 0)
+  const some = await scene.round(scene.take(SOME), IDLE_MS)
+  const many = await scene.round(scene.take(MANY), IDLE_MS)
   const [first] = many.steps
   const last = many.steps.at(-1)
   const rate =
     first === undefined || last === undefined ? Number.NaN : ((MANY - first.count) / (last.at - first.at)) * 1000
-  const one = median(singles)
+  const [one, p99] = [median(spaced), percentile(spaced, 0.99)]
+  const paced = median(close)
   return [
     {
       id: 'one',
-      name: `one validator, ${NODES} idle sidecars of ours, request to ready, median of ${SINGLES}`,
-      measured: `${formatMs(one)} (p95 ${formatMs(percentile(singles, 0.95))})`,
-      target: '≤ 250 ms',
-      isMet: one <= 250,
+      name: `one validator, ${NODES} idle sidecars of ours, request to ready, a second apart, median of ${SINGLES}`,
+      measured: `${formatMs(one)} (p99 ${formatMs(p99)}, worst ${formatMs(Math.max(...spaced))})`,
+      target: 'median ≤ 120 ms, p99 ≤ 250 ms',
+      isMet: one <= 120 && p99 <= 250,
       baseline: `native sum ${formatMs(native)}`,
       ratio: one / native,
       limit: 'hops one after the other: request, long poll, sign, post, verify, queue, finish, long poll',
-      values: { median_ms: one, p95_ms: percentile(singles, 0.95), native_sum_ms: native },
+      values: { median_ms: one, p99_ms: p99, worst_ms: Math.max(...spaced), native_sum_ms: native },
     },
-    batchRow('hundred', SOME, some.ms, 3000, native, {}),
     {
-      ...batchRow('thousand', MANY, many.ms, 20_000, native, { rate_per_second: rate }),
+      id: 'pace',
+      name: `the same without a pause between, median of ${CLOSE}`,
+      measured: formatMs(paced),
+      target: '–',
+      isMet: undefined,
+      baseline: `a second apart: ${formatMs(one)}`,
+      ratio: paced / one,
+      limit: "the sidecars' pace limiter, which a relayer that answers every long poll at once would meet",
+      values: { median_ms: paced },
+    },
+    batchRow('hundred', SOME, some.ms, 1500, native, {}),
+    {
+      ...batchRow('thousand', MANY, many.ms, 10_000, native, { rate_per_second: rate }),
       measured: `${formatMs(many.ms)}; ${rate.toFixed(0)} a second from the first ready to the last`,
-      target: '≤ 20 s, ≥ 60 a second at the worker',
-      isMet: many.ms <= 20_000 && rate >= 60,
+      target: '≤ 10 s, ≥ 110 a second',
+      isMet: many.ms <= 10_000 && rate >= 110,
+    },
+  ]
+}
+
+/** Two thousand rounds of one validator: the worst of them, by name. */
+export async function benchSoak(stage: Stage): Promise<BenchRow[]> {
+  const native = await stage.nativeSumMs()
+  await using scene = await openScene(stage, await stage.makeCluster('soak', SOAK))
+  const rounds: { round: number; ms: number; askedMs: number; readyMs: number }[] = []
+  for (let round = 1; round <= SOAK; round++)
+    rounds.push({ round, ...(await scene.round(scene.take(1), SOAK_IDLE_MS)) })
+  const times = rounds.map(({ ms }) => ms)
+  const worst = rounds.toSorted((a, b) => b.ms - a.ms).slice(0, WORST_SHOWN)
+  const named = worst.map(
+    ({ round, ms, askedMs, readyMs }) =>
+      `round ${round} ${formatMs(ms)} (answered ${formatMs(askedMs)}, ready ${formatMs(readyMs)})`,
+  )
+  const [most, middle] = [Math.max(...times), median(times)]
+  return [
+    {
+      id: 'soak',
+      name: `one validator, ${SOAK} rounds ${SOAK_IDLE_MS} ms apart on a fresh relayer, the worst`,
+      measured: `${formatMs(most)} (median ${formatMs(middle)}, p99 ${formatMs(percentile(times, 0.99))}); ${named.join(', ')}`,
+      target: '≤ 1 s',
+      isMet: most <= 1000,
+      baseline: `its median: ${formatMs(middle)}`,
+      ratio: most / middle,
+      limit: 'whatever makes one round wait for a timer',
+      values: { worst_ms: most, median_ms: middle, p99_ms: percentile(times, 0.99), native_sum_ms: native },
     },
   ]
 }

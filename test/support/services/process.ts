@@ -9,10 +9,11 @@ import type { Environment } from '@dvt-relayer/common/settings.ts'
 
 const ENTRY = {
   relayer: fileURLToPath(new URL('../../../apps/relayer/src/main.ts', import.meta.url)),
-  /** That of images, when `npm run bundle` has made it. */
+  /** Those of images, when `npm run bundle` has made them. */
   'bundled relayer': fileURLToPath(new URL('../../../apps/relayer/dist/main.js', import.meta.url)),
   'quick relayer': fileURLToPath(new URL('./quick-relayer.ts', import.meta.url)),
   sidecar: fileURLToPath(new URL('../../../apps/sidecar/src/main.ts', import.meta.url)),
+  'bundled sidecar': fileURLToPath(new URL('../../../apps/sidecar/dist/main.js', import.meta.url)),
 }
 
 /** The flags of Node that `npm run` gives. */
@@ -22,6 +23,7 @@ const FLAGS = {
   'bundled relayer': RELAYER_FLAGS,
   'quick relayer': RELAYER_FLAGS,
   sidecar: [],
+  'bundled sidecar': [],
 }
 
 export interface AppProcess extends AsyncDisposable {

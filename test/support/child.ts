@@ -8,7 +8,7 @@ export interface Child<To, From> extends AsyncDisposable {
   ask(message: To): Promise<From>
 }
 
-/** Starts a file of this folder as a process of its own, which ends with this one. */
+/** Starts a file as a process of its own, which ends with this one. */
 export function startChild<To extends object, From>(file: URL): Child<To, From> {
   const child = fork(file)
   const ended = once(child, 'close')

@@ -16,6 +16,8 @@ COPY migrations ./migrations
 
 FROM sources AS relayer-install
 COPY apps/relayer ./apps/relayer
+# What the status page tells people to do.
+COPY docs/operating/runbook.md ./docs/operating/runbook.md
 RUN npm ci --omit=dev --workspace apps/relayer --no-audit --no-fund
 
 FROM sources AS sidecar-install

@@ -13,6 +13,7 @@ import { checkBackupCommand, doctorCommand } from './look.ts'
 import { releaseKeyCommand } from './release-key.ts'
 import { rotate } from './rotate/rotate.ts'
 import { serve } from './serve.ts'
+import { statusCommand } from './status.ts'
 import { token } from './token.ts'
 import { undoRegisteredCommand } from './undo-registered.ts'
 import { type CommandName, USAGE, usageError, usageOf } from './usage.ts'
@@ -29,6 +30,7 @@ const RUN: Readonly<Record<CommandName, Command>> = {
   token,
   doctor: doctorCommand,
   explain: explainCommand,
+  status: statusCommand,
   'check-backup': checkBackupCommand,
   'release-key': releaseKeyCommand,
   rotate,

@@ -18,6 +18,7 @@ import type { VaultActions } from '../services/registrations/vault-actions.ts'
 import type { Rotation } from '../services/rotation/rotation.ts'
 import type { SidecarLists } from '../services/signatures/sidecar-lists.ts'
 import type { Submission } from '../services/signatures/submit.ts'
+import type { StatusService } from '../services/status/status.ts'
 import type { Auth } from './auth/auth.ts'
 
 /** What every process answers with: people and machines around it ask for no more. */
@@ -48,5 +49,6 @@ export interface ApiContext extends HttpContext {
     rotation: Rotation
     lists: SidecarLists
     nodes: Nodes
+    status: StatusService
   }
 }

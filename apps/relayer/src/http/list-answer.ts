@@ -15,12 +15,19 @@ export async function answerList<R extends Routes['getExits'] | Routes['getValid
   { query, request, caller }: Call<R>,
   stopping: AbortSignal,
 ): Promise<Rendered<AnswerOf<R>>> {
-  nodes.listed(nodeOf(caller, request), clockDifference(request))
+  const node = nodeOf(caller, request)
+  nodes.listed(node, clockDifference(request))
   const after = query.after === undefined ? undefined : Number(query.after)
   const waitMs = Number(query.wait ?? 0) * 1000
   if (after !== undefined && waitMs > 0) {
     request.isLongPoll = true
-    await list.waitForChange(after, waitMs, AbortSignal.any([stopping, goneOf(request)]))
+    const gone = goneOf(request)
+    const ended = nodes.waits(node)
+    try {
+      await list.waitForChange(after, waitMs, AbortSignal.any([stopping, gone]))
+    } finally {
+      ended(gone.aborted)
+    }
   }
   return new Rendered(await list.read(after))
 }

@@ -22,6 +22,8 @@ import { openRotationWallet } from './rotation/transaction.ts'
 import type { SidecarLists } from './signatures/sidecar-lists.ts'
 import { createSubmission } from './signatures/submit.ts'
 import { createVerification, type Verification } from './signatures/verify.ts'
+import { createSnapshots } from './status/snapshot.ts'
+import { createStatus } from './status/status.ts'
 
 /** Creates the services of this process's role. What only one piece of background work needs is created there. */
 export async function createServices(context: Context, lists: SidecarLists | undefined) {
@@ -37,6 +39,7 @@ export async function createServices(context: Context, lists: SidecarLists | und
     oracleShares: createOracleShares(context),
     ownerCopies: createOwnerCopies(context),
     rotation: createRotation({ ...context, oracleSets }, rotationWallet),
+    snapshots: createSnapshots(context),
     vaults: createVaults(context),
     verification: createVerification(context),
   }
@@ -63,6 +66,7 @@ function createApiServices(
     registrations: createRegistrations({ ...context, ...shared, registry, messageRate, vaultReader }),
     registry,
     signatures: createSubmission({ ...context, verification }),
+    status: createStatus(context),
     vaultReader,
     vaultActions: createVaultActions({ ...context, manager, vaultReader }),
   }

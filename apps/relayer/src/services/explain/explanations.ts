@@ -80,7 +80,7 @@ export function createExplanations(context: Pick<Context, 'config' | 'db'>) {
 export type Explanations = ReturnType<typeof createExplanations>
 
 /** Whether a validator is of a vault, or has a node, that the asker is bound to. Where its nodes are not known, any may be one. */
-function isCovered({ validator: { vault }, shares }: Facts, { vaults, shareIndexes }: Asker): boolean {
+function isCovered({ validator: { vault }, shares }: Facts, { vaults, shareIndexes }: Omit<Asker, 'name'>): boolean {
   if (vaults !== undefined && !vaults.some((bound) => vault !== null && equalBytes(bound, vault))) return false
   const nodes = shares.filter(({ isTrusted }) => isTrusted)
   return (
@@ -88,6 +88,21 @@ function isCovered({ validator: { vault }, shares }: Facts, { vaults, shareIndex
     nodes.length === 0 ||
     nodes.some(({ shareIndex }) => shareIndexes.includes(shareIndex))
   )
+}
+
+/** Explains these validators, in this order; those that the asker's token does not cover are left out. */
+export async function explainMany(
+  context: Pick<Context, 'config' | 'db'>,
+  publicKeys: readonly Uint8Array[],
+  asker: Omit<Asker, 'name'>,
+): Promise<Explanation[]> {
+  if (publicKeys.length === 0) return []
+  const { facts, moment } = await findFacts(context, publicKeys)
+  const byKey = new Map(facts.map((one) => [toHex(one.validator.publicKey), one]))
+  return publicKeys.flatMap((publicKey) => {
+    const one = byKey.get(toHex(publicKey))
+    return one === undefined || !isCovered(one, asker) ? [] : [explain(one, moment, asker.shareIndexes)]
+  })
 }
 
 /** Explains a validator to who runs the relayer, also one that is not known. */

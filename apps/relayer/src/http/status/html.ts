@@ -32,7 +32,7 @@ const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu
 function rendered(value: Value): string {
   if (value === null || value === undefined || value === false) return ''
   if (value instanceof Html) return value.toString()
-  if (typeof value === 'object') return value.map(rendered).join('')
+  if (Array.isArray(value)) return value.map(rendered).join('')
   return String(value)
     .replaceAll(UNSEEN, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`)
     .replaceAll(MARKUP, (character) => `&#${character.charCodeAt(0)};`)

@@ -56,6 +56,10 @@ export function headlineOf(problems: readonly Problem[], { totals }: Facts): Pro
   }
 }
 
+/** "1 validator waits", "2 validators wait" */
+const many = (number: number, noun: string, [one, more]: readonly [string, string]): string =>
+  `${count(number, noun)} ${number === 1 ? one : more}`
+
 const capital = (text: string): string => `${text[0]?.toUpperCase() ?? ''}${text.slice(1)}`
 const bad = (sentence: string, anchor: string | null): Problem => ({ level: 'bad', sentence, anchor })
 const waiting = (sentence: string, anchor: string | null): Problem => ({ level: 'waiting', sentence, anchor })
@@ -142,8 +146,8 @@ function ofNode(node: StatusNode, names: readonly string[]): Problem {
 
 function ofClock({ share_index: index, clock_difference_seconds: seconds }: StatusNode): Problem[] {
   if (seconds === null || Math.abs(seconds) <= CLOCK_SECONDS) return []
-  const how = seconds > 0 ? 'ahead' : 'behind'
-  return [bad(`the clock of node ${index} is ${Math.abs(seconds)} s ${how} of the relayer's`, ANCHORS.clock)]
+  const how = seconds > 0 ? 'ahead of' : 'behind'
+  return [bad(`the clock of node ${index} is ${Math.abs(seconds)} s ${how} the relayer's`, ANCHORS.clock)]
 }
 
 /** What nodes are to blame for stands at the nodes. */
@@ -169,13 +173,9 @@ function ofVault(vault: StatusVault, { manager, time }: Facts): Problem[] {
   const isSigned = manager?.address != null
   const anchor = anchorOf('SHARES_OUTDATED')
   const isLate = forceAt !== null && forceAt <= time
-  const until =
-    forceAt === null
-      ? ''
-      : isLate
-        ? ': they may be exited by force now'
-        : `: they may be exited by force from ${utc(forceAt)} on`
-  const shares = `${count(outdated, 'validator')} of vault ${address} have shares of earlier oracles${until}`
+  const who = outdated === 1 ? 'it' : 'they'
+  const when = forceAt === null ? '' : isLate ? ' now' : ` from ${utc(forceAt)} on`
+  const shares = `${count(outdated, 'validator')} of vault ${address} ${outdated === 1 ? 'has' : 'have'} shares of earlier oracles${forceAt === null ? '' : `: ${who} may be exited by force${when}`}`
   return [
     ...(outdated === 0
       ? []
@@ -225,9 +225,19 @@ function ofExits({ totals, clusters, oracle_set: set }: Facts): Problem[] {
               anchorOf('ORACLE_SET_MISSING'),
             ),
           ]
-        : [waiting(`${count(unsplit, 'exit')} are being split for the oracles in force`, anchorOf('BEING_SPLIT'))]),
+        : [
+            waiting(
+              `${many(unsplit, 'exit', ['is', 'are'])} being split for the oracles in force`,
+              anchorOf('BEING_SPLIT'),
+            ),
+          ]),
     ...(collecting === 0
       ? []
-      : [waiting(`${count(collecting, 'validator')} wait for signatures of nodes`, anchorOf('COLLECTING'))]),
+      : [
+          waiting(
+            `${many(collecting, 'validator', ['waits', 'wait'])} for signatures of nodes`,
+            anchorOf('COLLECTING'),
+          ),
+        ]),
   ]
 }

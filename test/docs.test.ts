@@ -30,6 +30,7 @@ const FOREIGN = [
   ...['LISTEN', 'NOTIFY'], // PostgreSQL
   ...['NODE_USER'], // docker-compose.yml
   ...['PGPASSWORD'], // of PostgreSQL's clients
+  ...['PICTURES'], // of the test that takes them
   ...['VALIDATORS_FUNDING_BATCH_SIZE'], // of StakeWise's Operator
   ...['UPPER_CASE'], // this very rule
 ]

@@ -309,6 +309,7 @@ const calls = {
     calls: {
       storeSnapshot: (db) => statusSnapshot.storeSnapshot(db, { a: [1] }),
       findSnapshot: (db) => statusSnapshot.findSnapshot(db, 0),
+      findStamp: (db) => statusSnapshot.findStamp(db),
     } satisfies Calls<typeof statusSnapshot>,
   },
   'status/sums.ts': {

@@ -4,9 +4,9 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openPage, skipWithoutChromium, startBrowser } from '../../support/browser/browser.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { nextIndex } from '../../support/operator/operator.ts'
-import { openPage, skipWithoutChromium, startBrowser } from '../../support/services/browser.ts'
 import { ETH32, registerKeys } from '../../support/stages/registrations.ts'
 import { openStatusStage, type StatusStage } from '../../support/stages/status.ts'
 import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
@@ -14,7 +14,7 @@ import { eventually } from '../../support/world/world.ts'
 
 const PICTURES = fileURLToPath(new URL('../../../docs/pictures/', import.meta.url))
 /** Finds texts that are hard to read; runs in the page. */
-const CONTRASTS = readFileSync(new URL('../../support/services/contrasts.js', import.meta.url), 'utf8')
+const CONTRASTS = readFileSync(new URL('../../support/browser/contrasts.js', import.meta.url), 'utf8')
 const isWriting = process.env['PICTURES'] === 'write'
 
 const cell = (page: Page, shareIndex: number, level = '') =>
@@ -147,6 +147,7 @@ describe.skipIf(skipWithoutAnvil || skipWithoutChromium)('the status page', () =
       `insert into nodes_seen (token_name, share_index, seen_at, listed_at, refused_at, refusal_code, software, version)
        values ('hostile', 4, now(), now() - interval '9 minutes', now(), '<b id="x">', '<img src=x>', '"')`,
     )
+    await stage.announce()
     try {
       for (const width of [1100, 390]) {
         await using watched = await open('/status', undefined, { viewport: { width, height: 800 } })

@@ -60,6 +60,7 @@ describe.skipIf(skipWithoutAnvil)('the status', () => {
 
   it('counts what each node owes, and lists what is not ready by pages and by its first digits', async () => {
     for (let place = 0; place < 30; place++) await collect(place, 1, ...(place < 10 ? [2] : []))
+    await stage.announce()
     const status = await until('the count', ({ totals }) => totals?.collecting === 30)
     expect(status.clusters).toMatchObject([{ name: 'Blue cluster', threshold: 3, validators: 40, collecting: 30 }])
     expect(status.clusters[0]?.nodes.map(({ waiting }) => waiting)).toEqual([0, 20, 30, 30])
@@ -90,6 +91,7 @@ describe.skipIf(skipWithoutAnvil)('the status', () => {
        select id, 'deposit', $1, $2, '0x01', $3, 3, 'collecting' from validators where place < 3`,
       [Buffer.from(stage.vault.address.slice(2), 'hex'), ETH32, randomBytes(32)],
     )
+    await stage.announce()
     const both = await until('the deposits', ({ clusters }) => clusters[0]?.nodes[0]?.waiting === 3)
     expect(both.totals?.collecting).toBe(30)
     const again = [
@@ -126,6 +128,7 @@ describe.skipIf(skipWithoutAnvil)('the status', () => {
   it('of a cluster that others share tells an operator no numbers', async () => {
     const other = randomBytes(20)
     await stage.query(`update validators set withdrawal_address = $1 where place = 39`, [other])
+    await stage.announce()
     await until('the shared cluster', ({ clusters }) => clusters[0]?.validators === null, 'owner')
     const { clusters } = await statusOf('owner')
     expect(clusters).toMatchObject([{ validators: null, collecting: null }])
@@ -135,6 +138,7 @@ describe.skipIf(skipWithoutAnvil)('the status', () => {
     await stage.query(
       `update validators v set withdrawal_address = (select withdrawal_address from validators where place = 0) where place = 39`,
     )
+    await stage.announce()
     await until('the whole cluster', (status) => status.clusters[0]?.validators === 40, 'owner')
   })
 
@@ -166,12 +170,14 @@ describe.skipIf(skipWithoutAnvil)('the status', () => {
     await stage.query(
       `update validators set registered_at = now(), beacon_index = place, beacon_vault = withdrawal_address where place > 0`,
     )
+    await stage.announce()
     const few = await until(
       'few keys',
       (status) => saying(status, 'key left') !== undefined || saying(status, 'keys left') !== undefined,
     )
     expect(few.vaults).toMatchObject([{ registered: 39, keys_free: 1 }])
     await stage.query(`update validators set registered_at = null, beacon_index = null, beacon_vault = null`)
+    await stage.announce()
     const { ready, processes, network, queue } = few
     expect(ready?.checks).toMatchObject({ database: { ok: true } })
     expect(processes).toMatchObject([{ role: 'all', there: true }])
@@ -327,6 +333,7 @@ describe.skipIf(skipWithoutAnvil)('the status of 100,000 validators', () => {
     await stage.query(`insert into partial_signatures (message_id, share_index, digest, sealed, state)
                        select id, 1, decode(lpad(to_hex(id), 64, '0'), 'hex'), 'x', 'verified' from messages where state = 'collecting'`)
     await stage.query(`analyze`)
+    await stage.announce()
     const headers = { authorization: `Bearer ${stage.tokens.admin}` }
     const status = await eventually('the count', async () => {
       const { json } = await ask(stage.url, JSON_PATH, { headers })

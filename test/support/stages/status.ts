@@ -23,6 +23,8 @@ export interface StatusStage extends AsyncDisposable {
   /** What must stand in no answer. */
   secrets: readonly string[]
   query<T extends pg.QueryResultRow = pg.QueryResultRow>(text: string, values?: unknown[]): Promise<T[]>
+  /** Has the relayer count anew at once what a test has written past it. */
+  announce(): Promise<unknown>
   /** Starts the sidecar of a node as a process of its own; resolves when it follows the relayer. */
   startNode(shareIndex: number): Promise<AppProcess>
 }
@@ -84,6 +86,10 @@ export async function openStatusStage(
     async query<T extends pg.QueryResultRow>(text: string, values: unknown[] = []) {
       return (await client.query<T>(text, values)).rows
     },
+    announce: () =>
+      client.query(
+        `update messages set revision = nextval('message_revision') where id = (select max(id) from messages)`,
+      ),
     async startNode(shareIndex) {
       const node = cluster.nodes[shareIndex - 1]
       const endpoint = new URL(url)

@@ -11,7 +11,7 @@ const FOLDER = 'docs/operating/'
 export const RUNBOOK_FILE = RUNBOOK.pathname
 
 /** The anchor of a heading, as the forges of repositories make it. */
-export const anchorOf = (heading: string): string =>
+const anchorOf = (heading: string): string =>
   heading
     .toLowerCase()
     .replaceAll(/[^\p{L}\p{N}\s-]/gu, '')

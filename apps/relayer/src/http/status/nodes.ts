@@ -82,12 +82,16 @@ function validatorRow(validator: Explanation): Html {
   const level = verdict.who !== 'nobody' && !isGood ? 'bad' : isGood ? 'good' : 'waiting'
   const [coming] = next
   return html`<li class="row" data-key="${key}"><div class="head">${hex(key)}${cluster === null ? null : html` <span class="note">${cluster.name}</span>`}</div>
-<p class="verdict ${level}">${sign(level)} ${help(verdict.runbook.split('#')[1] ?? null, html`<b>${verdict.code}</b>`)} ${verdict.sentence}</p>
+<p class="verdict ${level}">${sign(level)} ${help(verdict.runbook.split('#')[1] ?? null, html`<b>${verdict.code}</b>`)} ${verdict.sentence}${indexesOf(verdict)}</p>
 ${verdict.who === 'nobody' ? null : html`<p class="note">${verdict.remedy}</p>`}
 <ul class="chips" aria-label="shares">${shares.map(shareChip)}</ul>
 ${coming === undefined ? null : html`<p class="note">${NEXT[coming.what]} ${time(coming.at_timestamp)}</p>`}</li>
 `
 }
+
+/** Whose shares it is about. */
+const indexesOf = ({ share_indexes: indexes }: Explanation['verdict']): string =>
+  indexes.length === 0 ? '' : ` (${indexes.length === 1 ? 'node' : 'nodes'} ${indexes.join(', ')})`
 
 const NEXT: Readonly<Record<Explanation['next'][number]['what'], string>> = {
   expires: 'expires, unless an operator asks again:',

@@ -5,10 +5,10 @@ import { ANCHORS } from '../../services/status/problems.ts'
 import { type Html, html } from './html.ts'
 import { eth, help, hex, many, sign, time } from './words.ts'
 
-/** The one sentence on top, and everything behind it. */
+/** The one sentence on top, which is the worst, and everything else. */
 export function headline({ headline: first, problems }: Status): Html {
   return html`<div class="headline ${first.level}" role="status"><p>${sign(first.level)} ${help(first.anchor, first.sentence)}</p>
-${problems.length < 2 ? null : html`<ul class="problems">${problems.map(problemLine)}</ul>`}</div>`
+${problems.length < 2 ? null : html`<ul class="problems">${problems.slice(1).map(problemLine)}</ul>`}</div>`
 }
 
 const problemLine = ({ level, sentence, anchor }: Problem): Html =>

@@ -70,7 +70,7 @@ export function createNodes({ db }: Pick<Context, 'db'>, now: () => number = () 
 
   /** Writes what was seen since the last time. What could not be written is written with the next. */
   async function write(): Promise<void> {
-    const written = notes
+    const [written, wasChanged] = [notes, isChanged]
     isChanged = false
     if (written.size === 0) return
     notes = new Map()
@@ -79,6 +79,7 @@ export function createNodes({ db }: Pick<Context, 'db'>, now: () => number = () 
       await pruneNodesSeen(db, KEPT_SECONDS)
     } catch (error) {
       notes = merged(written, notes)
+      isChanged ||= wasChanged
       throw error
     }
   }

@@ -8,7 +8,7 @@ import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { findVaults } from '@dvt-relayer/db/queries/doctor/contents.ts'
 import { countKeysLeft } from '@dvt-relayer/db/queries/messages/registrations.ts'
 import { countByVault } from '@dvt-relayer/db/queries/registered.ts'
-import { findSnapshot, storeSnapshot } from '@dvt-relayer/db/queries/status/snapshot.ts'
+import { findSnapshot, findStamp, storeSnapshot } from '@dvt-relayer/db/queries/status/snapshot.ts'
 import {
   countCollecting,
   countTotals,
@@ -31,6 +31,8 @@ const MOST_KEY_COUNTS = 20
 const DAY_SECONDS = 86_400
 /** Counting takes the database so small a part of the time at most. */
 const REST = 50
+/** What was counted is counted anew after so long, changed or not: what is imported, and what the chain says, is not announced. */
+const STALE_MS = 60_000
 
 const whole = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })
 const wholeOrNull = Type.Union([whole, Type.Null()])
@@ -88,32 +90,61 @@ const isSnapshot = Compile(Snapshot)
 /** What looks at every validator, and changes with what is imported and with the chain. */
 type Sums = Pick<Snapshot, 'clusters' | 'totals' | 'vaults'>
 
+/** Of these much changes while thousands of validators are collected. */
+type Collected = Pick<Snapshot, 'collecting' | 'waiting'>
+
 type Parts = Pick<Context, 'config' | 'db'>
+type Clock = () => number
 
 /** Creates what counts and writes. A round says when the next is due, where it took long. */
-export function createSnapshots(context: Parts, now: () => number = () => performance.now()) {
-  let sums: Sums | undefined
+export function createSnapshots(context: Parts, now: Clock = () => performance.now()) {
+  const sums = kept(now, () => findSums(context))
+  const collected = kept(now, () => findCollected(context))
 
-  const timed = async (work: () => Promise<void>): Promise<number | undefined> => {
+  const timed = async (work: () => Promise<unknown>): Promise<number | undefined> => {
     const begun = now()
     await work()
     const restMs = (now() - begun) * REST
     return restMs > 5000 ? restMs : undefined
   }
-  const count = () =>
-    timed(async () => {
-      sums = await findSums(context)
-    })
+
+  /** The snapshot's revision as this process has left it, and the last that another one wrote. */
+  let own = 0
+  let foreign = 0
+  /** Changes with everything that is announced, and when another process has found something else than we. */
+  const stampNow = async (): Promise<string> => {
+    const { stamp, revision } = await findStamp(context.db)
+    if (revision !== own) foreign = own = revision
+    return `${stamp} ${foreign}`
+  }
 
   return {
     /** Counts what looks at every validator; the next writing has it. */
-    count,
+    count: () => timed(async () => sums.renew(await stampNow())),
     /** Counts what is collected, and writes all where anything has changed. */
     write: () =>
       timed(async () => {
-        if (sums === undefined) await count()
-        await storeSnapshot(context.db, { ...sums, ...(await findMovements(context)) })
+        const known = foreign
+        const stamp = await stampNow()
+        // What we counted before another process wrote would take back what that one knows.
+        const counted = (foreign === known ? sums.value() : undefined) ?? (await sums.renew(stamp))
+        const content = { ...counted, ...(await collected.renew(stamp)), ...(await findMovements(context)) }
+        own = (await storeSnapshot(context.db, content)) ?? own
       }),
+  }
+}
+
+/** What was found, until the stamp is another or it is old. */
+function kept<T>(now: Clock, find: () => Promise<T>) {
+  let known: { stamp: string; at: number; value: T } | undefined
+  return {
+    value: (): T | undefined => known?.value,
+    async renew(stamp: string): Promise<T> {
+      if (known?.stamp === stamp && now() - known.at < STALE_MS) return known.value
+      const at = now()
+      known = { stamp, at, value: await find() }
+      return known.value
+    },
   }
 }
 
@@ -142,11 +173,9 @@ async function findSums({ config, db }: Parts): Promise<Sums> {
   }
 }
 
-async function findMovements({ db }: Parts): Promise<Omit<Snapshot, keyof Sums>> {
+async function findCollected({ db }: Parts): Promise<Collected> {
   const collecting = await countCollecting(db)
   const waiting = await countWaiting(db)
-  const rotations = await findOpenRotations(db, MOST_VAULTS)
-  const signed = await sumManagerSignatures(db, DAY_SECONDS)
   return {
     collecting: collecting.map(({ clusterId, validators, messages, oldestAt }) => ({
       ...{ cluster_id: clusterId, validators, messages, oldest_at: oldestAt },
@@ -154,6 +183,13 @@ async function findMovements({ db }: Parts): Promise<Omit<Snapshot, keyof Sums>>
     waiting: waiting.map(({ clusterId, shareIndex, messages, oldestAt }) => ({
       ...{ cluster_id: clusterId, share_index: shareIndex, messages, oldest_at: oldestAt },
     })),
+  }
+}
+
+async function findMovements({ db }: Parts): Promise<Omit<Snapshot, keyof Sums | keyof Collected>> {
+  const rotations = await findOpenRotations(db, MOST_VAULTS)
+  const signed = await sumManagerSignatures(db, DAY_SECONDS)
+  return {
     rotations: rotations.map(({ vault, isApproved, isSent, createdAt, deadline }) => ({
       vault: checksumAddress(vault),
       state: isSent ? 'sent' : isApproved ? 'approved' : 'prepared',

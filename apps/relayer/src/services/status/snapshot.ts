@@ -105,7 +105,7 @@ export function createSnapshots(context: Parts, now: Clock = () => performance.n
     const begun = now()
     await work()
     const restMs = (now() - begun) * REST
-    return restMs > 5000 ? restMs : undefined
+    return restMs > 5000 ? Math.min(restMs, STALE_MS) : undefined
   }
 
   /** The snapshot's revision as this process has left it, and the last that another one wrote. */

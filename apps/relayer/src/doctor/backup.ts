@@ -31,7 +31,15 @@ const OPENED = 100
 const MOST_PROCESSES = 1000
 const DAY_SECONDS = 86_400
 /** Tables that fill again by themselves, and what is only of the moment. */
-const OF_THE_MOMENT = ['key_share_hints', 'oracle_nonces', 'processes', 'nodes_seen', 'checkpoints', 'erasure_clocks']
+const OF_THE_MOMENT = [
+  'key_share_hints',
+  'oracle_nonces',
+  'processes',
+  'nodes_seen',
+  'status_snapshots',
+  'checkpoints',
+  'erasure_clocks',
+]
 /** What it means that a copy lacks rows of these. */
 const LACKING: Readonly<Record<string, string>> = {
   deposit_bindings: "a relayer on the copy may give these keys to another vault, which the nodes' journals then refuse",

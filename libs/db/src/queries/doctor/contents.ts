@@ -32,7 +32,7 @@ export const TABLES: Readonly<Record<string, string | undefined>> = {
   checkpoints: 'updated_at',
   processes: 'beat_at',
   nodes_seen: 'seen_at',
-  status_snapshots: 'written_at',
+  status_snapshots: undefined,
   sealing_checks: undefined,
 }
 

@@ -108,10 +108,14 @@ ${left === null ? null : html`<div><dt>left</dt><dd class="${left === '0' ? 'bad
   )}</div></section>`
 }
 
+/** Processes that have ended are shown for an hour: longer ago they explain nothing. */
+const ENDED_SECONDS = 3600
+
 /** Processes, queue and services. */
-export function machineSections({ processes, queue, ready, totals, version, network }: Status): Html {
+export function machineSections({ processes, queue, ready, totals, version, network, time: now }: Status): Html {
+  const shown = processes.filter(({ there, heard_at_timestamp: heard }) => there || now - heard < ENDED_SECONDS)
   return html`${ready === null ? null : servicesSection(ready)}
-<section id="processes" aria-labelledby="processes-title"><h2 id="processes-title">Processes and queue</h2><ul class="cells">${processes.map(
+<section id="processes" aria-labelledby="processes-title"><h2 id="processes-title">Processes and queue</h2><ul class="cells">${shown.map(
     ({ role, version: of, started_at_timestamp: started, heard_at_timestamp: heard, there }) =>
       html`<li class="cell ${there ? 'good' : 'none'}">${sign(there ? 'good' : 'none')} <b>${role}</b> ${of} ${there ? 'at work' : 'ended'}
 <dl><div><dt>${there ? 'since' : 'last heard'}</dt><dd>${time(there ? started : heard)}</dd></div></dl></li>`,

@@ -26,7 +26,7 @@ export function clustersOf(snapshot: Snapshot, attendance: Attendance, scope: Sc
   return snapshot.clusters.flatMap((cluster): StatusCluster[] => {
     if (vaults !== undefined && !cluster.vaults.some((vault) => vaults.has(vault))) return []
     const known = cluster.share_indexes
-    const own = known.length > 0 ? known : seenIndexes(attendance)
+    const own = known.length > 0 ? known : strayIndexes(snapshot, attendance)
     const shown = own.filter((index) => scope.shareIndexes?.includes(index) ?? true)
     if (scope.shareIndexes !== undefined && known.length > 0 && shown.length === 0) return []
     // Numbers of a cluster that is shared say something of other vaults.
@@ -45,9 +45,11 @@ export function clustersOf(snapshot: Snapshot, attendance: Attendance, scope: Sc
   })
 }
 
-/** Where a cluster's nodes are not known: those that were seen at all. */
-const seenIndexes = ({ nodes }: Attendance): number[] =>
-  [...nodes.keys()].filter((index) => index > 0).sort((a, b) => a - b)
+/** Where a cluster's nodes are not known: those that were seen and are of no cluster whose nodes are. */
+function strayIndexes({ clusters }: Snapshot, { nodes }: Attendance): number[] {
+  const known = new Set(clusters.flatMap(({ share_indexes: indexes }) => indexes))
+  return [...nodes.keys()].filter((index) => index > 0 && !known.has(index)).sort((a, b) => a - b)
+}
 
 function nodeIn(
   { waiting, collecting }: Snapshot,

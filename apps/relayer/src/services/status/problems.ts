@@ -90,10 +90,10 @@ function ofServices({ ready }: Facts): Problem[] {
   )
 }
 
-/** A cluster that cannot sign: fewer nodes are there than it needs. Of a node operator's nodes alone that cannot be told. */
-function ofShortCluster({ name, threshold, nodes }: StatusCluster, { caller }: Facts): Problem[] {
+/** A cluster that cannot sign: fewer nodes are there than it needs. Where not all its nodes are known, or shown, that cannot be told. */
+function ofShortCluster({ name, source, threshold, nodes }: StatusCluster, { caller }: Facts): Problem[] {
   const there = nodes.filter(({ state }) => state === 'there' || state === 'unknown').length
-  if (caller.role === 'sidecar' || nodes.length < threshold || there >= threshold) return []
+  if (caller.role === 'sidecar' || source === 'list' || nodes.length < threshold || there >= threshold) return []
   return [
     bad(
       `cluster ${quoted(name)} cannot sign: ${there} of the ${threshold} nodes it needs are there`,

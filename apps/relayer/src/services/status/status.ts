@@ -52,6 +52,8 @@ interface Surroundings {
 export function createStatus(context: Parts & Pick<Context, 'queue'>, now: () => number = () => performance.now()) {
   const readSnapshot = createSnapshotReader(context)
   const shared = remembered(now, () => onOwnAccount(() => findShared(context, readSnapshot)))
+  // A queue that is away takes its time to say so, and nobody waits in the line of another for it.
+  const counts = remembered(now, () => onOwnAccount(() => context.queue.counts()))
   /** First pages by what they are of: there are no more of them than bindings of tokens. */
   const firstPages = new Map<string, () => Promise<Listed>>()
   const turns = createKeyedQueue(OF_ONE)
@@ -67,10 +69,10 @@ export function createStatus(context: Parts & Pick<Context, 'queue'>, now: () =>
     /** What a caller may see. @throws {ApiError} TOO_BUSY */
     async of(asker: Asker, query: Query, surroundings: Omit<Surroundings, 'queue'>): Promise<Status> {
       let status: Status | undefined
+      const queue = (await counts()) ?? null
       const turn = await turns.run(asker.name ?? '', async () => {
         const first = await firstPage(asker)
         const listed = isFirst(query) ? first : await list(context, asker, query)
-        const queue = (await context.queue.counts()) ?? null
         status = statusOf(context, await shared(), asker, { first, listed, query }, { ...surroundings, queue })
       })
       if (turn === 'full' || status === undefined) throw new ApiError('TOO_BUSY', 'too many pages at once; ask again')

@@ -60,7 +60,8 @@ export function createStatus(context: Parts & Pick<Context, 'queue'>, now: () =>
 
   const firstPage = (asker: Asker): Promise<Listed> => {
     const key = `${asker.vaults?.map(toHex).join() ?? '*'} ${asker.shareIndexes?.join() ?? '*'}`
-    const page = firstPages.get(key) ?? remembered(now, () => onOwnAccount(() => listCollecting(context, asker, 0)))
+    const find = async () => listCollecting(context, asker, 0, await shared())
+    const page = firstPages.get(key) ?? remembered(now, () => onOwnAccount(find))
     firstPages.set(key, page)
     return page()
   }
@@ -72,8 +73,9 @@ export function createStatus(context: Parts & Pick<Context, 'queue'>, now: () =>
       const queue = (await counts()) ?? null
       const turn = await turns.run(asker.name ?? '', async () => {
         const first = await firstPage(asker)
-        const listed = isFirst(query) ? first : await list(context, asker, query)
-        status = statusOf(context, await shared(), asker, { first, listed, query }, { ...surroundings, queue })
+        const seen = await shared()
+        const listed = isFirst(query) ? first : await list(context, asker, query, seen)
+        status = statusOf(context, seen, asker, { first, listed, query }, { ...surroundings, queue })
       })
       if (turn === 'full' || status === undefined) throw new ApiError('TOO_BUSY', 'too many pages at once; ask again')
       return status
@@ -86,8 +88,8 @@ export type StatusService = ReturnType<typeof createStatus>
 export async function statusToAdmin(context: Parts, query: Query): Promise<Status> {
   const asker: Asker = { name: null, role: 'admin', vaults: undefined, shareIndexes: undefined }
   const shared = await findShared(context, createSnapshotReader(context))
-  const first = await listCollecting(context, asker, 0)
-  const listed = isFirst(query) ? first : await list(context, asker, query)
+  const first = await listCollecting(context, asker, 0, shared)
+  const listed = isFirst(query) ? first : await list(context, asker, query, shared)
   return statusOf(context, shared, asker, { first, listed, query }, { address: null, queue: null, ready: null })
 }
 
@@ -127,21 +129,27 @@ interface Listed {
   next: number | null
 }
 
-async function list(context: Parts, asker: Asker, { after, key }: Query): Promise<Listed> {
+/** What explanations need of it. */
+const sightOf = ({ now, oracleSet, processes, nodes }: Shared) => ({
+  ...{ now, nodes, currentSetCid: oracleSet?.cid ?? null },
+  hasWorker: processes.some(({ isThere, role }) => isThere && role !== 'api'),
+})
+
+async function list(context: Parts, asker: Asker, { after, key }: Query, shared: Shared): Promise<Listed> {
   const digits = (key ?? '').trim().replace(/^0x/i, '').toLowerCase()
-  if (digits === '') return listCollecting(context, asker, Number(after ?? 0))
+  if (digits === '') return listCollecting(context, asker, Number(after ?? 0), shared)
   const bound = (filler: string) => Buffer.from(digits.padEnd(KEY_DIGITS, filler), 'hex')
   const range = { from: bound('0'), to: bound('f'), limit: PAGE, mostLooked: MOST_FOUND_BY_KEY }
   const keys = await findByKeyRange(context.db, asker, range)
-  return { items: await explainMany(context, keys, asker), next: null }
+  return { items: await explainMany(context, keys, asker, sightOf(shared)), next: null }
 }
 
-async function listCollecting(context: Parts, asker: Asker, after: number): Promise<Listed> {
+async function listCollecting(context: Parts, asker: Asker, after: number, shared: Shared): Promise<Listed> {
   const isWhole = asker.vaults === undefined && asker.shareIndexes === undefined
   // A validator has two messages at most.
   const mostLooked = isWhole ? 2 * PAGE + 2 : MOST_LOOKED
   const { publicKeys, next } = await findCollectingPage(context.db, asker, { after, limit: PAGE, mostLooked })
-  return { items: await explainMany(context, publicKeys, asker), next }
+  return { items: await explainMany(context, publicKeys, asker, sightOf(shared)), next }
 }
 
 /** Puts together what an asker may see. */

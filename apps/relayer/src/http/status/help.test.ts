@@ -18,6 +18,7 @@ describe('the runbook as a page', () => {
     expect(targets.filter((target) => !served.includes(target) && !target.startsWith('#'))).toEqual([])
     for (const target of targets) if (target.startsWith('#')) expect(page).toContain(`id="${target.slice(1)}"`)
     const words = page.replaceAll(/<pre>[\s\S]*?<\/pre>|<code>.*?<\/code>/g, '')
+    expect(words).not.toContain('/../')
     expect(words).not.toMatch(/`|\]\(|\*\*|^#/m)
   })
 

@@ -1,5 +1,6 @@
 /** The runbook as a page, so that what to do can be read where there is no internet: of Markdown what that page uses. */
 
+import { posix } from 'node:path'
 import { type Html, html } from './html.ts'
 import { document } from './page.ts'
 
@@ -76,5 +77,5 @@ function marked(part: string): Html {
   if (part.startsWith('**')) return html`<b>${inline(part.slice(2, -2))}</b>`
   const [, words = '', target = ''] = /^\[([^\]]+)\]\(([^)]+)\)$/.exec(part) ?? []
   if (target.startsWith('#')) return html`<a href="${target}">${inline(words)}</a>`
-  return html`${inline(words)} <span class="note">(${target.startsWith('http') ? target : `${FOLDER}${target}`})</span>`
+  return html`${inline(words)} <span class="note">(${target.startsWith('http') ? target : posix.normalize(`${FOLDER}${target}`)})</span>`
 }

@@ -29,8 +29,8 @@ const MOST_VAULTS = 200
 /** Vaults whose keys are counted, each by a look at all that nobody has reserved. */
 const MOST_KEY_COUNTS = 20
 const DAY_SECONDS = 86_400
-/** Counting takes the database so small a part of the time at most. */
-const REST = 50
+/** Counting takes a tenth of the time at most; where the database is slow, numbers are not old for long either. */
+const REST = { times: 10, fromMs: 4_000, mostMs: 15_000 }
 /** What was counted is counted anew after so long, changed or not: what is imported, and what the chain says, is not announced. */
 const STALE_MS = 60_000
 
@@ -104,8 +104,8 @@ export function createSnapshots(context: Parts, now: Clock = () => performance.n
   const timed = async (work: () => Promise<unknown>): Promise<number | undefined> => {
     const begun = now()
     await work()
-    const restMs = (now() - begun) * REST
-    return restMs > 5000 ? Math.min(restMs, STALE_MS) : undefined
+    const restMs = (now() - begun) * REST.times
+    return restMs > REST.fromMs ? Math.min(restMs, REST.mostMs) : undefined
   }
 
   /** The snapshot's revision as this process has left it, and the last that another one wrote. */

@@ -20,6 +20,8 @@ COPY libs ./libs
 FROM sources AS bundle
 COPY apps ./apps
 COPY deploy/bundle.ts ./deploy/
+# What the status page tells people to do.
+COPY docs/operating/runbook.md ./docs/operating/runbook.md
 RUN npm ci --no-audit --no-fund && npm run bundle
 
 FROM sources AS relayer-install

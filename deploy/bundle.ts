@@ -4,7 +4,7 @@
  * stack trace under `--enable-source-maps` names the lines one reads. What is native stays outside, in `node_modules`.
  */
 
-import { rmSync } from 'node:fs'
+import { cpSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
@@ -20,6 +20,9 @@ const APPS = {
   },
   sidecar: { main: 'src/main.ts' },
 }
+
+/** What the relayer's status page is made of besides: from the root, and its place beside the bundle. */
+const BESIDE = { 'apps/relayer/src/http/status/assets': 'assets', 'docs/operating/runbook.md': 'runbook.md' }
 
 for (const [app, entries] of Object.entries(APPS)) {
   const outdir = resolve(folder, 'apps', app, 'dist')
@@ -43,3 +46,5 @@ for (const [app, entries] of Object.entries(APPS)) {
     logLevel: 'warning',
   })
 }
+for (const [from, to] of Object.entries(BESIDE))
+  cpSync(join(ROOT, from), resolve(folder, 'apps/relayer/dist', to), { recursive: true })

@@ -34,6 +34,7 @@ const FOREIGN = [
   ...['PGPASSWORD'], // of PostgreSQL's clients
   ...['NODE_EXTRA_CA_CERTS'], // of Node
   ...['SSV_KEYSHARES_FILE'], // of an older sidecar
+  ...['PICTURES'], // of the test that takes them
   ...['VALIDATORS_FUNDING_BATCH_SIZE'], // of StakeWise's Operator
   ...['UPPER_CASE'], // this very rule
 ]

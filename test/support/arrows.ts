@@ -23,6 +23,7 @@ export const ORDER = {
     'services/services.ts',
     'open.ts',
     'services/health.ts',
+    'services/status',
     'services/explain',
     'services/rotation',
     'services/beacon-status',

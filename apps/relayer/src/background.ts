@@ -54,6 +54,9 @@ type WorkName =
   | 'retention'
   | 'registered validators'
   | 'nodes seen'
+  | 'nodes gone'
+  | 'status counts'
+  | 'status'
   | 'attendance'
   | 'workers'
   | 'heartbeat'
@@ -182,6 +185,33 @@ const BACKGROUND: readonly Work[] = [
     intervalMs: 15_000,
     failure: 'which nodes were seen is not written, the next round comes',
     create: ({ services: { api } }) => api && (() => api.nodes.write()),
+  },
+  {
+    name: 'nodes gone',
+    roles: WHERE_REQUESTS_COME,
+    intervalMs: 2_000,
+    failure: 'which nodes have gone is not written, the next round comes',
+    create: ({ services: { api } }) => api && (() => api.nodes.writeChanges()),
+  },
+  {
+    name: 'status counts',
+    roles: WHERE_JOBS_ARE_DONE,
+    intervalMs: 15_000,
+    failure: 'validators and vaults were not counted for the status page, the next round comes',
+    create:
+      ({ services: { snapshots } }) =>
+      () =>
+        snapshots.count(),
+  },
+  {
+    name: 'status',
+    roles: WHERE_JOBS_ARE_DONE,
+    intervalMs: 4_000,
+    failure: 'the status page was not written, the next round comes',
+    create:
+      ({ services: { snapshots } }) =>
+      () =>
+        snapshots.write(),
   },
   {
     name: 'attendance',

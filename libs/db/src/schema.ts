@@ -270,6 +270,8 @@ export const messages = pgTable(
     // For the oldest that waits.
     index('messages_collecting').on(table.kind, table.createdAt).where(sql`${table.state} = 'collecting'`),
     index('messages_live').on(table.id, table.kind, table.state).where(sql`${table.state} in ('collecting', 'ready')`),
+    // For pages of what is not ready.
+    index('messages_not_ready').on(table.id).where(sql`${table.state} = 'collecting'`),
     index('messages_idle').on(table.requestedAt).where(sql`${table.state} in ('collecting', 'ready')`),
     index('messages_queued')
       .on(table.queuedAt)
@@ -594,12 +596,29 @@ export const nodesSeen = pgTable(
     version: text('version'),
     /** How far its clock is ahead, by its last list; null where that says no time. */
     clockDifferenceSeconds: integer('clock_difference_seconds'),
+    /** When it was there again after it had been away, or there for the first time. */
+    onlineSince: time('online_since'),
+    /** When the last of its requests that waited was lost, and none of it waited any more: it hung up, or its host did. */
+    goneAt: time('gone_at'),
   },
   (table) => [
     primaryKey({ columns: [table.tokenName, table.shareIndex] }),
     check('nodes_seen_share_index_not_negative', sql`${table.shareIndex} >= 0`),
     check('nodes_seen_refusal_whole', sql`num_nulls(${table.refusedAt}, ${table.refusalCode}) in (0, 2)`),
   ],
+)
+
+/** What the status page shows of everything, as workers last counted it: written when it has changed, and then whole. */
+export const statusSnapshots = pgTable(
+  'status_snapshots',
+  {
+    id: integer('id').primaryKey(),
+    content: json('content').notNull(),
+    /** Of the content: who has read it under this number need not read it again. */
+    revision: id64('revision').notNull().default(1),
+    writtenAt: time('written_at').notNull().defaultNow(),
+  },
+  (table) => [check('status_snapshots_one', sql`${table.id} = 1`)],
 )
 
 /**

@@ -4,6 +4,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import { connectDatabase, type Database } from '@dvt-relayer/db/connect.ts'
+import { findExplainedNodes } from '@dvt-relayer/db/queries/explain.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import { createNodes, type NodeCaller } from '../../../apps/relayer/src/services/attendance/nodes.ts'
@@ -150,6 +151,101 @@ describe('a node', () => {
     expect(await rowsOf('both')).toMatchObject([
       { refusal_code: 'BODY_INVALID', version: '1', clock_difference_seconds: null, listed: true },
     ])
+  })
+})
+
+describe('a node that waits for news', () => {
+  /** What is known of the share index of a test, as explanations have it. */
+  const seen = async (shareIndex: number) => (await findExplainedNodes(db, [shareIndex]))[0]
+  const nodeOf = (shareIndex: number): NodeCaller => ({
+    ...{ token: `waiting-${shareIndex}`, shareIndexes: [shareIndex], software: null, version: null },
+  })
+
+  it('and hangs up is away until it asks again, and online since then', async () => {
+    let time = 0
+    const nodes = createNodes({ db }, () => time)
+    nodes.listed(nodeOf(21), null)
+    const ended = nodes.waits(nodeOf(21))
+    await nodes.write()
+    const before = await seen(21)
+    expect(before?.presentAt).not.toBeNull()
+    expect(before?.onlineSince).toBe(before?.seenAt)
+    time = 1000
+    ended(true)
+    // Too short ago: a proxy or a relayer that restarts cuts requests off, too.
+    await nodes.writeChanges()
+    expect((await seen(21))?.presentAt).not.toBeNull()
+    await world.query(
+      `update nodes_seen set listed_at = listed_at - interval '60 s', gone_at = gone_at - interval '30 s', online_since = online_since - interval '60 s'
+       where token_name = 'waiting-21'`,
+    )
+    expect(await seen(21)).toMatchObject({ presentAt: null, seenAt: expect.any(Number) })
+    time = 32_000
+    nodes.listed(nodeOf(21), null)
+    nodes.waits(nodeOf(21))
+    await nodes.writeChanges()
+    const after = await seen(21)
+    expect(after?.presentAt).not.toBeNull()
+    expect(after?.onlineSince).toBe(after?.seenAt)
+  })
+
+  it('by several requests is there while one of them waits, and one that is answered has not hung up', async () => {
+    const nodes = createNodes({ db })
+    nodes.listed(nodeOf(22), null)
+    const [first, second, third] = [nodes.waits(nodeOf(22)), nodes.waits(nodeOf(22)), nodes.waits(nodeOf(22))]
+    first(true)
+    second(true)
+    third(false)
+    await nodes.write()
+    expect(await world.query(`select gone_at from nodes_seen where token_name = 'waiting-22'`)).toEqual([
+      { gone_at: null },
+    ])
+  })
+
+  it('stays online since it came, and comes anew after two minutes of silence', async () => {
+    const nodes = createNodes({ db })
+    nodes.listed(nodeOf(23), null)
+    await nodes.write()
+    const aged = (seconds: number) =>
+      world.query(
+        `update nodes_seen set listed_at = listed_at - make_interval(secs => $1), online_since = online_since - make_interval(secs => $1)
+         where token_name = 'waiting-23'`,
+        [seconds],
+      )
+    await aged(100)
+    const since = (await seen(23))?.onlineSince
+    nodes.listed(nodeOf(23), null)
+    await nodes.write()
+    expect((await seen(23))?.onlineSince).toBe(since)
+    await aged(130)
+    nodes.listed(nodeOf(23), null)
+    await nodes.write()
+    const { onlineSince = null, seenAt = null } = (await seen(23)) ?? {}
+    expect(onlineSince).toBe(seenAt)
+  })
+
+  it('is noted by the relayer when its connection ends', async () => {
+    const goneOf = async () =>
+      (
+        await world.query<{ gone: boolean }>(
+          `select gone_at is not null as gone from nodes_seen where token_name = 'nodes-2-3'`,
+        )
+      ).map(({ gone }) => gone)
+    const { json } = await ask(relayer.url, '/exits', { headers: as('nodes-2-3') })
+    const { revision } = json as { revision: number }
+    // An answer that comes is no end.
+    await ask(relayer.url, `/exits?after=${revision}&wait=1`, { headers: as('nodes-2-3') })
+    await untilRows('nodes-2-3', (rows) => rows.every(({ listed }) => listed))
+    expect(await goneOf()).toEqual([false, false])
+    const hangUp = new AbortController()
+    const waiting = ask(relayer.url, `/exits?after=${revision}&wait=60`, {
+      headers: as('nodes-2-3', { 'user-agent': 'waiting/9' }),
+      signal: hangUp.signal,
+    }).catch(() => undefined)
+    await untilRows('nodes-2-3', (rows) => rows.every(({ software }) => software === 'waiting'))
+    hangUp.abort()
+    await waiting
+    await eventually('the end', async () => ((await goneOf()).every((gone) => gone) ? true : undefined))
   })
 })
 

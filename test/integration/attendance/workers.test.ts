@@ -30,7 +30,8 @@ const untilWorker = (isThere: boolean) =>
   eventually(isThere ? 'a worker' : 'no worker', async () => {
     const state = await ready()
     const { worker, ...others } = state.checks
-    return worker?.ok === isThere && Object.values(others).every(({ ok }) => ok) ? state : undefined
+    const isKnown = worker?.message !== 'not checked yet'
+    return isKnown && worker?.ok === isThere && Object.values(others).every(({ ok }) => ok) ? state : undefined
   })
 /** The time that `/ready` says there has been no worker since. */
 async function since(): Promise<string> {

@@ -36,6 +36,9 @@ import { boolean, bytes, bytesList, json, number, rows, text } from '@dvt-relaye
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import * as ssvClusters from '@dvt-relayer/db/queries/ssv-clusters.ts'
 import * as state from '@dvt-relayer/db/queries/state.ts'
+import * as statusSnapshot from '@dvt-relayer/db/queries/status/snapshot.ts'
+import * as statusSums from '@dvt-relayer/db/queries/status/sums.ts'
+import * as statusValidators from '@dvt-relayer/db/queries/status/validators.ts'
 import { tryLock } from '@dvt-relayer/db/try-lock.ts'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -75,6 +78,7 @@ const calls = {
       findKeyedNodes: (db) => nodesSeen.findKeyedNodes(db, 1, 9),
       findLastSeen: (db) => nodesSeen.findLastSeen(db),
       countPrograms: (db) => nodesSeen.countPrograms(db, 9, 9),
+      isGone: (db) => db.execute(sql`select 1 from nodes_seen n where ${nodesSeen.isGone('n')}`),
       pruneNodesSeen: (db) => nodesSeen.pruneNodesSeen(db, 9),
     } satisfies Calls<typeof nodesSeen>,
   },
@@ -132,7 +136,10 @@ const calls = {
     calls: {
       findExplained: (db) => explain.findExplained(db, [key], 384),
       findExplainedShares: (db) => explain.findExplainedShares(db, [1], [1]),
-      findExplainedNodes: (db) => explain.findExplainedNodes(db, [0, 1]),
+      findExplainedNodes: async (db) => [
+        await explain.findExplainedNodes(db, [0, 1]),
+        await explain.findExplainedNodes(db),
+      ],
       findMoment: (db) => explain.findMoment(db),
     } satisfies Calls<typeof explain>,
   },
@@ -325,6 +332,42 @@ const calls = {
         ]),
       findOwnerCopies: (db) => retention.findOwnerCopies(db, vault, 0, 9),
     } satisfies Calls<typeof retention>,
+  },
+  'status/snapshot.ts': {
+    module: statusSnapshot,
+    calls: {
+      storeSnapshot: (db) => statusSnapshot.storeSnapshot(db, { a: [1] }),
+      findSnapshot: (db) => statusSnapshot.findSnapshot(db, 0),
+      findStamp: (db) => statusSnapshot.findStamp(db),
+    } satisfies Calls<typeof statusSnapshot>,
+  },
+  'status/sums.ts': {
+    module: statusSums,
+    calls: {
+      findStatusClusters: (db) => statusSums.findStatusClusters(db, 9),
+      countTotals: (db) => statusSums.countTotals(db),
+      countCollecting: (db) => statusSums.countCollecting(db),
+      countWaiting: (db) => statusSums.countWaiting(db),
+      findOpenRotations: (db) => statusSums.findOpenRotations(db, 9),
+      sumManagerSignatures: (db) => statusSums.sumManagerSignatures(db, 60),
+    } satisfies Calls<typeof statusSums>,
+  },
+  'status/validators.ts': {
+    module: statusValidators,
+    calls: {
+      findCollectingPage: (db) =>
+        statusValidators.findCollectingPage(
+          db,
+          { vaults: [vault], shareIndexes: [1] },
+          { after: 0, limit: 9, mostLooked: 99 },
+        ),
+      findByKeyRange: (db) =>
+        statusValidators.findByKeyRange(
+          db,
+          { vaults: undefined, shareIndexes: undefined },
+          { from: Buffer.alloc(48), to: Buffer.alloc(48, 255), limit: 9, mostLooked: 99 },
+        ),
+    } satisfies Calls<typeof statusValidators>,
   },
   'messages/look.ts': {
     module: look,

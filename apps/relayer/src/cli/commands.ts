@@ -20,6 +20,7 @@ import { checkBackupCommand, doctorCommand } from './look.ts'
 import { releaseKeyCommand } from './release-key.ts'
 import { rotate } from './rotate/rotate.ts'
 import { serve } from './serve.ts'
+import { statusCommand } from './status.ts'
 import { token } from './token.ts'
 import { undoRegisteredCommand } from './undo-registered.ts'
 import { type CommandName, PROGRAM, USAGE, usageError } from './usage.ts'
@@ -34,6 +35,7 @@ const RUN: Readonly<Record<CommandName, Command>> = {
   'adopt-copy': adoptCopy,
   doctor: doctorCommand,
   explain: explainCommand,
+  status: statusCommand,
   'check-backup': checkBackupCommand,
   bundle: bundleCommand,
   'take-bundle': takeBundleCommand,

@@ -49,6 +49,13 @@ export const COMMANDS = {
     argument: '0x…',
     example: `${RUN} explain 0x8f7a…`,
   },
+  status: {
+    about:
+      'how everything stands: nodes, validators that are not ready, vaults, oracles, what is wrong; nothing is changed',
+    options: { json: JSON_OUTPUT },
+    example: `${RUN} status`,
+    more: 'It reads the database of the relayer, as the page at /status does. The exit code is 1 where somebody has to act.',
+  },
   'check-backup': {
     about: 'say whether a restored copy of the database is a good backup; nothing is changed',
     options: {

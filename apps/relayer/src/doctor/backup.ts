@@ -38,6 +38,7 @@ const OF_THE_MOMENT = [
   'request_nonces',
   'processes',
   'nodes_seen',
+  'status_snapshots',
   'checkpoints',
   'erasure_clocks',
 ]

@@ -28,6 +28,7 @@ import { ownerCopyRoutes } from './routes/owner-copies.ts'
 import { registerRoutes } from './routes/register.ts'
 import { rotationRoutes } from './routes/rotation.ts'
 import { signatureRoutes } from './routes/signatures.ts'
+import { statusRoutes } from './routes/status.ts'
 import { validatorRoutes } from './routes/validators.ts'
 import { vaultRoutes } from './routes/vaults.ts'
 import { noteRefusals } from './visits.ts'
@@ -50,6 +51,7 @@ const API_ROUTES = [
   explainRoutes,
   handInRoutes,
   beaconRoutes,
+  statusRoutes,
 ] as const
 
 /** Builds the application. Without services it answers only what people and machines around the process ask. */
@@ -95,8 +97,8 @@ export async function createApp(
   })
   // Before the body is read: what leads nowhere costs no memory, whoever sends it.
   app.addHook('onRequest', async (request, reply) =>
-    // No route ends with a slash, but the router takes one for an empty last part of a path.
-    request.is404 || /^[^?]*\/(\?|$)/.test(request.url) ? notFound(app, auth.isOpen, request, reply) : undefined,
+    // No route but the first ends with a slash, and the router takes one for an empty last part of a path.
+    request.is404 || /^[^?]+\/(\?|$)/.test(request.url) ? notFound(app, auth.isOpen, request, reply) : undefined,
   )
   app.setErrorHandler((error, request, reply) => answerError(error, request, reply, context))
   await app.register(swagger, {
@@ -130,7 +132,7 @@ const METHODS = Object.values(routes).map(({ method, path }) => ({
  */
 function notFound(app: App, isOpen: boolean, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const [path = '/', query] = request.url.split('?', 2)
-  const bare = path.replace(/\/+$/, '')
+  const bare = path === '/' ? path : path.replace(/\/+$/, '')
   const methods = METHODS.flatMap(({ method, url, pattern }) =>
     pattern.test(bare) && app.hasRoute({ method, url }) ? [method] : [],
   )

@@ -22,6 +22,7 @@ import type { VaultActions } from '../services/registrations/vault-actions.ts'
 import type { Rotation } from '../services/rotation/rotation.ts'
 import type { SidecarLists } from '../services/signatures/sidecar-lists.ts'
 import type { Submission } from '../services/signatures/submit.ts'
+import type { StatusService } from '../services/status/status.ts'
 import type { Auth } from './auth/auth.ts'
 
 /** What every process answers with: people and machines around it ask for no more. */
@@ -56,5 +57,6 @@ export interface ApiContext extends HttpContext {
     openExits: OpenExits
     partialDeposits: PartialDeposits
     partialExits: PartialExits
+    status: StatusService
   }
 }

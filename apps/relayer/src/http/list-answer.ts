@@ -15,13 +15,20 @@ export async function answerList<R extends Routes['getExits'] | Routes['getValid
   { query, request, caller }: Call<R>,
   stopping: AbortSignal,
 ): Promise<Rendered<AnswerOf<R>>> {
-  nodes.listed(nodeOf(caller, request), clockDifference(request))
+  const node = nodeOf(caller, request)
+  nodes.listed(node, clockDifference(request))
   const [after, from, limit] = [query.after, query.from, query.limit].map(numberOf)
   const waitMs = Number(query.wait ?? 0) * 1000
   // Who has had a page of a change has the others at once.
   if (after !== undefined && waitMs > 0 && from === undefined) {
     request.isLongPoll = true
-    await list.waitForChange(after, waitMs, AbortSignal.any([stopping, goneOf(request)]))
+    const gone = goneOf(request)
+    const ended = nodes.waits(node)
+    try {
+      await list.waitForChange(after, waitMs, AbortSignal.any([stopping, gone]))
+    } finally {
+      ended(gone.aborted)
+    }
   }
   return new Rendered(await (limit === undefined ? list.read(after) : list.readPage({ limit, from, after })))
 }

@@ -29,6 +29,8 @@ import { createFinishing } from './signatures/finish.ts'
 import type { SidecarLists } from './signatures/sidecar-lists.ts'
 import { createSubmission } from './signatures/submit.ts'
 import { createVerification, type Verification } from './signatures/verify.ts'
+import { createSnapshots } from './status/snapshot.ts'
+import { createStatus } from './status/status.ts'
 
 /** Creates the services of this process's role. What only one piece of background work needs is created there. */
 export async function createServices(context: Context, lists: SidecarLists | undefined) {
@@ -49,6 +51,7 @@ export async function createServices(context: Context, lists: SidecarLists | und
     oracleShares: createOracleShares(context),
     ownerCopies: createOwnerCopies(context),
     rotation: createRotation({ ...context, oracleSets }, rotationWallet),
+    snapshots: createSnapshots(context),
     vaults: createVaults(context),
     verification: createVerification(context, finishing, awaited),
   }
@@ -80,6 +83,7 @@ function createApiServices(
     registrations: createRegistrations({ ...context, ...shared, registry, messageRate, vaultReader }),
     registry,
     signatures,
+    status: createStatus(context),
     vaultReader,
     vaultActions: createVaultActions({ ...context, manager, vaultReader }),
   }

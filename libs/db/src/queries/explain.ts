@@ -3,6 +3,7 @@
 import type { SQL } from 'drizzle-orm'
 import { sql } from 'drizzle-orm'
 import type { clusters, messages } from '../schema.ts'
+import { isGone } from './attendance/nodes-seen.ts'
 import { OWNER } from './messages/validators.ts'
 import type { RowOf } from './rows.ts'
 import { boolean, bytes, firstRow, number, oneOf, orNull, rows, text } from './rows.ts'
@@ -183,18 +184,28 @@ const explainedNode = {
   shareIndex: number,
   /** When somebody of this share index last asked for a list or posted. */
   seenAt: orNull(number),
+  /** The same of those whose last request was not lost. */
+  presentAt: orNull(number),
+  /** Since when it has been there, or was until it went. */
+  onlineSince: orNull(number),
   postedAt: orNull(number),
   refusedAt: orNull(number),
   refusalCode: orNull(text),
+  /** As the newest request says. */
+  software: orNull(text),
+  version: orNull(text),
+  clockDifferenceSeconds: orNull(number),
   /** Whether tokens of several names were seen, and several clusters have this share index: whose it was is not known. */
   isShared: boolean,
 }
 /** What was seen of the nodes of one share index; of 0 are those whose tokens name none. */
 export type ExplainedNodeRow = RowOf<typeof explainedNode>
 
-/** What was seen of these share indexes. */
-export function findExplainedNodes(db: Sql, shareIndexes: readonly number[]): Promise<ExplainedNodeRow[]> {
-  const indexes = numberArray(shareIndexes)
+/** What was seen of these share indexes; undefined: of all. */
+export function findExplainedNodes(db: Sql, shareIndexes?: readonly number[]): Promise<ExplainedNodeRow[]> {
+  const isWanted = (table: string) =>
+    shareIndexes === undefined ? sql`true` : sql`${sql.raw(table)}.share_index = any(${numberArray(shareIndexes)})`
+  const newest = (column: string) => sql.raw(`(array_agg(n.${column} order by n.seen_at desc))[1] as ${column}`)
   return rows(
     db,
     explainedNode,
@@ -202,13 +213,16 @@ export function findExplainedNodes(db: Sql, shareIndexes: readonly number[]): Pr
           select k.share_index, count(*) as clusters
           from clusters c
           join key_shares k on k.validator_id = (select f.id from validators f where f.cluster_id = c.id order by f.place, f.id limit 1)
-          where k.share_index = any(${indexes}) group by k.share_index)
-        select n.share_index, ${seconds('max(greatest(n.listed_at, n.posted_at))')} as seen_at, ${seconds('max(n.posted_at)')} as posted_at,
+          where ${isWanted('k')} group by k.share_index)
+        select n.share_index, ${seconds('max(greatest(n.listed_at, n.posted_at))')} as seen_at,
+               floor(extract(epoch from max(greatest(n.listed_at, n.posted_at)) filter (where not ${isGone('n')})))::bigint as present_at,
+               ${seconds('max(n.online_since)')} as online_since, ${seconds('max(n.posted_at)')} as posted_at,
                ${seconds('max(n.refused_at)')} as refused_at,
                (array_agg(n.refusal_code order by n.refused_at desc nulls last))[1] as refusal_code,
+               ${newest('software')}, ${newest('version')}, ${newest('clock_difference_seconds')},
                count(*) > 1 and coalesce(max(o.clusters), 0) > 1 as is_shared
         from nodes_seen n left join clusters_of o on o.share_index = n.share_index
-        where n.share_index = any(${indexes}) group by n.share_index`,
+        where ${isWanted('n')} group by n.share_index`,
   )
 }
 

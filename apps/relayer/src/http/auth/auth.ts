@@ -40,7 +40,7 @@ export function createAuth(tokens: Pick<Tokens, 'get'> | undefined, events: Even
     authenticate(request: FastifyRequest, access: Access, route: string): Caller {
       if (access === 'public' || tokens === undefined) return ANYBODY
       if (signedCredentials(request) !== undefined) return refuse('signature', route)
-      const shown = shownToken(request.headers.authorization)
+      const shown = isKeptByBrowser(request) ? undefined : shownToken(request.headers.authorization)
       if (shown === undefined) return refuse('missing', route)
       const caller = tokens.get(hashOf(shown))
       if (caller === undefined) return refuse('unknown', route)
@@ -102,6 +102,15 @@ function shownToken(header: string | undefined): string | undefined {
   const colon = text.indexOf(':')
   return colon < 0 ? undefined : text.slice(colon + 1)
 }
+
+/**
+ * Whether a browser may have added by itself what somebody typed for `/status` or `/docs`, for a page of another site that has it change
+ * something. A page that means to show a token sends it as Bearer.
+ */
+const isKeptByBrowser = ({ method, headers }: FastifyRequest): boolean =>
+  method === 'POST' &&
+  /^basic\s/i.test(headers.authorization ?? '') &&
+  ['cross-site', 'same-site'].includes(String(headers['sec-fetch-site']))
 
 /** What stands after the scheme of a signed request, if the request is one. Linear: a header of blanks comes from anybody. */
 export const signedCredentials = (request: FastifyRequest): string | undefined =>

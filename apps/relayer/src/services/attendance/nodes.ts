@@ -7,6 +7,8 @@
 import { type NodeSeenRow, pruneNodesSeen, storeNodesSeen } from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
 import type { Context } from '../../context.ts'
 
+/** Nodes that have hung up, of which it is remembered. */
+const MOST_GONE = 4096
 /** Share indexes that callers of one token may claim: more than all its clusters have nodes. */
 const MOST_CLAIMED = 256
 /** A node that was not seen for three months is none any more: its token was renamed, or its cluster is gone. */
@@ -33,6 +35,7 @@ interface Seen {
   postedAt?: number
   refusedAt?: number
   refusalCode?: string
+  goneAt?: number
   clockDifferenceSeconds?: number | null
 }
 
@@ -42,6 +45,11 @@ type Notes = Map<string, Map<number, Seen>>
 /** Creates the service. */
 export function createNodes({ db }: Pick<Context, 'db'>, now: () => number = () => performance.now()) {
   let notes: Notes = new Map()
+  /** Requests of each node that wait for a change. */
+  const waiting = new Map<string, number>()
+  /** Nodes that have hung up and were not seen since, so that their return is told at once. */
+  const gone = new Set<string>()
+  let isChanged = false
 
   function note(
     { token, shareIndexes, software, version }: NodeCaller,
@@ -60,6 +68,22 @@ export function createNodes({ db }: Pick<Context, 'db'>, now: () => number = () 
     if (ofToken.size > 0) notes.set(token, ofToken)
   }
 
+  /** Writes what was seen since the last time. What could not be written is written with the next. */
+  async function write(): Promise<void> {
+    const [written, wasChanged] = [notes, isChanged]
+    isChanged = false
+    if (written.size === 0) return
+    notes = new Map()
+    try {
+      await storeNodesSeen(db, rowsOf(written, now()), MOST_CLAIMED)
+      await pruneNodesSeen(db, KEPT_SECONDS)
+    } catch (error) {
+      notes = merged(written, notes)
+      isChanged ||= wasChanged
+      throw error
+    }
+  }
+
   return {
     /** A node has asked for a list; its clock is so many seconds ahead, null where it does not say. */
     listed: (node: NodeCaller, clockDifferenceSeconds: number | null): void =>
@@ -69,19 +93,27 @@ export function createNodes({ db }: Pick<Context, 'db'>, now: () => number = () 
     /** A request of a node, or something in it, was refused. */
     refused: (node: NodeCaller, shareIndex: number | undefined, code: string): void =>
       note(node, shareIndex, { refusedAt: now(), refusalCode: code }),
-    /** Writes what was seen since the last time. What could not be written is written with the next. */
-    async write(): Promise<void> {
-      const written = notes
-      if (written.size === 0) return
-      notes = new Map()
-      try {
-        await storeNodesSeen(db, rowsOf(written, now()), MOST_CLAIMED)
-        await pruneNodesSeen(db, KEPT_SECONDS)
-      } catch (error) {
-        notes = merged(written, notes)
-        throw error
+    /**
+     * A request of a node waits for a change. Returns what to call at its end, and whether the node has hung up: where none of its requests
+     * waits any more, it is gone until it asks again.
+     */
+    waits(node: NodeCaller): (hasHungUp: boolean) => void {
+      const key = `${node.token} ${node.shareIndexes?.join() ?? ''}`
+      waiting.set(key, (waiting.get(key) ?? 0) + 1)
+      if (gone.delete(key)) isChanged = true
+      return (hasHungUp) => {
+        const left = (waiting.get(key) ?? 1) - 1
+        if (left > 0) waiting.set(key, left)
+        else waiting.delete(key)
+        if (!hasHungUp || left > 0) return
+        note(node, undefined, { goneAt: now() })
+        if (gone.size < MOST_GONE) gone.add(key)
+        isChanged = true
       }
     },
+    write,
+    /** Writes what was seen at once where a node has gone, or has come back. */
+    writeChanges: async (): Promise<void> => (isChanged ? write() : undefined),
   }
 }
 export type Nodes = ReturnType<typeof createNodes>
@@ -89,7 +121,7 @@ export type Nodes = ReturnType<typeof createNodes>
 function rowsOf(notes: Notes, now: number): NodeSeenRow[] {
   const ago = (at: number) => (now - at) / 1000
   return [...notes].flatMap(([token, ofToken]) =>
-    [...ofToken].map(([shareIndex, { seenAt, listedAt, postedAt, refusedAt, ...seen }]) => ({
+    [...ofToken].map(([shareIndex, { seenAt, listedAt, postedAt, refusedAt, goneAt, ...seen }]) => ({
       ...seen,
       token,
       shareIndex,
@@ -97,6 +129,7 @@ function rowsOf(notes: Notes, now: number): NodeSeenRow[] {
       ...(listedAt === undefined ? {} : { listedSecondsAgo: ago(listedAt) }),
       ...(postedAt === undefined ? {} : { postedSecondsAgo: ago(postedAt) }),
       ...(refusedAt === undefined ? {} : { refusedSecondsAgo: ago(refusedAt) }),
+      ...(goneAt === undefined ? {} : { goneSecondsAgo: ago(goneAt) }),
     })),
   )
 }

@@ -95,7 +95,7 @@ export function createVaults({ config, db, events }: Pick<Context, 'config' | 'd
 export type Vaults = ReturnType<typeof createVaults>
 
 /** What an answer says of a vault; zeros where no validator of it is registered. */
-function summaryOf(vault: Uint8Array, row: VaultRow | undefined): VaultSummary {
+export function summaryOf(vault: Uint8Array, row: VaultRow | undefined): VaultSummary {
   const at = row?.forceExitAt ?? null
   return {
     vault: checksumAddress(vault),

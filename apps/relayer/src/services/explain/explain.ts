@@ -7,11 +7,10 @@ import type { Explanation, Reason, ReasonCode } from '@dvt-relayer/api/schemas.t
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { RUNBOOK } from '@dvt-relayer/common/runbook.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
+import { AWAY_SECONDS } from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
 import type { ExplainedNodeRow, ExplainedRow, ExplainedShareRow } from '@dvt-relayer/db/queries/explain.ts'
 import { REASONS } from './reasons.ts'
 
-/** A sidecar asks every minute at the latest, and what is seen is written every 15 s. */
-const AWAY_SECONDS = 120
 /** Nodes have so long to sign before they are named. */
 const YOUNG_SECONDS = 120
 /** A refusal that is older is none of now. */
@@ -267,7 +266,7 @@ function whyMissing(share: ExplainedShareRow, isYoung: boolean, moment: Moment):
 }
 
 /** Whether the newest that is known of a node's posts is a refusal, of lately. */
-function isRefused(node: ExplainedNodeRow | undefined, now: number): boolean {
+export function isRefused(node: ExplainedNodeRow | undefined, now: number): boolean {
   if (node === undefined || node.refusedAt === null || node.isShared) return false
   return now - node.refusedAt < REFUSED_SECONDS && node.refusedAt >= (node.postedAt ?? 0)
 }
@@ -276,17 +275,22 @@ function isRefused(node: ExplainedNodeRow | undefined, now: number): boolean {
  * Whether a node is there. Who asks with a token that names no share index may be any of them; and of a node that has signed before
  * anything was noted of it nobody can say that it never was there.
  */
-function nodeOf({ shareIndex, exitState, depositState }: ExplainedShareRow, { nodes, now }: Moment): ExplainedNode {
+export function nodeOf(
+  { shareIndex, exitState, depositState }: Pick<ExplainedShareRow, 'shareIndex' | 'exitState' | 'depositState'>,
+  { nodes, now }: Pick<Moment, 'nodes' | 'now'>,
+): ExplainedNode {
   const node = nodes.get(shareIndex)
   const seenAt = node?.seenAt ?? null
   const isShared = node?.isShared ?? false
   const refusedAt = isShared ? null : (node?.refusedAt ?? null)
-  const newest = Math.max(seenAt ?? 0, refusedAt ?? 0, nodes.get(NO_SHARE_INDEX)?.seenAt ?? 0)
-  const isRecent = (at: number) => now - at <= AWAY_SECONDS
+  const presentAt = node?.presentAt ?? null
+  const free = nodes.get(NO_SHARE_INDEX)
+  const isRecent = (at: number | null | undefined) => at != null && now - at <= AWAY_SECONDS
   const state = () => {
-    if (newest === 0) return exitState === null && depositState === null ? 'never' : 'unknown'
-    if (!isRecent(newest)) return 'away'
-    return seenAt !== null && isRecent(seenAt) && !isShared ? 'there' : 'unknown'
+    if (seenAt === null && refusedAt === null && free?.seenAt == null)
+      return exitState === null && depositState === null ? 'never' : 'unknown'
+    if (!isRecent(presentAt) && !isRecent(refusedAt) && !isRecent(free?.presentAt)) return 'away'
+    return isRecent(presentAt) && !isShared ? 'there' : 'unknown'
   }
   return {
     state: state(),

@@ -22,36 +22,51 @@ interface Asker {
   shareIndexes: readonly number[] | undefined
 }
 
-/** What is known of these validators, and of the moment; those that are not there are left out. */
+/** What is seen of a moment; the rest of it is settings. */
+type Sight = Omit<Moment, 'lifetimeSeconds' | 'erasureDelaySeconds'>
+
+const momentOf = (
+  { exitRetention, validatorLifetimeSeconds: lifetimeSeconds }: Context['config'],
+  sight: Sight,
+): Moment => ({
+  ...sight,
+  lifetimeSeconds,
+  erasureDelaySeconds: exitRetention === 'erase' ? DELAY_SECONDS : undefined,
+})
+
+/** What is known of these validators; those that are not there are left out. */
 async function findFacts(
   { config, db }: Pick<Context, 'config' | 'db'>,
   publicKeys: readonly Uint8Array[],
-): Promise<{ facts: Facts[]; moment: Moment }> {
-  const { network, exitRetention, validatorLifetimeSeconds: lifetimeSeconds } = config
-  const validators = await findExplained(db, publicKeys, network.slotsPerEpoch * network.secondsPerSlot)
+): Promise<Facts[]> {
+  const { slotsPerEpoch, secondsPerSlot } = config.network
+  const validators = await findExplained(db, publicKeys, slotsPerEpoch * secondsPerSlot)
   const messageIds = validators.flatMap(({ exitId, depositId }) => [exitId, depositId].filter((id) => id !== null))
   const shares = await findExplainedShares(
     db,
     validators.map(({ id }) => id),
     messageIds,
   )
-  const shareIndexes = new Set([NO_SHARE_INDEX, ...shares.map(({ shareIndex }) => shareIndex)])
+  return validators.map((validator) => ({
+    validator,
+    shares: shares.filter(({ validatorId }) => validatorId === validator.id),
+  }))
+}
+
+/** The same of one, with the moment. */
+async function findOne(
+  context: Pick<Context, 'config' | 'db'>,
+  publicKey: Uint8Array,
+): Promise<{ facts: Facts | undefined; moment: Moment }> {
+  const { config, db } = context
+  const [facts] = await findFacts(context, [publicKey])
+  const shareIndexes = new Set([NO_SHARE_INDEX, ...(facts?.shares ?? []).map(({ shareIndex }) => shareIndex)])
   const nodes = await findExplainedNodes(db, [...shareIndexes])
   const { isThere } = await findNewestWorker(db, SILENCE_SECONDS)
-  return {
-    facts: validators.map((validator) => ({
-      validator,
-      shares: shares.filter(({ validatorId }) => validatorId === validator.id),
-    })),
-    moment: {
-      // Last: nothing that was found before is of a later time.
-      ...(await findMoment(db)),
-      hasWorker: isThere,
-      lifetimeSeconds,
-      erasureDelaySeconds: exitRetention === 'erase' ? DELAY_SECONDS : undefined,
-      nodes: new Map(nodes.map((node) => [node.shareIndex, node])),
-    },
-  }
+  // Last: nothing that was found before is of a later time.
+  const { now, currentSetCid } = await findMoment(db)
+  const sight = { now, currentSetCid, hasWorker: isThere, nodes: new Map(nodes.map((node) => [node.shareIndex, node])) }
+  return { facts, moment: momentOf(config, sight) }
 }
 
 /** Creates the service. */
@@ -66,9 +81,8 @@ export function createExplanations(context: Pick<Context, 'config' | 'db'>) {
     async of(publicKey: Uint8Array, asker: Asker): Promise<Explanation> {
       let explanation: Explanation | undefined
       const turn = await turns.run(asker.name ?? '', async () => {
-        const { facts, moment } = await findFacts(context, [publicKey])
-        const [one] = facts
-        if (one !== undefined && isCovered(one, asker)) explanation = explain(one, moment, asker.shareIndexes)
+        const { facts, moment } = await findOne(context, publicKey)
+        if (facts !== undefined && isCovered(facts, asker)) explanation = explain(facts, moment, asker.shareIndexes)
       })
       if (turn === 'full') throw new ApiError('TOO_BUSY', 'too many explanations at once; ask again')
       const { sentence, remedy } = REASONS.KEY_UNKNOWN
@@ -80,7 +94,7 @@ export function createExplanations(context: Pick<Context, 'config' | 'db'>) {
 export type Explanations = ReturnType<typeof createExplanations>
 
 /** Whether a validator is of a vault, or has a node, that the asker is bound to. Where its nodes are not known, any may be one. */
-function isCovered({ validator: { vault }, shares }: Facts, { vaults, shareIndexes }: Asker): boolean {
+function isCovered({ validator: { vault }, shares }: Facts, { vaults, shareIndexes }: Omit<Asker, 'name'>): boolean {
   if (vaults !== undefined && !vaults.some((bound) => vault !== null && equalBytes(bound, vault))) return false
   const nodes = shares.filter(({ isTrusted }) => isTrusted)
   return (
@@ -90,14 +104,33 @@ function isCovered({ validator: { vault }, shares }: Facts, { vaults, shareIndex
   )
 }
 
+/**
+ * Explains these validators, in this order; those that the asker's token does not cover are left out. What is seen of the moment may be a
+ * little older than what is known of them.
+ */
+export async function explainMany(
+  context: Pick<Context, 'config' | 'db'>,
+  publicKeys: readonly Uint8Array[],
+  asker: Omit<Asker, 'name'>,
+  sight: Sight,
+): Promise<Explanation[]> {
+  if (publicKeys.length === 0) return []
+  const facts = await findFacts(context, publicKeys)
+  const moment = momentOf(context.config, sight)
+  const byKey = new Map(facts.map((one) => [toHex(one.validator.publicKey), one]))
+  return publicKeys.flatMap((publicKey) => {
+    const one = byKey.get(toHex(publicKey))
+    return one === undefined || !isCovered(one, asker) ? [] : [explain(one, moment, asker.shareIndexes)]
+  })
+}
+
 /** Explains a validator to who runs the relayer, also one that is not known. */
 export async function explainToAdmin(
   context: Pick<Context, 'config' | 'db'>,
   publicKey: Uint8Array,
 ): Promise<Explanation> {
-  const { facts, moment } = await findFacts(context, [publicKey])
-  const [one] = facts
-  return one === undefined ? unknown(publicKey, moment) : explain(one, moment)
+  const { facts, moment } = await findOne(context, publicKey)
+  return facts === undefined ? unknown(publicKey, moment) : explain(facts, moment)
 }
 
 function unknown(publicKey: Uint8Array, { now, currentSetCid }: Moment): Explanation {

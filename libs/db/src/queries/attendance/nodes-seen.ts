@@ -1,5 +1,6 @@
 /** When each node was last there, by token and share index. All times are the database's: callers say how long ago something was. */
 
+import type { SQL } from 'drizzle-orm'
 import { sql } from 'drizzle-orm'
 import { number, orNull, rows, text } from '../rows.ts'
 import type { Sql } from '../sql.ts'
@@ -16,11 +17,24 @@ export interface NodeSeenRow {
   postedSecondsAgo?: number
   refusedSecondsAgo?: number
   refusalCode?: string
+  /** When the last of its requests that waited was lost. */
+  goneSecondsAgo?: number
   software: string | null
   version: string | null
   /** By its list; null where that says no time. */
   clockDifferenceSeconds?: number | null
 }
+
+/** A node that is not heard of for so long is away: a sidecar asks every minute at the latest, and what is seen is written every 15 s. */
+export const AWAY_SECONDS = 120
+/** A node whose request was lost has so long to ask again: a proxy or a relayer that restarts cuts requests off, too. */
+const GRACE_SECONDS = 8
+
+/** When a node of `nodes_seen` was last there: it asked for a list, or posted. */
+const THERE_AT = (table: string): SQL => sql.raw(`greatest(${table}.listed_at, ${table}.posted_at)`)
+/** Whether its last request was lost, and none has come since. */
+export const isGone = (table: string): SQL =>
+  sql`coalesce(${sql.raw(table)}.gone_at >= ${THERE_AT(table)} and ${sql.raw(table)}.gone_at < now() - make_interval(secs => ${GRACE_SECONDS}), false)`
 
 /**
  * Writes what was seen, newer over older, whoever writes first. Of share indexes that callers only claim, a token gets no new row once it
@@ -36,6 +50,7 @@ export async function storeNodesSeen(db: Sql, nodes: readonly NodeSeenRow[], mos
     posted_ago: node.postedSecondsAgo,
     refused_ago: node.refusedSecondsAgo,
     refusal_code: node.refusalCode,
+    gone_ago: node.goneSecondsAgo,
     software: node.software,
     version: node.version,
     clock: node.clockDifferenceSeconds,
@@ -43,12 +58,13 @@ export async function storeNodesSeen(db: Sql, nodes: readonly NodeSeenRow[], mos
   const ago = (column: string) => sql`now() - make_interval(secs => ${sql.raw(`s.${column}`)})`
   await db.execute(sql`
     insert into nodes_seen as n (token_name, share_index, seen_at, listed_at, posted_at, refused_at, refusal_code, software, version,
-                                 clock_difference_seconds)
+                                 clock_difference_seconds, gone_at, online_since)
     select s.token_name, s.share_index, ${ago('seen_ago')}, ${ago('listed_ago')}, ${ago('posted_ago')}, ${ago('refused_ago')},
-           s.refusal_code, s.software, s.version, s.clock
+           s.refusal_code, s.software, s.version, s.clock, ${ago('gone_ago')},
+           case when coalesce(s.listed_ago, s.posted_ago) is not null then ${ago('seen_ago')} end
     from jsonb_to_recordset(${sql.param(JSON.stringify(seen))}::jsonb) as s (
            token_name text, share_index bigint, is_ours boolean, seen_ago float8, listed_ago float8, posted_ago float8,
-           refused_ago float8, refusal_code text, software text, version text, clock int)
+           refused_ago float8, refusal_code text, gone_ago float8, software text, version text, clock int)
     where s.is_ours
        or exists (select from nodes_seen o where o.token_name = s.token_name and o.share_index = s.share_index)
        or (select count(*) from nodes_seen o where o.token_name = s.token_name) < ${mostRows}
@@ -62,7 +78,12 @@ export async function storeNodesSeen(db: Sql, nodes: readonly NodeSeenRow[], mos
       software = case when excluded.seen_at >= n.seen_at then excluded.software else n.software end,
       version = case when excluded.seen_at >= n.seen_at then excluded.version else n.version end,
       clock_difference_seconds = case when excluded.listed_at >= coalesce(n.listed_at, '-infinity')
-                                      then excluded.clock_difference_seconds else n.clock_difference_seconds end`)
+                                      then excluded.clock_difference_seconds else n.clock_difference_seconds end,
+      gone_at = greatest(n.gone_at, excluded.gone_at),
+      online_since = case when excluded.online_since is null then n.online_since
+                          when n.online_since is null or ${isGone('n')}
+                               or ${THERE_AT('n')} < excluded.online_since - make_interval(secs => ${AWAY_SECONDS})
+                          then excluded.online_since else n.online_since end`)
 }
 
 /** Forgets nodes that nobody has seen for so long. */

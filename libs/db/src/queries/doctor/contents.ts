@@ -36,6 +36,7 @@ export const TABLES: Readonly<Record<string, string | undefined>> = {
   processes: 'beat_at',
   nodes_seen: 'seen_at',
   share_counts: undefined,
+  status_snapshots: undefined,
   sealing_checks: undefined,
 }
 

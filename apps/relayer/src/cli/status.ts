@@ -1,0 +1,90 @@
+/** `npm run relayer -- status`: what the status page shows, from the database of a relayer, which is only read. */
+
+import { parseArgs } from 'node:util'
+import type { Problem, Status, StatusNode } from '@dvt-relayer/api/schemas.ts'
+import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
+import { createLogger } from '@dvt-relayer/common/logger.ts'
+import { RUNBOOK } from '@dvt-relayer/common/runbook.ts'
+import type { Environment } from '@dvt-relayer/common/settings.ts'
+import { readConfig } from '../config.ts'
+import { utc } from '../services/status/problems.ts'
+import { statusToAdmin } from '../services/status/status.ts'
+import { COMMANDS } from './usage.ts'
+import { openExisting } from './with-database.ts'
+
+const INSTEAD = 'That relayer says it as well: GET /status.json, or /status in a browser'
+
+/** Runs the command. Returns an exit code: 1 where somebody has to act. */
+export async function statusCommand(args: readonly string[], environment: Environment): Promise<number> {
+  const { values } = parseArgs({ args: [...args], options: COMMANDS.status.options })
+  const { config } = readConfig(environment)
+  // Standard output is the status's.
+  const logger = createLogger({ ...config.log, destination: process.stderr })
+  await using lifetime = new Lifetime(logger)
+  const db = await openExisting(config, logger, lifetime, 'read', INSTEAD)
+  const status = await statusToAdmin({ config, db }, {})
+  console.log(values.json ? JSON.stringify(status, undefined, 2) : statusText(status))
+  return status.headline.level === 'bad' ? 1 : 0
+}
+
+const SIGNS: Readonly<Record<Problem['level'], string>> = { bad: '✕', waiting: '…', good: '✓' }
+const at = (seconds: number | null): string => (seconds === null ? 'never' : utc(seconds))
+
+/** The status as a person reads it. */
+function statusText(status: Status): string {
+  const { headline, problems, clusters, validators, vaults, oracle_set: set, registry, manager, processes } = status
+  return [
+    `${SIGNS[headline.level]} ${safe(headline.sentence)}`,
+    ...problems.map(
+      ({ level, sentence, anchor }) =>
+        `  ${SIGNS[level]} ${safe(sentence)}${anchor === null ? '' : `   ${RUNBOOK}#${anchor}`}`,
+    ),
+    '',
+    ...clusters.flatMap(({ name, threshold, collecting, nodes }) => [
+      `cluster ${safe(JSON.stringify(name))}, threshold ${threshold}${collecting === null || collecting === 0 ? '' : `, ${collecting} not ready`}`,
+      ...nodes.map(nodeLine),
+    ]),
+    '',
+    ...validators.items.map(({ public_key: key, verdict }) => `${key} ${verdict.code}: ${verdict.sentence}`),
+    ...(validators.next === null ? [] : ['and more']),
+    `oracle set ${set === null ? 'none' : `${set.cid}, ${set.threshold} of ${set.oracles}`}`,
+    `deposit registry ${registry === null ? 'not begun' : `settled up to block ${registry.next_block - 1}, ${registry.public_keys} keys`}`,
+    ...vaults.map(
+      (vault) =>
+        `vault ${vault.vault}: ${vault.registered} registered, ${vault.outdated} with shares of earlier oracles${vault.force_exit_at_timestamp === null ? '' : `, may be exited by force from ${at(vault.force_exit_at_timestamp)}`}, ${vault.keys_free ?? 'unknown'} keys free`,
+    ),
+    ...(manager?.vaults ?? []).map(
+      ({ vault, moved_gwei: moved, left_gwei: left }) =>
+        `manager, last 24 hours: ${moved} Gwei of vault ${vault} moved${left === null ? '' : `, ${left} left`}`,
+    ),
+    ...processes
+      .filter(({ there }) => there)
+      .map(({ role, version, started_at_timestamp: started }) => `process ${role} ${version}, since ${at(started)}`),
+  ].join('\n')
+}
+
+/** A terminal obeys control characters: a name is given none. */
+const safe = (text: string): string => text.replaceAll(/[\p{Cc}\p{Cf}]/gu, '?')
+
+function nodeLine(node: StatusNode): string {
+  const {
+    share_index: index,
+    state,
+    reason,
+    waiting,
+    oldest_at_timestamp: oldest,
+    refusal_code: code,
+    software,
+    version,
+  } = node
+  const words = [
+    `${reason ?? state}`,
+    state === 'there' && node.online_since_timestamp !== null
+      ? `since ${at(node.online_since_timestamp)}`
+      : `last seen ${at(node.seen_at_timestamp)}`,
+    ...(waiting === null || waiting === 0 ? [] : [`owes ${waiting} since ${at(oldest)}`]),
+    ...(code === null ? [] : [`refused with ${code} at ${at(node.refused_at_timestamp)}`]),
+    ...(software === null ? [] : [`${software} ${version ?? ''}`]),
+  ]
+  return `  node ${index}: ${words.join(', ')}`
+}

@@ -1,0 +1,90 @@
+/** Which nodes a cluster has, how each stands, and what of it is whose to see. */
+
+import type { ExplainedNodeRow } from '@dvt-relayer/db/queries/explain.ts'
+import { describe, expect, it } from 'vitest'
+import { clustersOf } from './clusters.ts'
+import type { Snapshot } from './snapshot.ts'
+
+const NOW = 1_800_000_000
+const [VAULT, OTHER] = [Buffer.alloc(20, 0x11), Buffer.alloc(20, 0x22)]
+const hex = (vault: Buffer) => `0x${vault.toString('hex')}`
+const EVERYTHING = { vaults: undefined, shareIndexes: undefined }
+
+const cluster = (id: number, more: Partial<Snapshot['clusters'][number]> = {}): Snapshot['clusters'][number] => ({
+  ...{ id, name: `c${id}`, source: 'lock', threshold: 2, validators: 10 },
+  ...{ share_indexes: [1, 2, 3], vaults: [hex(VAULT)] },
+  ...more,
+})
+const snapshotOf = (clusters: Snapshot['clusters'], more: Partial<Snapshot> = {}): Snapshot => ({
+  ...{ clusters, vaults: [], collecting: [], waiting: [], rotations: [], manager: [] },
+  totals: { validators: 0, registered: 0, exited: 0, ready: 0, unsplit: 0 },
+  ...more,
+})
+const seen = (shareIndex: number, more: Partial<ExplainedNodeRow> = {}): ExplainedNodeRow => ({
+  ...{ shareIndex, seenAt: NOW - 3, presentAt: NOW - 3, onlineSince: NOW - 900, postedAt: null, refusedAt: null },
+  ...{ refusalCode: null, software: 'a', version: '1', clockDifferenceSeconds: 0, isShared: false },
+  ...more,
+})
+const attendance = (...rows: ExplainedNodeRow[]) => ({
+  now: NOW,
+  nodes: new Map(rows.map((row) => [row.shareIndex, row])),
+})
+
+describe('clusters', () => {
+  it('have their nodes, each there, away, never seen, or not to be told', () => {
+    const rows = [seen(1), seen(2, { presentAt: null }), seen(4, { isShared: true })]
+    const snapshot = snapshotOf([cluster(1, { share_indexes: [1, 2, 3, 4] })])
+    const [found] = clustersOf(snapshot, attendance(...rows), EVERYTHING)
+    expect(
+      found?.nodes.map(({ state, reason, online_since_timestamp: at, software }) => [state, reason, at, software]),
+    ).toEqual([
+      ['there', null, NOW - 900, 'a'],
+      ['away', 'NODE_AWAY', null, 'a'],
+      ['never', 'NODE_NEVER_SEEN', null, null],
+      ['unknown', null, null, null],
+    ])
+  })
+
+  it('name a node that owes for too long, and one that is refused', () => {
+    const owed = (index: number, seconds: number) => ({
+      cluster_id: 1,
+      share_index: index,
+      messages: 5,
+      oldest_at: NOW - seconds,
+    })
+    const snapshot = snapshotOf([cluster(1)], {
+      collecting: [{ cluster_id: 1, validators: 3, messages: 5, oldest_at: NOW - 600 }],
+      waiting: [owed(1, 600), owed(2, 60), owed(3, 600)],
+    })
+    const rows = [seen(1), seen(2), seen(3, { refusedAt: NOW - 5, refusalCode: 'TOKEN_BINDING' })]
+    const [found] = clustersOf(snapshot, attendance(...rows), EVERYTHING)
+    expect(found?.nodes.map(({ reason, waiting }) => [reason, waiting])).toEqual([
+      ['NODE_SILENT', 5],
+      [null, 5],
+      ['NODE_REFUSED', 5],
+    ])
+  })
+
+  it('whose nodes are not known have those that are of no other cluster', () => {
+    const list = cluster(2, { source: 'list', share_indexes: [] })
+    const found = clustersOf(snapshotOf([cluster(1), list]), attendance(seen(0), seen(1), seen(9)), EVERYTHING)
+    expect(found[1]?.nodes).toMatchObject([{ share_index: 9, state: 'there', waiting: null, reason: null }])
+  })
+
+  it('are shown with their numbers to whom all of it belongs, without to others, and not to strangers', () => {
+    const shared = cluster(2, { vaults: [hex(VAULT), hex(OTHER)] })
+    const snapshot = snapshotOf([cluster(1), shared], {
+      collecting: [{ cluster_id: 2, validators: 3, messages: 5, oldest_at: NOW - 600 }],
+    })
+    const of = (vaults: Buffer[]) => clustersOf(snapshot, attendance(seen(1)), { vaults, shareIndexes: undefined })
+    expect(of([VAULT]).map(({ name, validators, collecting }) => [name, validators, collecting])).toEqual([
+      ['c1', 10, 0],
+      ['c2', null, null],
+    ])
+    expect(of([VAULT, OTHER]).map(({ collecting }) => collecting)).toEqual([0, 3])
+    expect(of([Buffer.alloc(20, 0x33)])).toEqual([])
+    const node = clustersOf(snapshot, attendance(seen(1)), { vaults: undefined, shareIndexes: [2, 9] })
+    expect(node.map(({ nodes }) => nodes.map(({ share_index: index }) => index))).toEqual([[2], [2]])
+    expect(clustersOf(snapshot, attendance(seen(1)), { vaults: undefined, shareIndexes: [9] })).toEqual([])
+  })
+})

@@ -1,0 +1,99 @@
+/** Clusters and their nodes, as a caller may see them. Pure. */
+
+import type { ReasonCode, StatusCluster, StatusNode } from '@dvt-relayer/api/schemas.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
+import type { ExplainedNodeRow } from '@dvt-relayer/db/queries/explain.ts'
+import { isRefused, nodeOf } from '../explain/explain.ts'
+import type { Snapshot } from './snapshot.ts'
+
+/** A node that is there has so long to sign before it is named. */
+const SILENT_SECONDS = 120
+/** What was seen of nodes, and when. */
+interface Attendance {
+  now: number
+  nodes: ReadonlyMap<number, ExplainedNodeRow>
+}
+
+/** Whose clusters and nodes; undefined is not bound. */
+export interface Scope {
+  vaults: readonly Uint8Array[] | undefined
+  shareIndexes: readonly number[] | undefined
+}
+
+/** The clusters that a caller's token covers, each with those nodes it may see. */
+export function clustersOf(snapshot: Snapshot, attendance: Attendance, scope: Scope): StatusCluster[] {
+  const vaults = scope.vaults === undefined ? undefined : new Set<string>(scope.vaults.map(toHex))
+  return snapshot.clusters.flatMap((cluster): StatusCluster[] => {
+    if (vaults !== undefined && !cluster.vaults.some((vault) => vaults.has(vault))) return []
+    const known = cluster.share_indexes
+    const own = known.length > 0 ? known : strayIndexes(snapshot, attendance)
+    const shown = own.filter((index) => scope.shareIndexes?.includes(index) ?? true)
+    if (scope.shareIndexes !== undefined && known.length > 0 && shown.length === 0) return []
+    // Numbers of a cluster that is shared say something of other vaults.
+    const isWhole = vaults === undefined || cluster.vaults.every((vault) => vaults.has(vault))
+    const collecting = snapshot.collecting.find(({ cluster_id: id }) => id === cluster.id)
+    return [
+      {
+        name: cluster.name,
+        source: cluster.source,
+        threshold: cluster.threshold,
+        validators: isWhole ? cluster.validators : null,
+        collecting: isWhole ? (collecting?.validators ?? 0) : null,
+        nodes: shown.map((index) => nodeIn(snapshot, cluster, index, attendance, isWhole && known.length > 0)),
+      },
+    ]
+  })
+}
+
+/** Where a cluster's nodes are not known: those that were seen and are of no cluster whose nodes are. */
+function strayIndexes({ clusters }: Snapshot, { nodes }: Attendance): number[] {
+  const known = new Set(clusters.flatMap(({ share_indexes: indexes }) => indexes))
+  return [...nodes.keys()].filter((index) => index > 0 && !known.has(index)).sort((a, b) => a - b)
+}
+
+function nodeIn(
+  { waiting, collecting }: Snapshot,
+  { id }: Snapshot['clusters'][number],
+  shareIndex: number,
+  attendance: Attendance,
+  isCounted: boolean,
+): StatusNode {
+  const owed = waiting.find((one) => one.cluster_id === id && one.share_index === shareIndex)
+  const asked = collecting.find(({ cluster_id: of }) => of === id)
+  // Who has signed some of what is asked for was there before anything was noted of it.
+  const hasSigned = asked !== undefined && (owed?.messages ?? 0) < asked.messages
+  const signed = hasSigned ? 'verified' : null
+  const node = nodeOf({ shareIndex, exitState: signed, depositState: null }, attendance)
+  const row = attendance.nodes.get(shareIndex)
+  const oldestAt = isCounted ? (owed?.oldest_at ?? null) : null
+  return {
+    share_index: shareIndex,
+    state: node.state,
+    reason: reasonOf(node.state, row, isCounted ? owed : undefined, attendance.now),
+    online_since_timestamp: node.state === 'there' ? (row?.onlineSince ?? null) : null,
+    seen_at_timestamp: node.seen_at_timestamp,
+    waiting: isCounted ? (owed?.messages ?? 0) : null,
+    oldest_at_timestamp: oldestAt,
+    refused_at_timestamp: node.refused_at_timestamp,
+    refusal_code: node.refusal_code,
+    // Of nodes that cannot be told apart nothing is said.
+    ...(row === undefined || row.isShared
+      ? { software: null, version: null, clock_difference_seconds: null }
+      : { software: row.software, version: row.version, clock_difference_seconds: row.clockDifferenceSeconds }),
+  }
+}
+
+/** What is wrong with a node, in the order of explanations. */
+function reasonOf(
+  state: StatusNode['state'],
+  row: ExplainedNodeRow | undefined,
+  owed: { oldest_at: number } | undefined,
+  now: number,
+): ReasonCode | null {
+  if (state === 'never') return 'NODE_NEVER_SEEN'
+  if (isRefused(row, now)) return 'NODE_REFUSED'
+  if (state === 'away') return 'NODE_AWAY'
+  const isLate = owed !== undefined && now - owed.oldest_at >= SILENT_SECONDS
+  if (!isLate) return null
+  return state === 'there' ? 'NODE_SILENT' : 'NODE_UNKNOWN'
+}

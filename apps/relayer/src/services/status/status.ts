@@ -1,0 +1,264 @@
+/** How everything stands that a caller may see: for `GET /status`, `GET /status.json` and the command. */
+
+import type { Explanation, Ready, Status, StatusQuery } from '@dvt-relayer/api/schemas.ts'
+import { onOwnAccount } from '@dvt-relayer/common/account.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
+import { createKeyedQueue } from '@dvt-relayer/common/keyed-queue.ts'
+import { VERSION } from '@dvt-relayer/common/version.ts'
+import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
+import { findProcesses } from '@dvt-relayer/db/queries/attendance/processes.ts'
+import { findExplainedNodes, findMoment } from '@dvt-relayer/db/queries/explain.ts'
+import { findCheckpoint } from '@dvt-relayer/db/queries/state.ts'
+import { findByKeyRange, findCollectingPage } from '@dvt-relayer/db/queries/status/validators.ts'
+import type { Context } from '../../context.ts'
+import { ApiError } from '../../errors.ts'
+import { SILENCE_SECONDS } from '../attendance/heartbeat.ts'
+import { describeCurrentSet } from '../beacon-status/vaults.ts'
+import { positionOf, REGISTRY_CHECKPOINT } from '../deposit-registry/position.ts'
+import { explainMany } from '../explain/explanations.ts'
+import { clustersOf, type Scope } from './clusters.ts'
+import { findProblems, headlineOf } from './problems.ts'
+import { createSnapshotReader, type Snapshot } from './snapshot.ts'
+
+/** Validators of a page. */
+const PAGE = 25
+/** Messages that are looked at for one page of a caller whose token covers few of them. */
+const MOST_LOOKED = 2000
+const MOST_FOUND_BY_KEY = 500
+const MOST_CLUSTERS = 100
+const MOST_PROCESSES = 20
+/** What is read for one page is good for all that are asked for within so long. */
+const FRESH_MS = 1000
+/** Pages of one caller at once, and those that wait: each takes the database a few milliseconds. */
+const OF_ONE = { depth: 1, waiting: 16 }
+const KEY_DIGITS = 96
+
+/** Who asks. */
+interface Asker extends Scope {
+  name: string | null
+  role: Status['caller']['role']
+}
+type Query = Pick<StatusQuery, 'after' | 'key'>
+type Parts = Pick<Context, 'config' | 'db'>
+
+/** What the process that answers knows beside the database. */
+interface Surroundings {
+  address: string | null
+  queue: Status['queue']
+  ready: Ready | null
+}
+
+/** Creates the service. */
+export function createStatus(context: Parts & Pick<Context, 'queue'>, now: () => number = () => performance.now()) {
+  const readSnapshot = createSnapshotReader(context)
+  const shared = remembered(now, () => onOwnAccount(() => findShared(context, readSnapshot)))
+  // A queue that is away takes its time to say so, and nobody waits in the line of another for it.
+  const counts = remembered(now, () => onOwnAccount(() => context.queue.counts()))
+  /** First pages by what they are of: there are no more of them than bindings of tokens. */
+  const firstPages = new Map<string, () => Promise<Listed>>()
+  const turns = createKeyedQueue(OF_ONE)
+
+  const firstPage = (asker: Asker): Promise<Listed> => {
+    const key = `${asker.vaults?.map(toHex).join() ?? '*'} ${asker.shareIndexes?.join() ?? '*'}`
+    const find = async () => listCollecting(context, asker, 0, await shared())
+    const page = firstPages.get(key) ?? remembered(now, () => onOwnAccount(find))
+    firstPages.set(key, page)
+    return page()
+  }
+
+  return {
+    /** What a caller may see. @throws {ApiError} TOO_BUSY */
+    async of(asker: Asker, query: Query, surroundings: Omit<Surroundings, 'queue'>): Promise<Status> {
+      let status: Status | undefined
+      const queue = (await counts()) ?? null
+      const turn = await turns.run(asker.name ?? '', async () => {
+        const first = await firstPage(asker)
+        const seen = await shared()
+        const listed = isFirst(query) ? first : await list(context, asker, query, seen)
+        status = statusOf(context, seen, asker, { first, listed, query }, { ...surroundings, queue })
+      })
+      if (turn === 'full' || status === undefined) throw new ApiError('TOO_BUSY', 'too many pages at once; ask again')
+      return status
+    },
+  }
+}
+export type StatusService = ReturnType<typeof createStatus>
+
+/** Everything, for who runs the relayer, from the database alone. */
+export async function statusToAdmin(context: Parts, query: Query): Promise<Status> {
+  const asker: Asker = { name: null, role: 'admin', vaults: undefined, shareIndexes: undefined }
+  const shared = await findShared(context, createSnapshotReader(context))
+  const first = await listCollecting(context, asker, 0, shared)
+  const listed = isFirst(query) ? first : await list(context, asker, query, shared)
+  return statusOf(context, shared, asker, { first, listed, query }, { address: null, queue: null, ready: null })
+}
+
+const isFirst = ({ after, key }: Query) => after === undefined && (key ?? '').trim() === ''
+
+/** The same answer to all who ask within a moment; a failure is nobody's but theirs who waited for it. */
+function remembered<T>(now: () => number, find: () => Promise<T>): () => Promise<T> {
+  let known: { at: number; value: Promise<T> } | undefined
+  return () => {
+    if (known !== undefined && now() - known.at < FRESH_MS) return known.value
+    const value = find()
+    const found = { at: now(), value }
+    known = found
+    value.catch(() => {
+      if (known === found) known = undefined
+    })
+    return value
+  }
+}
+
+/** What is the same for all callers. */
+async function findShared({ config, db }: Parts, readSnapshot: ReturnType<typeof createSnapshotReader>) {
+  const read = await readSnapshot()
+  const nodes = await findExplainedNodes(db)
+  const processes = await findProcesses(db, SILENCE_SECONDS, MOST_PROCESSES)
+  const oracleSet = await describeCurrentSet(db)
+  const position = positionOf(config.network, await findCheckpoint(db, REGISTRY_CHECKPOINT))
+  // Last: nothing that was found before is of a later time.
+  const { now } = await findMoment(db)
+  return { ...read, nodes: new Map(nodes.map((node) => [node.shareIndex, node])), processes, oracleSet, position, now }
+}
+type Shared = Awaited<ReturnType<typeof findShared>>
+
+/** Validators that are listed, and where to go on. */
+interface Listed {
+  items: Explanation[]
+  next: number | null
+}
+
+/** What explanations need of it. */
+const sightOf = ({ now, oracleSet, processes, nodes }: Shared) => ({
+  ...{ now, nodes, currentSetCid: oracleSet?.cid ?? null },
+  hasWorker: processes.some(({ isThere, role }) => isThere && role !== 'api'),
+})
+
+async function list(context: Parts, asker: Asker, { after, key }: Query, shared: Shared): Promise<Listed> {
+  const digits = (key ?? '').trim().replace(/^0x/i, '').toLowerCase()
+  if (digits === '') return listCollecting(context, asker, Number(after ?? 0), shared)
+  const bound = (filler: string) => Buffer.from(digits.padEnd(KEY_DIGITS, filler), 'hex')
+  const range = { from: bound('0'), to: bound('f'), limit: PAGE, mostLooked: MOST_FOUND_BY_KEY }
+  const keys = await findByKeyRange(context.db, asker, range)
+  return { items: await explainMany(context, keys, asker, sightOf(shared)), next: null }
+}
+
+async function listCollecting(context: Parts, asker: Asker, after: number, shared: Shared): Promise<Listed> {
+  const isWhole = asker.vaults === undefined && asker.shareIndexes === undefined
+  // A validator has two messages at most.
+  const mostLooked = isWhole ? 2 * PAGE + 2 : MOST_LOOKED
+  const { publicKeys, next } = await findCollectingPage(context.db, asker, { after, limit: PAGE, mostLooked })
+  return { items: await explainMany(context, publicKeys, asker, sightOf(shared)), next }
+}
+
+/** Puts together what an asker may see. */
+function statusOf(
+  { config }: Parts,
+  shared: Shared,
+  asker: Asker,
+  { first, listed, query }: { first: Listed; listed: Listed; query: Query },
+  { address, queue, ready }: Surroundings,
+): Status {
+  const { snapshot, countedAt, now, nodes, processes, oracleSet, position } = shared
+  const isSidecar = asker.role === 'sidecar'
+  const isBound = isSidecar || asker.vaults !== undefined
+  const clusters = clustersOf(snapshot, { now, nodes }, asker)
+  const key = (query.key ?? '').trim()
+  const facts = {
+    network: config.network.name,
+    version: VERSION,
+    time: now,
+    counted_at_timestamp: countedAt,
+    caller: { name: asker.name, role: asker.role },
+    totals: isBound ? null : totalsOf(snapshot),
+    clusters: inOrder(clusters).slice(0, MOST_CLUSTERS),
+    clusters_left_out: Math.max(0, clusters.length - MOST_CLUSTERS),
+    validators: { ...first, key: null },
+    oracle_set: oracleSet,
+    registry:
+      position === undefined
+        ? null
+        : {
+            next_block: position.nextBlock,
+            next_deposit_index: position.nextDepositIndex,
+            public_keys: position.count,
+          },
+    vaults: isSidecar ? [] : vaultsOf(snapshot, asker),
+    manager: isSidecar ? null : managerOf(snapshot, asker, address, config.managerDailyLimitGwei),
+    queue: isBound ? null : queue,
+    processes: processes.map(({ role, version, startedSeconds, lastSeconds, isThere }) => ({
+      role,
+      version,
+      started_at_timestamp: Math.floor(startedSeconds),
+      heard_at_timestamp: Math.floor(lastSeconds),
+      there: isThere,
+    })),
+    ready,
+  }
+  const problems = findProblems(facts)
+  return {
+    ...facts,
+    headline: headlineOf(problems, facts),
+    problems,
+    validators: { ...listed, key: key === '' ? null : key },
+  }
+}
+
+/** Clusters in which something is wrong first, then those that collect. */
+function inOrder(clusters: Status['clusters']): Status['clusters'] {
+  const rank = ({ nodes, collecting }: Status['clusters'][number]) =>
+    nodes.some(({ reason }) => reason !== null) ? 0 : (collecting ?? 0) > 0 ? 1 : 2
+  return clusters.toSorted((one, two) => rank(one) - rank(two))
+}
+
+function totalsOf({ totals, collecting }: Snapshot): NonNullable<Status['totals']> {
+  return { ...totals, collecting: collecting.reduce((sum, { validators }) => sum + validators, 0) }
+}
+
+const isOf = (vault: string, { vaults }: Scope): boolean =>
+  vaults === undefined || vaults.some((bound) => checksumAddress(bound) === vault)
+
+const vaultsOf = (snapshot: Snapshot, asker: Asker): Status['vaults'] =>
+  snapshot.vaults
+    .filter(({ vault }) => isOf(vault, asker))
+    .map((vault) => {
+      const rotation = snapshot.rotations.find((one) => one.vault === vault.vault)
+      return {
+        ...vault,
+        rotation:
+          rotation === undefined
+            ? null
+            : { state: rotation.state, since_timestamp: rotation.since_timestamp, deadline: rotation.deadline },
+      }
+    })
+
+/** What the manager has signed; without a key, and without signatures, there is nothing to say. */
+function managerOf(
+  { manager }: Snapshot,
+  asker: Asker,
+  address: string | null,
+  limitGwei: number | undefined,
+): Status['manager'] {
+  const own = manager.filter(({ vault }) => isOf(vault, asker))
+  if (address === null && own.length === 0) return null
+  const limit = limitGwei === undefined ? null : BigInt(limitGwei)
+  return {
+    address,
+    limit_gwei: limit === null ? null : String(limit),
+    vaults: [...new Set(own.map(({ vault }) => vault))].map((vault) => {
+      const signed = own.filter((one) => one.vault === vault)
+      const moved = signed
+        .filter(({ action }) => action !== 'register')
+        .reduce((sum, { moved_gwei: gwei }) => sum + BigInt(gwei), 0n)
+      const left = limit === null ? null : limit > moved ? limit - moved : 0n
+      return {
+        vault,
+        signatures: Object.fromEntries(signed.map(({ action, signatures }) => [action, signatures])),
+        moved_gwei: String(moved),
+        left_gwei: left === null ? null : String(left),
+        last_at_timestamp: Math.max(...signed.map(({ last_at: at }) => at)),
+      }
+    }),
+  }
+}

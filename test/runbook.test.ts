@@ -9,6 +9,7 @@ import { RUNBOOK, sectionOf, seeRunbook } from '@dvt-relayer/common/runbook.ts'
 import { describe, expect, it } from 'vitest'
 import { DEPENDENCIES } from '../apps/relayer/src/metrics.ts'
 import { REASONS } from '../apps/relayer/src/services/explain/reasons.ts'
+import { ANCHORS } from '../apps/relayer/src/services/status/problems.ts'
 import { CHECKS } from '../apps/sidecar/src/metrics.ts'
 import { anchorsOf } from './support/docs-check.ts'
 
@@ -71,6 +72,7 @@ const WANTED: Readonly<Record<string, readonly string[]>> = {
   alerts: ALERTS.map(({ name }) => name.toLowerCase()),
   reasons: Object.values(REASONS).map(({ anchor }) => anchor),
   checks: [...DEPENDENCIES.map((name) => `relayer-check-${name}`), ...CHECKS.map((name) => `sidecar-check-${name}`)],
+  'problems of the status page': Object.values(ANCHORS),
   'errors of a start': CODES.map(sectionOf),
   'exit codes': EXIT_CODES.map((code) => `exit-code-${code}`),
 }

@@ -1,5 +1,5 @@
 /**
- * One cluster, four kinds of nodes: node 1 has our sidecar, node 2 an existing one, node 3 nothing but charon, node 4 does nothing. Three
+ * One cluster, four kinds of nodes: node 1 has our sidecar and shows charon's key, node 2 an existing one and a token, node 3 nothing but charon, node 4 does nothing. Three
  * of them are enough, and the vault registers.
  */
 
@@ -38,13 +38,17 @@ test.skipIf(skipWithoutAnvil)(
       withdrawalAddress: fromHex(vault.address, 20),
       feeRecipient: fromHex(vault.address, 20),
     })
-    const [ofOperator, ofNode1, ofNode2] = [
+    const [ofOperator, ofNode2, ofAdmin] = [
       createToken('operator', 'operator', vault.address),
-      createToken('node-1', 'sidecar', '1'),
       createToken('node-2', 'sidecar', '2'),
+      createToken('admin', 'admin', '*'),
     ]
     const tokensFile = join(world.dir, 'tokens')
-    await writeFile(tokensFile, [ofOperator, ofNode1, ofNode2].map(({ line }) => line).join('\n'))
+    const lockHash = hex(cluster.lock.lockHash)
+    await writeFile(
+      tokensFile,
+      [...[ofOperator, ofNode2, ofAdmin].map(({ line }) => line), `nodes ${lockHash}`].join('\n'),
+    )
     const [port = 0] = await findFreePorts(1)
     const bare = `http://127.0.0.1:${port}`
     const urlOf = ({ token }: { token: string }) => `http://me:${token}@127.0.0.1:${port}`
@@ -54,6 +58,8 @@ test.skipIf(skipWithoutAnvil)(
         RELAYER_PORT: String(port),
         AUTH_TOKENS_FILE: tokensFile,
         CLUSTER_LOCK_FILES: cluster.lockFile,
+        CLUSTER_LOCK_HASHES: lockHash,
+        PUBLIC_URL: bare,
         VAULTS: vault.address,
         OBOL_API: 'on',
         LOG_LEVEL: 'debug',
@@ -72,7 +78,8 @@ test.skipIf(skipWithoutAnvil)(
     if (files1 === undefined || files3 === undefined) throw new Error('no files')
     const sidecar = startProcess('sidecar', {
       NETWORK: world.networkFile,
-      RELAYER_ENDPOINT: urlOf(ofNode1),
+      RELAYER_ENDPOINT: bare,
+      OBOL_ENR_KEY_FILE: files1.enrKeyFile,
       OBOL_KEYSTORES_DIR: files1.keystoresDir,
       OBOL_CLUSTER_LOCK_FILE: files1.lockFile,
       JOURNAL_FILE: join(files1.dir, 'deposits.journal'),
@@ -93,9 +100,9 @@ test.skipIf(skipWithoutAnvil)(
     expect(await exitSignAll(bare, charon, network.capellaEpoch)).toMatchObject({ status: 201 })
 
     const answer = await untilComplete(urlOf(ofOperator), request)
-    const asNode1 = { authorization: `Bearer ${ofNode1.token}` }
+    const asAdmin = { authorization: `Bearer ${ofAdmin.token}` }
     await eventually('the signatures of three nodes', async () => {
-      const items = await getValidators(bare, asNode1)
+      const items = await getValidators(bare, asAdmin)
       return items.every(({ share_indexes_ready: ready }) => ready.join() === '1,2,3') ? true : undefined
     })
     expect(await registerOnChain(vault, request.type, answer)).toMatchObject({ ok: true })

@@ -1,14 +1,15 @@
 /**
- * The story of one cluster with four kinds of nodes: node 1 has our sidecar, node 2 an existing one, node 3 charon and nothing else, and
- * node 4 does nothing. The relayer wants tokens; charon shows none.
+ * The story of one cluster with four kinds of nodes: node 1 has our sidecar and shows charon's key, node 2 an existing one and a token, node 3
+ * charon and nothing else, and node 4 does nothing. The relayer wants to know who calls; charon shows no token.
  */
 
 import { randomBytes } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { toHex } from '@dvt-relayer/common/hex.ts'
 import { withdrawalCredentials } from '@dvt-relayer/crypto/messages/messages.ts'
 import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
-import { type MadeCluster, makeCluster } from '../../support/keys/make-cluster.ts'
+import { type MadeCluster, type MadeNode, makeCluster } from '../../support/keys/make-cluster.ts'
 import { createExistingSidecar } from '../../support/operator/existing-clients.ts'
 import { charonNode, depositBlob, exitSignAll, postDeposits } from '../../support/world/charon.ts'
 import { DemoError } from '../errors.ts'
@@ -20,25 +21,25 @@ import { type Ending, openAndRebuild } from './tell-story.ts'
 /** Which node is of which kind. */
 const [OURS, EXISTING, CHARON] = [1, 2, 3]
 
-/** Who may call, each by a token; its URL as clients are given it. */
-async function makeAccess(home: Cast['home'], operatorVault: Uint8Array) {
+/** Who may call, by a token or by a key it has; the URL as clients with a token are given it. */
+async function makeAccess(home: Cast['home'], { lock }: MadeCluster, operatorVault: Uint8Array) {
   const tokens = {
     admin: createToken('admin', 'admin', '*'),
     operator: createToken('operator', 'operator', `0x${Buffer.from(operatorVault).toString('hex')}`),
-    ours: createToken(`node-${OURS}`, 'sidecar', String(OURS)),
     existing: createToken(`node-${EXISTING}`, 'sidecar', String(EXISTING)),
   }
   const file = join(home.path, 'tokens')
-  await writeFile(
-    file,
-    Object.values(tokens)
-      .map(({ line }) => line)
-      .join('\n'),
-  )
+  const lockHash = toHex(lock.lockHash)
+  await writeFile(file, [...Object.values(tokens).map(({ line }) => line), `nodes ${lockHash}`].join('\n'))
   return {
-    settings: { AUTH_TOKENS_FILE: file, OBOL_API: 'on' },
+    settings: (relayerUrl: string) => ({
+      AUTH_TOKENS_FILE: file,
+      CLUSTER_LOCK_HASHES: lockHash,
+      PUBLIC_URL: relayerUrl,
+      OBOL_API: 'on',
+    }),
     admin: tokens.admin.token,
-    sidecar: tokens.ours.token,
+    sidecar: ({ enrKeyFile }: MadeNode) => ({ OBOL_ENR_KEY_FILE: enrKeyFile }),
     urlOf: (url: string, name: 'operator' | 'existing') => url.replace('://', `://${name}:${tokens[name].token}@`),
   }
 }
@@ -60,7 +61,7 @@ export async function tellMixedStory(cast: Cast): Promise<Ending> {
     ({ validators }) => `A fresh cluster: ${NODES} nodes, threshold ${THRESHOLD}, ${validators.length} validators.`,
   )
   signal.throwIfAborted()
-  const access = await makeAccess(home, withdrawalAddress)
+  const access = await makeAccess(home, cluster, withdrawalAddress)
   const stage = await createStage({ home, cluster, generation, children, signal, access })
   const { relayerUrl } = stage
   await story.step(
@@ -72,7 +73,7 @@ export async function tellMixedStory(cast: Cast): Promise<Ending> {
     'start one sidecar',
     () => stage.startSidecar(OURS),
     () =>
-      `Node ${OURS} has our sidecar. Node ${EXISTING} has an existing one, with a token. Node ${CHARON} has charon and nothing else. Node 4 is down.`,
+      `Node ${OURS} has our sidecar, which shows charon's key instead of a token. Node ${EXISTING} has an existing one, with a token. Node ${CHARON} has charon and nothing else. Node 4 is down.`,
   )
   const scene: Scene = { ...cast, generation, cluster, stage }
   // The operator has its token in its URL, as it is told.

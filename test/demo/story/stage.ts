@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import type { MadeCluster } from '../../support/keys/make-cluster.ts'
+import type { MadeCluster, MadeNode } from '../../support/keys/make-cluster.ts'
 import { writeOracleFiles } from '../actors/oracle-files.ts'
 import { DemoError } from '../errors.ts'
 import type { Home } from '../home.ts'
@@ -31,11 +31,11 @@ export interface Stage {
   hints(spare: readonly string[], registered: readonly Registered[]): string[]
 }
 
-/** Where the relayer wants tokens: what it is told of them, and those that are shown by who asks whether it is ready, and by sidecars. */
+/** Where the relayer wants to know who calls: what it is told, the token of who asks whether it is ready, and what a sidecar is told. */
 export interface Access {
-  readonly settings: Readonly<Record<string, string>>
+  settings(relayerUrl: string): Readonly<Record<string, string>>
   readonly admin: string
-  readonly sidecar: string
+  sidecar(node: MadeNode): Readonly<Record<string, string>>
 }
 
 /** Prepares the stage; nothing is started yet. */
@@ -90,7 +90,7 @@ export async function createStage(options: {
         CLUSTER_LOCK_FILES: cluster.lockFile,
         DATA_DIR: home.data,
         LOG_LEVEL: 'debug',
-        ...access?.settings,
+        ...access?.settings(relayerUrl),
       })
       await isReady(child, relayerUrl)
     },
@@ -103,13 +103,14 @@ export async function createStage(options: {
       if (files === undefined || !existsSync(files.lockFile)) throw new DemoError(`node ${node} has no files`)
       const child = start(`sidecar ${node}`, 'apps/sidecar/src/main.ts', {
         ...settings.sidecar,
-        RELAYER_ENDPOINT: access === undefined ? relayerUrl : relayerUrl.replace('://', `://node:${access.sidecar}@`),
+        RELAYER_ENDPOINT: relayerUrl,
         CLUSTER_TYPE: 'OBOL',
         OBOL_KEYSTORES_DIR: files.keystoresDir,
         OBOL_CLUSTER_LOCK_FILE: files.lockFile,
         JOURNAL_FILE: join(files.dir, 'deposits.journal'),
         SIDECAR_PORT: String(sidecarPorts[node - 1]),
         LOG_LEVEL: 'debug',
+        ...access?.sidecar(files),
       })
       await isReady(child, sidecarUrl(node))
     },

@@ -229,7 +229,7 @@ describe.skipIf(skipWithoutAnvil)('another method, or a slash at the end', () =>
       expect(answer.headers.get('allow')?.split(', ').toSorted()).toEqual(methods.toSorted())
       expectRefusal(answer)
     }
-    for (const method of methods) {
+    for (const method of path === '/' ? [] : methods) {
       const answer = await ask(url, `${path}/?a=b`, {
         method,
         ...(method === 'GET' ? {} : { body: bodies[path] ?? {} }),

@@ -19,6 +19,9 @@ import { connectQueue } from '../../../libs/queue/src/queue.ts'
 
 const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
 
+/** For the relayers of several test files at once. */
+const MAX_CONNECTIONS = 400
+
 /** A PostgreSQL of this process, stopped and erased when disposed. */
 export interface TestPostgres extends AsyncDisposable {
   url: string
@@ -27,7 +30,7 @@ export interface TestPostgres extends AsyncDisposable {
 /** Starts an embedded server in a temporary folder. */
 export async function startTestPostgres(): Promise<TestPostgres> {
   const dataDir = await mkdtemp(join(tmpdir(), 'dvt-postgres-'))
-  const server = await startEmbeddedPostgres({ dataDir, logger: silentLogger })
+  const server = await startEmbeddedPostgres({ dataDir, logger: silentLogger, maxConnections: MAX_CONNECTIONS })
   return {
     url: server.url,
     [Symbol.asyncDispose]: async () => {

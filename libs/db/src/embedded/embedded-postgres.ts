@@ -21,6 +21,9 @@ import { stopPostmaster } from './postmaster.ts'
 import { superviseServer } from './server.ts'
 
 /** A running PostgreSQL of our own. */
+/** A relayer has a dozen, and a restart finds those of the process before. */
+const MAX_CONNECTIONS = 100
+
 interface EmbeddedPostgres extends AsyncDisposable {
   /** Its address with the password: never to be logged. */
   readonly url: string
@@ -34,7 +37,11 @@ interface EmbeddedPostgres extends AsyncDisposable {
  * @throws {DatabaseError} DATA_DIR_IN_USE, DATA_DIR_UNUSABLE, DATA_DIR_VERSION, EMBEDDED_POSTGRES_MISSING,
  *   EMBEDDED_POSTGRES_AS_ROOT, EMBEDDED_POSTGRES_FAILED
  */
-export async function startEmbeddedPostgres(options: { dataDir: string; logger: Logger }): Promise<EmbeddedPostgres> {
+export async function startEmbeddedPostgres(options: {
+  dataDir: string
+  logger: Logger
+  maxConnections?: number
+}): Promise<EmbeddedPostgres> {
   const startedAt = performance.now()
   const dataDir = resolve(options.dataDir)
   makeDataDir(dataDir)
@@ -43,7 +50,7 @@ export async function startEmbeddedPostgres(options: { dataDir: string; logger: 
     const home = await openHome(dataDir, options.logger)
     const connection = readConnection(home)
     await stopPostmaster(home.data, connection.mark)
-    const server = await superviseServer(home, connection)
+    const server = await superviseServer(home, connection, options.maxConnections ?? MAX_CONNECTIONS)
     const startMs = Math.round(performance.now() - startedAt)
     options.logger.info({ data_dir: dataDir, port: server.port, duration_ms: startMs }, 'embedded postgresql started')
     let stopped: Promise<void> | undefined

@@ -17,7 +17,6 @@ const STARTS = 5
 const SETTINGS: Readonly<Record<string, string>> = {
   listen_addresses: '127.0.0.1',
   unix_socket_directories: '',
-  max_connections: '100',
   shared_buffers: '32MB',
   min_wal_size: '32MB',
   max_wal_size: '256MB',
@@ -60,6 +59,13 @@ async function findFreePort(wanted: number): Promise<number> {
   return port
 }
 
+/** How it is started. */
+interface How {
+  port: number
+  mark: string
+  maxConnections: number
+}
+
 interface Server {
   child: ChildProcess
   pid: number
@@ -67,12 +73,17 @@ interface Server {
 }
 
 /** Spawns a postmaster away from our terminal and process group, and waits until it accepts connections. */
-async function spawnServer(home: Home, port: number, mark: string): Promise<Server> {
+async function spawnServer(home: Home, { port, mark, maxConnections }: How): Promise<Server> {
   const log = join(home.path, 'log')
   if (existsSync(log)) renameSync(log, join(home.path, 'log.1'))
   const fd = openSync(log, 'a', 0o600)
   chownTo(home, log)
-  const settings = Object.entries({ ...SETTINGS, port: String(port), cluster_name: mark })
+  const settings = Object.entries({
+    ...SETTINGS,
+    max_connections: String(maxConnections),
+    port: String(port),
+    cluster_name: mark,
+  })
   const args = ['-D', home.data, ...settings.flatMap(([name, value]) => ['-c', `${name}=${value}`])]
   const [command = '', ...rest] = [...home.runAs.prefix, home.binaries.postgres, ...args]
   const child = spawn(command, rest, {
@@ -107,11 +118,13 @@ async function spawnServer(home: Home, port: number, mark: string): Promise<Serv
 export async function superviseServer(
   home: Home,
   connection: Connection,
+  maxConnections: number,
 ): Promise<{ port: number; stop(): Promise<void> }> {
   const { mark } = connection
   const port = await findFreePort(connection.port)
   if (port !== connection.port) writeConnection(home, { ...connection, port })
-  let server = await startServer(home, port, mark)
+  const how = { port, mark, maxConnections }
+  let server = await startServer(home, how)
   const stopping = new AbortController()
 
   const watch = async (): Promise<void> => {
@@ -122,7 +135,7 @@ export async function superviseServer(
       while (!stopping.signal.aborted) {
         await pause(500, stopping.signal)
         try {
-          server = await startServer(home, port, mark)
+          server = await startServer(home, how)
           home.logger.info({ pid: server.pid }, 'embedded postgresql started again')
           break
         } catch (error) {
@@ -163,13 +176,13 @@ async function stopServer({ child, exited }: Server): Promise<void> {
 }
 
 /** One start. A postmaster that a killed relayer had just spawned may come in between: it is stopped, and the start repeated. */
-async function startServer(home: Home, port: number, mark: string): Promise<Server> {
+async function startServer(home: Home, how: How): Promise<Server> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await spawnServer(home, port, mark)
+      return await spawnServer(home, how)
     } catch (error) {
       if (attempt === STARTS) throw error
-      const wasInTheWay = await stopPostmaster(home.data, mark)
+      const wasInTheWay = await stopPostmaster(home.data, how.mark)
       if (!wasInTheWay && attempt > 1) throw error
       await pause(50 * attempt)
     }

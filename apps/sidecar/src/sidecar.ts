@@ -90,8 +90,9 @@ async function compose(
   const journal = lifetime.use('journal', createJournal(config.deposits.journalFile, events))
   if (signsDeposits(config)) await checkJournal(journal, health, config.generation === '4')
   let keysOpened: Keystore | undefined
-  const sign = await openIdentity(config, () => keysOpened)
-  const relayer = await createRelayer(config.relayer, events, () => keysOpened?.keyShares.length ?? 0, sign)
+  const identify = (endpoint: URL) =>
+    openIdentity({ ...config, relayer: { ...config.relayer, endpoint } }, () => keysOpened)
+  const relayer = await createRelayer(config.relayer, events, () => keysOpened?.keyShares.length ?? 0, identify)
   const consensus = openConsensus(config)
   /** Told `back` when a remote signer may be asked again. */
   const signers = new EventTarget()

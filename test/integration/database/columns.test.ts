@@ -125,6 +125,10 @@ const calls = {
       lockCollecting: (db) => clusters.lockCollecting(db, [1]),
       rejudgePartials: (db) => clusters.rejudgePartials(db, [1, 2], 3),
       findCoverage: (db) => clusters.findCoverage(db, [vault], 9),
+      findClusterIds: async (db) => [
+        await clusters.findClusterIds(db, [root]),
+        await clusters.findClusterIds(db, 'ssv'),
+      ],
       findExitsOfLock: (db) => clusters.findExitsOfLock(db, root, [key]),
       findDepositsOfLock: (db) => clusters.findDepositsOfLock(db, root, 1, [key]),
       findOpenExits: (db) => clusters.findOpenExits(db, [key]),

@@ -4,6 +4,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { createConnection, type Socket } from 'node:net'
 import { join } from 'node:path'
+import type { Status } from '@dvt-relayer/api/schemas.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
@@ -120,6 +121,13 @@ async function readyOf(name: keyof typeof clusters): Promise<number[]> {
   return listed.find((exit) => exit.public_key === key)?.share_indexes_ready ?? []
 }
 
+/** The public key of a validator whose cluster nobody knows. */
+async function ofNoCluster(): Promise<string> {
+  const key = Buffer.alloc(48, 0xaa)
+  await world.query('insert into validators (public_key) values ($1) on conflict do nothing', [key])
+  return toHex(key)
+}
+
 const rsaKey = () => generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey
 
 const nonces = async () => (await world.query<{ count: string }>('select count(*) from request_nonces'))[0]?.count ?? ''
@@ -194,6 +202,27 @@ describe('a node that signs', () => {
     const pathOf = (name: keyof typeof clusters) => `/validators/${publicKeysOf(clusters[name].validators)[0]}/explain`
     expect((await send(node('ours', 0), { path: pathOf('ours') })).json).toMatchObject({ shares: [{ share_index: 1 }] })
     expect(await codeOf(send(node('ours', 0), { path: pathOf('others') }))).toBe('404 KEY_UNKNOWN')
+    // Of no known cluster: any token of a sidecar may ask, and a key that could not sign for it may not.
+    const path = `/validators/${await ofNoCluster()}/explain`
+    expect(await codeOf(send(node('ours', 0), { path }))).toBe('404 KEY_UNKNOWN')
+  })
+
+  it('sees in the status its own cluster and validators alone', async () => {
+    const statusOf = async (query = '') => {
+      const { status, json } = await send(node('ours', 0), { path: `/status.json${query}` })
+      expect(status).toBe(200)
+      return json as Status
+    }
+    const status = await eventually('clusters are counted', async () => {
+      const found = await statusOf()
+      return found.clusters.length > 0 ? found : undefined
+    })
+    expect(status.clusters).toMatchObject([{ name: 'ours', nodes: [{ share_index: 1 }] }])
+    const [own, foreign] = [publicKeysOf(clusters.ours.validators), publicKeysOf(clusters.others.validators)]
+    const keysOf = ({ validators }: Status) => validators.items.map(({ public_key: key }) => key)
+    expect(own).toEqual(expect.arrayContaining(keysOf(status)))
+    expect(keysOf(await statusOf(`?key=${own[0]}`))).toEqual([own[0]])
+    for (const key of [foreign[0], await ofNoCluster()]) expect(keysOf(await statusOf(`?key=${key}`))).toEqual([])
   })
 
   it('is refused with a code for each reason, and what is refused leaves nothing', async () => {

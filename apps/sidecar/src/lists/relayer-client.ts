@@ -65,19 +65,20 @@ function checkOf(schema: TSchema): (item: unknown) => boolean {
 const sharesCheck = Compile(SharesResponse)
 
 /**
- * Creates the client. Credentials in the endpoint's URL become Basic authentication, else `sign` shows who asks; redirects are refused. `keySharesHeld` bounds
- * the lists.
+ * Creates the client. Credentials in the endpoint's URL become Basic authentication, else what `identify` gives for it shows who asks; redirects
+ * are refused. `keySharesHeld` bounds the lists.
  *
- * @throws {BootError} RELAYER_CA_INVALID, RELAYER_ENDPOINT_INVALID
+ * @throws {BootError} RELAYER_CA_INVALID, RELAYER_ENDPOINT_INVALID, ENR_KEY_UNREADABLE
  */
 export async function createRelayer(
   config: SidecarConfig['relayer'],
   events: Events,
   keySharesHeld: () => number,
-  sign?: Authenticate,
+  identify: (endpoint: URL) => Promise<Authenticate | undefined> = async () => undefined,
 ): Promise<RelayerClient & { renew(): Promise<void> }> {
   const headers = { 'user-agent': `dvt-relayer-sidecar/${VERSION}` }
   let found = await findRelayer(config)
+  let sign = await identify(found.endpoint)
   let http = createHttpClient({ ...(await openRelayerHttp(found)), headers, ...ANSWER })
   const send: Send = async ({ method, path, query, body, extraMs, signal }) => {
     const request = REQUESTS[path] ?? 'info'
@@ -112,7 +113,10 @@ export async function createRelayer(
     async renew(): Promise<void> {
       const now = await findRelayer(config)
       if (now.endpoint.href === found.endpoint.href && now.ca === found.ca) return
+      // A signature names the relayer it is for, and a token goes before it.
+      const signNow = await identify(now.endpoint)
       http = createHttpClient({ ...(await openRelayerHttp(now)), headers, ...ANSWER })
+      sign = signNow
       found = now
     },
   })

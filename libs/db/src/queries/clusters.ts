@@ -174,6 +174,13 @@ export function findCoverage(
   )
 }
 
+/** The clusters of these locks, or those of the SSV contract. */
+export async function findClusterIds(db: Sql, of: readonly Uint8Array[] | 'ssv'): Promise<number[]> {
+  const isOf = of === 'ssv' ? sql`c.source = 'ssv'` : sql`c.lock_hash = any(${bytesArray(of)})`
+  const found = await rows(db, { id: number }, sql`select c.id from clusters c where ${isOf} order by c.id`)
+  return found.map(({ id }) => id)
+}
+
 const openExit = {
   /** Of the key in the question, from 0. */
   position: number,

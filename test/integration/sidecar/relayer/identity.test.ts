@@ -79,6 +79,47 @@ describe('with the key of charon', () => {
     for (const { headers } of relayer.seen) expect(headers['authorization']).toMatch(/^Basic /)
   })
 
+  it('is used for whom the file of the endpoint names now: another relayer, one with a token, and one without again', async () => {
+    await using folder = await journalFolder()
+    // Asked every moment: no question is held while the file changes.
+    await using before = await startStandInRelayer({ generation: 'existing' })
+    await using after = await startStandInRelayer({ generation: 'existing' })
+    const file = join(dirname(folder.file()), 'endpoint')
+    await mkdir(dirname(file))
+    const files = new EventTarget()
+    const moveTo = async (url: string) => {
+      await writeFile(file, `${url}\n`)
+      files.dispatchEvent(new Event('reload'))
+    }
+    const { config } = readConfig({
+      NETWORK: 'hoodi',
+      RELAYER_ENDPOINT: before.url,
+      RELAYER_TIMEOUT: '60',
+      OBOL_KEYSTORES_DIR: loadFixtureCluster(NAME).nodes[0]?.keystoresDir ?? '',
+      OBOL_ENR_KEY_FILE: ENR_FILE,
+      JOURNAL_FILE: folder.file(),
+    })
+    await writeFile(file, `${before.url}\n`)
+    const relayer = { ...config.relayer, endpointFile: file }
+    await using _sidecar = await startSidecar(hasten({ ...config, relayer }), { files })
+    const shown = (scheme: string) => (seen: Seen) => String(seen.headers['authorization']).startsWith(`${scheme} `)
+    await before.until(() => before.seen.some(shown('Node')))
+
+    await moveTo(after.url)
+    await after.until(() => after.seen.length > 0)
+    const request = first(after.seen)
+    const [scheme, time = '', nonce = '', signature = ''] = String(request.headers['authorization']).split(/[ :]/)
+    expect(scheme).toBe('Node')
+    const message = signedText(after, request, bodyOf(request), time, nonce)
+    expect(await recoverMessageAddress({ message, signature: signature as `0x${string}` })).toBe(node.address)
+
+    await moveTo(after.url.replace('//', '//node-1:token@'))
+    await after.until(() => after.seen.some(shown('Basic')))
+    const known = after.seen.length
+    await moveTo(after.url)
+    await after.until(() => after.seen.slice(known).some(shown('Node')))
+  })
+
   it('that is none stops the start, and is not repeated', async () => {
     await using folder = await journalFolder()
     await using relayer = await startStandInRelayer({ generation: 'ours' })

@@ -161,9 +161,11 @@ export function createAdmission(
           events.callerBounded('requests')
           throw tooMany()
         }
-        count(request, -1)
+        // Of who has hung up meanwhile nothing is counted any more, and would not be taken back.
+        const isCounted = !request.visit.hasEnded()
+        if (isCounted) count(request, -1)
         request.account = proven
-        count(request, 1)
+        if (isCounted) count(request, 1)
       }
     },
     /** What to send of an answer that is bytes already: the same bytes to everybody, in pieces as they are taken. */
@@ -232,6 +234,8 @@ function createVisit(reply: FastifyReply) {
         settle()
       }
     },
+    /** Whether it is answered, or given up, and worked on no more. */
+    hasEnded: (): boolean => hasEnded,
     atEnd(end: () => void): void {
       if (hasEnded) end()
       else ends.push(end)

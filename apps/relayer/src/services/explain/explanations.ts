@@ -93,13 +93,16 @@ export function createExplanations(context: Pick<Context, 'config' | 'db'>) {
 }
 export type Explanations = ReturnType<typeof createExplanations>
 
-/** Whether a validator is of a vault, or has a node, that the asker is bound to. Where its nodes are not known, any may be one. */
+/**
+ * Whether a validator is of a vault, or has a node, that the asker is bound to. Where its nodes are not known, any may be one; who is bound to
+ * none of this validator is not.
+ */
 function isCovered({ validator: { vault }, shares }: Facts, { vaults, shareIndexes }: Omit<Asker, 'name'>): boolean {
   if (vaults !== undefined && !vaults.some((bound) => vault !== null && equalBytes(bound, vault))) return false
   const nodes = shares.filter(({ isTrusted }) => isTrusted)
   return (
     shareIndexes === undefined ||
-    nodes.length === 0 ||
+    (nodes.length === 0 && shareIndexes.length > 0) ||
     nodes.some(({ shareIndex }) => shareIndexes.includes(shareIndex))
   )
 }

@@ -18,12 +18,15 @@ interface Attendance {
 export interface Scope {
   vaults: readonly Uint8Array[] | undefined
   shareIndexes: readonly number[] | undefined
+  /** Of a node that signed its request: its own clusters. */
+  clusterIds?: ReadonlySet<number> | undefined
 }
 
 /** The clusters that a caller's token covers, each with those nodes it may see. */
 export function clustersOf(snapshot: Snapshot, attendance: Attendance, scope: Scope): StatusCluster[] {
   const vaults = scope.vaults === undefined ? undefined : new Set<string>(scope.vaults.map(toHex))
   return snapshot.clusters.flatMap((cluster): StatusCluster[] => {
+    if (scope.clusterIds?.has(cluster.id) === false) return []
     if (vaults !== undefined && !cluster.vaults.some((vault) => vaults.has(vault))) return []
     const known = cluster.share_indexes
     const own = known.length > 0 ? known : strayIndexes(snapshot, attendance)

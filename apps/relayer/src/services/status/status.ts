@@ -7,6 +7,7 @@ import { createKeyedQueue } from '@dvt-relayer/common/keyed-queue.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { findProcesses } from '@dvt-relayer/db/queries/attendance/processes.ts'
+import { findClusterIds } from '@dvt-relayer/db/queries/clusters.ts'
 import { findExplainedNodes, findMoment } from '@dvt-relayer/db/queries/explain.ts'
 import { findCheckpoint } from '@dvt-relayer/db/queries/state.ts'
 import { findByKeyRange, findCollectingPage } from '@dvt-relayer/db/queries/status/validators.ts'
@@ -16,6 +17,7 @@ import { SILENCE_SECONDS } from '../attendance/heartbeat.ts'
 import { describeCurrentSet } from '../beacon-status/vaults.ts'
 import { positionOf, REGISTRY_CHECKPOINT } from '../deposit-registry/position.ts'
 import { explainMany } from '../explain/explanations.ts'
+import type { KeyedNode } from '../identity/node-keys.ts'
 import { clustersOf, type Scope } from './clusters.ts'
 import { findProblems, headlineOf } from './problems.ts'
 import { createSnapshotReader, type Snapshot } from './snapshot.ts'
@@ -37,6 +39,8 @@ const KEY_DIGITS = 96
 interface Asker extends Scope {
   name: string | null
   role: Status['caller']['role']
+  /** A node that signed its request sees what it may sign for. */
+  node?: KeyedNode | undefined
 }
 type Query = Pick<StatusQuery, 'after' | 'key'>
 type Parts = Pick<Context, 'config' | 'db'>
@@ -58,7 +62,9 @@ export function createStatus(context: Parts & Pick<Context, 'queue'>, now: () =>
   const firstPages = new Map<string, () => Promise<Listed>>()
   const turns = createKeyedQueue(OF_ONE)
 
-  const firstPage = (asker: Asker): Promise<Listed> => {
+  const firstPage = async (asker: Asker): Promise<Listed> => {
+    // Clusters come and go: what is of them is not kept.
+    if (asker.clusterIds !== undefined) return listCollecting(context, asker, 0, await shared())
     const key = `${asker.vaults?.map(toHex).join() ?? '*'} ${asker.shareIndexes?.join() ?? '*'}`
     const find = async () => listCollecting(context, asker, 0, await shared())
     const page = firstPages.get(key) ?? remembered(now, () => onOwnAccount(find))
@@ -68,10 +74,11 @@ export function createStatus(context: Parts & Pick<Context, 'queue'>, now: () =>
 
   return {
     /** What a caller may see. @throws {ApiError} TOO_BUSY */
-    async of(asker: Asker, query: Query, surroundings: Omit<Surroundings, 'queue'>): Promise<Status> {
+    async of(caller: Asker, query: Query, surroundings: Omit<Surroundings, 'queue'>): Promise<Status> {
       let status: Status | undefined
       const queue = (await counts()) ?? null
-      const turn = await turns.run(asker.name ?? '', async () => {
+      const turn = await turns.run(caller.name ?? '', async () => {
+        const asker = { ...caller, clusterIds: await findOwnClusters(context, caller) }
         const first = await firstPage(asker)
         const seen = await shared()
         const listed = isFirst(query) ? first : await list(context, asker, query, seen)
@@ -94,6 +101,12 @@ export async function statusToAdmin(context: Parts, query: Query): Promise<Statu
 }
 
 const isFirst = ({ after, key }: Query) => after === undefined && (key ?? '').trim() === ''
+
+/** The clusters of a node that signed its request; a token is bound to share indexes alone. */
+async function findOwnClusters({ db }: Parts, { node }: Asker): Promise<ReadonlySet<number> | undefined> {
+  if (node === undefined) return undefined
+  return new Set(await findClusterIds(db, 'locks' in node ? node.locks.map(({ lockHash }) => lockHash) : 'ssv'))
+}
 
 /** The same answer to all who ask within a moment; a failure is nobody's but theirs who waited for it. */
 function remembered<T>(now: () => number, find: () => Promise<T>): () => Promise<T> {

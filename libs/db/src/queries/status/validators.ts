@@ -11,10 +11,11 @@ import { bytesArray, bytesParam, numberArray } from '../sql.ts'
 interface Scope {
   vaults: readonly Uint8Array[] | undefined
   shareIndexes: readonly number[] | undefined
+  clusterIds?: ReadonlySet<number> | undefined
 }
 
-/** Whether the validator `v` is of one of the vaults, and may have a node of one of the share indexes. */
-const isCovered = ({ vaults, shareIndexes }: Scope): SQL => {
+/** Whether the validator `v` is of one of the vaults and of the clusters, and may have a node of one of the share indexes. */
+const isCovered = ({ vaults, shareIndexes, clusterIds }: Scope): SQL => {
   const ofVault =
     vaults === undefined ? sql`true` : sql`coalesce(v.beacon_vault, ${OWNER}, v.vault) = any(${bytesArray(vaults)})`
   const ofNode =
@@ -22,7 +23,8 @@ const isCovered = ({ vaults, shareIndexes }: Scope): SQL => {
       ? sql`true`
       : sql`(exists (select from key_shares k where k.validator_id = v.id and k.share_index = any(${numberArray(shareIndexes)}))
              or not exists (select from key_shares k where k.validator_id = v.id))`
-  return sql`${ofVault} and ${ofNode}`
+  const ofCluster = clusterIds === undefined ? sql`true` : sql`v.cluster_id = any(${numberArray([...clusterIds])})`
+  return sql`${ofVault} and ${ofNode} and ${ofCluster}`
 }
 
 /** Some validators, and where to go on; null where there are no more. */

@@ -1,6 +1,6 @@
 /** The relayer as the sidecar sees it: untrusted. Answers are bounded in size, checked, and freed of items no protocol allows. */
 
-import { createRelayerClient, type RelayerClient, type Send } from '@dvt-relayer/api/client.ts'
+import { ContractError, createRelayerClient, type RelayerClient, type Send } from '@dvt-relayer/api/client.ts'
 import { routes } from '@dvt-relayer/api/routes.ts'
 import { ExitItem, SharesResponse, ValidatorItem } from '@dvt-relayer/api/schemas.ts'
 import type { Authenticate } from '@dvt-relayer/client/authentication.ts'
@@ -80,9 +80,15 @@ export async function createRelayer(
   let found = await findRelayer(config)
   let sign = await identify(found.endpoint)
   let http = createHttpClient({ ...(await openRelayerHttp(found)), headers, ...ANSWER })
+  /** Which relayer each list was last had from: revisions are its own. */
+  const hadFrom = new Map<string, string>()
   const send: Send = async ({ method, path, query, body, extraMs, signal }) => {
     const request = REQUESTS[path] ?? 'info'
     const list = method === 'GET' ? LISTS[path] : undefined
+    const asked = `${found.endpoint.origin}${found.endpoint.pathname}`
+    const goesOn = query['after'] !== undefined || query['from'] !== undefined
+    if (list !== undefined && goesOn && hadFrom.get(path) !== asked)
+      throw new ContractError('RELAYER_ANSWER_INVALID', `${path} is of another relayer now, and asked for anew`)
     const start = performance.now()
     let outcome: HttpOutcome = 'ok'
     try {
@@ -100,6 +106,7 @@ export async function createRelayer(
       })
       if (method === 'POST') return readVerdict(path, answer)
       const value = parseAnswer(answer)
+      if (list !== undefined) hadFrom.set(path, asked)
       return list === undefined ? value : withoutStrangeItems(value, list, events)
     } catch (error) {
       outcome = outcomeOf(error)

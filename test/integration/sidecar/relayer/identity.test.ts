@@ -174,6 +174,33 @@ describe('with the key of charon', () => {
   })
 })
 
+it('a list of another relayer, which the file of the endpoint names now, is asked for whole', async () => {
+  await using folder = await journalFolder()
+  await using before = await startStandInRelayer({ generation: 'ours' })
+  await using after = await startStandInRelayer({ generation: 'ours' })
+  const [, other = ''] = keysOf(NAME)
+  after.addExit(KEY, 7)
+  // It has come far beyond the revision at which this exit changed.
+  for (let index = 8; index < 2000; index++) after.addExit(other, index)
+  for (let index = 8; index < 20; index++) before.addExit(other, index)
+  const file = join(dirname(folder.file()), 'endpoint')
+  await mkdir(dirname(file))
+  await writeFile(file, before.url)
+  const files = new EventTarget()
+  const { relayer, ...config } = hasten(configOf(NAME, 0, before.url), 3_600_000)
+  await using _sidecar = await startSidecar({ ...config, relayer: { ...relayer, endpointFile: file } }, { files })
+  await before.until(() => before.posts.length > 0)
+  await writeFile(file, after.url)
+  files.dispatchEvent(new Event('reload'))
+  // Each change ends a question that waits at the relayer of before.
+  let index = 20
+  await eventually('the other one is asked', async () => {
+    before.addExit(other, index++)
+    return after.seen.length > 0 ? true : undefined
+  })
+  await after.until(() => after.posts.some(({ publicKey }) => publicKey === KEY))
+})
+
 describe('with the key of an SSV operator', () => {
   it('each request is signed by it once it is known whose it is', async () => {
     await using relayer = await startStandInRelayer({ generation: 'ours' })

@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { privateKeyToAccount } from 'viem/accounts'
 import { describe, expect, it } from 'vitest'
 import { readFixture, readFixtureJson } from '../../../../test/support/keys/fixtures.ts'
-import { addressOfSecretKey } from '../address.ts'
+import { addressOfPublicKey, addressOfSecretKey } from '../address.ts'
 import {
   compressedKey,
   createRecover,
@@ -14,12 +14,15 @@ import {
   parseRequestCredentials,
   recoverPlainly,
   recoverRequestKey,
-  recoverRequestSigner,
   relayerName,
   requestText,
   type SignedRequest,
   signRequest,
 } from './request-signature.ts'
+
+/** The address of who signed, as an oracle is known by it. */
+const recoverRequestSigner = (...signed: Parameters<typeof recoverRequestKey>): Uint8Array =>
+  addressOfPublicKey(recoverRequestKey(...signed))
 
 const SECRET = new Uint8Array(32).fill(7)
 const ADDRESS = addressOfSecretKey(SECRET)

@@ -13,7 +13,6 @@ import { createRequire } from 'node:module'
 import { parseHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { secp256k1 } from '@noble/curves/secp256k1.js'
 import { keccak_256 } from '@noble/hashes/sha3.js'
-import { addressOfPublicKey } from '../address.ts'
 import { CryptoError } from '../errors.ts'
 
 const SIGNATURE_BYTES = 65
@@ -120,17 +119,8 @@ function digestOf(text: string): Uint8Array {
 }
 
 /**
- * The address (20 bytes) whose key signed the request. Every signature of the right form recovers to some address, so the caller
- * compares it with the one that was to sign.
- *
- * @param signature 65 bytes
- * @throws {CryptoError} SIGNATURE_INVALID, as {@link recoverRequestKey}
- */
-export const recoverRequestSigner = (request: SignedRequest, signature: Uint8Array): Uint8Array =>
-  addressOfPublicKey(recoverRequestKey(request, signature))
-
-/**
- * The key whose signature of the request this is, uncompressed (65 bytes). Every signature of the right form recovers to some key.
+ * The key whose signature of the request this is, uncompressed (65 bytes). Every signature of the right form recovers to some key,
+ * so the caller compares it, or its address, with that of who was to sign.
  *
  * @param signature 65 bytes
  * @throws {CryptoError} SIGNATURE_INVALID for another length, r or s out of range, s in the upper half of the order (it would be a

@@ -21,7 +21,6 @@ import {
   compressedKey,
   parseRequestCredentials,
   type RequestCredentials,
-  recoverRequestKey,
   relayerName,
   requestText,
   type SignedRequest,
@@ -29,13 +28,14 @@ import {
 import { OPERATOR_SIGNATURE_BYTES, verifyOperatorSignature } from '@dvt-relayer/crypto/ssv/operator-key.ts'
 import type { FastifyRequest } from 'fastify'
 import type { RelayerConfig } from '../../config.ts'
-import { ApiError, type ErrorCode } from '../../errors.ts'
+import { ApiError } from '../../errors.ts'
 import type { Events } from '../../events.ts'
 import type { NodeKeys } from '../../services/identity/node-keys.ts'
 import type { OperatorKeys } from '../../services/identity/operator-keys.ts'
 import { accountOf, strangerOf } from '../admission/account-of.ts'
 import { LARGE_BYTES } from '../admission/limits.ts'
 import { type Caller, signingNode, UNPROVEN } from './caller.ts'
+import { NO_BODY, NO_SIGNATURE, REPLAYED, type Refusal, recoverKey, takeOne, timeFault } from './signed-requests.ts'
 import type { KeyedNodes } from './tokens.ts'
 
 declare module 'fastify' {
@@ -52,8 +52,6 @@ export interface BodyProof {
   check(bodyHash: Uint8Array): Promise<void>
 }
 
-/** By how many seconds the time of a signed request may be off, to either side, when its headers come. */
-const TOLERANCE_SECONDS = 60
 /** Of one key, each of which leaves a nonce for a quarter of an hour: a sidecar has ten requests under way at most. */
 const REQUESTS = { burst: 1000, perSecond: 50, most: 10_000 }
 /** Of one address: requests whose signature is nobody's, or that were there before. Each costs the event loop some 0.2 ms. */
@@ -61,15 +59,6 @@ const WRONG = { burst: 1000, perSecond: 100, most: 1000 }
 
 const TOO_MANY = `more signed requests than ${REQUESTS.perSecond} a second`
 const TOO_MANY_WRONG = `more requests from this address that nobody has signed, or that were there before, than ${WRONG.perSecond} a second`
-
-const NO_BODY = createHash('sha256').digest()
-
-/** Why a request is refused: as the metric names it, and what the caller is told. */
-interface Refusal {
-  reason: Parameters<Events['authRefused']>[0]
-  code: ErrorCode
-  message: string
-}
 
 /** What a request claims, as far as its headers say. */
 interface Claim extends RequestCredentials {
@@ -97,11 +86,6 @@ const MALFORMED: Refusal = {
   message:
     'a signed request says "Authorization: Node <time>:<nonce>:<signature>" or "Authorization: Operator <id>:<time>:<nonce>:<signature>": Unix seconds, 16 to 32 random bytes and 65 or, of an operator, 256 bytes as hex',
 }
-const NO_SIGNATURE: Refusal = {
-  reason: 'signature',
-  code: 'REQUEST_SIGNATURE_INVALID',
-  message: 'the signature is none: 65 bytes r, s and v, with s in the lower half of the order and v 27 or 28',
-}
 const NO_URL: Refusal = {
   reason: 'signature',
   code: 'PUBLIC_URL_MISSING',
@@ -112,11 +96,6 @@ const WRONG_ROUTE: Refusal = {
   code: 'REQUEST_SIGNATURE_ROUTE',
   message: 'a request signed with the key of a node works for what sidecars call; this route wants a token',
 }
-const offTime = (offSeconds: number): Refusal => ({
-  reason: 'time',
-  code: 'REQUEST_TIME',
-  message: `the time of the request is ${Math.round(offSeconds)} seconds off, and ${TOLERANCE_SECONDS} are allowed: set the clock, and sign each request when it is sent`,
-})
 const UNPINNED: Refusal = {
   reason: 'unknown',
   code: 'NODE_UNPINNED',
@@ -128,11 +107,6 @@ const UNLISTED: Refusal = {
   code: 'NODE_UNLISTED',
   message:
     'AUTH_TOKENS_FILE of the relayer does not say that this node may call without a token: it wants a line "nodes <lock_hash>", or "operators <id>"',
-}
-const REPLAYED: Refusal = {
-  reason: 'replay',
-  code: 'REQUEST_REPLAYED',
-  message: 'this nonce was used before: sign every request, retries too, with a new one',
 }
 const OTHER_BODY: Refusal = {
   reason: 'signature',
@@ -208,7 +182,7 @@ export function createKeyAuth({
 
   /** The node whose key signed a request, or why there is none. */
   async function findNode(request: SignedRequest, { signature }: Claim): Promise<Signer | Refusal> {
-    const recovered = recover(request, signature)
+    const recovered = recoverKey(request, signature)
     if (recovered === undefined) return NO_SIGNATURE
     const key = compressedKey(recovered)
     const places = await nodeKeys.placesOf(key)
@@ -265,15 +239,6 @@ export function createKeyAuth({
     return refusal
   }
 
-  /** @throws {ApiError} RATE_LIMIT */
-  function take(bucket: typeof rate, name: string, nowSeconds: number, what: string): void {
-    const waitSeconds = bucket.take(name, 1, nowSeconds * 1000)
-    if (waitSeconds > 0)
-      throw new ApiError('RATE_LIMIT', `${what}; ask again in ${Math.ceil(waitSeconds)} s`, {
-        retryAfterSeconds: waitSeconds,
-      })
-  }
-
   function refuse({ reason, code, message }: Refusal, route: string, name?: string | null): never {
     events.authRefused(reason, route, name ?? undefined)
     throw new ApiError(code, message)
@@ -288,13 +253,13 @@ export function createKeyAuth({
     const { name: address } = strangerOf(request)
     const { method, raw, headers } = request
     const { time, nonce } = claim
-    take(wrong, address, nowSeconds, TOO_MANY_WRONG)
+    takeOne(wrong, address, nowSeconds, TOO_MANY_WRONG)
     const signed = { method, path: raw.url ?? '', network: network.name, time, nonce, bound }
     const found = await findSigner(signed, claim)
     if ('code' in found) return refuse(await explained(found, headers.host, signed, claim), route)
     const { key, caller } = found
     wrong.give(address, 1)
-    take(rate, toHex(key), nowSeconds, TOO_MANY)
+    takeOne(rate, toHex(key), nowSeconds, TOO_MANY)
     if (await nodeKeys.takeNonce(key, nonce)) return caller
     rate.give(toHex(key), 1)
     wrong.take(address, 1, nowSeconds * 1000)
@@ -320,8 +285,8 @@ export function createKeyAuth({
       if (access !== 'public' && !access.includes('sidecar')) return refuse(WRONG_ROUTE, route)
       const claim = parseClaim(scheme, text)
       if (claim === undefined) return refuse(MALFORMED, route)
-      const offSeconds = claim.time - nowSeconds
-      if (Math.abs(offSeconds) > TOLERANCE_SECONDS) return refuse(offTime(offSeconds), route)
+      const late = timeFault(claim.time, nowSeconds)
+      if (late !== undefined) return refuse(late, route)
       const said = bodyHashOf(request)
       if (said !== undefined && 'code' in said) return refuse(said, route)
 
@@ -354,12 +319,4 @@ function proofOf(compare: (bodyHash: Uint8Array) => Promise<void>): BodyProof {
     },
   }
   return proof
-}
-
-function recover(request: SignedRequest, signature: Uint8Array): Uint8Array | undefined {
-  try {
-    return recoverRequestKey(request, signature)
-  } catch {
-    return undefined
-  }
 }

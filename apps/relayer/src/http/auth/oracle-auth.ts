@@ -7,29 +7,21 @@
  * and a nonce is stored for known oracles only: strangers can neither fill the table nor use up a nonce of somebody else.
  */
 
-import { createHash } from 'node:crypto'
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
 import { createRate } from '@dvt-relayer/common/rate.ts'
 import { addressOfPublicKey, parseAddress } from '@dvt-relayer/crypto/address.ts'
 import { parseOraclePublicKey } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import type { RequestCredentials } from '@dvt-relayer/crypto/oracle/request-signature.ts'
-import {
-  parseRequestCredentials,
-  recoverRequestSigner,
-  relayerName,
-} from '@dvt-relayer/crypto/oracle/request-signature.ts'
+import { parseRequestCredentials, relayerName } from '@dvt-relayer/crypto/oracle/request-signature.ts'
 import type { FastifyRequest } from 'fastify'
-import { ApiError, type ErrorCode } from '../../errors.ts'
+import { ApiError } from '../../errors.ts'
 import type { Events } from '../../events.ts'
 import type { OracleFetch } from '../../services/oracles/fetch.ts'
 import { strangerOf } from '../admission/account-of.ts'
 import { type Caller, signingOracle } from './caller.ts'
+import { NO_BODY, NO_SIGNATURE, REPLAYED, type Refusal, recoverKey, takeOne, timeFault } from './signed-requests.ts'
 
-/** By how many seconds the time of a signed request may be off, to either side. */
-const TOLERANCE_SECONDS = 60
 const ADDRESS_DIGITS = 40
-/** The route takes none. */
-const NO_BODY = createHash('sha256').digest()
 /**
  * Signed requests of one oracle, each of which leaves a nonce for a quarter of an hour: it fetches 100,000 validators in as many pages as a
  * burst has, and waits for news in one request at a time.
@@ -40,6 +32,9 @@ const REQUESTS = { burst: 1000, perSecond: 20, most: 1000 }
  * nothing here, so that all oracles may stand behind one proxy.
  */
 const WRONG = { burst: 500, perSecond: 50, most: 1000 }
+
+const TOO_MANY = `more signed requests than ${REQUESTS.perSecond} a second`
+const TOO_MANY_WRONG = `more requests with a wrong signature from this address than ${WRONG.perSecond} a second`
 
 /** The address of the oracle a path names by address or by public key. @throws {ApiError} ORACLE_INVALID */
 export function parseOracle(text: string): Uint8Array {
@@ -66,28 +61,11 @@ function addressOfKey(text: string): Uint8Array | undefined {
 export const oracleUnknown = () =>
   new ApiError('ORACLE_UNKNOWN', 'the oracle is in no oracle set this relayer has seen: is the network the right one?')
 
-/** Why a signed request is refused: as the metric names it, and what the caller is told. */
-interface Refusal {
-  reason: 'signature' | 'time' | 'replay'
-  code: ErrorCode
-  message: string
-}
-
 const MALFORMED: Refusal = {
   reason: 'signature',
   code: 'REQUEST_SIGNATURE_INVALID',
   message:
     'a signed request says "Authorization: Oracle <time>:<nonce>:<signature>": Unix seconds, 16 to 32 random bytes and 65 bytes as hex',
-}
-const offTime = (offSeconds: number): Refusal => ({
-  reason: 'time',
-  code: 'REQUEST_TIME',
-  message: `the time of the request is ${Math.round(offSeconds)} seconds off, and ${TOLERANCE_SECONDS} are allowed: set the clock, and sign each request when it is sent`,
-})
-const NO_SIGNATURE: Refusal = {
-  reason: 'signature',
-  code: 'REQUEST_SIGNATURE_INVALID',
-  message: 'the signature is none: 65 bytes r, s and v, with s in the lower half of the order and v 27 or 28',
 }
 const FOREIGN: Refusal = {
   reason: 'signature',
@@ -95,12 +73,6 @@ const FOREIGN: Refusal = {
   message:
     'the oracle of the path did not sign this request: its key, the network, the path with its query, time and nonce must be those that were signed',
 }
-const REPLAYED: Refusal = {
-  reason: 'replay',
-  code: 'REQUEST_REPLAYED',
-  message: 'this nonce was used before: sign every request, retries too, with a new one',
-}
-
 /** Creates what decides about signed requests. */
 export function createOracleAuth({
   network,
@@ -117,17 +89,6 @@ export function createOracleAuth({
   const rate = createRate(REQUESTS)
   const wrong = createRate(WRONG)
 
-  /** @throws {ApiError} RATE_LIMIT */
-  function refuseTooMany(oracle: Uint8Array, nowSeconds: number): void {
-    const seconds = rate.take(toHex(oracle), 1, nowSeconds * 1000)
-    if (seconds > 0)
-      throw new ApiError(
-        'RATE_LIMIT',
-        `more signed requests than ${REQUESTS.perSecond} a second; ask again in ${Math.ceil(seconds)} s`,
-        { retryAfterSeconds: seconds },
-      )
-  }
-
   /** What is wrong with a request by itself, without a look at the database. */
   function faultOf(
     request: FastifyRequest,
@@ -135,21 +96,18 @@ export function createOracleAuth({
     oracle: Uint8Array,
     nowSeconds: number,
   ): Refusal | undefined {
-    if (Math.abs(time - nowSeconds) > TOLERANCE_SECONDS) return offTime(time - nowSeconds)
+    const late = timeFault(time, nowSeconds)
+    if (late !== undefined) return late
     const { name: address } = strangerOf(request)
-    const waitSeconds = wrong.take(address, 1, nowSeconds * 1000)
-    if (waitSeconds > 0)
-      throw new ApiError(
-        'RATE_LIMIT',
-        `more requests with a wrong signature from this address than ${WRONG.perSecond} a second; ask again in ${Math.ceil(waitSeconds)} s`,
-        { retryAfterSeconds: waitSeconds },
-      )
+    takeOne(wrong, address, nowSeconds, TOO_MANY_WRONG)
     const signed = { method: request.method, path: request.raw.url ?? '', network: network.name, time, nonce }
-    const signer = signerOf(signed, signature)
+    const key = recoverKey(signed, signature)
+    if (key === undefined) return NO_SIGNATURE
+    // The route takes no body.
     const bound = publicUrl && { relayer: relayerName(publicUrl), bodyHash: NO_BODY }
-    const isSigner = (found: Uint8Array | undefined) => found !== undefined && equalBytes(found, oracle)
-    if (signer === undefined) return NO_SIGNATURE
-    if (!isSigner(signer) && (bound === undefined || !isSigner(signerOf({ ...signed, bound }, signature))))
+    const isOfOracle = (found: Uint8Array | undefined) =>
+      found !== undefined && equalBytes(addressOfPublicKey(found), oracle)
+    if (!isOfOracle(key) && (bound === undefined || !isOfOracle(recoverKey({ ...signed, bound }, signature))))
       return FOREIGN
     wrong.give(address, 1)
     return undefined
@@ -177,20 +135,9 @@ export function createOracleAuth({
       const fault = faultOf(request, credentials, oracle, nowSeconds)
       if (fault !== undefined) return refuse(fault)
       if (!(await oracleFetch.isKnown(oracle))) throw oracleUnknown()
-      refuseTooMany(oracle, nowSeconds)
+      takeOne(rate, toHex(oracle), nowSeconds, TOO_MANY)
       if (!(await oracleFetch.takeNonce(oracle, credentials.nonce))) return refuse(REPLAYED)
       return signingOracle(oracle)
     },
-  }
-}
-
-function signerOf(
-  signed: Parameters<typeof recoverRequestSigner>[0],
-  signature: RequestCredentials['signature'],
-): Uint8Array | undefined {
-  try {
-    return recoverRequestSigner(signed, signature)
-  } catch {
-    return undefined
   }
 }

@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import pg from 'pg'
-import type { Hex } from 'viem'
 import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import type { Vault } from '../contracts/vault.ts'
 import { type MadeCluster, makeCluster } from '../keys/make-cluster.ts'
@@ -29,8 +28,8 @@ export interface StatusStage extends AsyncDisposable {
   query<T extends pg.QueryResultRow = pg.QueryResultRow>(text: string, values?: unknown[]): Promise<T[]>
   /** Has the relayer count anew at once what a test has written past it. */
   announce(): Promise<unknown>
-  /** Starts the sidecar of a node as a process of its own, with its token or another node's; resolves when it follows the relayer. */
-  startNode(shareIndex: number, token?: TokenName): Promise<AppProcess>
+  /** Starts the sidecar of a node as a process of its own, with its token; resolves when it follows the relayer. */
+  startNode(shareIndex: number): Promise<AppProcess>
 }
 const ROLES = {
   admin: ['admin', () => '*'],
@@ -47,9 +46,8 @@ type TokenName = keyof typeof ROLES
 /** Opens a stage. */
 export async function openStatusStage(
   world: VaultWorld,
-  options: { validators?: number; settings?: Environment; manager?: Hex; isLockForeign?: boolean } = {},
+  { validators = 3 }: { validators?: number } = {},
 ): Promise<StatusStage> {
-  const { validators = 3, settings = {}, manager, isLockForeign = false } = options
   await using stack = new AsyncDisposableStack()
   const database = stack.use(await createRelayerDatabase())
   const proxy = stack.use(await startPostgresProxy(database.url))
@@ -57,11 +55,11 @@ export async function openStatusStage(
   client.on('error', () => undefined)
   await client.connect()
   stack.defer(() => client.end())
-  const vault = await world.deployVault(manager === undefined ? {} : { manager })
+  const vault = await world.deployVault()
   const dir = join(world.dir, `status-${database.url.split('_').at(-1)}`)
   const cluster = await makeCluster({
     ...{ dir, nodes: 4, threshold: 3, validators, network: world.network, name: 'Blue cluster' },
-    withdrawalAddress: isLockForeign ? new Uint8Array(20).fill(7) : fromHex(vault.address, 20),
+    withdrawalAddress: fromHex(vault.address, 20),
     ...{ feeRecipient: new Uint8Array(20).fill(1) },
   })
   const made = Object.entries(ROLES).map(([name, [role, bindingOf]]) => ({
@@ -74,7 +72,6 @@ export async function openStatusStage(
   const environment = {
     ...{ DATABASE_URL: proxy.url, CLUSTER_LOCK_FILES: cluster.lockFile, AUTH_TOKENS_FILE: file },
     ...{ VAULTS: vault.address, MANAGER_DAILY_LIMIT_GWEI: '32000000000' },
-    ...settings,
   }
   const { url } = stack.use(await world.startRelayer(environment))
   const sealingKey = String(world.environment()['SEALING_KEY'])
@@ -96,7 +93,8 @@ export async function openStatusStage(
       client.query(
         `update messages set revision = nextval('message_revision') where id = (select max(id) from messages)`,
       ),
-    async startNode(shareIndex, token = `node-${shareIndex}` as TokenName) {
+    async startNode(shareIndex) {
+      const token = `node-${shareIndex}` as TokenName
       const node = cluster.nodes[shareIndex - 1]
       const endpoint = new URL(url)
       endpoint.username = token

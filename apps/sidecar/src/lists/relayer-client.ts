@@ -5,21 +5,19 @@ import { routes } from '@dvt-relayer/api/routes.ts'
 import { ExitItem, SharesResponse, ValidatorItem } from '@dvt-relayer/api/schemas.ts'
 import type { Authenticate } from '@dvt-relayer/client/authentication.ts'
 import {
-  createHttpClient,
-  HTTP_OUTCOMES,
   type HttpAnswer,
   HttpError,
   type HttpOutcome,
+  outcomeOf,
   parseAnswer,
 } from '@dvt-relayer/common/http-client.ts'
-import { VERSION } from '@dvt-relayer/common/version.ts'
 import type { TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { SidecarConfig } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { RelayerRequest } from '../metrics.ts'
 import { withMeaning } from './identity.ts'
-import { findRelayer, openRelayerHttp } from './relayer-http.ts'
+import { findRelayer, openRelayer } from './relayer-http.ts'
 
 /**
  * A list of a relayer without pages has all validators that it gathers for, so beside our own there is room for those of other clusters:
@@ -76,13 +74,12 @@ export async function createRelayer(
   keySharesHeld: () => number,
   identify: (endpoint: URL) => Promise<Authenticate | undefined> = async () => undefined,
 ): Promise<RelayerClient & { renew(): Promise<void> }> {
-  const headers = { 'user-agent': `dvt-relayer-sidecar/${VERSION}` }
   let found = await findRelayer(config)
-  let sign = await identify(found.endpoint)
-  let http = createHttpClient({ ...(await openRelayerHttp(found)), headers, ...ANSWER })
+  let ask = await openRelayer(found, await identify(found.endpoint), ANSWER)
   /** Which relayer each list was last had from: revisions are its own. */
   const hadFrom = new Map<string, string>()
-  const send: Send = async ({ method, path, query, body, extraMs, signal }) => {
+  const send: Send = async (asking) => {
+    const { method, path, query } = asking
     const request = REQUESTS[path] ?? 'info'
     const list = method === 'GET' ? LISTS[path] : undefined
     const asked = `${found.endpoint.origin}${found.endpoint.pathname}`
@@ -92,16 +89,8 @@ export async function createRelayer(
     const start = performance.now()
     let outcome: HttpOutcome = 'ok'
     try {
-      const answer = await http.send({
-        method,
-        path,
-        query,
-        extraMs,
-        signal,
-        // By it the relayer sees how far our clock is off.
-        headers: { date: new Date().toUTCString() },
-        ...(sign === undefined ? {} : { sign }),
-        ...(body === undefined ? {} : { body, accepts: (status) => (status >= 200 && status < 300) || status === 422 }),
+      const answer = await ask(asking, {
+        ...(method === 'GET' ? {} : { accepts: (status) => (status >= 200 && status < 300) || status === 422 }),
         ...(list === undefined ? {} : listBounds(keySharesHeld())),
       })
       if (method === 'POST') return readVerdict(path, answer)
@@ -121,9 +110,7 @@ export async function createRelayer(
       const now = await findRelayer(config)
       if (now.endpoint.href === found.endpoint.href && now.ca === found.ca) return
       // A signature names the relayer it is for, and a token goes before it.
-      const signNow = await identify(now.endpoint)
-      http = createHttpClient({ ...(await openRelayerHttp(now)), headers, ...ANSWER })
-      sign = signNow
+      ask = await openRelayer(now, await identify(now.endpoint), ANSWER)
       found = now
     },
   })
@@ -182,8 +169,3 @@ function withGoodIndexes(item: unknown): unknown {
 }
 
 const isShareIndex = (value: unknown): boolean => Number.isSafeInteger(value) && Number(value) >= 1
-
-function outcomeOf(error: unknown): HttpOutcome {
-  const word = error instanceof HttpError ? error.code.slice('HTTP_'.length).toLowerCase() : 'invalid'
-  return HTTP_OUTCOMES.find((outcome) => outcome === word) ?? 'invalid'
-}

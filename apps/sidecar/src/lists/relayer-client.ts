@@ -2,15 +2,10 @@
 
 import { ContractError, createRelayerClient, type RelayerClient, type Send } from '@dvt-relayer/api/client.ts'
 import { routes } from '@dvt-relayer/api/routes.ts'
-import { ExitItem, SharesResponse, ValidatorItem } from '@dvt-relayer/api/schemas.ts'
+import { ExitItem, ValidatorItem } from '@dvt-relayer/api/schemas.ts'
 import type { Authenticate } from '@dvt-relayer/client/authentication.ts'
-import {
-  type HttpAnswer,
-  HttpError,
-  type HttpOutcome,
-  outcomeOf,
-  parseAnswer,
-} from '@dvt-relayer/common/http-client.ts'
+import { isVerdict, readVerdict } from '@dvt-relayer/client/verdict.ts'
+import { type HttpOutcome, outcomeOf, parseAnswer } from '@dvt-relayer/common/http-client.ts'
 import type { TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { SidecarConfig } from '../config.ts'
@@ -60,8 +55,6 @@ function checkOf(schema: TSchema): (item: unknown) => boolean {
   return (item) => check.Check(item)
 }
 
-const sharesCheck = Compile(SharesResponse)
-
 /**
  * Creates the client. Credentials in the endpoint's URL become Basic authentication, else what `identify` gives for it shows who asks; redirects
  * are refused. `keySharesHeld` bounds the lists.
@@ -90,7 +83,7 @@ export async function createRelayer(
     let outcome: HttpOutcome = 'ok'
     try {
       const answer = await ask(asking, {
-        ...(method === 'GET' ? {} : { accepts: (status) => (status >= 200 && status < 300) || status === 422 }),
+        ...(method === 'GET' ? {} : { accepts: isVerdict }),
         ...(list === undefined ? {} : listBounds(keySharesHeld())),
       })
       if (method === 'POST') return readVerdict(path, answer)
@@ -114,25 +107,6 @@ export async function createRelayer(
       found = now
     },
   })
-}
-
-/**
- * The body of an answer to a post. A 2xx is good whatever its body; a 422 is an answer only where it says which items failed.
- */
-function readVerdict(path: string, answer: HttpAnswer): unknown {
-  const { status, host } = answer
-  const value = parseIfJson(answer)
-  if (status !== 422) return value
-  if (sharesCheck.Check(value) && value.failures !== undefined && value.failures.length > 0) return value
-  throw new HttpError('HTTP_STATUS', host, `POST ${path} at ${host} answers with status 422`, { status })
-}
-
-function parseIfJson(answer: HttpAnswer): unknown {
-  try {
-    return parseAnswer(answer)
-  } catch {
-    return undefined
-  }
 }
 
 /**

@@ -44,5 +44,20 @@ export function withWhoami(relayer: Finding, who: Whoami | undefined, held: Held
   const identity = who.identity === undefined ? {} : { identity: who.identity }
   const facts = { ...relayer.facts, version: who.version, token: who.name, role: who.role, ...identity }
   const details = [...relayer.details, ...doubts]
-  return { ...relayer, status: doubts.length > 0 ? 'problem' : relayer.status, details, facts }
+  // A relayer that cannot be used is not made better by that.
+  const message = relayer.status === 'problem' ? relayer.message : `${relayer.message}; ${takenFor(who)}`
+  return { ...relayer, message, status: doubts.length > 0 ? 'problem' : relayer.status, details, facts }
+}
+
+const BY: Readonly<Record<NonNullable<Whoami['identity']>, string>> = {
+  token: 'its token',
+  node_key: "charon's key",
+  operator_key: "the SSV operator's key",
+  oracle_key: "an oracle's key",
+}
+
+/** Whom the relayer takes us for, and by what it knows. */
+function takenFor({ name, role, identity }: Whoami): string {
+  const by = identity === undefined || identity === null ? '' : `, by ${BY[identity]}`
+  return `it takes us for ${name ?? 'anybody'} (${role})${by}`
 }

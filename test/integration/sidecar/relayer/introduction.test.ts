@@ -176,6 +176,8 @@ describe('doctor', () => {
       healthy: true,
       found: { status: 'good', details: [], facts: { version: '0.2.0', token: 'node-1' } },
     })
+    await using keyed = await saying(whoami({ identity: 'token' }))
+    expect((await relayerFinding(keyed)).found?.message).toMatch(/; it takes us for node-1 \(sidecar\), by its token$/)
     // What the relayer knows of the sidecar beside it stays known.
     assertIntroduced(ours)
     await using older = await saying({ detail: 'Not Found' }, 404, { generation: 'existing' })

@@ -19,6 +19,7 @@ import { markdownTable } from './report.ts'
 import { benchCryptoRow } from './rows/crypto.ts'
 import { benchEndToEnd, benchSoak } from './rows/end-to-end.ts'
 import { benchList } from './rows/list.ts'
+import { benchLockDeposits } from './rows/lock-deposits.ts'
 import { benchRegister } from './rows/register.ts'
 import { benchResplit } from './rows/resplit.ts'
 import { benchScale } from './rows/scale.ts'
@@ -37,6 +38,7 @@ const GROUPS: { rows: string[]; isLong?: boolean; run(stage: Stage, isFull: bool
   { rows: ['one', 'pace', 'hundred', 'thousand'], run: benchEndToEnd },
   { rows: ['list', 'memory'], run: benchList },
   { rows: ['register', 'validator-list'], run: benchRegister },
+  { rows: ['lock-deposits'], run: benchLockDeposits },
   { rows: ['resplit'], run: benchResplit },
   { rows: ['start', 'sidecar-start'], run: benchStart },
   { rows: ['scale-10000', 'scale-100000'], run: benchScale },

@@ -87,7 +87,15 @@ export const ORDER = {
     'networks.ts',
     'errors.ts',
   ],
-  'libs/client/src': ['index.ts', 'follow.ts', 'connect.ts', 'authentication.ts'],
+  'libs/client/src': [
+    'index.ts',
+    'follow.ts',
+    'list-walk.ts',
+    'connect.ts',
+    'verdict.ts',
+    'requests.ts',
+    'authentication.ts',
+  ],
   'libs/api/src': ['client.ts', 'bundle.ts', 'routes.ts', 'contract.ts', 'schemas.ts', 'schemas'],
   'libs/chain/src': [
     'look-at-nodes.ts',

@@ -54,6 +54,11 @@ it('reaches a few packages only: no relayer, database, queue or web framework, a
   expect(own.filter((name) => !files.has(home + name) && !ofTypes(name))).toEqual([])
 })
 
+it('asks the relayer by the client library alone', () => {
+  const own = [...walk(MAIN).files].filter((file) => file.includes('/apps/sidecar/'))
+  expect(own.filter((file) => /\b(createHttpClient|fetch)\(/.test(readFileSync(file, 'utf8')))).toEqual([])
+})
+
 it('reads process.env in main.ts only', () => {
   const { files } = walk(MAIN)
   const code = (file: string) => readFileSync(file, 'utf8').replaceAll(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '')

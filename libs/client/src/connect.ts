@@ -3,10 +3,10 @@
 import { createRelayerClient, type RelayerClient, type Send } from '@dvt-relayer/api/client.ts'
 import { ErrorResponse, type Failure } from '@dvt-relayer/api/schemas.ts'
 import { CodedError } from '@dvt-relayer/common/errors.ts'
-import { createHttpClient, type HttpAnswer, parseAnswer } from '@dvt-relayer/common/http-client.ts'
-import { VERSION } from '@dvt-relayer/common/version.ts'
+import { type HttpAnswer, parseAnswer } from '@dvt-relayer/common/http-client.ts'
 import { Compile } from 'typebox/compile'
 import type { Authenticate } from './authentication.ts'
+import { createRequests } from './requests.ts'
 
 export interface RelayerOptions {
   /** Where it is; a token may stand in it, as `https://name:token@relayer.example`. */
@@ -40,6 +40,9 @@ const BOUNDS = { maxBytes: 64 * 1024 * 1024, maxValues: 6_000_000 }
 /** Refusals that pass by themselves are tried again; all others are final. */
 const PASSING = new Set([408, 425, 429])
 
+const isAnswer = (status: number): boolean =>
+  (status >= 200 && status < 300) || (status >= 400 && status < 500 && !PASSING.has(status))
+
 const refusal = Compile(ErrorResponse)
 
 /**
@@ -56,27 +59,16 @@ export function connectRelayer({
   timeoutMs = 30_000,
   retryMs = 60_000,
 }: RelayerOptions): RelayerClient {
-  const http = createHttpClient({
+  const ask = createRequests({
     endpoints: [url],
     timeoutMs,
     retryTimeoutMs: retryMs,
-    headers: { 'user-agent': `dvt-relayer-client/${VERSION}` },
+    program: 'dvt-relayer-client',
+    authenticate,
     ...BOUNDS,
   })
-  const send: Send = async ({ method, path, query, body, extraMs, signal }) => {
-    const answer = await http.send({
-      method,
-      path,
-      query,
-      extraMs,
-      signal,
-      idempotent: true,
-      accepts: (status) => (status >= 200 && status < 300) || (status >= 400 && status < 500 && !PASSING.has(status)),
-      // By it the relayer sees how far our clock is off.
-      headers: { date: new Date().toUTCString() },
-      ...(body === undefined ? {} : { body }),
-      ...(authenticate === undefined ? {} : { sign: authenticate }),
-    })
+  const send: Send = async (request) => {
+    const answer = await ask(request, { idempotent: true, accepts: isAnswer })
     if (answer.status >= 400) throw refusalOf(answer)
     return parseAnswer(answer)
   }

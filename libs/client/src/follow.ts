@@ -5,17 +5,19 @@ import type {
   ExitItem,
   ExitShareItem,
   ExitSharesQuery,
+  ExitsResponse,
   RegisterRequest,
   RegisterResponse,
   ValidatorItem,
   ValidatorsResponse,
 } from '@dvt-relayer/api/schemas.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { createListWalk, type ListEnd, type ListQuestion } from './list-walk.ts'
 
 /** As often as there is a block. */
 const POLL_MS = 12_000
-/** How long a relayer may wait for a change, in seconds: of lists, and of oracles' shares. */
-const WAIT = { lists: 50, shares: 25 }
+/** How long a relayer may wait for new shares. */
+const WAIT_SECONDS = 25
 /** Between two questions to a relayer that answers at once although nothing has changed. */
 const PAUSE_MS = 1000
 
@@ -64,14 +66,16 @@ async function poll<T>(signal: AbortSignal, everyMs: number, ask: () => Promise<
   }
 }
 
-/** The exits to sign (generation 3): all of them first, then what has changed, as it does. Ends by the signal. */
+/**
+ * The exits to sign (generation 3): all of them first, in pages where there are many, then what has changed, as it does. Ends by the signal.
+ */
 export const followExits = (
   relayer: Pick<RelayerClient, 'getExits'>,
   signal: AbortSignal,
 ): AsyncGenerator<ExitItem[]> =>
-  followList(signal, async (changes) => {
-    const { exits, revision } = await relayer.getExits(changes, signal)
-    return { items: exits, revision }
+  followList(signal, async (question) => {
+    const { exits, ...end } = await relayer.getExits(question, signal)
+    return { items: exits, end: endOf(end) }
   })
 
 /** The validators to sign for (generation 4), likewise. */
@@ -79,24 +83,30 @@ export const followValidators = (
   relayer: Pick<RelayerClient, 'getValidators'>,
   signal: AbortSignal,
 ): AsyncGenerator<ValidatorItem[]> =>
-  followList(signal, async (changes) => {
-    const { validators, revision } = await relayer.getValidators(changes, signal)
-    return { items: validators, revision }
+  followList(signal, async (question) => {
+    const { validators, ...end } = await relayer.getValidators(question, signal)
+    return { items: validators, end: endOf(end) }
   })
+
+const endOf = ({ revision, whole: isWhole, next }: Omit<ExitsResponse, 'exits'>): ListEnd => ({
+  revision,
+  isWhole,
+  next,
+})
 
 async function* followList<T>(
   signal: AbortSignal,
-  ask: (changes: { wait?: number; after?: number }) => Promise<{ items: T[]; revision: number | undefined }>,
+  ask: (question: ListQuestion) => Promise<{ items: T[]; end: ListEnd }>,
 ): AsyncGenerator<T[]> {
-  let after: number | undefined
-  for (;;) {
+  const walk = createListWalk()
+  for (let isFirst = true; ; isFirst = false) {
+    const question = walk.nextQuestion()
+    const { items, end } = await ask(question)
+    const { counts, hasMore } = walk.take(end, question)
+    if (counts && (isFirst || items.length > 0)) yield items
     // Existing relayers name no revision, and are asked for everything again.
-    const isFirst = after === undefined
-    const { items, revision } = await ask(after === undefined ? {} : { wait: WAIT.lists, after })
-    if (isFirst || items.length > 0) yield items
-    if (revision === undefined || revision === after) await pause(PAUSE_MS, signal)
+    if (!hasMore && (end.revision === undefined || end.revision === question.after)) await pause(PAUSE_MS, signal)
     signal.throwIfAborted()
-    after = revision
   }
 }
 
@@ -113,7 +123,7 @@ export async function* followExitShares(
 ): AsyncGenerator<{ items: ExitShareItem[]; cursor: string }> {
   let { after } = query
   for (;;) {
-    const asked = { ...query, wait: String(WAIT.shares), ...(after === undefined ? {} : { after }) }
+    const asked = { ...query, wait: String(WAIT_SECONDS), ...(after === undefined ? {} : { after }) }
     const { exit_shares: items, cursor } = await relayer.getExitShares(oracle, asked, signal)
     if (items.length > 0) yield { items, cursor }
     signal.throwIfAborted()

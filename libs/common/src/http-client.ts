@@ -13,7 +13,7 @@ import type { HttpAnswer, HttpAsk, HttpClient, HttpClientOptions, HttpRequest } 
 import { pause } from './lifetime.ts'
 
 export { parseAnswer, readJson } from './http/answer.ts'
-export { HTTP_OUTCOMES, HttpError, type HttpOutcome } from './http/error.ts'
+export { HTTP_OUTCOMES, HttpError, type HttpOutcome, outcomeOf } from './http/error.ts'
 export type {
   HttpAnswer,
   HttpAsk,

@@ -1,8 +1,9 @@
-/** The vault operator: asks the relayer as StakeWise Operator 3 and 4 do, the latter more often than once a block. */
+/** The vault operator: asks the relayer by the client library, in generation 3 and 4, more often than once a block. */
 
-import { pause } from '@dvt-relayer/common/lifetime.ts'
-import { isReady, type RegisterAnswer, type RegisterRequest, register } from '../../support/operator/operator.ts'
-import { OperatorFailure } from '../../support/operator/operator-http.ts'
+import { ContractError, type RelayerClient } from '@dvt-relayer/api/client.ts'
+import type { RegisterRequest, RegisterResponse, ValidatorsResponse } from '@dvt-relayer/api/schemas.ts'
+import { connectRelayer, RelayerRefusal } from '@dvt-relayer/client/connect.ts'
+import { untilExitsReady, untilRegistrationReady } from '@dvt-relayer/client/follow.ts'
 import { DemoError } from '../errors.ts'
 
 /** What the operator gets for one validator, in oracle order. */
@@ -17,36 +18,48 @@ export interface Receipted {
   receipt: string | null | undefined
 }
 
-interface Answer {
-  validators: {
-    public_key: string
-    oracles_exit_signature_shares: EncryptedShares | null
-    receipt?: string | null
-  }[]
-}
-
 const POLL_MS = 1000
 const TIMEOUT_MS = 10_000
+/** Longer than any step of the story keeps a relayer away. */
+const RETRY_MS = 600_000
+
+/** A relayer, which is asked again while it is away or answers 5xx. */
+const connect = (url: string) => connectRelayer({ url, timeoutMs: TIMEOUT_MS, retryMs: RETRY_MS })
 
 /**
- * Posts the keys every second until all have their shares. A relayer that is away or answers 5xx is asked again.
+ * Posts the keys every second until all have their shares.
  *
  * @returns the shares and receipts by public key, as it was sent
  * @throws {DemoError} when the relayer refuses, or answers with other keys than it was asked for
  */
-export function askForShares(
+export async function askForShares(
   relayerUrl: string,
   publicKeys: readonly string[],
   signal: AbortSignal,
 ): Promise<Map<string, Receipted>> {
-  return poll(signal, async () => {
-    const found = await ask(relayerUrl, publicKeys, signal)
-    return found?.size === publicKeys.length ? found : undefined
-  })
+  const relayer = connect(relayerUrl)
+  const checked: Pick<RelayerClient, 'postValidators'> = {
+    postValidators: async (body, asked) => ofTheseKeys(await relayer.postValidators(body, asked), publicKeys),
+  }
+  const { validators } = await told(untilExitsReady(checked, publicKeys, signal, POLL_MS))
+  const found = new Map(
+    validators.flatMap(({ public_key, oracles_exit_signature_shares: shares, receipt }) =>
+      shares === null ? [] : [[public_key, { shares, receipt }] as const],
+    ),
+  )
+  if (found.size !== publicKeys.length)
+    throw new DemoError('the relayer says that all is ready, and shares are missing')
+  return found
+}
+
+function ofTheseKeys(answer: ValidatorsResponse, publicKeys: readonly string[]): ValidatorsResponse {
+  const keys = answer.validators.map(({ public_key }) => public_key)
+  if (keys.length === publicKeys.length && publicKeys.every((key) => keys.includes(key))) return answer
+  throw new DemoError('the relayer answers with other validators than the operator asked for')
 }
 
 /**
- * Posts the request every second until the answer is complete. A relayer that is away or answers 5xx is asked again.
+ * Posts the request every second until the answer is complete.
  *
  * @throws {DemoError} when the relayer refuses, has fewer validators, or gives a whole exit signature away
  */
@@ -54,63 +67,33 @@ export function askToRegister(
   relayerUrl: string,
   request: RegisterRequest,
   signal: AbortSignal,
-): Promise<RegisterAnswer> {
-  return poll(signal, async () => {
-    let answer: RegisterAnswer
-    try {
-      answer = await register(relayerUrl, request)
-    } catch (error) {
-      if (!(error instanceof OperatorFailure)) throw error
-      const { status = 500, text } = error
-      if (status >= 500) return undefined
-      throw new DemoError(`the relayer refuses the operator's request: ${status} ${text}`)
-    }
-    const { validators } = answer
-    if (validators.length !== request.amounts.length)
-      throw new DemoError(`the relayer has ${validators.length} validators, not ${request.amounts.length}`)
-    if (validators.some(({ exit_signature: signature }) => signature !== null))
-      throw new DemoError('the relayer gives a whole exit signature to the operator')
-    return isReady(answer) ? answer : undefined
-  })
-}
-
-async function poll<T>(signal: AbortSignal, look: () => Promise<T | undefined>): Promise<T> {
-  for (;;) {
-    signal.throwIfAborted()
-    const found = await look()
-    if (found !== undefined) return found
-    await pause(POLL_MS, signal)
+): Promise<RegisterResponse> {
+  const checked: Pick<RelayerClient, 'postRegister'> = {
+    postRegister: (body, asked) => askOnce(relayerUrl, body, asked),
   }
+  return told(untilRegistrationReady(checked, request, signal, POLL_MS))
 }
 
-async function ask(
+/** Posts the request once. @throws {DemoError} likewise */
+export async function askOnce(
   relayerUrl: string,
-  publicKeys: readonly string[],
+  request: RegisterRequest,
   signal: AbortSignal,
-): Promise<Map<string, Receipted> | undefined> {
-  let status: number
-  let text: string
+): Promise<RegisterResponse> {
+  const answer = await told(connect(relayerUrl).postRegister(request, signal))
+  const { length } = answer.validators
+  if (length === request.amounts.length) return answer
+  throw new DemoError(`the relayer has ${length} validators, not ${request.amounts.length}`)
+}
+
+/** What is asked for, or what the relayer says against it. A whole exit signature is no answer of the protocol. */
+async function told<T>(answer: Promise<T>): Promise<T> {
   try {
-    const response = await fetch(`${relayerUrl}/validators`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ public_keys: publicKeys }),
-      signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
-    })
-    status = response.status
-    text = await response.text()
-  } catch {
-    return undefined
+    return await answer
+  } catch (error) {
+    if (error instanceof RelayerRefusal)
+      throw new DemoError(`the relayer refuses the operator's request: ${error.status} ${error.code} ${error.message}`)
+    if (error instanceof ContractError) throw new DemoError(error.message)
+    throw error
   }
-  if (status >= 500) return undefined
-  if (status !== 200) throw new DemoError(`the relayer refuses the operator's request: ${status} ${text}`)
-  const { validators } = JSON.parse(text) as Answer
-  const keys = validators.map(({ public_key }) => public_key)
-  if (keys.length !== publicKeys.length || publicKeys.some((key) => !keys.includes(key)))
-    throw new DemoError('the relayer answers with other validators than the operator asked for')
-  return new Map(
-    validators.flatMap(({ public_key, oracles_exit_signature_shares: shares, receipt }) =>
-      shares === null ? [] : [[public_key, { shares, receipt }] as const],
-    ),
-  )
 }

@@ -1,16 +1,17 @@
 /**
  * The oracles: each decrypts its shares and checks them, and enough of them rebuild an exit. With `eciesjs` and
- * `@noble/curves`, not with the project's own cryptography.
+ * `@noble/curves`, not with the project's own cryptography; their questions go by the client library.
  */
 
 import { randomInt } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
+import { withOracleKey } from '@dvt-relayer/client/authentication.ts'
+import { connectRelayer } from '@dvt-relayer/client/connect.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { bls12_381 } from '@noble/curves/bls12-381.js'
 import { decrypt } from 'eciesjs'
 import { DemoError } from '../errors.ts'
 import type { Chain, Registered } from '../story/scene.ts'
-import { getJson } from '../wait.ts'
 import type { EncryptedShares } from './operator.ts'
 
 const DST = 'BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_'
@@ -67,17 +68,6 @@ export async function openShares(
   return opened
 }
 
-/** `GET /oracles/{oracle}/exit-shares`, as much of it as is compared. */
-interface Fetched {
-  exit_shares: {
-    public_key: string
-    validator_index: number
-    public_key_share: string
-    encrypted_exit_signature: string
-    receipt: string
-  }[]
-}
-
 /**
  * Every oracle asks the relayer for its shares and compares them with what the operator got.
  *
@@ -85,15 +75,14 @@ interface Fetched {
  */
 export async function fetchShares(
   relayerUrl: string,
-  { oracles }: Pick<Chain, 'oracles'>,
+  { oracles, network }: Pick<Chain, 'oracles' | 'network'>,
   registered: readonly Registered[],
   signal: AbortSignal,
 ): Promise<void> {
-  for (const [position, { publicKey }] of oracles.entries()) {
-    const { exit_shares: items } = await getJson<Fetched>(
-      `${relayerUrl}/oracles/${toHex(publicKey)}/exit-shares`,
-      signal,
-    )
+  for (const [position, { publicKey, secretKey }] of oracles.entries()) {
+    const authenticate = withOracleKey({ network: network.name }, secretKey)
+    const relayer = connectRelayer({ url: relayerUrl, authenticate })
+    const { exit_shares: items } = await relayer.getExitShares(toHex(publicKey), {}, signal)
     const found = new Map(items.map((item) => [item.public_key, item]))
     const isSame = ({ publicKey, validatorIndex, shares, receipt }: Registered) => {
       const item = found.get(publicKey)

@@ -5,16 +5,11 @@
 
 import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import type { RegisterRequest, RegisterResponse } from '@dvt-relayer/api/schemas.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { depositBySomebodyElse } from '../../support/contracts/deposits.ts'
-import {
-  nextIndex,
-  type RegisterAnswer,
-  type RegisterRequest,
-  register,
-  registerOnChain,
-} from '../../support/operator/operator.ts'
-import { askToRegister } from '../actors/operator.ts'
+import { nextIndex, registerOnChain } from '../../support/operator/operator.ts'
+import { askOnce, askToRegister } from '../actors/operator.ts'
 import { depositRoot, exitRoot } from '../chain/signing-roots.ts'
 import { startVaultChain } from '../chain/vault-chain.ts'
 import { DemoError } from '../errors.ts'
@@ -26,7 +21,7 @@ import { type Generation, HALF, keysOf, type Message, type Registered, type Scen
 /** The operator's request and the complete answer to it. */
 interface Asked {
   request: RegisterRequest
-  answer: RegisterAnswer
+  answer: RegisterResponse
 }
 
 const TYPE = '0x02'
@@ -43,16 +38,16 @@ export async function startGeneration4(home: Pick<Home, 'path'>, running: AsyncD
   /** Validators of these amounts from the next free index on. */
   const requestOf = (count: number): RegisterRequest => ({
     vault: vault.address,
-    startIndex: nextIndex(beacon),
+    validators_start_index: nextIndex(beacon),
     amounts: new Array<number>(count).fill(AMOUNT_GWEI),
-    type: TYPE,
+    validator_type: TYPE,
   })
 
   async function askFor({ stage, cluster, signal }: Scene, half: 0 | 1): Promise<Asked> {
     const request = requestOf(HALF)
     const expected = keysOf(cluster, half)
     for (const [position, publicKey] of expected.entries()) {
-      const exit = { epoch: network.capellaEpoch, validatorIndex: request.startIndex + position }
+      const exit = { epoch: network.capellaEpoch, validatorIndex: request.validators_start_index + position }
       const deposit = { publicKey, withdrawalCredentials: credentials, amountGwei: BigInt(AMOUNT_GWEI) }
       messages.push(
         { kind: 'exit', publicKey: toHex(publicKey), root: exitRoot(network, exit) },
@@ -71,7 +66,7 @@ export async function startGeneration4(home: Pick<Home, 'path'>, running: AsyncD
 
   /** Sends the transaction; the consensus side must then have the validators at the indexes that were asked for. */
   async function registerAll({ story }: Scene, { request, answer }: Asked): Promise<Registered[]> {
-    const { startIndex } = request
+    const { validators_start_index: startIndex } = request
     const last = startIndex + answer.validators.length - 1
     return story.step(
       `register validators ${startIndex} to ${last}`,
@@ -109,8 +104,8 @@ export async function startGeneration4(home: Pick<Home, 'path'>, running: AsyncD
 
   /** A stranger is quicker than the operator, which has to ask again. */
   async function registerInRace(scene: Scene, asked: Asked): Promise<Registered[]> {
-    const { story, stage } = scene
-    const { startIndex } = asked.request
+    const { story, stage, signal } = scene
+    const { validators_start_index: startIndex } = asked.request
     await story.step(
       'index race lost',
       async () => {
@@ -127,13 +122,13 @@ export async function startGeneration4(home: Pick<Home, 'path'>, running: AsyncD
     const again = await story.step(
       'exits signed anew',
       async () => {
-        const { validators } = await register(stage.relayerUrl, requestOf(HALF))
+        const { validators } = await askOnce(stage.relayerUrl, requestOf(HALF), signal)
         if (validators.some(({ deposit_signature: signature }) => signature === null))
           throw new DemoError('a deposit signature is gone because the index has changed')
         return askFor(scene, 1)
       },
       ({ request }) =>
-        `The operator asked again, from index ${request.startIndex} on: the deposits are as good as before, the nodes signed new exits.`,
+        `The operator asked again, from index ${request.validators_start_index} on: the deposits are as good as before, the nodes signed new exits.`,
     )
     return registerAll(scene, again)
   }
@@ -158,9 +153,8 @@ export async function startGeneration4(home: Pick<Home, 'path'>, running: AsyncD
       ]
     },
     hints(_, [registered]) {
-      const { vault: address, startIndex, amounts, type } = requestOf(SPARE)
-      const body = { vault: address, validators_start_index: startIndex, amounts, validator_type: type }
-      const tops = { vault: address, public_keys: [registered?.publicKey], amounts: [1_000_000_000] }
+      const body = requestOf(SPARE)
+      const tops = { vault: body.vault, public_keys: [registered?.publicKey], amounts: [1_000_000_000] }
       return [{ path: 'validators' }, { path: 'register', body, remark: 'twice' }, { path: 'fund', body: tops }]
     },
   }

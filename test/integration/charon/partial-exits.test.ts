@@ -6,13 +6,15 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
-import type { ErrorResponse } from '@dvt-relayer/api/schemas.ts'
+import { routes } from '@dvt-relayer/api/routes.ts'
+import type { ErrorResponse, Explanation } from '@dvt-relayer/api/schemas.ts'
 import { networks } from '@dvt-relayer/chain/networks.ts'
 import { currentAccount } from '@dvt-relayer/common/account.ts'
 import { addressOfSecretKey } from '@dvt-relayer/crypto/address.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
 import { type CryptoPool, startCryptoPool } from '../../../apps/relayer/src/crypto-workers/pool.ts'
+import { examine } from '../../../apps/relayer/src/doctor/doctor.ts'
 import { limitsOf } from '../../../apps/relayer/src/http/admission/limits.ts'
 import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
@@ -71,6 +73,8 @@ let validators: KeyedValidator[]
 /** By share index. */
 let nodes: CharonNode[]
 let url: string
+/** Its settings. */
+let ours: Record<string, string>
 let relayer: Awaited<ReturnType<World['startRelayer']>>
 /** On whose account signature work was done, since the last look. */
 let accounts: string[] = []
@@ -105,14 +109,12 @@ beforeAll(async () => {
     verify: note('signatures', pool.verify),
     [Symbol.asyncDispose]: async () => {},
   }
-  relayer = await world.startRelayer(
-    {
-      CLUSTER_LOCK_FILES: `${cluster.lockFile},${other.lockFile}`,
-      AUTH_TOKENS_FILE: tokensFile,
-      OBOL_API: 'on',
-    },
-    { crypto },
-  )
+  ours = {
+    CLUSTER_LOCK_FILES: `${cluster.lockFile},${other.lockFile}`,
+    AUTH_TOKENS_FILE: tokensFile,
+    OBOL_API: 'on',
+  }
+  relayer = await world.startRelayer(ours, { crypto })
   url = relayer.url
 })
 afterAll(async () => {
@@ -356,6 +358,20 @@ describe.skipIf(skipWithoutAnvil)('what a node has signed', () => {
       const words = rows.map(({ share_index, software, refusal_code }) => `${share_index} ${software} ${refusal_code}`)
       return isDeepStrictEqual(words, seen) ? true : undefined
     })
+    const { json } = await ask(url, routes.getExplanation.path.replace(':public_key', key), { headers: asOperator })
+    expect((json as Explanation).shares.map(({ node }) => node.came_by)).toEqual([
+      // Node 1 of the other cluster was there as well.
+      undefined,
+      ...Array(3).fill('charon'),
+    ])
+    const { findings } = await examine(world.environment(ours))
+    const workers = findings.find(({ check }) => check === 'workers')
+    expect(workers?.message).toMatch(
+      /came by a key within a day: .*node:0x[0-9a-f]{40} \(share index 3, with charon alone\)/,
+    )
+    // The list was asked for with a token that names no share index.
+    expect(workers?.message).toMatch(/; by a token: sidecar \(any share index\)/)
+    expect(workers?.facts).toMatchObject({ nodes_by_token: [{ name: 'sidecar', came_by: 'token' }] })
   })
 })
 

@@ -157,6 +157,7 @@ describe.skipIf(skipWithoutAnvil)('a validator in whatever state', () => {
     )
     environment = {
       ...{ DATABASE_URL: database.url, CLUSTER_LOCK_FILES: cluster.lockFile, AUTH_TOKENS_FILE: file },
+      ...{ OBOL_API: 'on', PUBLIC_URL: 'https://relayer.example/' },
       // Nothing is finished and no oracle set comes but what a test writes.
       ...{ ROLE: 'api', IPFS_FETCH_ENDPOINTS: 'http://127.0.0.1:9' },
     }
@@ -213,6 +214,16 @@ describe.skipIf(skipWithoutAnvil)('a validator in whatever state', () => {
        values ($1, $2, now() - make_interval(secs => $3), now() - make_interval(secs => $3))`,
       [token, shareIndex, secondsAgo],
     )
+  /** Node 1 with a token, 2 with its key, 3 with charon by the same kind of key, each seen; 4 may be whoever has a token for all. */
+  async function comesInItsWay(): Promise<void> {
+    await seen('node1', 1, 3)
+    await seen(`node:0x${'22'.repeat(20)}`, 2, 500)
+    await seen(`node:0x${'33'.repeat(20)}`, 3, 500)
+    await seen('nodes', 0, 500)
+    // What a sidecar calls itself says nothing of charon.
+    await query(`update nodes_seen set software = 'charon', version = '1.11.0' where share_index = 2`)
+    await query(`update nodes_seen set software = 'charon' where share_index in (1, 3)`)
+  }
   /** A new current oracle set, announced so long ago. */
   async function adopt(cid: string, block: number, secondsAgo: number): Promise<number> {
     await query(`update oracle_sets set is_current = false`)
@@ -278,6 +289,25 @@ describe.skipIf(skipWithoutAnvil)('a validator in whatever state', () => {
     )
     expect(await says(key)).toEqual(['NODE_REFUSED 3', 'NODE_SILENT 4'])
     expect((await explain(url, key, as('admin'))).shares[2]?.node).toMatchObject({ refusal_code: 'TOKEN_BINDING' })
+  })
+
+  it('whose nodes come in different ways says which, and what one without a sidecar runs', async () => {
+    const { key, id } = await take()
+    await message(id, 'exit', 'collecting')
+    await message(id, 'deposit', 'collecting', { vault: B })
+    await comesInItsWay()
+    expect(await says(key)).toEqual(['NODE_AWAY 2,4', 'NODE_RUNS_CHARON 3', 'NODE_SILENT 1'])
+    const { shares } = await explain(url, key, as('admin'))
+    expect(shares.map(({ node }) => node.came_by)).toEqual(['token', 'node_key', 'charon', undefined])
+    const [exit, deposit, ...more] = shares[2]?.charon_commands ?? []
+    expect([exit, ...more]).toEqual([
+      'charon exit sign --all --exit-epoch=0 --beacon-node-endpoints=https://relayer.example/obol --publish-address=https://relayer.example',
+    ])
+    // To the vault of the deposit itself, whatever else is known of the key.
+    expect(deposit).toContain(
+      `--validator-public-keys=${key} --deposit-amounts=32 --withdrawal-addresses=0x01${'00'.repeat(11)}${B.toString('hex')} `,
+    )
+    for (const index of [0, 1, 3]) expect(shares[index]).not.toHaveProperty('charon_commands')
   })
 
   it('with wrong shares is explained by them, also where those left are too few', async () => {
@@ -516,6 +546,20 @@ describe.skipIf(skipWithoutAnvil)('a validator in whatever state', () => {
         'it expires, unless an operator asks again',
       ])
         expect(words.text).toContain(part)
+    })
+
+    it('says which way a node came, and what one without a sidecar runs', async () => {
+      const { key, id } = await take()
+      await message(id, 'exit', 'collecting')
+      await comesInItsWay()
+      const { text } = await run(key)
+      for (const part of [
+        'NODE_RUNS_CHARON: ',
+        /share 1: .* node there, seen at .* ago\), by a token\n/,
+        /share 2: .* node away, seen at .* ago\), by charon's key\n/,
+        /share 3: .* ago\), by charon alone\n {2}without a sidecar: charon exit sign --all --exit-epoch=0 /,
+      ])
+        expect(text).toMatch(part)
     })
 
     it('of nobody is said to be not known, with 1; what is no key is a usage error', async () => {

@@ -110,8 +110,9 @@ describe('GET /whoami', () => {
 
   it('wants a token where there are some, and takes anybody where there are none', async () => {
     expect((await ask(relayer.url, '/whoami')).status).toBe(401)
-    await using open = await world.startRelayer({ SIGNATURE_THRESHOLD: '3', ROLE: 'worker' })
+    await using open = await world.startRelayer({ SIGNATURE_THRESHOLD: '3', ROLE: 'worker', OBOL_API: 'on' })
     expect((await ask(open.url, '/whoami')).json).toMatchObject({
+      takes_charon: true,
       name: null,
       role: 'admin',
       binding: UNBOUND,

@@ -3,15 +3,19 @@
  * shares no code with the relayer for that.
  */
 
+import { untilRegistrationReady } from '@dvt-relayer/client/follow.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import type { Hex } from 'viem'
 import { concatHex } from 'viem/utils'
 import type { Beacon } from '../chain/beacon.ts'
 import type { Outcome } from '../contracts/transactions.ts'
 import type { Vault } from '../contracts/vault.ts'
-import { eventually } from '../world/world.ts'
+import { relayerAt } from '../world/relayer-client.ts'
 import { encodeDeposit, hexOf, uint64 } from './operator-encoding.ts'
 import { type Headers, postAsOperator } from './operator-http.ts'
+
+/** How long an answer is waited for, and between two questions. */
+const [PATIENCE_MS, LOOK_MS] = [120_000, 50]
 
 export interface RegisterRequest {
   /** Checksummed. */
@@ -49,12 +53,14 @@ export function isReady({ validators, validators_manager_signature }: RegisterAn
   return validators.length > 0 && done && Boolean(validators_manager_signature)
 }
 
-/** Asks, as at every block, until the answer is ready. @throws {OperatorFailure} at the first failure */
-export function registerUntilReady(url: string, request: RegisterRequest, headers?: Headers): Promise<RegisterAnswer> {
-  return eventually('a registration', async () => {
-    const answer = await register(url, request, headers)
-    return isReady(answer) ? answer : undefined
-  })
+/** Asks until the answer is ready, by the client library. @throws {RelayerRefusal | HttpError} at the first failure */
+export function registerUntilReady(
+  url: string,
+  { vault, startIndex, amounts, type }: RegisterRequest,
+  headers?: Headers,
+): Promise<RegisterAnswer> {
+  const request = { vault, validators_start_index: startIndex, amounts: [...amounts], validator_type: type }
+  return untilRegistrationReady(relayerAt(url, headers), request, AbortSignal.timeout(PATIENCE_MS), LOOK_MS)
 }
 
 /** The index its next validator will get, as the consensus node has it once no deposit is pending. */

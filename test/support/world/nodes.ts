@@ -1,14 +1,12 @@
-/** The nodes of a cluster and the clients of a relayer, as small as they can be: what existing software sends, byte for byte. */
+/**
+ * The nodes of a cluster and the clients of a relayer, as small as they can be. What nodes and operators post is what existing software sends,
+ * byte for byte; what is only looked at comes by the client library.
+ */
 
 import { routes } from '@dvt-relayer/api/routes.ts'
-import type {
-  ExitsResponse,
-  SignaturesRequest,
-  ValidatorItem,
-  ValidatorListResponse,
-  ValidatorsResponse,
-} from '@dvt-relayer/api/schemas.ts'
+import type { ExitItem, SignaturesRequest, ValidatorItem, ValidatorsResponse } from '@dvt-relayer/api/schemas.ts'
 import type { Network } from '@dvt-relayer/chain/networks.ts'
+import { untilExitsReady } from '@dvt-relayer/client/follow.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
@@ -16,8 +14,12 @@ import { depositSigningRoot, exitSigningRoot, withdrawalCredentials } from '@dvt
 import { createFastEcies, createPlainEcies } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import type { TestOracle } from '../chain/oracles.ts'
 import type { MadeValidator } from '../keys/make-cluster.ts'
+import { relayerAt, unending } from './relayer-client.ts'
 import type { Answer } from './world.ts'
 import { ask, eventually } from './world.ts'
+
+/** How long something is waited for, and between two looks. */
+const [PATIENCE_MS, LOOK_MS] = [120_000, 50]
 
 export const engine: BlsEngine = createBlstEngine()
 
@@ -56,25 +58,17 @@ export function postValidators(
   return ask(url, routes.postValidators.path, { body: { public_keys: publicKeys }, headers })
 }
 
-/** What Operator 3 does until it has what it needs: ask again while any item lacks shares. It never reads `ready`. */
-export function untilShares(
+/** Asks until every validator has its oracle shares. */
+export const untilShares = (
   url: string,
   publicKeys: readonly string[],
   headers: Record<string, string> = {},
-): Promise<ValidatorsResponse> {
-  return eventually('oracle shares', async () => {
-    const answer = await postValidators(url, publicKeys, headers)
-    if (answer.status !== 200) throw new Error(`${answer.status} ${answer.text}`)
-    const response = answer.json as ValidatorsResponse
-    return response.validators.every((item) => item.oracles_exit_signature_shares !== null) ? response : undefined
-  })
-}
+): Promise<ValidatorsResponse> =>
+  untilExitsReady(relayerAt(url, headers), publicKeys, AbortSignal.timeout(PATIENCE_MS), LOOK_MS)
 
 /** `GET /exits` */
-export async function getExits(url: string, headers: Record<string, string> = {}): Promise<ExitsResponse['exits']> {
-  const answer = await ask(url, routes.getExits.path, { headers })
-  if (answer.status !== 200) throw new Error(`${answer.status} ${answer.text}`)
-  return (answer.json as ExitsResponse).exits
+export async function getExits(url: string, headers: Record<string, string> = {}): Promise<ExitItem[]> {
+  return (await relayerAt(url, headers).getExits({}, unending)).exits
 }
 
 /** What sidecar 1 does in one round: one GET, one POST with everything that is not ready, signed for its share index. */
@@ -118,9 +112,7 @@ export function partialDeposit(
 
 /** `GET /validators` */
 export async function getValidators(url: string, headers: Record<string, string> = {}): Promise<ValidatorItem[]> {
-  const answer = await ask(url, routes.getValidators.path, { headers })
-  if (answer.status !== 200) throw new Error(`${answer.status} ${answer.text}`)
-  return (answer.json as ValidatorListResponse).validators
+  return (await relayerAt(url, headers).getValidators({}, unending)).validators
 }
 
 /** What a sidecar posts for one validator in generation 4. */

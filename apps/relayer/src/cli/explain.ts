@@ -41,6 +41,12 @@ const ACTORS: Readonly<Record<Explanation['verdict']['who'], string>> = {
   relayer_admin: 'who runs the relayer',
   nobody: 'nobody',
 }
+const CAME_BY = {
+  token: 'a token',
+  node_key: "charon's key",
+  operator_key: "the SSV operator's key",
+  charon: 'charon alone',
+} as const
 const NEXT: Readonly<Record<Explanation['next'][number]['what'], string>> = {
   expires: 'it expires, unless an operator asks again',
   erased: 'its exit may be erased',
@@ -67,7 +73,10 @@ function inText(explanation: Explanation): string {
         ? []
         : [`${kind} ${message.state}, asked for ${ago(message.requested_at_timestamp, time)}`]
     }),
-    ...explanation.shares.map((share) => shareLine(share, time)),
+    ...explanation.shares.flatMap((share) => [
+      shareLine(share, time),
+      ...(share.charon_commands ?? []).map((command) => `  without a sidecar: ${command}`),
+    ]),
     ...next.map(({ what, at_timestamp: at }) => `${timeText(at)}: ${NEXT[what]}`),
   ]
   return lines.join('\n')
@@ -83,7 +92,7 @@ function shareLine({ share_index: index, exit, deposit, node }: Explanation['sha
       const { state, received_at_timestamp: at } = signature
       return [`${kind} ${state}${at === null ? '' : ` ${ago(at, now)}`}`]
     }),
-    `node ${node.state}${node.seen_at_timestamp === null ? '' : `, seen ${ago(node.seen_at_timestamp, now)}`}`,
+    `node ${node.state}${node.seen_at_timestamp === null ? '' : `, seen ${ago(node.seen_at_timestamp, now)}`}${node.came_by === undefined ? '' : `, by ${CAME_BY[node.came_by]}`}`,
     ...(node.refused_at_timestamp === null
       ? []
       : [`refused with ${node.refusal_code} ${ago(node.refused_at_timestamp, now)}`]),

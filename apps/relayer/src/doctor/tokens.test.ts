@@ -15,12 +15,15 @@ beforeAll(async () => {
 })
 afterAll(() => rm(dir, { recursive: true, force: true }))
 
-async function find(lines: string[], { url = 'https://relayer.example' as string | null, pins = [LOCK] } = {}) {
+async function find(
+  lines: string[],
+  { url = 'https://relayer.example' as string | null, pins = [LOCK], hasObolApi = false, lockFiles = ['lock'] } = {},
+) {
   const authTokensFile = join(dir, 'tokens')
   await writeFile(authTokensFile, [createToken('node-1', 'sidecar', '1').line, ...lines].join('\n'))
   return examineTokens({
-    http: { authTokensFile, publicUrl: url === null ? undefined : new URL(url) },
-    clusters: { lockHashes: pins },
+    http: { authTokensFile, publicUrl: url === null ? undefined : new URL(url), hasObolApi },
+    clusters: { lockHashes: pins, lockFiles },
   } as unknown as RelayerConfig)
 }
 
@@ -49,4 +52,19 @@ it('says what keeps out those that it lets in', async () => {
   expect((await find(['nodes *'], { pins: [] })).details).toEqual([
     'CLUSTER_LOCK_HASHES pins no lock: nodes that sign their requests are refused',
   ])
+})
+
+it('says that nodes may come with charon alone, and what keeps those out', async () => {
+  const found = await find([], { hasObolApi: true, url: null })
+  expect(found).toMatchObject({ status: 'good', details: [], facts: { nodes_by_charon: true } })
+  expect(found.message).toMatch(/1 sidecar, nodes of locks with charon alone \(OBOL_API\)$/)
+  expect((await find([])).facts).not.toHaveProperty('nodes_by_charon')
+  const closed = await find([], { hasObolApi: true, url: 'https://example.org/relayer', lockFiles: [] })
+  expect(closed).toMatchObject({
+    status: 'warning',
+    details: [
+      'OBOL_API=on takes what charon posts for imported cluster locks, and CLUSTER_LOCK_FILES names none',
+      'charon posts to the root of a host, and PUBLIC_URL has the path /relayer: OBOL_API=on wants a host of its own',
+    ],
+  })
 })

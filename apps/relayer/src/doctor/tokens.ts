@@ -15,7 +15,8 @@ const BINDINGS = {
 } as const
 
 /** AUTH_TOKENS_FILE: is it right, and is each token bound to what it is for? */
-export function examineTokens({ http: { authTokensFile: file, publicUrl }, clusters }: RelayerConfig): Finding {
+export function examineTokens({ http, clusters }: RelayerConfig): Finding {
+  const { authTokensFile: file, publicUrl, hasObolApi } = http
   if (file === undefined)
     return finding(
       'tokens',
@@ -37,7 +38,11 @@ export function examineTokens({ http: { authTokensFile: file, publicUrl }, clust
     return [`the token ${name} is bound to nothing and may ${may}: make it anew with --role ${role} --for (${what})`]
   })
   const roles = [...Map.groupBy(all, ({ role }) => role)].map(([role, { length }]) => `${length} ${role}`)
-  const doubts = [...unbound, ...keyedDoubts(keyed, publicUrl, clusters)]
+  const doubts = [
+    ...unbound,
+    ...keyedDoubts(keyed, publicUrl, clusters),
+    ...(hasObolApi ? charonDoubts(publicUrl, clusters) : []),
+  ]
   const facts = {
     tokens: all.length,
     unbound: unbound.length,
@@ -45,11 +50,12 @@ export function examineTokens({ http: { authTokensFile: file, publicUrl }, clust
       nodes_by_key: [...keyed.nodes].join(', '),
       operators_by_key: [...keyed.operators].join(', '),
     }),
+    ...(hasObolApi && { nodes_by_charon: true }),
   }
   return finding(
     'tokens',
     doubts.length > 0 ? 'warning' : 'good',
-    `${count(all.length, 'token')} in ${file}: ${[...roles, ...keyedWords(keyed)].join(', ')}`,
+    `${count(all.length, 'token')} in ${file}: ${[...roles, ...keyedWords(keyed), ...(hasObolApi ? ['nodes of locks with charon alone (OBOL_API)'] : [])].join(', ')}`,
     { details: firstOf(doubts), facts },
   )
 }
@@ -82,5 +88,19 @@ function keyedDoubts(
       ? ['CLUSTER_LOCK_HASHES pins no lock: nodes that sign their requests are refused']
       : []),
     ...unpinned.map((hash) => `the lock ${hash} is not one of CLUSTER_LOCK_HASHES: its nodes are refused`),
+  ]
+}
+
+/** What keeps out nodes that hand in with charon. */
+function charonDoubts(publicUrl: URL | undefined, { lockFiles }: RelayerConfig['clusters']): string[] {
+  return [
+    ...(lockFiles.length === 0
+      ? ['OBOL_API=on takes what charon posts for imported cluster locks, and CLUSTER_LOCK_FILES names none']
+      : []),
+    ...(publicUrl !== undefined && publicUrl.pathname !== '/'
+      ? [
+          `charon posts to the root of a host, and PUBLIC_URL has the path ${publicUrl.pathname}: OBOL_API=on wants a host of its own`,
+        ]
+      : []),
   ]
 }

@@ -5,7 +5,7 @@ import { timeText } from '@dvt-relayer/common/time-text.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
-import { findKeyedNodes } from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
+import { findNamedNodes } from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
 import { findProcesses } from '@dvt-relayer/db/queries/attendance/processes.ts'
 import { countTables } from '@dvt-relayer/db/queries/doctor/contents.ts'
 import { countKeysLeft } from '@dvt-relayer/db/queries/messages/registrations.ts'
@@ -25,14 +25,18 @@ const hasTable = async (db: Database, table: string) => (await countTables(db, [
 export async function examineWorkers(db: Database): Promise<Finding> {
   const all = (await hasTable(db, 'processes')) ? await findProcesses(db, SILENCE_SECONDS, MOST_PROCESSES) : []
   const there = all.filter(({ isThere }) => isThere)
-  const keyed = (await hasTable(db, 'nodes_seen')) ? await findKeyedNodes(db, DAY_SECONDS, MOST_PROCESSES) : []
+  const named = (await hasTable(db, 'nodes_seen')) ? await findNamedNodes(db, DAY_SECONDS, MOST_PROCESSES) : []
+  const keyed = named.filter(({ cameBy }) => cameBy !== 'token')
+  const factOf = ({ name, shareIndex, seenSeconds, cameBy }: (typeof named)[number]) => ({
+    name,
+    share_index: shareIndex,
+    came_by: cameBy,
+    seen_at: timeText(seenSeconds),
+  })
   const facts = {
-    ...(keyed.length > 0 && {
-      nodes_by_key: keyed.map(({ name, shareIndex, seenSeconds }) => ({
-        name,
-        share_index: shareIndex,
-        seen_at: timeText(seenSeconds),
-      })),
+    ...(keyed.length > 0 && { nodes_by_key: keyed.map(factOf) }),
+    ...(keyed.length < named.length && {
+      nodes_by_token: named.filter(({ cameBy }) => cameBy === 'token').map(factOf),
     }),
     processes: there.map(({ role, version, startedSeconds, lastSeconds }) => ({
       role,
@@ -62,12 +66,31 @@ export async function examineWorkers(db: Database): Promise<Finding> {
   const words = there.map(({ role, version }) => `${role} ${version}`).sort()
   const details =
     others.length === 0 ? [] : [`processes of ${others.join(', ')} run beside this ${VERSION}: update them together`]
-  const nodes = keyed.map(({ name, shareIndex }) => `${name} (share index ${shareIndex})`)
-  const seen = nodes.length === 0 ? '' : `; nodes that came by a key within a day: ${firstOf(nodes).join(', ')}`
-  return finding('workers', details.length > 0 ? 'warning' : 'good', `at work: ${firstOf(words).join(', ')}${seen}`, {
-    details,
-    facts,
-  })
+  return finding(
+    'workers',
+    details.length > 0 ? 'warning' : 'good',
+    `at work: ${firstOf(words).join(', ')}${nodesWords(named)}`,
+    {
+      details,
+      facts,
+    },
+  )
+}
+
+/** Which nodes were seen within a day, by the way that each came. */
+function nodesWords(nodes: Awaited<ReturnType<typeof findNamedNodes>>): string {
+  const wordsOf = (isKeyed: boolean) =>
+    nodes
+      .filter(({ cameBy }) => (cameBy !== 'token') === isKeyed)
+      .map(({ name, shareIndex, cameBy }) => {
+        const index = shareIndex === 0 ? 'any share index' : `share index ${shareIndex}`
+        return `${name} (${index}${cameBy === 'charon' ? ', with charon alone' : ''})`
+      })
+  const [byKey, byToken] = [wordsOf(true), wordsOf(false)]
+  return [
+    ...(byKey.length === 0 ? [] : [`; nodes that came by a key within a day: ${firstOf(byKey).join(', ')}`]),
+    ...(byToken.length === 0 ? [] : [`; by a token: ${firstOf(byToken).join(', ')}`]),
+  ].join('')
 }
 
 /** The key reserve of each vault. */

@@ -4,9 +4,10 @@ import { routes } from '@dvt-relayer/api/routes.ts'
 import { Info } from '@dvt-relayer/api/schemas.ts'
 import { lookAtConsensusNode, lookAtExecutionNode } from '@dvt-relayer/chain/look-at-nodes.ts'
 import type { Authenticate } from '@dvt-relayer/client/authentication.ts'
+import type { Requests } from '@dvt-relayer/client/requests.ts'
 import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { count, type EndpointLook, endpointsFinding, finding } from '@dvt-relayer/common/findings.ts'
-import { createHttpClient, type HttpAnswer, HttpError, parseAnswer } from '@dvt-relayer/common/http-client.ts'
+import { type HttpAnswer, HttpError, parseAnswer } from '@dvt-relayer/common/http-client.ts'
 import { Compile } from 'typebox/compile'
 import type { KeymanagerConfig } from '../config/keymanager.ts'
 import { LISTS, type ListName, type SidecarConfig } from '../config.ts'
@@ -17,7 +18,7 @@ import { askPublicKeys, askWhetherUp } from '../keystores/remote/api.ts'
 import { createSignerHttp } from '../keystores/remote/signer-http.ts'
 import { readTlsMaterial, type TlsMaterial } from '../keystores/remote/tls.ts'
 import { meaningOf } from '../lists/identity.ts'
-import { findRelayer, openRelayerHttp, relayerTlsHint } from '../lists/relayer-http.ts'
+import { findRelayer, openRelayer, relayerTlsHint } from '../lists/relayer-http.ts'
 
 /** A clock may be off by this much, an answer's way and its whole seconds included. */
 const CLOCK_MS = 5000
@@ -35,12 +36,11 @@ export async function examineRelayer(
 ): Promise<Finding> {
   const { relayer, network, generation } = config
   const { host } = relayer.endpoint
-  const signed = sign === undefined ? {} : { sign }
   const problem = (message: string, facts: Finding['facts'] = {}) =>
     finding('relayer', 'problem', message, { facts: { host, ...facts } })
   try {
-    const http = createHttpClient({ ...(await openRelayerHttp(await findRelayer(relayer))), maxBytes: MAX_LIST_BYTES })
-    const info = await http.send({ path: routes.getInfo.path, signal, ...signed })
+    const ask = await openRelayer(await findRelayer(relayer), sign, { maxBytes: MAX_LIST_BYTES })
+    const info = await ask(askFor(routes.getInfo, signal))
     const differenceMs = clockDifference(info)
     const value = parse(info)
     if (!infoCheck.Check(value))
@@ -49,7 +49,7 @@ export async function examineRelayer(
       return problem(
         `the relayer at ${host} is of another network than NETWORK=${network.name}: correct RELAYER_ENDPOINT or NETWORK`,
       )
-    const lists = await findLists(http, sign, signal)
+    const lists = await findLists(ask, signal)
     const facts = {
       host,
       network: value.network,
@@ -88,23 +88,19 @@ function relayerProblem(error: unknown, caFile: string | undefined): string {
   return `${messageOf(error)}: is the relayer running, and RELAYER_ENDPOINT right?`
 }
 
-const PATHS: Readonly<Record<ListName, string>> = {
-  exits: routes.getExits.path,
-  validators: routes.getValidators.path,
+const LIST_ROUTES: Readonly<Record<ListName, { path: string }>> = {
+  exits: routes.getExits,
+  validators: routes.getValidators,
 }
 
-async function findLists(
-  http: ReturnType<typeof createHttpClient>,
-  sign: Authenticate | undefined,
-  signal: AbortSignal,
-): Promise<ListName[]> {
-  const isKnown = async (list: ListName) => {
-    const accepts = (status: number) => (status >= 200 && status < 300) || status === 404 || status === 405
-    return (
-      (await http.send({ path: PATHS[list], accepts, signal, ...(sign === undefined ? {} : { sign }) })).status < 300
-    )
-  }
-  const known = await Promise.all(LISTS.map(isKnown))
+const askFor = ({ path }: { path: string }, signal: AbortSignal) =>
+  ({ method: 'GET', path, query: {}, extraMs: 0, signal }) as const
+
+async function findLists(ask: Requests, signal: AbortSignal): Promise<ListName[]> {
+  const accepts = (status: number) => (status >= 200 && status < 300) || status === 404 || status === 405
+  const known = await Promise.all(
+    LISTS.map(async (list) => (await ask(askFor(LIST_ROUTES[list], signal), { accepts })).status < 300),
+  )
   return LISTS.filter((_, position) => known[position])
 }
 

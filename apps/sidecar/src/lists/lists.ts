@@ -2,32 +2,15 @@
 
 import type { RelayerClient } from '@dvt-relayer/api/client.ts'
 import type { ExitItem, ExitsResponse, ValidatorItem, ValidatorListResponse } from '@dvt-relayer/api/schemas.ts'
+import type { ListEnd, ListQuestion } from '@dvt-relayer/client/list-walk.ts'
 import type { ListName } from '../config.ts'
 import type { Listed } from './work-list.ts'
 
 /** An answer to a question for a list. */
-interface ListAnswer {
+interface ListAnswer extends ListEnd {
   readonly items: readonly Listed[]
-  /** Undefined from a relayer without long polling. */
-  readonly revision: number | undefined
-  /** Whether this is a page of the whole list, and not of what changed; undefined from a relayer without pages. */
-  readonly isWhole: boolean | undefined
-  /** Where the next page begins; undefined after the last one. */
-  readonly next: number | undefined
   /** Validators that are not listed any more. */
   readonly gone: readonly string[]
-}
-
-/** What is asked of a list. */
-export interface ListQuestion {
-  /** Seconds to wait for a change. */
-  wait?: number
-  /** A revision: what changed after it. */
-  after?: number
-  /** Items of a page. */
-  limit: number
-  /** `next` of the page before. */
-  from?: number
 }
 
 /** Asks for a list, or a page of it from relayers that know pages. @throws {HttpError | ContractError} */

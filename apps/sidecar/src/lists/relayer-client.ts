@@ -2,24 +2,17 @@
 
 import { ContractError, createRelayerClient, type RelayerClient, type Send } from '@dvt-relayer/api/client.ts'
 import { routes } from '@dvt-relayer/api/routes.ts'
-import { ExitItem, SharesResponse, ValidatorItem } from '@dvt-relayer/api/schemas.ts'
+import { ExitItem, ValidatorItem } from '@dvt-relayer/api/schemas.ts'
 import type { Authenticate } from '@dvt-relayer/client/authentication.ts'
-import {
-  createHttpClient,
-  HTTP_OUTCOMES,
-  type HttpAnswer,
-  HttpError,
-  type HttpOutcome,
-  parseAnswer,
-} from '@dvt-relayer/common/http-client.ts'
-import { VERSION } from '@dvt-relayer/common/version.ts'
+import { isVerdict, readVerdict } from '@dvt-relayer/client/verdict.ts'
+import { type HttpOutcome, outcomeOf, parseAnswer } from '@dvt-relayer/common/http-client.ts'
 import type { TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { SidecarConfig } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { RelayerRequest } from '../metrics.ts'
 import { withMeaning } from './identity.ts'
-import { findRelayer, openRelayerHttp } from './relayer-http.ts'
+import { findRelayer, openRelayer } from './relayer-http.ts'
 
 /**
  * A list of a relayer without pages has all validators that it gathers for, so beside our own there is room for those of other clusters:
@@ -62,8 +55,6 @@ function checkOf(schema: TSchema): (item: unknown) => boolean {
   return (item) => check.Check(item)
 }
 
-const sharesCheck = Compile(SharesResponse)
-
 /**
  * Creates the client. Credentials in the endpoint's URL become Basic authentication, else what `identify` gives for it shows who asks; redirects
  * are refused. `keySharesHeld` bounds the lists.
@@ -76,13 +67,12 @@ export async function createRelayer(
   keySharesHeld: () => number,
   identify: (endpoint: URL) => Promise<Authenticate | undefined> = async () => undefined,
 ): Promise<RelayerClient & { renew(): Promise<void> }> {
-  const headers = { 'user-agent': `dvt-relayer-sidecar/${VERSION}` }
   let found = await findRelayer(config)
-  let sign = await identify(found.endpoint)
-  let http = createHttpClient({ ...(await openRelayerHttp(found)), headers, ...ANSWER })
+  let ask = await openRelayer(found, await identify(found.endpoint), ANSWER)
   /** Which relayer each list was last had from: revisions are its own. */
   const hadFrom = new Map<string, string>()
-  const send: Send = async ({ method, path, query, body, extraMs, signal }) => {
+  const send: Send = async (asking) => {
+    const { method, path, query } = asking
     const request = REQUESTS[path] ?? 'info'
     const list = method === 'GET' ? LISTS[path] : undefined
     const asked = `${found.endpoint.origin}${found.endpoint.pathname}`
@@ -92,16 +82,8 @@ export async function createRelayer(
     const start = performance.now()
     let outcome: HttpOutcome = 'ok'
     try {
-      const answer = await http.send({
-        method,
-        path,
-        query,
-        extraMs,
-        signal,
-        // By it the relayer sees how far our clock is off.
-        headers: { date: new Date().toUTCString() },
-        ...(sign === undefined ? {} : { sign }),
-        ...(body === undefined ? {} : { body, accepts: (status) => (status >= 200 && status < 300) || status === 422 }),
+      const answer = await ask(asking, {
+        ...(method === 'GET' ? {} : { accepts: isVerdict }),
         ...(list === undefined ? {} : listBounds(keySharesHeld())),
       })
       if (method === 'POST') return readVerdict(path, answer)
@@ -121,31 +103,10 @@ export async function createRelayer(
       const now = await findRelayer(config)
       if (now.endpoint.href === found.endpoint.href && now.ca === found.ca) return
       // A signature names the relayer it is for, and a token goes before it.
-      const signNow = await identify(now.endpoint)
-      http = createHttpClient({ ...(await openRelayerHttp(now)), headers, ...ANSWER })
-      sign = signNow
+      ask = await openRelayer(now, await identify(now.endpoint), ANSWER)
       found = now
     },
   })
-}
-
-/**
- * The body of an answer to a post. A 2xx is good whatever its body; a 422 is an answer only where it says which items failed.
- */
-function readVerdict(path: string, answer: HttpAnswer): unknown {
-  const { status, host } = answer
-  const value = parseIfJson(answer)
-  if (status !== 422) return value
-  if (sharesCheck.Check(value) && value.failures !== undefined && value.failures.length > 0) return value
-  throw new HttpError('HTTP_STATUS', host, `POST ${path} at ${host} answers with status 422`, { status })
-}
-
-function parseIfJson(answer: HttpAnswer): unknown {
-  try {
-    return parseAnswer(answer)
-  } catch {
-    return undefined
-  }
 }
 
 /**
@@ -182,8 +143,3 @@ function withGoodIndexes(item: unknown): unknown {
 }
 
 const isShareIndex = (value: unknown): boolean => Number.isSafeInteger(value) && Number(value) >= 1
-
-function outcomeOf(error: unknown): HttpOutcome {
-  const word = error instanceof HttpError ? error.code.slice('HTTP_'.length).toLowerCase() : 'invalid'
-  return HTTP_OUTCOMES.find((outcome) => outcome === word) ?? 'invalid'
-}

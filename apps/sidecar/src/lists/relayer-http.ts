@@ -3,8 +3,10 @@
  * undici, which takes one for these requests alone. It is loaded only then.
  */
 
+import type { Authenticate } from '@dvt-relayer/client/authentication.ts'
+import { createRequests, type Requests } from '@dvt-relayer/client/requests.ts'
 import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
-import type { HttpFetch } from '@dvt-relayer/common/http-client.ts'
+import type { HttpClientOptions, HttpFetch } from '@dvt-relayer/common/http-client.ts'
 import { readTextSync } from '@dvt-relayer/common/text-file.ts'
 import { tlsFaultOf } from '@dvt-relayer/common/tls-fault.ts'
 import { SIDECAR_SETTINGS, type SidecarConfig } from '../config.ts'
@@ -45,19 +47,23 @@ function readEndpoint(file: string): URL {
   }
 }
 
-/** What every client of the relayer is made with. */
-export async function openRelayerHttp({
-  endpoint,
-  timeoutMs,
-  ca,
-}: FoundRelayer): Promise<{ endpoints: URL[]; timeoutMs: number; fetch?: HttpFetch }> {
-  const options = { endpoints: [endpoint], timeoutMs }
-  if (ca === undefined) return options
+/** What asks the relayer, for whoever asks it here. `bounds` are of its answers. */
+export async function openRelayer(
+  { endpoint, timeoutMs, ca }: FoundRelayer,
+  authenticate: Authenticate | undefined,
+  bounds: Pick<HttpClientOptions, 'maxBytes' | 'maxValues'>,
+): Promise<Requests> {
+  const fetchOfCa = ca === undefined ? {} : { fetch: await fetchWith(ca) }
+  const program = 'dvt-relayer-sidecar'
+  return createRequests({ endpoints: [endpoint], timeoutMs, program, authenticate, ...bounds, ...fetchOfCa })
+}
+
+async function fetchWith(ca: string): Promise<HttpFetch> {
   const { Agent, fetch } = await import('undici')
   // A proxy with HTTP/2 is spoken to as Node's own does.
   const dispatcher = new Agent({ connect: { ca, minVersion: 'TLSv1.2' }, allowH2: false })
   const send = fetch as unknown as (url: URL, init: object) => Promise<Response>
-  return { ...options, fetch: (url, init) => send(url, { ...init, dispatcher }) }
+  return (url, init) => send(url, { ...init, dispatcher })
 }
 
 /** What to do about a request that failed with this code, where it is a matter of the relayer's certificate. */

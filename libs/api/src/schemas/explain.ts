@@ -17,6 +17,7 @@ export const REASON_CODES = [
   'NODE_REFUSED',
   'NODE_NEVER_SEEN',
   'NODE_AWAY',
+  'NODE_RUNS_CHARON',
   'NODE_SILENT',
   'NODE_UNKNOWN',
   'SHARES_TOO_FEW',
@@ -81,10 +82,22 @@ const ExplainedShare = Type.Object({
       description:
         'away: not heard of for two minutes; unknown: sidecars whose tokens name no share index, or nodes of the same share index of another cluster, cannot be told apart',
     }),
+    came_by: Type.Optional(
+      Type.Enum(['token', 'node_key', 'operator_key', 'charon'], {
+        description:
+          'which way its newest request came; charon: as charon without a sidecar hands in. Left out where that is not known, and where no tokens are set',
+      }),
+    ),
     seen_at_timestamp: maybeTimestamp('when somebody of this share index last asked for a list or posted'),
     refused_at_timestamp: maybeTimestamp('when something of it was last refused'),
     refusal_code: Type.Union([Type.String(), Type.Null()], { description: 'with which code: see the table of errors' }),
   }),
+  charon_commands: Type.Optional(
+    Type.Array(Type.String(), {
+      description:
+        'what its node runs, without a sidecar, to hand in what is missing; left out where nothing is, where the node comes another way, and without OBOL_API=on',
+    }),
+  ),
 })
 
 const messageState = Type.Enum(['collecting', 'ready', 'superseded', 'expired', 'erased'])

@@ -65,6 +65,12 @@ export const Whoami = Type.Object({
   }),
   clusters: Type.Array(CoveredCluster, { maxItems: MOST_COVERED }),
   takes_any_key: Type.Boolean({ description: 'whether validators of no cluster are taken too (SIGNATURE_THRESHOLD)' }),
+  takes_charon: Type.Optional(
+    Type.Boolean({
+      description:
+        'true where nodes of cluster locks may hand in with charon, without a sidecar (OBOL_API); else left out',
+    }),
+  ),
   network: Type.String({ description: 'name of the network' }),
   version: Type.String({ pattern: '^[\\w.+-]{1,32}$', description: 'of the relayer' }),
   time: safeInteger(0, 'Unix seconds by the clock of the relayer'),

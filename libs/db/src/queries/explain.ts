@@ -3,7 +3,7 @@
 import type { SQL } from 'drizzle-orm'
 import { sql } from 'drizzle-orm'
 import type { clusters, messages } from '../schema.ts'
-import { isGone } from './attendance/nodes-seen.ts'
+import { type CameBy, cameBy, isGone } from './attendance/nodes-seen.ts'
 import { OWNER } from './messages/validators.ts'
 import type { RowOf } from './rows.ts'
 import { boolean, bytes, firstRow, number, oneOf, orNull, rows, text } from './rows.ts'
@@ -90,6 +90,8 @@ const explained = {
   /** Whether an open rotation hands in its exit; with a transaction that the Keeper takes until then. */
   isInRotation: boolean,
   rotationDeadline: orNull(number),
+  /** Of the deposit that is asked for. */
+  depositVault: orNull(bytes),
 }
 /** What is known of one validator. */
 export type ExplainedRow = RowOf<typeof explained>
@@ -120,7 +122,8 @@ export function findExplained(
                exists (select from oracle_shares x where x.message_id = exit.id and x.oracle_set_id is distinct from s.id) as has_older_shares,
                (select m.validator_index from messages m join oracle_shares x on x.message_id = m.id where m.validator_id = v.id
                 order by x.revision desc, x.message_id desc limit 1) as newest_shares_index,
-               t.id is not null as is_in_rotation, t.deadline as rotation_deadline
+               t.id is not null as is_in_rotation, t.deadline as rotation_deadline,
+               deposit.vault as deposit_vault
         from validators v
         left join clusters c on c.id = v.cluster_id
         left join deposit_bindings b on b.validator_id = v.id
@@ -195,6 +198,8 @@ const explainedNode = {
   software: orNull(text),
   version: orNull(text),
   clockDifferenceSeconds: orNull(number),
+  /** By what the newest request was known; null where no tokens are set. */
+  cameBy: orNull(oneOf<CameBy>()),
   /** Whether tokens of several names were seen, and several clusters have this share index: whose it was is not known. */
   isShared: boolean,
 }
@@ -220,6 +225,7 @@ export function findExplainedNodes(db: Sql, shareIndexes?: readonly number[]): P
                ${seconds('max(n.refused_at)')} as refused_at,
                (array_agg(n.refusal_code order by n.refused_at desc nulls last))[1] as refusal_code,
                ${newest('software')}, ${newest('version')}, ${newest('clock_difference_seconds')},
+               (array_agg(${cameBy('n')} order by n.seen_at desc))[1] as came_by,
                count(*) > 1 and coalesce(max(o.clusters), 0) > 1 as is_shared
         from nodes_seen n left join clusters_of o on o.share_index = n.share_index
         where ${isWanted('n')} group by n.share_index`,

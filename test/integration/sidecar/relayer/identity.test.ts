@@ -276,7 +276,11 @@ describe('with the relayer itself', () => {
     })
     expect(findings.find(({ check }) => check === 'relayer')).toMatchObject({
       status: 'good',
+      message: expect.stringMatching(/; it takes us for node:0x[0-9a-f]{40} \(sidecar\), by charon's key$/),
       facts: { identity: 'node_key', token: `node:${node.address.toLowerCase()}` },
+    })
+    expect(findings.find(({ check }) => check === 'credentials')).toMatchObject({
+      message: "charon's key (OBOL_ENR_KEY_FILE) for the relayer",
     })
     expect((await ask(relayer.url, '/exits')).status).toBe(401)
   })

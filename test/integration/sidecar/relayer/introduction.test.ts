@@ -58,6 +58,15 @@ async function findingsAt(relayer: StandInRelayer) {
   return known
 }
 
+/** Each request says from which program it is, and which time that has. */
+function assertIntroduced({ seen }: StandInRelayer): void {
+  expect(seen.length).toBeGreaterThan(0)
+  for (const { headers } of seen) {
+    expect(headers['user-agent']).toBe(`dvt-relayer-sidecar/${VERSION}`)
+    expect(Math.abs(Date.parse(String(headers['date'])) - Date.now())).toBeLessThan(120_000)
+  }
+}
+
 describe('at its start', () => {
   it.each([
     ['the token of another node', OF_NODE_2, [FOREIGN]],
@@ -81,10 +90,7 @@ describe('at its start', () => {
       finding: `${new URL(relayer.url).host} is dvt-relayer 0.2.0 and takes us for node-1 (sidecar)`,
     })
     expect(found).not.toHaveProperty('details')
-    for (const { headers } of relayer.seen) {
-      expect(headers['user-agent']).toBe(`dvt-relayer-sidecar/${VERSION}`)
-      expect(Math.abs(Date.parse(String(headers['date'])) - Date.now())).toBeLessThan(120_000)
-    }
+    assertIntroduced(relayer)
     // One question, before the first list.
     const paths = relayer.seen.map(({ path }) => path)
     expect(paths.filter((path) => path === '/whoami')).toHaveLength(1)
@@ -170,6 +176,10 @@ describe('doctor', () => {
       healthy: true,
       found: { status: 'good', details: [], facts: { version: '0.2.0', token: 'node-1' } },
     })
+    await using keyed = await saying(whoami({ identity: 'token' }))
+    expect((await relayerFinding(keyed)).found?.message).toMatch(/; it takes us for node-1 \(sidecar\), by its token$/)
+    // What the relayer knows of the sidecar beside it stays known.
+    assertIntroduced(ours)
     await using older = await saying({ detail: 'Not Found' }, 404, { generation: 'existing' })
     const { healthy, found } = await relayerFinding(older)
     expect(healthy).toBe(true)

@@ -5,19 +5,19 @@
 
 import { BundleError, type BundleOwner, clusterWords } from '@dvt-relayer/api/bundle.ts'
 import { createRelayerClient, type RelayerClient } from '@dvt-relayer/api/client.ts'
-import { MOST_COVERED, SharesResponse, type Whoami } from '@dvt-relayer/api/schemas.ts'
+import { MOST_COVERED, type Whoami } from '@dvt-relayer/api/schemas.ts'
+import { withToken } from '@dvt-relayer/client/authentication.ts'
+import { createRequests } from '@dvt-relayer/client/requests.ts'
+import { isVerdict, readVerdict } from '@dvt-relayer/client/verdict.ts'
 import { BootError, reasonOf } from '@dvt-relayer/common/errors.ts'
-import { createHttpClient, type HttpAnswer, HttpError, parseAnswer } from '@dvt-relayer/common/http-client.ts'
+import { HttpError, parseAnswer } from '@dvt-relayer/common/http-client.ts'
 import { readText } from '@dvt-relayer/common/text-file.ts'
-import { VERSION } from '@dvt-relayer/common/version.ts'
-import { Compile } from 'typebox/compile'
 
 const TIMEOUT_MS = 30_000
 /** A relayer that is just started again is waited for. */
 const RETRY_MS = 10_000
 /** A list of 100,000 validators, as a sidecar reads it. */
 const LIST = { maxBytes: 64 * 1024 * 1024, maxValues: 4_000_000 }
-const verdictCheck = Compile(SharesResponse)
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/
 
 /** Opens the client. @throws {BootError} USAGE, TOKEN_FILE_UNREADABLE */
@@ -33,37 +33,18 @@ export async function openRelayer(endpoint: string, tokenFile: string): Promise<
   const token = tokenFile === '' ? undefined : await readToken(tokenFile)
   if (token !== undefined && url.protocol === 'http:' && !LOOPBACK.test(url.hostname))
     console.error('warning: the token goes over http:// to another machine: use https://')
-  const http = createHttpClient({
+  const ask = createRequests({
     endpoints: [url],
     timeoutMs: TIMEOUT_MS,
     retryTimeoutMs: RETRY_MS,
-    headers: {
-      'user-agent': `dvt-relayer-bundle/${VERSION}`,
-      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-    },
+    program: 'dvt-relayer-bundle',
+    authenticate: token === undefined ? undefined : withToken(token),
     ...LIST,
   })
-  return createRelayerClient(async ({ method, path, query, body, signal }) => {
-    const headers = { date: new Date().toUTCString() }
-    const accepts = (status: number) => (status >= 200 && status < 300) || status === 422
-    const posted = body === undefined ? {} : { body, accepts }
-    const answer = await http.send({ method, path, query, signal, headers, ...posted })
-    return body === undefined ? parseAnswer(answer) : readVerdict(path, answer)
+  return createRelayerClient(async (asked) => {
+    if (asked.method === 'GET') return parseAnswer(await ask(asked))
+    return readVerdict(asked.path, await ask(asked, { accepts: isVerdict }))
   })
-}
-
-/** The body of an answer to a post. A 2xx is good whatever its body; a 422 is an answer only where it says which items failed. */
-function readVerdict(path: string, answer: HttpAnswer): unknown {
-  const { status, host } = answer
-  let value: unknown
-  try {
-    value = parseAnswer(answer)
-  } catch {
-    value = undefined
-  }
-  if (status !== 422) return value
-  if (verdictCheck.Check(value) && value.failures !== undefined && value.failures.length > 0) return value
-  throw new HttpError('HTTP_STATUS', host, `POST ${path} at ${host} answers with status 422`, { status })
 }
 
 async function readToken(file: string): Promise<string> {

@@ -36,6 +36,7 @@ export function operationsRoutes(
       // Oracles have to do with shares, whosever.
       clusters: role === 'oracle' ? [] : await coverage.of(caller),
       takes_any_key: config.clusters.signatureThreshold !== undefined,
+      ...(config.http.hasObolApi && { takes_charon: true }),
       network: config.network.name,
       version: VERSION,
       time: Math.floor(Date.now() / 1000),

@@ -15,6 +15,7 @@ const NODE_WORDS: Readonly<Record<string, string>> = {
   NODE_AWAY: 'away',
   NODE_NEVER_SEEN: 'never seen',
   NODE_REFUSED: 'refused',
+  NODE_RUNS_CHARON: 'charon is to run',
   NODE_SILENT: 'does not sign',
   NODE_UNKNOWN: 'cannot be told',
 }

@@ -22,7 +22,7 @@ const NOT_ASKED_FOR: ExplainedRow = {
   ...{ depositId: null, depositState: null, depositThreshold: null, depositCreatedAt: null, depositRequestedAt: null },
   ...{ depositReadyAt: null, depositFailedAttempts: null, depositAmount: null, depositType: null },
   ...{ superseded: 0, hasCurrentShares: false, hasOlderShares: false, newestSharesIndex: null },
-  ...{ isInRotation: false, rotationDeadline: null },
+  ...{ isInRotation: false, rotationDeadline: null, depositVault: null },
 }
 const OLD = NOW - 1000
 const EXIT: Partial<ExplainedRow> = {
@@ -57,7 +57,7 @@ function sharesOf(exit: string, deposit = '-'.repeat(exit.length), isTrusted = t
 const node = (shareIndex: number, more: Partial<ExplainedNodeRow> = {}): ExplainedNodeRow => ({
   ...{ shareIndex, seenAt: NOW - 3, postedAt: null, refusedAt: null, refusalCode: null, isShared: false },
   ...{ presentAt: more.seenAt === undefined ? NOW - 3 : more.seenAt, onlineSince: null },
-  ...{ software: null, version: null, clockDifferenceSeconds: null },
+  ...{ software: null, version: null, clockDifferenceSeconds: null, cameBy: null },
   ...more,
 })
 const THERE = [1, 2, 3, 4].map((index) => node(index))
@@ -67,6 +67,7 @@ const momentOf = ({
   ...more
 }: Partial<Omit<Moment, 'nodes'>> & { nodes?: ExplainedNodeRow[] } = {}) => ({
   ...{ now: NOW, currentSetCid: 'new', hasWorker: true, lifetimeSeconds: 3600, erasureDelaySeconds: undefined },
+  charon: undefined,
   nodes: new Map(nodes.map((one) => [one.shareIndex, one])),
   ...more,
 })
@@ -174,6 +175,30 @@ const CASES: Readonly<Record<string, Case>> = {
     shares: TWO,
     moment: { nodes: [node(3, { refusedAt: NOW - 600, refusalCode: 'X' }), node(4)] },
     says: 'NODE_SILENT 3,4',
+  },
+  'whose node hands in with charon, and did not run lately': {
+    row: EXIT,
+    shares: TWO,
+    moment: { nodes: [node(3, { cameBy: 'charon', seenAt: NOW - 5000 }), node(4, { seenAt: NOW - 5000 })] },
+    says: 'NODE_AWAY 4, NODE_RUNS_CHARON 3',
+  },
+  'whose node hands in with charon, just asked for': {
+    row: { ...EXIT, exitCreatedAt: NOW - 5 },
+    shares: TWO,
+    moment: { nodes: [node(3, { cameBy: 'charon', seenAt: NOW - 5000 }), node(4)] },
+    says: 'COLLECTING 3,4',
+  },
+  'whose node hands in with charon and is refused': {
+    row: EXIT,
+    shares: TWO,
+    moment: { nodes: [node(3, { cameBy: 'charon', refusedAt: NOW - 5, refusalCode: 'EXITS_REFUSED' }), node(4)] },
+    says: 'NODE_REFUSED 3, NODE_SILENT 4',
+  },
+  'whose node of charon may be that of another cluster': {
+    row: EXIT,
+    shares: TWO,
+    moment: { nodes: [node(3, { cameBy: 'charon', isShared: true }), node(4)] },
+    says: 'NODE_SILENT 4, NODE_UNKNOWN 3',
   },
   'with a rejected share': { row: EXIT, shares: sharesOf('vvr-'), says: 'SHARE_REJECTED 3, NODE_SILENT 4' },
   'with a rejected share that nobody needs': { row: EXIT, shares: sharesOf('vvvr'), says: 'BEING_FINISHED' },
@@ -394,6 +419,61 @@ describe('what is told beside the reasons', () => {
       says: '',
     })
     expect(shares[0]?.node).toMatchObject({ state: 'unknown', refused_at_timestamp: null, refusal_code: null })
+  })
+
+  it('is which way a node came, where that is known', () => {
+    const nodes = [
+      node(1, { cameBy: 'token' }),
+      node(2, { cameBy: 'charon' }),
+      node(3, { cameBy: 'node_key', isShared: true }),
+    ]
+    const { shares } = of({ row: EXIT, shares: sharesOf('----'), moment: { nodes }, says: '' })
+    expect(shares.map(({ node: { came_by: cameBy } }) => cameBy)).toEqual(['token', 'charon', undefined, undefined])
+    expect(shares[3]?.node).not.toHaveProperty('came_by')
+  })
+
+  it('is what a node without a sidecar runs for what its share lacks, the deposit to the very vault that asks', () => {
+    const charon = { relayer: 'https://relayer.example', epoch: 194_048 }
+    const nodes = [node(1, { cameBy: 'charon' }), node(2, { cameBy: 'node_key' }), node(3, { cameBy: 'charon' })]
+    const row = {
+      ...EXIT,
+      ...DEPOSIT,
+      depositVault: OTHER,
+      depositType: '0x02',
+      depositAmount: 33_500_000_000,
+    } as const
+    const commandsOf = (one: Omit<Case, 'says'>) =>
+      of({ ...one, says: '' }).shares.map(({ charon_commands: commands }) => commands)
+    const to = '--publish-address=https://relayer.example'
+    const exit = `charon exit sign --all --exit-epoch=194048 --beacon-node-endpoints=https://relayer.example/obol ${to}`
+    const key = '01'.repeat(48)
+    const credentials = `0x02${'00'.repeat(11)}${'22'.repeat(20)}`
+    const deposit = `charon deposit sign --validator-public-keys=0x${key} --deposit-amounts=33.5 --withdrawal-addresses=${credentials} ${to}`
+    // Node 2 has a sidecar; node 4 was never seen in any way.
+    expect(commandsOf({ row, shares: sharesOf('--r-', '--v-'), moment: { nodes, charon } })).toEqual([
+      [exit, deposit],
+      undefined,
+      [exit],
+      [exit, deposit],
+    ])
+    const shares = sharesOf('v--u')
+    expect(commandsOf({ row: EXIT, shares, moment: { nodes, charon } })).toEqual([
+      undefined,
+      undefined,
+      [exit],
+      undefined,
+    ])
+    // A registered one is not in the stand-in's list, and its index is the chain's.
+    const command = `charon exit sign --validator-public-key=0x${key} --validator-index=7 --exit-epoch=194048 --beacon-node-endpoints=<a beacon node> ${to}`
+    expect(commandsOf({ row: { ...OUTDATED, ...EXIT }, shares, moment: { nodes, charon } })[2]).toEqual([command])
+    for (const other of [
+      { row, moment: { nodes } },
+      { row: { ...row, clusterSource: 'ssv' as const }, moment: { nodes, charon } },
+      { row: { ...READY_EXIT, ...READY_DEPOSIT }, moment: { nodes, charon } },
+      { row: { ...EXIT, exitState: 'expired' as const }, moment: { nodes, charon } },
+      { row, moment: { nodes, charon }, shares: sharesOf('----', '----', false) },
+    ])
+      expect(commandsOf(other)).toEqual([undefined, undefined, undefined, undefined])
   })
 
   it('is what comes next, the first first', () => {

@@ -9,6 +9,7 @@ import { RUNBOOK } from '@dvt-relayer/common/runbook.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { AWAY_SECONDS } from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
 import type { ExplainedNodeRow, ExplainedRow, ExplainedShareRow } from '@dvt-relayer/db/queries/explain.ts'
+import { type CharonApi, charonCommands } from './charon-commands.ts'
 import { REASONS } from './reasons.ts'
 
 /** Nodes have so long to sign before they are named. */
@@ -28,6 +29,8 @@ export interface Moment {
   erasureDelaySeconds: number | undefined
   /** What was seen of nodes, by share index. */
   nodes: ReadonlyMap<number, ExplainedNodeRow>
+  /** Undefined where the relayer does not take what charon posts. */
+  charon: CharonApi | undefined
 }
 
 /** What is known of one validator. */
@@ -91,7 +94,7 @@ export function explain(
             validator_type: validator.depositType ?? '0x01',
           },
     shares: shares.flatMap((share) =>
-      own === undefined || own.includes(share.shareIndex) ? [shareInAnswer(share, messages, moment)] : [],
+      own === undefined || own.includes(share.shareIndex) ? [shareInAnswer(validator, share, messages, moment)] : [],
     ),
     validator_index: validator.beaconIndex ?? validator.exitIndex,
     oracle_set_cid: moment.currentSetCid,
@@ -183,6 +186,7 @@ const ORDER: readonly ReasonCode[] = [
   'NODE_REFUSED',
   'NODE_NEVER_SEEN',
   'NODE_AWAY',
+  'NODE_RUNS_CHARON',
   'NODE_SILENT',
   'NODE_UNKNOWN',
   'SHARES_TOO_FEW',
@@ -257,9 +261,11 @@ function ofMissing(
 
 /** What keeps one node from signing, as far as it is known. */
 function whyMissing(share: ExplainedShareRow, isYoung: boolean, moment: Moment): ReasonCode {
-  const { state } = nodeOf(share, moment)
+  const { state, came_by: cameBy } = nodeOf(share, moment)
   if (state === 'never') return 'NODE_NEVER_SEEN'
   if (isRefused(moment.nodes.get(share.shareIndex), moment.now)) return 'NODE_REFUSED'
+  // It is there while it runs, and its cron job may run every few minutes.
+  if (cameBy === 'charon') return isYoung ? 'COLLECTING' : 'NODE_RUNS_CHARON'
   if (state === 'away') return 'NODE_AWAY'
   if (isYoung) return 'COLLECTING'
   return state === 'there' ? 'NODE_SILENT' : 'NODE_UNKNOWN'
@@ -292,8 +298,10 @@ export function nodeOf(
     if (!isRecent(presentAt) && !isRecent(refusedAt) && !isRecent(free?.presentAt)) return 'away'
     return isRecent(presentAt) && !isShared ? 'there' : 'unknown'
   }
+  const cameBy = isShared ? null : (node?.cameBy ?? null)
   return {
     state: state(),
+    ...(cameBy === null ? {} : { came_by: cameBy }),
     seen_at_timestamp: seenAt,
     refused_at_timestamp: refusedAt,
     refusal_code: refusedAt === null ? null : (node?.refusalCode ?? null),
@@ -303,15 +311,41 @@ export function nodeOf(
 const stateOf = (share: ExplainedShareRow, { kind }: Message): 'verified' | 'unverified' | 'rejected' | 'missing' =>
   (kind === 'exit' ? share.exitState : share.depositState) ?? 'missing'
 
-function shareInAnswer(share: ExplainedShareRow, { exit, deposit }: Messages, moment: Moment) {
+function shareInAnswer(
+  validator: ExplainedRow,
+  share: ExplainedShareRow,
+  { exit, deposit }: Messages,
+  moment: Moment,
+): Explanation['shares'][number] {
   const of = (message: Message | undefined, at: number | null) =>
     message === undefined ? null : { state: stateOf(share, message), received_at_timestamp: at }
+  const node = nodeOf(share, moment)
+  const commands = commandsOf(validator, share, [exit, deposit], node, moment)
   return {
     share_index: share.shareIndex,
     exit: of(exit, share.exitAt),
     deposit: of(deposit, share.depositAt),
-    node: nodeOf(share, moment),
+    node,
+    ...(commands.length === 0 ? {} : { charon_commands: commands }),
   }
+}
+
+/** What hands in what a share lacks, of a node that comes with charon, or that came in no way yet: charon is one of those it has. */
+function commandsOf(
+  validator: ExplainedRow,
+  share: ExplainedShareRow,
+  messages: readonly (Message | undefined)[],
+  { came_by: cameBy, state }: ExplainedNode,
+  { charon }: Moment,
+): string[] {
+  if (charon === undefined || validator.clusterSource !== 'lock' || !share.isTrusted) return []
+  if (cameBy !== 'charon' && state !== 'never') return []
+  const missing = messages.flatMap((message) => {
+    if (message?.state !== 'collecting') return []
+    const of = stateOf(share, message)
+    return of === 'missing' || of === 'rejected' ? [message.kind] : []
+  })
+  return charonCommands(validator, missing, charon)
 }
 
 /** What comes by itself, the first first. */

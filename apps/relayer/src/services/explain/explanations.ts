@@ -9,6 +9,7 @@ import type { Context } from '../../context.ts'
 import { ApiError } from '../../errors.ts'
 import { SILENCE_SECONDS } from '../attendance/heartbeat.ts'
 import { DELAY_SECONDS } from '../exits/retention.ts'
+import { charonApiOf } from './charon-commands.ts'
 import { explain, type Facts, inWords, type Moment, NO_SHARE_INDEX } from './explain.ts'
 import { REASONS } from './reasons.ts'
 
@@ -23,15 +24,13 @@ interface Asker {
 }
 
 /** What is seen of a moment; the rest of it is settings. */
-type Sight = Omit<Moment, 'lifetimeSeconds' | 'erasureDelaySeconds'>
+type Sight = Omit<Moment, 'lifetimeSeconds' | 'erasureDelaySeconds' | 'charon'>
 
-const momentOf = (
-  { exitRetention, validatorLifetimeSeconds: lifetimeSeconds }: Context['config'],
-  sight: Sight,
-): Moment => ({
+const momentOf = (config: Context['config'], sight: Sight): Moment => ({
   ...sight,
-  lifetimeSeconds,
-  erasureDelaySeconds: exitRetention === 'erase' ? DELAY_SECONDS : undefined,
+  lifetimeSeconds: config.validatorLifetimeSeconds,
+  erasureDelaySeconds: config.exitRetention === 'erase' ? DELAY_SECONDS : undefined,
+  charon: charonApiOf(config),
 })
 
 /** What is known of these validators; those that are not there are left out. */

@@ -73,6 +73,12 @@ export const REASONS = {
     sentence: 'the sidecars of these nodes were there once and are not heard of any more',
     remedy: 'start them, or mend the network between them and the relayer',
   },
+  NODE_RUNS_CHARON: {
+    who: 'node_operator',
+    anchor: 'a-node-hands-in-with-charon',
+    sentence: 'these nodes hand in with charon, without a sidecar, and have not signed this',
+    remedy: 'run charon exit sign there, or wait for its cron job: each share here has the command',
+  },
   NODE_SILENT: {
     who: 'node_operator',
     anchor: 'a-node-does-not-sign',

@@ -22,7 +22,7 @@ const snapshotOf = (clusters: Snapshot['clusters'], more: Partial<Snapshot> = {}
 })
 const seen = (shareIndex: number, more: Partial<ExplainedNodeRow> = {}): ExplainedNodeRow => ({
   ...{ shareIndex, seenAt: NOW - 3, presentAt: NOW - 3, onlineSince: NOW - 900, postedAt: null, refusedAt: null },
-  ...{ refusalCode: null, software: 'a', version: '1', clockDifferenceSeconds: 0, isShared: false },
+  ...{ refusalCode: null, software: 'a', version: '1', clockDifferenceSeconds: 0, cameBy: null, isShared: false },
   ...more,
 })
 const attendance = (...rows: ExplainedNodeRow[]) => ({
@@ -62,6 +62,20 @@ describe('clusters', () => {
       ['NODE_SILENT', 5],
       [null, 5],
       ['NODE_REFUSED', 5],
+    ])
+  })
+
+  it('miss nothing of a node that hands in with charon between two runs, and name it once it owes for too long', () => {
+    const rows = [1, 2].map((index) => seen(index, { cameBy: 'charon', seenAt: NOW - 5000, presentAt: NOW - 5000 }))
+    const owed = { cluster_id: 1, share_index: 2, messages: 5, oldest_at: NOW - 600 }
+    const snapshot = snapshotOf([cluster(1, { share_indexes: [1, 2] })], {
+      collecting: [{ cluster_id: 1, validators: 3, messages: 5, oldest_at: NOW - 600 }],
+      waiting: [owed],
+    })
+    const [found] = clustersOf(snapshot, attendance(...rows), EVERYTHING)
+    expect(found?.nodes.map(({ state, reason }) => [state, reason])).toEqual([
+      ['away', null],
+      ['away', 'NODE_RUNS_CHARON'],
     ])
   })
 

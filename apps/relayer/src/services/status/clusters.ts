@@ -95,8 +95,10 @@ function reasonOf(
 ): ReasonCode | null {
   if (state === 'never') return 'NODE_NEVER_SEEN'
   if (isRefused(row, now)) return 'NODE_REFUSED'
-  if (state === 'away') return 'NODE_AWAY'
   const isLate = owed !== undefined && now - owed.oldest_at >= SILENT_SECONDS
+  // It is there while it runs: between two runs of its cron job nothing is wrong.
+  if (row?.cameBy === 'charon' && !row.isShared) return isLate ? 'NODE_RUNS_CHARON' : null
+  if (state === 'away') return 'NODE_AWAY'
   if (!isLate) return null
   return state === 'there' ? 'NODE_SILENT' : 'NODE_UNKNOWN'
 }

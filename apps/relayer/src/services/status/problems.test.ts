@@ -144,6 +144,23 @@ const CASES: readonly [name: string, change: Partial<Facts>, says: readonly (rea
       ],
     ],
     [
+      'a node that hands in with charon and owes, and nothing of one that is only away between two runs',
+      {
+        clusters: [
+          cluster([
+            ...[1, 2].map((index) => node(index, { state: 'away' })),
+            node(3, { state: 'away', reason: 'NODE_RUNS_CHARON', waiting: 4, oldest_at_timestamp: NOW - 600 }),
+          ]),
+        ],
+      },
+      [
+        [
+          'waiting',
+          'node 3 of cluster "blue" hands in with charon, and has not signed what was asked for since 2027-01-15 07:50:00 UTC',
+        ],
+      ],
+    ],
+    [
       'a clock, once however many clusters',
       {
         clusters: ['a', 'b'].map((name) =>

@@ -92,7 +92,7 @@ function ofServices({ ready }: Facts): Problem[] {
 
 /** A cluster that cannot sign: fewer nodes are there than it needs. Where not all its nodes are known, or shown, that cannot be told. */
 function ofShortCluster({ name, source, threshold, nodes }: StatusCluster, { caller }: Facts): Problem[] {
-  const there = nodes.filter(({ state }) => state === 'there' || state === 'unknown').length
+  const there = nodes.filter(canSign).length
   if (caller.role === 'sidecar' || source === 'list' || nodes.length < threshold || there >= threshold) return []
   return [
     bad(
@@ -101,6 +101,10 @@ function ofShortCluster({ name, source, threshold, nodes }: StatusCluster, { cal
     ),
   ]
 }
+
+/** Of a node without a sidecar, which is away between two runs of charon, that is no reason. */
+const canSign = ({ state, reason }: StatusNode): boolean =>
+  state === 'there' || state === 'unknown' || (state === 'away' && (reason === null || reason === 'NODE_RUNS_CHARON'))
 
 /** A name as text that cannot be taken for more than a name; markup is the page's to escape. */
 const quoted = (name: string): string => JSON.stringify(name)
@@ -141,6 +145,8 @@ function ofNode(node: StatusNode, names: readonly string[]): Problem {
   if (reason === 'NODE_REFUSED') return bad(`what ${who} sends is refused with ${code ?? 'an error'}`, anchor)
   if (reason === 'NODE_SILENT')
     return bad(`${who} is there and has not signed what was asked for${since(oldest)}`, anchor)
+  if (reason === 'NODE_RUNS_CHARON')
+    return waiting(`${who} hands in with charon, and has not signed what was asked for${since(oldest)}`, anchor)
   return waiting(`${who} has not signed, and whether it is there cannot be told`, anchor)
 }
 
@@ -152,7 +158,8 @@ function ofClock({ share_index: index, clock_difference_seconds: seconds }: Stat
 
 /** What nodes are to blame for stands at the nodes. */
 const OF_NODES: readonly ReasonCode[] = [
-  ...(['NODE_REFUSED', 'NODE_NEVER_SEEN', 'NODE_AWAY', 'NODE_SILENT', 'NODE_UNKNOWN', 'NO_WORKER'] as const),
+  ...(['NODE_REFUSED', 'NODE_NEVER_SEEN', 'NODE_AWAY', 'NODE_RUNS_CHARON'] as const),
+  ...(['NODE_SILENT', 'NODE_UNKNOWN', 'NO_WORKER'] as const),
   ...(['READY', 'OTHER_NODES', 'KEY_UNKNOWN', 'NOT_ASKED', 'SHARES_TOO_FEW'] as const),
 ]
 

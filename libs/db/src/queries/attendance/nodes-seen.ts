@@ -2,7 +2,7 @@
 
 import type { SQL } from 'drizzle-orm'
 import { sql } from 'drizzle-orm'
-import { number, orNull, rows, text } from '../rows.ts'
+import { number, oneOf, orNull, rows, text } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 
 /** What was seen of a node since the last write. */
@@ -35,6 +35,18 @@ const THERE_AT = (table: string): SQL => sql.raw(`greatest(${table}.listed_at, $
 /** Whether its last request was lost, and none has come since. */
 export const isGone = (table: string): SQL =>
   sql`coalesce(${sql.raw(table)}.gone_at >= ${THERE_AT(table)} and ${sql.raw(table)}.gone_at < now() - make_interval(secs => ${GRACE_SECONDS}), false)`
+
+/** Which way a node comes: with a token, with a key that signs its requests, or with what charon posts, which a key has signed as well. */
+export type CameBy = 'token' | 'node_key' | 'operator_key' | 'charon'
+/**
+ * The same of a row of `nodes_seen`; null where no tokens are set. Names of keys hold a colon, and those of tokens none; who says of itself
+ * that it is charon says a version too, and what charon posts says none.
+ */
+export const cameBy = (table: string): SQL =>
+  sql.raw(`case when ${table}.token_name like 'node:%' and ${table}.software = 'charon' and ${table}.version is null then 'charon'
+                when ${table}.token_name like 'node:%' then 'node_key'
+                when ${table}.token_name like 'operator:%' then 'operator_key'
+                when ${table}.token_name <> 'anybody' then 'token' end`)
 
 /**
  * Writes what was seen, newer over older, whoever writes first. Of share indexes that callers only claim, a token gets no new row once it
@@ -116,17 +128,18 @@ export function findLastSeen(db: Sql): Promise<{ shareIndex: number; seconds: nu
   )
 }
 
-/** The nodes that were seen within so many seconds and came by a key, the newest first; `seenSeconds` is Unix time. */
-export function findKeyedNodes(
+/** The nodes that were seen within so many seconds and said who they are, the newest first; `seenSeconds` is Unix time. */
+export function findNamedNodes(
   db: Sql,
   withinSeconds: number,
   limit: number,
-): Promise<{ name: string; shareIndex: number; seenSeconds: number }[]> {
+): Promise<{ name: string; shareIndex: number; seenSeconds: number; cameBy: CameBy }[]> {
   return rows(
     db,
-    { name: text, shareIndex: number, seenSeconds: number },
-    sql`select token_name as name, share_index, extract(epoch from seen_at)::float8 as seen_seconds from nodes_seen
-        where token_name like '%:%' and seen_at > now() - make_interval(secs => ${withinSeconds})
-        order by seen_at desc, token_name, share_index limit ${limit}`,
+    { name: text, shareIndex: number, seenSeconds: number, cameBy: oneOf<CameBy>() },
+    sql`select n.token_name as name, n.share_index, extract(epoch from n.seen_at)::float8 as seen_seconds, ${cameBy('n')} as came_by
+        from nodes_seen n
+        where ${cameBy('n')} is not null and n.seen_at > now() - make_interval(secs => ${withinSeconds})
+        order by n.seen_at desc, n.token_name, n.share_index limit ${limit}`,
   )
 }

@@ -2,7 +2,7 @@
  * `npm run bench`: every row of the numbers to reach, each with its baseline at its side.
  *
  *     npm run bench -- --only list,busy     some rows; those that take long, resplit, scale-100000, soak and soak-10000, only so
- *     npm run bench -- --only soak --rounds 40   fewer rounds of a soak
+ *     npm run bench -- --only soak --rounds 40   fewer rounds of a soak, or exits of resplit
  *     npm run bench -- --json bench.json    the numbers for programs, into a file or, without a name, instead of the table
  *     npm run bench -- --keep               keeps what was measured in test/bench/baseline.json, beside which later runs stand
  *     npm run bench -- --full               nothing extrapolated

@@ -91,6 +91,7 @@ const say = (line: string) =>
   process.stderr.write(`${((performance.now() - started) / 1000).toFixed(0).padStart(4)} s  ${line}\n`)
 const profiling = options.profile === undefined ? '' : `--cpu-prof --cpu-prof-dir=${resolve(options.profile)}`
 const rounds = options.rounds === undefined ? undefined : Number(options.rounds)
+if (rounds !== undefined && !(Number.isSafeInteger(rounds) && rounds > 0)) throw new Error('--rounds takes a number')
 const rows: BenchRow[] = []
 {
   await using stage = await createStage({

@@ -367,8 +367,7 @@ describe('the last signature that a message needs, where the word of it is lost'
     try {
       await eventually('it is waited for', async () => {
         const waiting = await world.query(
-          `select from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())
-           union all select from pg_locks where not granted and locktype = 'transactionid'`,
+          `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
         )
         return waiting.length > 0 ? true : undefined
       })

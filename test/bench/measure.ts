@@ -23,10 +23,10 @@ export async function timed(work: () => unknown): Promise<number> {
 /** The kernel counts CPU time in hundredths of a second. */
 const TICK_MS = 10
 
-/** Fields of `/proc/<pid>/stat` after the name, which may hold anything. */
-function statOf(pid: number): number[] | undefined {
+/** Fields of `/proc/<pid>/stat`, or of one of its threads, after the name, which may hold anything. */
+function statOf(pid: number, thread?: number): number[] | undefined {
   try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    const text = readFileSync(`/proc/${pid}/${thread === undefined ? '' : `task/${thread}/`}stat`, 'utf8')
     return text
       .slice(text.lastIndexOf(')') + 2)
       .split(' ')
@@ -42,6 +42,12 @@ export function cpuMs(pid: number, withEndedChildren = false): number {
   if (fields === undefined) return Number.NaN
   const [user = 0, system = 0, childUser = 0, childSystem = 0] = fields.slice(11, 15)
   return (user + system + (withEndedChildren ? childUser + childSystem : 0)) * TICK_MS
+}
+
+/** CPU milliseconds of the main thread of a process so far: of an app of ours its event loop. NaN where there is no `/proc`. */
+export function mainThreadCpuMs(pid: number): number {
+  const [user = Number.NaN, system = Number.NaN] = statOf(pid, pid)?.slice(11, 13) ?? []
+  return (user + system) * TICK_MS
 }
 
 /** Resident memory of a process in bytes: now, and the most it ever was. NaN where there is no `/proc`. */
@@ -66,7 +72,8 @@ export async function postgresCpu(url: string): Promise<() => number> {
   return () => {
     const pids = postmaster === 0 ? [] : readdirSync('/proc').map(Number)
     const children = pids.filter((pid) => pid > 0 && statOf(pid)?.[1] === postmaster)
-    return children.reduce((sum, pid) => sum + cpuMs(pid), cpuMs(postmaster, true))
+    // One that has ended since it was found is among those that its parent counts, from the next look on.
+    return children.reduce((sum, pid) => sum + (cpuMs(pid) || 0), cpuMs(postmaster, true))
   }
 }
 

@@ -5,6 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import type { ExitsResponse, ValidatorsResponse } from '@dvt-relayer/api/schemas.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
@@ -12,7 +13,7 @@ import type { MadeCluster } from '../support/keys/make-cluster.ts'
 import { makeCluster } from '../support/keys/make-cluster.ts'
 import { createTestDatabase, startTestPostgres, TEST_DATABASE_URL } from '../support/services/postgres.ts'
 import type { AppProcess } from '../support/services/process.ts'
-import { startProcess } from '../support/services/process.ts'
+import { startProcess, startProgram } from '../support/services/process.ts'
 import type { KeyedValidator } from '../support/world/nodes.ts'
 import { partialExit } from '../support/world/nodes.ts'
 import type { World } from '../support/world/world.ts'
@@ -39,6 +40,8 @@ export interface Stage extends AsyncDisposable {
   readonly dir: string
   /** URL of the PostgreSQL server. */
   readonly serverUrl: string
+  /** A line beside the table, while it is measured. */
+  say(line: string): void
   world(): Promise<World>
   cluster(): Promise<MadeCluster>
   /** One of its own. */
@@ -47,11 +50,11 @@ export interface Stage extends AsyncDisposable {
   crypto(): Promise<Row[]>
   /** CPU of the native sum of it. */
   nativeSumMs(): Promise<number>
-  /** Starts a relayer on a database of its own, without locks unless told. */
-  startRelayer(more?: Environment): Promise<RunningRelayer>
+  /** Starts a relayer, on a database of its own and without locks unless told; with so many signature threads where a number is given, from the sources. */
+  startRelayer(more?: Environment, threads?: number): Promise<RunningRelayer>
   /** The same with the cluster's lock. */
   startClusterRelayer(more?: Environment): Promise<RunningRelayer>
-  /** Starts the sidecar of a node (from 0) and waits until it knows the relayer's list. */
+  /** Starts the sidecar of a node (from 0), of the one cluster unless told, and waits until it knows the relayer's list. */
   startSidecar(node: number, relayerUrl: string, more?: Environment): Promise<AppProcess>
 }
 
@@ -64,13 +67,23 @@ const lazily = <T>(make: () => Promise<T>): (() => Promise<T>) => {
   }
 }
 
+/** A relayer whose number of signature threads is given. */
+const OF_THREADS = fileURLToPath(new URL('./relayer-of-threads.ts', import.meta.url))
+
+const asNodeOptions = (...flags: string[]): Environment => {
+  const text = flags.join(' ').trim()
+  return text === '' ? {} : { NODE_OPTIONS: text }
+}
+
 /**
  * Prepares the stage; only PostgreSQL is started at once.
  *
- * @param options `nodeOptions`: flags of Node for every relayer; empty for those a user has. `isBundled`: relayers and sidecars as images have them
+ * @param options `nodeOptions`: flags of Node for every relayer; empty for those a user has. `profiling`: the same for relayers and sidecars.
+ * `isBundled`: relayers and sidecars as images have them
  */
 export async function createStage(options: {
   nodeOptions: string
+  profiling: string
   isBundled: boolean
   say(line: string): void
 }): Promise<Stage> {
@@ -80,7 +93,8 @@ export async function createStage(options: {
   const server = stack.use(await startTestPostgres())
   process.env[TEST_DATABASE_URL] = server.url
   const resources = stack.move()
-  const flags: Environment = options.nodeOptions === '' ? {} : { NODE_OPTIONS: options.nodeOptions }
+  const flags = asNodeOptions(options.profiling, options.nodeOptions)
+  const sidecarFlags = asNodeOptions(options.profiling)
 
   const crypto = lazily(() => benchCrypto())
   const world = lazily(async () => resources.use(await startWorld()))
@@ -100,17 +114,23 @@ export async function createStage(options: {
   }
   const cluster = lazily(() => makeNamed('bench', VALIDATORS))
 
-  async function startRelayer(more: Environment = {}): Promise<RunningRelayer> {
+  async function startRelayer(more: Environment = {}, threads?: number): Promise<RunningRelayer> {
     await using owned = new AsyncDisposableStack()
-    const database = owned.use(await createTestDatabase())
+    const databaseUrl = more['DATABASE_URL'] ?? owned.use(await createTestDatabase()).url
     const environment = (await world()).environment({
-      DATABASE_URL: database.url,
+      DATABASE_URL: databaseUrl,
       SIGNATURE_THRESHOLD: String(THRESHOLD),
       ...flags,
       ...more,
     })
     const started = performance.now()
-    const app = startProcess(options.isBundled ? 'bundled relayer' : 'relayer', environment)
+    const app =
+      threads === undefined
+        ? startProcess(options.isBundled ? 'bundled relayer' : 'relayer', environment)
+        : startProgram('relayer', ['--max-semi-space-size=4', OF_THREADS, String(threads)], {
+            LOG_FORMAT: 'json',
+            ...environment,
+          })
     owned.defer(async () => {
       await app.end('SIGTERM')
     })
@@ -122,7 +142,7 @@ export async function createStage(options: {
     return {
       url,
       pid: app.child.pid ?? 0,
-      databaseUrl: database.url,
+      databaseUrl,
       process: app,
       startMs: { health, ready },
       [Symbol.asyncDispose]: () => kept.disposeAsync(),
@@ -132,6 +152,7 @@ export async function createStage(options: {
   return {
     dir,
     serverUrl: server.url,
+    say: options.say,
     world,
     cluster,
     makeCluster: makeNamed,
@@ -140,13 +161,13 @@ export async function createStage(options: {
     startRelayer,
     startClusterRelayer: async (more = {}) => startRelayer({ CLUSTER_LOCK_FILES: (await cluster()).lockFile, ...more }),
     async startSidecar(node, relayerUrl, more = {}) {
-      const files = (await cluster()).nodes[node]
-      if (files === undefined) throw new Error(`there is no node ${node}`)
+      const files = more['OBOL_CLUSTER_LOCK_FILE'] === undefined ? (await cluster()).nodes[node] : undefined
       const app = startProcess(options.isBundled ? 'bundled sidecar' : 'sidecar', {
         NETWORK: (await world()).network.name,
         RELAYER_ENDPOINT: relayerUrl,
-        OBOL_KEYSTORES_DIR: files.keystoresDir,
-        OBOL_CLUSTER_LOCK_FILE: files.lockFile,
+        OBOL_KEYSTORES_DIR: files?.keystoresDir,
+        OBOL_CLUSTER_LOCK_FILE: files?.lockFile,
+        ...sidecarFlags,
         ...more,
       })
       try {
@@ -155,7 +176,13 @@ export async function createStage(options: {
         await app[Symbol.asyncDispose]()
         throw error
       }
-      return app
+      // It ends as a user ends it: one that is killed leaves no profile.
+      return {
+        ...app,
+        [Symbol.asyncDispose]: async () => {
+          await app.end('SIGTERM')
+        },
+      }
     },
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   }

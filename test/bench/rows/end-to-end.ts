@@ -1,4 +1,4 @@
-/** Rows: from an operator's request to ready, with four sidecars of ours that were idle before; and so two thousand times. */
+/** Rows: from an operator's request to ready, with four sidecars of ours that were idle before. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MadeCluster } from '../../support/keys/make-cluster.ts'
@@ -16,16 +16,11 @@ const CLOSE = 20
 const [SOME, MANY] = [100, 1000]
 /** Between two requests, so that the sidecars are idle again, and may ask as often as they want: their pace limiter refills 5 a second. */
 const IDLE_MS = 1000
-/** Between two of the soak: enough for that, and 2,000 in less than half an hour. */
-const SOAK_IDLE_MS = 400
-const SOAK = 2000
-/** A percentile of these is worth its name. */
-const WORST_SHOWN = 5
 
 /** A relayer with four idle sidecars, on a cluster. */
-async function openScene(stage: Stage, cluster: MadeCluster) {
+export async function openScene(stage: Stage, cluster: MadeCluster) {
   await using stack = new AsyncDisposableStack()
-  const relayer = stack.use(await stage.startClusterRelayer({ CLUSTER_LOCK_FILES: cluster.lockFile }))
+  const relayer = stack.use(await stage.startRelayer({ CLUSTER_LOCK_FILES: cluster.lockFile }))
   const nodes = cluster.nodes.map(({ keystoresDir, lockFile }) => ({
     OBOL_KEYSTORES_DIR: keystoresDir,
     OBOL_CLUSTER_LOCK_FILE: lockFile,
@@ -35,6 +30,9 @@ async function openScene(stage: Stage, cluster: MadeCluster) {
   const owned = stack.move()
   let used = 0
   return {
+    databaseUrl: relayer.databaseUrl,
+    /** Everything that its processes have printed. */
+    output: () => [relayer.process, ...sidecars].map((app) => app.output()).join(''),
     take(count: number) {
       used += count
       return cluster.validators.slice(used - count, used)
@@ -46,12 +44,12 @@ async function openScene(stage: Stage, cluster: MadeCluster) {
       await sendJson(relayer.url, '/validators', { public_keys: keysOf(some) })
       const askedMs = performance.now() - start
       const { steps, doneAt } = await untilReady(relayer.url, some)
-      return { ms: doneAt - start, askedMs, readyMs: (steps.at(-1)?.at ?? Number.NaN) - start, steps }
+      return { start, ms: doneAt - start, askedMs, readyMs: (steps.at(-1)?.at ?? Number.NaN) - start, steps }
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
 }
-type Scene = Awaited<ReturnType<typeof openScene>>
+export type Scene = Awaited<ReturnType<typeof openScene>>
 
 async function singles(scene: Scene, count: number, idleMs: number): Promise<number[]> {
   const times: number[] = []
@@ -103,35 +101,6 @@ export async function benchEndToEnd(stage: Stage): Promise<BenchRow[]> {
       measured: `${formatMs(many.ms)}; ${rate.toFixed(0)} a second from the first ready to the last`,
       target: '≤ 10 s, ≥ 110 a second',
       isMet: many.ms <= 10_000 && rate >= 110,
-    },
-  ]
-}
-
-/** Two thousand rounds of one validator: the worst of them, by name. */
-export async function benchSoak(stage: Stage): Promise<BenchRow[]> {
-  const native = await stage.nativeSumMs()
-  await using scene = await openScene(stage, await stage.makeCluster('soak', SOAK))
-  const rounds: { round: number; ms: number; askedMs: number; readyMs: number }[] = []
-  for (let round = 1; round <= SOAK; round++)
-    rounds.push({ round, ...(await scene.round(scene.take(1), SOAK_IDLE_MS)) })
-  const times = rounds.map(({ ms }) => ms)
-  const worst = rounds.toSorted((a, b) => b.ms - a.ms).slice(0, WORST_SHOWN)
-  const named = worst.map(
-    ({ round, ms, askedMs, readyMs }) =>
-      `round ${round} ${formatMs(ms)} (answered ${formatMs(askedMs)}, ready ${formatMs(readyMs)})`,
-  )
-  const [most, middle] = [Math.max(...times), median(times)]
-  return [
-    {
-      id: 'soak',
-      name: `one validator, ${SOAK} rounds ${SOAK_IDLE_MS} ms apart on a fresh relayer, the worst`,
-      measured: `${formatMs(most)} (median ${formatMs(middle)}, p99 ${formatMs(percentile(times, 0.99))}); ${named.join(', ')}`,
-      target: '≤ 1 s',
-      isMet: most <= 1000,
-      baseline: `its median: ${formatMs(middle)}`,
-      ratio: most / middle,
-      limit: 'whatever makes one round wait for a timer',
-      values: { worst_ms: most, median_ms: middle, p99_ms: percentile(times, 0.99), native_sum_ms: native },
     },
   ]
 }

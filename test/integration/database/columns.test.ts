@@ -273,6 +273,7 @@ const calls = {
         partialSignatures.findStillTrusted(db, [{ messageId: 1, shareIndex: 1, publicKeyShare: key }]),
       writeVerdicts: (db) => partialSignatures.writeVerdicts(db, [{ ...partial, isRight: true }]),
       claimFinishable: (db) => partialSignatures.claimFinishable(db, [1], 9),
+      findFinishable: (db) => partialSignatures.findFinishable(db, [1]),
       claimUnverified: (db) => partialSignatures.claimUnverified(db, 0, 9),
       findCandidates: (db) => partialSignatures.findCandidates(db, [1]),
       findOutcomes: (db) => partialSignatures.findOutcomes(db, [partial]),
@@ -439,6 +440,7 @@ const calls = {
       findMessagesToFinish: (db) => oracleShares.findMessagesToFinish(db, [1], 1),
       completeMessages: (db) => oracleShares.completeMessages(db, [partial]),
       releaseMessages: (db) => oracleShares.releaseMessages(db, [1]),
+      giveBackMessages: (db) => oracleShares.giveBackMessages(db, [1]),
       countFailedAttempts: (db) => oracleShares.countFailedAttempts(db, [1]),
       insertOracleShares: (db) =>
         oracleShares.insertOracleShares(db, 1, [

@@ -6,6 +6,7 @@ import { releaseMessages } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it } from 'vitest'
 import { createFinishable } from '../../../apps/relayer/src/services/signatures/finishable.ts'
+import { createSweep } from '../../../apps/relayer/src/services/signatures/sweep.ts'
 import { openMessages } from '../../support/stages/messages.ts'
 
 /** So that a handful of messages is more than a slice. */
@@ -70,6 +71,24 @@ it('finds again what was handed out and did not come back, though nothing change
   const lost = store.ids.slice(5, 7)
   await store.forget(lost)
   expect(await claimAll(store)).toEqual(lost)
+})
+
+it('finds at the next look what the queue has not taken', async () => {
+  const store = await setUp(20)
+  await store.announce(store.ids)
+  await store.sign(store.ids)
+  let jobs = 0
+  const sweep = createSweep({
+    ...store,
+    queue: {
+      counts: async () => ({ waiting: 0, active: 0 }),
+      add: async () => (++jobs === 1 ? 'added' : 'not_added'),
+    },
+  } as unknown as Parameters<typeof createSweep>[0])
+  await sweep.finish()
+  expect(jobs).toBe(2)
+  // A job has sixteen.
+  expect(await claimAll({ ...store, finishable: createFinishable(store) })).toEqual(store.ids.slice(16))
 })
 
 it('takes no more than there is room for, and the rest the next times', async () => {

@@ -4,6 +4,7 @@ import { toHex } from '@dvt-relayer/common/hex.ts'
 import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import { exitSigningRoot } from '@dvt-relayer/crypto/messages/messages.ts'
 import { connectDatabase, type Database } from '@dvt-relayer/db/connect.ts'
+import { lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
 import { type CryptoPool, startCryptoPool } from '../../../apps/relayer/src/crypto-workers/pool.ts'
@@ -11,6 +12,7 @@ import { createEvents } from '../../../apps/relayer/src/events.ts'
 import { openSealing } from '../../../apps/relayer/src/services/sealing/sealing.ts'
 import { createAwaitedVerdicts } from '../../../apps/relayer/src/services/signatures/awaited-verdicts.ts'
 import { createFinishing } from '../../../apps/relayer/src/services/signatures/finish.ts'
+import { createFinishable } from '../../../apps/relayer/src/services/signatures/finishable.ts'
 import { createSubmission } from '../../../apps/relayer/src/services/signatures/submit.ts'
 import { createVerification, WAITS_MS } from '../../../apps/relayer/src/services/signatures/verify.ts'
 import { type MadeCluster, makeCluster } from '../../support/keys/make-cluster.ts'
@@ -45,7 +47,7 @@ beforeAll(async () => {
     dir: world.dir,
     nodes: 4,
     threshold: 3,
-    validators: 14,
+    validators: 17,
     network: world.network,
     withdrawalAddress: new Uint8Array(20).fill(0x8a),
     feeRecipient: new Uint8Array(20).fill(1),
@@ -57,22 +59,35 @@ beforeAll(async () => {
 })
 afterAll(() => resources.disposeAsync())
 
+interface ProcessOptions {
+  finishes?: boolean
+  /** Whether the queue takes a job. */
+  isTaken?: () => boolean
+  withDb?: Database
+  finish?: CryptoPool['finish']
+}
+
 /** A process that takes posts, and how many signatures it has verified by themselves. */
-async function startProcess(waits = FOR_EVER, { finishes = true } = {}) {
+async function startProcess(
+  waits = FOR_EVER,
+  { finishes = true, isTaken = () => true, withDb = db, finish = pool.finish }: ProcessOptions = {},
+) {
   const { config } = readConfig(world.environment({ CLUSTER_LOCK_FILES: cluster.lockFile }))
   let verified = 0
   const queued: number[][] = []
   const context = {
     config,
-    db,
+    db: withDb,
     queue: {
       add: async (_: string, { message_ids: ids }: { message_ids: number[] }) => {
+        if (!isTaken()) return 'not_added' as const
         queued.push(ids)
         return 'added' as const
       },
     } as never,
     crypto: {
       ...pool,
+      finish,
       verify: (triples: Parameters<CryptoPool['verify']>[0]) => {
         verified += triples.length
         return pool.verify(triples)
@@ -143,6 +158,11 @@ async function messageOf(key: string) {
 }
 const idOf = async (key: string) => Number((await messageOf(key)).id)
 const claimed = async (key: string) => (await messageOf(key)).is_queued
+const untilSo = (id: number, condition: string) =>
+  eventually(condition, async () => {
+    const found = await world.query(`select from messages where id = $1 and ${condition}`, [id])
+    return found.length > 0 ? true : undefined
+  })
 const stored = (key: string, count: number) =>
   eventually(`${count} are stored`, async () => (Object.keys(await statesOf(key)).length === count ? true : undefined))
 
@@ -311,6 +331,87 @@ describe('a post to a process that finishes nothing', () => {
     expect(await statesOf(key)).toEqual({ 1: 'unverified' })
     await one.verification.verifyStored([await idOf(key)])
     expect(await statesOf(key)).toEqual({ 1: 'verified' })
+  })
+})
+
+describe('the last signature that a message needs, where the word of it is lost', () => {
+  it('is waited for where somebody else holds the message just then', async () => {
+    let afterStore: () => Promise<void> = async () => {}
+    const held: Database = Object.create(db, {
+      transaction: {
+        value: async (work: Parameters<Database['transaction']>[0]) => {
+          const result = await db.transaction(work)
+          await afterStore()
+          return result
+        },
+      },
+    })
+    const one = await startProcess(FOR_EVER, { withDb: held })
+    const { key, post, right, shown } = await take()
+    const posts = [1, 2].map((index) => one.submit(index, post(right(index))))
+    await stored(key, 2)
+    const id = await idOf(key)
+    const end = Promise.withResolvers<void>()
+    let holder: Promise<unknown> | undefined
+    afterStore = async () => {
+      afterStore = async () => {}
+      const holding = Promise.withResolvers<void>()
+      holder = db.transaction(async (tx) => {
+        await lockMessages(tx, [id])
+        holding.resolve()
+        await end.promise
+      })
+      await holding.promise
+    }
+    posts.push(one.submit(3, post(right(3))))
+    try {
+      await eventually('it is waited for', async () => {
+        const waiting = await world.query(
+          `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+        )
+        return waiting.length > 0 ? true : undefined
+      })
+    } finally {
+      end.resolve()
+    }
+    await holder
+    expect(await Promise.all(posts)).toEqual([[], [], []])
+    await shown({ is_exit_signature_ready: true, share_indexes_ready: [1, 2, 3] })
+    expect(one.verified()).toBe(0)
+  })
+
+  it('is found by the next look where the queue does not take the job', async () => {
+    let isTaken = false
+    const one = await startProcess(FOR_EVER, { finishes: false, isTaken: () => isTaken })
+    const { key, post, right } = await take()
+    const posts = Promise.all([1, 2, 3].map((index) => one.submit(index, post(right(index)))))
+    const id = await idOf(key)
+    // No time has to pass before it is.
+    await untilSo(id, `queued_at < now() - interval '1 hour'`)
+    expect((await createFinishable({ db }).claim(500)).claimed).toContain(id)
+    isTaken = true
+    await one.finishing.finish([id])
+    one.verification.close()
+    await posts
+    expect(await statesOf(key)).toEqual({ 1: 'verified', 2: 'verified', 3: 'verified' })
+  })
+
+  it('is tried again soon where the first attempt is interrupted', async () => {
+    let attempts = 0
+    const finish: CryptoPool['finish'] = async (...args) => {
+      if (++attempts === 1) throw new Error('interrupted')
+      return pool.finish(...args)
+    }
+    const one = await startProcess(FOR_EVER, { finish })
+    const { key, post, right } = await take()
+    const posts = Promise.all([1, 2, 3].map((index) => one.submit(index, post(right(index)))))
+    const id = await idOf(key)
+    await untilSo(id, 'failed_attempts = 1')
+    await world.query(`update messages set queued_at = queued_at - interval '2 seconds' where id = $1`, [id])
+    expect((await createFinishable({ db }).claim(500)).claimed).toContain(id)
+    await one.finishing.finish([id])
+    await posts
+    expect(await statesOf(key)).toEqual({ 1: 'verified', 2: 'verified', 3: 'verified' })
   })
 })
 

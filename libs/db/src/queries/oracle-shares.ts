@@ -1,7 +1,7 @@
 /** Oracle sets, and the oracle shares of exits under them. */
 
 import type { SQL } from 'drizzle-orm'
-import { and, eq, inArray, lte, ne, sql } from 'drizzle-orm'
+import { and, eq, inArray, isNotNull, lte, ne, sql } from 'drizzle-orm'
 import { messages as messagesTable, oracleSets, oracleShares } from '../schema.ts'
 import type { MessageKind } from './messages/messages.ts'
 import type { RowOf } from './rows.ts'
@@ -152,7 +152,19 @@ export async function releaseMessages(tx: Sql, messageIds: readonly number[]): P
     .where(isAny(messagesTable.id, numberArray(messageIds)))
 }
 
-/** Counts an attempt that found no signature, so that the next one waits longer. */
+/**
+ * Gives back messages that were claimed and could not be handed to a worker: whoever looks next takes them. They are still looked at as what
+ * was handed out, for nothing else tells of them.
+ */
+export async function giveBackMessages(db: Sql, messageIds: readonly number[]): Promise<void> {
+  if (messageIds.length === 0) return
+  await db
+    .update(messagesTable)
+    .set({ queuedAt: sql`to_timestamp(0)` })
+    .where(and(isAny(messagesTable.id, numberArray(messageIds)), isNotNull(messagesTable.queuedAt)))
+}
+
+/** Counts an attempt that found no signature, or came to no end, so that the next one waits longer. */
 export async function countFailedAttempts(db: Sql, messageIds: readonly number[]): Promise<void> {
   if (messageIds.length === 0) return
   await db

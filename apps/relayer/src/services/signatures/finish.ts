@@ -221,7 +221,7 @@ export function createFinishing(
     isSearching = false
   }
 
-  return {
+  const service = {
     /** Finishes those of these messages that can be: a job's work. Does nothing the second time. */
     async finish(messageIds: readonly number[]): Promise<void> {
       const started = performance.now()
@@ -245,6 +245,18 @@ export function createFinishing(
       for (const { message, candidates, result } of await recover(await load(starving, undefined), undefined))
         if (result.status === 'not_found' && result.fitting === undefined)
           events.nodesMissing(message.threshold, new Set(candidates.map(({ row }) => row.shareIndex)).size)
+    },
+  }
+  return {
+    ...service,
+    /** The same. What is interrupted is tried again soon, and each time later, and not only after the time that a worker has for it. */
+    async finish(messageIds: readonly number[]): Promise<void> {
+      try {
+        await service.finish(messageIds)
+      } catch (error) {
+        await countFailedAttempts(db, messageIds).catch(() => {})
+        throw error
+      }
     },
   }
 }

@@ -49,6 +49,19 @@ it('looks for itself while somebody waits, where a notification is lost', async 
   expect(waiting.isOver).toBe(true)
 })
 
+it('does so a second after the last look, where the timer of who waits ends a little before', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  const { change, wait } = await startWaiting()
+  const first = await wait(1)
+  await vi.advanceTimersByTimeAsync(600)
+  const second = await wait(1)
+  change()
+  await vi.advanceTimersByTimeAsync(399)
+  expect([first.isOver, second.isOver]).toEqual([false, false])
+  await vi.advanceTimersByTimeAsync(2)
+  expect([first.isOver, second.isOver]).toEqual([true, true])
+})
+
 it('wakes who waits for what this process has changed, without a notification', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
   const { list, change, wait } = await startWaiting()
@@ -57,6 +70,43 @@ it('wakes who waits for what this process has changed, without a notification', 
   list.changedHere()
   await vi.advanceTimersByTimeAsync(0)
   expect(waiting.isOver).toBe(true)
+})
+
+it('finds what came before there was a connection for notifications, once it is there', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  const { list, change, wait } = await startWaiting()
+  const waiting = await wait(1)
+  change()
+  list.reconnected()
+  await vi.advanceTimersByTimeAsync(0)
+  expect(waiting.isOver).toBe(true)
+})
+
+it('finds what is announced while it looks, after it has read', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  const rows: Row[] = [{ id: 1, messageId: 1, revision: 1, isListed: true, publicKey }]
+  let isAnnounced = true
+  const list = createFollowedList<Row>('exits', {
+    find: async (after) => {
+      const found = rows.filter(({ revision }) => revision > after.revision)
+      if (isAnnounced) return found
+      isAnnounced = true
+      rows.push({ id: 2, messageId: 2, revision: 2, isListed: true, publicKey })
+      list.notified(2)
+      return found
+    },
+    newest: async () => rows.at(-1)?.revision ?? 0,
+    itemOf: ({ id }) => ({ id }),
+  })
+  await list.read(undefined)
+  await vi.advanceTimersByTimeAsync(1500)
+  isAnnounced = false
+  let isOver = false
+  void list.waitForChange(1, 60_000, new AbortController().signal).then(() => {
+    isOver = true
+  })
+  await vi.advanceTimersByTimeAsync(0)
+  expect([isAnnounced, isOver]).toEqual([true, true])
 })
 
 it('tells of a change that comes alone at once, and gathers those that follow', async () => {

@@ -85,7 +85,7 @@ export function createFollowedList<Row extends ListedRow & { messageId: number }
 
   /** Brings the list up to date. Calls at the same time share one look; what was announced during it is looked at once more. */
   async function refresh(): Promise<void> {
-    const isDue = () => isStale || loading !== undefined || performance.now() - loadedAt > MAX_AGE_MS
+    const isDue = () => isStale || loading !== undefined || performance.now() - loadedAt >= MAX_AGE_MS
     for (let looks = 0; looks < 2 && isDue(); looks++) {
       // For everybody, so in nobody's line.
       loading ??= onOwnAccount(load).finally(() => {
@@ -121,7 +121,9 @@ export function createFollowedList<Row extends ListedRow & { messageId: number }
         const wake = () => stop.abort()
         waiters.add(wake)
         if (isStale) wake()
-        await pause(Math.min(left, MAX_AGE_MS), AbortSignal.any([stop.signal, signal]))
+        // From the last look on, whoever it was for: counted from here it could be twice as long.
+        const untilDue = Math.max(1, Math.ceil(loadedAt + MAX_AGE_MS - performance.now()))
+        await pause(Math.min(left, untilDue), AbortSignal.any([stop.signal, signal]))
         waiters.delete(wake)
         if (stop.signal.aborted && !isAlone) await pause(GATHER_MS, signal)
       }

@@ -11,7 +11,7 @@ import { countMessages, deleteSuperseded, expireMessages } from '@dvt-relayer/db
 import { claimUnverified } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import { deleteForgotten, lockForgotten } from '@dvt-relayer/db/queries/messages/validators.ts'
 import { deleteNonces } from '@dvt-relayer/db/queries/oracle-fetch.ts'
-import { deleteOldShares } from '@dvt-relayer/db/queries/oracle-shares.ts'
+import { deleteOldShares, giveBackMessages } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import type { Context } from '../../context.ts'
 import { createFinishable } from './finishable.ts'
 
@@ -62,9 +62,15 @@ export function createSweep({
   let countedAt: number | undefined
   let nextCount = 0
 
-  async function addJobs(name: 'finish_messages' | 'verify_partials', messageIds: readonly number[]): Promise<void> {
+  /** Returns those that the queue has not taken. */
+  async function addJobs(
+    name: 'finish_messages' | 'verify_partials',
+    messageIds: readonly number[],
+  ): Promise<readonly number[]> {
     for (let from = 0; from < messageIds.length; from += JOB)
-      if ((await queue.add(name, { message_ids: messageIds.slice(from, from + JOB) })) !== 'added') return
+      if ((await queue.add(name, { message_ids: messageIds.slice(from, from + JOB) })) !== 'added')
+        return messageIds.slice(from)
+    return []
   }
 
   /** Deletes in batches, up to the bound of one round. Returns whether nothing is left. */
@@ -115,7 +121,7 @@ export function createSweep({
       const room = QUEUED_JOBS - counts.waiting
       if (room < QUEUED_JOBS / 2) return SOON_MS
       const { claimed, hasMore } = await finishable.claim(room * JOB)
-      await addJobs('finish_messages', claimed)
+      await giveBackMessages(db, await addJobs('finish_messages', claimed))
       return hasMore ? SOON_MS : undefined
     },
 

@@ -12,7 +12,13 @@
 import { accountKey, currentAccount, onOwnAccount } from '@dvt-relayer/common/account.ts'
 import { createKeyedQueue } from '@dvt-relayer/common/keyed-queue.ts'
 import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
-import { claimFinishable, findCandidates, findOutcomes } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
+import {
+  claimFinishable,
+  findCandidates,
+  findFinishable,
+  findOutcomes,
+} from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
+import { giveBackMessages } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import type { Context } from '../../context.ts'
 import { type AwaitedVerdicts, createAwaitedVerdicts } from './awaited-verdicts.ts'
 import { type Candidate, openCandidate, type TrustedVerdict, writeTrustedVerdicts } from './candidates.ts'
@@ -120,12 +126,34 @@ export function createVerification(
   /** Asks a worker to finish those of these messages that have enough. The queue is a hint; the sweep repairs what it loses. */
   async function finishLater(messageIds: readonly number[]): Promise<void> {
     if (messageIds.length === 0) return
-    const ready = await claimFinishable(db, messageIds, messageIds.length)
+    const ready = await claim(messageIds)
     for (let from = 0; from < ready.length; from += FINISH_SLICE) {
       const ids = ready.slice(from, from + FINISH_SLICE)
       if (finishing !== undefined && here < HERE_AT_ONCE) void track(finishHere(finishing, ids)).catch(() => {})
-      else void track(queue.add('finish_messages', { message_ids: ids }))
+      else void track(handOver(ids)).catch(() => {})
     }
+  }
+
+  /**
+   * Claims those of these messages that have enough. What somebody else has locked is waited for: an operator who asks for it again has it for
+   * some milliseconds, and would be the reason why nobody is told of the last signature that it needs.
+   */
+  async function claim(messageIds: readonly number[]): Promise<number[]> {
+    const claimed = await claimFinishable(db, messageIds, messageIds.length)
+    const others = [...new Set(messageIds).difference(new Set<number>(claimed))]
+    const locked = others.length === 0 ? [] : await findFinishable(db, others)
+    if (locked.length === 0) return claimed
+    const late = await db.transaction(async (tx) => {
+      await lockMessages(tx, locked)
+      return claimFinishable(tx, locked, locked.length)
+    })
+    return [...claimed, ...late]
+  }
+
+  /** Adds the job. Where the queue does not take it, the messages are anybody's again, and not after the time that a worker has for them. */
+  async function handOver(messageIds: number[]): Promise<void> {
+    if ((await queue.add('finish_messages', { message_ids: messageIds })) !== 'added')
+      await giveBackMessages(db, messageIds)
   }
 
   /** The job without the queue, on the account of the process as there. */

@@ -223,17 +223,35 @@ const WORKER_SECONDS = 25
  * make a signature, the key is bound.
  */
 export async function claimFinishable(db: Sql, messageIds: readonly number[] | null, limit: number): Promise<number[]> {
-  const scope =
-    messageIds === null
-      ? sql`m.state in ${LIVE}`
-      : sql`m.id = any(${numberArray(messageIds)}) and (m.state in ${LIVE} or ${IS_LATE})`
   const claimed = await rows(
     db,
     { id: number },
     sql`with current as materialized (select id from oracle_sets where is_current),
         finishable as (
-          select m.id from messages m
-          where ${scope}
+          select m.id from messages m where ${isFinishable(messageIds)} order by m.id limit ${limit} for update of m skip locked)
+        update messages m set queued_at = now() from finishable f where m.id = f.id returning m.id`,
+  )
+  return claimed.map(({ id }) => id).sort((a, b) => a - b)
+}
+
+/** Which of these messages a worker should finish and none has: after a claim those that somebody else had locked. */
+export async function findFinishable(db: Sql, messageIds: readonly number[]): Promise<number[]> {
+  const found = await rows(
+    db,
+    { id: number },
+    sql`with current as materialized (select id from oracle_sets where is_current)
+        select m.id from messages m where ${isFinishable(messageIds)} order by m.id`,
+  )
+  return found.map(({ id }) => id)
+}
+
+/** Whether a worker should finish `m`, of these messages, and none has it, beside `current`, the oracle set in force. */
+function isFinishable(messageIds: readonly number[] | null) {
+  const scope =
+    messageIds === null
+      ? sql`m.state in ${LIVE}`
+      : sql`m.id = any(${numberArray(messageIds)}) and (m.state in ${LIVE} or ${IS_LATE})`
+  return sql`${scope}
             and (m.queued_at is null or m.queued_at < now() - make_interval(secs => least(30, 2 ^ least(m.failed_attempts, 5))
                                                                                   + case when m.failed_attempts = 0 then 20 else 0 end))
             and case when m.state <> 'ready'
@@ -242,11 +260,7 @@ export async function claimFinishable(db: Sql, messageIds: readonly number[] | n
                          select s.message_id from oracle_shares s where s.message_id = m.id and s.oracle_set_id = (select id from current)) is null
                          and ${IS_SPLIT_ANEW})
                        or ${HAS_UNJUDGED}
-                end
-          order by m.id limit ${limit} for update of m skip locked)
-        update messages m set queued_at = now() from finishable f where m.id = f.id returning m.id`,
-  )
-  return claimed.map(({ id }) => id).sort((a, b) => a - b)
+                end`
 }
 
 /**

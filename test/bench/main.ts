@@ -39,7 +39,7 @@ const GROUPS: { rows: string[]; isLong?: boolean; run(stage: Stage, isFull: bool
   { rows: ['register', 'validator-list'], run: benchRegister },
   { rows: ['resplit'], run: benchResplit },
   { rows: ['start', 'sidecar-start'], run: benchStart },
-  { rows: ['scale-10000', 'scale-100000'], run: benchScale },
+  { rows: ['scale-10000', 'status-10000', 'scale-100000', 'status-100000'], run: benchScale },
   { rows: ['sidecar-sign'], run: benchSigning },
   { rows: ['sidecar-keys'], run: benchKeystores },
   { rows: ['ssv-start', 'ssv-sign'], run: benchSsv },

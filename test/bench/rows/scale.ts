@@ -18,6 +18,7 @@ import { median, postgresCpu, timed } from '../measure.ts'
 import type { BenchRow } from '../report.ts'
 import { formatMs, formatRatio } from '../report.ts'
 import type { RunningRelayer, Stage } from '../stage.ts'
+import { measureStatus } from './status.ts'
 
 const SIZES = [10_000, 100_000]
 const REPEATS = 9
@@ -30,7 +31,7 @@ export async function benchScale(stage: Stage): Promise<BenchRow[]> {
   const rows: BenchRow[] = []
   for (const size of SIZES) {
     await using relayer = await stage.startRelayer()
-    rows.push(await measure(relayer, size))
+    rows.push(await measure(relayer, size), await measureStatus(relayer, size))
   }
   return rows
 }

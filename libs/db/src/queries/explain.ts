@@ -3,7 +3,7 @@
 import type { SQL } from 'drizzle-orm'
 import { sql } from 'drizzle-orm'
 import type { clusters, messages } from '../schema.ts'
-import { isGone } from './attendance/nodes-seen.ts'
+import { type CameBy, cameBy, isGone } from './attendance/nodes-seen.ts'
 import { OWNER } from './messages/validators.ts'
 import type { RowOf } from './rows.ts'
 import { boolean, bytes, firstRow, number, oneOf, orNull, rows, text } from './rows.ts'
@@ -201,6 +201,8 @@ const explainedNode = {
   software: orNull(text),
   version: orNull(text),
   clockDifferenceSeconds: orNull(number),
+  /** By what the newest request was known; null where no tokens are set. */
+  cameBy: orNull(oneOf<CameBy>()),
   /** Whether tokens of several names were seen, and several clusters have this share index: whose it was is not known. */
   isShared: boolean,
 }
@@ -226,6 +228,7 @@ export function findExplainedNodes(db: Sql, shareIndexes?: readonly number[]): P
                ${seconds('max(n.refused_at)')} as refused_at,
                (array_agg(n.refusal_code order by n.refused_at desc nulls last))[1] as refusal_code,
                ${newest('software')}, ${newest('version')}, ${newest('clock_difference_seconds')},
+               (array_agg(${cameBy('n')} order by n.seen_at desc))[1] as came_by,
                count(*) > 1 and coalesce(max(o.clusters), 0) > 1 as is_shared
         from nodes_seen n left join clusters_of o on o.share_index = n.share_index
         where ${isWanted('n')} group by n.share_index`,

@@ -57,7 +57,7 @@ function sharesOf(exit: string, deposit = '-'.repeat(exit.length), isTrusted = t
 const node = (shareIndex: number, more: Partial<ExplainedNodeRow> = {}): ExplainedNodeRow => ({
   ...{ shareIndex, seenAt: NOW - 3, postedAt: null, refusedAt: null, refusalCode: null, isShared: false },
   ...{ presentAt: more.seenAt === undefined ? NOW - 3 : more.seenAt, onlineSince: null },
-  ...{ software: null, version: null, clockDifferenceSeconds: null },
+  ...{ software: null, version: null, clockDifferenceSeconds: null, cameBy: null },
   ...more,
 })
 const THERE = [1, 2, 3, 4].map((index) => node(index))

@@ -22,7 +22,7 @@ const snapshotOf = (clusters: Snapshot['clusters'], more: Partial<Snapshot> = {}
 })
 const seen = (shareIndex: number, more: Partial<ExplainedNodeRow> = {}): ExplainedNodeRow => ({
   ...{ shareIndex, seenAt: NOW - 3, presentAt: NOW - 3, onlineSince: NOW - 900, postedAt: null, refusedAt: null },
-  ...{ refusalCode: null, software: 'a', version: '1', clockDifferenceSeconds: 0, isShared: false },
+  ...{ refusalCode: null, software: 'a', version: '1', clockDifferenceSeconds: 0, cameBy: null, isShared: false },
   ...more,
 })
 const attendance = (...rows: ExplainedNodeRow[]) => ({
@@ -43,6 +43,16 @@ describe('clusters', () => {
       ['never', 'NODE_NEVER_SEEN', null, null],
       ['unknown', null, null, null],
     ])
+  })
+
+  it('say which way a node came, but where nodes cannot be told apart', () => {
+    const rows = [
+      seen(1, { cameBy: 'token' }),
+      seen(2, { cameBy: 'charon' }),
+      seen(3, { cameBy: 'node_key', isShared: true }),
+    ]
+    const [found] = clustersOf(snapshotOf([cluster(1)]), attendance(...rows), EVERYTHING)
+    expect(found?.nodes.map(({ came_by: cameBy }) => cameBy)).toEqual(['token', 'charon', null])
   })
 
   it('name a node that owes for too long, and one that is refused', () => {

@@ -36,6 +36,18 @@ const THERE_AT = (table: string): SQL => sql.raw(`greatest(${table}.listed_at, $
 export const isGone = (table: string): SQL =>
   sql`coalesce(${sql.raw(table)}.gone_at >= ${THERE_AT(table)} and ${sql.raw(table)}.gone_at < now() - make_interval(secs => ${GRACE_SECONDS}), false)`
 
+/** Which way a node comes: with a token, with a key that signs its requests, or with what charon posts, which a key has signed as well. */
+export type CameBy = 'token' | 'node_key' | 'operator_key' | 'charon'
+/**
+ * The same of a row of `nodes_seen`; null where no tokens are set. Names of keys hold a colon, and those of tokens none; who says of itself
+ * that it is charon says a version too, and what charon posts says none.
+ */
+export const cameBy = (table: string): SQL =>
+  sql.raw(`case when ${table}.token_name like 'node:%' and ${table}.software = 'charon' and ${table}.version is null then 'charon'
+                when ${table}.token_name like 'node:%' then 'node_key'
+                when ${table}.token_name like 'operator:%' then 'operator_key'
+                when ${table}.token_name <> 'anybody' then 'token' end`)
+
 /**
  * Writes what was seen, newer over older, whoever writes first. Of share indexes that callers only claim, a token gets no new row once it
  * has `mostRows`.
@@ -106,13 +118,17 @@ export function countPrograms(
   )
 }
 
-/** How many seconds ago a node of each share index last asked for a list or handed something in, the newest first. */
+/**
+ * How many seconds ago a node of each share index last asked for a list or handed something in, the newest first. Not of share indexes
+ * that charon hands in for without a sidecar: it comes when it signs.
+ */
 export function findLastSeen(db: Sql): Promise<{ shareIndex: number; seconds: number }[]> {
   return rows(
     db,
     { shareIndex: number, seconds: number },
     sql`select share_index, extract(epoch from now() - max(greatest(listed_at, posted_at)))::float8 as seconds
-        from nodes_seen where share_index > 0 and coalesce(listed_at, posted_at) is not null group by share_index order by 2, 1`,
+        from nodes_seen where share_index > 0 and coalesce(listed_at, posted_at) is not null group by share_index
+        having (array_agg(${cameBy('nodes_seen')} order by seen_at desc))[1] is distinct from 'charon' order by 2, 1`,
   )
 }
 

@@ -75,6 +75,7 @@ const calls = {
           [{ token: 'a', shareIndex: 1, isOurs: true, seenSecondsAgo: 1, software: null, version: null }],
           9,
         ),
+      cameBy: (db) => db.execute(sql`select ${nodesSeen.cameBy('n')} from nodes_seen n`),
       findKeyedNodes: (db) => nodesSeen.findKeyedNodes(db, 1, 9),
       findLastSeen: (db) => nodesSeen.findLastSeen(db),
       countPrograms: (db) => nodesSeen.countPrograms(db, 9, 9),
@@ -107,6 +108,8 @@ const calls = {
     calls: {
       addShareCounts: (db) => census.addShareCounts(db, [{ shareIndex: 1, verified: 2, rejected: 0 }], 9),
       findShareCounts: (db) => census.findShareCounts(db, 9),
+      countWrongShares: (db) => census.countWrongShares(db, 9),
+      findNeverSeen: (db) => census.findNeverSeen(db, 9),
       findOldestCollecting: (db) => census.findOldestCollecting(db),
       sumMovedByVault: (db) => census.sumMovedByVault(db, 9, 9),
     } satisfies Calls<typeof census>,

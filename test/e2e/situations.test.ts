@@ -35,6 +35,12 @@ interface Arranged {
   node?: { process: AppProcess & { url: string }; settings: Environment }
 }
 
+interface Alert {
+  name: string
+  labels?: Record<string, string>
+  ofNode?: true
+}
+
 interface Situation {
   arrange(stage: SituationStage, world: VaultWorld): Promise<Arranged>
   /** Why that validator is not ready: the verdict, or one of the reasons after it. */
@@ -48,7 +54,7 @@ interface Situation {
   /** What a doctor finds: the sidecar's where a node is to blame, else the relayer's. */
   doctor?: RegExp
   /** What fires; of a sidecar where a node is to blame and `ofNode` says so. */
-  alert?: { name: string; labels?: Record<string, string>; ofNode?: true }
+  alert?: Alert | Alert[]
   /** Whether the command `status`, which reads the database alone, cannot know it. */
   isOfProcess?: true
 }
@@ -159,7 +165,10 @@ const OF_NODES: Situations = {
     shareIndexes: [3, 4],
     says: /node 3 of cluster "Blue cluster" was never seen/,
     anchor: 'a-node-is-missing',
-    alert: { name: 'ExitStuck', labels: { kind: 'exit' } },
+    alert: [
+      { name: 'ExitStuck', labels: { kind: 'exit' } },
+      { name: 'NodeMissing', labels: { share_index: '3', cause: 'never' } },
+    ],
   },
   'two nodes are down': {
     async arrange(stage) {
@@ -483,7 +492,9 @@ describe.skipIf(skipWithoutAnvil || skipWithoutChromium || !hasProgram('promethe
           : await run('sidecar', { ...node.settings, LOG_LEVEL: 'error' }, 'doctor')
       expect(report.replaceAll(/\s+/g, ' ')).toMatch(doctor)
     }
-    await Promise.all([onPage(stage, situation, key), command(), diagnosis(), fires(stage, alert, node)])
+    const alerts = alert === undefined ? [] : [alert].flat()
+    const fired = alerts.map((one) => fires(stage, one, node))
+    await Promise.all([onPage(stage, situation, key), command(), diagnosis(), ...fired])
   }
 
   /** In a real browser, on the page as an administrator has it. */
@@ -509,8 +520,7 @@ describe.skipIf(skipWithoutAnvil || skipWithoutChromium || !hasProgram('promethe
     watched.expectClean()
   }
 
-  async function fires(stage: SituationStage, alert: Situation['alert'], node: Arranged['node']): Promise<void> {
-    if (alert === undefined) return
+  async function fires(stage: SituationStage, alert: Alert, node: Arranged['node']): Promise<void> {
     if (alert.ofNode === undefined) return void (await stage.prometheus.untilFiring(alert.name, alert.labels))
     await using prometheus = await startPrometheus({ sidecar: [node?.process.url ?? ''] }, RULES_AT_ONCE)
     await prometheus.untilFiring(alert.name, alert.labels)

@@ -279,7 +279,15 @@ export function createEvents(logger: Logger) {
     oracleSetSeen() {
       metrics.set('dvt_relayer_oracle_set_checked_timestamp_seconds', Date.now() / 1000)
     },
-    sharesCounted(counts: readonly ShareCount[]) {
+    sharesCounted(counts: readonly ShareCount[], wrong: readonly { shareIndex: number; messages: number }[]) {
+      const messages = new Map(wrong.map((one) => [one.shareIndex, one.messages]))
+      metrics.replace(
+        'dvt_relayer_shares_wrong',
+        [...new Set([...counts, ...wrong].map(({ shareIndex }) => shareIndex))].map((shareIndex) => ({
+          labels: { share_index: String(shareIndex) },
+          value: messages.get(shareIndex) ?? 0,
+        })),
+      )
       metrics.replace(
         'dvt_relayer_share_signatures_total',
         counts.flatMap(({ shareIndex, verified, rejected }) => {
@@ -325,11 +333,22 @@ export function createEvents(logger: Logger) {
         [...sidecars].map(([version, value]) => ({ labels: { version }, value })),
       )
     },
-    attendanceCounted(workers: number, nodes: readonly { shareIndex: number; seconds: number }[]) {
+    attendanceCounted(
+      workers: number,
+      nodes: readonly { shareIndex: number; seconds: number }[],
+      known: readonly { shareIndex: number; isNeverSeen: boolean }[],
+    ) {
       metrics.set('dvt_relayer_workers', workers)
       metrics.replace(
         'dvt_relayer_node_last_seen_seconds',
         nodes.map(({ shareIndex, seconds }) => ({ labels: { share_index: String(shareIndex) }, value: seconds })),
+      )
+      metrics.replace(
+        'dvt_relayer_node_never_seen',
+        known.map(({ shareIndex, isNeverSeen }) => ({
+          labels: { share_index: String(shareIndex) },
+          value: isNeverSeen ? 1 : 0,
+        })),
       )
     },
     vaultsCounted(

@@ -98,6 +98,11 @@ export const RELAYER_METRICS = {
     help: `partial signatures that were judged, by share index, as of the last 30 s; ${SAME}`,
     labels: { share_index: [], outcome: [] },
   },
+  dvt_relayer_shares_wrong: {
+    type: 'gauge',
+    help: `messages that are collected and of which a share index has handed in wrong signatures alone; ${SAME}`,
+    labels: { share_index: [] },
+  },
   dvt_relayer_recoveries_failed_total: {
     type: 'counter',
     help: 'attempts to find a full signature among unverified candidates that found none',
@@ -188,7 +193,12 @@ export const RELAYER_METRICS = {
   },
   dvt_relayer_node_last_seen_seconds: {
     type: 'gauge',
-    help: 'time since a node of the share index last asked for its list or handed something in, as of the last 15 s; the same in every process',
+    help: 'time since a node of the share index last asked for its list or handed something in, as of the last 15 s, where it does not come by charon alone; the same in every process',
+    labels: { share_index: [] },
+  },
+  dvt_relayer_node_never_seen: {
+    type: 'gauge',
+    help: `1 where a share index of the clusters has never asked for its list nor handed something in, but for what was refused; ${SAME}`,
     labels: { share_index: [] },
   },
   dvt_relayer_dependency_up: {

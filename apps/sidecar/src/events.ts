@@ -288,6 +288,10 @@ export function createEvents(logger: Logger) {
         atOnce: AT_ONCE,
       })
     },
+    /** How many key shares are refused now, by reason. */
+    refusedNow(counts: ReadonlyMap<string, number>): void {
+      for (const [reason, count] of counts) metrics.set('dvt_sidecar_refused', count, { reason })
+    },
     policyUnavailable: (waiting: number) =>
       logger.debug({ waiting }, 'nothing is signed while the consensus node cannot be asked'),
     signaturesPosted(list: ListName, shareIndex: number, counts: KindCounts, firstTime: number): void {

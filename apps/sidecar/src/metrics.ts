@@ -117,6 +117,11 @@ export const SIDECAR_METRICS = {
     help: 'Exits and deposits the policy refused to sign, by reason',
     labels: { reason: REASONS },
   },
+  dvt_sidecar_refused: {
+    type: 'gauge',
+    help: 'Key shares of which something is listed that the policy refuses now, by reason',
+    labels: { reason: REASONS },
+  },
   dvt_sidecar_signatures_posted_total: {
     type: 'counter',
     help: 'Partial signatures the relayer took, repeats included, by what is signed',

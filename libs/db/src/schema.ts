@@ -322,6 +322,8 @@ export const partialSignatures = pgTable(
     uniqueIndex('partial_signatures_one_verified')
       .on(table.messageId, table.shareIndex)
       .where(sql`${table.state} = 'verified'`),
+    // For those that no right one has replaced.
+    index('partial_signatures_rejected').on(table.messageId, table.shareIndex).where(sql`${table.state} = 'rejected'`),
     index('partial_signatures_unverified').on(table.seenAt).where(sql`${table.state} = 'unverified'`),
     check('partial_signatures_share_index_positive', sql`${table.shareIndex} >= 1`),
     check('partial_signatures_rejected_is_gone', sql`(${table.state} = 'rejected') = (${table.sealed} is null)`),

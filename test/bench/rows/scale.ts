@@ -18,6 +18,7 @@ import { median, postgresCpu, timed } from '../measure.ts'
 import type { BenchRow } from '../report.ts'
 import { formatMs, formatRatio } from '../report.ts'
 import type { RunningRelayer, Stage } from '../stage.ts'
+import { measureStatus } from './status.ts'
 
 const REPEATS = 9
 /** Longer than the slowest look is apart, so that each has been had. */
@@ -27,7 +28,7 @@ const IDLE_MS = 30_000
 /** Fills a database and measures. */
 export async function benchScale(stage: Stage, size: number): Promise<BenchRow[]> {
   await using relayer = await stage.startRelayer()
-  return [await measure(relayer, size)]
+  return [await measure(relayer, size), await measureStatus(relayer, size)]
 }
 
 async function measure(relayer: RunningRelayer, size: number): Promise<BenchRow> {

@@ -110,6 +110,30 @@ describe('a node', () => {
     expect([...series.keys()]).not.toContain('0')
   })
 
+  it('has come by what its newest request was known by', async () => {
+    const come = (token: string, software: string, version: string | null, minutes: number) =>
+      world.query(
+        `insert into nodes_seen (token_name, share_index, seen_at, posted_at, software, version)
+         select $1, 77, at, at, $2, $3 from (select now() - make_interval(mins => $4) as at) a`,
+        [token, software, version, minutes],
+      )
+    for (const [token, software, version, way] of [
+      ['anybody', 'charon', '1', null],
+      ['node-1', 'charon', '1', 'token'],
+      ['operator:7', 'dvt-relayer-sidecar', '0.2.0', 'operator_key'],
+      ['node:0x01', 'charon', '1', 'node_key'],
+      ['node:0x02', 'charon', null, 'charon'],
+    ] as const) {
+      await come(token, software, version, 0)
+      expect(await findExplainedNodes(db, [77])).toMatchObject([{ cameBy: way }])
+      await world.query('delete from nodes_seen where share_index = 77')
+    }
+    await come('node-1', 'dvt-relayer-sidecar', '0.2.0', 5)
+    await come('node:0x02', 'charon', null, 9)
+    expect(await findExplainedNodes(db, [77])).toMatchObject([{ cameBy: 'token' }])
+    await world.query('delete from nodes_seen where share_index = 77')
+  })
+
   it('that posts is seen under its share index, and what it was refused with its code', async () => {
     expect((await post('nodes-2-3', 3)).status).toBe(200)
     const [two, three] = await untilRows('nodes-2-3', (rows) => rows[1]?.posted === true)

@@ -5,6 +5,8 @@ import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import {
   addShareCounts,
+  countWrongShares,
+  findNeverSeen,
   findOldestCollecting,
   findShareCounts,
   sumMovedByVault,
@@ -19,6 +21,7 @@ import { type SQL, sql } from 'drizzle-orm'
 import { describe, expect, it } from 'vitest'
 import type { RelayerConfig } from '../../../apps/relayer/src/config.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
+import { createAttendanceCount } from '../../../apps/relayer/src/services/attendance/count.ts'
 import { createCensus } from '../../../apps/relayer/src/services/census/census.ts'
 import { findVaultKeys } from '../../../apps/relayer/src/services/census/vault-keys.ts'
 import { openMessages } from '../../support/stages/messages.ts'
@@ -97,6 +100,62 @@ describe('what was judged of each share index', () => {
     const { events } = await startProcess(db)
     for (let index = 1; index < 1000; index++) events.partialsRejected(index, 1)
     expect(events.takeJudged()).toHaveLength(256)
+  })
+})
+
+describe('what lasts', () => {
+  it('is a wrong share of what is still collected, until a right one is there', async () => {
+    const { db, query, addValidator, addExit } = await openMessages()
+    const { tell } = await startProcess(db)
+    const put = (message: number, shareIndex: number, state: 'rejected' | 'verified') =>
+      query(sql`insert into partial_signatures (message_id, share_index, digest, sealed, state)
+                values (${message}, ${shareIndex}, ${randomBytes(32)}, ${state === 'rejected' ? null : randomBytes(96)}, ${state})`)
+    const collecting = await addExit((await addValidator()).id)
+    const ready = await addExit((await addValidator()).id, { state: 'ready' })
+    for (const message of [collecting, ready]) await put(message, 3, 'rejected')
+    for (const _twice of [1, 2]) await put(collecting, 4, 'rejected')
+    expect(await tell('dvt_relayer_shares_wrong')).toEqual({ '{share_index="3"}': 1, '{share_index="4"}': 1 })
+    await put(collecting, 3, 'verified')
+    expect(await tell('dvt_relayer_shares_wrong')).toEqual({ '{share_index="4"}': 1 })
+  })
+
+  it('is that a node of a cluster was never seen: it never came, and nothing of it was judged', async () => {
+    const { db, query, addValidator, trust } = await openMessages()
+    const { id } = await addValidator()
+    await query(sql`insert into clusters (id, name, threshold) values (1, 'a', 2)`)
+    await query(sql`update validators set cluster_id = 1, place = 0 where id = ${id}`)
+    for (const index of [1, 2, 3, 4]) await trust(id, index, randomBytes(48))
+    const never = async () =>
+      (await findNeverSeen(db, 9)).flatMap(({ shareIndex, isNeverSeen }) => (isNeverSeen ? [shareIndex] : []))
+    expect(await never()).toEqual([1, 2, 3, 4])
+    await query(sql`insert into nodes_seen (token_name, share_index, seen_at, listed_at, refused_at, refusal_code)
+                    values ('a', 1, now(), now(), null, null), ('b', 2, now(), null, now(), 'TOKEN_BINDING')`)
+    await addShareCounts(db, [{ shareIndex: 3, verified: 1, rejected: 0 }], 9)
+    expect(await never()).toEqual([2, 4])
+    const events = createEvents(silentLogger)
+    await createAttendanceCount({ db, events })()
+    const told = (await events.metrics.text())
+      .split('\n')
+      .filter((line) => line.startsWith('dvt_relayer_node_never_seen'))
+    expect(told.map((line) => line.slice(-3))).toEqual(['} 0', '} 1', '} 0', '} 1'])
+    // Whose token names no share index may be any of them.
+    await query(
+      sql`insert into nodes_seen (token_name, share_index, seen_at, posted_at) values ('free', 0, now(), now())`,
+    )
+    expect(await never()).toEqual([])
+  })
+
+  it('is not that charon has not run lately: such a node is not missed, until a sidecar has come in its place', async () => {
+    const { db, query } = await openMessages()
+    const come = (token: string, software: string, version: string | null, hours: number) =>
+      query(sql`insert into nodes_seen (token_name, share_index, seen_at, posted_at, software, version)
+                select ${token}, 1, at, at, ${software}, ${version} from (select now() - make_interval(hours => ${hours}::int) as at) a`)
+    await come('node-1', 'dvt-relayer-sidecar', '0.2.0', 9)
+    expect(await findLastSeen(db)).toMatchObject([{ shareIndex: 1 }])
+    await come('node:0x01', 'charon', null, 8)
+    expect(await findLastSeen(db)).toEqual([])
+    await come('node:0x02', 'dvt-relayer-sidecar', '0.2.0', 1)
+    expect(await findLastSeen(db)).toMatchObject([{ shareIndex: 1 }])
   })
 })
 
@@ -270,6 +329,8 @@ it('reads a handful of rows, however many validators, messages and old signature
                   select v.id, i, decode(repeat('01', 48), 'hex'), 'lock' from validators v, generate_series(1, 4) i`)
   await query(sql`insert into messages (validator_id, kind, validator_index, epoch, signing_root, threshold, state, signature)
                   select id, 'exit', id, 0, decode(repeat('00', 32), 'hex'), 3, case when id % 2 = 0 then 'collecting' else 'ready' end, '' from validators`)
+  await query(sql`insert into partial_signatures (message_id, share_index, digest, sealed, state)
+                  select id, i, decode(repeat('00', 32), 'hex'), '', 'verified' from messages, generate_series(1, 2) i`)
   await query(sql`insert into manager_signatures (action, vault, requester, registry_root, validators, validator_count, amount_gwei, digest, signed_at)
                   select 'fund', decode(repeat('01', 20), 'hex'), 'a', decode(repeat('00', 32), 'hex'), '', 1, 1, decode(lpad(to_hex(i), 64, '0'), 'hex'),
                          now() - make_interval(days => 2) from generate_series(1, ${many}::int) i`)
@@ -288,6 +349,8 @@ it('reads a handful of rows, however many validators, messages and old signature
   await sumMovedByVault(explaining, 86_400, 256)
   await findLastSeen(explaining)
   await countProcesses(explaining, 60)
-  expect(read).toHaveLength(5)
+  await countWrongShares(explaining, 256)
+  await findNeverSeen(explaining, 256)
+  expect(read).toHaveLength(7)
   for (const rows of read) expect(rows).toBeLessThan(100)
 })

@@ -108,6 +108,8 @@ const calls = {
     calls: {
       addShareCounts: (db) => census.addShareCounts(db, [{ shareIndex: 1, verified: 2, rejected: 0 }], 9),
       findShareCounts: (db) => census.findShareCounts(db, 9),
+      countWrongShares: (db) => census.countWrongShares(db, 9),
+      findNeverSeen: (db) => census.findNeverSeen(db, 9),
       findOldestCollecting: (db) => census.findOldestCollecting(db),
       sumMovedByVault: (db) => census.sumMovedByVault(db, 9, 9),
     } satisfies Calls<typeof census>,

@@ -1,14 +1,16 @@
-/** What repeats in the background reads what changed, or a slice: not all there is of a table. */
+/** What repeats in the background reads what changed, or a slice, and a page what it shows: not all there is of a table. */
 
 import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
+import { findExplained, findExplainedShares } from '@dvt-relayer/db/queries/explain.ts'
 import { findChangedExits, findChangedValidators } from '@dvt-relayer/db/queries/messages/lists.ts'
 import { findChanged, findLiveAfter, findNewestRevision, findQueued } from '@dvt-relayer/db/queries/messages/look.ts'
 import { claimFinishable } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import { deleteOldShares } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import { countByVault } from '@dvt-relayer/db/queries/registered.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
+import { findByKeyRange, findCollectingPage } from '@dvt-relayer/db/queries/status/validators.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it } from 'vitest'
 import { createRelayerDatabase } from '../../support/services/postgres.ts'
@@ -80,18 +82,75 @@ const QUERIES: [string, (db: Sql) => Promise<unknown>, Partial<Record<(typeof TA
   ],
 ]
 
-it('what recurs reads no more than it has to', async () => {
-  await using database = await createRelayerDatabase()
-  await using db = await connectDatabase({ url: database.url, logger: silentLogger })
-  await migrateDatabase(db, MIGRATIONS)
-  await fill(db)
-  for (const [name, query, most] of QUERIES) {
+/** Each validator gets an exit of before, and each second one is collected: all since PostgreSQL has looked last. */
+async function change(db: Sql): Promise<void> {
+  await db.execute(sql`alter table messages set (autovacuum_enabled = false)`)
+  await db.execute(sql`
+    insert into messages (validator_id, kind, validator_index, epoch, signing_root, threshold, state)
+    select id, 'exit', 1, 1, ${Buffer.alloc(32)}, 3, 'superseded' from validators`)
+  await db.execute(sql`update messages set state = 'collecting' where state = 'ready' and validator_id % 2 = 0`)
+}
+
+const PAGE = 25
+const everybody = { vaults: undefined, shareIndexes: undefined }
+const nobody = { vaults: [Buffer.alloc(20, 9)], shareIndexes: undefined }
+const page = { after: VALIDATORS - 500, limit: PAGE, mostLooked: 2 * PAGE + 2 }
+const key = (digits: string, filler: string) => Buffer.from(digits.padEnd(96, filler), 'hex')
+const firstValidators = Array.from({ length: PAGE }, (_, i) => i + 1)
+
+/** Of a page of the status: its validators and their messages, of which each has two, and not those of others. */
+const OF_PAGES: typeof QUERIES = [
+  [
+    'a page of what is not ready',
+    (db) => findCollectingPage(db, everybody, page),
+    { messages: 3 * page.mostLooked, validators: page.mostLooked },
+  ],
+  [
+    'the same of who has none of them',
+    (db) => findCollectingPage(db, nobody, { ...page, after: 0, mostLooked: 200 }),
+    { messages: 200, validators: 200 },
+  ],
+  [
+    'a search by the first digits',
+    (db) => findByKeyRange(db, everybody, { from: key('', '0'), to: key('', 'f'), limit: PAGE, mostLooked: 100 }),
+    { validators: 100 },
+  ],
+  [
+    'what is known of the validators of a page',
+    (db) =>
+      findExplained(
+        db,
+        firstValidators.map((i) => key(i.toString(16).padStart(96, '0'), '')),
+        384,
+      ),
+    // Messages for each of exit, deposit, what is erased, what is superseded, and the newest shares.
+    { messages: 5 * 2 * PAGE, validators: PAGE, oracle_shares: 3 * PAGE },
+  ],
+  [
+    'their shares',
+    (db) => findExplainedShares(db, firstValidators, firstValidators),
+    { messages: PAGE, partial_signatures: 3 * PAGE },
+  ],
+]
+
+async function expectFewRows(db: Sql, queries: typeof QUERIES): Promise<void> {
+  for (const [name, query, most] of queries) {
     const { db: explaining, rowsRead } = createExplaining(db)
     await query(explaining)
     const read = TABLES.map((table) => [table, rowsRead(table).reduce((sum, count) => sum + count, 0)] as const)
     const over = read.filter(([table, count]) => count > (most[table] ?? 0))
     expect([name, over]).toEqual([name, []])
   }
+}
+
+it('what recurs, and what a page shows, reads no more than it has to', async () => {
+  await using database = await createRelayerDatabase()
+  await using db = await connectDatabase({ url: database.url, logger: silentLogger })
+  await migrateDatabase(db, MIGRATIONS)
+  await fill(db)
+  await expectFewRows(db, QUERIES)
   const [vault] = await countByVault(db, { vaults: null, secondsPerEpoch: 384 })
   expect(vault?.wrongIndex).toBe(WRONG)
+  await change(db)
+  await expectFewRows(db, OF_PAGES)
 })

@@ -156,6 +156,10 @@ describe.skipIf(!hasProgram('prometheus'))('a real Prometheus', () => {
     worker = await world.startRelayer({ ...settings, ROLE: 'worker' })
     stack.defer(() => worker[Symbol.asyncDispose]())
     await untilOracleSet(api.url, headers('admin'))
+    // The other nodes have signed before.
+    await world.query(
+      `insert into share_counts (share_index, verified, rejected) values (2, 1, 0), (3, 1, 0), (4, 1, 0)`,
+    )
     sidecars = [await start(0, tokens.node1.token)]
     const urls = {
       relayer: [api.metricsUrl ?? '', worker.metricsUrl ?? ''],
@@ -263,6 +267,13 @@ describe.skipIf(!hasProgram('prometheus'))('a real Prometheus', () => {
     await prometheus.untilFiring('NodeMissing', { share_index: '1' })
   })
 
+  it('raises NodeMissing for a node of which nothing has ever come', async () => {
+    await world.query('delete from share_counts where share_index = 4')
+    // An administrator has looked at the list, who may be any node.
+    await world.query('delete from nodes_seen where share_index = 0')
+    await prometheus.untilFiring('NodeMissing', { share_index: '4', cause: 'never' })
+  })
+
   it('raises NotReady when the consensus node is gone', async () => {
     await world.beacon[Symbol.asyncDispose]()
     const { labels } = await prometheus.untilFiring('NotReady', { dependency: 'consensus' })
@@ -307,5 +318,10 @@ describe.skipIf(!hasProgram('prometheus'))('a Prometheus of node operators', () 
     )
     relayer.addValidator(first(keysOf('cluster-4')), 7, { vault: `0x${'42'.repeat(20)}` })
     await prometheus.untilFiring('SidecarRefuses', { reason: 'vault_not_allowed' })
+    // It lasts as long as that is asked for, and no longer.
+    relayer.addValidator(first(keysOf('cluster-4')), 7)
+    await eventually('a sidecar that refuses nothing any more', async () =>
+      (await prometheus.query('dvt_sidecar_refused{reason="vault_not_allowed"} == 0')).length > 0 ? true : undefined,
+    )
   })
 })

@@ -57,6 +57,7 @@ describe.skipIf(skipWithoutAnvil || skipWithoutChromium)('the status page', () =
     expect(await cell(page, 1).innerText()).toMatch(
       /✓ Node 1 there[\s\S]*since[\s\S]*runs[\s\S]*dvt-relayer-sidecar 0\.2\.0/,
     )
+    expect(await cell(page, 1).innerText()).toMatch(/came by\s+its token/)
     await page.locator('.headline.bad', { hasText: 'Node 4 of cluster "Blue cluster" was never seen' }).waitFor()
 
     const killedAt = performance.now()

@@ -212,11 +212,8 @@ const SIDECAR: Dashboard = dashboard({ title: 'dvt-sidecar', uid: 'dvt-sidecar',
           '{{instance}} {{kind}}',
         ],
       ]),
-      graph({ title: 'Refused', description: 'By the policy, within an hour, by reason' }, [
-        [
-          `sum by (instance, reason) (increase(dvt_sidecar_refusals_total{${HERE}}[1h])) > 0`,
-          '{{instance}} {{reason}}',
-        ],
+      graph({ title: 'Refused', description: 'Key shares of which something is asked for and refused, by reason' }, [
+        [`max by (instance, reason) (dvt_sidecar_refused{${HERE}}) > 0`, '{{instance}} {{reason}}'],
       ]),
       graph({ title: 'A round of signing', description: 'The slowest hundredth', unit: 's' }, [
         [slowest('dvt_sidecar_sign_seconds', 'instance'), '{{instance}}'],

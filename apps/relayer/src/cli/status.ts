@@ -7,6 +7,7 @@ import { createLogger } from '@dvt-relayer/common/logger.ts'
 import { RUNBOOK } from '@dvt-relayer/common/runbook.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { readConfig } from '../config.ts'
+import { CAME_BY } from '../http/status/words.ts'
 import { utc } from '../services/status/problems.ts'
 import { statusToAdmin } from '../services/status/status.ts'
 import { COMMANDS } from './usage.ts'
@@ -74,6 +75,7 @@ function nodeLine(node: StatusNode): string {
     waiting,
     oldest_at_timestamp: oldest,
     refusal_code: code,
+    came_by: cameBy,
     software,
     version,
   } = node
@@ -84,6 +86,7 @@ function nodeLine(node: StatusNode): string {
       : `last seen ${at(node.seen_at_timestamp)}`,
     ...(waiting === null || waiting === 0 ? [] : [`owes ${waiting} since ${at(oldest)}`]),
     ...(code === null ? [] : [`refused with ${code} at ${at(node.refused_at_timestamp)}`]),
+    ...(cameBy === null ? [] : [`came by ${CAME_BY[cameBy]}`]),
     ...(software === null ? [] : [`${software} ${version ?? ''}`]),
   ]
   return `  node ${index}: ${words.join(', ')}`

@@ -58,6 +58,8 @@ export interface Entry {
   readonly notBefore: number
   /** What was last warned of for what is wanted. */
   readonly warned: string | undefined
+  /** Why what is wanted was refused when it was last looked at; undefined where it was not. */
+  readonly refusal: string | undefined
 }
 
 /** Whether the list has the entry and its signatures are still of use. */

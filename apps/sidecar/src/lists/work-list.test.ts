@@ -296,6 +296,37 @@ describe('work list', () => {
     expect(workList.nextDueAt()).toBe(now)
   })
 
+  it('knows what is refused now: until it is allowed, something else is wanted, or nothing is', () => {
+    const workList = createWorkList([share(A)], POLL_MS)
+    const refusals = () => workList.refusedNow().map(({ refusal }) => refusal)
+    let now = 0
+    const take = () => {
+      now += 5 * POLL_MS
+      const [job] = workList.take(now)
+      if (job === undefined) throw new Error('nothing due')
+      return job
+    }
+    workList.applyList([item(A, 7)])
+    workList.refused(take(), 'index_taken', now)
+    expect(refusals()).toEqual(['index_taken'])
+    workList.defer(take(), now, 1)
+    expect(refusals()).toEqual(['index_taken'])
+    workList.refused(take(), 'index_impossible', now)
+    expect(refusals()).toEqual(['index_impossible'])
+    workList.applyList([])
+    expect(refusals()).toEqual([])
+    workList.applyList([item(A, 7)])
+    expect(refusals()).toEqual(['index_impossible'])
+    workList.applyList([item(A, 8)])
+    expect(refusals()).toEqual([])
+    workList.refused(take(), 'index_taken', now)
+    const job = take()
+    allow(workList, job, now)
+    expect(refusals()).toEqual([])
+    workList.notSigned(job, now, 1)
+    expect(refusals()).toEqual([])
+  })
+
   it('throws at a step that cannot follow, and takes no word from a job that has ended', () => {
     const workList = createWorkList([share(A)], POLL_MS)
     workList.applyList([item(A, 7)])

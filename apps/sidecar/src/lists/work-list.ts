@@ -196,6 +196,8 @@ export function createWorkList(keyShares: readonly KeyShare[], pollIntervalMs: n
       all.reduce((next, entry) => Math.min(next, dueAt(entry, isHeldBack)), Number.POSITIVE_INFINITY),
     /** Entries that wait for a signature of this sidecar. */
     openCount: (): number => all.filter(isOpen).length,
+    /** Entries of which something is wanted and was refused when it was last looked at. */
+    refusedNow: (): readonly Entry[] => all.filter((entry) => entry.refusal !== undefined && isOpen(entry)),
     /** Whether the job still has its entry: what another answer has changed meanwhile is dropped. */
     isCurrent: ({ id, entry }: Job): boolean => (entry as OwnEntry).jobId === id,
 
@@ -221,13 +223,16 @@ export function createWorkList(keyShares: readonly KeyShare[], pollIntervalMs: n
     /** Its vault is on disk, or it has no deposit: it may be signed. */
     bound(job: Job): void {
       const entry = entryOf(job, 'bound', ['judged'])
-      if (entry !== undefined) entry.state = 'bound'
+      if (entry === undefined) return
+      entry.refusal = undefined
+      entry.state = 'bound'
     },
     /** It is not signed, for a reason that a later look may find gone. Ends the job. Returns whether the reason is a new one. */
     refused(job: Job, reason: string, now: number): boolean {
       const entry = entryOf(job, 'refused', ['taken', 'judged'])
       if (entry === undefined) return false
       entry.triedAt = now
+      entry.refusal = reason
       return endLater(entry, now + REFUSED_INTERVALS * pollIntervalMs, reason)
     },
     /** Its signatures are made. Returns whether they are still wanted: they are kept only then. */
@@ -295,6 +300,7 @@ function emptyEntry(keyShare: KeyShare): OwnEntry {
     postedAt: undefined,
     notBefore: 0,
     warned: undefined,
+    refusal: undefined,
     jobId: undefined,
     wasWanted: false,
     settledPost: undefined,
@@ -314,6 +320,7 @@ function forget(entry: OwnEntry, wanted: Wanted | undefined): void {
   entry.signatures = undefined
   entry.postedAt = undefined
   entry.warned = undefined
+  entry.refusal = undefined
   end(entry)
 }
 

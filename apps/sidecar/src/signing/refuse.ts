@@ -1,8 +1,9 @@
-/** Ends jobs that are refused, and tells of each refusal once for each reason and what was wanted. */
+/** Ends jobs that are refused, tells of each refusal once for each reason and what was wanted, and how many there are now. */
 
+import type { KeyShare } from '../keystores/keystore.ts'
 import { isOpen, type Job } from '../lists/work-entry.ts'
 import type { WorkList } from '../lists/work-list.ts'
-import { DEPOSIT_REFUSALS, type Refusal } from '../metrics.ts'
+import { DEPOSIT_REFUSALS, REFUSALS, type Refusal } from '../metrics.ts'
 import type { SigningParts } from './parts.ts'
 
 /** A job that is refused, and the line of the journal that stands against it. */
@@ -14,6 +15,25 @@ export interface Refused {
 
 /** Ends these jobs, and tells what is new of them. */
 export function refuse(
+  parts: Pick<SigningParts, 'workLists' | 'journal' | 'events'>,
+  workList: WorkList,
+  refused: readonly Refused[],
+  now: number,
+): void {
+  if (refused.length === 0) return
+  tellNews(parts, workList, refused, now)
+  countRefused(parts)
+}
+
+/** Counts the key shares of which something is refused now, in whichever list: until it is allowed, or wanted no more. */
+export function countRefused({ workLists, events }: Pick<SigningParts, 'workLists' | 'events'>): void {
+  const keyShares = new Map<string, Set<KeyShare>>(Object.keys(REFUSALS).map((reason) => [reason, new Set()]))
+  for (const workList of Object.values(workLists))
+    for (const { refusal = '', keyShare } of workList.refusedNow()) keyShares.get(refusal)?.add(keyShare)
+  events.refusedNow(new Map([...keyShares].map(([reason, { size }]) => [reason, size])))
+}
+
+function tellNews(
   { workLists, journal, events }: Pick<SigningParts, 'workLists' | 'journal' | 'events'>,
   workList: WorkList,
   refused: readonly Refused[],

@@ -10,6 +10,7 @@ import type { ListName } from '../config.ts'
 import type { ListStates } from '../lists/list-states.ts'
 import { type Entry, isInFlight, type SignedJob } from '../lists/work-entry.ts'
 import type { SigningParts } from './parts.ts'
+import { countRefused } from './refuse.ts'
 import { startWorker } from './worker.ts'
 
 /** Both lists tell of a new validator at about the same time: the worker of the exits waits this long for the other list. */
@@ -47,7 +48,11 @@ export function startSigning(
   }
 
   return {
-    wake: (list, isBack) => (list === 'exits' ? exits : validators)?.wake(isBack),
+    wake(list, isBack) {
+      countRefused(parts)
+      const worker = list === 'exits' ? exits : validators
+      worker?.wake(isBack)
+    },
     async [Symbol.asyncDispose]() {
       await Promise.all([validators?.[Symbol.asyncDispose](), exits?.[Symbol.asyncDispose]()])
     },

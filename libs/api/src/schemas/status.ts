@@ -54,6 +54,10 @@ const StatusNode = Type.Object({
   oldest_at_timestamp: maybe('when the first of these was asked for'),
   refused_at_timestamp: maybe('when something of it was last refused'),
   refusal_code: maybeText,
+  came_by: Type.Union([Type.Enum(['token', 'node_key', 'operator_key', 'charon']), Type.Null()], {
+    description:
+      'which way its newest request came; charon: as charon hands in without a sidecar. null where that is not known, and where no tokens are set',
+  }),
   software: maybeText,
   version: maybeText,
   clock_difference_seconds: Type.Union([Type.Integer(), Type.Null()], {

@@ -32,6 +32,12 @@ const named = <Kind extends string>(kind: Kind): Named<Kind> =>
     Object.entries(ofMessage).map(([name, column]) => [`${kind}${name[0]?.toUpperCase()}${name.slice(1)}`, column]),
   ) as Named<Kind>
 
+/**
+ * The messages of `v`, looked up by the validator, which `offset 0` makes sure of: PostgreSQL goes through all that are superseded while it
+ * believes them few.
+ */
+const ofOneValidator: SQL = sql`(select kind, state from messages where validator_id = v.id offset 0)`
+
 /** The message of a kind that counts: the live one, else the last. */
 const messageOf = (kind: 'exit' | 'deposit'): SQL =>
   sql`left join lateral (
@@ -111,13 +117,13 @@ export function findExplained(
                v.beacon_index, v.beacon_vault,
                exists (select from registry_validators r where r.public_key = v.public_key)
                  or exists (select from deposit_blocks d where d.validator_id = v.id) as is_deposited,
-               exists (select from messages m where m.validator_id = v.id and m.kind = 'exit' and m.state = 'erased') as is_erased,
+               exists (select from ${ofOneValidator} m where m.kind = 'exit' and m.state = 'erased') as is_erased,
                ${seconds('h.held_since')} as erasure_held_since, o.cid as chain_set_cid,
                v.registered_at is not null and v.exited_at is null and s.id is not null and v.oracle_set_id is distinct from s.id as is_outdated,
                floor(f.at)::float8 as force_exit_at,
                ${columnsOf('exit')}, exit.validator_index as exit_index,
                ${columnsOf('deposit')}, deposit.amount_gwei as deposit_amount, deposit.validator_type as deposit_type,
-               (select count(*) from messages m where m.validator_id = v.id and m.kind = 'exit' and m.state = 'superseded') as superseded,
+               (select count(*) from ${ofOneValidator} m where m.kind = 'exit' and m.state = 'superseded') as superseded,
                exists (select from oracle_shares x where x.message_id = exit.id and x.oracle_set_id = s.id) as has_current_shares,
                exists (select from oracle_shares x where x.message_id = exit.id and x.oracle_set_id is distinct from s.id) as has_older_shares,
                (select m.validator_index from messages m join oracle_shares x on x.message_id = m.id where m.validator_id = v.id

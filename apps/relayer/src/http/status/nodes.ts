@@ -3,7 +3,7 @@
 import type { Explanation, Status, StatusCluster, StatusNode } from '@dvt-relayer/api/schemas.ts'
 import { REASONS } from '../../services/explain/reasons.ts'
 import { type Html, html } from './html.ts'
-import { help, hex, many, sign, time } from './words.ts'
+import { CAME_BY, help, hex, many, sign, time } from './words.ts'
 
 const STATES: Readonly<Record<StatusNode['state'], string>> = {
   there: 'there',
@@ -50,6 +50,7 @@ function nodeCell(node: StatusNode): Html {
     ['owes', waiting === null || waiting === 0 ? null : many(waiting, 'signature')],
     ['oldest', time(node.oldest_at_timestamp)],
     ['refused', node.refusal_code === null ? null : html`${node.refusal_code} ${time(node.refused_at_timestamp)}`],
+    ['came by', node.came_by === null ? null : CAME_BY[node.came_by]],
     ['runs', node.software === null ? null : `${node.software} ${node.version ?? ''}`],
     ['clock', clockWords(node.clock_difference_seconds)],
   ]

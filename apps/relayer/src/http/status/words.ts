@@ -1,6 +1,6 @@
 /** Small pieces of the status page: times, keys, links, and cells that say by a sign and a word what their colour says. */
 
-import type { Problem } from '@dvt-relayer/api/schemas.ts'
+import type { Problem, StatusNode } from '@dvt-relayer/api/schemas.ts'
 import { type Html, html } from './html.ts'
 
 type Level = Problem['level'] | 'none'
@@ -18,6 +18,14 @@ export function time(seconds: number | null): Html | null {
   if (Number.isNaN(date.getTime())) return html`in ${seconds} Unix seconds`
   const iso = date.toISOString()
   return html`<time datetime="${iso}">${iso.slice(0, 19).replace('T', ' ')} UTC</time>`
+}
+
+/** Which way a node came. */
+export const CAME_BY: Readonly<Record<NonNullable<StatusNode['came_by']>, string>> = {
+  token: 'its token',
+  node_key: "charon's key",
+  operator_key: "its SSV operator's key",
+  charon: 'charon, without a sidecar',
 }
 
 /** A long hex value, short to read and whole to copy. */

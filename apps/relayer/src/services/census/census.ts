@@ -3,6 +3,7 @@
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import {
   addShareCounts,
+  countWrongShares,
   findOldestCollecting,
   findShareCounts,
   sumMovedByVault,
@@ -32,7 +33,7 @@ export function createCensus({ config, db, queue, events }: Pick<Context, 'confi
   return async (): Promise<void> => {
     await writeJudged({ db, events })
     await countVaultKeys?.()
-    events.sharesCounted(await findShareCounts(db, MOST_SHARE_INDEXES))
+    events.sharesCounted(await findShareCounts(db, MOST_SHARE_INDEXES), await countWrongShares(db, MOST))
     events.waitingCounted(await findOldestCollecting(db))
     const moved = await sumMovedByVault(db, DAY_SECONDS, MOST)
     events.managerCounted(

@@ -45,6 +45,16 @@ describe('clusters', () => {
     ])
   })
 
+  it('say which way a node came, but where nodes cannot be told apart', () => {
+    const rows = [
+      seen(1, { cameBy: 'token' }),
+      seen(2, { cameBy: 'charon' }),
+      seen(3, { cameBy: 'node_key', isShared: true }),
+    ]
+    const [found] = clustersOf(snapshotOf([cluster(1)]), attendance(...rows), EVERYTHING)
+    expect(found?.nodes.map(({ came_by: cameBy }) => cameBy)).toEqual(['token', 'charon', null])
+  })
+
   it('name a node that owes for too long, and one that is refused', () => {
     const owed = (index: number, seconds: number) => ({
       cluster_id: 1,

@@ -81,8 +81,13 @@ function nodeIn(
     refusal_code: node.refusal_code,
     // Of nodes that cannot be told apart nothing is said.
     ...(row === undefined || row.isShared
-      ? { software: null, version: null, clock_difference_seconds: null }
-      : { software: row.software, version: row.version, clock_difference_seconds: row.clockDifferenceSeconds }),
+      ? { came_by: null, software: null, version: null, clock_difference_seconds: null }
+      : {
+          came_by: row.cameBy,
+          software: row.software,
+          version: row.version,
+          clock_difference_seconds: row.clockDifferenceSeconds,
+        }),
   }
 }
 

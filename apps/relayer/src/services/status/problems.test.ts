@@ -13,7 +13,13 @@ const VAULT = '0x1111111111111111111111111111111111111111'
 const node = (index: number, more: Partial<StatusNode> = {}): StatusNode => ({
   ...{ share_index: index, state: 'there', reason: null, online_since_timestamp: NOW - 900 },
   ...{ seen_at_timestamp: NOW - 3, waiting: 0, oldest_at_timestamp: null, refused_at_timestamp: null },
-  ...{ refusal_code: null, software: 'dvt-relayer-sidecar', version: '0.2.0', clock_difference_seconds: 0 },
+  ...{
+    refusal_code: null,
+    software: 'dvt-relayer-sidecar',
+    version: '0.2.0',
+    clock_difference_seconds: 0,
+    came_by: 'token',
+  },
   ...more,
 })
 const cluster = (nodes: StatusNode[], name = 'blue'): Facts['clusters'][number] => ({

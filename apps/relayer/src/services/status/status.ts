@@ -18,6 +18,7 @@ import { describeCurrentSet } from '../beacon-status/vaults.ts'
 import { positionOf, REGISTRY_CHECKPOINT } from '../deposit-registry/position.ts'
 import { explainMany } from '../explain/explanations.ts'
 import type { KeyedNode } from '../identity/node-keys.ts'
+import { createAnswers } from './answers.ts'
 import { clustersOf, type Scope } from './clusters.ts'
 import { findProblems, headlineOf } from './problems.ts'
 import { createSnapshotReader, type Snapshot } from './snapshot.ts'
@@ -31,6 +32,8 @@ const MOST_CLUSTERS = 100
 const MOST_PROCESSES = 20
 /** What is read for one page is good for all that are asked for within so long. */
 const FRESH_MS = 1000
+/** Of the first page others show only what is wrong with its validators, beside what they list themselves: it is not read anew for each. */
+const FRESH_FOR_OTHERS_MS = 10_000
 /** Pages of one caller at once, and those that wait: each takes the database a few milliseconds. */
 const OF_ONE = { depth: 1, waiting: 16 }
 const KEY_DIGITS = 96
@@ -55,21 +58,23 @@ interface Surroundings {
 /** Creates the service. */
 export function createStatus(context: Parts & Pick<Context, 'queue'>, now: () => number = () => performance.now()) {
   const readSnapshot = createSnapshotReader(context)
-  const shared = remembered(now, () => onOwnAccount(() => findShared(context, readSnapshot)))
+  const sharedAnswers = createAnswers<Shared>(now, FRESH_MS)
+  const shared = () => sharedAnswers.get('', FRESH_MS, () => onOwnAccount(() => findShared(context, readSnapshot)))
   // A queue that is away takes its time to say so, and nobody waits in the line of another for it.
-  const counts = remembered(now, () => onOwnAccount(() => context.queue.counts()))
-  /** First pages by what they are of: there are no more of them than bindings of tokens. */
-  const firstPages = new Map<string, () => Promise<Listed>>()
+  const queueAnswers = createAnswers<Surroundings['queue'] | undefined>(now, FRESH_MS)
+  const counts = () => queueAnswers.get('', FRESH_MS, () => onOwnAccount(() => context.queue.counts()))
+  /** By what they are of: bindings of tokens come and go. */
+  const firstPages = createAnswers<Listed>(now, FRESH_FOR_OTHERS_MS)
   const turns = createKeyedQueue(OF_ONE)
 
-  const firstPage = async (asker: Asker): Promise<Listed> => {
-    // Clusters come and go: what is of them is not kept.
-    if (asker.clusterIds !== undefined) return listCollecting(context, asker, 0, await shared())
-    const key = `${asker.vaults?.map(toHex).join() ?? '*'} ${asker.shareIndexes?.join() ?? '*'}`
-    const find = async () => listCollecting(context, asker, 0, await shared())
-    const page = firstPages.get(key) ?? remembered(now, () => onOwnAccount(find))
-    firstPages.set(key, page)
-    return page()
+  const firstPage = (asker: Asker, freshMs: number): Promise<Listed> => {
+    const { vaults, shareIndexes, clusterIds } = asker
+    const key = [vaults?.map(toHex), shareIndexes, clusterIds && [...clusterIds]]
+      .map((of) => of?.join() ?? '*')
+      .join(' ')
+    return firstPages.get(key, freshMs, () =>
+      onOwnAccount(async () => listCollecting(context, asker, 0, await shared())),
+    )
   }
 
   return {
@@ -79,7 +84,7 @@ export function createStatus(context: Parts & Pick<Context, 'queue'>, now: () =>
       const queue = (await counts()) ?? null
       const turn = await turns.run(caller.name ?? '', async () => {
         const asker = { ...caller, clusterIds: await findOwnClusters(context, caller) }
-        const first = await firstPage(asker)
+        const first = await firstPage(asker, isFirst(query) ? FRESH_MS : FRESH_FOR_OTHERS_MS)
         const seen = await shared()
         const listed = isFirst(query) ? first : await list(context, asker, query, seen)
         status = statusOf(context, seen, asker, { first, listed, query }, { ...surroundings, queue })
@@ -106,21 +111,6 @@ const isFirst = ({ after, key }: Query) => after === undefined && (key ?? '').tr
 async function findOwnClusters({ db }: Parts, { node }: Asker): Promise<ReadonlySet<number> | undefined> {
   if (node === undefined) return undefined
   return new Set(await findClusterIds(db, 'locks' in node ? node.locks.map(({ lockHash }) => lockHash) : 'ssv'))
-}
-
-/** The same answer to all who ask within a moment; a failure is nobody's but theirs who waited for it. */
-function remembered<T>(now: () => number, find: () => Promise<T>): () => Promise<T> {
-  let known: { at: number; value: Promise<T> } | undefined
-  return () => {
-    if (known !== undefined && now() - known.at < FRESH_MS) return known.value
-    const value = find()
-    const found = { at: now(), value }
-    known = found
-    value.catch(() => {
-      if (known === found) known = undefined
-    })
-    return value
-  }
 }
 
 /** What is the same for all callers. */

@@ -1,7 +1,7 @@
 /** What metrics tell of all there is. Each statement takes a few milliseconds at 100,000 validators. All times are the database's. */
 
 import { sql } from 'drizzle-orm'
-import { bytes, number, oneOf, orNull, rows } from '../rows.ts'
+import { boolean, bytes, number, oneOf, orNull, rows } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 
 /** Partial signatures of a share index that were judged. */
@@ -36,6 +36,38 @@ export function findShareCounts(db: Sql, limit: number): Promise<ShareCount[]> {
           union select share_index from share_counts)
         select i.share_index, coalesce(s.verified, 0) as verified, coalesce(s.rejected, 0) as rejected
         from known i left join share_counts s on s.share_index = i.share_index order by i.share_index limit ${limit}`,
+  )
+}
+
+/** Of the messages that are collected, those of which a share index has handed in wrong signatures alone; none where it has none. */
+export function countWrongShares(db: Sql, limit: number): Promise<{ shareIndex: number; messages: number }[]> {
+  return rows(
+    db,
+    { shareIndex: number, messages: number },
+    sql`select p.share_index, count(distinct p.message_id) as messages
+        from partial_signatures p join messages m on m.id = p.message_id and m.state = 'collecting'
+        where p.state = 'rejected' and not exists (
+          select from partial_signatures o where o.message_id = p.message_id and o.share_index = p.share_index and o.state <> 'rejected')
+        group by p.share_index order by messages desc, p.share_index limit ${limit}`,
+  )
+}
+
+/**
+ * The share indexes of clusters, by their first validators, and whether nothing of a node of each was ever taken: it has asked for no list,
+ * has handed in nothing, and nothing of it was judged before it was noted who comes. Who is bound to no share index may be any node.
+ */
+export function findNeverSeen(db: Sql, limit: number): Promise<{ shareIndex: number; isNeverSeen: boolean }[]> {
+  return rows(
+    db,
+    { shareIndex: number, isNeverSeen: boolean },
+    sql`with known as (
+          select distinct k.share_index from (select id from clusters order by id limit ${limit}) c
+          cross join lateral (select f.id from validators f where f.cluster_id = c.id order by f.place, f.id limit 1) f
+          join key_shares k on k.validator_id = f.id)
+        select k.share_index,
+               not exists (select from nodes_seen n where n.share_index in (0, k.share_index) and coalesce(n.listed_at, n.posted_at) is not null)
+                 and not exists (select from share_counts s where s.share_index = k.share_index and s.verified + s.rejected > 0) as is_never_seen
+        from known k order by k.share_index limit ${limit}`,
   )
 }
 

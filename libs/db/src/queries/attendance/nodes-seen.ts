@@ -118,13 +118,17 @@ export function countPrograms(
   )
 }
 
-/** How many seconds ago a node of each share index last asked for a list or handed something in, the newest first. */
+/**
+ * How many seconds ago a node of each share index last asked for a list or handed something in, the newest first. Not of share indexes
+ * that charon hands in for without a sidecar: it comes when it signs.
+ */
 export function findLastSeen(db: Sql): Promise<{ shareIndex: number; seconds: number }[]> {
   return rows(
     db,
     { shareIndex: number, seconds: number },
     sql`select share_index, extract(epoch from now() - max(greatest(listed_at, posted_at)))::float8 as seconds
-        from nodes_seen where share_index > 0 and coalesce(listed_at, posted_at) is not null group by share_index order by 2, 1`,
+        from nodes_seen where share_index > 0 and coalesce(listed_at, posted_at) is not null group by share_index
+        having (array_agg(${cameBy('nodes_seen')} order by seen_at desc))[1] is distinct from 'charon' order by 2, 1`,
   )
 }
 

@@ -35,7 +35,8 @@ export interface ValidatorPage {
 
 /**
  * Validators of which something is collected, by the message that was asked for first, behind `after`. Of at most `mostLooked` messages
- * those that the scope covers: a page may have fewer than `limit` and still not be the last.
+ * those that the scope covers: a page may have fewer than `limit` and still not be the last. Which of a validator's two messages is the first
+ * is looked up by the validator, which `offset 0` makes sure of: PostgreSQL goes through all that are collected while it believes them few.
  */
 export async function findCollectingPage(
   db: Sql,
@@ -49,8 +50,8 @@ export async function findCollectingPage(
           select id, validator_id from messages where state = 'collecting' and id > ${after}::bigint order by id limit ${mostLooked}::int),
         page as materialized (
           select l.id, v.public_key from looked l join validators v on v.id = l.validator_id
-          where not exists (select from messages o where o.validator_id = l.validator_id and o.state = 'collecting' and o.id < l.id)
-            and ${isCovered(scope)}
+          where ${isCovered(scope)} and l.id = (
+            select min(o.id) from (select id, state from messages where validator_id = v.id offset 0) o where o.state = 'collecting')
           order by l.id limit ${limit + 1}::int)
         select id as message_id, public_key, 0::bigint as looked from page
         union all select max(id), null::bytea, count(*) from looked order by looked, message_id`,

@@ -1,0 +1,1 @@
+CREATE INDEX "partial_signatures_rejected" ON "partial_signatures" USING btree ("message_id","share_index") WHERE "partial_signatures"."state" = 'rejected';

@@ -142,8 +142,6 @@ export async function createAttackStage(nodeOptions = ''): Promise<AttackStage> 
   const managed: string[] = []
   for (let count = 0; count < MANAGED; count++) managed.push(await addRegistered(world, vault))
 
-  const [oracle] = world.oracles
-  if (oracle === undefined) throw new Error('no oracle')
   const callers: HonestCaller[] = [
     {
       who: 'operator’s poll',
@@ -160,7 +158,11 @@ export async function createAttackStage(nodeOptions = ''): Promise<AttackStage> 
         body: JSON.stringify({ share_index: position + 1, shares: sharesOf(position) }),
       },
     ]),
-    { who: 'oracle’s fetch', path: pathOf(addressOf(oracle)), oracle: toHex(oracle.secretKey) },
+    ...world.oracles.map((oracle) => ({
+      who: 'oracles’ fetches',
+      path: pathOf(addressOf(oracle)),
+      oracle: toHex(oracle.secretKey),
+    })),
     { who: '/health', path: '/health' },
   ]
   const honest = stack.use(startChild<Asking, Asked>(new URL('./honest.ts', import.meta.url)))

@@ -5,6 +5,7 @@ import { createBodyGate } from './body-gate.ts'
 it('parses large bodies that come together one by one: the event loop goes round between two of them', async () => {
   await using app = fastify()
   app.decorateRequest('hasRoomFor', () => true)
+  app.decorateRequest('account', { getter: () => ({ group: 'sidecar', name: 'node' }) })
   createBodyGate(app, { maxValues: 10 })
   let rounds = 0
   let isOver = false

@@ -15,7 +15,12 @@ export type FromAttacker = { url: string } | { underWay: true } | { answers: Rec
 
 // On Linux a priority is a thread's own, and Node has started some already, which collect this process's garbage.
 const threads = platform() === 'linux' ? readdirSync('/proc/self/task').map(Number) : [0]
-for (const thread of threads) setPriority(thread, constants.priority.PRIORITY_LOW)
+for (const thread of threads)
+  try {
+    setPriority(thread, constants.priority.PRIORITY_LOW)
+  } catch {
+    // It has ended since.
+  }
 let attack = ATTACKS[0]
 const answers: Record<string, number> = {}
 const say = (message: FromAttacker) => process.send?.(message)

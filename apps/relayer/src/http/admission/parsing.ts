@@ -10,7 +10,7 @@ import { createKeyedQueue } from '@dvt-relayer/common/keyed-queue.ts'
 import { pause } from '@dvt-relayer/common/lifetime.ts'
 
 /** How many times as long as the work the rest after it is, and how long at most. */
-const REST = { times: 3, mostMs: 500 }
+const REST = { times: 3, mostMs: 200 }
 
 /** Creates the turns; nobody is in them. */
 export function createParsing(rest: (ms: number) => Promise<unknown> = (ms) => pause(ms)) {

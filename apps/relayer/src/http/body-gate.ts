@@ -35,7 +35,9 @@ export function createBodyGate(app: FastifyInstance, limits: { maxValues: number
     const parse = () => parseJsonText(body.toString('utf8'), limits.maxValues, admit)
     try {
       // Validation reads named fields only and nothing is merged, so a "__proto__" key in a body reaches nothing.
-      return body.length < IN_TURNS_BYTES ? parse() : await parsing.run(request.account, parse)
+      if (body.length < IN_TURNS_BYTES) return parse()
+      // Who hangs up meanwhile still holds the room of its body: it is there until its turn comes.
+      return await request.visit.work(() => parsing.run(request.account, parse))
     } catch (error) {
       throw error instanceof ApiError ? error : new ApiError('BODY_INVALID', bodyProblem(error, limits.maxValues))
     }

@@ -1,6 +1,10 @@
-/** The process of one attack. It gives way to all others: what it takes of the machine's CPU is no fault of who it attacks. */
+/**
+ * The process of one attack. It gives way to all others: an attacker in the world has a machine of its own, and what this one takes of the
+ * CPU here is no fault of who it attacks.
+ */
 
-import { setPriority } from 'node:os'
+import { readdirSync } from 'node:fs'
+import { constants, platform, setPriority } from 'node:os'
 import type { Scene } from './attack.ts'
 import { ATTACKS } from './attacks.ts'
 
@@ -9,7 +13,14 @@ export type ToAttacker = { set: string } | { begin: Scene } | { tell: true }
 /** What it says to its parent. */
 export type FromAttacker = { url: string } | { underWay: true } | { answers: Record<string, number> }
 
-setPriority(10)
+// On Linux a priority is a thread's own, and Node has started some already, which collect this process's garbage.
+const threads = platform() === 'linux' ? readdirSync('/proc/self/task').map(Number) : [0]
+for (const thread of threads)
+  try {
+    setPriority(thread, constants.priority.PRIORITY_LOW)
+  } catch {
+    // It has ended since.
+  }
 let attack = ATTACKS[0]
 const answers: Record<string, number> = {}
 const say = (message: FromAttacker) => process.send?.(message)

@@ -9,7 +9,7 @@ import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { signedHeaders } from '../support/stages/oracle-fetch.ts'
 import type { HonestCaller } from './attack.ts'
 
-/** What its parent wants: every caller to ask so many times. */
+/** What its parent wants: of every kind of request so many, one every so many milliseconds, by those in turn who ask it. */
 export interface Asking {
   url: string
   network: string
@@ -64,7 +64,7 @@ async function ask({ url, network }: Asking, caller: HonestCaller, after: string
 
 async function askAll(asking: Asking): Promise<Asked> {
   const { callers, times, everyMs } = asking
-  const samples: Record<string, number[]> = {}
+  const samples: Record<string, number[]> = Object.fromEntries(callers.map(({ who }) => [who, []]))
   const errors: string[] = []
   /** What each has of the list that it follows. */
   const revisions = new Map<HonestCaller, string>()
@@ -74,7 +74,7 @@ async function askAll(asking: Asking): Promise<Asked> {
       const text = await ask(asking, caller, revisions.get(caller) ?? '')
       // One takes the time before it reads: the reading is its own work.
       const ms = performance.now() - start
-      samples[caller.who] = [...(samples[caller.who] ?? []), ms]
+      samples[caller.who]?.push(ms)
       const [, revision] = caller.isFollowing === true ? (/"revision":(\d+)/.exec(text) ?? []) : []
       if (revision !== undefined) revisions.set(caller, `?after=${revision}`)
     } catch (error) {
@@ -84,12 +84,16 @@ async function askAll(asking: Asking): Promise<Asked> {
   // What a follower has is there before it counts.
   for (const caller of callers) if (caller.isFollowing === true) await askOnce(caller)
   for (const who of Object.keys(samples)) samples[who] = []
-  const all = callers.map(async (caller, place) => {
-    await sleep((everyMs * place) / callers.length)
+  const all = [...Map.groupBy(callers, ({ who }) => who).values()].map(async (kind, place) => {
+    // No two kinds at the same moment.
+    await sleep((everyMs * place) / new Set(callers.map(({ who }) => who)).size)
     const asked: Promise<void>[] = []
+    const start = performance.now()
     for (let time = 0; time < times; time++) {
-      asked.push(askOnce(caller))
-      await sleep(everyMs)
+      const caller = kind[time % kind.length]
+      if (caller !== undefined) asked.push(askOnce(caller))
+      // By the clock, so that what this process does in between makes no request fewer.
+      await sleep(Math.max(0, start + (time + 1) * everyMs - performance.now()))
     }
     await Promise.all(asked)
   })

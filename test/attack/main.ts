@@ -11,15 +11,17 @@ import { writeFile } from 'node:fs/promises'
 import { availableParallelism, cpus, loadavg } from 'node:os'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { formatMib, formatMs, formatRatio } from '../bench/report.ts'
+import { formatMib } from '../bench/report.ts'
 import { startTestPostgres, TEST_DATABASE_URL } from '../support/services/postgres.ts'
 import { ATTACKS } from './attacks.ts'
-import { type AttackRow, attackTable, rowOf } from './report.ts'
+import { type AttackRow, attackTable, kindText, rowOf } from './report.ts'
 import { runAttack } from './run.ts'
 import { createAttackStage } from './stage.ts'
 
-/** Of each honest caller: ten requests a second, for six seconds, before and beside the attack, in each round. */
-const PACE = { quietTimes: 60, times: 60, everyMs: 100 }
+/** Of each kind of honest request at least so many, before and beside the attack, in all rounds together: a p99 of fewer is noise. */
+const TIMES = 1000
+/** Thirty of each kind a second, and for some seconds of a first round that counts for nothing. */
+const PACE = { warmTimes: 150, everyMs: 33 }
 
 const { values: options } = parseArgs({
   options: {
@@ -51,11 +53,11 @@ const rows: AttackRow[] = []
   for (const attack of ATTACKS.filter(({ id }) => wanted.includes(id))) {
     const load = loadavg()[0] ?? Number.NaN
     say(`${attack.id}: ${attack.name} (load ${load.toFixed(1)})`)
-    const row = rowOf(await runAttack(stage, attack, { ...PACE, rounds }))
+    const times = Math.ceil(TIMES / rounds)
+    const row = rowOf(await runAttack(stage, attack, { ...PACE, rounds, quietTimes: times, times }))
     rows.push(row)
-    say(
-      `p99 ${formatMs(row.quiet.p99)} -> ${formatMs(row.beside.p99)}, worst ${row.worst.who} ${formatRatio(row.worst.ratio)}, ${formatMib(row.peakBytes)}, ${row.errors.length} errors; ${row.left}`,
-    )
+    for (const kind of row.kinds) say(`  ${kindText(kind)}`)
+    say(`${formatMib(row.peakBytes)}, ${row.errors.length} errors; ${row.left}`)
     say(`${row.isMet ? 'met' : 'NOT met'}; the attacker was answered ${JSON.stringify(row.answers)}`)
     for (const error of [...new Set(row.errors)].slice(0, 5)) say(`  ${error}`)
   }

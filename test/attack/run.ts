@@ -21,9 +21,11 @@ export interface Outcome {
   left: Left | undefined
 }
 
-/** How an attack is run: how often, and how many times each honest caller asks, at which pace. */
+/** How an attack is run: how often, how many honest requests of each kind there are, and one every how many milliseconds. */
 export interface Pace {
   rounds: number
+  /** Beside the attack before anything is measured: what a relayer does for the first time it does slower, quiet or not. */
+  warmTimes: number
   quietTimes: number
   times: number
   everyMs: number
@@ -35,6 +37,11 @@ export async function runAttack(stage: AttackStage, attack: Attack, pace: Pace):
   await attack.prepare?.(stage)
   const logged = stage.output().length
   let seconds = 0
+  if (pace.warmTimes > 0) {
+    const warm = { ...outcome, quiet: {}, beside: {}, answers: {} }
+    seconds += await runRound(stage, warm, { ...pace, quietTimes: 0, times: pace.warmTimes })
+    outcome.peakBytes = warm.peakBytes
+  }
   for (let round = 0; round < pace.rounds; round++) {
     await untilSettled(stage, pace)
     seconds += await runRound(stage, outcome, pace)

@@ -35,7 +35,9 @@ export interface AttackStage extends AsyncDisposable {
   /** Everything that the relayer printed. */
   output(): string
   query<T extends object = Record<string, unknown>>(text: string, values?: readonly unknown[]): Promise<T[]>
-  /** What the relayer holds of its callers' bodies and answers. */
+  /** What the relayer says of itself. */
+  metrics(): Promise<string>
+  /** What it holds of its callers' bodies and answers. */
   heldBytes(): Promise<number>
   /** A sidecar of a relayer, whose `/health` is asked. */
   startSidecar(relayerUrl: string): Promise<Victim>
@@ -142,8 +144,6 @@ export async function createAttackStage(nodeOptions = ''): Promise<AttackStage> 
   const managed: string[] = []
   for (let count = 0; count < MANAGED; count++) managed.push(await addRegistered(world, vault))
 
-  const [oracle] = world.oracles
-  if (oracle === undefined) throw new Error('no oracle')
   const callers: HonestCaller[] = [
     {
       who: 'operator’s poll',
@@ -160,9 +160,14 @@ export async function createAttackStage(nodeOptions = ''): Promise<AttackStage> 
         body: JSON.stringify({ share_index: position + 1, shares: sharesOf(position) }),
       },
     ]),
-    { who: 'oracle’s fetch', path: pathOf(addressOf(oracle)), oracle: toHex(oracle.secretKey) },
+    ...world.oracles.map((oracle) => ({
+      who: 'oracles’ fetches',
+      path: pathOf(addressOf(oracle)),
+      oracle: toHex(oracle.secretKey),
+    })),
     { who: '/health', path: '/health' },
   ]
+  const metrics = async () => (await ask(url, '/metrics', { headers: bearer(made.admin) })).text
   const honest = stack.use(startChild<Asking, Asked>(new URL('./honest.ts', import.meta.url)))
   const resources = stack.move()
   return {
@@ -186,9 +191,9 @@ export async function createAttackStage(nodeOptions = ''): Promise<AttackStage> 
     relayer: { pid: app.child.pid ?? 0, url, callers, [Symbol.asyncDispose]: async () => {} },
     output: app.output,
     query: world.query,
+    metrics,
     async heldBytes() {
-      const { text } = await ask(url, '/metrics', { headers: bearer(made.admin) })
-      return [...text.matchAll(/^dvt_relayer_held_bytes\{.*\} (\d+)/gm)].reduce(
+      return [...(await metrics()).matchAll(/^dvt_relayer_held_bytes\{.*\} (\d+)/gm)].reduce(
         (sum, [, held]) => sum + Number(held),
         0,
       )

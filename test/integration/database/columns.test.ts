@@ -405,6 +405,7 @@ const calls = {
           { lockHash: root, shareIndex: 1, publicKey: Buffer.alloc(33, 2), isHashKnown: true },
         ]),
       findNodeKeys: (db) => nodeKeys.findNodeKeys(db),
+      findLockSizes: (db) => nodeKeys.findLockSizes(db),
       findOperatorKeys: (db) => nodeKeys.findOperatorKeys(db),
       storeOperatorKeys: (db) => nodeKeys.storeOperatorKeys(db, [{ operatorId: 7, publicKey: key }]),
       findOutsideLocks: (db) => nodeKeys.findOutsideLocks(db, [key], [root]),

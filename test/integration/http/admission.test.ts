@@ -3,6 +3,7 @@
 import { writeFile } from 'node:fs/promises'
 import { createConnection, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -234,7 +235,37 @@ describe('answers that are not read', () => {
   })
 })
 
+/** Connects so many times at once, from a thread of its own, and counts in `there` those that are connected. */
+const CROWD = `
+const { createConnection } = require('node:net')
+const { port, count, there } = require('node:worker_threads').workerData
+for (let n = 0; n < count; n++)
+  createConnection(port, '127.0.0.1', () => {
+    Atomics.add(there, 0, 1)
+    Atomics.notify(there, 0)
+  }).on('error', () => {})
+`
+
 describe('connections', () => {
+  it.skipIf(process.platform !== 'linux')(
+    'that come together while the event loop is busy all find a place',
+    async () => {
+      await using relayer = await start()
+      const [count, there] = [900, new Int32Array(new SharedArrayBuffer(4))]
+      const worker = new Worker(CROWD, {
+        eval: true,
+        workerData: { port: Number(new URL(relayer.url).port), count, there },
+      })
+      const deadline = performance.now() + 30_000
+      // Nothing is accepted meanwhile. One that found no place would come again while the others wait.
+      for (let now = 0; now < count && performance.now() < deadline; now = Atomics.load(there, 0))
+        Atomics.wait(there, 0, now, 1000)
+      const connected = Atomics.load(there, 0)
+      await worker.terminate()
+      expect(connected).toBe(count)
+    },
+  )
+
   it('of strangers cost neither /health nor who waits for news', async () => {
     await using relayer = await start({ connections: { total: 30, strangers: 10 } })
     const { json } = await ask(relayer.url, '/validators', { headers: headersOf('node') })

@@ -19,6 +19,14 @@ describe('stopping the signature workers', () => {
   })
 })
 
+it('computes nothing for what is no signature of a node', async () => {
+  // Without threads nothing that is computed comes to an end.
+  await using pool = startCryptoPool(0)
+  const of = (r: number, v: number) => new Uint8Array(65).fill(r, 0, 64).fill(v, 64)
+  for (const signature of [of(0x11, 2), of(0x11, 29), of(0, 0), of(0xff, 1), new Uint8Array(64).fill(0x11)])
+    expect(await pool.exitsSigner([], 1, signature)).toBeUndefined()
+})
+
 const engine = createBlstEngine()
 const message = Buffer.alloc(32, 7)
 const sign = (number: number) => engine.sign(scalarBytes(BigInt(number)), message)

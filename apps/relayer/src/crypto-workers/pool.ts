@@ -9,6 +9,7 @@ import { Worker } from 'node:worker_threads'
 import { accountKey, currentAccount } from '@dvt-relayer/common/account.ts'
 import { createFairLine } from '@dvt-relayer/common/fair-line.ts'
 import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
+import { isNodeSignature } from '@dvt-relayer/crypto/cluster-lock/node-signature.ts'
 import type { PartialExit } from '@dvt-relayer/crypto/cluster-lock/partial-exits.ts'
 import type { DataToEncrypt, FinishedMessage, MessageToFinish, OracleSetToSplit, Tasks, Triple } from './tasks.ts'
 
@@ -179,7 +180,10 @@ export function startCryptoPool(threads = Math.max(1, Math.min(8, availableParal
     finish: (exits, oracleSet, maxAttempts) => sliced('finish', exits, oracleSet, maxAttempts),
     encrypt: (items) => sliced('encrypt', items),
     exitsSigner: async (exits, shareIndex, signature) =>
-      run('exitsSigner', [await sliced('exitRoots', exits), shareIndex, signature]),
+      // Strangers may ask: nothing is computed for what is no signature of anything.
+      isNodeSignature(signature)
+        ? run('exitsSigner', [await sliced('exitRoots', exits), shareIndex, signature])
+        : undefined,
     async [Symbol.asyncDispose]() {
       closed = true
       const waiting = [...urgent, finishing].flatMap((line) => line.clear())

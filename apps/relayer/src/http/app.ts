@@ -10,7 +10,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { fastify } from 'fastify'
 import type { TSchema } from 'typebox'
 import { ApiError } from '../errors.ts'
-import { createAdmission } from './admission/admission.ts'
+import { createAdmission, UNREAD_BYTES } from './admission/admission.ts'
 import type { Limits } from './admission/limits.ts'
 import { allowOrigin, answerPreflight, isPreflight } from './auth/cors.ts'
 import { createBind } from './bind.ts'
@@ -69,7 +69,7 @@ export async function createApp(
     connectionTimeout: 0,
     keepAliveTimeout: 75_000,
     // Who opens a connection and says nothing, or its headers byte by byte.
-    http: { headersTimeout: 10_000, connectionsCheckingInterval: 2_000 },
+    http: { headersTimeout: 10_000, connectionsCheckingInterval: 2_000, highWaterMark: UNREAD_BYTES },
     forceCloseConnections: 'idle',
     routerOptions: { ignoreTrailingSlash: false, maxParamLength: 200 },
     genReqId: () => crypto.randomUUID(),

@@ -4,7 +4,19 @@ import { createBodyGate } from './body-gate.ts'
 
 it('parses large bodies that come together one by one: the event loop goes round between two of them', async () => {
   await using app = fastify()
-  app.decorateRequest('hasRoomFor', () => true)
+  let working = 0
+  const workingAt: number[] = []
+  app.decorateRequest('hasRoomFor', () => workingAt.push(working) > 0)
+  app.decorateRequest('account', { getter: () => ({ group: 'sidecar', name: 'node' }) })
+  const visit = {
+    async work<T>(work: () => Promise<T>): Promise<T> {
+      working++
+      return work().finally(() => working--)
+    },
+    hasEnded: () => false,
+    atEnd: () => {},
+  }
+  app.decorateRequest('visit', { getter: () => visit })
   createBodyGate(app, { maxValues: 10 })
   let rounds = 0
   let isOver = false
@@ -20,9 +32,13 @@ it('parses large bodies that come together one by one: the event loop goes round
   })
   const post = (length: number) => app.inject({ method: 'POST', url: '/', payload: { text: 'é'.repeat(length) } })
   await post(1)
+  expect(workingAt).toEqual([0])
   parsedIn.length = 0
   const answers = await Promise.all(Array.from({ length: 8 }, () => post(100_000)))
   isOver = true
   expect(answers.map(({ body }) => body)).toEqual(Array(8).fill('100000'))
   expect(new Set(parsedIn).size).toBe(8)
+  // Each that waits counts as worked on, so that its room is held, also where its caller has hung up.
+  expect(workingAt).toHaveLength(9)
+  expect(Math.min(...workingAt.slice(1))).toBeGreaterThan(0)
 })

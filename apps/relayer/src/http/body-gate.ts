@@ -2,16 +2,16 @@
 
 import { createHash, type Hash } from 'node:crypto'
 import { Transform } from 'node:stream'
-import { setImmediate } from 'node:timers/promises'
 import { onAccountOf } from '@dvt-relayer/common/account.ts'
 import { messageOf, TextError } from '@dvt-relayer/common/errors.ts'
 import { parseJsonText } from '@dvt-relayer/common/json-text.ts'
 import type { FastifyInstance, FastifyRequest, RequestPayload } from 'fastify'
 import { ApiError } from '../errors.ts'
+import { createParsing } from './admission/parsing.ts'
 import type { BodyProof } from './auth/key-auth.ts'
 
-/** From this size on, bodies are parsed one by one, and whoever else has something to do does it in between: each takes some milliseconds. */
-const ONE_BY_ONE_BYTES = 64 * 1024
+/** From this size on, bodies are parsed in turns: each takes some milliseconds. */
+const IN_TURNS_BYTES = 64 * 1024
 
 /** Reads JSON bodies. */
 export function createBodyGate(app: FastifyInstance, limits: { maxValues: number }): void {
@@ -20,26 +20,24 @@ export function createBodyGate(app: FastifyInstance, limits: { maxValues: number
   app.addHook('preParsing', async (request, _reply, payload) =>
     request.bodyProof === undefined ? payload : hashing(payload, request.bodyProof),
   )
-  let parsed: Promise<unknown> = Promise.resolve()
+  const parsing = createParsing()
   app.removeContentTypeParser(['application/json', 'text/plain'])
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => {
     const { bodyProof: proof } = request
     // Nothing is parsed of what nobody known has signed.
     if (proof !== undefined)
       await onAccountOf(request.account, () => proof.check(hashes.get(proof)?.digest() ?? new Uint8Array()))
-    // What comes together from many connections is all there at the same time.
-    if (body.length >= ONE_BY_ONE_BYTES) {
-      parsed = parsed.then(() => setImmediate())
-      await parsed
-    }
     // Five million empty objects take seconds to parse and a gigabyte, so what is parsed is bounded by values, not by bytes alone.
     const admit = (values: number) => {
       if (!request.hasRoomFor(values))
         throw new ApiError('TOO_BUSY', 'too much of yours is being worked on; send this again in a moment')
     }
+    const parse = () => parseJsonText(body.toString('utf8'), limits.maxValues, admit)
     try {
       // Validation reads named fields only and nothing is merged, so a "__proto__" key in a body reaches nothing.
-      return parseJsonText(body.toString('utf8'), limits.maxValues, admit)
+      if (body.length < IN_TURNS_BYTES) return parse()
+      // Who hangs up meanwhile still holds the room of its body: it is there until its turn comes.
+      return await request.visit.work(() => parsing.run(request.account, parse))
     } catch (error) {
       throw error instanceof ApiError ? error : new ApiError('BODY_INVALID', bodyProblem(error, limits.maxValues))
     }

@@ -5,6 +5,7 @@ import type { RelayerConfig } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { Nodes } from '../services/attendance/nodes.ts'
 import type { Vaults } from '../services/beacon-status/vaults.ts'
+import type { KnownLocks } from '../services/charon/known-locks.ts'
 import type { OpenExits } from '../services/charon/open-exits.ts'
 import type { PartialDeposits } from '../services/charon/partial-deposits.ts'
 import type { PartialExits } from '../services/charon/partial-exits.ts'
@@ -51,6 +52,7 @@ export interface ApiContext extends HttpContext {
     vaultActions: VaultActions
     vaults: Vaults
     rotation: Rotation
+    knownLocks: KnownLocks
     lists: SidecarLists
     nodes: Nodes
     nodeKeys: NodeKeys

@@ -4,6 +4,7 @@ import type { Context } from '../context.ts'
 import { createHeartbeat } from './attendance/heartbeat.ts'
 import { createNodes } from './attendance/nodes.ts'
 import { createVaults } from './beacon-status/vaults.ts'
+import { createKnownLocks } from './charon/known-locks.ts'
 import { createOpenExits } from './charon/open-exits.ts'
 import { createPartialDeposits } from './charon/partial-deposits.ts'
 import { createPartialExits } from './charon/partial-exits.ts'
@@ -70,10 +71,13 @@ function createApiServices(
   const messageRate = createMessageRate(context.config)
   const { manager, verification } = shared
   const signatures = createSubmission({ ...context, verification })
-  const ofCharon = { ...context, nodeKeys: createNodeKeys(context), signatures }
+  const nodeKeys = createNodeKeys(context)
+  const knownLocks = createKnownLocks({ nodeKeys })
+  const ofCharon = { ...context, nodeKeys, knownLocks, signatures }
   return {
     exits: createExits({ ...context, registry, messageRate }),
     explanations: createExplanations(context),
+    knownLocks,
     lists,
     nodes: createNodes(context),
     openExits: createOpenExits(context),

@@ -7,14 +7,24 @@ import { secp256k1 } from '@noble/curves/secp256k1.js'
  * 27 or 28.
  */
 export function recoverNodeKey(signature: Uint8Array, digest: Uint8Array): Uint8Array | undefined {
+  try {
+    return parseNodeSignature(signature)?.recoverPublicKey(digest).toBytes(true)
+  } catch {
+    // r is no x coordinate: not a signature.
+    return undefined
+  }
+}
+
+/** Whether 65 bytes may be a signature of anything: v is one of the four, r and s are in range. Costs next to nothing. */
+export const isNodeSignature = (signature: Uint8Array): boolean => parseNodeSignature(signature) !== undefined
+
+function parseNodeSignature(signature: Uint8Array) {
   const v = signature[64] ?? -1
   const recovery = v >= 27 ? v - 27 : v
   if (recovery !== 0 && recovery !== 1) return undefined
   try {
-    const parsed = secp256k1.Signature.fromBytes(signature.subarray(0, 64), 'compact').addRecoveryBit(recovery)
-    return parsed.recoverPublicKey(digest).toBytes(true)
+    return secp256k1.Signature.fromBytes(signature.subarray(0, 64), 'compact').addRecoveryBit(recovery)
   } catch {
-    // r or s out of range, or r no x coordinate: not a signature.
     return undefined
   }
 }

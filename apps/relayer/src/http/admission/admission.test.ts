@@ -1,11 +1,12 @@
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
+import { setImmediate } from 'node:timers/promises'
 import { fastify } from 'fastify'
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import type { RelayerConfig } from '../../config.ts'
 import type { Events } from '../../events.ts'
 import { strangerOf } from './account-of.ts'
-import { createAdmission } from './admission.ts'
+import { createAdmission, UNREAD_BYTES } from './admission.ts'
 import { limitsOf } from './limits.ts'
 
 const config = { http: { maxBodyBytes: 1024 * 1024, maxLargeBodies: 1 } } as RelayerConfig
@@ -37,4 +38,41 @@ it('counts nothing on the account of who has hung up before it was known', async
   await expect(post('gone')).rejects.toThrow()
   await proven.promise
   for (const _ of [1, 2]) expect((await post('there')).status).toBe(200)
+})
+
+it('takes no more than one read of a body that waits for its turn', async () => {
+  const READ_BYTES = 64 * 1024
+  await using app = fastify({ http: { highWaterMark: UNREAD_BYTES } })
+  const { bodies, ...others } = limitsOf(config)
+  const admission = createAdmission(app, { config, events, limits: { ...others, bodies: { ...bodies, ofOne: 1 } } })
+  const [held, free] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const read: number[] = []
+  app.post('/', {
+    onRequest: (request, reply) => admission.begin(request, reply, NODE),
+    preParsing: async (request, _reply, payload) => {
+      read.push(request.raw.socket.bytesRead)
+      return payload
+    },
+    handler: async () => {
+      held.resolve()
+      await free.promise
+      return {}
+    },
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const post = (body: string) =>
+    fetch(`http://127.0.0.1:${port}/`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+  const first = post('{}')
+  await held.promise
+  // The second one's turn comes when the first is over; what it has sent until then is not taken.
+  const waits = once(app.server, 'request')
+  const second = post(JSON.stringify('0'.repeat(900_000)))
+  const [{ socket }] = (await waits) as [{ socket: { bytesRead: number } }]
+  await vi.waitUntil(() => socket.bytesRead > UNREAD_BYTES)
+  // What more it would read is read at once.
+  for (let round = 0; round < 100; round++) await setImmediate()
+  free.resolve()
+  for (const { status } of await Promise.all([first, second])) expect(status).toBe(200)
+  expect(read[1]).toBeLessThan(UNREAD_BYTES + READ_BYTES)
 })

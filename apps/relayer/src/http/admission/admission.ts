@@ -18,6 +18,8 @@ import { createBodies } from './bodies.ts'
 import { createConnections } from './connections.ts'
 import { holdToRate } from './least-rate.ts'
 import { type Limits, limitsOf } from './limits.ts'
+import { createPieces, PIECE_BYTES } from './pieces.ts'
+import { createRefusals } from './refusals.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -37,11 +39,14 @@ declare module 'fastify' {
   }
 }
 
+/**
+ * So much of a body that waits for its turn is taken from its connection at least; as things are that is one read of 64 KiB, where Node by itself
+ * reads twice.
+ */
+export const UNREAD_BYTES = 16 * 1024
+
 /** From this size a body that is refused unread is not read to its end for the sake of the connection. */
 const SKIPPED_BYTES = 4 * 1024 * 1024
-
-/** Answers are handed to the socket in pieces of this size, so that one sees how far a reader is. */
-const PIECE_BYTES = 64 * 1024
 
 /** Creates the admission of an application, and puts it before its routes. */
 export function createAdmission(
@@ -52,6 +57,8 @@ export function createAdmission(
   const bodies = createBodies(limits.bodies)
   const answers = createAnswers(limits.answers)
   const connections = createConnections(limits.connections, () => events.callerBounded('connections'))
+  const pieces = createPieces()
+  const refusals = createRefusals(limits)
   /** Requests under way, by account. */
   const underWay = new Map<string, number>()
   const tellHeld = () => {
@@ -125,10 +132,10 @@ export function createAdmission(
   }
 
   /** Has whoever asks for too much at once wait for its refusal, so that asking again and again costs it time and not the others. */
-  async function refuse(reply: FastifyReply): Promise<never> {
+  async function refuse(reply: FastifyReply, account: Account): Promise<never> {
     events.callerBounded('requests')
     const gone = goneOf(reply)
-    await pause(limits.refusalMs, gone.signal)
+    await pause(refusals.nextMs(account), gone.signal)
     gone.forget()
     reply.header('connection', 'close')
     throw tooMany()
@@ -150,7 +157,7 @@ export function createAdmission(
     async begin(request: FastifyRequest, reply: FastifyReply, account: Account): Promise<void> {
       const ended = connections.begun(request.raw.socket, account)
       whenOver(reply, ended)
-      if (isFull(account)) await refuse(reply)
+      if (isFull(account)) await refuse(reply, account)
       request.account = account
       count(request, 1)
       request.hasRoomFor = () => true
@@ -181,7 +188,7 @@ export function createAdmission(
         tellHeld()
       })
       reply.header('content-length', bytes.length)
-      return Readable.from(piecesOf(bytes), { objectMode: false, highWaterMark: PIECE_BYTES })
+      return Readable.from(pieces.of(request.account, bytes), { objectMode: false, highWaterMark: PIECE_BYTES })
     },
   }
 }
@@ -243,8 +250,3 @@ function createVisit(reply: FastifyReply) {
   }
 }
 type Visit = ReturnType<typeof createVisit>
-
-/** Views of the bytes; nothing is copied. */
-function* piecesOf(bytes: Buffer): Generator<Buffer> {
-  for (let from = 0; from < bytes.length; from += PIECE_BYTES) yield bytes.subarray(from, from + PIECE_BYTES)
-}

@@ -11,6 +11,7 @@ const figures = {
   ofSidecars: 600,
   largeOfOne: 2,
   rate: { bytesASecond: 1e9, atOnce: 1e9 },
+  rateOfStrangers: { bytesASecond: 1e9, atOnce: 1e9 },
   largeWaitMs: 1,
   waiting: 10,
   waitMs: 1,
@@ -47,4 +48,13 @@ it('of one caller are read at a rate, whatever others send', async () => {
   for (let count = 0; count < 4; count++) (await bodies.take(attacker, 20, never))?.release()
   expect(await bodies.take(attacker, 20, never)).toBeUndefined()
   expect(await bodies.take(node, 20, never)).toBeDefined()
+})
+
+it('of a stranger are read at a rate of their own, which those who are known have nothing to do with', async () => {
+  const bodies = createBodies({ ...figures, rateOfStrangers: { bytesASecond: 1, atOnce: 60 } })
+  const stranger: Account = { group: 'stranger', name: '192.0.2.1' }
+  for (let count = 0; count < 4; count++) (await bodies.take(stranger, 20, never))?.release()
+  expect(await bodies.take(stranger, 20, never)).toBeUndefined()
+  expect(await bodies.take({ group: 'stranger', name: '192.0.2.2' }, 20, never)).toBeDefined()
+  for (let count = 0; count < 5; count++) expect(await bodies.take(node, 20, never)).toBeDefined()
 })

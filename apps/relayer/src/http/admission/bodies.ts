@@ -41,7 +41,7 @@ function createPace({ bytesASecond, atOnce }: Limits['bodies']['rate'], waitMs: 
 
 /** Creates the account of bodies. */
 export function createBodies(limits: Limits['bodies']) {
-  const { ofOne, total, ofSidecars, largeOfOne, largeWaitMs, rate, waiting, waitMs } = limits
+  const { ofOne, total, ofSidecars, largeOfOne, largeWaitMs, rate, rateOfStrangers, waiting, waitMs } = limits
   const unbounded = Number.POSITIVE_INFINITY
   const bytes = createTurns({
     total,
@@ -63,11 +63,13 @@ export function createBodies(limits: Limits['bodies']) {
   })
 
   const pace = createPace(rate, waitMs)
+  const paceOfStrangers = createPace(rateOfStrangers, waitMs)
 
   return {
     /** Room for a body of this length when the caller's turn comes; undefined where it has not come in time. */
     async take(account: Account, length: number, signal: AbortSignal): Promise<BodyRoom | undefined> {
-      if (!(await pace.wait(account, length, signal)) || signal.aborted) return undefined
+      const { wait } = account.group === 'stranger' ? paceOfStrangers : pace
+      if (!(await wait(account, length, signal)) || signal.aborted) return undefined
       const place = length < LARGE_BYTES ? undefined : await large.take(1, { account, signal })
       if (length >= LARGE_BYTES && place === undefined) return undefined
       const room = await bytes.take(BODY_COST * length, { account, signal })

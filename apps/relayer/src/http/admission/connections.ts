@@ -34,21 +34,30 @@ export function createConnections(limits: Limits['connections'], onCut: () => vo
     if (held.isStranger) strangers--
   }
 
-  /** Of those who have the most, the one that costs least to lose. */
-  function leastLoss(isAmong: (held: Held) => boolean): Held | undefined {
-    let most: Held[] = []
+  /**
+   * Of whoever has the most, the one that costs least to lose. Nothing is copied, and of idle connections the first is taken: hundreds may
+   * come at a moment.
+   */
+  function leastLoss(isOfStrangers: boolean): Held | undefined {
+    let most: Set<Held> | undefined
     for (const theirs of owners.values()) {
-      if (theirs.size <= most.length) continue
-      const some = [...theirs].filter(isAmong)
-      if (some.length > most.length) most = some
+      const [first] = theirs
+      // An owner is a stranger in all of its connections, or in none.
+      if (isOfStrangers && first?.isStranger !== true) continue
+      if (theirs.size > (most?.size ?? 0)) most = theirs
     }
-    return most.find(({ requests }) => requests === 0) ?? most[0]
+    let first: Held | undefined
+    for (const held of most ?? []) {
+      if (held.requests === 0) return held
+      first ??= held
+    }
+    return first
   }
 
   function makeRoom(): void {
     const isTooMany = bySocket.size >= limits.total
     if (!isTooMany && strangers < limits.strangers) return
-    const lost = leastLoss(isTooMany ? () => true : ({ isStranger }) => isStranger)
+    const lost = leastLoss(!isTooMany)
     if (lost === undefined) return
     remove(lost)
     bySocket.delete(lost.socket)

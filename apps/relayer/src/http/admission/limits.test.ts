@@ -13,6 +13,7 @@ it('what callers may hold follows from the largest body, and is not less than fo
     total: 512 * MIB,
     ofSidecars: 384 * MIB,
     rate: { bytesASecond: 64 * MIB, atOnce: 128 * MIB },
+    rateOfStrangers: { bytesASecond: 2 * MIB, atOnce: 16 * MIB },
     largeOfOne: 2,
     largeWaitMs: 1_000,
     waiting: 256,

@@ -27,6 +27,8 @@ export function limitsOf({ http }: Pick<RelayerConfig, 'http'>) {
     requestsOfOne: 256,
     /** After which time what is more is refused. */
     refusalMs: 3_000,
+    /** One after the other, so far apart, so that those of one caller neither leave nor come back together; and after which time at most. */
+    refusals: { gapMs: 20, mostMs: 20_000 },
     bodies: {
       /** One largest body, or many small ones. */
       ofOne: BODY_COST * largest,
@@ -39,6 +41,11 @@ export function limitsOf({ http }: Pick<RelayerConfig, 'http'>) {
        * of 20,000 validators that posts all of them every 2 s sends 3.3 MB in a second.
        */
       rate: { bytesASecond: 2 * largest, atOnce: 4 * largest },
+      /**
+       * Of a stranger: what charon posts of a thousand validators is 0.4 MB, once from each node, and nothing of it is known before it is read
+       * and looked at.
+       */
+      rateOfStrangers: { bytesASecond: largest / 16, atOnce: largest / 2 },
       largeOfOne: http.maxLargeBodies,
       /** How long large bodies wait for those of the same caller. */
       largeWaitMs: 1_000,

@@ -1,4 +1,5 @@
 import { createHash, generateKeyPairSync, type KeyPairKeyObjectResult } from 'node:crypto'
+import { currentAccount, onAccountOf } from '@dvt-relayer/common/account.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import type { FastifyRequest } from 'fastify'
 import { privateKeyToAccount } from 'viem/accounts'
@@ -36,6 +37,7 @@ function makeAuth({
   isHashKnown = true,
 } = {}) {
   const done: string[] = []
+  const accounts: unknown[] = []
   const used = new Set<string>()
   const auth = createKeyAuth({
     config: {
@@ -52,6 +54,7 @@ function makeAuth({
           : [],
       takeNonce: async (signer, nonce) => {
         done.push('nonce')
+        accounts.push(currentAccount())
         const name = `${toHex(signer)} ${toHex(nonce)}`
         const isNew = !used.has(name)
         used.add(name)
@@ -60,7 +63,7 @@ function makeAuth({
     },
     operatorKeys: { find: async (id) => (id === 5 ? spkiOf(0) : id === 6 ? spkiOf(1) : undefined) },
   })
-  return { auth, done }
+  return { auth, done, accounts }
 }
 
 const PATH = '/validators?wait=25'
@@ -98,6 +101,14 @@ const codeOf = (asked: Promise<unknown>) =>
   )
 
 describe('the key of a node', () => {
+  it('uses up its nonce in a line of its own, not behind the strangers of its address, and not in the node’s', async () => {
+    const made = makeAuth()
+    const stranger = { group: 'stranger', name: '192.0.2.1' }
+    const caller = await onAccountOf(stranger, async () => ask(made, await requestOf(node)))
+    expect(made.accounts).toEqual([{ group: 'sidecar', name: `proof:${toHex(compressed)}` }])
+    expect(made.accounts).not.toEqual([{ group: 'sidecar', name: caller.name }])
+  })
+
   it('gives its places in pinned locks, and a name that no token has', async () => {
     const caller = await ask(makeAuth(), await requestOf(node))
     expect(caller).toMatchObject({ role: 'sidecar', shareIndexes: [3], node: { locks: [{ shareIndex: 3 }] } })

@@ -14,6 +14,7 @@
 
 import { createHash } from 'node:crypto'
 import type { Access } from '@dvt-relayer/api/contract.ts'
+import { onAccountOf } from '@dvt-relayer/common/account.ts'
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
 import { createRate } from '@dvt-relayer/common/rate.ts'
 import { addressOfPublicKey } from '@dvt-relayer/crypto/address.ts'
@@ -35,7 +36,16 @@ import type { OperatorKeys } from '../../services/identity/operator-keys.ts'
 import { accountOf, strangerOf } from '../admission/account-of.ts'
 import { LARGE_BYTES } from '../admission/limits.ts'
 import { type Caller, signingNode, UNPROVEN } from './caller.ts'
-import { NO_BODY, NO_SIGNATURE, REPLAYED, type Refusal, recoverKey, takeOne, timeFault } from './signed-requests.ts'
+import {
+  NO_BODY,
+  NO_SIGNATURE,
+  proofAccount,
+  REPLAYED,
+  type Refusal,
+  recoverKey,
+  takeOne,
+  timeFault,
+} from './signed-requests.ts'
 import type { KeyedNodes } from './tokens.ts'
 
 declare module 'fastify' {
@@ -260,7 +270,8 @@ export function createKeyAuth({
     const { key, caller } = found
     wrong.give(address, 1)
     takeOne(rate, toHex(key), nowSeconds, TOO_MANY)
-    if (await nodeKeys.takeNonce(key, nonce)) return caller
+    const take = () => nodeKeys.takeNonce(key, nonce)
+    if (await onAccountOf(proofAccount('sidecar', toHex(key)), take)) return caller
     rate.give(toHex(key), 1)
     wrong.take(address, 1, nowSeconds * 1000)
     return refuse(REPLAYED, route, caller.name)

@@ -1,3 +1,4 @@
+import { currentAccount, onAccountOf } from '@dvt-relayer/common/account.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { parseAddress } from '@dvt-relayer/crypto/address.ts'
 import { requestText } from '@dvt-relayer/crypto/oracle/request-signature.ts'
@@ -14,6 +15,7 @@ const oracle = parseAddress(account.address) ?? new Uint8Array()
 /** What decides, with an oracle that is known, and what it did. */
 function makeAuth({ isKnown = true, publicUrl = undefined as URL | undefined } = {}) {
   const done: string[] = []
+  const accounts: unknown[] = []
   const used = new Set<string>()
   const auth = createOracleAuth({
     network: { name: 'hoodi' },
@@ -23,13 +25,14 @@ function makeAuth({ isKnown = true, publicUrl = undefined as URL | undefined } =
       isKnown: async () => isKnown,
       takeNonce: async (_, nonce) => {
         done.push('nonce')
+        accounts.push(currentAccount())
         const isNew = !used.has(toHex(nonce))
         used.add(toHex(nonce))
         return isNew
       },
     },
   })
-  return { auth, done }
+  return { auth, done, accounts }
 }
 
 /** The credentials of a request that was signed at a time. */
@@ -65,6 +68,12 @@ describe('the time of a signed request', () => {
 })
 
 describe('the nonce of a signed request', () => {
+  it('is used up in a line of its oracle, not behind the strangers of its address', async () => {
+    const made = makeAuth()
+    await onAccountOf({ group: 'stranger', name: '192.0.2.1' }, async () => ask(made, await signedAt(NOW), NOW))
+    expect(made.accounts).toEqual([{ group: 'oracle', name: `proof:${toHex(oracle)}` }])
+  })
+
   it.each([16, 32])('may have %i bytes, and is good once', async (length) => {
     const made = makeAuth()
     const credentials = await signedAt(NOW, new Uint8Array(length).fill(1))

@@ -7,6 +7,7 @@
  * and a nonce is stored for known oracles only: strangers can neither fill the table nor use up a nonce of somebody else.
  */
 
+import { onAccountOf } from '@dvt-relayer/common/account.ts'
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
 import { createRate } from '@dvt-relayer/common/rate.ts'
 import { addressOfPublicKey, parseAddress } from '@dvt-relayer/crypto/address.ts'
@@ -19,7 +20,16 @@ import type { Events } from '../../events.ts'
 import type { OracleFetch } from '../../services/oracles/fetch.ts'
 import { strangerOf } from '../admission/account-of.ts'
 import { type Caller, signingOracle } from './caller.ts'
-import { NO_BODY, NO_SIGNATURE, REPLAYED, type Refusal, recoverKey, takeOne, timeFault } from './signed-requests.ts'
+import {
+  NO_BODY,
+  NO_SIGNATURE,
+  proofAccount,
+  REPLAYED,
+  type Refusal,
+  recoverKey,
+  takeOne,
+  timeFault,
+} from './signed-requests.ts'
 
 const ADDRESS_DIGITS = 40
 /**
@@ -136,7 +146,8 @@ export function createOracleAuth({
       if (fault !== undefined) return refuse(fault)
       if (!(await oracleFetch.isKnown(oracle))) throw oracleUnknown()
       takeOne(rate, toHex(oracle), nowSeconds, TOO_MANY)
-      if (!(await oracleFetch.takeNonce(oracle, credentials.nonce))) return refuse(REPLAYED)
+      const take = () => oracleFetch.takeNonce(oracle, credentials.nonce)
+      if (!(await onAccountOf(proofAccount('oracle', toHex(oracle)), take))) return refuse(REPLAYED)
       return signingOracle(oracle)
     },
   }

@@ -1,6 +1,7 @@
 /** What requests that are signed with a key have in common, whoever signs them: their clock, their refusals, their rates. */
 
 import { createHash } from 'node:crypto'
+import type { Account } from '@dvt-relayer/common/account.ts'
 import type { createRate } from '@dvt-relayer/common/rate.ts'
 import { recoverRequestKey, type SignedRequest } from '@dvt-relayer/crypto/oracle/request-signature.ts'
 import { ApiError, type ErrorCode } from '../../errors.ts'
@@ -29,6 +30,12 @@ export const REPLAYED: Refusal = {
   code: 'REQUEST_REPLAYED',
   message: 'this nonce was used before: sign every request, retries too, with a new one',
 }
+
+/**
+ * On whose account the nonce of a right signature is used up: not in the line of strangers, who may be many at the same address, and not in
+ * the caller's own, since whoever has read a request can send it again.
+ */
+export const proofAccount = (group: 'oracle' | 'sidecar', name: string): Account => ({ group, name: `proof:${name}` })
 
 /** What is wrong with the time that a request names. */
 export function timeFault(time: number, nowSeconds: number): Refusal | undefined {

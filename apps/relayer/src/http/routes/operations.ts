@@ -7,6 +7,7 @@ import { identityOf } from '../auth/caller.ts'
 import type { Bind } from '../bind.ts'
 import type { HttpContext } from '../context.ts'
 import { DOCS_CSP, renderDocs } from '../docs/docs-page.ts'
+import { Rendered } from '../rendered.ts'
 
 /** Adds the routes. `openApi` gives the document of all routes there are. */
 export function operationsRoutes(
@@ -15,6 +16,7 @@ export function operationsRoutes(
   openApi: () => object,
 ): void {
   let docs: string | undefined
+  let document: Buffer | undefined
 
   bind(routes.getInfo, async () => ({
     network: config.network.name,
@@ -56,7 +58,11 @@ export function operationsRoutes(
     return await events.metrics.text()
   })
 
-  bind(routes.getOpenapi, async () => openApi())
+  // Anybody may ask, again and again: it is made once.
+  bind(routes.getOpenapi, async () => {
+    document ??= Buffer.from(JSON.stringify(openApi()))
+    return new Rendered<object>(document)
+  })
 
   bind(routes.getDocs, async ({ reply }) => {
     docs ??= renderDocs(openApi())

@@ -10,6 +10,7 @@ import type { Context } from '../../context.ts'
 import { ApiError } from '../../errors.ts'
 import type { NodeKeys } from '../identity/node-keys.ts'
 import type { Submission } from '../signatures/submit.ts'
+import type { KnownLocks } from './known-locks.ts'
 import { handIn, type LockNode, type Refusal, refuseRest } from './refusals.ts'
 import { createWrongExits } from './wrong-exits.ts'
 
@@ -18,9 +19,14 @@ export function createPartialExits({
   config,
   db,
   crypto,
+  knownLocks,
   nodeKeys,
   signatures,
-}: Pick<Context, 'config' | 'db' | 'crypto'> & { nodeKeys: NodeKeys; signatures: Submission }) {
+}: Pick<Context, 'config' | 'db' | 'crypto'> & {
+  knownLocks: KnownLocks
+  nodeKeys: NodeKeys
+  signatures: Submission
+}) {
   const wrongExits = createWrongExits({ config, db, crypto })
 
   /** What is wrong with an exit by what is asked for, whatever its signature. */
@@ -86,6 +92,7 @@ export function createPartialExits({
     async assertSigned(node: LockNode, exits: readonly PartialExit[], signature: Uint8Array): Promise<Uint8Array> {
       const key = await assertNode(nodeKeys, node)
       assertNotTooMany(config.limits.shares, exits.length)
+      await knownLocks.assertExits(node.lockHash, exits.length)
       const signer = await crypto.exitsSigner(exits, node.shareIndex, signature)
       if (signer !== undefined && equalBytes(signer, key)) return key
       throw new ApiError(

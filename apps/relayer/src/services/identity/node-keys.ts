@@ -3,6 +3,7 @@
 import { onOwnAccount } from '@dvt-relayer/common/account.ts'
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
 import {
+  findLockSizes,
   findNodeKeys,
   findOutsideLocks,
   findOutsideOperator,
@@ -26,18 +27,11 @@ export type KeyedNode =
 
 /** Creates the look-up. It keeps all keys, some hundred bytes for each node, so that a stranger's question costs no query. */
 export function createNodeKeys({ db }: Pick<Context, 'db'>, now: () => number = () => performance.now()) {
-  let known: { at: number; byKey: Promise<Map<string, NodePlace[]>> } | undefined
-
-  function all(): Promise<Map<string, NodePlace[]>> {
-    if (known !== undefined && now() - known.at < FRESH_MS) return known.byKey
-    const byKey = onOwnAccount(async () => Map.groupBy(await findNodeKeys(db), ({ publicKey }) => toHex(publicKey)))
-    const mine = { at: now(), byKey }
-    known = mine
-    byKey.catch(() => {
-      if (known === mine) known = undefined
-    })
-    return byKey
-  }
+  const all = keptFresh(async () => Map.groupBy(await findNodeKeys(db), ({ publicKey }) => toHex(publicKey)), now)
+  const sizes = keptFresh(
+    async () => new Map((await findLockSizes(db)).map((lock) => [toHex(lock.lockHash), lock.validators])),
+    now,
+  )
 
   return {
     /** The key (33 bytes) of the node at a share index of an imported lock; undefined where there is no such lock or node. */
@@ -45,6 +39,8 @@ export function createNodeKeys({ db }: Pick<Context, 'db'>, now: () => number = 
       const nodes = [...(await all()).values()].flat()
       return nodes.find((node) => node.shareIndex === shareIndex && equalBytes(node.lockHash, lockHash))?.publicKey
     },
+    /** How many validators an imported lock has; undefined where there is no such lock. */
+    sizeOf: async (lockHash: Uint8Array): Promise<number | undefined> => (await sizes()).get(toHex(lockHash)),
     /** Where the node of this key (33 bytes) stands: none where it is of no imported lock. */
     placesOf: async (publicKey: Uint8Array): Promise<readonly NodePlace[]> => (await all()).get(toHex(publicKey)) ?? [],
     /** Which of these validator keys are known here, and not of the clusters in which a node has the share index; lower-case hex. */
@@ -64,3 +60,17 @@ export function createNodeKeys({ db }: Pick<Context, 'db'>, now: () => number = 
   }
 }
 export type NodeKeys = ReturnType<typeof createNodeKeys>
+
+/** What was loaded last, on the process's own account, and anew once that is no longer fresh. */
+function keptFresh<T>(load: () => Promise<T>, now: () => number): () => Promise<T> {
+  let known: { at: number; value: Promise<T> } | undefined
+  return () => {
+    if (known !== undefined && now() - known.at < FRESH_MS) return known.value
+    const mine = { at: now(), value: onOwnAccount(load) }
+    known = mine
+    mine.value.catch(() => {
+      if (known === mine) known = undefined
+    })
+    return mine.value
+  }
+}

@@ -39,6 +39,16 @@ export function findNodeKeys(db: Sql): Promise<NodeKeyRow[]> {
   )
 }
 
+/** How many validators each lock has that any validator still belongs to. */
+export function findLockSizes(db: Sql): Promise<{ lockHash: Buffer; validators: number }[]> {
+  return rows(
+    db,
+    { lockHash: bytes, validators: number },
+    sql`select c.lock_hash, count(*)::int as validators from clusters c join validators v on v.cluster_id = c.id
+        where c.lock_hash is not null group by c.id`,
+  )
+}
+
 /** The key of each SSV operator that is known: SPKI, DER. */
 export function findOperatorKeys(db: Sql): Promise<{ operatorId: number; publicKey: Buffer }[]> {
   return rows(

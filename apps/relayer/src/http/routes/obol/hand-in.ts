@@ -6,12 +6,13 @@
 import type { BodyOf } from '@dvt-relayer/api/contract.ts'
 import { type Routes, routes } from '@dvt-relayer/api/routes.ts'
 import { onAccountOf } from '@dvt-relayer/common/account.ts'
-import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
+import { fromHex, parseHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { addressOfPublicKey } from '@dvt-relayer/crypto/address.ts'
 import type { PartialExit } from '@dvt-relayer/crypto/cluster-lock/partial-exits.ts'
 import { parseOraclePublicKey } from '@dvt-relayer/crypto/oracle/ecies.ts'
+import type { FastifyRequest } from 'fastify'
 import { ApiError } from '../../../errors.ts'
-import { ANYBODY } from '../../auth/caller.ts'
+import { ANYBODY, type Caller } from '../../auth/caller.ts'
 import type { Bind } from '../../bind.ts'
 import type { ApiContext } from '../../context.ts'
 
@@ -31,7 +32,17 @@ export const ifOpened =
 
 /** Adds the routes. */
 export function handInRoutes(bind: Bind, { config, services }: ApiContext): void {
-  const { nodes, partialDeposits, partialExits } = services
+  const { knownLocks, nodes, partialDeposits, partialExits } = services
+  const opened = ifOpened(config)
+
+  /** Who calls is not known, but what cannot be of an imported lock is not read. */
+  async function ofLock({ params, headers }: FastifyRequest): Promise<Caller> {
+    const caller = opened()
+    const lockHash = parseHex((params as { lock?: string }).lock ?? '', 32)
+    // What is no hash is refused with the other parameters.
+    if (lockHash !== undefined) await knownLocks.assertBody(lockHash, Number(headers['content-length'] ?? 0))
+    return caller
+  }
 
   bind(
     routes.postPartialExits,
@@ -54,7 +65,7 @@ export function handInRoutes(bind: Bind, { config, services }: ApiContext): void
       reply.code(201)
       return {}
     },
-    ifOpened(config),
+    ofLock,
   )
 
   bind(
@@ -71,7 +82,7 @@ export function handInRoutes(bind: Bind, { config, services }: ApiContext): void
       reply.code(201)
       return {}
     },
-    ifOpened(config),
+    ofLock,
   )
 
   bind(
@@ -82,7 +93,7 @@ export function handInRoutes(bind: Bind, { config, services }: ApiContext): void
         'this relayer hands out no full exit: it splits each for the oracles, and a vault registers with their shares, so there is nothing to fetch',
       )
     },
-    ifOpened(config),
+    opened,
   )
 }
 

@@ -1,0 +1,67 @@
+import { setImmediate } from 'node:timers/promises'
+import { expect, it } from 'vitest'
+import { createParsing } from './parsing.ts'
+
+const node = (name: string) => ({ group: 'sidecar', name })
+const stranger = (name: string) => ({ group: 'stranger', name })
+
+/** Turns whose rests end when the test says so. */
+function made() {
+  const rests: { ms: number; end: () => void }[] = []
+  const parsing = createParsing((ms) => new Promise<void>((end) => rests.push({ ms, end })))
+  const parsed: string[] = []
+  const parse = (account: ReturnType<typeof node>, what: string) =>
+    parsing.run(account, () => {
+      parsed.push(what)
+      return what
+    })
+  /** Until nothing more can happen by itself: each body takes a round, and its rest begins in the next one. */
+  const settled = async () => {
+    for (let round = 0; round < 20; round++) await setImmediate()
+  }
+  return { parse, parsed, rests, settled }
+}
+
+it('parses the bodies of one caller one after the other, with a rest between, and nobody waits for another’s', async () => {
+  const { parse, parsed, rests, settled } = made()
+  for (const what of ['a1', 'a2', 'a3']) void parse(node('a'), what)
+  void parse(node('b'), 'b1')
+  await settled()
+  expect(parsed).toEqual(['a1', 'b1'])
+  rests[0]?.end()
+  await settled()
+  expect(parsed).toEqual(['a1', 'b1', 'a2'])
+  void parse(node('b'), 'b2')
+  rests[2]?.end()
+  await settled()
+  expect(parsed).toEqual(['a1', 'b1', 'a2', 'a3'])
+  rests[1]?.end()
+  await settled()
+  expect(parsed).toEqual(['a1', 'b1', 'a2', 'a3', 'b2'])
+})
+
+it('takes all strangers for one', async () => {
+  const { parse, parsed, rests, settled } = made()
+  for (const address of ['192.0.2.1', '192.0.2.2']) void parse(stranger(address), address)
+  await settled()
+  expect(parsed).toEqual(['192.0.2.1'])
+  rests[0]?.end()
+  await settled()
+  expect(parsed).toEqual(['192.0.2.1', '192.0.2.2'])
+})
+
+it('hands out what was parsed before the rest, throws what parsing throws, and rests a multiple of the time it took', async () => {
+  const { parse, rests, settled } = made()
+  expect(await parse(node('a'), 'a1')).toBe('a1')
+  const ended: number[] = []
+  const parsing = createParsing(async (ms) => void ended.push(ms))
+  const busy = () => {
+    for (const start = performance.now(); performance.now() - start < 5; );
+    throw new Error('is not JSON')
+  }
+  await expect(parsing.run(node('a'), busy)).rejects.toThrow('is not JSON')
+  expect(await parsing.run(node('a'), () => 1)).toBe(1)
+  await settled()
+  expect(ended[0]).toBeGreaterThanOrEqual(15)
+  expect(rests).toHaveLength(1)
+})

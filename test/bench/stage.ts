@@ -39,6 +39,8 @@ export interface Stage extends AsyncDisposable {
   readonly dir: string
   /** URL of the PostgreSQL server. */
   readonly serverUrl: string
+  /** What rows say of relayers and sidecars that are as images have them. */
+  readonly bundled: '' | ', bundled'
   world(): Promise<World>
   cluster(): Promise<MadeCluster>
   /** One of its own. */
@@ -132,6 +134,7 @@ export async function createStage(options: {
   return {
     dir,
     serverUrl: server.url,
+    bundled: options.isBundled ? ', bundled' : '',
     world,
     cluster,
     makeCluster: makeNamed,

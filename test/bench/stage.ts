@@ -42,6 +42,8 @@ export interface Stage extends AsyncDisposable {
   readonly serverUrl: string
   /** A line beside the table, while it is measured. */
   say(line: string): void
+  /** What rows say of relayers and sidecars that are as images have them. */
+  readonly bundled: '' | ', bundled'
   world(): Promise<World>
   cluster(): Promise<MadeCluster>
   /** One of its own. */
@@ -153,6 +155,7 @@ export async function createStage(options: {
     dir,
     serverUrl: server.url,
     say: options.say,
+    bundled: options.isBundled ? ', bundled' : '',
     world,
     cluster,
     makeCluster: makeNamed,

@@ -59,6 +59,11 @@ export function createChain(config: RelayerConfig, crypto: CryptoPool, events: E
   }
   const elsewhere = createConfigLook(execution, network)
   const oracleSets: Context['chain']['oracleSets'] = {
+    async head() {
+      const block = await execution.getBlock('latest')
+      if (block === undefined) throw new ChainError('EXECUTION_INVALID', 'the execution node has no block yet')
+      return `${block.hash} ${execution.host}`
+    },
     async newest(from, known) {
       const { config: newest, nextBlock, doubt: recent } = await findNewestConfig(execution, network, from)
       const older = await elsewhere.look(newest ?? known)

@@ -40,6 +40,8 @@ export interface AnnouncedConfig {
 
 /** Where oracle configs come from: the newest CID on chain, and its content. */
 export interface OracleSetSource {
+  /** Names the newest block, as one node has it: where that is the same before and after a look, nothing else was looked at. */
+  head(): Promise<string>
   /**
    * The newest `ConfigUpdated` from block `from` on (from the Keeper's first when left out) or after `known`, and where the next look begins.
    * `doubt`: why there may be one that no node shows, in words.

@@ -101,7 +101,7 @@ export async function benchRegister(stage: Stage): Promise<BenchRow[]> {
       isMet: poll.p99 - node.p50 <= 15,
       baseline: `the one question to the execution node alone: p50 ${formatMs(node.p50)}, p99 ${formatMs(node.p99)}`,
       ratio: poll.p50 / node.p50,
-      limit: 'five queries to PostgreSQL and three to the consensus node, most of them one after the other',
+      limit: 'seven queries to PostgreSQL and two to each node, half of them one after the other',
       values: { p50_ms: poll.p50, p99_ms: poll.p99, node_p50_ms: node.p50, node_p99_ms: node.p99 },
     },
     {

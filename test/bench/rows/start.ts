@@ -41,7 +41,7 @@ export async function benchStart(stage: Stage): Promise<BenchRow[]> {
   return [
     {
       id: 'start',
-      name: 'process start to the first 200 of /ready, own PostgreSQL / embedded, each with an empty database',
+      name: `process start to the first 200 of /ready, own PostgreSQL / embedded, each with an empty database${stage.bundled}`,
       measured: `${formatMs(ready)} (/health ${formatMs(median(health))}) / ${formatMs(first)} (started again ${formatMs(again)})`,
       target: '≤ 1.0 s / ≤ 2.0 s',
       isMet: ready <= 1000 && first <= 2000,
@@ -75,7 +75,7 @@ async function sidecarRow(stage: Stage, bare: number): Promise<BenchRow> {
   const first = median(times)
   return {
     id: 'sidecar-start',
-    name: "a sidecar's process start to the relayer's first list, one keystore",
+    name: `a sidecar's process start to the relayer's first list, one keystore${stage.bundled}`,
     measured: formatMs(first),
     target: '≤ 0.6 s',
     isMet: first <= 600,

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { RELAYER_SETTINGS } from '../../../apps/relayer/src/settings.ts'
 import { SIDECAR_SETTINGS } from '../../../apps/sidecar/src/config.ts'
 import { hasDeployTools, hasProgram, ROOT, run, runTool } from '../../support/deploy/tools.ts'
+import { RELAYER_FLAGS, RELAYER_SETS } from '../../support/services/process.ts'
 
 interface Service {
   restart?: string
@@ -194,6 +195,14 @@ describe('images', () => {
     expect(sidecar?.has('undici')).toBe(true)
     for (const name of ['fastify', 'pg', 'bullmq']) expect([name, sidecar?.has(name)]).toEqual([name, false])
     for (const list of lists) expect([list.has('vitest'), list.has('knip')]).toEqual([false, false])
+  })
+
+  it('give the relayer what keeps its memory small, as npm and systemd do, and as it is measured', () => {
+    const { scripts } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8')) as { scripts: Record<string, string> }
+    const texts = ['Dockerfile', 'deploy/systemd/dvt-relayer.service'].map((file) => readFileSync(ROOT + file, 'utf8'))
+    const sets = Object.entries(RELAYER_SETS).map(([name, value]) => `${name}=${value}`)
+    for (const text of [scripts['start'], scripts['relayer'], ...texts])
+      for (const part of [...RELAYER_FLAGS, ...sets]) expect(text).toContain(part)
   })
 
   it('run as a user with a number', () => {

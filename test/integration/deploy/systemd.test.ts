@@ -12,8 +12,8 @@ const UNITS = [
   ['dvt-relayer.service', RELAYER_SETTINGS],
   ['dvt-sidecar.service', SIDECAR_SETTINGS],
 ] as const
-/** What the units' Node itself reads. */
-const OF_NODE = ['NODE_COMPILE_CACHE']
+/** What the units' Node and its C library read themselves. */
+const OF_NODE = ['NODE_COMPILE_CACHE', 'MALLOC_ARENA_MAX']
 /** Of `systemd-analyze security`, from 0 to 10 and here in tenths: a line taken out costs at least 0.1. */
 const EXPOSURE = 15
 

@@ -332,6 +332,7 @@ describe.skipIf(skipWithoutAnvil)('who asks for the newest set', () => {
     const first = sets.newest()
     await looks(1)
     // What is asked for during a look is not answered by it: the announcement may have come in between.
+    await world.anvil.rpc('evm_mine')
     const others = Array.from({ length: 5 }, () => sets.newest())
     gates[0]?.resolve()
     expect(await first).toBe(Number((await current(store))[0]?.id))
@@ -339,6 +340,53 @@ describe.skipIf(skipWithoutAnvil)('who asks for the newest set', () => {
     gates[1]?.resolve()
     expect(new Set(await Promise.all(others))).toEqual(new Set([await first]))
     expect(gates).toHaveLength(2)
+  })
+
+  it('has the chain asked for its head alone where that was looked at, and for all when it is another one', async () => {
+    const store = await openStore(world)
+    let looks = 0
+    const newest: typeof store.chain.oracleSets.newest = (...args) => {
+      looks++
+      return store.chain.oracleSets.newest(...args)
+    }
+    const sets = createOracleSets({
+      ...store,
+      chain: { ...store.chain, oracleSets: { ...store.chain.oracleSets, newest } },
+    })
+    const first = await sets.newest()
+    expect([await sets.newest(), looks]).toEqual([first, 1])
+
+    // Another block of the same number, with another config in it: the number alone tells nothing.
+    const before = await world.anvil.rpc('evm_snapshot')
+    await world.anvil.mine(1)
+    expect([await sets.newest(), looks]).toEqual([first, 2])
+    const seen = (await world.anvil.rpc('eth_getBlockByNumber', 'latest', false)) as { number: string }
+    await world.anvil.rpc('evm_revert', before)
+    await world.announce(makeOracles(3), 2)
+    expect(await world.anvil.rpc('eth_getBlockByNumber', 'latest', false)).toMatchObject({ number: seen.number })
+    const second = await sets.newest()
+    expect([second > first, looks]).toEqual([true, 3])
+
+    // Adopted by another process, whose node has a block that this one's lacks.
+    const third = await store.adopt('QmOther', 2 ** 40)
+    expect([await sets.newest(), looks]).toEqual([third, 3])
+  })
+
+  it('has all asked again where the chain moved under a look', async () => {
+    const store = await openStore(world)
+    let looks = 0
+    const newest: typeof store.chain.oracleSets.newest = async (...args) => {
+      const found = await store.chain.oracleSets.newest(...args)
+      if (++looks === 1) await world.announce(makeOracles(4), 3)
+      return found
+    }
+    const sets = createOracleSets({
+      ...store,
+      chain: { ...store.chain, oracleSets: { ...store.chain.oracleSets, newest } },
+    })
+    const first = await sets.newest()
+    expect([(await sets.newest()) > first, looks]).toEqual([true, 2])
+    await world.announce(world.oracles, 2)
   })
 
   it('is told that nothing can be said while the chain is away, or the newest cannot be had', async () => {

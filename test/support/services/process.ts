@@ -16,8 +16,9 @@ const ENTRY = {
   'bundled sidecar': fileURLToPath(new URL('../../../apps/sidecar/dist/main.js', import.meta.url)),
 }
 
-/** The flags of Node that `npm run` gives. */
-const RELAYER_FLAGS = ['--max-semi-space-size=4']
+/** The flags of Node that `npm run` gives, and what it sets. */
+export const RELAYER_FLAGS = ['--max-semi-space-size=4']
+export const RELAYER_SETS = { MALLOC_ARENA_MAX: '2' }
 const FLAGS = {
   relayer: RELAYER_FLAGS,
   'bundled relayer': RELAYER_FLAGS,
@@ -45,7 +46,9 @@ export function startProcess(
   args: readonly string[] = [],
   folder?: string,
 ): AppProcess {
-  return startProgram(app, [...FLAGS[app], ENTRY[app], ...args], { LOG_FORMAT: 'json', ...environment }, folder)
+  const sets = FLAGS[app] === RELAYER_FLAGS ? RELAYER_SETS : {}
+  const all = { LOG_FORMAT: 'json', ...sets, ...environment }
+  return startProgram(app, [...FLAGS[app], ENTRY[app], ...args], all, folder)
 }
 
 /** Starts a program of Node that logs JSON, likewise. Its standard input is open as long as this process lives. */

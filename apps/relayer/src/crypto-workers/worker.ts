@@ -3,19 +3,15 @@
  * meanwhile goes first.
  */
 
-import { getPriority, setPriority } from 'node:os'
 import { setImmediate as othersFirst } from 'node:timers/promises'
 import { parentPort } from 'node:worker_threads'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
 import { createFastEcies } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import type { WorkerAnswer, WorkerRequest } from './pool.ts'
+import { giveWay } from './priority.ts'
 import { createTasks } from './tasks.ts'
 
-const NICER = 5
-const NICEST = 19
-
-// On Linux a priority is a thread's own: where cores are short, the event loop answers before this thread works.
-if (process.platform === 'linux') setPriority(Math.min(NICEST, getPriority() + NICER))
+giveWay()
 
 const port = parentPort
 if (port === null) throw new Error('crypto-workers/worker.ts runs as a worker thread only')

@@ -25,8 +25,10 @@ async function accountOf(call: (note: () => never) => Promise<unknown>): Promise
 const noting = (note: () => never) => new Proxy({}, { get: () => note }) as never
 
 it('the look for the newest oracles is on the account of nobody', async () => {
-  const newest = (note: () => never) =>
-    createOracleSets({ db: noting(note), chain: noting(note), events: noting(note) }).newest()
+  const newest = (note: () => never) => {
+    const chain = { oracleSets: { head: async () => note() } }
+    return createOracleSets({ db: noting(note), chain: chain as never, events: noting(note) }).newest()
+  }
   expect(await accountOf(newest)).toBe(OWN)
 })
 

@@ -8,9 +8,9 @@
  * loaded only when asked for: the sidecar encrypts nothing and installs neither. `decryptEcies` needs neither.
  */
 
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, type KeyObject, randomBytes } from 'node:crypto'
 import { createRequire } from 'node:module'
-import { parseHex } from '@dvt-relayer/common/hex.ts'
+import { parseHex, slices } from '@dvt-relayer/common/hex.ts'
 import { secp256k1 } from '@noble/curves/secp256k1.js'
 import { addressOfPublicKey, checksumAddress } from '../address.ts'
 import { CryptoError } from '../errors.ts'
@@ -110,8 +110,9 @@ function sharedPoint(x: Uint8Array, y: Uint8Array): Uint8Array {
   return point
 }
 
-function symmetricKey(ephemeral: Uint8Array, shared: Uint8Array): Uint8Array {
-  return new Uint8Array(hkdfSync('sha256', Buffer.concat([ephemeral, shared]), EMPTY, EMPTY, 32))
+/** Prepared once: raw bytes would be made a key anew for every message. */
+function symmetricKey(ephemeral: Uint8Array, shared: Uint8Array): KeyObject {
+  return createSecretKey(new Uint8Array(hkdfSync('sha256', Buffer.concat([ephemeral, shared]), EMPTY, EMPTY, 32)))
 }
 
 /** The shared point of a 65-byte public key and a secret key, 65 bytes uncompressed. */
@@ -166,8 +167,7 @@ export function createFastEcies(load: () => unknown = loadBinding): Ecies {
       throw keyInvalid()
     }
   }
-  const seal = ({ ephemeral, key }: ReturnType<typeof agree>, data: Uint8Array) => {
-    const nonce = randomBytes(NONCE_BYTES)
+  const seal = ({ ephemeral, key }: ReturnType<typeof agree>, data: Uint8Array, nonce: Uint8Array) => {
     const cipher = createCipheriv('aes-256-gcm', key, nonce)
     const encrypted = cipher.update(data)
     cipher.final()
@@ -175,10 +175,11 @@ export function createFastEcies(load: () => unknown = loadBinding): Ecies {
   }
   return {
     name: 'fast',
-    encrypt: (recipient, data) => seal(agree(recipient), data),
+    encrypt: (recipient, data) => seal(agree(recipient), data, randomBytes(NONCE_BYTES)),
     encryptMany(recipient, datas) {
       const agreed = agree(recipient)
-      return datas.map((data) => seal(agreed, data))
+      const nonces = slices(randomBytes(NONCE_BYTES * datas.length), NONCE_BYTES)
+      return datas.map((data, position) => seal(agreed, data, nonces[position] ?? randomBytes(NONCE_BYTES)))
     },
     decrypt: (secretKey, ciphertext) => decryptWith(ecdh, secretKey, ciphertext),
   }

@@ -9,8 +9,12 @@ import { type Logger, silentLogger } from '@dvt-relayer/common/logger.ts'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { isPassing } from '@dvt-relayer/db/errors.ts'
+import { giveWay } from '../../crypto-workers/priority.ts'
 import { importFiles } from './import-clusters.ts'
 import type { ImportAnswer, ImportInput } from './import-in-thread.ts'
+
+// Before anything is verified: where nothing was before, the native threads start here, for as long as the process runs.
+giveWay()
 
 const port = parentPort
 if (port === null) throw new Error('clusters/import-worker.ts runs as a worker thread only')

@@ -91,8 +91,11 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
       config === undefined
         ? last?.announced
         : { cid: readable(config.cid), block_number: config.blockNumber, time: config.announcedAt }
-    // Requests ask more often than blocks come.
-    if (config !== undefined || last?.next_block !== nextBlock)
+    // Looks come more often than blocks.
+    const isStored =
+      last?.next_block === nextBlock &&
+      (config === undefined || (isKnown && config.announcedAt === last.announced?.time))
+    if (!isStored)
       await storeCheckpoint(db, CHECKPOINT, {
         next_block: nextBlock,
         ...(announced === undefined ? {} : { announced }),
@@ -141,8 +144,23 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
     }
   }
 
+  /** The head at which the newest config was seen to be in force: a block announces nothing later, so each is looked at once. */
+  let settled: string | undefined
+
+  /** The id of the set in force, the newest that the chain has announced by now; undefined where that is not in force, or there is none. */
+  async function findNewestId(): Promise<number | undefined> {
+    // The set is read anew at each question: what another process has adopted may be of a block that this node does not have yet.
+    const [current, head] = await Promise.all([findCurrentOracleSetId(db), chain.oracleSets.head()])
+    if (head === settled) return current
+    const { problem, id = await findCurrentOracleSetId(db) } = await look()
+    if (problem !== undefined) return undefined
+    // Events are asked for by number: they are this block's only if it stood there all the time, at the one node that answered all.
+    if (id !== undefined && (await chain.oracleSets.head()) === head) settled = head
+    return id
+  }
+
   // For all who ask, so in the line of none of them.
-  const shared = createShared(() => onOwnAccount(() => look()))
+  const shared = createShared(() => onOwnAccount(findNewestId))
 
   return {
     /**
@@ -158,17 +176,16 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
      * @throws {ApiError} DEPENDENCY_AWAY where the chain cannot be asked in time, or the newest config is not in force
      */
     async newest(): Promise<number> {
-      let seen: Look
+      let id: number | undefined
       try {
-        seen = await withTimeout(shared(), PATIENCE_MS)
+        id = await withTimeout(shared(), PATIENCE_MS)
       } catch (error) {
         if (error instanceof DatabaseError) throw error
         throw new ApiError('DEPENDENCY_AWAY', 'the chain cannot be asked for the newest oracle config', {
           cause: error,
         })
       }
-      const id = seen.id ?? (await findCurrentOracleSetId(db))
-      if (seen.problem === undefined && id !== undefined) return id
+      if (id !== undefined) return id
       throw new ApiError('DEPENDENCY_AWAY', 'the newest oracle config is not in force here yet; /ready says why')
     },
 

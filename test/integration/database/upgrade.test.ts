@@ -63,10 +63,11 @@ async function openOlder() {
 }
 type Older = Awaited<ReturnType<typeof openOlder>>
 
-/** Every row, by table. */
+/** Every row, by table; a view that took the place of a table shows what was in it. */
 async function everything({ db }: Pick<Older, 'db'>) {
   const { rows: tables } = await db.execute<{ name: string }>(
-    sql`select tablename as name from pg_tables where schemaname = 'public' order by 1`,
+    sql`select tablename as name from pg_tables where schemaname = 'public'
+        union select viewname from pg_views where schemaname = 'public' order by 1`,
   )
   const all = new Map<string, object[]>()
   for (const { name } of tables) {

@@ -295,13 +295,15 @@ export async function findStarving(db: Sql, seconds: number, limit: number): Pro
   const found = await rows(
     db,
     { id: number },
-    sql`select m.id from messages m
-        cross join lateral (select count(distinct p.share_index) as indexes from partial_signatures p
-                            where p.message_id = m.id and p.state <> 'rejected') c
-        where m.state = 'collecting' and m.created_at < now() - make_interval(secs => ${seconds}::float8)
-          and c.indexes between 1 and m.threshold - 1
-          and not exists (select from key_shares k where k.validator_id = m.validator_id)
-        order by m.id desc limit ${limit}`,
+    sql`select s.id from (values ('exit'), ('deposit')) as o (kind) cross join lateral (
+          select m.id from messages m
+          cross join lateral (select count(distinct p.share_index) as indexes from partial_signatures p
+                              where p.message_id = m.id and p.state <> 'rejected') c
+          where m.kind between o.kind and o.kind and m.state = 'collecting' and m.created_at < now() - make_interval(secs => ${seconds}::float8)
+            and c.indexes between 1 and m.threshold - 1
+            and not exists (select from key_shares k where k.validator_id = m.validator_id)
+          order by m.kind desc, m.id desc limit ${limit}) s
+        order by s.id desc limit ${limit}`,
   )
   return found.map(({ id }) => id)
 }

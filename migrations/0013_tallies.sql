@@ -98,4 +98,7 @@ CREATE TRIGGER "validators_counted_anew" AFTER UPDATE OF cluster_id, withdrawal_
 CREATE TRIGGER "messages_counted_anew" AFTER UPDATE OF state, requester, validator_index, created_at ON "messages" FOR EACH ROW WHEN ((OLD.state, OLD.requester, OLD.validator_index, OLD.created_at) IS DISTINCT FROM (NEW.state, NEW.requester, NEW.validator_index, NEW.created_at)) EXECUTE FUNCTION "note_validator_of_row"();--> statement-breakpoint
 CREATE TRIGGER "partial_signatures_counted_anew" AFTER UPDATE OF state ON "partial_signatures" FOR EACH ROW WHEN ((OLD.state = 'rejected') <> (NEW.state = 'rejected')) EXECUTE FUNCTION "note_validator_of_message"();--> statement-breakpoint
 CREATE TRIGGER "oracle_shares_counted_anew" AFTER UPDATE OF revision ON "oracle_shares" FOR EACH ROW WHEN ((OLD.revision) IS DISTINCT FROM (NEW.revision)) EXECUTE FUNCTION "note_validator_of_message"();--> statement-breakpoint
+CREATE TRIGGER "erasure_clocks_counted_in" AFTER INSERT ON "erasure_clocks" REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION "note_validators_of_rows"();--> statement-breakpoint
+CREATE TRIGGER "erasure_clocks_counted_out" AFTER DELETE ON "erasure_clocks" REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION "note_validators_of_rows"();--> statement-breakpoint
+CREATE TRIGGER "erasure_clocks_counted_anew" AFTER UPDATE ON "erasure_clocks" FOR EACH ROW EXECUTE FUNCTION "note_validator_of_row"();--> statement-breakpoint
 INSERT INTO "validator_changes" ("validator_id") SELECT "id" FROM "validators";

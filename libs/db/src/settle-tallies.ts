@@ -4,9 +4,9 @@ import type { Database } from './connect.ts'
 import { areThereChanges, foldChanges } from './queries/status/tallies.ts'
 
 /** Validators of one fold: some milliseconds of the database. */
-const BATCH = 100
+const BATCH = 50
 /** Folds of one call: after an import or an upgrade others have their turn meanwhile. */
-const BATCHES = 100
+const BATCHES = 200
 
 /**
  * Takes all changes there are, whoever made them. Returns whether the tallies are what the database holds: after much at once, only a later

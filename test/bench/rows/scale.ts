@@ -106,11 +106,11 @@ const QUERIES: Record<string, (db: Database) => Promise<unknown>> = {
   findRotationVaults,
   sumByVault: (db) => sumByVault(db, 384),
   areThereChanges,
-  'foldChanges of 100': async (db) => {
+  'foldChanges of 50': async (db) => {
     await db.execute(
-      sql`insert into validator_changes (validator_id) select id from validators order by random() limit 100`,
+      sql`insert into validator_changes (validator_id) select id from validators order by random() limit 50`,
     )
-    await db.transaction((tx) => foldChanges(tx, 100))
+    await db.transaction((tx) => foldChanges(tx, 50))
   },
   findUnregistered: (db) => findUnregistered(db, 0, 1000),
 }

@@ -399,6 +399,32 @@ it('are what a count over all rows says, after every transition', async () => {
   expect(Object.keys(TRANSITIONS).filter((name) => !made.has(name))).toEqual([])
 }, 120_000)
 
+it('are so after what chance seldom brings together', async () => {
+  const store = await openStore()
+  const after = async (name: string, n: number) => {
+    expect(await make(store, { name, who: 0, n })).toBe(true)
+    expect({ name, difference: await findDifference(store) }).toEqual({ name, difference: undefined })
+  }
+  // The one signature of a share index proves to be wrong.
+  await after('signatures come', 1)
+  await after('a signature is judged', 1)
+  // A key that is used is not used any more.
+  await after('deposited for', 0)
+  await after('deposits forgotten', 0)
+  // Shares of before become the newest.
+  await after('registered', 6)
+  await after('finished', 1)
+  const first = (await subjectOf(store, 0, 0)).exit
+  await after('an exit is asked for', 4)
+  await after('finished', 1)
+  expect((await sumByVault(store.db, 384)).reduce((sum, { wrongIndex }) => sum + wrongIndex, 0)).toBeGreaterThan(0)
+  await store.db.transaction(async (tx) => {
+    await announceMessages(tx, [first])
+    await restampOracleShares(tx, [first])
+  })
+  expect(await findDifference(store)).toBeUndefined()
+})
+
 it('are so after transitions beside each other, folds among them, and what was cut off', async () => {
   const run = fc.asyncProperty(stepsOf(2), async (steps) => {
     const store = await openStore()

@@ -163,6 +163,7 @@ export const ORDER = {
     'migrate.ts',
     'check.ts',
     'try-lock.ts',
+    'settle-tallies.ts',
     'queries',
     'connect.ts',
     'fitness.ts',

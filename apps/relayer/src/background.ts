@@ -55,7 +55,6 @@ type WorkName =
   | 'registered validators'
   | 'nodes seen'
   | 'nodes gone'
-  | 'status counts'
   | 'status'
   | 'attendance'
   | 'workers'
@@ -194,16 +193,6 @@ const BACKGROUND: readonly Work[] = [
     create: ({ services: { api } }) => api && (() => api.nodes.writeChanges()),
   },
   {
-    name: 'status counts',
-    roles: WHERE_JOBS_ARE_DONE,
-    intervalMs: 15_000,
-    failure: 'validators and vaults were not counted for the status page, the next round comes',
-    create:
-      ({ services: { snapshots } }) =>
-      () =>
-        snapshots.count(),
-  },
-  {
     name: 'status',
     roles: WHERE_JOBS_ARE_DONE,
     intervalMs: 4_000,
@@ -330,11 +319,12 @@ function timed({ name }: Work, round: Round, underWay: Map<WorkName, number>): R
 }
 
 /** What metrics tell of all processes together: in one round, so that a stop has one less to wait for. */
-function countForMetrics({ context }: Stage): Round {
+function countForMetrics({ context, services: { vaults } }: Stage): Round {
   const [attendance, census] = [createAttendanceCount(context), createCensus(context)]
   return async () => {
     await attendance()
     await census()
+    await vaults.count(false)
   }
 }
 

@@ -455,8 +455,8 @@ export function createEvents(logger: Logger) {
         'reading the events of the SSV contract',
       )
     },
-    ssvSettled({ live, malformed }: Pick<SsvState, 'live' | 'malformed'>) {
-      metrics.set('dvt_relayer_ssv_validators', live.size)
+    ssvCounted({ validators, malformed }: { validators: number; malformed: SsvState['malformed'] }) {
+      metrics.set('dvt_relayer_ssv_validators', validators)
       for (const kind of SSV_FAULT_KINDS)
         metrics.set('dvt_relayer_ssv_events_skipped', malformed[kind], { reason: kind })
     },

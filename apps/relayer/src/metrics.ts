@@ -78,8 +78,16 @@ export const RELAYER_METRICS = {
     help: 'exits erased because their validators are registered (EXIT_RETENTION)',
   },
   dvt_relayer_owner_copies_total: { type: 'counter', help: 'exits encrypted to the owners of their vaults' },
-  dvt_relayer_exits: { type: 'gauge', help: 'live exits, by state', labels: { state: ['collecting', 'ready'] } },
-  dvt_relayer_deposits: { type: 'gauge', help: 'live deposits, by state', labels: { state: ['collecting', 'ready'] } },
+  dvt_relayer_exits: {
+    type: 'gauge',
+    help: `live exits, by state; ${SAME}`,
+    labels: { state: ['collecting', 'ready'] },
+  },
+  dvt_relayer_deposits: {
+    type: 'gauge',
+    help: `live deposits, by state; ${SAME}`,
+    labels: { state: ['collecting', 'ready'] },
+  },
   dvt_relayer_deposits_expired_total: { type: 'counter', help: 'deposits nobody asked for within VALIDATOR_LIFETIME' },
   dvt_relayer_deposits_ready_total: { type: 'counter', help: 'deposits whose full signature was recovered' },
   dvt_relayer_validators_reserved_total: { type: 'counter', help: 'validators reserved for vaults' },
@@ -123,17 +131,17 @@ export const RELAYER_METRICS = {
   },
   dvt_relayer_registered_validators: {
     type: 'gauge',
-    help: 'registered validators on the finalized chain; wrong_index are those of current and outdated whose newest shares were made for another index than they have',
+    help: `registered validators on the finalized chain; wrong_index are those of current and outdated whose newest shares were made for another index than they have; ${SAME}`,
     labels: { state: ['current', 'outdated', 'exited', 'wrong_index'] },
   },
   dvt_relayer_outdated_validators: {
     type: 'gauge',
-    help: 'validators whose shares on chain are of another oracle set than the current one, by vault (at most 256, those with the most)',
+    help: `validators whose shares on chain are of another oracle set than the current one, by vault (at most 256, those with the most); ${SAME}`,
     labels: { vault: [] },
   },
   dvt_relayer_force_exit_seconds: {
     type: 'gauge',
-    help: 'seconds until outdated validators may be exited by force, by vault (at most 256, those with the least); 0 when that is over',
+    help: `seconds until outdated validators may be exited by force, by vault (at most 256, those with the least); 0 when that is over; ${SAME}`,
     labels: { vault: [] },
   },
   dvt_relayer_rotations_total: {
@@ -149,7 +157,7 @@ export const RELAYER_METRICS = {
   dvt_relayer_rotation_transactions_total: { type: 'counter', help: "transactions signed by the rotation's wallet" },
   dvt_relayer_rotation_open_seconds: {
     type: 'gauge',
-    help: 'age of the oldest open update of exit signatures; 0 without',
+    help: `age of the oldest open update of exit signatures; 0 without; ${SAME}`,
   },
   dvt_relayer_finish_seconds: {
     type: 'histogram',
@@ -218,11 +226,11 @@ export const RELAYER_METRICS = {
   },
   dvt_relayer_ssv_validators: {
     type: 'gauge',
-    help: 'validators that the owners of SSV_OWNERS have registered, on the final chain',
+    help: `validators that the owners of SSV_OWNERS have registered, on the final chain; ${SAME}`,
   },
   dvt_relayer_ssv_events_skipped: {
     type: 'gauge',
-    help: 'malformed events of the SSV contract that were skipped, by what is wrong; of registrations, those of the owners of SSV_OWNERS',
+    help: `malformed events of the SSV contract that were skipped, by what is wrong; of registrations, those of the owners of SSV_OWNERS; ${SAME}`,
     labels: { reason: SSV_FAULT_KINDS },
   },
   dvt_relayer_wrong_deposits_total: {

@@ -148,11 +148,14 @@ export const operatorKeys = pgTable('operator_keys', {
   publicKey: bytes('public_key').notNull(),
 })
 
-/** What a node has signed requests with by its key: each nonce is good once. Kept as long as a request's time may be off. */
+/**
+ * What nodes and oracles have signed requests with by their keys: each nonce is good once. Kept as long as a request's time may be off.
+ * The view `oracle_nonces` shows those of oracles to processes of version 0.1, which write through it.
+ */
 export const requestNonces = pgTable(
   'request_nonces',
   {
-    /** Of an Obol node its key (33 bytes), of an SSV operator the SHA-256 of its key (32). */
+    /** Of an Obol node its key (33 bytes), of an SSV operator the SHA-256 of its key (32), of an oracle its address (20). */
     signer: bytes('signer').notNull(),
     nonce: bytes('nonce').notNull(),
     seenAt: time('seen_at').notNull().defaultNow(),
@@ -160,7 +163,7 @@ export const requestNonces = pgTable(
   (table) => [
     primaryKey({ columns: [table.signer, table.nonce] }),
     index('request_nonces_seen').on(table.seenAt),
-    check('request_nonces_signer_length', sql`octet_length(${table.signer}) in (32, 33)`),
+    check('request_nonces_signer_length', sql`octet_length(${table.signer}) in (20, 32, 33)`),
     check('request_nonces_nonce_length', sql`octet_length(${table.nonce}) between 16 and 32`),
   ],
 )
@@ -267,11 +270,9 @@ export const messages = pgTable(
       .where(sql`${table.state} in ('collecting', 'ready')`),
     index('messages_validator').on(table.validatorId),
     index('messages_revision').on(table.revision, table.id),
-    // For the oldest that waits.
-    index('messages_collecting').on(table.kind, table.createdAt).where(sql`${table.state} = 'collecting'`),
+    // For what is not ready, in the order in which it was asked for.
+    index('messages_collecting').on(table.kind, table.id).where(sql`${table.state} = 'collecting'`),
     index('messages_live').on(table.id, table.kind, table.state).where(sql`${table.state} in ('collecting', 'ready')`),
-    // For pages of what is not ready.
-    index('messages_not_ready').on(table.id).where(sql`${table.state} = 'collecting'`),
     index('messages_idle').on(table.requestedAt).where(sql`${table.state} in ('collecting', 'ready')`),
     index('messages_queued')
       .on(table.queuedAt)
@@ -384,22 +385,6 @@ export const oracleShares = pgTable(
       'oracle_shares_lengths',
       sql`octet_length(${table.publicKeyShares}) % 48 = 0 and octet_length(${table.ciphertexts}) = octet_length(${table.publicKeyShares}) / 48 * 193`,
     ),
-  ],
-)
-
-/** What an oracle has signed requests with: each nonce is good once. Kept as long as a request's time may be off. */
-export const oracleNonces = pgTable(
-  'oracle_nonces',
-  {
-    oracle: bytes('oracle').notNull(),
-    nonce: bytes('nonce').notNull(),
-    seenAt: time('seen_at').notNull().defaultNow(),
-  },
-  (table) => [
-    primaryKey({ columns: [table.oracle, table.nonce] }),
-    index('oracle_nonces_seen').on(table.seenAt),
-    check('oracle_nonces_oracle_length', sql`octet_length(${table.oracle}) = 20`),
-    check('oracle_nonces_nonce_length', sql`octet_length(${table.nonce}) between 16 and 32`),
   ],
 )
 
@@ -554,6 +539,76 @@ export const managerSignatures = pgTable(
     index('manager_signatures_vault').on(table.vault, table.signedAt),
     index('manager_signatures_signed').on(table.signedAt),
     check('manager_signatures_digest_length', sql`octet_length(${table.digest}) = 32`),
+  ],
+)
+
+/**
+ * Validators of which something has changed that is counted: triggers write them, in the transaction of the change. Whoever counts takes
+ * them, and looks at them alone. There is no rule of uniqueness: nobody waits for anybody here.
+ */
+export const validatorChanges = pgTable(
+  'validator_changes',
+  {
+    id: bigserial('id', { mode: 'number' }).primaryKey(),
+    validatorId: id64('validator_id').notNull(),
+  },
+  (table) => [index('validator_changes_validator').on(table.validatorId)],
+)
+
+/**
+ * How many validators are alike in everything that is counted, without one that is not: `validators` of them, as of the changes that have
+ * been taken. The columns before are what they have in common.
+ */
+export const tallies = pgTable(
+  'tallies',
+  {
+    /** A hash of all that follows, without the number. */
+    id: bytes('id').primaryKey(),
+    clusterId: id64('cluster_id'),
+    /** The vault of their lock, or that has them reserved. */
+    claimedBy: bytes('claimed_by'),
+    /** The vault they are shown under. */
+    vault: bytes('vault'),
+    beaconVault: bytes('beacon_vault'),
+    isRegistered: boolean('is_registered').notNull(),
+    hasExited: boolean('has_exited').notNull(),
+    oracleSetId: id64('oracle_set_id'),
+    /** Registered, not exited, and their newest shares were made for another index than they have. */
+    isIndexWrong: boolean('is_index_wrong').notNull(),
+    /** Whether keys of a cluster may still be registered: `none` where two vaults have a claim to one; and for which vault, null for any. */
+    key: text('key', { enum: ['none', 'used', 'free', 'reserved'] }).notNull(),
+    keyVault: bytes('key_vault'),
+    exitState: text('exit_state', { enum: ['collecting', 'ready'] }),
+    depositState: text('deposit_state', { enum: ['collecting', 'ready'] }),
+    /** Whether a ready exit is split for every new oracle set, and the newest one it was split for. */
+    isSplitAnew: boolean('is_split_anew').notNull(),
+    splitSetId: id64('split_set_id'),
+    /** Share indexes that have sent nothing that may count of an exit and of a deposit that are collected. */
+    exitMissing: id64('exit_missing').array(),
+    depositMissing: id64('deposit_missing').array(),
+    validators: id64('validators').notNull(),
+  },
+  (table) => [check('tallies_validators_not_negative', sql`${table.validators} >= 0`)],
+)
+
+/** As what each validator is counted. What is no count stands here. */
+export const validatorTallies = pgTable(
+  'validator_tallies',
+  {
+    validatorId: id64('validator_id').primaryKey(),
+    tallyId: bytes('tally_id').notNull(),
+    /** When its exit and its deposit that are collected were asked for. */
+    exitSince: time('exit_since'),
+    depositSince: time('deposit_since'),
+    /** Whether the chain is asked for it: oracles have shares of it, and it is not registered. */
+    isAwaited: boolean('is_awaited').notNull(),
+  },
+  (table) => [
+    index('validator_tallies_exits').on(table.tallyId, table.exitSince).where(sql`${table.exitSince} is not null`),
+    index('validator_tallies_deposits')
+      .on(table.tallyId, table.depositSince)
+      .where(sql`${table.depositSince} is not null`),
+    index('validator_tallies_awaited').on(table.validatorId).where(sql`${table.isAwaited}`),
   ],
 )
 

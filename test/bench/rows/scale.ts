@@ -7,12 +7,23 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
+import { deleteNonces } from '@dvt-relayer/db/queries/attendance/nonces.ts'
 import { findChanged, findLiveAfter, findNewestRevision, findQueued } from '@dvt-relayer/db/queries/messages/look.ts'
-import { countMessages, deleteSuperseded, expireMessages } from '@dvt-relayer/db/queries/messages/messages.ts'
+import { deleteSuperseded, expireMessages } from '@dvt-relayer/db/queries/messages/messages.ts'
 import { claimFinishable, claimUnverified } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
-import { deleteNonces } from '@dvt-relayer/db/queries/oracle-fetch.ts'
+import { countKeysByVault } from '@dvt-relayer/db/queries/messages/registrations.ts'
 import { deleteOldShares } from '@dvt-relayer/db/queries/oracle-shares.ts'
-import { countByVault, findUnregistered } from '@dvt-relayer/db/queries/registered.ts'
+import { findUnregistered, sumByVault } from '@dvt-relayer/db/queries/registered.ts'
+import { findRotationVaults } from '@dvt-relayer/db/queries/rotations.ts'
+import {
+  countCollecting,
+  countMessages,
+  countTotals,
+  countWaiting,
+  findStatusClusters,
+} from '@dvt-relayer/db/queries/status/sums.ts'
+import { areThereChanges, foldChanges } from '@dvt-relayer/db/queries/status/tallies.ts'
+import { settleTallies } from '@dvt-relayer/db/settle-tallies.ts'
 import { sql } from 'drizzle-orm'
 import { median, postgresCpu, timed } from '../measure.ts'
 import type { BenchRow } from '../report.ts'
@@ -83,7 +94,20 @@ const QUERIES: Record<string, (db: Database) => Promise<unknown>> = {
   deleteNonces: (db) => deleteNonces(db, 900, 500),
   deleteOldShares: (db) => deleteOldShares(db, 60 * 86_400, 500),
   countMessages,
-  countByVault: (db) => countByVault(db, { vaults: null, secondsPerEpoch: 384 }),
+  countTotals,
+  countCollecting,
+  countWaiting,
+  findStatusClusters: (db) => findStatusClusters(db, 1000),
+  countKeysByVault,
+  findRotationVaults,
+  sumByVault: (db) => sumByVault(db, 384),
+  areThereChanges,
+  'foldChanges of 50': async (db) => {
+    await db.execute(
+      sql`insert into validator_changes (validator_id) select id from validators order by random() limit 50`,
+    )
+    await db.transaction((tx) => foldChanges(tx, 50))
+  },
   findUnregistered: (db) => findUnregistered(db, 0, 1000),
 }
 
@@ -114,5 +138,6 @@ async function fill(db: Database, size: number): Promise<void> {
     insert into oracle_shares (message_id, oracle_set_id, public_key_shares, ciphertexts, receipt, revision)
     select m.id, s.id, ${Buffer.alloc(48 * 2)}, ${Buffer.alloc(193 * 2)}, ${Buffer.alloc(32)}, 1
     from messages m, oracle_sets s where m.state = 'ready' and s.is_current`)
+  while (!(await settleTallies(db)));
   await db.execute(sql`analyze`)
 }

@@ -52,6 +52,19 @@ const now = async () => {
 }
 
 describe('a process that answers requests alone', () => {
+  it('tells of what is in the database as a worker would, before there is one', async () => {
+    await world.query(
+      `insert into validators (public_key, beacon_index, beacon_vault, registered_at, exited_at) values ($1, 1, $2, now(), now())`,
+      [Buffer.alloc(48, 7), Buffer.alloc(20, 1)],
+    )
+    await eventually('the validator', async () => {
+      const { text } = await ask(api.url, '/metrics')
+      const isCounted = text.includes('dvt_relayer_registered_validators{state="exited"} 1\n')
+      return isCounted && text.includes('dvt_relayer_outdated_validators{vault="0x0101') ? true : undefined
+    })
+    await world.query('delete from validators where public_key = $1', [Buffer.alloc(48, 7)])
+  })
+
   it('is not ready before the first worker, and says so', async () => {
     const { checks } = await untilWorker(false)
     expect((await ask(api.url, '/ready')).status).toBe(503)

@@ -1,6 +1,7 @@
 /** What metrics tell of all processes together: that it is right, and that it costs the database next to nothing however much there is. */
 
 import { randomBytes } from 'node:crypto'
+import { SSV_FAULT_KINDS } from '@dvt-relayer/chain/ssv/registry.ts'
 import { silentLogger } from '@dvt-relayer/common/logger.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import {
@@ -16,6 +17,7 @@ import { countProcesses } from '@dvt-relayer/db/queries/attendance/processes.ts'
 import { sumMoved } from '@dvt-relayer/db/queries/manager-signatures.ts'
 import { countKeysByVault, countKeysLeft } from '@dvt-relayer/db/queries/messages/registrations.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
+import { settleTallies } from '@dvt-relayer/db/settle-tallies.ts'
 import type { JobQueue } from '@dvt-relayer/queue/queue.ts'
 import { type SQL, sql } from 'drizzle-orm'
 import { describe, expect, it } from 'vitest'
@@ -23,16 +25,19 @@ import type { RelayerConfig } from '../../../apps/relayer/src/config.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
 import { createAttendanceCount } from '../../../apps/relayer/src/services/attendance/count.ts'
 import { createCensus } from '../../../apps/relayer/src/services/census/census.ts'
+import { storeSsvCounts } from '../../../apps/relayer/src/services/census/ssv-counts.ts'
 import { findVaultKeys } from '../../../apps/relayer/src/services/census/vault-keys.ts'
 import { openMessages } from '../../support/stages/messages.ts'
 
+const NO_FAULTS = Object.fromEntries(SSV_FAULT_KINDS.map((kind) => [kind, 0]))
 const vaultOf = (byte: number) => Buffer.alloc(20, byte)
 const queue = { counts: async () => ({ waiting: 7, active: 2 }) } as unknown as JobQueue
 
 /** One process: what it judges, counts and tells. */
 async function startProcess(db: Awaited<ReturnType<typeof openMessages>>['db'], config: Partial<RelayerConfig> = {}) {
   const events = createEvents(silentLogger)
-  const context = { config: { managerDailyLimitGwei: undefined, ...config } as RelayerConfig, db, queue, events }
+  const settings = { managerDailyLimitGwei: undefined, ssv: { owners: [] }, ...config }
+  const context = { config: settings as unknown as RelayerConfig, db, queue, events }
   const census = createCensus(context)
   return {
     events,
@@ -159,6 +164,34 @@ describe('what lasts', () => {
   })
 })
 
+describe('what is there', () => {
+  it('is told by every process, also by one that answers requests alone, with no other beside it', async () => {
+    const { db, query, addValidator, addExit } = await openMessages()
+    const [api, worker] = [
+      await startProcess(db, { role: 'api', ssv: { owners: [vaultOf(1)], keysharesFiles: [], proofsFiles: [] } }),
+      await startProcess(db, { role: 'worker', ssv: { owners: [vaultOf(1)], keysharesFiles: [], proofsFiles: [] } }),
+    ]
+    for (const state of ['collecting', 'ready', 'ready', 'expired']) await addExit((await addValidator()).id, { state })
+    await query(sql`
+      insert into oracle_sets (id, cid, threshold, public_keys, config, block_number, announced_at, is_current)
+      values (1, 'a', 1, ${randomBytes(65)}, '{}', 1, now(), true)`)
+    await query(sql`
+      insert into rotations (vault, oracle_set_id, nonce, state, created_at)
+      values (${vaultOf(1)}, 1, 1, 'open', now() - interval '1 hour')`)
+    await storeSsvCounts(db, { live: new Map([['a', {}]]), malformed: { ...NO_FAULTS, length: 3 } } as never)
+    for (const { tell } of [api, worker]) {
+      expect(await tell('dvt_relayer_exits')).toMatchObject({ '{state="collecting"}': 1, '{state="ready"}': 2 })
+      expect((await tell('dvt_relayer_rotation_open_seconds'))['']).toBeCloseTo(3600, -2)
+      expect(await tell('dvt_relayer_ssv_validators')).toEqual({ '': 1 })
+      expect(await tell('dvt_relayer_ssv_events_skipped')).toMatchObject({ '{reason="length"}': 3 })
+    }
+    // Counted anew after each change, and only then.
+    await query(sql`update messages set state = 'expired' where state = 'collecting'`)
+    for (const { tell } of [api, worker])
+      expect(await tell('dvt_relayer_exits')).toMatchObject({ '{state="collecting"}': 0, '{state="ready"}': 2 })
+  })
+})
+
 describe('what waits', () => {
   it('is as old as the oldest that is still collected, of each kind', async () => {
     const { db, query, addValidator, addExit } = await openMessages()
@@ -247,7 +280,8 @@ describe('vaults', () => {
     // Of no cluster: nobody hands it out.
     await addValidator()
     const vaults = [1, 2, 3].map(vaultOf)
-    const counts = await countKeysByVault(db)
+    await settleTallies(db)
+    const counts = (await countKeysByVault(db)).map((row) => ({ ...row, keys: row.free + row.reserved }))
     const keysOf = (vault: Buffer | null) =>
       counts.find((row) => (row.vault === null ? vault === null : vault !== null && row.vault.equals(vault)))?.keys ?? 0
     for (const vault of vaults) {

@@ -9,6 +9,7 @@ import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import * as census from '@dvt-relayer/db/queries/attendance/census.ts'
 import * as nodeKeys from '@dvt-relayer/db/queries/attendance/node-keys.ts'
 import * as nodesSeen from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
+import * as nonces from '@dvt-relayer/db/queries/attendance/nonces.ts'
 import * as place from '@dvt-relayer/db/queries/attendance/place.ts'
 import * as processes from '@dvt-relayer/db/queries/attendance/processes.ts'
 import * as clusters from '@dvt-relayer/db/queries/clusters.ts'
@@ -38,6 +39,7 @@ import * as ssvClusters from '@dvt-relayer/db/queries/ssv-clusters.ts'
 import * as state from '@dvt-relayer/db/queries/state.ts'
 import * as statusSnapshot from '@dvt-relayer/db/queries/status/snapshot.ts'
 import * as statusSums from '@dvt-relayer/db/queries/status/sums.ts'
+import * as statusTallies from '@dvt-relayer/db/queries/status/tallies.ts'
 import * as statusValidators from '@dvt-relayer/db/queries/status/validators.ts'
 import { tryLock } from '@dvt-relayer/db/try-lock.ts'
 import { sql } from 'drizzle-orm'
@@ -113,6 +115,13 @@ const calls = {
       findOldestCollecting: (db) => census.findOldestCollecting(db),
       sumMovedByVault: (db) => census.sumMovedByVault(db, 9, 9),
     } satisfies Calls<typeof census>,
+  },
+  'attendance/nonces.ts': {
+    module: nonces,
+    calls: {
+      takeNonce: (db) => nonces.takeNonce(db, root, root),
+      deleteNonces: (db) => nonces.deleteNonces(db, 0, 9),
+    } satisfies Calls<typeof nonces>,
   },
   'clusters.ts': {
     module: clusters,
@@ -260,7 +269,6 @@ const calls = {
       retireMessages: (db) => messages.retireMessages(db, [1]),
       deleteSuperseded: (db) => messages.deleteSuperseded(db, 0, 9),
       countLiveExits: (db) => messages.countLiveExits(db, null),
-      countMessages: (db) => messages.countMessages(db),
     } satisfies Calls<typeof messages>,
   },
   'messages/partial-signatures.ts': {
@@ -354,11 +362,21 @@ const calls = {
     calls: {
       findStatusClusters: (db) => statusSums.findStatusClusters(db, 9),
       countTotals: (db) => statusSums.countTotals(db),
+      countMessages: (db) => statusSums.countMessages(db),
+      findClaimingVaults: (db) => statusSums.findClaimingVaults(db, 9),
       countCollecting: (db) => statusSums.countCollecting(db),
       countWaiting: (db) => statusSums.countWaiting(db),
       findOpenRotations: (db) => statusSums.findOpenRotations(db, 9),
       sumManagerSignatures: (db) => statusSums.sumManagerSignatures(db, 60),
     } satisfies Calls<typeof statusSums>,
+  },
+  'status/tallies.ts': {
+    module: statusTallies,
+    calls: {
+      foldChanges: (db) => statusTallies.foldChanges(db, 9),
+      areThereChanges: (db) => statusTallies.areThereChanges(db),
+      findTalliesRevision: (db) => statusTallies.findTalliesRevision(db),
+    } satisfies Calls<typeof statusTallies>,
   },
   'status/validators.ts': {
     module: statusValidators,
@@ -410,8 +428,6 @@ const calls = {
       storeOperatorKeys: (db) => nodeKeys.storeOperatorKeys(db, [{ operatorId: 7, publicKey: key }]),
       findOutsideLocks: (db) => nodeKeys.findOutsideLocks(db, [key], [root]),
       findOutsideOperator: (db) => nodeKeys.findOutsideOperator(db, [key], 7),
-      takeRequestNonce: (db) => nodeKeys.takeRequestNonce(db, root, root),
-      deleteRequestNonces: (db) => nodeKeys.deleteRequestNonces(db, 0, 9),
     } satisfies Calls<typeof nodeKeys>,
   },
   'oracle-fetch.ts': {
@@ -430,8 +446,6 @@ const calls = {
       findExitsToShowAgain: (db) => oracleFetch.findExitsToShowAgain(db, [1]),
       findRenewedToShowAgain: (db) => oracleFetch.findRenewedToShowAgain(db, vault),
       restampOracleShares: (db) => oracleFetch.restampOracleShares(db, [1]),
-      takeNonce: (db) => oracleFetch.takeNonce(db, vault, root),
-      deleteNonces: (db) => oracleFetch.deleteNonces(db, 0, 9),
     } satisfies Calls<typeof oracleFetch>,
   },
   'oracle-shares.ts': {
@@ -464,6 +478,7 @@ const calls = {
       findNoted: (db) => registered.findNoted(db, key),
       forgetRegistration: (db) => registered.forgetRegistration(db, 9),
       forgetExited: (db) => registered.forgetExited(db, 9),
+      sumByVault: (db) => registered.sumByVault(db, 384),
       countByVault: (db) => registered.countByVault(db, { vaults: null, secondsPerEpoch: 384 }),
       findOutdated: (db) => registered.findOutdated(db, vault, 0, 9),
       countOutdated: (db) => registered.countOutdated(db),

@@ -7,6 +7,7 @@ import { exitSigningRoot } from '@dvt-relayer/crypto/messages/messages.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { isPassing } from '@dvt-relayer/db/errors.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
+import { takeNonce } from '@dvt-relayer/db/queries/attendance/nonces.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it, onTestFinished } from 'vitest'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
@@ -63,10 +64,11 @@ async function openOlder() {
 }
 type Older = Awaited<ReturnType<typeof openOlder>>
 
-/** Every row, by table. */
+/** Every row, by table; a view that took the place of a table shows what was in it. */
 async function everything({ db }: Pick<Older, 'db'>) {
   const { rows: tables } = await db.execute<{ name: string }>(
-    sql`select tablename as name from pg_tables where schemaname = 'public' order by 1`,
+    sql`select tablename as name from pg_tables where schemaname = 'public'
+        union select viewname from pg_views where schemaname = 'public' order by 1`,
   )
   const all = new Map<string, object[]>()
   for (const { name } of tables) {
@@ -91,6 +93,27 @@ it('every row of the version before is there after it, as it was', async () => {
     expect(after.get(name), name).toHaveLength(rows.length)
     expect(after.get(name), name).toMatchObject(rows)
   }
+})
+
+it('a nonce that a process of either version has taken is taken for the other, and forgotten by both', async () => {
+  const { db } = await openOlder()
+  await migrateDatabase(db, MIGRATIONS)
+  const [oracle, first, second] = [randomBytes(20), randomBytes(16), randomBytes(16)]
+  // As the version before writes and deletes them.
+  const takeAsBefore = async (nonce: Uint8Array) =>
+    (
+      await db.execute(sql`
+        insert into "oracle_nonces" ("oracle", "nonce", "seen_at") values (${oracle}, ${nonce}, default) on conflict do nothing`)
+    ).rowCount
+  expect(await takeAsBefore(first)).toBe(1)
+  expect(await takeNonce(db, oracle, first)).toBe(false)
+  expect(await takeNonce(db, oracle, second)).toBe(true)
+  expect(await takeAsBefore(second)).toBe(0)
+  const deleted = await db.execute(sql`
+    with old as (select oracle, nonce from oracle_nonces where seen_at < now() + interval '1 second'
+                 order by seen_at limit 500 for update skip locked)
+    delete from oracle_nonces n using old where n.oracle = old.oracle and n.nonce = old.nonce`)
+  expect(deleted.rowCount).toBe(3)
 })
 
 it('a transaction of the version before that takes its locks the other way round delays it, and no more', async () => {

@@ -244,6 +244,21 @@ describe("an owner's copy", () => {
     await service.run()
     expect(await stored()).toHaveLength(4)
   })
+
+  it('is looked for again only once something has changed that it hangs on', async () => {
+    const service = await openService(owner.publicKey)
+    await service.run()
+    // Nobody deletes them but with their exits: so it shows who looks.
+    await db.execute(sql`delete from owner_copies`)
+    await service.run()
+    expect(await stored()).toEqual([])
+    await db.execute(sql`
+      insert into erasure_clocks (validator_id, beacon_index, withdrawal_credentials, deposit_block)
+      select min(id), 1, ${Buffer.alloc(32)}, 1 from validators`)
+    await service.run()
+    expect(await stored()).toHaveLength(4)
+    await db.execute(sql`delete from erasure_clocks`)
+  })
 })
 
 describe('GET /vaults/{vault}/owner-copies', () => {

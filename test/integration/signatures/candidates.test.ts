@@ -199,6 +199,23 @@ describe('a claim', () => {
     expect(await exit.finishable()).toEqual([])
   })
 
+  it.each(['collecting', 'ready'])(
+    'to finish leaves what is %s beside one that was verified under a public key share of before, and the claim to verify takes it',
+    async (state) => {
+      const exit = await openTrusted()
+      await exit.query(sql`
+        update messages set state = ${state}, threshold = 2, signature = case when ${state} = 'ready' then ${randomBytes(96)}::bytea end`)
+      await exit.store(3, digestOf(1))
+      await exit.set(3, digestOf(1), 'verified')
+      await exit.store(1, digestOf(2), 60)
+      // Whoever took it could not judge it, and gave it back only when its time was over.
+      expect(await exit.finishable()).toEqual([])
+      expect(await claimUnverified(exit.db, 8, 9)).toEqual([exit.messageId])
+      await exit.trust(exit.validatorId, 3, randomBytes(48))
+      expect(await exit.finishable()).toEqual([exit.messageId])
+    },
+  )
+
   it('to verify leaves what a worker has, for as long as its own claim holds', async () => {
     const exit = await openTrusted()
     await exit.store(1, digestOf(1), 60)

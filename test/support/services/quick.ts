@@ -14,7 +14,6 @@ export const QUICK_MS: NonNullable<Overrides['intervalsMs']> = {
   'registered validators': 500,
   'nodes seen': 500,
   'nodes gone': 500,
-  'status counts': 500,
   status: 500,
   attendance: 500,
   workers: 500,

@@ -34,11 +34,13 @@ const DAY_SECONDS = 86_400
 /** Tables that fill again by themselves, and what is only of the moment. */
 const OF_THE_MOMENT = [
   'key_share_hints',
-  'oracle_nonces',
   'request_nonces',
   'processes',
   'nodes_seen',
   'status_snapshots',
+  'validator_changes',
+  'validator_tallies',
+  'tallies',
   'checkpoints',
   'erasure_clocks',
 ]

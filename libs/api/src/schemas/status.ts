@@ -121,7 +121,7 @@ export const Status = Type.Object({
         validators: safeInteger(0, 'public keys known'),
         collecting: safeInteger(0, 'of which something is collected'),
         ready: safeInteger(0, 'exits that are signed'),
-        unsplit: safeInteger(0, 'of these, not split for the oracles in force'),
+        unsplit: safeInteger(0, 'of these, still to be split for the oracles in force'),
         registered: safeInteger(0, 'on the finalized chain'),
         exited: safeInteger(0, 'of these, how many have left or are leaving'),
       }),

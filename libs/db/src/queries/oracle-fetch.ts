@@ -1,12 +1,12 @@
-/** What oracles fetch of the stored share sets, and the nonces of the requests they sign. */
+/** What oracles fetch of the stored share sets. */
 
 import { asc, gt, sql } from 'drizzle-orm'
-import { oracleNonces, oracleSets } from '../schema.ts'
+import { oracleSets } from '../schema.ts'
 import { OWNER } from './messages/validators.ts'
 import type { RowOf } from './rows.ts'
 import { boolean, bytes, firstRow, number, orNull, rows, text } from './rows.ts'
 import type { Sql } from './sql.ts'
-import { asBuffer, bytesParam, numberArray } from './sql.ts'
+import { bytesParam, numberArray } from './sql.ts'
 
 /** The vault of a registered validator as the chain has it, else the one that alone may have it. */
 const VAULT = sql`coalesce(v.beacon_vault, ${OWNER})`
@@ -183,22 +183,4 @@ export async function restampOracleShares(tx: Sql, messageIds: readonly number[]
   await tx.execute(sql`
     update oracle_shares s set revision = m.revision from messages m
     where s.message_id = any(${numberArray(messageIds)}) and m.id = s.message_id`)
-}
-
-/** Uses up a nonce. Of all requests with it, in all processes, one is told true. */
-export async function takeNonce(db: Sql, oracle: Uint8Array, nonce: Uint8Array): Promise<boolean> {
-  const { rowCount } = await db
-    .insert(oracleNonces)
-    .values({ oracle: asBuffer(oracle), nonce: asBuffer(nonce) })
-    .onConflictDoNothing()
-  return rowCount === 1
-}
-
-/** Forgets nonces older than `seconds`, at most `limit` at once; returns how many. */
-export async function deleteNonces(db: Sql, seconds: number, limit: number): Promise<number> {
-  const { rowCount } = await db.execute(sql`
-    with old as (select oracle, nonce from oracle_nonces where seen_at < now() - make_interval(secs => ${seconds}::float8)
-                 order by seen_at limit ${limit} for update skip locked)
-    delete from oracle_nonces n using old where n.oracle = old.oracle and n.nonce = old.nonce`)
-  return rowCount ?? 0
 }

@@ -12,15 +12,13 @@ const asked = { id: number, publicKey: bytes }
 /** A validator to ask the chain about. */
 export type AskedRow = RowOf<typeof asked>
 
-/** The validators after `afterId` that oracles have shares of and no finalized state was seen to have. */
+/** The validators after `afterId` that oracles have shares of and no finalized state was seen to have, as of the last fold of tallies. */
 export function findUnregistered(db: Sql, afterId: number, limit: number): Promise<AskedRow[]> {
   return rows(
     db,
     asked,
-    sql`select v.id, v.public_key from validators v
-        where v.id > ${afterId} and v.registered_at is null
-          and exists (select from messages m join oracle_shares s on s.message_id = m.id where m.validator_id = v.id)
-        order by v.id limit ${limit}`,
+    sql`select v.id, v.public_key from validator_tallies t join validators v on v.id = t.validator_id
+        where t.validator_id > ${afterId} and t.is_awaited and v.registered_at is null order by t.validator_id limit ${limit}`,
   )
 }
 
@@ -145,8 +143,29 @@ export type VaultRow = RowOf<typeof vaultNumbers>
 /** Whether `v` is outdated while `c` is the current oracle set. */
 const IS_OUTDATED = sql.raw(`(v.exited_at is null and c.id is not null and v.oracle_set_id is distinct from c.id)`)
 
+/** When validators of each oracle set may be exited by force: the time that the first set after theirs gives them. */
+const deadlines = (secondsPerEpoch: number): SQL => sql`
+  select o.id, extract(epoch from n.announced_at)::float8 + (n.config->>'untilForceExitEpochs')::float8 * ${secondsPerEpoch}::float8 as at
+  from oracle_sets o cross join lateral (
+    select announced_at, config from oracle_sets n where ${later('n', 'o')} order by n.block_number, n.id limit 1) n`
+
+/** The vaults of registered validators, summed up from tallies: as `countByVault` counts them, as of the last fold. */
+export function sumByVault(db: Sql, secondsPerEpoch: number): Promise<VaultRow[]> {
+  const isOutdated = sql.raw(`(not t.has_exited and c.id is not null and t.oracle_set_id is distinct from c.id)`)
+  const sum = (which: SQL) => sql`coalesce(sum(t.validators) filter (where ${which}), 0)::bigint`
+  return rows(
+    db,
+    vaultNumbers,
+    sql`with deadlines as materialized (${deadlines(secondsPerEpoch)})
+        select t.beacon_vault as vault, sum(t.validators)::bigint as registered, ${sum(sql`t.has_exited`)} as exited,
+               ${sum(isOutdated)} as outdated, ${sum(sql`t.is_index_wrong`)} as wrong_index, min(d.at) filter (where ${isOutdated}) as force_exit_at
+        from tallies t left join oracle_sets c on c.is_current left join deadlines d on d.id = t.oracle_set_id
+        where t.is_registered group by t.beacon_vault order by t.beacon_vault`,
+  )
+}
+
 /**
- * The vaults of registered validators (of these vaults only, unless null). The time that outdated ones have is that of the first
+ * The vaults of registered validators (of these vaults only, unless null), for who asks. The time that outdated ones have is that of the first
  * oracle set after their own. Nearly all have an exit of the right index and no other: only of the rest the newest shares are looked for.
  */
 export function countByVault(
@@ -157,10 +176,7 @@ export function countByVault(
   return rows(
     db,
     vaultNumbers,
-    sql`with deadlines as materialized (
-          select o.id, extract(epoch from n.announced_at)::float8 + (n.config->>'untilForceExitEpochs')::float8 * ${secondsPerEpoch}::float8 as at
-          from oracle_sets o cross join lateral (
-            select announced_at, config from oracle_sets n where ${later('n', 'o')} order by n.block_number, n.id limit 1) n),
+    sql`with deadlines as materialized (${deadlines(secondsPerEpoch)}),
         doubtful as materialized (
           select distinct v.id, v.beacon_index from validators v join messages m on m.validator_id = v.id and m.kind = 'exit'
           where v.registered_at is not null and v.exited_at is null and m.validator_index <> v.beacon_index and ${scope}),

@@ -7,13 +7,18 @@ import { boolean, bytes, firstRow, number, oneOf, orNull, rows, text } from './r
 import type { Sql } from './sql.ts'
 import { asBuffer, bytesArray, bytesParam, isAny, numberArray, textArray } from './sql.ts'
 
-/** The vaults of registered validators that have not exited. */
+const IS_STAYING = sql.raw(`registered_at is not null and exited_at is null and beacon_vault is not null`)
+
+/** The vaults of registered validators that have not exited: of each the first row is read. */
 export async function findRotationVaults(db: Sql): Promise<Buffer[]> {
   const found = await rows(
     db,
     { vault: bytes },
-    sql`select distinct beacon_vault as vault from validators
-        where registered_at is not null and exited_at is null and beacon_vault is not null order by beacon_vault`,
+    sql`with recursive vaults (vault) as (
+          (select beacon_vault from validators where ${IS_STAYING} order by beacon_vault limit 1)
+          union all select (select beacon_vault from validators where ${IS_STAYING} and beacon_vault > v.vault order by beacon_vault limit 1)
+          from vaults v where v.vault is not null)
+        select vault from vaults where vault is not null order by vault`,
   )
   return found.map(({ vault }) => vault)
 }

@@ -8,6 +8,7 @@ import type { ChainValidator } from '@dvt-relayer/chain/consensus/consensus.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import type { AskedRow } from '@dvt-relayer/db/queries/registered.ts'
 import { findStaying, findUnregistered, markExited, markRegistered } from '@dvt-relayer/db/queries/registered.ts'
+import { settleTallies } from '@dvt-relayer/db/settle-tallies.ts'
 import type { Context } from '../../context.ts'
 import { showAgain } from '../oracles/show-again.ts'
 
@@ -70,7 +71,8 @@ export function createBeaconStatus({ db, chain, events }: Pick<Context, 'db' | '
      */
     async look(signal: AbortSignal): Promise<boolean> {
       const root = await chain.registry.finalizedRoot()
-      if (root === seenRoot) return false
+      // After much at once, the next look asks for all.
+      if (root === seenRoot || !(await settleTallies(db))) return false
       await noteRegistered(root, signal)
       if (refreshedAt === undefined || performance.now() - refreshedAt > REFRESH_MS) {
         await noteExited(root, signal)

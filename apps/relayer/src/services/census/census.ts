@@ -10,8 +10,12 @@ import {
 } from '@dvt-relayer/db/queries/attendance/census.ts'
 import { countPrograms } from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
 import { countProcesses } from '@dvt-relayer/db/queries/attendance/processes.ts'
+import { findOldestOpen } from '@dvt-relayer/db/queries/rotations.ts'
+import { countMessages } from '@dvt-relayer/db/queries/status/sums.ts'
+import { settleTallies } from '@dvt-relayer/db/settle-tallies.ts'
 import type { Context } from '../../context.ts'
 import { SILENCE_SECONDS } from '../attendance/heartbeat.ts'
+import { findSsvCounts } from './ssv-counts.ts'
 import { createVaultKeyCount, findVaultKeys } from './vault-keys.ts'
 
 /** Rows of one metric. */
@@ -34,6 +38,10 @@ export function createCensus({ config, db, queue, events }: Pick<Context, 'confi
     await writeJudged({ db, events })
     await countVaultKeys?.()
     events.sharesCounted(await findShareCounts(db, MOST_SHARE_INDEXES), await countWrongShares(db, MOST))
+    await countMessagesOf({ db, events })
+    events.rotationsOpen(await findOldestOpen(db))
+    const ssv = config.ssv.owners.length === 0 ? undefined : await findSsvCounts(db)
+    if (ssv !== undefined) events.ssvCounted(ssv)
     events.waitingCounted(await findOldestCollecting(db))
     const moved = await sumMovedByVault(db, DAY_SECONDS, MOST)
     events.managerCounted(
@@ -58,6 +66,14 @@ async function writeJudged({ db, events }: Pick<Context, 'db' | 'events'>): Prom
     events.giveJudged(judged)
     throw error
   }
+}
+
+/** Counts live messages; after much at once, what was counted last stands a while longer. */
+async function countMessagesOf({ db, events }: Pick<Context, 'db' | 'events'>): Promise<void> {
+  if (!(await settleTallies(db))) return
+  const counts = await countMessages(db)
+  for (const kind of ['exit', 'deposit'] as const)
+    events.messagesCounted(kind, counts[kind].collecting, counts[kind].ready)
 }
 
 /** How many nodes name each version of our sidecar. */

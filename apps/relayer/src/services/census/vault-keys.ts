@@ -1,6 +1,5 @@
 /**
- * How many keys each vault has left to register: a worker counts them, since it looks at every validator, and leaves the numbers in the
- * database for all processes.
+ * How many keys each vault has left to register: a worker counts them, and leaves the numbers in the database for all processes.
  */
 
 import { toHex } from '@dvt-relayer/common/hex.ts'
@@ -8,6 +7,7 @@ import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { countKeysByVault } from '@dvt-relayer/db/queries/messages/registrations.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import { findCheckpoint, storeCheckpoint } from '@dvt-relayer/db/queries/state.ts'
+import { settleTallies } from '@dvt-relayer/db/settle-tallies.ts'
 import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { Context } from '../../context.ts'
@@ -34,7 +34,8 @@ export function createVaultKeyCount({ config, db }: Pick<Context, 'config' | 'db
     const last = await findStored(db)
     // The clocks of two machines may differ.
     if (last !== undefined && Math.abs(Date.now() - last.counted_at) < FRESH_MS) return
-    const counts = await countKeysByVault(db)
+    if (!(await settleTallies(db))) return
+    const counts = (await countKeysByVault(db)).map(({ vault, free, reserved }) => ({ vault, keys: free + reserved }))
     const anybodys = counts.find(({ vault }) => vault === null)?.keys ?? 0
     const own = new Map(counts.flatMap(({ vault, keys }) => (vault === null ? [] : [[toHex(vault), keys] as const])))
     const vaults = config.vaults ?? counts.flatMap(({ vault }) => vault ?? [])

@@ -10,6 +10,7 @@ import { lockClusterImport } from '@dvt-relayer/db/queries/clusters.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import { findCheckpoint, storeCheckpoint } from '@dvt-relayer/db/queries/state.ts'
 import type { Context } from '../../context.ts'
+import { storeSsvCounts } from '../census/ssv-counts.ts'
 import { findGone, storeSsvValidators } from './ssv-clusters.ts'
 
 const CHECKPOINT = 'ssv'
@@ -60,6 +61,7 @@ export function createSsvCheckpoint(
     async settle(mine: SsvState): Promise<SsvState> {
       const { state, done } = await db.transaction(async (tx) => {
         const counted = await store(tx, mine)
+        await storeSsvCounts(tx, counted)
         const gone = await findGone(tx, counted, config.ssv.owners)
         return { state: counted, done: await storeSsvValidators(tx, liveRegistrations(counted), gone) }
       })

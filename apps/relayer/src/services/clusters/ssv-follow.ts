@@ -98,7 +98,6 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
     // Nothing is known of the chain's end before a scan has come to it.
     if (final === undefined || known.nextBlock <= final.number) return
     known = await checkpoint.settle(known)
-    events.ssvSettled(known)
     await readOperatorKeys(node, known, signal)
     isSettled = true
     savedAt = performance.now()

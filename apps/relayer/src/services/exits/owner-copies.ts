@@ -15,6 +15,8 @@ import {
   findOwnerCopies,
   storeOwnerCopies,
 } from '@dvt-relayer/db/queries/messages/retention.ts'
+import { findTalliesRevision } from '@dvt-relayer/db/queries/status/tallies.ts'
+import { settleTallies } from '@dvt-relayer/db/settle-tallies.ts'
 import type { Context, SignatureOpener } from '../../context.ts'
 import type { DataToEncrypt } from '../../crypto-workers/tasks.ts'
 
@@ -22,6 +24,8 @@ import type { DataToEncrypt } from '../../crypto-workers/tasks.ts'
 const BATCH = 100
 /** Batches of one round: about a second of one thread. */
 const BATCHES = 40
+/** All exits are looked through after a change of what copies hang on, and after so long in any case. */
+const STALE_MS = 600_000
 
 /** Creates the service. */
 export function createOwnerCopies({
@@ -34,6 +38,8 @@ export function createOwnerCopies({
 }: Pick<Context, 'config' | 'db' | 'crypto' | 'sealing' | 'events' | 'logger'>) {
   /** How many could not be opened in the last round, so that each change is said once. */
   let unreadable = 0
+  /** When all were looked through, and as of which tallies: these change with everything that makes an exit due. */
+  let looked: { revision: number; at: number } | undefined
 
   /** The plaintext of a copy; undefined where the signature cannot be opened. */
   function plaintext(opener: SignatureOpener, row: CopyDueRow): DataToEncrypt | undefined {
@@ -69,7 +75,10 @@ export function createOwnerCopies({
     /** One round: makes the copies that are due. What is left over is for the next one. */
     async run(): Promise<void> {
       if (owners.length === 0) return
+      const revision = (await settleTallies(db)) ? await findTalliesRevision(db) : undefined
+      if (looked !== undefined && looked.revision === revision && performance.now() - looked.at < STALE_MS) return
       let [made, failed] = [0, 0]
+      let isThrough = false
       for (let batch = 0, after = 0; batch < BATCHES; batch++) {
         const ids = await findCopiesDue(db, owners, after, BATCH)
         if (ids.length > 0) {
@@ -77,9 +86,11 @@ export function createOwnerCopies({
           made += done.made
           failed += done.failed
         }
-        if (ids.length < BATCH) break
+        isThrough = ids.length < BATCH
+        if (isThrough) break
         after = ids.at(-1) ?? after
       }
+      looked = isThrough && failed === 0 && revision !== undefined ? { revision, at: performance.now() } : undefined
       if (made > 0) events.ownerCopiesMade(made)
       if (failed > 0 && failed !== unreadable)
         logger.error({ count: failed }, 'exits cannot be opened to copy them; see "npm run relayer -- void-sealed"')

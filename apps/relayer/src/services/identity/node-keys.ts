@@ -8,8 +8,8 @@ import {
   findOutsideLocks,
   findOutsideOperator,
   type NodeKeyRow,
-  takeRequestNonce,
 } from '@dvt-relayer/db/queries/attendance/node-keys.ts'
+import { takeNonce } from '@dvt-relayer/db/queries/attendance/nonces.ts'
 import type { Context } from '../../context.ts'
 
 /** Locks are imported when a process starts: what another one has imported since is known here so much later. */
@@ -56,7 +56,7 @@ export function createNodeKeys({ db }: Pick<Context, 'db'>, now: () => number = 
       return new Set(found.map(({ publicKey }) => toHex(publicKey)))
     },
     /** Uses up the nonce of a request that a key has signed; false when it was used before, in whatever process. */
-    takeNonce: (signer: Uint8Array, nonce: Uint8Array): Promise<boolean> => takeRequestNonce(db, signer, nonce),
+    takeNonce: (signer: Uint8Array, nonce: Uint8Array): Promise<boolean> => takeNonce(db, signer, nonce),
   }
 }
 export type NodeKeys = ReturnType<typeof createNodeKeys>

@@ -4,7 +4,7 @@ import { messageOf } from '@dvt-relayer/common/errors.ts'
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { findCurrentOracleSet } from '@dvt-relayer/db/queries/oracle-shares.ts'
-import { findOldestOpen, findRotationVaults, findUnsettledVaults } from '@dvt-relayer/db/queries/rotations.ts'
+import { findRotationVaults, findUnsettledVaults } from '@dvt-relayer/db/queries/rotations.ts'
 import type { Context } from '../../context.ts'
 import type { RotationLocks } from './locks.ts'
 import { describeStep, isTrouble, type Step } from './steps.ts'
@@ -24,7 +24,7 @@ export interface RoundWork {
 
 /** Creates the rounds of this process. */
 export function createRotationRounds(
-  { config, db, events }: Pick<Context, 'config' | 'db' | 'events'>,
+  { config, db }: Pick<Context, 'config' | 'db'>,
   locks: RotationLocks,
   work: RoundWork,
 ) {
@@ -78,7 +78,6 @@ export function createRotationRounds(
       const others = (await findUnsettledVaults(db)).filter((vault) => !vaults.some((one) => equalBytes(one, vault)))
       await each(others, (vault) => work.finish(vault, signal))
       isCollecting = isWanted
-      events.rotationsOpen(await findOldestOpen(db))
       return problems.length > 0 ? problems.join('; ') : undefined
     },
   }

@@ -3,14 +3,12 @@
  * twice, or in two processes, does nothing the second time.
  */
 
-import { deleteRequestNonces } from '@dvt-relayer/db/queries/attendance/node-keys.ts'
+import { deleteNonces } from '@dvt-relayer/db/queries/attendance/nonces.ts'
 import { deleteManagerSignatures } from '@dvt-relayer/db/queries/manager-signatures.ts'
 import { announceMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
-import { findNewestRevision } from '@dvt-relayer/db/queries/messages/look.ts'
-import { countMessages, deleteSuperseded, expireMessages } from '@dvt-relayer/db/queries/messages/messages.ts'
+import { deleteSuperseded, expireMessages } from '@dvt-relayer/db/queries/messages/messages.ts'
 import { claimUnverified } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import { deleteForgotten, lockForgotten } from '@dvt-relayer/db/queries/messages/validators.ts'
-import { deleteNonces } from '@dvt-relayer/db/queries/oracle-fetch.ts'
 import { deleteOldShares, giveBackMessages } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import type { Context } from '../../context.ts'
 import { createFinishable } from './finishable.ts'
@@ -44,8 +42,6 @@ const SUPERSEDED_SECONDS = 86_400
 const NONCE_SECONDS = 900
 /** Batches deleted of one thing in one round: more than any rate that callers are held to can fill. */
 const BATCHES = 20
-/** Counting walks through all live messages: it takes at most one part in so many of the time, and is done at least this often. */
-const COUNTING = { parts: 100, atLeastMs: 60_000 }
 /** A post verifies its own candidates; after this time it is taken for dead. */
 const ABANDONED_SECONDS = 8
 
@@ -59,8 +55,6 @@ export function createSweep({
 }: Pick<Context, 'config' | 'db' | 'queue' | 'events' | 'announced'>) {
   const finishable = createFinishable({ db })
   let nextOld = 0
-  let countedAt: number | undefined
-  let nextCount = 0
 
   /** Returns those that the queue has not taken. */
   async function addJobs(
@@ -93,20 +87,6 @@ export function createSweep({
       ),
     ]
     if (isDone.every(Boolean)) nextOld = performance.now() + OLD_MS
-  }
-
-  /** Counts for the metrics, where a message has changed since: every change of one has a revision. */
-  async function count(): Promise<void> {
-    const start = performance.now()
-    if (start < nextCount) return
-    const revision = await findNewestRevision(db)
-    if (revision === countedAt) return
-    const counts = new Map((await countMessages(db)).map(({ kind, state, count }) => [`${kind} ${state}`, count]))
-    for (const kind of ['exit', 'deposit'] as const)
-      events.messagesCounted(kind, counts.get(`${kind} collecting`) ?? 0, counts.get(`${kind} ready`) ?? 0)
-    countedAt = revision
-    const end = performance.now()
-    nextCount = end + Math.min(COUNTING.atLeastMs, COUNTING.parts * (end - start))
   }
 
   return {
@@ -143,11 +123,9 @@ export function createSweep({
         )
       }
       await deleteAll(() => deleteNonces(db, NONCE_SECONDS, BATCH))
-      await deleteAll(() => deleteRequestNonces(db, NONCE_SECONDS, BATCH))
       await deleteAll(() => deleteSuperseded(db, SUPERSEDED_SECONDS, BATCH))
       await addJobs('verify_partials', await claimUnverified(db, ABANDONED_SECONDS, BATCH))
       await deleteOld()
-      await count()
     },
   }
 }

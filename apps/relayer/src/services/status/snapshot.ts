@@ -5,18 +5,19 @@
 
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
-import { findVaults } from '@dvt-relayer/db/queries/doctor/contents.ts'
-import { countKeysLeft } from '@dvt-relayer/db/queries/messages/registrations.ts'
-import { countByVault } from '@dvt-relayer/db/queries/registered.ts'
+import { countKeysByVault } from '@dvt-relayer/db/queries/messages/registrations.ts'
+import { sumByVault } from '@dvt-relayer/db/queries/registered.ts'
 import { findSnapshot, findStamp, storeSnapshot } from '@dvt-relayer/db/queries/status/snapshot.ts'
 import {
   countCollecting,
   countTotals,
   countWaiting,
+  findClaimingVaults,
   findOpenRotations,
   findStatusClusters,
   sumManagerSignatures,
 } from '@dvt-relayer/db/queries/status/sums.ts'
+import { settleTallies } from '@dvt-relayer/db/settle-tallies.ts'
 import type { Static } from 'typebox'
 import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
@@ -26,12 +27,10 @@ import { summaryOf } from '../beacon-status/vaults.ts'
 /** Clusters that are counted: of SSV each committee of operators is one. */
 const MOST_CLUSTERS = 1000
 const MOST_VAULTS = 200
-/** Vaults whose keys are counted, each by a look at all that nobody has reserved. */
-const MOST_KEY_COUNTS = 20
 const DAY_SECONDS = 86_400
 /** Counting takes a tenth of the time at most; where the database is slow, numbers are not old for long either. */
 const REST = { times: 10, fromMs: 4_000, mostMs: 15_000 }
-/** What was counted is counted anew after so long, changed or not: what is imported, and what the chain says, is not announced. */
+/** What was counted is counted anew after so long, changed or not: a cluster may have another name. */
 const STALE_MS = 60_000
 
 const whole = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })
@@ -87,31 +86,27 @@ const Snapshot = Type.Object({
 export type Snapshot = Static<typeof Snapshot>
 const isSnapshot = Compile(Snapshot)
 
-/** What looks at every validator, and changes with what is imported and with the chain. */
-type Sums = Pick<Snapshot, 'clusters' | 'totals' | 'vaults'>
-
-/** Of these much changes while thousands of validators are collected. */
-type Collected = Pick<Snapshot, 'collecting' | 'waiting'>
+/** What is summed up from tallies. */
+type Sums = Omit<Snapshot, 'rotations' | 'manager'>
 
 type Parts = Pick<Context, 'config' | 'db'>
 type Clock = () => number
 
 /** Creates what counts and writes. A round says when the next is due, where it took long. */
 export function createSnapshots(context: Parts, now: Clock = () => performance.now()) {
-  const sums = kept(now, () => findSums(context))
-  const collected = kept(now, () => findCollected(context))
+  let known: { stamp: string; at: number; sums: Sums } | undefined
 
-  const timed = async (work: () => Promise<unknown>): Promise<number | undefined> => {
-    const begun = now()
-    await work()
-    const restMs = (now() - begun) * REST.times
-    return restMs > REST.fromMs ? Math.min(restMs, REST.mostMs) : undefined
+  /** What is there is counted anew when a tally or the oracle set in force has changed, or it is old. */
+  async function renew(stamp: string): Promise<Sums> {
+    const at = now()
+    if (known?.stamp !== stamp || at - known.at >= STALE_MS) known = { stamp, at, sums: await findSums(context) }
+    return known.sums
   }
 
   /** The snapshot's revision as this process has left it, and the last that another one wrote. */
   let own = 0
   let foreign = 0
-  /** Changes with everything that is announced, and when another process has found something else than we. */
+  /** Changes with everything that is counted, and when another process has found something else than we. */
   const stampNow = async (): Promise<string> => {
     const { stamp, revision } = await findStamp(context.db)
     if (revision !== own) foreign = own = revision
@@ -119,31 +114,15 @@ export function createSnapshots(context: Parts, now: Clock = () => performance.n
   }
 
   return {
-    /** Counts what looks at every validator; the next writing has it. */
-    count: () => timed(async () => sums.renew(await stampNow())),
-    /** Counts what is collected, and writes all where anything has changed. */
-    write: () =>
-      timed(async () => {
-        const known = foreign
-        const stamp = await stampNow()
-        // What we counted before another process wrote would take back what that one knows.
-        const counted = (foreign === known ? sums.value() : undefined) ?? (await sums.renew(stamp))
-        const content = { ...counted, ...(await collected.renew(stamp)), ...(await findMovements(context)) }
+    /** Counts, and writes all where anything has changed. After much at once, a later round does; till then the old numbers stand. */
+    async write(): Promise<number | undefined> {
+      const begun = now()
+      if (await settleTallies(context.db)) {
+        const content = { ...(await renew(await stampNow())), ...(await findMovements(context)) }
         own = (await storeSnapshot(context.db, content)) ?? own
-      }),
-  }
-}
-
-/** What was found, until the stamp is another or it is old. */
-function kept<T>(now: Clock, find: () => Promise<T>) {
-  let known: { stamp: string; at: number; value: T } | undefined
-  return {
-    value: (): T | undefined => known?.value,
-    async renew(stamp: string): Promise<T> {
-      if (known?.stamp === stamp && now() - known.at < STALE_MS) return known.value
-      const at = now()
-      known = { stamp, at, value: await find() }
-      return known.value
+      }
+      const restMs = (now() - begun) * REST.times
+      return restMs > REST.fromMs ? Math.min(restMs, REST.mostMs) : undefined
     },
   }
 }
@@ -151,13 +130,17 @@ function kept<T>(now: Clock, find: () => Promise<T>) {
 async function findSums({ config, db }: Parts): Promise<Sums> {
   const { slotsPerEpoch, secondsPerSlot } = config.network
   const clusters = await findStatusClusters(db, MOST_CLUSTERS)
-  const rows = await countByVault(db, { vaults: null, secondsPerEpoch: slotsPerEpoch * secondsPerSlot })
+  const rows = await sumByVault(db, slotsPerEpoch * secondsPerSlot)
   const known = new Map(rows.flatMap((row) => (row.vault === null ? [] : [[toHex(row.vault), row]])))
-  const wanted = config.vaults ?? (await findVaults(db, MOST_VAULTS)).map(({ vault }) => vault)
-  const counted = wanted.slice(0, MOST_KEY_COUNTS)
-  const keys = new Map<string, Awaited<ReturnType<typeof countKeysLeft>>>()
-  for (const vault of counted) keys.set(toHex(vault), await countKeysLeft(db, vault))
+  const wanted = config.vaults ?? (await findClaimingVaults(db, MOST_VAULTS)).map(({ vault }) => vault)
+  const left = await countKeysByVault(db)
+  const keys = new Map(
+    left.map(({ vault, free, reserved }) => [vault === null ? '' : toHex(vault), { free, reserved }]),
+  )
   const all = [...new Set([...wanted.map(toHex), ...known.keys()])].slice(0, MOST_VAULTS)
+  const keyed = new Set(wanted.map(toHex))
+  const collecting = await countCollecting(db)
+  const waiting = await countWaiting(db)
   return {
     clusters: clusters.map(({ shareIndexes, vaults, ...cluster }) => ({
       ...cluster,
@@ -167,16 +150,9 @@ async function findSums({ config, db }: Parts): Promise<Sums> {
     totals: await countTotals(db),
     vaults: all.map((vault) => ({
       ...summaryOf(Buffer.from(vault.slice(2), 'hex'), known.get(vault)),
-      keys_free: keys.get(vault)?.free ?? null,
-      keys_reserved: keys.get(vault)?.reserved ?? null,
+      keys_free: keyed.has(vault) ? (keys.get('')?.free ?? 0) + (keys.get(vault)?.free ?? 0) : null,
+      keys_reserved: keyed.has(vault) ? (keys.get(vault)?.reserved ?? 0) : null,
     })),
-  }
-}
-
-async function findCollected({ db }: Parts): Promise<Collected> {
-  const collecting = await countCollecting(db)
-  const waiting = await countWaiting(db)
-  return {
     collecting: collecting.map(({ clusterId, validators, messages, oldestAt }) => ({
       ...{ cluster_id: clusterId, validators, messages, oldest_at: oldestAt },
     })),
@@ -186,7 +162,7 @@ async function findCollected({ db }: Parts): Promise<Collected> {
   }
 }
 
-async function findMovements({ db }: Parts): Promise<Omit<Snapshot, keyof Sums | keyof Collected>> {
+async function findMovements({ db }: Parts): Promise<Omit<Snapshot, keyof Sums>> {
   const rotations = await findOpenRotations(db, MOST_VAULTS)
   const signed = await sumManagerSignatures(db, DAY_SECONDS)
   return {

@@ -71,13 +71,19 @@ export function findNeverSeen(db: Sql, limit: number): Promise<{ shareIndex: num
   )
 }
 
-/** The age of the oldest message of each kind that is still collected; null where none is. */
+/**
+ * The age of the oldest message of each kind that is still collected; null where none is. It is among the first by id: those of transactions
+ * that ran beside each other may stand the other way round. The kind as a range, in the order of the index of what is collected: where it is
+ * one value, the planner may walk through all messages by id.
+ */
 export function findOldestCollecting(db: Sql): Promise<{ kind: 'exit' | 'deposit'; seconds: number | null }[]> {
   return rows(
     db,
     { kind: oneOf<'exit' | 'deposit'>(), seconds: orNull(number) },
     sql`select k.kind, extract(epoch from now() - (
-                 select min(m.created_at) from messages m where m.kind = k.kind and m.state = 'collecting'))::float8 as seconds
+                 select min(f.created_at) from (
+                   select m.created_at from messages m
+                   where m.kind between k.kind and k.kind and m.state = 'collecting' order by m.kind, m.id limit 32) f))::float8 as seconds
         from (values ('exit'), ('deposit')) as k (kind)`,
   )
 }

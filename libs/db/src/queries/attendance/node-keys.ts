@@ -1,7 +1,7 @@
-/** Nodes that are known by a key they have: the keys in the ENRs of cluster locks and of SSV operators, and the nonces they have used. */
+/** Nodes that are known by a key they have: the keys in the ENRs of cluster locks and of SSV operators. */
 
 import { sql } from 'drizzle-orm'
-import { operatorKeys, requestNonces } from '../../schema.ts'
+import { operatorKeys } from '../../schema.ts'
 import { boolean, bytes, number, type RowOf, rows } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 import { asBuffer, bytesArray, numberArray } from '../sql.ts'
@@ -98,22 +98,4 @@ export function findOutsideOperator(
           and (c.source = 'ssv' and exists (select from key_shares k where k.validator_id = v.id and k.share_index = ${operatorId}))
               is not true`,
   )
-}
-
-/** Uses up a nonce of a key. Of all requests with it, in all processes, one is told true. */
-export async function takeRequestNonce(db: Sql, signer: Uint8Array, nonce: Uint8Array): Promise<boolean> {
-  const { rowCount } = await db
-    .insert(requestNonces)
-    .values({ signer: asBuffer(signer), nonce: asBuffer(nonce) })
-    .onConflictDoNothing()
-  return rowCount === 1
-}
-
-/** Forgets nonces older than `seconds`, at most `limit` at once; returns how many. */
-export async function deleteRequestNonces(db: Sql, seconds: number, limit: number): Promise<number> {
-  const { rowCount } = await db.execute(sql`
-    with old as (select signer, nonce from request_nonces where seen_at < now() - make_interval(secs => ${seconds}::float8)
-                 order by seen_at limit ${limit} for update skip locked)
-    delete from request_nonces n using old where n.signer = old.signer and n.nonce = old.nonce`)
-  return rowCount ?? 0
 }

@@ -23,7 +23,6 @@ export const TABLES: Readonly<Record<string, string | undefined>> = {
   partial_signatures: 'seen_at',
   oracle_sets: 'adopted_at',
   oracle_shares: 'created_at',
-  oracle_nonces: 'seen_at',
   request_nonces: 'seen_at',
   owner_copies: 'created_at',
   rotations: 'created_at',
@@ -37,6 +36,9 @@ export const TABLES: Readonly<Record<string, string | undefined>> = {
   nodes_seen: 'seen_at',
   share_counts: undefined,
   status_snapshots: undefined,
+  validator_changes: undefined,
+  validator_tallies: undefined,
+  tallies: undefined,
   sealing_checks: undefined,
 }
 

@@ -207,12 +207,3 @@ export async function countLiveExits(db: Sql, requester: string | null): Promise
   )
   return row?.count ?? 0
 }
-
-/** How many live messages are of each kind and in each state. */
-export function countMessages(db: Sql): Promise<{ kind: MessageKind; state: 'collecting' | 'ready'; count: number }[]> {
-  return rows(
-    db,
-    { kind: oneOf<MessageKind>(), state: oneOf<'collecting' | 'ready'>(), count: number },
-    sql`select kind, state, count(*) as count from messages where state in ${LIVE} group by kind, state`,
-  )
-}

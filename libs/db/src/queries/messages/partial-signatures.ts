@@ -195,20 +195,26 @@ export async function writeVerdicts(tx: Sql, verdicts: readonly Verdict[]): Prom
 
 /**
  * Share indexes of `m` that count towards its threshold: verified, or such that a worker may find right. Under trusted public key shares
- * those are indexes that have sent one thing alone: where there are several, or one was wrong, each is verified first.
+ * those are indexes that have sent one thing alone: where there are several, or one was wrong, each is verified first. So is each where one
+ * was verified under a public key share that is not there any more: nothing is judged together with that.
  */
-const COUNTED_INDEXES = sql`(select count(*) from (
-  select 1 from partial_signatures p
+const COUNTED_INDEXES = sql`(select count(*) filter (where i.is_right or (i.is_alone and not i.is_apart) or (i.is_open and ${IS_UNTRUSTED})) from (
+  select bool_or(p.state = 'verified') as is_right, bool_or(p.state = 'unverified') as is_open,
+         count(*) = 1 and bool_and(p.state = 'unverified') and bool_or(k.validator_id is not null) as is_alone,
+         bool_or(bool_or(p.state = 'verified' and k.validator_id is null)) over () as is_apart
+  from partial_signatures p
   left join key_shares k on k.validator_id = m.validator_id and k.share_index = p.share_index
   where p.message_id = m.id
-  group by p.share_index
-  having bool_or(p.state = 'verified')
-      or (count(*) = 1 and bool_and(p.state = 'unverified') and bool_or(k.validator_id is not null))
-      or (bool_or(p.state = 'unverified') and ${IS_UNTRUSTED})) i)`
+  group by p.share_index) i)`
 
-/** Whether `m` has candidates that a full signature judges: under trusted public key shares those of a share index that has one. */
+/**
+ * Whether `m` has candidates that a full signature judges: under trusted public key shares those of a share index that has one, unless one
+ * was verified under a public key share that is not there any more. These are verified by themselves.
+ */
 const HAS_UNJUDGED = sql`(
-  select bool_or(p.state = 'unverified' and (k.validator_id is not null or ${IS_UNTRUSTED}))
+  select case when ${IS_UNTRUSTED} then bool_or(p.state = 'unverified')
+              else bool_or(p.state = 'unverified' and k.validator_id is not null)
+                   and not bool_or(p.state = 'verified' and k.validator_id is null) end
   from partial_signatures p left join key_shares k on k.validator_id = m.validator_id and k.share_index = p.share_index
   where p.message_id = m.id)`
 
@@ -309,13 +315,15 @@ export async function findStarving(db: Sql, seconds: number, limit: number): Pro
   const found = await rows(
     db,
     { id: number },
-    sql`select m.id from messages m
-        cross join lateral (select count(distinct p.share_index) as indexes from partial_signatures p
-                            where p.message_id = m.id and p.state <> 'rejected') c
-        where m.state = 'collecting' and m.created_at < now() - make_interval(secs => ${seconds}::float8)
-          and c.indexes between 1 and m.threshold - 1
-          and not exists (select from key_shares k where k.validator_id = m.validator_id)
-        order by m.id desc limit ${limit}`,
+    sql`select s.id from (values ('exit'), ('deposit')) as o (kind) cross join lateral (
+          select m.id from messages m
+          cross join lateral (select count(distinct p.share_index) as indexes from partial_signatures p
+                              where p.message_id = m.id and p.state <> 'rejected') c
+          where m.kind between o.kind and o.kind and m.state = 'collecting' and m.created_at < now() - make_interval(secs => ${seconds}::float8)
+            and c.indexes between 1 and m.threshold - 1
+            and not exists (select from key_shares k where k.validator_id = m.validator_id)
+          order by m.kind desc, m.id desc limit ${limit}) s
+        order by s.id desc limit ${limit}`,
   )
   return found.map(({ id }) => id)
 }

@@ -100,23 +100,16 @@ export async function countKeysLeft(db: Sql, vault: Uint8Array): Promise<{ free:
 }
 
 /**
- * How many keys each vault may still register, as `countKeysLeft` counts them; null: the keys that any vault may have. Vaults that have none
- * left stand there too. It looks at every validator.
+ * How many keys each vault may still register, as `countKeysLeft` counts them, from tallies; null: the keys that any vault may have. Vaults
+ * that have none left stand there too.
  */
-export function countKeysByVault(db: Sql): Promise<{ vault: Buffer | null; keys: number }[]> {
+export function countKeysByVault(db: Sql): Promise<{ vault: Buffer | null; free: number; reserved: number }[]> {
   return rows(
     db,
-    { vault: orNull(bytes), keys: number },
-    sql`select o.first as vault, count(*) filter (where v.registered_at is null and d.is_deposited is null) as keys
-        from validators v join clusters c on c.id = v.cluster_id
-        left join deposit_bindings b on b.validator_id = v.id
-        cross join lateral (
-          select least(v.withdrawal_address, v.listed_vault, v.vault, b.vault) as first,
-                 greatest(v.withdrawal_address, v.listed_vault, v.vault, b.vault) as last) o
-        left join lateral (
-          select true as is_deposited from registry_validators r where r.public_key = v.public_key limit 1) d on v.registered_at is null
-        where o.first is not distinct from o.last
-        group by o.first order by o.first`,
+    { vault: orNull(bytes), free: number, reserved: number },
+    sql`select t.key_vault as vault, coalesce(sum(t.validators) filter (where t.key = 'free'), 0)::bigint as free,
+               coalesce(sum(t.validators) filter (where t.key = 'reserved'), 0)::bigint as reserved
+        from tallies t where t.key <> 'none' group by t.key_vault order by t.key_vault`,
   )
 }
 

@@ -3,17 +3,17 @@
 import { sql } from 'drizzle-orm'
 import { firstRow, json, number, orNull, text } from '../rows.ts'
 import type { Sql } from '../sql.ts'
+import { TALLIES_REVISION } from './tallies.ts'
 
 /**
- * What changes with everything that is announced, once it is committed: the newest revision of messages, the oracle set in force, and the
- * newest share set made for it. And the revision of the snapshot that is there; 0 before the first.
+ * What changes with everything that is counted: the revision of tallies, and the oracle set in force. And the revision of the snapshot that
+ * is there; 0 before the first.
  */
 export async function findStamp(db: Sql): Promise<{ stamp: string; revision: number }> {
   const row = await firstRow(
     db,
     { stamp: text, revision: number },
-    sql`select concat_ws(' ', (select max(revision) from messages), (select s.id || ' ' || coalesce((
-                 select max(o.revision) from oracle_shares o where o.oracle_set_id = s.id), 0) from oracle_sets s where s.is_current)) as stamp,
+    sql`select concat_ws(' ', ${TALLIES_REVISION}, (select id from oracle_sets where is_current)) as stamp,
                coalesce((select revision from status_snapshots where id = 1), 0) as revision`,
   )
   return row ?? { stamp: '', revision: 0 }

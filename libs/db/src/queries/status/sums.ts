@@ -1,8 +1,8 @@
-/** What workers count for the status page. Some of it looks at every validator: they do it once for all who look. */
+/** What workers count for the status page and metrics. What is of all validators is summed up from tallies, as of the last fold. */
 
+import type { SQL } from 'drizzle-orm'
 import { sql } from 'drizzle-orm'
 import type { ManagerAction } from '../manager-signatures.ts'
-import { LIVE } from '../messages/messages.ts'
 import type { RowOf } from '../rows.ts'
 import { boolean, bytes, firstRow, number, oneOf, orNull, rows, text } from '../rows.ts'
 import type { Sql } from '../sql.ts'
@@ -29,9 +29,8 @@ export function findStatusClusters(db: Sql, limit: number): Promise<RowOf<typeof
                   where k.validator_id = (select f.id from validators f where f.cluster_id = c.id order by f.place, f.id limit 1)),
                  '') as share_indexes
         from clusters c
-        join (select v.cluster_id, count(*) as validators,
-                     string_agg(distinct encode(coalesce(v.beacon_vault, v.withdrawal_address, v.listed_vault, v.vault), 'hex'), ',') as vaults
-              from validators v where v.cluster_id is not null group by v.cluster_id) n on n.cluster_id = c.id
+        join (select t.cluster_id, sum(t.validators)::bigint as validators, string_agg(distinct encode(t.vault, 'hex'), ',') as vaults
+              from tallies t where t.cluster_id is not null group by t.cluster_id) n on n.cluster_id = c.id
         order by c.id limit ${limit}`,
   )
 }
@@ -40,17 +39,50 @@ const totals = { validators: number, registered: number, exited: number, ready: 
 
 /** How many validators there are, and how many exits are ready or wait to be split for the oracles in force. */
 export async function countTotals(db: Sql): Promise<RowOf<typeof totals>> {
+  const sum = (which: SQL) => sql`coalesce(sum(t.validators) filter (where ${which}), 0)::bigint`
   const row = await firstRow(
     db,
     totals,
-    sql`select v.validators, v.registered, v.exited, m.ready, m.unsplit
-        from (select count(*) as validators, count(registered_at) as registered, count(exited_at) as exited from validators) v,
-             (select count(*) as ready,
-                     count(*) filter (where not exists (select from oracle_shares o join oracle_sets s on s.id = o.oracle_set_id and s.is_current
-                                                        where o.message_id = e.id)) as unsplit
-              from messages e where e.kind = 'exit' and e.state in ${LIVE} and e.state = 'ready') m`,
+    sql`select ${sum(sql`true`)} as validators, ${sum(sql`t.is_registered`)} as registered, ${sum(sql`t.has_exited`)} as exited,
+               ${sum(sql`t.exit_state = 'ready'`)} as ready,
+               ${sum(sql`t.is_split_anew and t.split_set_id is distinct from c.id`)} as unsplit
+        from tallies t left join oracle_sets c on c.is_current`,
   )
   return row ?? { validators: 0, registered: 0, exited: 0, ready: 0, unsplit: 0 }
+}
+
+/** Live messages by kind and state. */
+export async function countMessages(
+  db: Sql,
+): Promise<Record<'exit' | 'deposit', Record<'collecting' | 'ready', number>>> {
+  const sum = (which: SQL) => sql`coalesce(sum(validators) filter (where ${which}), 0)::bigint`
+  const row = await firstRow(
+    db,
+    { exitsCollecting: number, exitsReady: number, depositsCollecting: number, depositsReady: number },
+    sql`select ${sum(sql`exit_state = 'collecting'`)} as exits_collecting, ${sum(sql`exit_state = 'ready'`)} as exits_ready,
+               ${sum(sql`deposit_state = 'collecting'`)} as deposits_collecting, ${sum(sql`deposit_state = 'ready'`)} as deposits_ready
+        from tallies`,
+  )
+  return {
+    exit: { collecting: row?.exitsCollecting ?? 0, ready: row?.exitsReady ?? 0 },
+    deposit: { collecting: row?.depositsCollecting ?? 0, ready: row?.depositsReady ?? 0 },
+  }
+}
+
+/** The vaults that validators are for: which a lock names, or that have reserved them. */
+export function findClaimingVaults(db: Sql, limit: number): Promise<{ vault: Buffer }[]> {
+  return rows(
+    db,
+    { vault: bytes },
+    sql`select distinct claimed_by as vault from tallies where claimed_by is not null order by vault limit ${limit}`,
+  )
+}
+
+/** When the first of a tally's messages that are collected was asked for (Unix seconds). */
+const firstOf = (since: 'exit_since' | 'deposit_since'): SQL => {
+  const column = sql.raw(since)
+  return sql`(select floor(extract(epoch from min(v.${column})))::bigint from validator_tallies v
+              where v.tally_id = t.id and v.${column} is not null)`
 }
 
 /** Messages that are collected, by cluster (null: of none), and when the first of them was asked for (Unix seconds). */
@@ -60,10 +92,12 @@ export function countCollecting(
   return rows(
     db,
     { clusterId: orNull(number), validators: number, messages: number, oldestAt: number },
-    sql`select v.cluster_id, count(distinct v.id) as validators, count(*) as messages,
-               floor(extract(epoch from min(m.created_at)))::bigint as oldest_at
-        from messages m join validators v on v.id = m.validator_id where m.state = 'collecting'
-        group by v.cluster_id order by v.cluster_id`,
+    sql`select cluster_id, sum(validators)::bigint as validators, sum(validators * messages)::bigint as messages, min(oldest_at) as oldest_at
+        from (select t.cluster_id, t.validators, (t.exit_state is not distinct from 'collecting')::int
+                       + (t.deposit_state is not distinct from 'collecting')::int as messages,
+                     least(${firstOf('exit_since')}, ${firstOf('deposit_since')}) as oldest_at
+              from tallies t where t.exit_state = 'collecting' or t.deposit_state = 'collecting') c
+        group by cluster_id order by cluster_id`,
   )
 }
 
@@ -74,13 +108,14 @@ export function countWaiting(
   return rows(
     db,
     { clusterId: number, shareIndex: number, messages: number, oldestAt: number },
-    sql`select v.cluster_id, k.share_index, count(*) as messages, floor(extract(epoch from min(m.created_at)))::bigint as oldest_at
-        from messages m
-        join validators v on v.id = m.validator_id and v.cluster_id is not null
-        join key_shares k on k.validator_id = m.validator_id
-        where m.state = 'collecting' and not exists (
-          select from partial_signatures p where p.message_id = m.id and p.share_index = k.share_index and p.state <> 'rejected')
-        group by v.cluster_id, k.share_index order by v.cluster_id, k.share_index`,
+    sql`with waiting as (
+          select t.cluster_id, t.validators, t.exit_missing as missing, ${firstOf('exit_since')} as oldest_at
+          from tallies t where t.exit_missing <> '{}'
+          union all select t.cluster_id, t.validators, t.deposit_missing, ${firstOf('deposit_since')}
+          from tallies t where t.deposit_missing <> '{}')
+        select w.cluster_id, i.share_index, sum(w.validators)::bigint as messages, min(w.oldest_at) as oldest_at
+        from waiting w cross join lateral unnest(w.missing) as i (share_index)
+        group by w.cluster_id, i.share_index order by w.cluster_id, i.share_index`,
   )
 }
 

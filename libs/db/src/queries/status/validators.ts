@@ -47,7 +47,11 @@ export async function findCollectingPage(
     db,
     { messageId: orNull(number), publicKey: orNull(bytes), looked: number },
     sql`with looked as materialized (
-          select id, validator_id from messages where state = 'collecting' and id > ${after}::bigint order by id limit ${mostLooked}::int),
+          select m.id, m.validator_id from (values ('exit'), ('deposit')) as k (kind) cross join lateral (
+            select id, validator_id from messages
+            where kind <= k.kind and state = 'collecting' and (kind, id) > (k.kind, ${after}::bigint)
+            order by kind, id limit ${mostLooked}::int) m
+          order by m.id limit ${mostLooked}::int),
         page as materialized (
           select l.id, v.public_key from looked l join validators v on v.id = l.validator_id
           where ${isCovered(scope)} and l.id = (

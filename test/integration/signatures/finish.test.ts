@@ -214,6 +214,10 @@ it('what was tried whole in vain is not tried again until something new came, an
       searched += args[0].length
       return pool.finish(...args)
     },
+    search: (...args: Parameters<typeof pool.search>) => {
+      searched++
+      return pool.search(...args)
+    },
   }
   const sealing = await openSealing(config, db, silentLogger)
   const events = createEvents(silentLogger)

@@ -4,16 +4,18 @@
  */
 
 import { getPriority, setPriority } from 'node:os'
-import { setImmediate as othersFirst } from 'node:timers/promises'
-import { parentPort } from 'node:worker_threads'
+import { setImmediate as othersFirst, setTimeout as sleep } from 'node:timers/promises'
+import { parentPort, workerData } from 'node:worker_threads'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
 import { createFastEcies } from '@dvt-relayer/crypto/oracle/ecies.ts'
-import type { WorkerAnswer, WorkerRequest } from './pool.ts'
+import { createLongTasks } from './long-tasks.ts'
+import type { Pace, WorkerAnswer, WorkerRequest } from './pool.ts'
 import { createTasks } from './tasks.ts'
 
 const NICER = 5
 const NICEST = 19
 
+const { rests } = workerData as Pace
 // On Linux a priority is a thread's own: where cores are short, the event loop answers before this thread works.
 if (process.platform === 'linux') setPriority(Math.min(NICEST, getPriority() + NICER))
 
@@ -29,30 +31,17 @@ function answerError(id: number, error: unknown): void {
   answer({ id, error: { name, message } })
 }
 
-/** Tasks in turns: the first has the next one. */
-let long: { id: number; turns: Generator<void, unknown> }[] = []
-let isTaking = false
-
-async function takeTurns(): Promise<void> {
-  isTaking = true
-  for (let next = long.shift(); next !== undefined; next = long.shift()) {
-    const { id, turns } = next
-    try {
-      const turn = turns.next()
-      if (turn.done === true) answer({ id, value: turn.value })
-      else long.push(next)
-    } catch (error) {
-      answerError(id, error)
-    }
-    await othersFirst()
-  }
-  isTaking = false
-}
+const long = createLongTasks({
+  rests,
+  nowMs: () => performance.now(),
+  pause: (ms) => (ms > 0 ? sleep(ms) : othersFirst()),
+  done: (id, value) => answer({ id, value }),
+  failed: answerError,
+})
 
 port.on('message', (request: WorkerRequest) => {
   if ('isOver' in request) {
-    for (const { id } of long) answerError(id, new Error('the signature workers are stopped'))
-    long = []
+    long.giveUp(new Error('the signature workers are stopped'))
     return
   }
   const { id, task, args } = request
@@ -61,8 +50,7 @@ port.on('message', (request: WorkerRequest) => {
       const begin = tasks.inTurns[task as keyof typeof tasks.inTurns] as (
         ...args: unknown[]
       ) => Generator<void, unknown>
-      long.push({ id, turns: begin(...args) })
-      if (!isTaking) void takeTurns()
+      long.begin({ id, turns: begin(...args) })
       return
     }
     const run = tasks[task] as (...args: unknown[]) => unknown

@@ -25,7 +25,12 @@ import {
 } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import type { Context, Sealing, SignatureOpener } from '../../context.ts'
-import type { FinishedMessage, MessageToFinish } from '../../crypto-workers/tasks.ts'
+import {
+  CLUSTER_INDEXES,
+  type FinishedMessage,
+  type MessageToFinish,
+  mostAttempts,
+} from '../../crypto-workers/tasks.ts'
 import { oracleKeysOf } from '../oracles/share-set.ts'
 import { insertShareSets } from '../oracles/shares.ts'
 import { openCandidate, type TrustedVerdict, writeFinishedVerdicts } from './candidates.ts'
@@ -117,24 +122,37 @@ export function createFinishing(
     set: OracleSetRow | undefined,
     maxAttempts?: number,
   ): Promise<Tried[]> {
-    const oracleSet = set === undefined ? undefined : { threshold: set.threshold, publicKeys: oracleKeysOf(set) }
+    const oracleSet = splitFor(set)
     const tried: Tried[] = []
     for (const needsShares of [true, false]) {
       const some = batch.filter(({ message }) => message.needsOracleShares === needsShares)
-      const results = await crypto.finish(
-        some.map(({ input }) => input),
-        needsShares ? oracleSet : undefined,
-        maxAttempts,
-      )
-      for (const [position, unfinished] of some.entries()) {
-        const result = results[position]
-        if (result?.status === 'failed')
-          logger.error({ message_id: unfinished.message.id, reason: result.reason }, 'a message could not be finished')
-        else if (result?.fitting !== undefined) events.thresholdDoubtful(unfinished.message.threshold, result.fitting)
-        if (result !== undefined) tried.push({ ...unfinished, result })
-      }
+      const inputs = some.map(({ input }) => input)
+      const results = await crypto.finish(inputs, needsShares ? oracleSet : undefined, maxAttempts)
+      tried.push(...withResults(some, results))
     }
     return tried
+  }
+
+  /** Tells what is odd of what came of these. */
+  function withResults(batch: readonly Unfinished[], results: readonly FinishedMessage[]): Tried[] {
+    return batch.flatMap((unfinished, position) => {
+      const result = results[position]
+      if (result?.status === 'failed')
+        logger.error({ message_id: unfinished.message.id, reason: result.reason }, 'a message could not be finished')
+      else if (result?.fitting !== undefined) events.thresholdDoubtful(unfinished.message.threshold, result.fitting)
+      return result === undefined ? [] : [{ ...unfinished, result }]
+    })
+  }
+
+  /** A job's attempts: once at each message of those whose requester has used up the attempts in vain that others wait behind. */
+  async function tryQuickly(batch: readonly Unfinished[], set: OracleSetRow | undefined): Promise<Tried[]> {
+    const now = performance.now()
+    const few = new Set(batch.filter((one) => !one.message.hasKeyShares && !budget.mayTry(searchedOf(one), now)))
+    const most = batch.filter((one) => !few.has(one))
+    const tried = await recover(most, set, QUICK_ATTEMPTS)
+    for (const one of tried)
+      if (needsSearch(one)) budget.hasTried(searchedOf(one), now, mostAttempts(one.input, QUICK_ATTEMPTS))
+    return few.size === 0 ? tried : [...tried, ...(await recover([...few], set, 1))]
   }
 
   /** Writes what a batch came to. */
@@ -184,10 +202,18 @@ export function createFinishing(
     const batch = await load([messageId], set)
     const [unfinished] = batch
     if (unfinished === undefined) return
-    if (!budget.isFree(searchedOf(unfinished), started)) return countFailedAttempts(db, [messageId])
-    budget.began(searchedOf(unfinished), started)
-    await conclude(note(await recover(batch, set, SEARCH_ATTEMPTS)), set, started)
+    const { input, message } = unfinished
+    const searched = searchedOf(unfinished)
+    if (!budget.isFree(searched, started)) return countFailedAttempts(db, [messageId])
+    budget.began(searched, started, mostAttempts(input, SEARCH_ATTEMPTS))
+    const results = await crypto.search(input, message.needsOracleShares ? splitFor(set) : undefined, SEARCH_ATTEMPTS)
+    const tried = note(withResults(batch, results))
+    if (tried.some(needsSearch)) budget.searchedInVain(searched, performance.now())
+    await conclude(tried, set, started)
   }
+
+  /** Whether nothing new came to what was searched in vain. */
+  const isInVain = (searched: Searched, now: number) => budget.isTried(searched) || budget.isResting(searched, now)
 
   /** Notes what was tried whole in vain: it is not tried again as it is. */
   function note(tried: Tried[]): Tried[] {
@@ -227,11 +253,11 @@ export function createFinishing(
       const started = performance.now()
       const set = await findCurrentOracleSet(db)
       const loaded = await load(messageIds, set)
-      const batch = loaded.filter((one) => !budget.isTried(searchedOf(one)))
+      const batch = loaded.filter((one) => !isInVain(searchedOf(one), started))
       const inVain = new Set(loaded).difference(new Set(batch))
       await countFailedAttempts(db, idsOf([...inVain]))
       if (batch.length === 0) return
-      const tried = await recover(batch, set, QUICK_ATTEMPTS)
+      const tried = await tryQuickly(batch, set)
       const over = tried.filter((one) => !needsSearch(one))
       await conclude(note(over), set, started)
       searchLater(tried.filter(needsSearch))
@@ -353,19 +379,23 @@ async function keepSignatures(tx: Sql, sealing: Sealing, finished: readonly Fini
   )
 }
 
-/** What is searched of a message, by all that a search goes by. */
+/** What is searched of a message, by all that a search goes by: in a crowd also which share indexes were seen last. */
 function searchedOf({ message, candidates, input }: Unfinished): Searched {
+  const newest = input.candidates.slice(0, CLUSTER_INDEXES).map(({ shareIndex }) => shareIndex)
   const named = candidates.map(({ row }) => `${row.shareIndex} ${row.state} ${toHex(row.digest)}`).sort()
   const hinted = input.hints
     .flatMap((hint) => hint.map((one) => `${one.shareIndex} ${toHex(one.publicKeyShare)}`))
     .sort()
-  const all = [message.threshold, message.hasKeyShares, ...named, 'hints', ...hinted].join()
+  const all = [message.threshold, message.hasKeyShares, ...named, 'newest', ...newest.sort(), 'hints', ...hinted].join()
   return {
     messageId: message.id,
     requester: message.requester,
     among: createHash('sha256').update(all).digest('hex'),
   }
 }
+
+const splitFor = (set: OracleSetRow | undefined) =>
+  set === undefined ? undefined : { threshold: set.threshold, publicKeys: oracleKeysOf(set) }
 
 const needsSearch = ({ result }: Tried): boolean => result.status === 'not_found' && result.isUnfinished === true
 /** Too few are right under trusted public key shares, as is known now: it waits for others, and not for a time to be over. */

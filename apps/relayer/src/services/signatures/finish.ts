@@ -144,15 +144,17 @@ export function createFinishing(
     })
   }
 
-  /** A job's attempts: once at each message of those whose requester has used up the attempts in vain that others wait behind. */
+  /** A job's attempts: one at each message of those whose requester has used up the attempts in vain that others wait behind. */
   async function tryQuickly(batch: readonly Unfinished[], set: OracleSetRow | undefined): Promise<Tried[]> {
     const now = performance.now()
     const few = new Set(batch.filter((one) => !one.message.hasKeyShares && !budget.mayTry(searchedOf(one), now)))
-    const most = batch.filter((one) => !few.has(one))
-    const tried = await recover(most, set, QUICK_ATTEMPTS)
-    for (const one of tried)
-      if (needsSearch(one)) budget.hasTried(searchedOf(one), now, mostAttempts(one.input, QUICK_ATTEMPTS))
-    return few.size === 0 ? tried : [...tried, ...(await recover([...few], set, 1))]
+    const many = batch.filter((one) => !few.has(one))
+    const tried: Tried[] = []
+    for (const [some, attempts] of [[many, QUICK_ATTEMPTS] as const, [[...few], 1] as const])
+      if (some.length > 0) tried.push(...(await recover(some, set, attempts)))
+    for (const one of tried.filter(needsSearch))
+      budget.hasTried(searchedOf(one), now, mostAttempts(one.input, few.has(one) ? 1 : QUICK_ATTEMPTS))
+    return tried
   }
 
   /** Writes what a batch came to. */
@@ -256,8 +258,12 @@ export function createFinishing(
       const batch = loaded.filter((one) => !isInVain(searchedOf(one), started))
       const inVain = new Set(loaded).difference(new Set(batch))
       await countFailedAttempts(db, idsOf([...inVain]))
-      if (batch.length === 0) return
-      const tried = await tryQuickly(batch, set)
+      const { begun = [], others = [] } = Object.groupBy(batch, (one) =>
+        budget.wasBegun(searchedOf(one)) ? 'begun' : 'others',
+      )
+      searchLater(begun)
+      if (others.length === 0) return
+      const tried = await tryQuickly(others, set)
       const over = tried.filter((one) => !needsSearch(one))
       await conclude(note(over), set, started)
       searchLater(tried.filter(needsSearch))

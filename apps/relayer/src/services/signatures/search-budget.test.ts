@@ -82,6 +82,10 @@ describe('the attempts of jobs in vain', () => {
       tries++
     }
     expect(tries * 96).toBeLessThan(2000 + 96)
+    // What was begun is for a search, until something new came.
+    expect(budget.wasBegun(one)).toBe(true)
+    expect(budget.wasBegun({ ...one, among: 'b' })).toBe(false)
+    expect(budget.wasBegun({ ...one, messageId: 999 })).toBe(false)
     expect(budget.mayTry({ ...one, requester: 'another' }, 0)).toBe(true)
     expect(budget.mayTry(one, 10 * SECOND)).toBe(true)
   })

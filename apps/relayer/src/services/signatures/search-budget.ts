@@ -62,6 +62,8 @@ export function createSearchBudget() {
   const ofMessage = createBuckets<number>(OF_MESSAGE)
   const ofRequester = createBuckets<string | null>(OF_REQUESTER)
   const inVain = createBuckets<string | null>(IN_VAIN)
+  /** Of messages, what a job has tried a part of, in vain. */
+  const begun = new Map<number, string>()
   /** Of messages that were searched in vain, among what, how often, and until when they rest. */
   const resting = new Map<number, { among: string; times: number; until: number }>()
   /** Of messages, what was tried whole in vain. */
@@ -97,11 +99,14 @@ export function createSearchBudget() {
       const rest = resting.get(messageId)
       return rest?.among === among && now < rest.until
     },
+    /** Whether a job has tried some of it before, in vain: the rest is for a search. */
+    wasBegun: ({ messageId, among }: Searched): boolean => begun.get(messageId) === among,
     /** Whether a job may try some of it. */
     mayTry: ({ requester }: Searched, now: number): boolean => inVain.left(requester, now) > 0,
     /** A job has made so many attempts, in vain. */
-    hasTried({ requester }: Searched, now: number, attempts: number): void {
+    hasTried({ messageId, requester, among }: Searched, now: number, attempts: number): void {
       inVain.spend(requester, attempts, now)
+      remember(begun, messageId, among)
     },
   }
 }

@@ -9,6 +9,7 @@
  */
 
 import { createHash } from 'node:crypto'
+import { setImmediate as othersFirst } from 'node:timers/promises'
 import { createFairLine } from '@dvt-relayer/common/fair-line.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
@@ -59,6 +60,7 @@ interface Unfinished {
   /** Whether some could not be opened. */
   isDamaged: boolean
   input: MessageToFinish
+  searched: Searched
 }
 
 /** The same, and what the worker thread made of it. */
@@ -96,18 +98,22 @@ export function createFinishing(
     const candidates = await byMessage(judged, (ids) => findCandidates(db, ids))
     const guessed = messages.filter(({ hasKeyShares: has, state }) => !has && state !== 'ready')
     const hints = await byMessage(guessed, (ids) => findHints(db, ids))
-    return messages.flatMap((message) => {
+    const unfinished: Unfinished[] = []
+    for (const message of messages) {
       const said = (hints.get(message.id) ?? []).map(({ shares }) => unpackHint(shares))
+      const rows = candidates.get(message.id) ?? []
+      // To open what was invented of one message takes some milliseconds: others may work in between.
+      if (rows.length > CLUSTER_INDEXES) await othersFirst()
       try {
-        return prepare(logger, opener, message, candidates.get(message.id) ?? [], said)
+        unfinished.push(...prepare(logger, opener, message, rows, said))
       } catch (error) {
         logger.error(
           { message_id: message.id, err: error },
           'a signature cannot be opened; see "npm run relayer -- void-sealed"',
         )
-        return []
       }
-    })
+    }
+    return unfinished
   }
 
   const budget = createSearchBudget()
@@ -147,13 +153,13 @@ export function createFinishing(
   /** A job's attempts: one at each message of those whose requester has used up the attempts in vain that others wait behind. */
   async function tryQuickly(batch: readonly Unfinished[], set: OracleSetRow | undefined): Promise<Tried[]> {
     const now = performance.now()
-    const few = new Set(batch.filter((one) => !one.message.hasKeyShares && !budget.mayTry(searchedOf(one), now)))
+    const few = new Set(batch.filter((one) => !one.message.hasKeyShares && !budget.mayTry(one.searched, now)))
     const many = batch.filter((one) => !few.has(one))
     const tried: Tried[] = []
     for (const [some, attempts] of [[many, QUICK_ATTEMPTS] as const, [[...few], 1] as const])
       if (some.length > 0) tried.push(...(await recover(some, set, attempts)))
     for (const one of tried.filter(needsSearch))
-      budget.hasTried(searchedOf(one), now, mostAttempts(one.input, few.has(one) ? 1 : QUICK_ATTEMPTS))
+      budget.hasTried(one.searched, now, mostAttempts(one.input, few.has(one) ? 1 : QUICK_ATTEMPTS))
     return tried
   }
 
@@ -204,8 +210,7 @@ export function createFinishing(
     const batch = await load([messageId], set)
     const [unfinished] = batch
     if (unfinished === undefined) return
-    const { input, message } = unfinished
-    const searched = searchedOf(unfinished)
+    const { input, message, searched } = unfinished
     if (!budget.isFree(searched, started)) return countFailedAttempts(db, [messageId])
     budget.began(searched, started, mostAttempts(input, SEARCH_ATTEMPTS))
     const results = await crypto.search(input, message.needsOracleShares ? splitFor(set) : undefined, SEARCH_ATTEMPTS)
@@ -219,8 +224,7 @@ export function createFinishing(
 
   /** Notes what was tried whole in vain: it is not tried again as it is. */
   function note(tried: Tried[]): Tried[] {
-    for (const one of tried)
-      if (one.result.status === 'not_found' && !needsSearch(one)) budget.triedAll(searchedOf(one))
+    for (const one of tried) if (one.result.status === 'not_found' && !needsSearch(one)) budget.triedAll(one.searched)
     return tried
   }
 
@@ -255,11 +259,11 @@ export function createFinishing(
       const started = performance.now()
       const set = await findCurrentOracleSet(db)
       const loaded = await load(messageIds, set)
-      const batch = loaded.filter((one) => !isInVain(searchedOf(one), started))
+      const batch = loaded.filter((one) => !isInVain(one.searched, started))
       const inVain = new Set(loaded).difference(new Set(batch))
       await countFailedAttempts(db, idsOf([...inVain]))
       const { begun = [], others = [] } = Object.groupBy(batch, (one) =>
-        budget.wasBegun(searchedOf(one)) ? 'begun' : 'others',
+        budget.wasBegun(one.searched) ? 'begun' : 'others',
       )
       searchLater(begun)
       if (others.length === 0) return
@@ -325,7 +329,8 @@ function prepare(
     })),
     trusted: message.hasKeyShares && isTogether ? [...byIndex.values()].flatMap(trustedShareOf) : [],
   }
-  return [{ message, candidates, isDamaged: candidates.length < looked.length, input }]
+  const searched = searchedOf(message, candidates, input)
+  return [{ message, candidates, isDamaged: candidates.length < looked.length, input, searched }]
 }
 
 /** The trusted public key share at the index of these candidates, and whether the first of them was verified under it. */
@@ -386,7 +391,7 @@ async function keepSignatures(tx: Sql, sealing: Sealing, finished: readonly Fini
 }
 
 /** What is searched of a message, by all that a search goes by: in a crowd also which share indexes were seen last. */
-function searchedOf({ message, candidates, input }: Unfinished): Searched {
+function searchedOf(message: FinishRow, candidates: readonly Opened[], input: MessageToFinish): Searched {
   const newest = input.candidates.slice(0, CLUSTER_INDEXES).map(({ shareIndex }) => shareIndex)
   const named = candidates.map(({ row }) => `${row.shareIndex} ${row.state} ${toHex(row.digest)}`).sort()
   const hinted = input.hints

@@ -81,7 +81,7 @@ describe('the attempts of jobs in vain', () => {
       budget.hasTried({ ...one, messageId }, 0, 96)
       tries++
     }
-    expect(tries * 96).toBeLessThan(2000 + 96)
+    expect(tries * 96).toBeLessThan(500 + 96)
     // What was begun is for a search, until something new came.
     expect(budget.wasBegun(one)).toBe(true)
     expect(budget.wasBegun({ ...one, among: 'b' })).toBe(false)

@@ -13,7 +13,7 @@ export const SEARCH_ATTEMPTS = 1000
 const OF_MESSAGE = { burst: 2 * SEARCH_ATTEMPTS, perSecond: 20 }
 const OF_REQUESTER = { burst: 20 * SEARCH_ATTEMPTS, perSecond: 100 }
 /** Attempts in vain of jobs, which others wait behind: who has used them up is tried once, and then searched for. */
-const IN_VAIN = { burst: 2 * SEARCH_ATTEMPTS, perSecond: 20 }
+const IN_VAIN = { burst: SEARCH_ATTEMPTS / 2, perSecond: 20 }
 /** How long a message whose candidates are the same rests after a search in vain; twice as long after each, an hour at most. */
 const REST_MS = { first: 50_000, most: 3_600_000 }
 /** Messages and requesters that are remembered; forgotten ones begin anew. */

@@ -215,7 +215,7 @@ function* recoverCrowded(
 
 const isTrusted = ({ trusted = [] }: MessageToFinish): boolean => trusted.length > 0
 /** More share indexes than any cluster has nodes. */
-const isCrowded = (exit: MessageToFinish): boolean =>
+export const isCrowded = (exit: MessageToFinish): boolean =>
   exit.signature === undefined && !isTrusted(exit) && exit.candidates.length > CLUSTER_INDEXES
 
 /** How many attempts finishing a message may make, where so many are allowed: those of a crowd are made in three rounds. */

@@ -29,6 +29,7 @@ import type { Context, Sealing, SignatureOpener } from '../../context.ts'
 import {
   CLUSTER_INDEXES,
   type FinishedMessage,
+  isCrowded,
   type MessageToFinish,
   mostAttempts,
 } from '../../crypto-workers/tasks.ts'
@@ -153,13 +154,21 @@ export function createFinishing(
   /** A job's attempts: one at each message of those whose requester has used up the attempts in vain that others wait behind. */
   async function tryQuickly(batch: readonly Unfinished[], set: OracleSetRow | undefined): Promise<Tried[]> {
     const now = performance.now()
-    const few = new Set(batch.filter((one) => !one.message.hasKeyShares && !budget.mayTry(one.searched, now)))
+    const few = new Set<Unfinished>()
+    for (const one of batch) {
+      if (one.message.hasKeyShares) continue
+      if (!budget.mayTry(one.searched, now)) few.add(one)
+      // What is invented is counted before it is tried: a batch is as much as a job takes.
+      else if (one.searched.isCrowd) budget.hasTried(one.searched, now, mostAttempts(one.input, QUICK_ATTEMPTS))
+    }
     const many = batch.filter((one) => !few.has(one))
     const tried: Tried[] = []
-    for (const [some, attempts] of [[many, QUICK_ATTEMPTS] as const, [[...few], 1] as const])
-      if (some.length > 0) tried.push(...(await recover(some, set, attempts)))
-    for (const one of tried.filter(needsSearch))
-      budget.hasTried(one.searched, now, mostAttempts(one.input, few.has(one) ? 1 : QUICK_ATTEMPTS))
+    for (const [some, attempts] of [[many, QUICK_ATTEMPTS] as const, [[...few], 1] as const]) {
+      const found = some.length === 0 ? [] : await recover(some, set, attempts)
+      for (const { searched, input } of found.filter(needsSearch))
+        if (!searched.isCrowd || attempts === 1) budget.hasTried(searched, now, mostAttempts(input, attempts))
+      tried.push(...found)
+    }
     return tried
   }
 
@@ -401,6 +410,7 @@ function searchedOf(message: FinishRow, candidates: readonly Opened[], input: Me
   return {
     messageId: message.id,
     requester: message.requester,
+    isCrowd: isCrowded(input),
     among: createHash('sha256').update(all).digest('hex'),
   }
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { createSearchBudget, SEARCH_ATTEMPTS } from './search-budget.ts'
 
-const one = { messageId: 1, requester: 'vault', among: 'a' }
+const one = { messageId: 1, requester: 'vault', among: 'a', isCrowd: true }
 const SECOND = 1000
 
 describe('a search', () => {
@@ -87,6 +87,7 @@ describe('the attempts of jobs in vain', () => {
     expect(budget.wasBegun({ ...one, among: 'b' })).toBe(false)
     expect(budget.wasBegun({ ...one, messageId: 999 })).toBe(false)
     expect(budget.mayTry({ ...one, requester: 'another' }, 0)).toBe(true)
+    expect(budget.mayTry({ ...one, isCrowd: false }, 0)).toBe(true)
     expect(budget.mayTry(one, 10 * SECOND)).toBe(true)
   })
 })

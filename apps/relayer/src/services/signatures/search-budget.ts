@@ -12,7 +12,10 @@ export const SEARCH_ATTEMPTS = 1000
 /** Attempts at once, and each second; of some milliseconds each. */
 const OF_MESSAGE = { burst: 2 * SEARCH_ATTEMPTS, perSecond: 20 }
 const OF_REQUESTER = { burst: 20 * SEARCH_ATTEMPTS, perSecond: 100 }
-/** Attempts in vain of jobs, which others wait behind: who has used them up is tried once, and then searched for. */
+/**
+ * Attempts in vain of jobs, which others wait behind, at crowds and at all else of a requester: where they are used up a message is tried
+ * once, and then searched for.
+ */
 const IN_VAIN = { burst: SEARCH_ATTEMPTS / 2, perSecond: 20 }
 /** How long a message whose candidates are the same rests after a search in vain; twice as long after each, an hour at most. */
 const REST_MS = { first: 50_000, most: 3_600_000 }
@@ -47,7 +50,12 @@ export interface Searched {
   messageId: number
   requester: string | null
   among: string
+  /** Whether there are more share indexes than any cluster has. */
+  isCrowd: boolean
 }
+
+/** Crowds are somebody's invention: what they use up is nothing to the requester's other messages. */
+const triesOf = ({ requester, isCrowd }: Searched): string => `${isCrowd} ${requester}`
 
 /** Remembers a value as the newest, and forgets the oldest one. */
 function remember<K, V>(values: Map<K, V>, key: K, value: V): void {
@@ -61,7 +69,7 @@ function remember<K, V>(values: Map<K, V>, key: K, value: V): void {
 export function createSearchBudget() {
   const ofMessage = createBuckets<number>(OF_MESSAGE)
   const ofRequester = createBuckets<string | null>(OF_REQUESTER)
-  const inVain = createBuckets<string | null>(IN_VAIN)
+  const inVain = createBuckets<string>(IN_VAIN)
   /** Of messages, what a job has tried a part of, in vain. */
   const begun = new Map<number, string>()
   /** Of messages that were searched in vain, among what, how often, and until when they rest. */
@@ -102,11 +110,11 @@ export function createSearchBudget() {
     /** Whether a job has tried some of it before, in vain: the rest is for a search. */
     wasBegun: ({ messageId, among }: Searched): boolean => begun.get(messageId) === among,
     /** Whether a job may try some of it. */
-    mayTry: ({ requester }: Searched, now: number): boolean => inVain.left(requester, now) > 0,
+    mayTry: (searched: Searched, now: number): boolean => inVain.left(triesOf(searched), now) > 0,
     /** A job has made so many attempts, in vain. */
-    hasTried({ messageId, requester, among }: Searched, now: number, attempts: number): void {
-      inVain.spend(requester, attempts, now)
-      remember(begun, messageId, among)
+    hasTried(searched: Searched, now: number, attempts: number): void {
+      inVain.spend(triesOf(searched), attempts, now)
+      remember(begun, searched.messageId, searched.among)
     },
   }
 }

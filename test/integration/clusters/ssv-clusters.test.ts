@@ -505,6 +505,23 @@ describe.skipIf(skipWithoutAnvil)('the chain', () => {
     expect((await pinned(stage, movedKey)).indexes).toEqual(['5', '128', '1402', '70001'])
   })
 
+  it('of a node that once had a final block far above its chain is said to be behind what was read', async () => {
+    const stage = await openStage(world)
+    await idleRelayer(stage)
+    const node = await startNode(HEAD + 20_000)
+    node.head = HEAD + 20_000
+    const follower = await startFollower(stage, [node])
+    expect(await follower.round()).toBeUndefined()
+    Object.assign(node, { head: HEAD, finalized: HEAD - 64 })
+    expect(await follower.round()).toMatch(
+      new RegExp(
+        `^SSV registrations are read up to block ${HEAD + 20_000}, and the execution node at .* nothing new is taken$`,
+      ),
+    )
+    Object.assign(node, { head: HEAD + 20_100, finalized: HEAD + 20_050 })
+    expect(await follower.round()).toBeUndefined()
+  })
+
   it('is not believed while its answers lack a registration in turns, and heals by itself', async () => {
     const stage = await openStage(world)
     await idleRelayer(stage)

@@ -173,7 +173,15 @@ it('a search among invented shares keeps no other message of its job waiting', a
   const { config } = readConfig(world.environment(settings))
   await using resources = new AsyncDisposableStack()
   const db = resources.use(await connectDatabase({ url: world.databaseUrl, logger: silentLogger }))
-  const crypto = resources.use(startCryptoPool(1))
+  const pool = resources.use(startCryptoPool(1))
+  let tried = 0
+  const crypto = {
+    ...pool,
+    finish: (...args: Parameters<typeof pool.finish>) => {
+      tried += args[0].length
+      return pool.finish(...args)
+    },
+  }
   const sealing = await openSealing(config, db, silentLogger)
   const events = createEvents(silentLogger)
   const finishing = createFinishing({ db, crypto, sealing, events, logger: silentLogger, announced: () => {} })
@@ -183,6 +191,9 @@ it('a search among invented shares keeps no other message of its job waiting', a
   expect(await events.metrics.text()).toContain('dvt_relayer_recoveries_failed_total 0\n')
   const isReady = new Map((await getExits(api.url)).map((exit) => [exit.public_key, exit.is_exit_signature_ready]))
   expect([isReady.get(attacked), isReady.get(honest)]).toEqual([false, true])
+  // What a job has tried in vain is for the search: no other job is held up by it again.
+  await finishing.finish(ids)
+  expect(tried).toBe(2)
   await eventually('the search ends', async () =>
     (await events.metrics.text()).includes('dvt_relayer_recoveries_failed_total 1\n') ? true : undefined,
   )
@@ -213,6 +224,10 @@ it('what was tried whole in vain is not tried again until something new came, an
     finish: (...args: Parameters<typeof pool.finish>) => {
       searched += args[0].length
       return pool.finish(...args)
+    },
+    search: (...args: Parameters<typeof pool.search>) => {
+      searched++
+      return pool.search(...args)
     },
   }
   const sealing = await openSealing(config, db, silentLogger)

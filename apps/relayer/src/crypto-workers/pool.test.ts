@@ -66,6 +66,20 @@ describe('a thread', () => {
     await search
   })
 
+  it('is not taken by searches, of which there may be more than it takes turns with', async () => {
+    await using pool = startCryptoPool(1)
+    const ended: string[] = []
+    const note = (name: string) => () => void ended.push(name)
+    const searches = Array.from({ length: 9 }, () => pool.search(hopeless(), undefined).then(note('search'), () => {}))
+    const signature = sign(3)
+    const [finished] = await pool.finish([exit(engine.publicKeyOf(scalarBytes(3n)), [signature], 1)], undefined)
+    note('finish')()
+    expect(finished).toMatchObject({ status: 'finished' })
+    expect(ended).toEqual(['finish'])
+    await pool[Symbol.asyncDispose]()
+    await Promise.all(searches)
+  })
+
   it('serves callers in turn, however much one of them asks for', async () => {
     await using pool = startCryptoPool(1)
     const ended: string[] = []

@@ -1,7 +1,8 @@
 /**
  * Worker threads for signature work, so that none of it runs on the event loop. Tasks wait by urgency, and of one urgency those on
  * whose account they are take turns; what is long is cut into slices here, so that an urgent task never waits behind more than one.
- * Finishing may search for seconds: a thread takes it in turns of one attempt, and whatever else comes goes between.
+ * Finishing may try for some time: a thread takes it in turns of one attempt, and whatever else comes goes between. Searches, which take
+ * seconds, have a thread of their own, which rests most of the time.
  */
 
 import { availableParallelism } from 'node:os'
@@ -26,6 +27,19 @@ export type WorkerRequest =
 export type WorkerAnswer =
   /** Once, when its modules are loaded. */
   { isReady: true } | { id: number; value: unknown } | { id: number; error: { name: string; message: string } }
+
+/** How a thread works. */
+export interface Pace {
+  /** How long it rests after a turn of a long task, in times of that turn. */
+  rests: number
+}
+/** Of those that somebody waits for. */
+const CREW: Pace = { rests: 0 }
+/**
+ * Of searches among what was invented: a quarter of a core, for however long they go on. A lower priority would be of little use: half of a
+ * check is done by threads of the native module, which have that of who came first.
+ */
+const SEARCHER: Pace = { rests: 3 }
 
 interface Pending {
   request: { id: number; task: keyof Tasks; args: unknown[] }
@@ -52,6 +66,12 @@ export interface CryptoPool extends AsyncDisposable {
   /** Recovers, verifies, splits and encrypts; see `tasks.ts`. */
   finish(
     exits: readonly MessageToFinish[],
+    oracleSet: OracleSetToSplit | undefined,
+    maxAttempts?: number,
+  ): Promise<FinishedMessage[]>
+  /** The same of one message, however long it takes: nobody waits for it, and it lets others have the machine. */
+  search(
+    exit: MessageToFinish,
     oracleSet: OracleSetToSplit | undefined,
     maxAttempts?: number,
   ): Promise<FinishedMessage[]>
@@ -92,6 +112,8 @@ export function startCryptoPool(threads = Math.max(1, Math.min(8, availableParal
   const urgent = [createFairLine<Pending>(), createFairLine<Pending>(), createFairLine<Pending>()]
   const finishing = createFairLine<Pending>()
   const crew: Thread[] = []
+  /** None until something is searched, then one. */
+  const searchers: Thread[] = []
   const loading = new Set<Promise<void>>()
   let nextId = 1
   let closed = false
@@ -104,6 +126,11 @@ export function startCryptoPool(threads = Math.max(1, Math.min(8, availableParal
     return undefined
   }
   const isIdle = ({ short, long }: Thread) => short.size + long.size === 0
+  const give = (thread: Thread, kind: 'short' | 'long', pending: Pending) => {
+    thread[kind].set(pending.request.id, pending)
+    thread.worker.ref()
+    thread.worker.postMessage(pending.request satisfies WorkerRequest)
+  }
   /** Hands out of one kind what there is, to those who have least to do. */
   const handOut = (kind: 'short' | 'long', next: () => Pending | undefined) => {
     for (;;) {
@@ -115,9 +142,7 @@ export function startCryptoPool(threads = Math.max(1, Math.min(8, availableParal
         )
       const pending = thread === undefined ? undefined : next()
       if (thread === undefined || pending === undefined) return
-      thread[kind].set(pending.request.id, pending)
-      thread.worker.ref()
-      thread.worker.postMessage(pending.request satisfies WorkerRequest)
+      give(thread, kind, pending)
     }
   }
   const pump = () => {
@@ -134,8 +159,8 @@ export function startCryptoPool(threads = Math.max(1, Math.min(8, availableParal
     else pending?.resolve(answer.value)
     pump()
   }
-  const start = () => {
-    const worker = new Worker(PROGRAM)
+  const start = (ranks: Thread[], pace: Pace): Thread => {
+    const worker = new Worker(PROGRAM, { workerData: pace })
     const thread: Thread = { worker, short: new Map(), long: new Map() }
     const ready = Promise.withResolvers<void>()
     loading.add(ready.promise)
@@ -145,26 +170,35 @@ export function startCryptoPool(threads = Math.max(1, Math.min(8, availableParal
     worker.on('error', () => {})
     worker.on('exit', () => {
       ready.resolve()
-      crew.splice(crew.indexOf(thread), 1)
+      ranks.splice(ranks.indexOf(thread), 1)
       for (const pending of [...thread.short.values(), ...thread.long.values()])
         pending.reject(new Error('a signature worker died'))
-      if (closed) return
-      start()
+      if (closed || ranks === searchers) return
+      start(ranks, pace)
       pump()
     })
-    crew.push(thread)
+    ranks.push(thread)
+    return thread
   }
-  for (let count = 0; count < threads; count++) start()
+  for (let count = 0; count < threads; count++) start(crew, CREW)
 
-  const run = <T>(task: keyof Tasks, args: unknown[]): Promise<T> => {
+  const run = <T>(task: keyof Tasks, args: unknown[], hand = stand): Promise<T> => {
     if (closed) return Promise.reject(new Error('the signature workers are stopped'))
     const { promise, resolve, reject } = Promise.withResolvers<T>()
     const request = { id: nextId++, task, args }
-    const pending = { request, resolve: resolve as (value: unknown) => void, reject, done: promise }
+    hand({ request, resolve: resolve as (value: unknown) => void, reject, done: promise })
+    return promise
+  }
+  /** Has a task stand in line for the crew. */
+  function stand(pending: Pending): void {
+    const { task } = pending.request
     const line = task === 'finish' ? finishing : urgent[URGENCY[task]]
     line?.push(accountKey(currentAccount()), pending)
     pump()
-    return promise
+  }
+  const giveToSearcher = (pending: Pending) => {
+    const [thread = start(searchers, SEARCHER)] = searchers
+    give(thread, 'long', pending)
   }
   /** Runs a task slice by slice; slices of one call may run on several threads. */
   const sliced = async <I, O>(task: keyof Tasks, items: readonly I[], ...rest: unknown[]): Promise<O[]> => {
@@ -178,6 +212,7 @@ export function startCryptoPool(threads = Math.max(1, Math.min(8, availableParal
     areSignatures: (signatures) => sliced('areSignatures', signatures),
     verify: (triples) => sliced('verify', triples),
     finish: (exits, oracleSet, maxAttempts) => sliced('finish', exits, oracleSet, maxAttempts),
+    search: (exit, oracleSet, maxAttempts) => run('finish', [[exit], oracleSet, maxAttempts], giveToSearcher),
     encrypt: (items) => sliced('encrypt', items),
     exitsSigner: async (exits, shareIndex, signature) =>
       // Strangers may ask: nothing is computed for what is no signature of anything.
@@ -189,14 +224,15 @@ export function startCryptoPool(threads = Math.max(1, Math.min(8, availableParal
       const waiting = [...urgent, finishing].flatMap((line) => line.clear())
       for (const pending of waiting) pending.reject(new Error('the signature workers are stopped'))
       // A thread that is ended in the middle of native code takes the process with it: each loads, and ends its slice, first.
-      for (const { worker } of crew) {
+      const all = [...crew, ...searchers]
+      for (const { worker } of all) {
         worker.ref()
         worker.postMessage({ isOver: true } satisfies WorkerRequest)
       }
-      const running = crew.flatMap(({ short, long }) => [...short.values(), ...long.values()])
+      const running = all.flatMap(({ short, long }) => [...short.values(), ...long.values()])
       const settled = Promise.allSettled([...loading, ...running.map(({ done }) => done)])
       await withTimeout(settled, LAST_SLICE_MS).catch(() => {})
-      await Promise.all([...crew].map(({ worker }) => worker.terminate()))
+      await Promise.all(all.map(({ worker }) => worker.terminate()))
     },
   }
 }

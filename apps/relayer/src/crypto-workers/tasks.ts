@@ -80,7 +80,7 @@ export type FinishedMessage =
  */
 const MAX_RECOVERY_ATTEMPTS = 1000
 /** More share indexes than the largest usual cluster has nodes. */
-const CLUSTER_INDEXES = 14
+export const CLUSTER_INDEXES = 14
 /** Choices among all share indexes of a crowded exit. */
 const CROWDED_ATTEMPTS = 200
 
@@ -215,8 +215,12 @@ function* recoverCrowded(
 
 const isTrusted = ({ trusted = [] }: MessageToFinish): boolean => trusted.length > 0
 /** More share indexes than any cluster has nodes. */
-const isCrowded = (exit: MessageToFinish): boolean =>
+export const isCrowded = (exit: MessageToFinish): boolean =>
   exit.signature === undefined && !isTrusted(exit) && exit.candidates.length > CLUSTER_INDEXES
+
+/** How many attempts finishing a message may make, where so many are allowed: those of a crowd are made in three rounds. */
+export const mostAttempts = (exit: MessageToFinish, maxAttempts: number): number =>
+  isCrowded(exit) ? 2 * maxAttempts + Math.min(CROWDED_ATTEMPTS, maxAttempts) : maxAttempts
 
 function* recoverOne(engine: BlsEngine, request: RecoverRequest): Generator<void, RecoverResult> {
   const [result] = yield* recoverInTurns(engine, [request])

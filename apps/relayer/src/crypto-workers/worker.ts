@@ -3,14 +3,16 @@
  * meanwhile goes first.
  */
 
-import { setImmediate as othersFirst } from 'node:timers/promises'
-import { parentPort } from 'node:worker_threads'
+import { setImmediate as othersFirst, setTimeout as sleep } from 'node:timers/promises'
+import { parentPort, workerData } from 'node:worker_threads'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
 import { createFastEcies } from '@dvt-relayer/crypto/oracle/ecies.ts'
-import type { WorkerAnswer, WorkerRequest } from './pool.ts'
+import { createLongTasks } from './long-tasks.ts'
+import type { Pace, WorkerAnswer, WorkerRequest } from './pool.ts'
 import { giveWay } from './priority.ts'
 import { createTasks } from './tasks.ts'
 
+const { rests } = workerData as Pace
 giveWay()
 
 const port = parentPort
@@ -25,30 +27,17 @@ function answerError(id: number, error: unknown): void {
   answer({ id, error: { name, message } })
 }
 
-/** Tasks in turns: the first has the next one. */
-let long: { id: number; turns: Generator<void, unknown> }[] = []
-let isTaking = false
-
-async function takeTurns(): Promise<void> {
-  isTaking = true
-  for (let next = long.shift(); next !== undefined; next = long.shift()) {
-    const { id, turns } = next
-    try {
-      const turn = turns.next()
-      if (turn.done === true) answer({ id, value: turn.value })
-      else long.push(next)
-    } catch (error) {
-      answerError(id, error)
-    }
-    await othersFirst()
-  }
-  isTaking = false
-}
+const long = createLongTasks({
+  rests,
+  nowMs: () => performance.now(),
+  pause: (ms) => (ms > 0 ? sleep(ms) : othersFirst()),
+  done: (id, value) => answer({ id, value }),
+  failed: answerError,
+})
 
 port.on('message', (request: WorkerRequest) => {
   if ('isOver' in request) {
-    for (const { id } of long) answerError(id, new Error('the signature workers are stopped'))
-    long = []
+    long.giveUp(new Error('the signature workers are stopped'))
     return
   }
   const { id, task, args } = request
@@ -57,8 +46,7 @@ port.on('message', (request: WorkerRequest) => {
       const begin = tasks.inTurns[task as keyof typeof tasks.inTurns] as (
         ...args: unknown[]
       ) => Generator<void, unknown>
-      long.push({ id, turns: begin(...args) })
-      if (!isTaking) void takeTurns()
+      long.begin({ id, turns: begin(...args) })
       return
     }
     const run = tasks[task] as (...args: unknown[]) => unknown

@@ -60,23 +60,37 @@ export interface Judged {
   unjudged: Candidate[]
 }
 
+/** The value at 0 of the polynomial through `base`; undefined for infinity. Points are not checked for the subgroup. */
+export function valueAtZero(
+  engine: BlsEngine,
+  base: readonly IndexedPoint[],
+  factorsOf: FactorsOf,
+): Uint8Array | undefined {
+  const indexes = base.map(({ index }) => index)
+  return engine.combineSignatures(
+    base.map(({ point }) => point),
+    [factorsOf(indexes, 0n)],
+  )[0]
+}
+
 /**
- * Interpolates `base` at 0 and at every candidate's index: a candidate that is not the value there is wrong. True as far as the base is.
- * Points are not checked for the subgroup.
+ * Interpolates `base` at 0, unless its value there is known, and at every candidate's index: a candidate that is not the value there is
+ * wrong. True as far as the base is. Points are not checked for the subgroup.
  */
 export function judge(
   engine: BlsEngine,
   candidates: ReadonlyMap<bigint, readonly Uint8Array[]>,
   base: readonly IndexedPoint[],
   factorsOf: FactorsOf,
+  signature: Uint8Array | undefined = valueAtZero(engine, base, factorsOf),
 ): Judged {
   const inBase = new Map(base.map(({ index, point }) => [index, point]))
   const sorted = [...candidates.keys()].sort(ascending)
   const others = sorted.filter((index) => !inBase.has(index)).slice(0, LOOKED_AT_INDEXES)
   const indexes = [...inBase.keys()]
-  const [signature, ...values] = engine.combineSignatures(
+  const values = engine.combineSignatures(
     [...inBase.values()],
-    [0n, ...others].map((at) => factorsOf(indexes, at)),
+    others.map((at) => factorsOf(indexes, at)),
   )
   const valueAt = new Map([...inBase, ...others.map((index, i) => [index, values[i]] as const)])
   const judged: Judged = { signature, right: new Map(), wrong: [], unjudged: [] }

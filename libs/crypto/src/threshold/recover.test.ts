@@ -441,6 +441,24 @@ describe('a batch of unknown shares', () => {
     expect(counts).toEqual({ verified: 4, triples: requests.length })
   })
 
+  it('however many candidates were invented, a guess that is wrong costs one sum, and each attempt one', () => {
+    const [request] = requests
+    if (request === undefined) throw new Error('no clusters')
+    const candidates = new Map(upTo(60).map((index) => [index, [noise(index)]]))
+    let sums = 0
+    const engine: BlsEngine = {
+      ...blst,
+      combineSignatures: (points, rows) => {
+        sums += rows.length
+        return blst.combineSignatures(points, rows)
+      },
+    }
+    const result = recoverSignature(engine, { ...request, candidates, maxAttempts: 10 })
+    expect(result).toMatchObject({ status: 'not_found', attempts: 10 })
+    // The first attempt is the guess, and is not made again.
+    expect(sums).toBe(10)
+  })
+
   it('no guess is taken whose signature is another key’s or another message’s', () => {
     const [one, other] = requests
     if (one === undefined || other === undefined) throw new Error('no clusters')

@@ -17,6 +17,7 @@ import {
   judge,
   LOOKED_AT_INDEXES,
   rememberingFactors,
+  valueAtZero,
 } from './recover-judge.ts'
 import { subsetsToTry } from './subsets.ts'
 
@@ -79,7 +80,8 @@ function knownCandidates({ candidates, knownShares }: RecoverRequest): (Candidat
 
 interface Guess {
   base: IndexedPoint[]
-  judged: Judged
+  /** What the base says of every candidate: asked for once the base is proven, for many may have been invented. */
+  judge(): Judged
   triples: SignedMessage[]
 }
 
@@ -121,15 +123,18 @@ function guessByShares(engine: BlsEngine, request: RecoverRequest, factorsOf: Fa
   const last = unchecked.at(-1)
   // A part of small order in the last point could vanish in the sum: its subgroup is checked by itself.
   if (last !== undefined && !engine.isSignature(last.point)) return undefined
-  const judged = judge(engine, request.candidates, base, factorsOf)
-  const { signature } = judged
+  const signature = valueAtZero(engine, base, factorsOf)
   if (signature === undefined || (known !== undefined && !equalBytes(known, signature))) return undefined
   const full = known === undefined ? [{ publicKey, message, signature }] : []
   const shares = unchecked.slice(0, -1).flatMap(({ index, point }) => {
     const key = knownShares.get(index)
     return key === undefined ? [] : [{ publicKey: key, message, signature: point }]
   })
-  return { base, judged, triples: [...full, ...shares] }
+  return {
+    base,
+    judge: () => judge(engine, request.candidates, base, factorsOf, signature),
+    triples: [...full, ...shares],
+  }
 }
 
 /** Those that were verified before, as far as there are any, then others: what is wrong is among the others. */
@@ -156,10 +161,14 @@ function guessBlindly(engine: BlsEngine, request: RecoverRequest, factorsOf: Fac
   const base = firstCandidates(request, indexes).slice(0, threshold)
   // Parts of small order could cancel in the sum: each point's subgroup is checked by itself.
   if (base.length < threshold || !base.every(({ point }) => engine.isSignature(point))) return undefined
-  const judged = judge(engine, candidates, base, factorsOf)
-  return judged.signature === undefined
+  const signature = valueAtZero(engine, base, factorsOf)
+  return signature === undefined
     ? undefined
-    : { base, judged, triples: [{ publicKey, message, signature: judged.signature }] }
+    : {
+        base,
+        judge: () => judge(engine, candidates, base, factorsOf, signature),
+        triples: [{ publicKey, message, signature }],
+      }
 }
 
 /** Slices of a flat list of verdicts, one for each list of triples. */
@@ -385,7 +394,7 @@ export function* recoverInTurns(
     guesses.map((made) => made?.triples ?? []),
   )
   const results = guesses.map((made, i) =>
-    made !== undefined && guessed[i]?.every((verdict) => verdict) ? recovered(made.judged, 1) : undefined,
+    made !== undefined && guessed[i]?.every((verdict) => verdict) ? recovered(made.judge(), 1) : undefined,
   )
   const open = requests.flatMap((request, i) => (results[i] === undefined ? [request] : []))
   const checked = new Map(checkKnown(engine, open).map((result, i) => [open[i], result]))

@@ -82,7 +82,8 @@ describe('a log that an answer lacks', () => {
       backoffMs: { first: 1, most: 5 },
       network: networks.hoodi,
     })
-    const chain = createSsvChain({ execution, scope: { ...scope, owners }, engine, events: told, file })
+    const network = networks.hoodi
+    const chain = createSsvChain({ execution, network, scope: { ...scope, owners }, engine, events: told, file })
     return { chain, saved, wrong, follow: () => chain.follow(AbortSignal.timeout(60_000)) }
   }
 

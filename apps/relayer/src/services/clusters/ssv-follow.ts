@@ -23,6 +23,8 @@ import { createSsvCheckpoint } from './ssv-checkpoint.ts'
 const SAVE_MS = 10_000
 /** Without a change of ours the state is stored this often: a restart then reads some hundred blocks again. */
 const IDLE_SAVE_MS = 3_600_000
+/** What nodes differ in is final within so many blocks: a day, in which one that was restarted has caught up. */
+const MOST_BEHIND = 7_200
 /** So often one range may be answered by nodes that do not agree, with each other or with themselves. */
 const MAX_DISAGREEMENTS = 3
 
@@ -36,6 +38,7 @@ export function scopeOf({ ssv: { owners }, network }: Pick<RelayerConfig, 'ssv' 
 export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chain' | 'events'>, engine: BlsEngine) {
   const { events } = context
   const { execution } = context.chain
+  const { network } = context.config
   const found = scopeOf(context.config)
   if (found === undefined) return undefined
   const scope: SsvScope = found
@@ -49,6 +52,8 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
   /** Whether the clusters in the database are what the state says. */
   let isSettled = false
   let savedAt = -Infinity
+  /** That the nodes have less of the chain than was read, in words. */
+  let behind: string | undefined
 
   /** The state after the events of a range. */
   async function apply(state: SsvState, range: SsvEventRange, signal: AbortSignal): Promise<SsvState> {
@@ -92,7 +97,11 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
   async function follow(signal: AbortSignal): Promise<void> {
     known ??= (await checkpoint.find()) ?? emptySsvState(scope)
     await gaps.look(known, signal)
-    const final = await getFinalBlock(execution, 'no SSV registration can be taken', signal)
+    const final = await getFinalBlock(execution, network, 'no SSV registration can be taken', signal)
+    behind =
+      final !== undefined && final.number + MOST_BEHIND < known.nextBlock
+        ? `SSV registrations are read up to block ${known.nextBlock - 1}, and the execution node at ${execution.host} has block ${final.number} as final: it is still catching up, or a node was wrong about what is final, and nothing new is taken`
+        : undefined
     if (final !== undefined && final.number >= known.nextBlock) await read(known, final.number, signal)
     if (isSettled && performance.now() - savedAt < IDLE_SAVE_MS) return history.step(known, signal)
     // Nothing is known of the chain's end before a scan has come to it.
@@ -116,7 +125,7 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
       try {
         await follow(signal)
         node = execution
-        return known === undefined ? undefined : gapWords(known.gaps)[0]
+        return behind ?? (known === undefined ? undefined : gapWords(known.gaps)[0])
       } catch (error) {
         node = error instanceof SsvGapError ? error.node : execution
         if (error instanceof UnprovenError && known !== undefined && known.doubtful !== error.block)

@@ -81,7 +81,7 @@ export function createDepositScan(context: Needs) {
      */
     async settleFinal(from: Position, signal: AbortSignal, onProgress: (words: string) => void): Promise<void> {
       // What is settled is never looked at again.
-      const final = await getFinalBlock(execution, 'no deposit can be settled', signal)
+      const final = await getFinalBlock(execution, network, 'no deposit can be settled', signal)
       if (final === undefined || final.number < from.nextBlock) return
       const logs = execution.each[turn] ?? execution
       try {

@@ -139,7 +139,7 @@ export function createDepositSearch({
      */
     async run(signal: AbortSignal): Promise<string | undefined> {
       if ((await findCheckpoint(db, REGISTRY_CHECKPOINT)) !== undefined) return undefined
-      const final = await getFinalBlock(execution, 'no deposit can be found', signal)
+      const final = await getFinalBlock(execution, network, 'no deposit can be found', signal)
       if (final === undefined) return 'the execution node does not say yet which block is final'
       const position = (await find()) ?? (await begin(final, signal))
       if (position === undefined) return undefined

@@ -64,7 +64,7 @@ export function createErasureProof({
    * key, and the newest final block.
    */
   async function findDeposits(rows: readonly ErasableRow[], signal: AbortSignal) {
-    const final = (await getFinalBlock(execution, 'no exit can be erased', signal))?.number ?? -1
+    const final = (await getFinalBlock(execution, config.network, 'no exit can be erased', signal))?.number ?? -1
     const known = new Set(rows.flatMap(({ depositBlock: block }) => (block === null || block > final ? [] : [block])))
     const keys = new Set(rows.map(({ publicKey }) => toHex(publicKey)))
     const found: ChainDeposit[] = []

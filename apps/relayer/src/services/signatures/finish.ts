@@ -9,6 +9,7 @@
  */
 
 import { createHash } from 'node:crypto'
+import { setImmediate as othersFirst } from 'node:timers/promises'
 import { createFairLine } from '@dvt-relayer/common/fair-line.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { Logger } from '@dvt-relayer/common/logger.ts'
@@ -25,7 +26,13 @@ import {
 } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import type { Context, Sealing, SignatureOpener } from '../../context.ts'
-import type { FinishedMessage, MessageToFinish } from '../../crypto-workers/tasks.ts'
+import {
+  CLUSTER_INDEXES,
+  type FinishedMessage,
+  isCrowded,
+  type MessageToFinish,
+  mostAttempts,
+} from '../../crypto-workers/tasks.ts'
 import { oracleKeysOf } from '../oracles/share-set.ts'
 import { insertShareSets } from '../oracles/shares.ts'
 import { openCandidate, type TrustedVerdict, writeFinishedVerdicts } from './candidates.ts'
@@ -54,6 +61,7 @@ interface Unfinished {
   /** Whether some could not be opened. */
   isDamaged: boolean
   input: MessageToFinish
+  searched: Searched
 }
 
 /** The same, and what the worker thread made of it. */
@@ -91,18 +99,22 @@ export function createFinishing(
     const candidates = await byMessage(judged, (ids) => findCandidates(db, ids))
     const guessed = messages.filter(({ hasKeyShares: has, state }) => !has && state !== 'ready')
     const hints = await byMessage(guessed, (ids) => findHints(db, ids))
-    return messages.flatMap((message) => {
+    const unfinished: Unfinished[] = []
+    for (const message of messages) {
       const said = (hints.get(message.id) ?? []).map(({ shares }) => unpackHint(shares))
+      const rows = candidates.get(message.id) ?? []
+      // To open what was invented of one message takes some milliseconds: others may work in between.
+      if (rows.length > CLUSTER_INDEXES) await othersFirst()
       try {
-        return prepare(logger, opener, message, candidates.get(message.id) ?? [], said)
+        unfinished.push(...prepare(logger, opener, message, rows, said))
       } catch (error) {
         logger.error(
           { message_id: message.id, err: error },
           'a signature cannot be opened; see "npm run relayer -- void-sealed"',
         )
-        return []
       }
-    })
+    }
+    return unfinished
   }
 
   const budget = createSearchBudget()
@@ -117,22 +129,45 @@ export function createFinishing(
     set: OracleSetRow | undefined,
     maxAttempts?: number,
   ): Promise<Tried[]> {
-    const oracleSet = set === undefined ? undefined : { threshold: set.threshold, publicKeys: oracleKeysOf(set) }
+    const oracleSet = splitFor(set)
     const tried: Tried[] = []
     for (const needsShares of [true, false]) {
       const some = batch.filter(({ message }) => message.needsOracleShares === needsShares)
-      const results = await crypto.finish(
-        some.map(({ input }) => input),
-        needsShares ? oracleSet : undefined,
-        maxAttempts,
-      )
-      for (const [position, unfinished] of some.entries()) {
-        const result = results[position]
-        if (result?.status === 'failed')
-          logger.error({ message_id: unfinished.message.id, reason: result.reason }, 'a message could not be finished')
-        else if (result?.fitting !== undefined) events.thresholdDoubtful(unfinished.message.threshold, result.fitting)
-        if (result !== undefined) tried.push({ ...unfinished, result })
-      }
+      const inputs = some.map(({ input }) => input)
+      const results = await crypto.finish(inputs, needsShares ? oracleSet : undefined, maxAttempts)
+      tried.push(...withResults(some, results))
+    }
+    return tried
+  }
+
+  /** Tells what is odd of what came of these. */
+  function withResults(batch: readonly Unfinished[], results: readonly FinishedMessage[]): Tried[] {
+    return batch.flatMap((unfinished, position) => {
+      const result = results[position]
+      if (result?.status === 'failed')
+        logger.error({ message_id: unfinished.message.id, reason: result.reason }, 'a message could not be finished')
+      else if (result?.fitting !== undefined) events.thresholdDoubtful(unfinished.message.threshold, result.fitting)
+      return result === undefined ? [] : [{ ...unfinished, result }]
+    })
+  }
+
+  /** A job's attempts: one at each message of those whose requester has used up the attempts in vain that others wait behind. */
+  async function tryQuickly(batch: readonly Unfinished[], set: OracleSetRow | undefined): Promise<Tried[]> {
+    const now = performance.now()
+    const few = new Set<Unfinished>()
+    for (const one of batch) {
+      if (one.message.hasKeyShares) continue
+      if (!budget.mayTry(one.searched, now)) few.add(one)
+      // What is invented is counted before it is tried: a batch is as much as a job takes.
+      else if (one.searched.isCrowd) budget.hasTried(one.searched, now, mostAttempts(one.input, QUICK_ATTEMPTS))
+    }
+    const many = batch.filter((one) => !few.has(one))
+    const tried: Tried[] = []
+    for (const [some, attempts] of [[many, QUICK_ATTEMPTS] as const, [[...few], 1] as const]) {
+      const found = some.length === 0 ? [] : await recover(some, set, attempts)
+      for (const { searched, input } of found.filter(needsSearch))
+        if (!searched.isCrowd || attempts === 1) budget.hasTried(searched, now, mostAttempts(input, attempts))
+      tried.push(...found)
     }
     return tried
   }
@@ -184,15 +219,21 @@ export function createFinishing(
     const batch = await load([messageId], set)
     const [unfinished] = batch
     if (unfinished === undefined) return
-    if (!budget.isFree(searchedOf(unfinished), started)) return countFailedAttempts(db, [messageId])
-    budget.began(searchedOf(unfinished), started)
-    await conclude(note(await recover(batch, set, SEARCH_ATTEMPTS)), set, started)
+    const { input, message, searched } = unfinished
+    if (!budget.isFree(searched, started)) return countFailedAttempts(db, [messageId])
+    budget.began(searched, started, mostAttempts(input, SEARCH_ATTEMPTS))
+    const results = await crypto.search(input, message.needsOracleShares ? splitFor(set) : undefined, SEARCH_ATTEMPTS)
+    const tried = note(withResults(batch, results))
+    if (tried.some(needsSearch)) budget.searchedInVain(searched, performance.now())
+    await conclude(tried, set, started)
   }
+
+  /** Whether nothing new came to what was searched in vain. */
+  const isInVain = (searched: Searched, now: number) => budget.isTried(searched) || budget.isResting(searched, now)
 
   /** Notes what was tried whole in vain: it is not tried again as it is. */
   function note(tried: Tried[]): Tried[] {
-    for (const one of tried)
-      if (one.result.status === 'not_found' && !needsSearch(one)) budget.triedAll(searchedOf(one))
+    for (const one of tried) if (one.result.status === 'not_found' && !needsSearch(one)) budget.triedAll(one.searched)
     return tried
   }
 
@@ -227,11 +268,15 @@ export function createFinishing(
       const started = performance.now()
       const set = await findCurrentOracleSet(db)
       const loaded = await load(messageIds, set)
-      const batch = loaded.filter((one) => !budget.isTried(searchedOf(one)))
+      const batch = loaded.filter((one) => !isInVain(one.searched, started))
       const inVain = new Set(loaded).difference(new Set(batch))
       await countFailedAttempts(db, idsOf([...inVain]))
-      if (batch.length === 0) return
-      const tried = await recover(batch, set, QUICK_ATTEMPTS)
+      const { begun = [], others = [] } = Object.groupBy(batch, (one) =>
+        budget.wasBegun(one.searched) ? 'begun' : 'others',
+      )
+      searchLater(begun)
+      if (others.length === 0) return
+      const tried = await tryQuickly(others, set)
       const over = tried.filter((one) => !needsSearch(one))
       await conclude(note(over), set, started)
       searchLater(tried.filter(needsSearch))
@@ -305,7 +350,8 @@ function prepare(
     })),
     trusted: message.hasKeyShares && isTogether ? [...byIndex.values()].flatMap(trustedShareOf) : [],
   }
-  return [{ message, candidates, isDamaged: candidates.length < looked.length, input }]
+  const searched = searchedOf(message, candidates, input)
+  return [{ message, candidates, isDamaged: candidates.length < looked.length, input, searched }]
 }
 
 /** The trusted public key share at the index of these candidates, and whether the first of them was verified under it. */
@@ -365,19 +411,24 @@ async function keepSignatures(tx: Sql, sealing: Sealing, finished: readonly Fini
   )
 }
 
-/** What is searched of a message, by all that a search goes by. */
-function searchedOf({ message, candidates, input }: Unfinished): Searched {
+/** What is searched of a message, by all that a search goes by: in a crowd also which share indexes were seen last. */
+function searchedOf(message: FinishRow, candidates: readonly Opened[], input: MessageToFinish): Searched {
+  const newest = input.candidates.slice(0, CLUSTER_INDEXES).map(({ shareIndex }) => shareIndex)
   const named = candidates.map(({ row }) => `${row.shareIndex} ${row.state} ${toHex(row.digest)}`).sort()
   const hinted = input.hints
     .flatMap((hint) => hint.map((one) => `${one.shareIndex} ${toHex(one.publicKeyShare)}`))
     .sort()
-  const all = [message.threshold, message.hasKeyShares, ...named, 'hints', ...hinted].join()
+  const all = [message.threshold, message.hasKeyShares, ...named, 'newest', ...newest.sort(), 'hints', ...hinted].join()
   return {
     messageId: message.id,
     requester: message.requester,
+    isCrowd: isCrowded(input),
     among: createHash('sha256').update(all).digest('hex'),
   }
 }
+
+const splitFor = (set: OracleSetRow | undefined) =>
+  set === undefined ? undefined : { threshold: set.threshold, publicKeys: oracleKeysOf(set) }
 
 const needsSearch = ({ result }: Tried): boolean => result.status === 'not_found' && result.isUnfinished === true
 /** Too few are right under trusted public key shares, as is known now: it waits for others, and not for a time to be over. */

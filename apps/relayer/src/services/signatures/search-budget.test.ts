@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { createSearchBudget, SEARCH_ATTEMPTS } from './search-budget.ts'
 
-const one = { messageId: 1, requester: 'vault', among: 'a' }
+const one = { messageId: 1, requester: 'vault', among: 'a', isCrowd: true }
 const SECOND = 1000
 
 describe('a search', () => {
@@ -48,5 +48,46 @@ describe('a search', () => {
     expect(budget.isTried({ ...one, messageId: 2 })).toBe(false)
     budget.triedAll({ ...one, among: 'b' })
     expect(budget.isTried(one)).toBe(false)
+  })
+
+  it('of a crowd costs the attempts that it makes', () => {
+    const budget = createSearchBudget()
+    budget.began(one, 0, 2200)
+    expect(budget.isFree(one, 59 * SECOND)).toBe(false)
+    expect(budget.isFree(one, 61 * SECOND)).toBe(true)
+  })
+
+  it('in vain rests twice as long after each, an hour at most, and not once something new came', () => {
+    const budget = createSearchBudget()
+    let now = 0
+    for (const seconds of [50, 100, 200, 400, 800, 1600, 3200, 3600, 3600]) {
+      budget.searchedInVain(one, now)
+      expect(budget.isResting(one, now + (seconds - 1) * SECOND), String(seconds)).toBe(true)
+      expect(budget.isResting({ ...one, among: 'b' }, now)).toBe(false)
+      now += seconds * SECOND
+      expect(budget.isResting(one, now), String(seconds)).toBe(false)
+    }
+    budget.searchedInVain({ ...one, among: 'b' }, now)
+    expect(budget.isResting({ ...one, among: 'b' }, now + 51 * SECOND)).toBe(false)
+  })
+})
+
+describe('the attempts of jobs in vain', () => {
+  it('are so many of one requester, as time goes by, and no other’s', () => {
+    const budget = createSearchBudget()
+    let tries = 0
+    for (let messageId = 1; messageId <= 1000; messageId++) {
+      if (!budget.mayTry({ ...one, messageId }, 0)) continue
+      budget.hasTried({ ...one, messageId }, 0, 96)
+      tries++
+    }
+    expect(tries * 96).toBeLessThan(500 + 96)
+    // What was begun is for a search, until something new came.
+    expect(budget.wasBegun(one)).toBe(true)
+    expect(budget.wasBegun({ ...one, among: 'b' })).toBe(false)
+    expect(budget.wasBegun({ ...one, messageId: 999 })).toBe(false)
+    expect(budget.mayTry({ ...one, requester: 'another' }, 0)).toBe(true)
+    expect(budget.mayTry({ ...one, isCrowd: false }, 0)).toBe(true)
+    expect(budget.mayTry(one, 10 * SECOND)).toBe(true)
   })
 })

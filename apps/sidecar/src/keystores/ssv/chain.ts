@@ -5,7 +5,9 @@
 
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import type { BlockRef } from '@dvt-relayer/chain/execution/execution.ts'
+import { findFinalBlock } from '@dvt-relayer/chain/execution/final-block.ts'
 import { UnprovenError } from '@dvt-relayer/chain/execution/proof/block-logs.ts'
+import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { gapWords, SsvGapError } from '@dvt-relayer/chain/ssv/gaps.ts'
 import { createHistoryLook } from '@dvt-relayer/chain/ssv/history-look.ts'
 import { emptySsvState, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
@@ -14,6 +16,7 @@ import { blockMissing, type ChainReaderOptions, createChainReader } from './chai
 import type { SsvStateFile } from './state-file.ts'
 
 interface SsvChainOptions extends ChainReaderOptions {
+  network: Pick<Network, 'secondsPerSlot'>
   file: SsvStateFile
   events: ChainReaderOptions['events'] & Pick<Events, 'ssvMalformed' | 'ssvReorganized' | 'ssvGaps'>
 }
@@ -40,7 +43,7 @@ export function createSsvChain(options: SsvChainOptions) {
 
   /** What is final now, read and kept in the file. */
   async function advanceFinal(known: SsvState, signal: AbortSignal): Promise<SsvState> {
-    const block = await findFinal(execution, signal)
+    const block = await findFinal(options, signal)
     if (block === undefined) return known
     if (block.number + 1 < known.nextBlock)
       throw new ChainError(
@@ -131,11 +134,11 @@ export function createSsvChain(options: SsvChainOptions) {
 export type SsvChain = ReturnType<typeof createSsvChain>
 
 async function findFinal(
-  execution: ChainReaderOptions['execution'],
+  { execution, network }: Pick<SsvChainOptions, 'execution' | 'network'>,
   signal: AbortSignal,
 ): Promise<BlockRef | undefined> {
   try {
-    return await execution.getBlock('finalized', signal)
+    return await findFinalBlock(execution, network, signal)
   } catch (error) {
     // A node that does not know the word: all of the chain stands in memory, and is read again after a restart.
     if (error instanceof ChainError && error.code === 'EXECUTION_REFUSED') return undefined

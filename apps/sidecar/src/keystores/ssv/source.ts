@@ -26,7 +26,7 @@ import { createSsvStateFile } from './state-file.ts'
 export interface SsvSourceOptions {
   sources: SsvSources
   operators: readonly OperatorRef[]
-  network: Pick<Network, 'name' | 'chainId' | 'ssvNetwork'>
+  network: Pick<Network, 'name' | 'chainId' | 'secondsPerSlot' | 'ssvNetwork'>
   engine: BlsEngine
   events: Events
 }
@@ -62,6 +62,7 @@ export function createSsvSource({ sources, operators, network, engine, events }:
     execution &&
     createSsvChain({
       execution,
+      network,
       scope,
       file: createSsvStateFile({ path: sources.chain.stateFile, scope, isReadOnly: sources.chain.isReadOnly }, events),
       engine,

@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
+import { programFile } from '../support/runner/programs.ts'
 import { DemoError } from './errors.ts'
 
 const ROOT = new URL('../..', import.meta.url).pathname
@@ -64,7 +65,7 @@ export function createChildren(logDir: string, onDeath: (error: DemoError) => vo
     const logFile = join(logDir, `${name.replaceAll(' ', '-')}.${++starts}.log`)
     const fd = openSync(logFile, 'a')
     // In a session of its own: Ctrl-C reaches us alone, and we end everything in order.
-    const child = spawn(process.execPath, [program.file], {
+    const child = spawn(process.execPath, [programFile(program.file)], {
       cwd: ROOT,
       env: { ...usual(), ...program.env },
       stdio: ['ignore', fd, fd],

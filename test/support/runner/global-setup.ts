@@ -1,6 +1,6 @@
 /**
- * Once per test run, gone after the last file: the PostgreSQL that all test files share, and a folder for what one process compiles and
- * the next ones take, contracts and our own sources (a third of a process's start).
+ * Once per test run, gone after the last file: the PostgreSQL that all test files share, the programs that they start, and a folder for
+ * what one process compiles and the next ones take, contracts and our own code.
  */
 
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -8,6 +8,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { TEST_CONTRACTS_DIR } from '../contracts/compile.ts'
 import { prepareTestPostgres } from '../services/postgres.ts'
+import { makePrograms } from './make-programs.ts'
+import { TEST_PROGRAMS } from './programs.ts'
 
 /** Vitest calls this once for each project that has files to run, and what it returns after the last file of all. */
 export default async function setup(): Promise<(() => Promise<void>) | undefined> {
@@ -16,7 +18,12 @@ export default async function setup(): Promise<(() => Promise<void>) | undefined
   const compiled = await mkdtemp(join(tmpdir(), 'dvt-compiled-'))
   process.env[TEST_CONTRACTS_DIR] = compiled
   process.env['NODE_COMPILE_CACHE'] ??= join(compiled, 'node')
-  const postgres = await prepareTestPostgres()
+  const programs = join(compiled, 'programs')
+  const [postgres] = await Promise.all([
+    prepareTestPostgres(),
+    process.env[TEST_PROGRAMS] === undefined && makePrograms(programs),
+  ])
+  process.env[TEST_PROGRAMS] ??= programs
   return async () => {
     await postgres[Symbol.asyncDispose]()
     // A process that is about to end may still write into it.

@@ -26,7 +26,7 @@ import { startIpfs } from '../chain/ipfs.ts'
 import type { TestOracle } from '../chain/oracles.ts'
 import { makeOracles, oracleConfig } from '../chain/oracles.ts'
 import { createRelayerDatabase } from '../services/postgres.ts'
-import { QUICK_MS } from '../services/quick.ts'
+import { QUICK_MS, VERDICT_WAIT_MS } from '../services/quick.ts'
 
 let pool: CryptoPool | undefined
 
@@ -140,7 +140,8 @@ export async function completeWorld(
     async startRelayer(more, overrides = {}) {
       const { config } = readConfig(environment(more))
       const workers = overrides.threads === undefined ? { crypto: sharedCryptoPool() } : {}
-      return startRelayer(config, { logger: silentLogger, intervalsMs: QUICK_MS, ...workers, ...overrides })
+      const quick = { intervalsMs: QUICK_MS, verdictWaitMs: VERDICT_WAIT_MS }
+      return startRelayer(config, { logger: silentLogger, ...quick, ...workers, ...overrides })
     },
     announce,
     [Symbol.asyncDispose]: () => resources[Symbol.asyncDispose](),

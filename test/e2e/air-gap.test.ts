@@ -7,7 +7,6 @@ import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import type { Hex } from 'viem'
 import { expect, it, onTestFinished } from 'vitest'
 import { createToken } from '../../apps/relayer/src/http/auth/tokens.ts'
@@ -16,6 +15,7 @@ import { skipWithoutAnvil } from '../support/chain/anvil.ts'
 import { type FixtureCluster, loadFixtureCluster } from '../support/keys/fixtures.ts'
 import { isReady, nextIndex, registerOnChain } from '../support/operator/operator.ts'
 import { untilAnswered, untilComplete } from '../support/operator/patient-operator.ts'
+import { programFile } from '../support/runner/programs.ts'
 import { startProcess } from '../support/services/process.ts'
 import { getExits, postValidators, untilOracleSet, untilShares } from '../support/world/nodes.ts'
 import { prepareProcesses } from '../support/world/registration-processes.ts'
@@ -23,10 +23,6 @@ import { startVaultWorld } from '../support/world/vault-world.ts'
 import { startWorld } from '../support/world/world.ts'
 
 const TEST_MS = 600_000
-const MAIN = {
-  relayer: fileURLToPath(new URL('../../apps/relayer/src/main.ts', import.meta.url)),
-  sidecar: fileURLToPath(new URL('../../apps/sidecar/src/main.ts', import.meta.url)),
-}
 /** Whoever connects to anything, or looks a name up, ends with 99. */
 const NO_NETWORK = `data:text/javascript,${encodeURIComponent(`
 import net from 'node:net'
@@ -40,12 +36,12 @@ dns.lookup = end('lookup')
 const UNSHARE = spawnSync('unshare', ['-rn', 'true']).status === 0 ? ['unshare', '-rn'] : []
 
 async function run(
-  app: keyof typeof MAIN,
+  app: 'relayer' | 'sidecar',
   args: readonly string[],
   environment: Record<string, string> = {},
 ): Promise<{ code: number | null; text: string }> {
   const words = app === 'sidecar' ? [...UNSHARE, process.execPath, '--import', NO_NETWORK] : [process.execPath]
-  const [program = '', ...rest] = [...words, MAIN[app], ...args]
+  const [program = '', ...rest] = [...words, programFile(`apps/${app}/src/main.ts`), ...args]
   const child = spawn(program, rest, {
     env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -7,7 +7,7 @@ import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import { expect, onTestFinished, test } from 'vitest'
 import { createToken } from '../../apps/relayer/src/http/auth/tokens.ts'
 import { findLeaks } from '../demo/secrets/secrets.ts'
-import { findFreePorts } from '../demo/wait.ts'
+import { findFreePorts, PATIENCE_MS } from '../demo/wait.ts'
 import { skipWithoutAnvil } from '../support/chain/anvil.ts'
 import { makeCluster } from '../support/keys/make-cluster.ts'
 import { askAsOperator3, createExistingSidecar, getAsClient } from '../support/operator/existing-clients.ts'
@@ -66,7 +66,7 @@ async function setUp() {
     }),
   )
   onTestFinished(() => relayer[Symbol.asyncDispose]())
-  await withTimeout(relayer.logged('relayer started'), 60_000)
+  await withTimeout(relayer.logged('relayer started'), PATIENCE_MS)
   const urlOf = ({ token }: { token: string }, name = 'me') => `http://${name}:${token}@127.0.0.1:${port}`
   return {
     ...{ world, vault, vault3, cluster, cluster3, relayer, urlOf, tokens },
@@ -196,7 +196,7 @@ test.skipIf(skipWithoutAnvil)(
     expect(await createExistingSidecar('2.1', { ...inAnothersName, url: bare }).round()).toBe(401)
     expect(await getAsClient(urlOf(tokens.admin), '/ready')).toMatchObject({ status: 'ready' })
 
-    expect(await withTimeout(relayer.end('SIGTERM'), 60_000)).toBe(0)
+    expect(await withTimeout(relayer.end('SIGTERM'), PATIENCE_MS)).toBe(0)
     const leaks = findLeaks(
       new Map([['relayer', relayer.output()]]),
       secrets.map((value) => ({ kind: 'token', value })),

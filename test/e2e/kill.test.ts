@@ -4,7 +4,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ValidatorsResponse } from '@dvt-relayer/api/schemas.ts'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { findFreePorts } from '../demo/wait.ts'
+import { findFreePorts, PATIENCE_MS } from '../demo/wait.ts'
 import { createTestKeys } from '../support/keys/keys.ts'
 import type { AppProcess } from '../support/services/process.ts'
 import { startProcess } from '../support/services/process.ts'
@@ -23,7 +23,7 @@ afterAll(async () => {
   await world?.[Symbol.asyncDispose]()
 })
 
-it(`SIGKILL at ${KILLS} random moments, on the embedded PostgreSQL`, { timeout: 300_000 }, async () => {
+it(`SIGKILL at ${KILLS} random moments, on the embedded PostgreSQL`, { timeout: 600_000 }, async () => {
   const [port = 0] = await findFreePorts(1)
   const url = `http://127.0.0.1:${port}`
   const dir = join(world.dir, 'killed')
@@ -83,7 +83,7 @@ it(`SIGKILL at ${KILLS} random moments, on the embedded PostgreSQL`, { timeout: 
     }
     relayer = startProcess('relayer', environment)
     await relayer.logged('relayer started')
-    const deadline = performance.now() + 120_000
+    const deadline = performance.now() + 2 * PATIENCE_MS
     while (handedOut.size < VALIDATORS && performance.now() < deadline)
       await new Promise((resolve) => setTimeout(resolve, 100))
     isOver = true

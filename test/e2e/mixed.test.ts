@@ -11,7 +11,7 @@ import { withdrawalCredentials } from '@dvt-relayer/crypto/messages/messages.ts'
 import { expect, onTestFinished, test } from 'vitest'
 import { createToken } from '../../apps/relayer/src/http/auth/tokens.ts'
 import { findLeaks } from '../demo/secrets/secrets.ts'
-import { findFreePorts } from '../demo/wait.ts'
+import { findFreePorts, PATIENCE_MS } from '../demo/wait.ts'
 import { skipWithoutAnvil } from '../support/chain/anvil.ts'
 import { makeCluster } from '../support/keys/make-cluster.ts'
 import { createExistingSidecar } from '../support/operator/existing-clients.ts'
@@ -66,7 +66,7 @@ test.skipIf(skipWithoutAnvil)(
       }),
     )
     onTestFinished(() => relayer[Symbol.asyncDispose]())
-    await withTimeout(relayer.logged('relayer started'), 60_000)
+    await withTimeout(relayer.logged('relayer started'), PATIENCE_MS)
 
     const amounts = [32 * ETH, 32 * ETH]
     const request = { vault: vault.address, startIndex: nextIndex(beacon), amounts, type: '0x01' as const }
@@ -111,7 +111,7 @@ test.skipIf(skipWithoutAnvil)(
 
     // charon shows no token: nothing else is open to it.
     expect(await ask(bare, '/exits')).toMatchObject({ status: 401 })
-    expect(await withTimeout(relayer.end('SIGTERM'), 60_000)).toBe(0)
+    expect(await withTimeout(relayer.end('SIGTERM'), PATIENCE_MS)).toBe(0)
     const secrets = [
       ...deposits.map(({ signature }) => ({ kind: 'partial deposit signature', value: fromHex(signature, 96) })),
       { kind: 'ENR key', value: charon.enrKey },

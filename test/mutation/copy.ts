@@ -6,6 +6,7 @@ import { rmSync } from 'node:fs'
 import { cp, mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { TEST_PROGRAMS } from '../support/runner/programs.ts'
 import type { TestRun } from './runs.ts'
 
 export interface Copy extends AsyncDisposable {
@@ -71,6 +72,8 @@ async function runTests(folder: string, args: readonly string[], timeoutMs: numb
   const vitest = join(folder, 'node_modules/vitest/vitest.mjs')
   const child = spawn(process.execPath, [vitest, ...args, '--run', '--bail=1', '--maxWorkers=1', '--passWithNoTests'], {
     cwd: folder,
+    // The few programs that a few tests start need no bundles, which each run would make.
+    env: { ...process.env, [TEST_PROGRAMS]: '' },
     stdio: 'ignore',
     detached: true,
   })

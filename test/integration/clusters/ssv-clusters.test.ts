@@ -20,6 +20,7 @@ import { createOperatorKeyReader } from '../../../apps/relayer/src/services/iden
 import { openSealing } from '../../../apps/relayer/src/services/sealing/sealing.ts'
 import { createSubmission } from '../../../apps/relayer/src/services/signatures/submit.ts'
 import { createVerification } from '../../../apps/relayer/src/services/signatures/verify.ts'
+import { PATIENCE_MS } from '../../demo/wait.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { type StandInLog, startRpc } from '../../support/chain/rpc.ts'
 import { startRpcProxy } from '../../support/chain/rpc-proxy.ts'
@@ -299,7 +300,7 @@ describe.skipIf(skipWithoutAnvil)('the chain', () => {
     const context = { config, db, events, chain: { execution } } as unknown as Parameters<typeof createSsvFollower>[0]
     const follower = createSsvFollower(context, engine)
     if (follower === undefined) throw new Error('no follower')
-    return { said, round: () => follower.round(AbortSignal.timeout(60_000)) }
+    return { said, round: () => follower.round(AbortSignal.timeout(PATIENCE_MS)) }
   }
 
   /** A relayer that has only what others write into its database. */
@@ -390,7 +391,7 @@ describe.skipIf(skipWithoutAnvil)('the chain', () => {
         operators: new Map([[id, fingerprintOf(keyOf)]]),
         live: new Map([['one', registration]]),
       }
-      await createOperatorKeyReader({ db }, { contract })(of, state, AbortSignal.timeout(60_000))
+      await createOperatorKeyReader({ db }, { contract })(of, state, AbortSignal.timeout(PATIENCE_MS))
     }
     return { node, read, db }
   }

@@ -208,9 +208,7 @@ test('a connection that is cut while a worker starts does not end the process', 
       await using _worker = queue.startWorker({ finish_messages: async () => {} }, { concurrency: 1 })
       const waiting = `select pg_terminate_backend(pid) from pg_stat_activity
         where datname = $1 and wait_event_type = 'Lock'`
-      await expect
-        .poll(async () => (await onlooker.query(waiting, [name])).rowCount, { timeout: 10_000 })
-        .toBeGreaterThan(0)
+      await expect.poll(async () => (await onlooker.query(waiting, [name])).rowCount).toBeGreaterThan(0)
       await client.query('rollback')
     }
     const seen: number[][] = []

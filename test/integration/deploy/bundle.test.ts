@@ -7,6 +7,7 @@ import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { ROOT, run } from '../../support/deploy/tools.ts'
 import { loadFixtureCluster } from '../../support/keys/fixtures.ts'
+import { programFile } from '../../support/runner/programs.ts'
 import { startProgram } from '../../support/services/process.ts'
 import { postValidators, untilShares } from '../../support/world/nodes.ts'
 import { startWorld, type World } from '../../support/world/world.ts'
@@ -66,6 +67,15 @@ it('makes an exit ready, on an embedded PostgreSQL, and stops when it is told to
     })
   await untilShares(url, [key])
   expect(await relayer.end('SIGTERM')).toBe(0)
+})
+
+it.skipIf(process.env['DVT_TEST_PROGRAMS'] === '')('is what tests start', () => {
+  for (const source of ['apps/relayer/src/main.ts', 'apps/sidecar/src/main.ts']) {
+    const file = programFile(source)
+    expect(file).toMatch(/dist\/main\.js$/)
+    expect(readFileSync(file).equals(readFileSync(join(image, file.slice(file.indexOf('apps/')))))).toBe(true)
+  }
+  expect(programFile('test/support/services/quick-relayer.ts')).toMatch(/\.js$/)
 })
 
 it.each(['relayer', 'sidecar'])('has a map that finds a line of the %s in the sources', (app) => {

@@ -40,4 +40,4 @@ it('an oracle whose looks wait for the database keeps no other one waiting', asy
   await looked.promise
   gone.abort()
   expect(await first.at(-1)).toMatchObject({ items: [] })
-}, 30_000)
+})

@@ -22,6 +22,7 @@ import { createBeaconStatus } from '../../../apps/relayer/src/services/beacon-st
 import { createOracleFetch } from '../../../apps/relayer/src/services/oracles/fetch.ts'
 import { createOracleSets } from '../../../apps/relayer/src/services/oracles/sets.ts'
 import { showRenewed } from '../../../apps/relayer/src/services/oracles/show-again.ts'
+import { PATIENCE_MS } from '../../demo/wait.ts'
 import { makeOracles, type TestOracle } from '../../support/chain/oracles.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import { expectRefusal } from '../../support/mutations.ts'
@@ -521,7 +522,7 @@ describe('when the oracle set changes', () => {
     const waiting = fetchShares(url, addressOf(a), { after: cursors.get(a) ?? '', wait: 25 })
     world.beacon.addValidator({ publicKey: fromHex(key), withdrawalCredentials: credentials(VAULT) })
     world.beacon.finalize()
-    await createBeaconStatus({ db, chain, events }).look(AbortSignal.timeout(20_000))
+    await createBeaconStatus({ db, chain, events }).look(AbortSignal.timeout(PATIENCE_MS))
     const outdated = { ...first, is_outdated: true, vault: checksumAddress(VAULT) }
     expect((await waiting).exit_shares).toEqual([outdated])
     expect(await ofKey(a)).toEqual([outdated])

@@ -4,6 +4,7 @@ import { networks } from '@dvt-relayer/chain/networks.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { describe, expect, it } from 'vitest'
 import { createRotationUpdates } from '../../../apps/relayer/src/services/rotation/updates.ts'
+import { PATIENCE_MS } from '../../demo/wait.ts'
 
 const network = networks.hoodi
 const vault = new Uint8Array(20).fill(7)
@@ -40,7 +41,7 @@ function look(
   }
   const context = { config: { network }, db, chain: { execution }, events: {} }
   const updates = createRotationUpdates(context as unknown as Parameters<typeof createRotationUpdates>[0])
-  return updates.look(vault, AbortSignal.timeout(60_000))
+  return updates.look(vault, AbortSignal.timeout(PATIENCE_MS))
 }
 
 describe('updates of exit signatures', () => {

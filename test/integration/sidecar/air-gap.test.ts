@@ -454,7 +454,7 @@ describe('what the relayer says', () => {
     [403, 1, 'the token of a sidecar'],
     [429, 75, 'try again'],
     [503, 75, 'try again'],
-  ])('with status %i ends with %i', { timeout: 60_000 }, async (status, code, said) => {
+  ])('with status %i ends with %i', async (status, code, said) => {
     const { relayer, bundle, sign, take } = await stage()
     relayer.addExit(KEY_A, 7)
     await bundle()
@@ -464,7 +464,7 @@ describe('what the relayer says', () => {
     expect(await take()).toMatchObject({ code, text: expect.stringContaining(said) })
   })
 
-  it('is nothing where it is away: 75', { timeout: 60_000 }, async () => {
+  it('is nothing where it is away: 75', async () => {
     const { relayer, bundle, sign, take } = await stage()
     relayer.addExit(KEY_A, 7)
     await bundle()

@@ -47,7 +47,7 @@ beforeAll(async () => {
     dir: world.dir,
     nodes: 4,
     threshold: 3,
-    validators: 17,
+    validators: 18,
     network: world.network,
     withdrawalAddress: new Uint8Array(20).fill(0x8a),
     feeRecipient: new Uint8Array(20).fill(1),
@@ -61,6 +61,8 @@ afterAll(() => resources.disposeAsync())
 
 interface ProcessOptions {
   finishes?: boolean
+  /** How long a post waits for its verdicts. */
+  verdictWaitMs?: number
   /** Whether the queue takes a job. */
   isTaken?: () => boolean
   withDb?: Database
@@ -70,7 +72,13 @@ interface ProcessOptions {
 /** A process that takes posts, and how many signatures it has verified by themselves. */
 async function startProcess(
   waits = FOR_EVER,
-  { finishes = true, isTaken = () => true, withDb = db, finish = pool.finish }: ProcessOptions = {},
+  {
+    finishes = true,
+    isTaken = () => true,
+    withDb = db,
+    finish = pool.finish,
+    verdictWaitMs = LONG_MS,
+  }: ProcessOptions = {},
 ) {
   const { config } = readConfig(world.environment({ CLUSTER_LOCK_FILES: cluster.lockFile }))
   let verified = 0
@@ -101,7 +109,7 @@ async function startProcess(
   const awaited = createAwaitedVerdicts()
   const finishing = createFinishing(context, awaited.concluded)
   const verification = createVerification(context, finishes ? finishing : undefined, awaited, waits)
-  const { submit } = createSubmission({ ...context, verification })
+  const { submit } = createSubmission({ ...context, verification }, verdictWaitMs)
   return { submit, finishing, verification, events: context.events, verified: () => verified, queued }
 }
 
@@ -194,6 +202,13 @@ describe('what a threshold of nodes sends', () => {
     await assertOraclesCanExit(world.network, world.oracles, 2, validator.publicKey, index, shares)
   })
 
+  it('is answered after its time, whatever is still open', async () => {
+    const one = await startProcess(FOR_EVER, { verdictWaitMs: 1 })
+    const { key, post, right } = await take()
+    expect(await one.submit(1, post(right(1)))).toEqual([])
+    expect(await statesOf(key)).toEqual({ 1: 'unverified' })
+  })
+
   it.each([
     ['right', true],
     ['wrong', false],
@@ -264,7 +279,8 @@ describe('what waits for no others', () => {
   })
 
   it('comes from a share index that has sent something else', async () => {
-    const one = await startProcess()
+    // The first post is answered when its time is over.
+    const one = await startProcess(FOR_EVER, { verdictWaitMs: 5000 })
     const { key, post, right, wrong } = await take()
     const first = one.submit(1, post(right(1)))
     await stored(key, 1)

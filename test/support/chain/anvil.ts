@@ -9,6 +9,7 @@ import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { Abi, Hex } from 'viem'
 import { isAddressEqual, parseEventLogs } from 'viem/utils'
+import { PATIENCE_MS } from '../../demo/wait.ts'
 import { deployContract, type Outcome, readContract, writeContract } from '../contracts/transactions.ts'
 import type { Approval } from '../contracts/vault.ts'
 
@@ -57,8 +58,6 @@ export function findAnvil(): string | undefined {
 /** Whether a test without anvil is skipped (with CI=true a missing anvil fails instead). */
 export const skipWithoutAnvil = findAnvil() === undefined && process.env['CI'] !== 'true'
 
-const START_MS = 120_000
-
 /**
  * Starts anvil on a free port.
  *
@@ -100,7 +99,7 @@ export async function startAnvil(options: {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }),
-      signal: AbortSignal.timeout(30_000),
+      signal: AbortSignal.timeout(PATIENCE_MS),
     })
     const answer = (await response.json()) as { result?: unknown; error?: { message: string } }
     if (answer.error !== undefined) throw new Error(`${method}: ${answer.error.message}`)
@@ -124,7 +123,7 @@ export async function startAnvil(options: {
 function listeningPort(child: ChildProcess): Promise<number> {
   return new Promise((resolve, reject) => {
     let text = ''
-    const timer = setTimeout(() => reject(new Error('anvil does not start')), START_MS)
+    const timer = setTimeout(() => reject(new Error('anvil does not start')), PATIENCE_MS)
     child.once('error', reject)
     child.once('exit', () => reject(new Error(`anvil ended at its start: ${text.slice(-500)}`)))
     const read = (chunk: Buffer) => {

@@ -1,5 +1,6 @@
 /** A liar between a client and a real execution node: passes everything on, remembers it, and answers otherwise where a test wants that. */
 
+import { PATIENCE_MS } from '../../demo/wait.ts'
 import type { Anvil } from './anvil.ts'
 import { type HttpStandIn, startHttpStandIn } from './http-stand-in.ts'
 
@@ -57,7 +58,7 @@ async function ask(url: string, body: unknown): Promise<unknown> {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify(body),
-    signal: AbortSignal.timeout(30_000),
+    signal: AbortSignal.timeout(PATIENCE_MS),
   })
   const answer = (await response.json()) as { result?: unknown; error?: { code: number; message: string } }
   if (answer.error !== undefined) throw new RpcRefusal(answer.error.code, answer.error.message)

@@ -1,9 +1,13 @@
-/** Compiles a contract of this folder; kept in memory for the process, and in a folder of the test run for the others of it. */
+/**
+ * Compiles a contract of this folder; kept in memory for the process, and beside what else is made of the sources for the next ones: the
+ * compiler takes seconds. Run by itself, it compiles all.
+ */
 
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import type { Abi } from 'viem'
 
 export interface Compiled {
@@ -28,42 +32,47 @@ interface Output {
 
 const compiled = new Map<string, Compiled>()
 
-/** The variable by which the folder for compiled contracts is handed to the workers of a run. */
-export const TEST_CONTRACTS_DIR = 'DVT_TEST_CONTRACTS_DIR'
+const require = createRequire(import.meta.url)
+const FOLDER = fileURLToPath(new URL('../../../node_modules/.cache/contracts', import.meta.url))
 
 /** The contract `name` of the file `<name>.sol`. */
 export function compileContract(name: string): Compiled {
   const known = compiled.get(name)
   if (known !== undefined) return known
   const source = readFileSync(new URL(`${name}.sol`, import.meta.url), 'utf8')
-  const result = fromFolder(name, source) ?? compile(name, source)
+  const result = fromFolder(name, source)
   compiled.set(name, result)
   return result
 }
 
-/** What another worker of this run has compiled from the same source, or what it will find. */
-function fromFolder(name: string, source: string): Compiled | undefined {
-  const folder = process.env[TEST_CONTRACTS_DIR]
-  if (folder === undefined) return undefined
-  const file = join(folder, `${name}-${createHash('sha256').update(source).digest('hex')}.json`)
-  if (!existsSync(file)) {
-    const aside = `${file}.${process.pid}`
-    writeFileSync(aside, JSON.stringify(compile(name, source)))
-    renameSync(aside, file)
-  }
-  return JSON.parse(readFileSync(file, 'utf8')) as Compiled
+/** What the same compiler made of the same source, or what the next process will find. */
+function fromFolder(name: string, source: string): Compiled {
+  const input = inputOf(name, source)
+  const { version } = require('solc/package.json') as { version: string }
+  const file = join(FOLDER, `${name}-${createHash('sha256').update(version).update(input).digest('hex')}.json`)
+  if (existsSync(file)) return JSON.parse(readFileSync(file, 'utf8')) as Compiled
+  const made = compile(name, input)
+  mkdirSync(FOLDER, { recursive: true })
+  const aside = `${file}.${process.pid}`
+  writeFileSync(aside, JSON.stringify(made))
+  renameSync(aside, file)
+  return made
 }
 
-function compile(name: string, source: string): Compiled {
-  const solc = createRequire(import.meta.url)('solc') as Solc
-  const file = `${name}.sol`
+/** All that the compiler is told. */
+function inputOf(name: string, source: string): string {
   const outputs = ['abi', 'evm.bytecode.object', 'evm.deployedBytecode.object']
-  const input = {
+  return JSON.stringify({
     language: 'Solidity',
-    sources: { [file]: { content: source } },
+    sources: { [`${name}.sol`]: { content: source } },
     settings: { evmVersion: 'paris', optimizer: { enabled: true }, outputSelection: { '*': { '*': outputs } } },
-  }
-  const output = JSON.parse(solc.compile(JSON.stringify(input))) as Output
+  })
+}
+
+function compile(name: string, input: string): Compiled {
+  const solc = require('solc') as Solc
+  const file = `${name}.sol`
+  const output = JSON.parse(solc.compile(input)) as Output
   const problems = (output.errors ?? []).map(({ formattedMessage }) => formattedMessage)
   const contract = output.contracts?.[file]?.[name]
   if (problems.length > 0 || contract === undefined)
@@ -74,3 +83,7 @@ function compile(name: string, source: string): Compiled {
     runtimeCode: `0x${contract.evm.deployedBytecode.object}`,
   }
 }
+
+if (import.meta.main)
+  for (const file of readdirSync(new URL('.', import.meta.url)))
+    if (file.endsWith('.sol')) compileContract(file.slice(0, -'.sol'.length))

@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import type { Hex } from 'viem'
 import { hexToBytes } from 'viem/utils'
+import { PATIENCE_MS } from '../../demo/wait.ts'
 import { createKeeperLog } from './keeper-log.ts'
 import { createOracle, type Misconduct, Refusal } from './oracle.ts'
 
@@ -17,7 +18,6 @@ export interface Behaviour extends Misconduct {
   slowMs?: number
 }
 
-const TIMEOUT_MS = 20_000
 const setting = (name: string): string => process.env[name] ?? fail(`${name} is not set`)
 const [execution, consensus, ipfs] = ['EXECUTION_ENDPOINT', 'CONSENSUS_ENDPOINT', 'IPFS_ENDPOINT'].map(setting)
 const file = JSON.parse(readFileSync(setting('NETWORK'), 'utf8'))
@@ -28,7 +28,7 @@ async function askJson(url: string, body?: object): Promise<unknown> {
     // A connection left idle while shares are checked, which takes all of this process, may be closed when it is needed.
     headers: { 'content-type': 'application/json', connection: 'close' },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    signal: AbortSignal.timeout(TIMEOUT_MS),
+    signal: AbortSignal.timeout(PATIENCE_MS),
   })
   if (!response.ok) throw new Error(`${new URL(url).pathname} answers ${response.status}`)
   return response.json()

@@ -1,4 +1,3 @@
-import { fileURLToPath } from 'node:url'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { depositSigningRoot, exitSigningRoot, withdrawalCredentials } from '@dvt-relayer/crypto/messages/messages.ts'
 import { createFastEcies } from '@dvt-relayer/crypto/oracle/ecies.ts'
@@ -10,6 +9,7 @@ import { createTestKeys } from '../keys/keys.ts'
 import { signValidators } from '../keys/manager-wallet.ts'
 import type { RegisterAnswer } from '../operator/operator.ts'
 import { approvalRequest, gatherApprovals, registerWithApproval } from '../operator/operator-approvals.ts'
+import { programFile } from '../runner/programs.ts'
 import { startProgram } from '../services/process.ts'
 import { engine, type KeyedValidator } from '../world/nodes.ts'
 import { startVaultWorld, type VaultWorld } from '../world/vault-world.ts'
@@ -259,7 +259,7 @@ describe.skipIf(skipWithoutAnvil)('oracles as processes', () => {
   })
 
   it('end with the process that started them', async () => {
-    const program = startProgram('oracle', [fileURLToPath(new URL('./main.ts', import.meta.url))], {
+    const program = startProgram('oracle', [programFile('test/support/oracle/main.ts')], {
       NETWORK: world.networkFile,
       EXECUTION_ENDPOINT: world.anvil.url,
       CONSENSUS_ENDPOINT: world.beacon.url,

@@ -1,17 +1,16 @@
 /** Oracles as processes (`oracle/main.ts`), each with its key, on the nodes of a world. */
 
-import { fileURLToPath } from 'node:url'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import type { Hex } from 'viem'
+import { PATIENCE_MS } from '../../demo/wait.ts'
 import { makeOracles, type TestOracle } from '../chain/oracles.ts'
+import { programFile } from '../runner/programs.ts'
 import { startProgram } from '../services/process.ts'
 import type { VaultWorld } from '../world/vault-world.ts'
 import { ask } from '../world/world.ts'
 import type { Behaviour } from './main.ts'
 
-const PROGRAM = fileURLToPath(new URL('./main.ts', import.meta.url))
-const START_MS = 120_000
 /** A test that was busy for some seconds has not noticed which connections were closed meanwhile. */
 const FRESH = { connection: 'close' }
 
@@ -45,7 +44,7 @@ export async function startOracles(nodes: Nodes, count: number): Promise<OracleP
 }
 
 async function startOracle({ networkFile, anvil, beacon, ipfs }: Nodes, oracle: TestOracle): Promise<OracleProcess> {
-  const program = startProgram('oracle', ['--max-semi-space-size=1', PROGRAM], {
+  const program = startProgram('oracle', ['--max-semi-space-size=1', programFile('test/support/oracle/main.ts')], {
     NETWORK: networkFile,
     EXECUTION_ENDPOINT: anvil.url,
     CONSENSUS_ENDPOINT: beacon.url,
@@ -54,7 +53,7 @@ async function startOracle({ networkFile, anvil, beacon, ipfs }: Nodes, oracle: 
   })
   let line: Record<string, unknown>
   try {
-    line = await withTimeout(program.logged('oracle started'), START_MS)
+    line = await withTimeout(program.logged('oracle started'), PATIENCE_MS)
   } catch (error) {
     await program[Symbol.asyncDispose]()
     throw error

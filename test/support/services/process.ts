@@ -4,16 +4,19 @@ import type { ChildProcess } from 'node:child_process'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
+import { ROOT } from '../deploy/tools.ts'
+import { programFile } from '../runner/programs.ts'
 
+/** The file of a program by its name here. */
 const ENTRY = {
-  relayer: fileURLToPath(new URL('../../../apps/relayer/src/main.ts', import.meta.url)),
+  relayer: () => programFile('apps/relayer/src/main.ts'),
+  'quick relayer': () => programFile('test/support/services/quick-relayer.ts'),
+  sidecar: () => programFile('apps/sidecar/src/main.ts'),
   /** Those of images, when `npm run bundle` has made them. */
-  'bundled relayer': fileURLToPath(new URL('../../../apps/relayer/dist/main.js', import.meta.url)),
-  'quick relayer': fileURLToPath(new URL('./quick-relayer.ts', import.meta.url)),
-  sidecar: fileURLToPath(new URL('../../../apps/sidecar/src/main.ts', import.meta.url)),
-  'bundled sidecar': fileURLToPath(new URL('../../../apps/sidecar/dist/main.js', import.meta.url)),
+  'bundled relayer': () => join(ROOT, 'apps/relayer/dist/main.js'),
+  'bundled sidecar': () => join(ROOT, 'apps/sidecar/dist/main.js'),
 }
 
 /** The flags of Node that `npm run` gives, and what it sets. */
@@ -48,7 +51,7 @@ export function startProcess(
 ): AppProcess {
   const sets = FLAGS[app] === RELAYER_FLAGS ? RELAYER_SETS : {}
   const all = { LOG_FORMAT: 'json', ...sets, ...environment }
-  return startProgram(app, [...FLAGS[app], ENTRY[app], ...args], all, folder)
+  return startProgram(app, [...FLAGS[app], ENTRY[app](), ...args], all, folder)
 }
 
 /** Starts a program of Node that logs JSON, likewise. Its standard input is open as long as this process lives. */

@@ -1,7 +1,10 @@
-/** How often the background work of relayers under test comes around: so often that nobody waits for it. */
+/**
+ * What makes relayers under test quick where nobody is to wait, and patient where a busy machine is slow.
+ */
 
 import type { Overrides } from '../../../apps/relayer/src/relayer.ts'
 
+/** How often background work comes around: so often that nobody waits for it. */
 export const QUICK_MS: NonNullable<Overrides['intervalsMs']> = {
   'oracle set': 500,
   registry: 500,
@@ -20,3 +23,6 @@ export const QUICK_MS: NonNullable<Overrides['intervalsMs']> = {
   heartbeat: 1000,
   files: 300,
 }
+
+/** A post is answered once all it brought has a verdict, however busy the machine: what a test reads next says the same each time. */
+export const VERDICT_WAIT_MS = 120_000

@@ -7,13 +7,11 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
 import { killProcessesOf } from '../../demo/processes.ts'
-import { findFreePorts } from '../../demo/wait.ts'
+import { findFreePorts, PATIENCE_MS } from '../../demo/wait.ts'
 import type { FixtureCluster } from '../keys/fixtures.ts'
 import { type AppProcess, startProcess } from '../services/process.ts'
 import type { VaultWorld } from './vault-world.ts'
 
-/** How long a process may take to start or to end. */
-const PROCESS_MS = 120_000
 const HOSTILE_NODE = fileURLToPath(new URL('../services/hostile-node.ts', import.meta.url))
 
 export interface RegistrationProcesses extends AsyncDisposable {
@@ -68,7 +66,7 @@ export async function prepareProcesses(
     const started = startProcess(app === 'relayer' ? program : app, { LOG_LEVEL: 'debug', ...environment })
     running.set(name, started)
     all.push({ name: `${name}.${all.length}`, process: started })
-    return withTimeout(started.logged(`${app} started`), PROCESS_MS)
+    return withTimeout(started.logged(`${app} started`), PATIENCE_MS)
   }
   const nameOf = (who: 'relayer' | number) => (who === 'relayer' ? who : `sidecar ${who}`)
 
@@ -130,7 +128,7 @@ export async function prepareProcesses(
       const ends: Record<string, unknown> = {}
       // Sidecars first, so that none finds its relayer away.
       for (const [name, one] of [...running].sort(([a], [b]) => b.localeCompare(a)))
-        ends[name] = await withTimeout(one.end('SIGTERM'), PROCESS_MS)
+        ends[name] = await withTimeout(one.end('SIGTERM'), PATIENCE_MS)
       running.clear()
       return ends
     },

@@ -17,6 +17,7 @@ import { readConfig } from '../../../apps/relayer/src/config.ts'
 import { type CryptoPool, startCryptoPool } from '../../../apps/relayer/src/crypto-workers/pool.ts'
 import type { Overrides, Relayer } from '../../../apps/relayer/src/relayer.ts'
 import { startRelayer } from '../../../apps/relayer/src/relayer.ts'
+import { PATIENCE_MS } from '../../demo/wait.ts'
 import type { Anvil, Keeper } from '../chain/anvil.ts'
 import { deployKeeper, startAnvil } from '../chain/anvil.ts'
 import type { Beacon } from '../chain/beacon.ts'
@@ -26,7 +27,7 @@ import { startIpfs } from '../chain/ipfs.ts'
 import type { TestOracle } from '../chain/oracles.ts'
 import { makeOracles, oracleConfig } from '../chain/oracles.ts'
 import { createRelayerDatabase } from '../services/postgres.ts'
-import { QUICK_MS } from '../services/quick.ts'
+import { QUICK_MS, VERDICT_WAIT_MS } from '../services/quick.ts'
 
 let pool: CryptoPool | undefined
 
@@ -140,7 +141,8 @@ export async function completeWorld(
     async startRelayer(more, overrides = {}) {
       const { config } = readConfig(environment(more))
       const workers = overrides.threads === undefined ? { crypto: sharedCryptoPool() } : {}
-      return startRelayer(config, { logger: silentLogger, intervalsMs: QUICK_MS, ...workers, ...overrides })
+      const quick = { intervalsMs: QUICK_MS, verdictWaitMs: VERDICT_WAIT_MS }
+      return startRelayer(config, { logger: silentLogger, ...quick, ...workers, ...overrides })
     },
     announce,
     [Symbol.asyncDispose]: () => resources[Symbol.asyncDispose](),
@@ -183,7 +185,11 @@ export async function ask(
 const LOOK_MS = { first: 10, most: 100 }
 
 /** Asks `look` again and again until it gives something; fails after `timeoutMs`. Only for what nobody announces. */
-export async function eventually<T>(what: string, look: () => Promise<T | undefined>, timeoutMs = 120_000): Promise<T> {
+export async function eventually<T>(
+  what: string,
+  look: () => Promise<T | undefined>,
+  timeoutMs = PATIENCE_MS,
+): Promise<T> {
   const deadline = performance.now() + timeoutMs
   for (let waitMs = LOOK_MS.first; ; waitMs = Math.min(1.5 * waitMs, LOOK_MS.most)) {
     const found = await look()

@@ -9,6 +9,7 @@ import { createExecutionClient } from '../../../../libs/chain/src/execution/exec
 import { networks } from '../../../../libs/chain/src/networks.ts'
 import { emptySsvState, type SsvState } from '../../../../libs/chain/src/ssv/registry.ts'
 import { fromHex, toHex } from '../../../../libs/common/src/hex.ts'
+import { PATIENCE_MS } from '../../../demo/wait.ts'
 import type { RpcStandIn } from '../../../support/chain/rpc.ts'
 import {
   loadSsvCluster,
@@ -84,7 +85,7 @@ describe('a log that an answer lacks', () => {
     })
     const network = networks.hoodi
     const chain = createSsvChain({ execution, network, scope: { ...scope, owners }, engine, events: told, file })
-    return { chain, saved, wrong, follow: () => chain.follow(AbortSignal.timeout(60_000)) }
+    return { chain, saved, wrong, follow: () => chain.follow(AbortSignal.timeout(PATIENCE_MS)) }
   }
 
   const logs = [...ssvLogs('operator-added.json'), ...ssvLogs('validator-added.json')]

@@ -43,7 +43,7 @@ interface PostedShare {
 
 /** Sets of public key shares kept for a validator: more than a usual cluster has nodes. */
 const HINTS = 16
-/** How long a post waits for its verdicts. What is not known by then is found out after the answer. */
+/** How long a post waits for its verdicts, unless told. What is not known by then is found out after the answer. */
 const VERIFY_WAIT_MS = 5000
 /** Candidates posted again are noted at most this often. */
 const TOUCH_SECONDS = 10
@@ -86,16 +86,23 @@ interface Taken {
   failures: Failure[]
 }
 
-/** Creates the service. */
-export function createSubmission({
-  config,
-  db,
-  crypto,
-  sealing,
-  events,
-  announced,
-  verification,
-}: Pick<Context, 'config' | 'db' | 'crypto' | 'sealing' | 'events' | 'announced'> & { verification: Verification }) {
+/**
+ * Creates the service.
+ *
+ * @param verdictWaitMs how long a post waits for its verdicts
+ */
+export function createSubmission(
+  {
+    config,
+    db,
+    crypto,
+    sealing,
+    events,
+    announced,
+    verification,
+  }: Pick<Context, 'config' | 'db' | 'crypto' | 'sealing' | 'events' | 'announced'> & { verification: Verification },
+  verdictWaitMs = VERIFY_WAIT_MS,
+) {
   const posts = createKeyedQueue(POSTS_OF_ONE)
 
   /** Matches signatures to messages and stores what is new; tells what is wrong without looking at it. */
@@ -186,7 +193,7 @@ export function createSubmission({
         }
       })
       if (waiting.length > 0) await verification.finishLater([...new Set(waiting)])
-      if (verifying.length > 0) await waitAtMost(Promise.all(verifying), VERIFY_WAIT_MS)
+      if (verifying.length > 0) await waitAtMost(Promise.all(verifying), verdictWaitMs)
       if (failures.length > 0 && !(await hasAccepted(db, items, failures))) {
         if (failures.every(({ code }) => code === 'NODE_BINDING'))
           throw new ApiError(

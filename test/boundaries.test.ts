@@ -18,11 +18,8 @@ const parts: Readonly<Record<string, readonly string[]>> = ORDER
 const root = fileURLToPath(new URL('..', import.meta.url))
 const biome = join(root, 'node_modules/@biomejs/biome/bin/biome')
 
-/** Folders with more than {@link MOST_FILES} files beside each other, tests beside the source not counted, and why. */
+/** Files beside each other that one still takes in, tests beside the source not counted. */
 const MOST_FILES = 12
-const CROWDED: Readonly<Record<string, string>> = {
-  'libs/common/src': 'small tools that know nothing of each other, each found by its name',
-}
 
 const isSource = (path: string) => path.endsWith('.ts') && !path.endsWith('.test.ts')
 
@@ -101,12 +98,12 @@ describe('the imports of the house', () => {
   })
 })
 
-it('no folder has more files than one takes in, but those with a reason', () => {
+it('no folder has more files than one takes in', () => {
   const beside = [...filesIn('apps'), ...filesIn('libs')].filter((path) => !path.endsWith('.test.ts'))
   const counts = new Map<string, number>()
   for (const folder of [...beside, ...filesIn('test')].map(dirname)) counts.set(folder, (counts.get(folder) ?? 0) + 1)
   const crowded = [...counts].filter(([, count]) => count > MOST_FILES).map(([folder]) => folder)
-  expect(crowded.sort()).toEqual(Object.keys(CROWDED).sort())
+  expect(crowded.sort()).toEqual([])
 })
 
 type Probe = readonly [folder: string, specifier: string]

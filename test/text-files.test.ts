@@ -1,6 +1,6 @@
 /**
  * Every file that people or other programs hand us, as editors and systems of all kinds write it: what says the same is read the
- * same, and another encoding is refused by its name. A source that reads a file by another way than `libs/common/src/text-file.ts`
+ * same, and another encoding is refused by its name. A source that reads a file by another way than `libs/common/src/files/text-file.ts`
  * has its reason here.
  */
 
@@ -10,8 +10,8 @@ import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseNetwork } from '@dvt-relayer/chain/networks.ts'
 import { checkProofs, readKeysharesFile } from '@dvt-relayer/chain/ssv/keyshares-files.ts'
+import { decodeText } from '@dvt-relayer/common/files/text-file.ts'
 import { readSettings, secret, text } from '@dvt-relayer/common/settings.ts'
-import { decodeText } from '@dvt-relayer/common/text-file.ts'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
 import { afterAll, describe, expect, it } from 'vitest'
 import { hashOf, readTokens } from '../apps/relayer/src/http/auth/tokens.ts'

@@ -2,7 +2,7 @@
 
 import type { AddressInfo, Server } from 'node:net'
 import { createServer } from 'node:net'
-import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import { DemoError } from './errors.ts'
 
 const LOOK_MS = 25

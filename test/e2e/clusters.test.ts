@@ -2,7 +2,7 @@
 
 import { networks } from '@dvt-relayer/chain/networks.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { describe, expect, it } from 'vitest'
 import { readConfig } from '../../apps/sidecar/src/config.ts'
 import { startSidecar } from '../../apps/sidecar/src/sidecar.ts'

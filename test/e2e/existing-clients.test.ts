@@ -3,7 +3,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
-import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
+import { withTimeout } from '@dvt-relayer/common/process/lifetime.ts'
 import { expect, onTestFinished, test } from 'vitest'
 import { createToken } from '../../apps/relayer/src/http/auth/tokens.ts'
 import { findLeaks } from '../demo/secrets/secrets.ts'

@@ -6,7 +6,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
-import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
+import { withTimeout } from '@dvt-relayer/common/process/lifetime.ts'
 import { withdrawalCredentials } from '@dvt-relayer/crypto/messages/messages.ts'
 import { expect, onTestFinished, test } from 'vitest'
 import { createToken } from '../../apps/relayer/src/http/auth/tokens.ts'

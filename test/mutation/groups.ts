@@ -45,7 +45,7 @@ export const GROUPS: readonly Group[] = [
   { name: 'libs/crypto', sources: ['libs/crypto/src/'], tests: () => [] },
   {
     name: 'libs/common',
-    sources: ['fair-line', 'json-text', 'keyed-queue', 'log-tally', 'rate', 'turns'].map(
+    sources: ['flow/fair-line', 'json-text', 'flow/keyed-queue', 'log/log-tally', 'flow/rate', 'flow/turns'].map(
       (name) => `libs/common/src/${name}.ts`,
     ),
     hasOwnTests: true,

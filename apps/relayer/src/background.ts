@@ -1,8 +1,8 @@
 /** Background work as a table: what repeats for as long as the process runs, in which roles, how often, and what wakes it. */
 
 import { messageOf } from '@dvt-relayer/common/errors.ts'
-import { CHECK_MS, inTime, type Lifetime, withTimeout } from '@dvt-relayer/common/lifetime.ts'
-import { startLoop } from '@dvt-relayer/common/loop.ts'
+import { startLoop } from '@dvt-relayer/common/flow/loop.ts'
+import { CHECK_MS, inTime, type Lifetime, withTimeout } from '@dvt-relayer/common/process/lifetime.ts'
 import { createDatabaseCheck } from '@dvt-relayer/db/check.ts'
 import { createListener } from '@dvt-relayer/db/connect.ts'
 import { MESSAGES_CHANNEL } from '@dvt-relayer/db/queries/messages/announce.ts'

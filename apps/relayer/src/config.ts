@@ -3,7 +3,7 @@
 import { resolve, sep } from 'node:path'
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { BootError } from '@dvt-relayer/common/errors.ts'
-import type { LogFormat, LogLevel } from '@dvt-relayer/common/logger.ts'
+import type { LogFormat, LogLevel } from '@dvt-relayer/common/log/logger.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { isHint, readSettings, variableOf } from '@dvt-relayer/common/settings.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'

@@ -4,7 +4,7 @@ import type { ChainValidator, ConsensusNode } from '@dvt-relayer/chain/consensus
 import type { ExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
 import type { IpfsClient } from '@dvt-relayer/chain/ipfs/ipfs.ts'
 import type { ManagerWallet } from '@dvt-relayer/chain/stakewise/validators-manager.ts'
-import type { Logger } from '@dvt-relayer/common/logger.ts'
+import type { Logger } from '@dvt-relayer/common/log/logger.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
 import type { MessageKind } from '@dvt-relayer/db/queries/messages/messages.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'

@@ -1,7 +1,7 @@
 /** What a relayer stands on: each piece is opened in order, and its release is remembered at once. */
 
-import type { Lifetime } from '@dvt-relayer/common/lifetime.ts'
-import type { Logger } from '@dvt-relayer/common/logger.ts'
+import type { Logger } from '@dvt-relayer/common/log/logger.ts'
+import type { Lifetime } from '@dvt-relayer/common/process/lifetime.ts'
 import { connectDatabase, type Database } from '@dvt-relayer/db/connect.ts'
 import { startEmbeddedPostgres } from '@dvt-relayer/db/embedded/embedded-postgres.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'

@@ -4,7 +4,7 @@ import { accessSync, constants } from 'node:fs'
 import { parseNetwork } from '@dvt-relayer/chain/networks.ts'
 import { reasonOf } from '@dvt-relayer/common/errors.ts'
 import { parseHex } from '@dvt-relayer/common/hex.ts'
-import { EXISTING_IGNORED, LOG_SETTINGS } from '@dvt-relayer/common/log-settings.ts'
+import { EXISTING_IGNORED, LOG_SETTINGS } from '@dvt-relayer/common/log/log-settings.ts'
 import type { SettingsOf } from '@dvt-relayer/common/settings.ts'
 import {
   custom,

@@ -1,5 +1,5 @@
 import { networks } from '@dvt-relayer/chain/networks.ts'
-import { createLogger } from '@dvt-relayer/common/logger.ts'
+import { createLogger } from '@dvt-relayer/common/log/logger.ts'
 import { expect, it } from 'vitest'
 import { judgeUnverified } from './unverified-content.ts'
 

@@ -5,8 +5,8 @@ import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { parseNetwork } from '@dvt-relayer/chain/networks.ts'
 import { BootError } from '@dvt-relayer/common/errors.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { EXISTING_IGNORED, LOG_SETTINGS } from '@dvt-relayer/common/log-settings.ts'
-import type { LogFormat, LogLevel } from '@dvt-relayer/common/logger.ts'
+import { EXISTING_IGNORED, LOG_SETTINGS } from '@dvt-relayer/common/log/log-settings.ts'
+import type { LogFormat, LogLevel } from '@dvt-relayer/common/log/logger.ts'
 import type { Environment, SettingsOf } from '@dvt-relayer/common/settings.ts'
 import {
   custom,

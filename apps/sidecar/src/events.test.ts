@@ -1,6 +1,6 @@
 /** What a relayer can make a sidecar write. */
 
-import { createLogger } from '@dvt-relayer/common/logger.ts'
+import { createLogger } from '@dvt-relayer/common/log/logger.ts'
 import { expect, it } from 'vitest'
 import { createEvents } from './events.ts'
 

@@ -1,8 +1,8 @@
 /** The process: environment in, signals in, exit code out. */
 
-import { keepCompiled } from '@dvt-relayer/common/compile-cache.ts'
-import { loadEnvFile } from '@dvt-relayer/common/env-file.ts'
-import { endProcess, onSignals } from '@dvt-relayer/common/signals.ts'
+import { loadEnvFile } from '@dvt-relayer/common/files/env-file.ts'
+import { keepCompiled } from '@dvt-relayer/common/process/compile-cache.ts'
+import { endProcess, onSignals } from '@dvt-relayer/common/process/signals.ts'
 
 const envFile = loadEnvFile(process.env, process.cwd())
 keepCompiled(process.env)

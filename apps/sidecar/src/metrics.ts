@@ -1,7 +1,7 @@
 /** The sidecar's metrics. docs/reference/metrics.md is written from these definitions. */
 
 import { SSV_FAULT_KINDS } from '@dvt-relayer/chain/ssv/registry.ts'
-import { HTTP_OUTCOMES } from '@dvt-relayer/common/http-client.ts'
+import { HTTP_OUTCOMES } from '@dvt-relayer/common/http/client.ts'
 import type { MetricDefinitions } from '@dvt-relayer/common/metrics.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
 

@@ -2,7 +2,7 @@
 
 import { X509Certificate } from 'node:crypto'
 import { type BootError, reasonOf } from '@dvt-relayer/common/errors.ts'
-import { readAsciiSync } from '@dvt-relayer/common/text-file.ts'
+import { readAsciiSync } from '@dvt-relayer/common/files/text-file.ts'
 
 const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g
 

@@ -1,8 +1,8 @@
 /** Files and standard input. Errors name the option and the file, never what stands in it. */
 
 import { messageOf, reasonOf, TextError } from '@dvt-relayer/common/errors.ts'
+import { decodeText, readBytesSync } from '@dvt-relayer/common/files/text-file.ts'
 import { parseHex } from '@dvt-relayer/common/hex.ts'
-import { decodeText, readBytesSync } from '@dvt-relayer/common/text-file.ts'
 import { addressOfSecretKey } from '@dvt-relayer/crypto/address.ts'
 import { KeystoreError } from '@dvt-relayer/crypto/keystores/eip2335-format.ts'
 import { decryptWeb3Keystore } from '@dvt-relayer/crypto/keystores/web3-keystore.ts'

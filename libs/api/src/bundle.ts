@@ -6,9 +6,9 @@
 
 import { hash } from 'node:crypto'
 import { CodedError, reasonOf, TextError } from '@dvt-relayer/common/errors.ts'
+import { replaceFile } from '@dvt-relayer/common/files/replace-file.ts'
+import { readText } from '@dvt-relayer/common/files/text-file.ts'
 import { parseJsonText } from '@dvt-relayer/common/json-text.ts'
-import { replaceFile } from '@dvt-relayer/common/replace-file.ts'
-import { readText } from '@dvt-relayer/common/text-file.ts'
 import type { Static } from 'typebox'
 import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'

@@ -1,6 +1,6 @@
 /** Which chain the endpoints of a client are on. */
 
-import type { HttpAsk } from '@dvt-relayer/common/http-client.ts'
+import type { HttpAsk } from '@dvt-relayer/common/http/client.ts'
 import { ChainError } from './errors.ts'
 
 /**

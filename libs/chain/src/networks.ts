@@ -1,9 +1,9 @@
 /** Networks (docs/protocol.md#2-networks): the three that are built in, and custom ones from a JSON file. */
 
 import { messageOf, TextError } from '@dvt-relayer/common/errors.ts'
+import { readTextSync } from '@dvt-relayer/common/files/text-file.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { parseJsonText } from '@dvt-relayer/common/json-text.ts'
-import { readTextSync } from '@dvt-relayer/common/text-file.ts'
 import { type Static, Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { ChainError } from './errors.ts'

@@ -4,7 +4,7 @@
  */
 
 import { createHash, randomBytes } from 'node:crypto'
-import type { SentRequest } from '@dvt-relayer/common/http-client.ts'
+import type { SentRequest } from '@dvt-relayer/common/http/client.ts'
 import {
   credentialsText,
   relayerName,

@@ -3,7 +3,7 @@
 import { createRelayerClient, type RelayerClient, type Send } from '@dvt-relayer/api/client.ts'
 import { ErrorResponse, type Failure } from '@dvt-relayer/api/schemas.ts'
 import { CodedError } from '@dvt-relayer/common/errors.ts'
-import { type HttpAnswer, parseAnswer } from '@dvt-relayer/common/http-client.ts'
+import { type HttpAnswer, parseAnswer } from '@dvt-relayer/common/http/client.ts'
 import { Compile } from 'typebox/compile'
 import type { Authenticate } from './authentication.ts'
 import { createRequests } from './requests.ts'

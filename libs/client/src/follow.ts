@@ -11,7 +11,7 @@ import type {
   ValidatorItem,
   ValidatorsResponse,
 } from '@dvt-relayer/api/schemas.ts'
-import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import { createListWalk, type ListEnd, type ListQuestion } from './list-walk.ts'
 
 /** As often as there is a block. */

@@ -2,7 +2,7 @@
 
 export { ContractError, type RelayerClient } from '@dvt-relayer/api/client.ts'
 export type * from '@dvt-relayer/api/schemas.ts'
-export { HttpError } from '@dvt-relayer/common/http-client.ts'
+export { HttpError } from '@dvt-relayer/common/http/client.ts'
 export {
   type Addressee,
   type Authenticate,

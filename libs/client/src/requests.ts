@@ -6,7 +6,7 @@ import {
   type HttpAnswer,
   type HttpClientOptions,
   type HttpRequest,
-} from '@dvt-relayer/common/http-client.ts'
+} from '@dvt-relayer/common/http/client.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
 import type { Authenticate } from './authentication.ts'
 

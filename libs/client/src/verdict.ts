@@ -1,7 +1,7 @@
 /** What a relayer says of partial signatures that were posted, for those who post them item by item: our sidecar, and the commands for bundles. */
 
 import { SharesResponse } from '@dvt-relayer/api/schemas.ts'
-import { type HttpAnswer, HttpError, parseAnswer } from '@dvt-relayer/common/http-client.ts'
+import { type HttpAnswer, HttpError, parseAnswer } from '@dvt-relayer/common/http/client.ts'
 import { Compile } from 'typebox/compile'
 
 const sharesCheck = Compile(SharesResponse)

@@ -1,6 +1,6 @@
 /** What a doctor finds, in one form for all programs: what was looked at, how it is, and what to do. Nothing secret is in it. */
 
-import { scrub } from './logger.ts'
+import { scrub } from './log/logger.ts'
 
 /** `unused` is what the settings do not ask for. */
 export type FindingStatus = 'good' | 'warning' | 'problem' | 'unused'

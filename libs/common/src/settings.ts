@@ -4,7 +4,7 @@
  */
 
 import { BootError, reasonOf } from './errors.ts'
-import { readTextSync } from './text-file.ts'
+import { readTextSync } from './files/text-file.ts'
 
 /** One setting: how its text becomes a value, and what the documentation says of it. */
 export interface Setting<T> {

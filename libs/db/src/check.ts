@@ -1,6 +1,6 @@
 /** Looks whether the database can do the work, for `/ready`: on a connection of its own, so that it waits behind nobody's work. */
 
-import { CHECK_MS, withTimeout } from '@dvt-relayer/common/lifetime.ts'
+import { CHECK_MS, withTimeout } from '@dvt-relayer/common/process/lifetime.ts'
 import { sql } from 'drizzle-orm'
 import { DatabaseClient } from './client.ts'
 import type { Database } from './connect.ts'

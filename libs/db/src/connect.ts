@@ -1,8 +1,8 @@
 /** The connection to PostgreSQL: a pool behind drizzle, and a listener for notifications. */
 
-import { pause, withTimeout } from '@dvt-relayer/common/lifetime.ts'
-import type { Logger } from '@dvt-relayer/common/logger.ts'
-import { createTurns, type Turns } from '@dvt-relayer/common/turns.ts'
+import { createTurns, type Turns } from '@dvt-relayer/common/flow/turns.ts'
+import type { Logger } from '@dvt-relayer/common/log/logger.ts'
+import { pause, withTimeout } from '@dvt-relayer/common/process/lifetime.ts'
 import { sql } from 'drizzle-orm'
 import type { NodePgDatabase } from 'drizzle-orm/node-postgres'
 import pg from 'pg'

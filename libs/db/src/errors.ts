@@ -4,7 +4,7 @@
  */
 
 import { CodedError, type ErrorMeta } from '@dvt-relayer/common/errors.ts'
-import { tlsFaultOf } from '@dvt-relayer/common/tls-fault.ts'
+import { tlsFaultOf } from '@dvt-relayer/common/http/tls-fault.ts'
 
 type DatabaseErrorCode =
   | 'DATABASE_UNIQUE_VIOLATION'

@@ -4,8 +4,8 @@
  */
 
 import { CodedError } from '@dvt-relayer/common/errors.ts'
-import { pause, withTimeout } from '@dvt-relayer/common/lifetime.ts'
-import type { Logger } from '@dvt-relayer/common/logger.ts'
+import type { Logger } from '@dvt-relayer/common/log/logger.ts'
+import { pause, withTimeout } from '@dvt-relayer/common/process/lifetime.ts'
 import type { Backend, BullWorker, OpenQueue, Process } from './backends.ts'
 import { postgresBackend, redisBackend } from './backends.ts'
 import type { JobHandlers, JobName, JobPayload } from './jobs.ts'

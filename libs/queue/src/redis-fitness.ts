@@ -1,6 +1,6 @@
 /** Whether a Redis that answers can hold a queue, and what its refusals mean in the words of whoever has to mend them. */
 
-import { tlsFaultOf } from '@dvt-relayer/common/tls-fault.ts'
+import { tlsFaultOf } from '@dvt-relayer/common/http/tls-fault.ts'
 import type { Redis } from 'ioredis'
 
 /** What a refusal begins with, and what it means. */

@@ -6,7 +6,7 @@
 
 import { parseNetwork } from '@dvt-relayer/chain/networks.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
-import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import { depositRoot, exitRoot } from '../chain/signing-roots.ts'
 import { makeKey, signRoot } from '../keys.ts'
 import { NODES } from '../story/scene.ts'

@@ -2,7 +2,7 @@
 
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { connectDatabase, type Database } from '@dvt-relayer/db/connect.ts'
 import { findExplainedNodes } from '@dvt-relayer/db/queries/explain.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

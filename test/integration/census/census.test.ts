@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { SSV_FAULT_KINDS } from '@dvt-relayer/chain/ssv/registry.ts'
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import {
   addShareCounts,

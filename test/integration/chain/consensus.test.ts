@@ -1,7 +1,7 @@
 import { type ConsensusOptions, createConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts'
 import { networks } from '@dvt-relayer/chain/networks.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { HttpError } from '@dvt-relayer/common/http-client.ts'
+import { HttpError } from '@dvt-relayer/common/http/client.ts'
 import type { SignedMessage } from '@dvt-relayer/crypto/bls/bls.ts'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
 import { describe, expect, it } from 'vitest'

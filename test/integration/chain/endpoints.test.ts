@@ -5,7 +5,7 @@ import { createConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts
 import { createExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
 import { networks } from '@dvt-relayer/chain/networks.ts'
 import { configUpdatedEvent } from '@dvt-relayer/chain/stakewise/keeper.ts'
-import type { HttpClientOptions, HttpResult } from '@dvt-relayer/common/http-client.ts'
+import type { HttpClientOptions, HttpResult } from '@dvt-relayer/common/http/client.ts'
 import { describe, expect, it } from 'vitest'
 import { startBeacon } from '../../support/chain/beacon.ts'
 import { type HttpStandIn, type StandInRequest, startHttpStandIn } from '../../support/chain/http-stand-in.ts'

@@ -3,7 +3,7 @@ import {
   type HttpClientOptions,
   HttpError,
   type HttpResult,
-} from '@dvt-relayer/common/http-client.ts'
+} from '@dvt-relayer/common/http/client.ts'
 import { Type } from 'typebox'
 import { describe, expect, it } from 'vitest'
 import { findFreePorts } from '../../demo/wait.ts'

@@ -7,7 +7,7 @@ import { createExecutionClient } from '@dvt-relayer/chain/execution/execution.ts
 import { networks } from '@dvt-relayer/chain/networks.ts'
 import { emptySsvState, type SsvRegistration } from '@dvt-relayer/chain/ssv/registry.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { operatorKeyFingerprint, parseOperatorPublicKey } from '@dvt-relayer/crypto/ssv/operator-key.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { findOperatorKeys } from '@dvt-relayer/db/queries/attendance/node-keys.ts'

@@ -1,7 +1,7 @@
 /** Where a database is, noted in it: a relayer on a copy of it starts only where nobody can be left on the first; a failover is none. */
 
 import { randomBytes } from 'node:crypto'
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { connectDatabase, type Database } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'

@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import { afterAll, describe, expect, test } from 'vitest'
-import { silentLogger } from '../../../libs/common/src/logger.ts'
+import { silentLogger } from '../../../libs/common/src/log/logger.ts'
 import { findEmbeddedPostgres, startEmbeddedPostgres } from '../../../libs/db/src/embedded/embedded-postgres.ts'
 import { linkLibraries } from '../../../libs/db/src/embedded/postgres-binaries.ts'
 

@@ -1,7 +1,7 @@
 /** A database of an earlier version: bindings that nothing proves become holds, all others stay, and who asks is a vault from now on. */
 
 import { randomBytes } from 'node:crypto'
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import { sql } from 'drizzle-orm'

@@ -1,6 +1,6 @@
 /** What repeats in the background reads what changed, or a slice, and a page what it shows: not all there is of a table. */
 
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import { findExplained, findExplainedShares } from '@dvt-relayer/db/queries/explain.ts'

@@ -1,6 +1,6 @@
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createLogger, silentLogger } from '../../../libs/common/src/logger.ts'
+import { createLogger, silentLogger } from '../../../libs/common/src/log/logger.ts'
 import type { JobQueue } from '../../../libs/queue/src/queue.ts'
 import { connectQueue } from '../../../libs/queue/src/queue.ts'
 import type { TestDatabase } from '../../support/services/postgres.ts'

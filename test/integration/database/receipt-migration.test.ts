@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { slices, toHex } from '@dvt-relayer/common/hex.ts'
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { shareReceipt } from '@dvt-relayer/crypto/oracle/share-receipt.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'

@@ -1,7 +1,7 @@
 /** Connections to the database in turns: who wants many waits behind itself, before it holds one. */
 
 import { type Account, onAccountOf } from '@dvt-relayer/common/account.ts'
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it } from 'vitest'

@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { exitSigningRoot } from '@dvt-relayer/crypto/messages/messages.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { isPassing } from '@dvt-relayer/db/errors.ts'

@@ -1,7 +1,7 @@
 /** EXIT_RETENTION=erase: what goes when a validator is registered, what stays, and that nothing that comes late brings a signature back. */
 
 import { fromHex } from '@dvt-relayer/common/hex.ts'
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { createSealer } from '@dvt-relayer/crypto/sealing.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'

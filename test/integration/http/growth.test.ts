@@ -3,7 +3,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { routes } from '@dvt-relayer/api/routes.ts'
-import { createLogger } from '@dvt-relayer/common/logger.ts'
+import { createLogger } from '@dvt-relayer/common/log/logger.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'

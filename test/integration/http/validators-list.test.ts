@@ -3,7 +3,7 @@
 import type { ExitsResponse, ValidatorListResponse } from '@dvt-relayer/api/schemas.ts'
 import { ValidatorListResponse as ValidatorListSchema } from '@dvt-relayer/api/schemas.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { deleteSuperseded } from '@dvt-relayer/db/queries/messages/messages.ts'
 import { Compile } from 'typebox/compile'

@@ -3,7 +3,7 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
-import { createLogger } from '@dvt-relayer/common/logger.ts'
+import { createLogger } from '@dvt-relayer/common/log/logger.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { makeCluster } from '../../support/keys/make-cluster.ts'

@@ -3,7 +3,7 @@
 import { createRelayerClient } from '@dvt-relayer/api/client.ts'
 import { type ExitShareItem, OracleSharesResponse } from '@dvt-relayer/api/schemas.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { addressOfPublicKey, checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { exitSigningRoot } from '@dvt-relayer/crypto/messages/messages.ts'
 import { shareReceipt } from '@dvt-relayer/crypto/oracle/share-receipt.ts'

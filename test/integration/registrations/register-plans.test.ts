@@ -1,6 +1,6 @@
 /** What the choice of keys reads on a database that has served for long: never all of one table for each row of another. */
 
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import { findReservable, findReserved } from '@dvt-relayer/db/queries/messages/registrations.ts'

@@ -5,7 +5,7 @@
 
 import { readTransaction, type TransactionWallet } from '@dvt-relayer/chain/execution/transaction.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { connectDatabase, type Database } from '@dvt-relayer/db/connect.ts'
 import { tryLock } from '@dvt-relayer/db/try-lock.ts'
 import { sql } from 'drizzle-orm'

@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { startSidecar } from '../../../apps/sidecar/src/sidecar.ts'
-import { silentLogger } from '../../../libs/common/src/logger.ts'
+import { silentLogger } from '../../../libs/common/src/log/logger.ts'
 import { type StandInRelayer, startStandInRelayer } from './stand-in.ts'
 import {
   configOf,

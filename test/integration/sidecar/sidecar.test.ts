@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest'
 import { startSidecar } from '../../../apps/sidecar/src/sidecar.ts'
 import { fromHex } from '../../../libs/common/src/hex.ts'
-import { silentLogger } from '../../../libs/common/src/logger.ts'
+import { silentLogger } from '../../../libs/common/src/log/logger.ts'
 import { loadFixtureCluster } from '../../support/keys/fixtures.ts'
 import { startStandInRelayer } from './stand-in.ts'
 import {

@@ -1,6 +1,6 @@
 /** Whoever follows the changes by their revisions misses none, whichever transactions overlap and however they end. */
 
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { connectDatabase, type Database } from '@dvt-relayer/db/connect.ts'
 import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import { type Change, findChanged } from '@dvt-relayer/db/queries/messages/look.ts'

@@ -1,6 +1,6 @@
 /** Two workers that finish the same exits at the same moment, and again later: one signature, one share set, never another. */
 
-import { createLogger, silentLogger } from '@dvt-relayer/common/logger.ts'
+import { createLogger, silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it } from 'vitest'

@@ -1,7 +1,7 @@
 /** Partial signatures of one message, judged together by the worker that finishes it: what counts, what is named wrong, and when. */
 
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { exitSigningRoot } from '@dvt-relayer/crypto/messages/messages.ts'
 import { connectDatabase, type Database } from '@dvt-relayer/db/connect.ts'
 import { lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'

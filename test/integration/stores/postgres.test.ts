@@ -3,7 +3,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createLogger, silentLogger } from '@dvt-relayer/common/logger.ts'
+import { createLogger, silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { createDatabaseCheck } from '@dvt-relayer/db/check.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { connectQueue } from '@dvt-relayer/queue/queue.ts'

@@ -3,7 +3,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createLogger, silentLogger } from '@dvt-relayer/common/logger.ts'
+import { createLogger, silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { connectQueue } from '@dvt-relayer/queue/queue.ts'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

@@ -1,7 +1,7 @@
 /** Oracles as processes (`oracle/main.ts`), each with its key, on the nodes of a world. */
 
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
+import { withTimeout } from '@dvt-relayer/common/process/lifetime.ts'
 import type { Hex } from 'viem'
 import { PATIENCE_MS } from '../../demo/wait.ts'
 import { makeOracles, type TestOracle } from '../chain/oracles.ts'

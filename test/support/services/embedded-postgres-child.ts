@@ -1,6 +1,6 @@
 /** A process for tests that kill it: starts the embedded PostgreSQL of a folder, says so, and stays. */
 
-import { silentLogger } from '../../../libs/common/src/logger.ts'
+import { silentLogger } from '../../../libs/common/src/log/logger.ts'
 import { startEmbeddedPostgres } from '../../../libs/db/src/embedded/embedded-postgres.ts'
 
 try {

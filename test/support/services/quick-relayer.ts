@@ -1,6 +1,6 @@
 /** The relayer's process as `main.ts` is, but that its background work comes around many times a second, and that posts wait for their verdicts. */
 
-import { endProcess, onSignals } from '@dvt-relayer/common/signals.ts'
+import { endProcess, onSignals } from '@dvt-relayer/common/process/signals.ts'
 import { runCommand } from '../../../apps/relayer/src/cli/commands.ts'
 import { QUICK_MS, VERDICT_WAIT_MS } from './quick.ts'
 

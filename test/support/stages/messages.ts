@@ -1,7 +1,7 @@
 /** What tests of stored messages share: a database with all tables, validators, and messages of them as rows. */
 
 import { randomBytes } from 'node:crypto'
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { createSealer } from '@dvt-relayer/crypto/sealing.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'

@@ -2,8 +2,8 @@
 
 import { randomBytes } from 'node:crypto'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import type { Logger } from '@dvt-relayer/common/logger.ts'
-import { createLogger } from '@dvt-relayer/common/logger.ts'
+import type { Logger } from '@dvt-relayer/common/log/logger.ts'
+import { createLogger } from '@dvt-relayer/common/log/logger.ts'
 import { exitSigningRoot } from '@dvt-relayer/crypto/messages/messages.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'

@@ -6,7 +6,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { silentLogger } from '../../../libs/common/src/logger.ts'
+import { silentLogger } from '../../../libs/common/src/log/logger.ts'
 import { chownTo, openHome, readConnection } from '../../../libs/db/src/embedded/home.ts'
 
 /** Starts one, of an empty database. It may not answer yet. */

@@ -1,9 +1,9 @@
 /** `npm run relayer`: serves until the process is asked to stop. */
 
 import { once } from 'node:events'
-import { ENV_FILE_READ, type EnvFile, shownEnvFile } from '@dvt-relayer/common/env-file.ts'
-import { createLogger } from '@dvt-relayer/common/logger.ts'
-import { logOthersLines } from '@dvt-relayer/common/others-lines.ts'
+import { ENV_FILE_READ, type EnvFile, shownEnvFile } from '@dvt-relayer/common/files/env-file.ts'
+import { createLogger } from '@dvt-relayer/common/log/logger.ts'
+import { logOthersLines } from '@dvt-relayer/common/log/others-lines.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { readConfig } from '../config.ts'
 import { type Overrides, type Relayer, startRelayer } from '../relayer.ts'

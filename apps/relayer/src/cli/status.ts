@@ -2,8 +2,8 @@
 
 import { parseArgs } from 'node:util'
 import type { Problem, Status, StatusNode } from '@dvt-relayer/api/schemas.ts'
-import { Lifetime } from '@dvt-relayer/common/lifetime.ts'
-import { createLogger } from '@dvt-relayer/common/logger.ts'
+import { createLogger } from '@dvt-relayer/common/log/logger.ts'
+import { Lifetime } from '@dvt-relayer/common/process/lifetime.ts'
 import { RUNBOOK } from '@dvt-relayer/common/runbook.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { readConfig } from '../config.ts'

@@ -8,7 +8,7 @@
 
 import { messageOf } from '@dvt-relayer/common/errors.ts'
 import { count, finding, type Report, reportOf } from '@dvt-relayer/common/findings.ts'
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { timeText } from '@dvt-relayer/common/time-text.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'

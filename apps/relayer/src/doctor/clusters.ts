@@ -2,9 +2,9 @@
 
 import { hasRealStake } from '@dvt-relayer/chain/networks.ts'
 import { messageOf } from '@dvt-relayer/common/errors.ts'
+import { readAsciiSync } from '@dvt-relayer/common/files/text-file.ts'
 import { count, finding } from '@dvt-relayer/common/findings.ts'
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
-import { readAsciiSync } from '@dvt-relayer/common/text-file.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
 import { isPinnedLock } from '@dvt-relayer/crypto/cluster-lock/lock-verify.ts'

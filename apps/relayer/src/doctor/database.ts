@@ -2,7 +2,7 @@
 
 import { messageOf } from '@dvt-relayer/common/errors.ts'
 import { count, finding } from '@dvt-relayer/common/findings.ts'
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { connectDatabase, type Database } from '@dvt-relayer/db/connect.ts'
 import { findEmbeddedPostgres } from '@dvt-relayer/db/embedded/embedded-postgres.ts'
 import { compareMigrations } from '@dvt-relayer/db/migrate.ts'

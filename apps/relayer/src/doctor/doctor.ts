@@ -2,7 +2,7 @@
 
 import { messageOf } from '@dvt-relayer/common/errors.ts'
 import { count, finding, type Report, reportOf } from '@dvt-relayer/common/findings.ts'
-import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
+import { withTimeout } from '@dvt-relayer/common/process/lifetime.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { type RelayerConfig, readConfig } from '../config.ts'
 import { countLeftOnFirst } from '../services/database-place.ts'

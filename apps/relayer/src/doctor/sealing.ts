@@ -1,7 +1,7 @@
 /** What `doctor` finds of the sealing key: whether it opens what this database holds. */
 
 import { finding } from '@dvt-relayer/common/findings.ts'
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
 import { countTables } from '@dvt-relayer/db/queries/doctor/contents.ts'
 import type { RelayerConfig } from '../config.ts'

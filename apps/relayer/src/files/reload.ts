@@ -7,7 +7,7 @@
 import { readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { messageOf } from '@dvt-relayer/common/errors.ts'
-import { stampOf } from '@dvt-relayer/common/file-stamp.ts'
+import { stampOf } from '@dvt-relayer/common/files/file-stamp.ts'
 import type { RelayerConfig } from '../config.ts'
 import type { Context } from '../context.ts'
 import { type KeyedNodes, readTokensFile, type Tokens, type TokensFile } from '../http/auth/tokens.ts'

@@ -1,6 +1,6 @@
 /** What the routes ask for. */
 
-import type { Logger } from '@dvt-relayer/common/logger.ts'
+import type { Logger } from '@dvt-relayer/common/log/logger.ts'
 import type { RelayerConfig } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { Nodes } from '../services/attendance/nodes.ts'

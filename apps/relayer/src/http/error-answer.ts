@@ -3,7 +3,7 @@
 import type { Socket } from 'node:net'
 import type { ErrorResponse } from '@dvt-relayer/api/schemas.ts'
 import { CodedError } from '@dvt-relayer/common/errors.ts'
-import type { Logger } from '@dvt-relayer/common/logger.ts'
+import type { Logger } from '@dvt-relayer/common/log/logger.ts'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { ErrorCode } from '../errors.ts'
 import { ApiError, ERRORS } from '../errors.ts'

@@ -13,7 +13,7 @@
  */
 
 import { BootError } from '@dvt-relayer/common/errors.ts'
-import type { Logger } from '@dvt-relayer/common/logger.ts'
+import type { Logger } from '@dvt-relayer/common/log/logger.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
 import { countLeftRunning, findOwnPlace, lockPlace, type Place } from '@dvt-relayer/db/queries/attendance/place.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'

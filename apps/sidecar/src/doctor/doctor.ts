@@ -2,7 +2,7 @@
 
 import { messageOf } from '@dvt-relayer/common/errors.ts'
 import { finding, reportOf } from '@dvt-relayer/common/findings.ts'
-import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
+import { withTimeout } from '@dvt-relayer/common/process/lifetime.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { readConfig, type SidecarConfig } from '../config.ts'
 import type { Finding, Report } from '../findings.ts'

@@ -3,7 +3,7 @@
 import { createRelayerClient } from '@dvt-relayer/api/client.ts'
 import type { Whoami } from '@dvt-relayer/api/schemas.ts'
 import type { Authenticate } from '@dvt-relayer/client/authentication.ts'
-import { parseAnswer } from '@dvt-relayer/common/http-client.ts'
+import { parseAnswer } from '@dvt-relayer/common/http/client.ts'
 import type { SidecarConfig } from '../config.ts'
 import type { Finding } from '../findings.ts'
 import { doubtsOf, type Held } from '../lists/introduction.ts'

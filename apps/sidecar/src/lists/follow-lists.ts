@@ -11,10 +11,10 @@
  */
 
 import { ContractError, type RelayerClient } from '@dvt-relayer/api/client.ts'
-import { createBackoff } from '@dvt-relayer/common/backoff.ts'
 import { messageOf } from '@dvt-relayer/common/errors.ts'
-import { HttpError } from '@dvt-relayer/common/http-client.ts'
-import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { createBackoff } from '@dvt-relayer/common/flow/backoff.ts'
+import { HttpError } from '@dvt-relayer/common/http/client.ts'
+import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import type { ListName, SidecarConfig } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { Health } from '../health.ts'

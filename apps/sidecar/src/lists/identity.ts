@@ -10,8 +10,8 @@ import {
   withOperatorKey,
 } from '@dvt-relayer/client/authentication.ts'
 import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
-import { HttpError } from '@dvt-relayer/common/http-client.ts'
-import { readBytes } from '@dvt-relayer/common/text-file.ts'
+import { readBytes } from '@dvt-relayer/common/files/text-file.ts'
+import { HttpError } from '@dvt-relayer/common/http/client.ts'
 import { parseNodeKey } from '@dvt-relayer/crypto/oracle/request-signature.ts'
 import { hasToken, type SidecarConfig } from '../config.ts'
 import type { Keystore } from '../keystores/keystore.ts'

@@ -6,9 +6,9 @@
 import type { Authenticate } from '@dvt-relayer/client/authentication.ts'
 import { createRequests, type Requests } from '@dvt-relayer/client/requests.ts'
 import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
-import type { HttpClientOptions, HttpFetch } from '@dvt-relayer/common/http-client.ts'
-import { readTextSync } from '@dvt-relayer/common/text-file.ts'
-import { tlsFaultOf } from '@dvt-relayer/common/tls-fault.ts'
+import { readTextSync } from '@dvt-relayer/common/files/text-file.ts'
+import type { HttpClientOptions, HttpFetch } from '@dvt-relayer/common/http/client.ts'
+import { tlsFaultOf } from '@dvt-relayer/common/http/tls-fault.ts'
 import { SIDECAR_SETTINGS, type SidecarConfig } from '../config.ts'
 import { certificatesOf, readPem } from '../pem.ts'
 

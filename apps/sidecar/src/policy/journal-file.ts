@@ -8,7 +8,7 @@
 import { constants } from 'node:fs'
 import { type FileHandle, mkdir, open, realpath, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { lockFile } from '@dvt-relayer/common/file-lock.ts'
+import { lockFile } from '@dvt-relayer/common/files/file-lock.ts'
 import { type Binding, formatLine, HEADER, JournalError, parseJournal } from './journal-lines.ts'
 
 /** What a trial writes. */

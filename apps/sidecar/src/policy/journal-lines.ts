@@ -7,7 +7,7 @@
 
 import { hash } from 'node:crypto'
 import { CodedError } from '@dvt-relayer/common/errors.ts'
-import { findForeignEncoding } from '@dvt-relayer/common/text-file.ts'
+import { findForeignEncoding } from '@dvt-relayer/common/files/text-file.ts'
 
 export type JournalErrorCode =
   /** A line cannot be read, or two lines contradict each other. */

@@ -8,7 +8,7 @@
 
 import { stat } from 'node:fs/promises'
 import { messageOf } from '@dvt-relayer/common/errors.ts'
-import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
+import { withTimeout } from '@dvt-relayer/common/process/lifetime.ts'
 import type { Events } from '../events.ts'
 import { type JournalFile, openJournalFile } from './journal-file.ts'
 import { type Binding, JournalError } from './journal-lines.ts'

@@ -1,7 +1,7 @@
 /** Binds the validators of deposits to their vaults in the journal, before anything is signed for them. */
 
 import { messageOf } from '@dvt-relayer/common/errors.ts'
-import { untilAborted } from '@dvt-relayer/common/until-aborted.ts'
+import { untilAborted } from '@dvt-relayer/common/flow/until-aborted.ts'
 import type { Job } from '../lists/work-entry.ts'
 import type { WorkList } from '../lists/work-list.ts'
 import type { SigningParts } from './parts.ts'

@@ -1,7 +1,7 @@
 /** Decides which jobs may be signed: what the policy says, and for deposits what the journal binds. */
 
 import { messageOf } from '@dvt-relayer/common/errors.ts'
-import { untilAborted } from '@dvt-relayer/common/until-aborted.ts'
+import { untilAborted } from '@dvt-relayer/common/flow/until-aborted.ts'
 import type { Job } from '../lists/work-entry.ts'
 import type { WorkList } from '../lists/work-list.ts'
 import type { Refusal } from '../metrics.ts'

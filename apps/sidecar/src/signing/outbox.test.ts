@@ -1,4 +1,4 @@
-import { HttpError } from '@dvt-relayer/common/http-client.ts'
+import { HttpError } from '@dvt-relayer/common/http/client.ts'
 import { describe, expect, it } from 'vitest'
 import type { ListName } from '../config.ts'
 import type { SignedJob } from '../lists/work-entry.ts'

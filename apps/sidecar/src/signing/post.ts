@@ -1,7 +1,7 @@
 /** Posts a batch of signatures and reads what the relayer says of it. */
 
 import type { SharesResponse } from '@dvt-relayer/api/schemas.ts'
-import { HttpError } from '@dvt-relayer/common/http-client.ts'
+import { HttpError } from '@dvt-relayer/common/http/client.ts'
 import type { ListName } from '../config.ts'
 import { countKinds, type SignedJob } from '../lists/work-entry.ts'
 import type { SigningParts } from './parts.ts'

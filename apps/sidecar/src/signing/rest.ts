@@ -1,6 +1,6 @@
 /** How long nothing is sent after something has failed. */
 
-import { createBackoff } from '@dvt-relayer/common/backoff.ts'
+import { createBackoff } from '@dvt-relayer/common/flow/backoff.ts'
 
 const MOST_MS = 10_000
 

@@ -6,7 +6,7 @@
 
 import { setImmediate } from 'node:timers/promises'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import { SignerError } from '../keystores/remote/error.ts'
 import { countKinds, type Job, type Signatures, type SignedJob } from '../lists/work-entry.ts'
 import type { WorkList } from '../lists/work-list.ts'

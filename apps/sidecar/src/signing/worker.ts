@@ -1,6 +1,6 @@
 /** Works one list off: waits until something is due, takes it, and serves it in a round. */
 
-import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import type { ListName } from '../config.ts'
 import type { Entry, SignedJob } from '../lists/work-entry.ts'
 import { createOutbox } from './outbox.ts'

@@ -3,8 +3,8 @@
 import type { ConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts'
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
-import { inTime, pause } from '@dvt-relayer/common/lifetime.ts'
-import { untilAborted } from '@dvt-relayer/common/until-aborted.ts'
+import { untilAborted } from '@dvt-relayer/common/flow/until-aborted.ts'
+import { inTime, pause } from '@dvt-relayer/common/process/lifetime.ts'
 import type { Health } from '../health.ts'
 
 const CHECK_MS = 12_000

@@ -1,7 +1,7 @@
 /** Looks at the deposit journal at boot, and again and again while it cannot be written to. */
 
 import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
-import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import type { Health } from '../health.ts'
 import type { Journal } from '../policy/journal.ts'
 import { JournalError } from '../policy/journal-lines.ts'

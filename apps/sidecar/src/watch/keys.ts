@@ -4,7 +4,7 @@
  */
 
 import { messageOf } from '@dvt-relayer/common/errors.ts'
-import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import type { ListName } from '../config.ts'
 import type { Events } from '../events.ts'
 import type { Health } from '../health.ts'

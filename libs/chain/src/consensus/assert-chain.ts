@@ -1,7 +1,7 @@
 /** Whether a consensus node is on the chain that the network setting describes: by its genesis, and by the settings it runs with. */
 
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import type { HttpAsk } from '@dvt-relayer/common/http-client.ts'
+import type { HttpAsk } from '@dvt-relayer/common/http/client.ts'
 import { ChainError } from '../errors.ts'
 import type { Network } from '../networks.ts'
 import { createBeaconApi } from './beacon-api.ts'

@@ -1,6 +1,6 @@
 /** The beacon API calls the consensus client makes, each checked against its schema. */
 
-import { type HttpAsk, readJson } from '@dvt-relayer/common/http-client.ts'
+import { type HttpAsk, readJson } from '@dvt-relayer/common/http/client.ts'
 import {
   assertFinal,
   assertVerified,

@@ -1,7 +1,7 @@
 /** The consensus client: which chain, which validators, and what the next validator index will be (docs/protocol.md#14-chain-calls). */
 
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { createHttpClient, type HttpClientOptions } from '@dvt-relayer/common/http-client.ts'
+import { createHttpClient, type HttpClientOptions } from '@dvt-relayer/common/http/client.ts'
 import { checkEndpoints } from '../check-endpoints.ts'
 import { ChainError } from '../errors.ts'
 import { assertChain, type ComparedNetwork } from './assert-chain.ts'

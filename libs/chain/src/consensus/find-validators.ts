@@ -1,6 +1,6 @@
 /** Validators of a state by index or key: `POST …/states/{state}/validators`, with `GET` at nodes that know no POST. */
 
-import { type HttpAsk, HttpError, type HttpRequest, readJson } from '@dvt-relayer/common/http-client.ts'
+import { type HttpAsk, HttpError, type HttpRequest, readJson } from '@dvt-relayer/common/http/client.ts'
 import { type ChainValidator, ManyValidators, type Standing, toValidator } from './beacon-answers.ts'
 
 const POST_IDS = 1_000

@@ -1,6 +1,6 @@
 /** Whether a consensus node is in step with its chain: what it says of the head counts only while it is. */
 
-import type { HttpAsk } from '@dvt-relayer/common/http-client.ts'
+import type { HttpAsk } from '@dvt-relayer/common/http/client.ts'
 import { ChainError } from '../errors.ts'
 import type { Network } from '../networks.ts'
 import { createBeaconApi, type NodeStep } from './beacon-api.ts'

@@ -1,7 +1,7 @@
 /** One consensus node by itself: where something cannot be undone, each is asked, and none speaks for another. */
 
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import type { HttpAsk } from '@dvt-relayer/common/http-client.ts'
+import type { HttpAsk } from '@dvt-relayer/common/http/client.ts'
 import { ChainError } from '../errors.ts'
 import { assertChain, type ComparedNetwork } from './assert-chain.ts'
 import { assertSaysFinal, type ChainValidator } from './beacon-answers.ts'

@@ -1,6 +1,6 @@
 /** Blocks of the execution chain. */
 
-import type { HttpAsk } from '@dvt-relayer/common/http-client.ts'
+import type { HttpAsk } from '@dvt-relayer/common/http/client.ts'
 import { type Static, Type } from 'typebox'
 import { ChainError } from '../errors.ts'
 import { Bytes, callRpc, parseQuantity, Quantity, type RpcFault, toQuantity } from './json-rpc.ts'

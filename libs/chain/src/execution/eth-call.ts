@@ -1,7 +1,7 @@
 /** What a contract answers at exactly one block (`eth_call` by block hash, EIP-1898). */
 
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
-import type { HttpAsk } from '@dvt-relayer/common/http-client.ts'
+import type { HttpAsk } from '@dvt-relayer/common/http/client.ts'
 import { ChainError } from '../errors.ts'
 import { Bytes, callRpc, type RpcFault } from './json-rpc.ts'
 

@@ -3,7 +3,7 @@
  * differently (docs/protocol.md#14-chain-calls).
  */
 
-import { createHttpClient, type HttpAsk, type HttpClientOptions } from '@dvt-relayer/common/http-client.ts'
+import { createHttpClient, type HttpAsk, type HttpClientOptions } from '@dvt-relayer/common/http/client.ts'
 import type { Static, TSchema } from 'typebox'
 import type { AbiEvent } from 'viem'
 import { checkEndpoints } from '../check-endpoints.ts'

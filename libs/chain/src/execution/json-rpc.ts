@@ -1,6 +1,6 @@
 /** JSON-RPC over the project's HTTP client: errors name the node by host, and an endpoint on another chain answers nothing. */
 
-import { type HttpAsk, HttpError } from '@dvt-relayer/common/http-client.ts'
+import { type HttpAsk, HttpError } from '@dvt-relayer/common/http/client.ts'
 import { type Static, type TSchema, Type } from 'typebox'
 import { ChainError } from '../errors.ts'
 

@@ -2,7 +2,7 @@
 
 import { setImmediate } from 'node:timers/promises'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { type HttpAsk, HttpError } from '@dvt-relayer/common/http-client.ts'
+import { type HttpAsk, HttpError } from '@dvt-relayer/common/http/client.ts'
 import { type Static, Type } from 'typebox'
 import type { AbiEvent, DecodeEventLogReturnType, Hex } from 'viem'
 import { ChainError } from '../errors.ts'

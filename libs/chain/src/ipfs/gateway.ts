@@ -7,7 +7,7 @@
 
 import { setImmediate } from 'node:timers/promises'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { type HttpAsk, HttpError, type HttpRequest } from '@dvt-relayer/common/http-client.ts'
+import { type HttpAsk, HttpError, type HttpRequest } from '@dvt-relayer/common/http/client.ts'
 import { ChainError } from '../errors.ts'
 import { readCar } from './car.ts'
 import { type Cid, checkContent } from './cid.ts'

@@ -1,8 +1,8 @@
 /** Content from IPFS gateways, none of which is trusted: its CID proves it, or nothing does (docs/protocol.md#7-oracle-set). */
 
-import { createBackoff } from '@dvt-relayer/common/backoff.ts'
-import { createHttpClient, type HttpAsk, type HttpClientOptions } from '@dvt-relayer/common/http-client.ts'
-import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { createBackoff } from '@dvt-relayer/common/flow/backoff.ts'
+import { createHttpClient, type HttpAsk, type HttpClientOptions } from '@dvt-relayer/common/http/client.ts'
+import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import { ChainError } from '../errors.ts'
 import { parseCid } from './cid.ts'
 import type { Blocks } from './file.ts'

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { BootError, reasonOf } from '@dvt-relayer/common/errors.ts'
-import { LARGE_FILE_BYTES, readText } from '@dvt-relayer/common/text-file.ts'
+import { LARGE_FILE_BYTES, readText } from '@dvt-relayer/common/files/text-file.ts'
 import { parseProofsFile, verifyProofs } from '@dvt-relayer/crypto/ssv/dkg-proofs.ts'
 import {
   KeysharesError,

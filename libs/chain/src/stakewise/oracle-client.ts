@@ -4,7 +4,7 @@
  */
 
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
-import { createHttpClient, type HttpAsk, type HttpClientOptions } from '@dvt-relayer/common/http-client.ts'
+import { createHttpClient, type HttpAsk, type HttpClientOptions } from '@dvt-relayer/common/http/client.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { type Static, Type } from 'typebox'
 import { ChainError } from '../errors.ts'

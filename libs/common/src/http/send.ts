@@ -1,9 +1,9 @@
 /** Sends one request to one endpoint, once, within a time. */
 
-import { tlsFaultOf } from '../tls-fault.ts'
 import { readBody, refusalOf } from './answer.ts'
 import { type Endpoint, targetOf } from './endpoint.ts'
 import { HttpError } from './error.ts'
+import { tlsFaultOf } from './tls-fault.ts'
 import type { HttpAnswer, HttpClientOptions, HttpRequest } from './types.ts'
 
 /** What answers one question has some hundred values; whoever asks for lists says so. */

@@ -4,8 +4,8 @@
  */
 
 import { CodedError, messageOf } from '@dvt-relayer/common/errors.ts'
+import { decodeText } from '@dvt-relayer/common/files/text-file.ts'
 import { equalBytes } from '@dvt-relayer/common/hex.ts'
-import { decodeText } from '@dvt-relayer/common/text-file.ts'
 import { JsonField, parseJson, SMALL_JSON } from '../json-field.ts'
 
 export type KeystoreErrorCode =

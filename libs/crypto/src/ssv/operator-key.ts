@@ -16,8 +16,8 @@ import {
   verify,
 } from 'node:crypto'
 import { CodedError, messageOf } from '@dvt-relayer/common/errors.ts'
+import { decodeText } from '@dvt-relayer/common/files/text-file.ts'
 import { equalBytes } from '@dvt-relayer/common/hex.ts'
-import { decodeText } from '@dvt-relayer/common/text-file.ts'
 import { GROUP_ORDER, scalarBytes } from '../bls/scalar.ts'
 import { parseJson, SMALL_JSON } from '../json-field.ts'
 import { decryptKeystoreCrypto } from '../keystores/eip2335.ts'

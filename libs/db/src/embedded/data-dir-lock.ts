@@ -3,7 +3,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { messageOf } from '@dvt-relayer/common/errors.ts'
-import { lockFile } from '@dvt-relayer/common/file-lock.ts'
+import { lockFile } from '@dvt-relayer/common/files/file-lock.ts'
 import { DatabaseError } from '../errors.ts'
 
 /**

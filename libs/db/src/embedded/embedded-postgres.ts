@@ -13,7 +13,7 @@
 
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import type { Logger } from '@dvt-relayer/common/logger.ts'
+import type { Logger } from '@dvt-relayer/common/log/logger.ts'
 import { DatabaseError } from '../errors.ts'
 import { lockDataDir } from './data-dir-lock.ts'
 import { type Connection, openHome, readConnection } from './home.ts'

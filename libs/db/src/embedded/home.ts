@@ -16,7 +16,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import type { Logger } from '@dvt-relayer/common/logger.ts'
+import type { Logger } from '@dvt-relayer/common/log/logger.ts'
 import { DatabaseError } from '../errors.ts'
 import type { PostgresBinaries, RunAs } from './postgres-binaries.ts'
 import { chooseRunAs, findPostgresBinaries, majorVersion } from './postgres-binaries.ts'

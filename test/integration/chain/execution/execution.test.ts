@@ -2,7 +2,7 @@ import { createExecutionClient, type ExecutionOptions } from '@dvt-relayer/chain
 import { networks } from '@dvt-relayer/chain/networks.ts'
 import { configUpdatedEvent, findNewestConfig } from '@dvt-relayer/chain/stakewise/keeper.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { HttpError } from '@dvt-relayer/common/http-client.ts'
+import { HttpError } from '@dvt-relayer/common/http/client.ts'
 import { encodeAbiParameters, encodeEventTopics } from 'viem/utils'
 import { describe, expect, it } from 'vitest'
 import { deployKeeper, skipWithoutAnvil, startAnvil } from '../../../support/chain/anvil.ts'

@@ -11,7 +11,7 @@ import { formatLine, HEADER } from '../../../../apps/sidecar/src/policy/journal-
 import { startSidecar } from '../../../../apps/sidecar/src/sidecar.ts'
 import { networks } from '../../../../libs/chain/src/networks.ts'
 import { toHex } from '../../../../libs/common/src/hex.ts'
-import { silentLogger } from '../../../../libs/common/src/logger.ts'
+import { silentLogger } from '../../../../libs/common/src/log/logger.ts'
 import { loadFixtureCluster } from '../../../support/keys/fixtures.ts'
 import { type MadeCluster, makeCluster } from '../../../support/keys/make-cluster.ts'
 import { type StandInRelayer, startStandInRelayer, VAULT } from '../stand-in.ts'

@@ -7,7 +7,7 @@ import { formatLine } from '../../../../apps/sidecar/src/policy/journal-lines.ts
 import { startSidecar } from '../../../../apps/sidecar/src/sidecar.ts'
 import { networks } from '../../../../libs/chain/src/networks.ts'
 import { fromHex, toHex } from '../../../../libs/common/src/hex.ts'
-import { silentLogger } from '../../../../libs/common/src/logger.ts'
+import { silentLogger } from '../../../../libs/common/src/log/logger.ts'
 import { createNobleEngine } from '../../../../libs/crypto/src/bls/noble.ts'
 import { parseClusterLock } from '../../../../libs/crypto/src/cluster-lock/cluster-lock.ts'
 import { startBeacon } from '../../../support/chain/beacon.ts'

@@ -9,7 +9,7 @@ import { readConfig, type SidecarConfig } from '../../../../apps/sidecar/src/con
 import { startSidecar } from '../../../../apps/sidecar/src/sidecar.ts'
 import { networks } from '../../../../libs/chain/src/networks.ts'
 import { fromHex, toHex } from '../../../../libs/common/src/hex.ts'
-import { silentLogger } from '../../../../libs/common/src/logger.ts'
+import { silentLogger } from '../../../../libs/common/src/log/logger.ts'
 import { skipWithoutAnvil } from '../../../support/chain/anvil.ts'
 import { openShares } from '../../../support/keys/fixture-shares.ts'
 import { loadFixtureCluster } from '../../../support/keys/fixtures.ts'

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { SidecarConfig } from '../../../../apps/sidecar/src/config.ts'
 import { startSidecar } from '../../../../apps/sidecar/src/sidecar.ts'
 import { fromHex, toHex } from '../../../../libs/common/src/hex.ts'
-import { silentLogger } from '../../../../libs/common/src/logger.ts'
+import { silentLogger } from '../../../../libs/common/src/log/logger.ts'
 import { skipWithoutAnvil } from '../../../support/chain/anvil.ts'
 import {
   keysharesJson,

@@ -3,7 +3,7 @@
 import type { Bundle } from '@dvt-relayer/api/bundle.ts'
 import type { RelayerClient } from '@dvt-relayer/api/client.ts'
 import type { ExitItem, ValidatorItem } from '@dvt-relayer/api/schemas.ts'
-import { HttpError } from '@dvt-relayer/common/http-client.ts'
+import { HttpError } from '@dvt-relayer/common/http/client.ts'
 
 /** How far the relayer is with the signatures of a share index, as sidecars read it. */
 type Standing = 'settled' | 'rejected' | 'unverified' | 'wanted'

@@ -11,9 +11,9 @@ import {
   writeBundle,
 } from '@dvt-relayer/api/bundle.ts'
 import { BootError, reasonOf } from '@dvt-relayer/common/errors.ts'
+import { LARGE_FILE_BYTES, readText } from '@dvt-relayer/common/files/text-file.ts'
 import { count } from '@dvt-relayer/common/findings.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { LARGE_FILE_BYTES, readText } from '@dvt-relayer/common/text-file.ts'
 import { parseClusterLock } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'
 import { parseKeysharesFile } from '@dvt-relayer/crypto/ssv/keyshares-file.ts'
 import { COMMANDS, usageError, usageOf } from '../usage.ts'

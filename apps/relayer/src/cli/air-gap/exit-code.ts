@@ -1,7 +1,7 @@
 /** How the commands for bundles end. */
 
 import { BUNDLE_EXIT_CODES, BundleError } from '@dvt-relayer/api/bundle.ts'
-import { HttpError } from '@dvt-relayer/common/http-client.ts'
+import { HttpError } from '@dvt-relayer/common/http/client.ts'
 
 /** The relayer is away, or too busy: a later try may do better. */
 const TRY_AGAIN = 75

@@ -10,8 +10,8 @@ import { withToken } from '@dvt-relayer/client/authentication.ts'
 import { createRequests } from '@dvt-relayer/client/requests.ts'
 import { isVerdict, readVerdict } from '@dvt-relayer/client/verdict.ts'
 import { BootError, reasonOf } from '@dvt-relayer/common/errors.ts'
-import { HttpError, parseAnswer } from '@dvt-relayer/common/http-client.ts'
-import { readText } from '@dvt-relayer/common/text-file.ts'
+import { readText } from '@dvt-relayer/common/files/text-file.ts'
+import { HttpError, parseAnswer } from '@dvt-relayer/common/http/client.ts'
 
 const TIMEOUT_MS = 30_000
 /** A relayer that is just started again is waited for. */

@@ -3,7 +3,7 @@
 import type { ExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
 import { findReceipt } from '@dvt-relayer/chain/execution/transaction.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import type { RotationExit } from '../../services/rotation/exits.ts'
 import type { RotationPlan } from '../../services/rotation/rotation.ts'

@@ -2,12 +2,12 @@
  * Admission: what one caller may take of what all need. Each caller has an account (`account-of.ts`), known from the headers alone, and
  * what it holds is counted there: connections, requests under way, bytes of bodies, bytes of answers. Who is at a limit waits behind
  * itself, is refused by itself (503 with Retry-After), or is cut off; nobody else is. Connections to the database and signature workers
- * are shared in the same way where they are (`libs/common/src/turns.ts`, `crypto-workers/pool.ts`).
+ * are shared in the same way where they are (`libs/common/src/flow/turns.ts`, `crypto-workers/pool.ts`).
  */
 
 import { Readable } from 'node:stream'
 import { type Account, accountKey } from '@dvt-relayer/common/account.ts'
-import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { RelayerConfig } from '../../config.ts'
 import { ApiError } from '../../errors.ts'

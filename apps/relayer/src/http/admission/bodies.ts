@@ -1,8 +1,8 @@
 /** Bodies: what is held of them, by each caller and in all, in bytes. Who is at its limit waits, unread, behind itself alone. */
 
 import { type Account, accountKey } from '@dvt-relayer/common/account.ts'
-import { pause } from '@dvt-relayer/common/lifetime.ts'
-import { createTurns } from '@dvt-relayer/common/turns.ts'
+import { createTurns } from '@dvt-relayer/common/flow/turns.ts'
+import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import { BODY_COST, BYTES_A_VALUE, LARGE_BYTES, type Limits } from './limits.ts'
 
 /** Room for a body. */

@@ -6,8 +6,8 @@
 
 import { setImmediate } from 'node:timers/promises'
 import { type Account, accountKey } from '@dvt-relayer/common/account.ts'
-import { createKeyedQueue } from '@dvt-relayer/common/keyed-queue.ts'
-import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { createKeyedQueue } from '@dvt-relayer/common/flow/keyed-queue.ts'
+import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 
 /** How many times as long as the work the rest after it is, and how long at most. */
 const REST = { times: 3, mostMs: 200 }

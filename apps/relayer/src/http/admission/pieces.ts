@@ -4,7 +4,7 @@
  */
 
 import { type Account, accountKey } from '@dvt-relayer/common/account.ts'
-import { createFairLine } from '@dvt-relayer/common/fair-line.ts'
+import { createFairLine } from '@dvt-relayer/common/flow/fair-line.ts'
 
 /** So large that one sees how far a reader is. */
 export const PIECE_BYTES = 64 * 1024

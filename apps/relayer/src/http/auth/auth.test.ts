@@ -1,5 +1,5 @@
 import { fromHex } from '@dvt-relayer/common/hex.ts'
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import type { FastifyRequest } from 'fastify'
 import { describe, expect, it } from 'vitest'
 import { createEvents } from '../../events.ts'

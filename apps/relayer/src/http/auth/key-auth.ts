@@ -15,8 +15,8 @@
 import { createHash } from 'node:crypto'
 import type { Access } from '@dvt-relayer/api/contract.ts'
 import { onAccountOf } from '@dvt-relayer/common/account.ts'
+import { createRate } from '@dvt-relayer/common/flow/rate.ts'
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
-import { createRate } from '@dvt-relayer/common/rate.ts'
 import { addressOfPublicKey } from '@dvt-relayer/crypto/address.ts'
 import {
   compressedKey,

@@ -8,8 +8,8 @@
  */
 
 import { onAccountOf } from '@dvt-relayer/common/account.ts'
+import { createRate } from '@dvt-relayer/common/flow/rate.ts'
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
-import { createRate } from '@dvt-relayer/common/rate.ts'
 import { addressOfPublicKey, parseAddress } from '@dvt-relayer/crypto/address.ts'
 import { parseOraclePublicKey } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import type { RequestCredentials } from '@dvt-relayer/crypto/oracle/request-signature.ts'

@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import type { Account } from '@dvt-relayer/common/account.ts'
-import type { createRate } from '@dvt-relayer/common/rate.ts'
+import type { createRate } from '@dvt-relayer/common/flow/rate.ts'
 import { recoverRequestKey, type SignedRequest } from '@dvt-relayer/crypto/oracle/request-signature.ts'
 import { ApiError, type ErrorCode } from '../../errors.ts'
 import type { Events } from '../../events.ts'

@@ -1,7 +1,7 @@
 /** Has the files of clusters and keys read again by another thread, while this one goes on answering. */
 
 import { Worker } from 'node:worker_threads'
-import { untilAborted } from '@dvt-relayer/common/until-aborted.ts'
+import { untilAborted } from '@dvt-relayer/common/flow/until-aborted.ts'
 import type { RelayerConfig } from '../../config.ts'
 import type { Context } from '../../context.ts'
 

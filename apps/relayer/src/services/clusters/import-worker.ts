@@ -5,7 +5,7 @@
 
 import { parentPort, workerData } from 'node:worker_threads'
 import { messageOf } from '@dvt-relayer/common/errors.ts'
-import { type Logger, silentLogger } from '@dvt-relayer/common/logger.ts'
+import { type Logger, silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { isPassing } from '@dvt-relayer/db/errors.ts'

@@ -5,8 +5,8 @@
  */
 
 import { BootError, reasonOf } from '@dvt-relayer/common/errors.ts'
+import { readAsciiSync } from '@dvt-relayer/common/files/text-file.ts'
 import { parseHex, toHex } from '@dvt-relayer/common/hex.ts'
-import { readAsciiSync } from '@dvt-relayer/common/text-file.ts'
 import { parseAddress } from '@dvt-relayer/crypto/address.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import { lockClusterImport } from '@dvt-relayer/db/queries/clusters.ts'

@@ -5,8 +5,8 @@
 
 import { isRegistrationAmount } from '@dvt-relayer/chain/stakewise/validators-manager.ts'
 import { BootError, reasonOf } from '@dvt-relayer/common/errors.ts'
+import { LARGE_FILE_BYTES, readTextSync } from '@dvt-relayer/common/files/text-file.ts'
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
-import { LARGE_FILE_BYTES, readTextSync } from '@dvt-relayer/common/text-file.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import type { ClusterLock } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'
 import { parseClusterLock } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'

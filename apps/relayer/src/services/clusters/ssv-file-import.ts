@@ -4,7 +4,7 @@ import { asBootError, type FileItem, findStranger, originOf } from '@dvt-relayer
 import type { SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
 import { BootError } from '@dvt-relayer/common/errors.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import type { Logger } from '@dvt-relayer/common/logger.ts'
+import type { Logger } from '@dvt-relayer/common/log/logger.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import { verifyKeysharesItem } from '@dvt-relayer/crypto/ssv/keyshares-file.ts'
 import { lockClusterImport } from '@dvt-relayer/db/queries/clusters.ts'

@@ -5,7 +5,7 @@
  */
 
 import { CodedError } from '@dvt-relayer/common/errors.ts'
-import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
+import { withTimeout } from '@dvt-relayer/common/process/lifetime.ts'
 import { DatabaseError } from '@dvt-relayer/db/errors.ts'
 import type { Context } from '../../context.ts'
 import { ApiError } from '../../errors.ts'

@@ -1,6 +1,6 @@
 /** How many exits and deposits one requester may have made anew: each is a row that stays for a day after another has taken its place. */
 
-import { createRate } from '@dvt-relayer/common/rate.ts'
+import { createRate } from '@dvt-relayer/common/flow/rate.ts'
 import type { RelayerConfig } from '../../config.ts'
 import { ApiError } from '../../errors.ts'
 

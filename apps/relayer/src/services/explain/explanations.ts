@@ -1,8 +1,8 @@
 /** `GET /validators/{public_key}/explain` and the command: what is known of a validator, gathered and explained. */
 
 import type { Explanation } from '@dvt-relayer/api/schemas.ts'
+import { createKeyedQueue } from '@dvt-relayer/common/flow/keyed-queue.ts'
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
-import { createKeyedQueue } from '@dvt-relayer/common/keyed-queue.ts'
 import { findNewestWorker } from '@dvt-relayer/db/queries/attendance/processes.ts'
 import { findExplained, findExplainedNodes, findExplainedShares, findMoment } from '@dvt-relayer/db/queries/explain.ts'
 import type { Context } from '../../context.ts'

@@ -8,9 +8,9 @@
 
 import type { ExitShareItem, OracleSharesResponse } from '@dvt-relayer/api/schemas.ts'
 import { accountKey, currentAccount } from '@dvt-relayer/common/account.ts'
+import { createKeyedQueue } from '@dvt-relayer/common/flow/keyed-queue.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { createKeyedQueue } from '@dvt-relayer/common/keyed-queue.ts'
-import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import { addressOfPublicKey, checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { takeNonce } from '@dvt-relayer/db/queries/attendance/nonces.ts'
 import { findLastRevision } from '@dvt-relayer/db/queries/messages/announce.ts'

@@ -4,7 +4,7 @@
  */
 
 import { onOwnAccount } from '@dvt-relayer/common/account.ts'
-import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
+import { withTimeout } from '@dvt-relayer/common/process/lifetime.ts'
 import { DatabaseError } from '@dvt-relayer/db/errors.ts'
 import { adoptOracleSet, findCurrentOracleSet, findCurrentOracleSetId } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import { countOutdated } from '@dvt-relayer/db/queries/registered.ts'

@@ -5,8 +5,8 @@
  */
 
 import { onOwnAccount } from '@dvt-relayer/common/account.ts'
+import { createKeyedQueue } from '@dvt-relayer/common/flow/keyed-queue.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { createKeyedQueue } from '@dvt-relayer/common/keyed-queue.ts'
 import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import { findDeposits, findExits, retireMessages, touchMessages } from '@dvt-relayer/db/queries/messages/messages.ts'
 import type { ReservableRow } from '@dvt-relayer/db/queries/messages/registrations.ts'

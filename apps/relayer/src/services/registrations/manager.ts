@@ -11,8 +11,8 @@ import {
   inCanonicalOrder,
   managerDigest,
 } from '@dvt-relayer/chain/stakewise/validators-manager.ts'
+import { createRate } from '@dvt-relayer/common/flow/rate.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { createRate } from '@dvt-relayer/common/rate.ts'
 import type { ManagerAction } from '@dvt-relayer/db/queries/manager-signatures.ts'
 import {
   insertManagerSignature,

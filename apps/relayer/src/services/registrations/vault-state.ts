@@ -12,9 +12,9 @@ import {
   readManagerNonce,
   readValidatorsManager,
 } from '@dvt-relayer/chain/stakewise/vault-contract.ts'
+import { createSemaphore } from '@dvt-relayer/common/flow/semaphore.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
-import { withTimeout } from '@dvt-relayer/common/lifetime.ts'
-import { createSemaphore } from '@dvt-relayer/common/semaphore.ts'
+import { withTimeout } from '@dvt-relayer/common/process/lifetime.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import type { Context } from '../../context.ts'
 import { ApiError } from '../../errors.ts'

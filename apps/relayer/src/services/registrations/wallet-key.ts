@@ -1,7 +1,7 @@
 /** The key of a wallet as its owner keeps it: a Web3 keystore, and a file with its password. */
 
 import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
-import { decodeText, readBytesSync } from '@dvt-relayer/common/text-file.ts'
+import { decodeText, readBytesSync } from '@dvt-relayer/common/files/text-file.ts'
 import { decryptWeb3Keystore } from '@dvt-relayer/crypto/keystores/web3-keystore.ts'
 
 /** The two files of a wallet, and the settings that name them. */

@@ -1,7 +1,7 @@
 /** The locks of rotations: one process at a time at a vault, and at the wallet. */
 
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import { type Locked, tryLock } from '@dvt-relayer/db/try-lock.ts'
 import type { Context } from '../../context.ts'
 import { ApiError } from '../../errors.ts'

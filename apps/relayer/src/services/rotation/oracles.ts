@@ -3,7 +3,7 @@
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import type { OracleClient, OutdatedValidators, RotationRequest } from '@dvt-relayer/chain/stakewise/oracle-client.ts'
 import { createOracleClient } from '@dvt-relayer/chain/stakewise/oracle-client.ts'
-import { HttpError } from '@dvt-relayer/common/http-client.ts'
+import { HttpError } from '@dvt-relayer/common/http/client.ts'
 import { parseAddress } from '@dvt-relayer/crypto/address.ts'
 import { oracleAddress } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import type { OracleSetRow } from '@dvt-relayer/db/queries/oracle-shares.ts'

@@ -15,7 +15,7 @@ import {
   readTransaction,
   sendRaw,
 } from '@dvt-relayer/chain/execution/transaction.ts'
-import { HttpError } from '@dvt-relayer/common/http-client.ts'
+import { HttpError } from '@dvt-relayer/common/http/client.ts'
 import type { RotationRow } from '@dvt-relayer/db/queries/rotations.ts'
 import { findTransactions, storeTransaction } from '@dvt-relayer/db/queries/rotations.ts'
 import type { RelayerConfig } from '../../config.ts'

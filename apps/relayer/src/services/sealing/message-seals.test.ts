@@ -1,5 +1,5 @@
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
-import { silentLogger } from '@dvt-relayer/common/logger.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { createSealer, SealingError } from '@dvt-relayer/crypto/sealing.ts'
 import { describe, expect, it } from 'vitest'
 import { readFixtureJson } from '../../../../../test/support/keys/fixtures.ts'

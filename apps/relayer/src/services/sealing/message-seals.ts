@@ -10,7 +10,7 @@
  */
 
 import { createHmac, createSecretKey, randomBytes } from 'node:crypto'
-import type { Logger } from '@dvt-relayer/common/logger.ts'
+import type { Logger } from '@dvt-relayer/common/log/logger.ts'
 import type { Sealer } from '@dvt-relayer/crypto/sealing.ts'
 import { createSealer, SealingError } from '@dvt-relayer/crypto/sealing.ts'
 import { findLiveExitKeys, findMessageKeys, insertMessageKeys } from '@dvt-relayer/db/queries/messages/message-keys.ts'

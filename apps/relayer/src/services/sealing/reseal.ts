@@ -3,7 +3,7 @@
  * SEALING_KEY everything it seals moves to the new one. Interrupted anywhere, the next start does the rest.
  */
 
-import type { Logger } from '@dvt-relayer/common/logger.ts'
+import type { Logger } from '@dvt-relayer/common/log/logger.ts'
 import { type Sealer, SealingError } from '@dvt-relayer/crypto/sealing.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
 import { lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'

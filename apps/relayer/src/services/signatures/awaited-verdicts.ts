@@ -4,7 +4,7 @@
  */
 
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import type { Concluded } from './finish.ts'
 
 /** What names a candidate. */

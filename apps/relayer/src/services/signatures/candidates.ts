@@ -8,7 +8,7 @@
  */
 
 import { setImmediate } from 'node:timers/promises'
-import type { Logger } from '@dvt-relayer/common/logger.ts'
+import type { Logger } from '@dvt-relayer/common/log/logger.ts'
 import { announceMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import type { MessageKind } from '@dvt-relayer/db/queries/messages/messages.ts'
 import type {

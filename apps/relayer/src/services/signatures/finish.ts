@@ -10,9 +10,9 @@
 
 import { createHash } from 'node:crypto'
 import { setImmediate as othersFirst } from 'node:timers/promises'
-import { createFairLine } from '@dvt-relayer/common/fair-line.ts'
+import { createFairLine } from '@dvt-relayer/common/flow/fair-line.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import type { Logger } from '@dvt-relayer/common/logger.ts'
+import type { Logger } from '@dvt-relayer/common/log/logger.ts'
 import { announceOracleShares, lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import type { CandidateRow, Verdict } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import { findCandidates, findHints, findStarving } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'

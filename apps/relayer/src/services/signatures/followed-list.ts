@@ -6,7 +6,7 @@
  */
 
 import { onOwnAccount } from '@dvt-relayer/common/account.ts'
-import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import type { ListCursor } from '@dvt-relayer/db/queries/messages/lists.ts'
 import { createListPages, type ListedRow, type PageQuery } from './list-pages.ts'
 

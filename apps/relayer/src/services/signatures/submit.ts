@@ -8,9 +8,9 @@
 
 import type { Failure } from '@dvt-relayer/api/schemas.ts'
 import { accountKey, currentAccount } from '@dvt-relayer/common/account.ts'
+import { createKeyedQueue } from '@dvt-relayer/common/flow/keyed-queue.ts'
 import { parseHex, toHex } from '@dvt-relayer/common/hex.ts'
-import { createKeyedQueue } from '@dvt-relayer/common/keyed-queue.ts'
-import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import { lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import type { MessageKind } from '@dvt-relayer/db/queries/messages/messages.ts'
 import type { KeyShareHint, MatchRow } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'

@@ -10,7 +10,7 @@
  */
 
 import { accountKey, currentAccount, onOwnAccount } from '@dvt-relayer/common/account.ts'
-import { createKeyedQueue } from '@dvt-relayer/common/keyed-queue.ts'
+import { createKeyedQueue } from '@dvt-relayer/common/flow/keyed-queue.ts'
 import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import {
   claimFinishable,

@@ -2,8 +2,8 @@
 
 import type { Explanation, Ready, Status, StatusQuery } from '@dvt-relayer/api/schemas.ts'
 import { onOwnAccount } from '@dvt-relayer/common/account.ts'
+import { createKeyedQueue } from '@dvt-relayer/common/flow/keyed-queue.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { createKeyedQueue } from '@dvt-relayer/common/keyed-queue.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { findProcesses } from '@dvt-relayer/db/queries/attendance/processes.ts'

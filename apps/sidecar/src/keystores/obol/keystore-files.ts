@@ -2,7 +2,7 @@
 
 import { availableParallelism } from 'node:os'
 import { BootError } from '@dvt-relayer/common/errors.ts'
-import { stampOf } from '@dvt-relayer/common/file-stamp.ts'
+import { stampOf } from '@dvt-relayer/common/files/file-stamp.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import {
   type KeystoreOutcome,

@@ -2,8 +2,8 @@
 
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { BootError, reasonOf } from '@dvt-relayer/common/errors.ts'
+import { LARGE_FILE_BYTES, readText } from '@dvt-relayer/common/files/text-file.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { LARGE_FILE_BYTES, readText } from '@dvt-relayer/common/text-file.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import type { ClusterLock, LockValidator } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'
 import { ClusterLockError, parseClusterLock } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'

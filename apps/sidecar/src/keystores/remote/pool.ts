@@ -1,6 +1,6 @@
 /** One or several remote signers: tried in turn. While all are left alone nobody is asked and every request fails at once. */
 
-import { pause } from '@dvt-relayer/common/lifetime.ts'
+import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import { SignerError, type SignerFault } from './error.ts'
 import { createSigner, type SignatureRequest, type Signer, type SignerOptions } from './signer.ts'
 import type { TlsMaterial } from './tls.ts'

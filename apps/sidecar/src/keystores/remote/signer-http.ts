@@ -1,7 +1,7 @@
 /**
  * Requests to one remote signer, over kept connections.
  *
- * A client of its own beside `libs/common/http-client.ts`: Node's `fetch` takes client certificates only by way of undici. That is
+ * A client of its own beside `libs/common/src/http/client.ts`: Node's `fetch` takes client certificates only by way of undici. That is
  * loaded with the first signer, so that a sidecar whose keys are elsewhere runs without it. A signer is named by its host only: its
  * URL may hold credentials.
  */

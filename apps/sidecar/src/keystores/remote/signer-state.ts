@@ -6,7 +6,7 @@
  * looked at again after 1 s, 2 s … 30 s; one that had answered, but with nothing of use, has to sign before it counts as good.
  */
 
-import { createBackoff } from '@dvt-relayer/common/backoff.ts'
+import { createBackoff } from '@dvt-relayer/common/flow/backoff.ts'
 import type { Events } from '../../events.ts'
 import type { SignerError, SignerFault } from './error.ts'
 

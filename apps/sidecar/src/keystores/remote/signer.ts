@@ -1,7 +1,7 @@
 /** One remote signer: its keys, its signatures, and whether it is to be asked at all. */
 
 import { messageOf } from '@dvt-relayer/common/errors.ts'
-import { createSemaphore } from '@dvt-relayer/common/semaphore.ts'
+import { createSemaphore } from '@dvt-relayer/common/flow/semaphore.ts'
 import type { Events } from '../../events.ts'
 import type { SignerOutcome } from '../../metrics.ts'
 import { SignerError } from './error.ts'

@@ -10,7 +10,7 @@ import {
   readKeysharesFile,
 } from '@dvt-relayer/chain/ssv/keyshares-files.ts'
 import type { BootError } from '@dvt-relayer/common/errors.ts'
-import { stampOf } from '@dvt-relayer/common/file-stamp.ts'
+import { stampOf } from '@dvt-relayer/common/files/file-stamp.ts'
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
 import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import { type KeysharesItem, verifyKeysharesItem } from '@dvt-relayer/crypto/ssv/keyshares-file.ts'

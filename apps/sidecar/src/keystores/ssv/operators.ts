@@ -1,8 +1,8 @@
 /** The private keys of SSV operators, from their files (docs/protocol.md#12-ssv). */
 
 import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
+import { readBytes } from '@dvt-relayer/common/files/text-file.ts'
 import { equalBytes } from '@dvt-relayer/common/hex.ts'
-import { readBytes } from '@dvt-relayer/common/text-file.ts'
 import { type OperatorKey, OperatorKeyError, openOperatorKey } from '@dvt-relayer/crypto/ssv/operator-key.ts'
 import type { SsvOperatorSource } from '../../config/ssv.ts'
 import type { Events } from '../../events.ts'

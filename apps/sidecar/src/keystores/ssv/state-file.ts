@@ -5,8 +5,8 @@ import { dirname } from 'node:path'
 import { parseSsvState, ssvStateToJson } from '@dvt-relayer/chain/ssv/checkpoint.ts'
 import { emptySsvState, type SsvScope, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
 import { reasonOf } from '@dvt-relayer/common/errors.ts'
-import { replaceFile } from '@dvt-relayer/common/replace-file.ts'
-import { LARGE_FILE_BYTES, readText } from '@dvt-relayer/common/text-file.ts'
+import { replaceFile } from '@dvt-relayer/common/files/replace-file.ts'
+import { LARGE_FILE_BYTES, readText } from '@dvt-relayer/common/files/text-file.ts'
 import type { Events } from '../../events.ts'
 
 /** Creates the checkpoint of one scope. A file that cannot be used costs a longer start and nothing else. */

@@ -7,7 +7,7 @@
 
 import { messageOf } from '@dvt-relayer/common/errors.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
-import type { HttpAsk } from '@dvt-relayer/common/http-client.ts'
+import type { HttpAsk } from '@dvt-relayer/common/http/client.ts'
 import { type Static, Type } from 'typebox'
 import type { AbiEvent } from 'viem'
 import { ChainError } from '../../errors.ts'

@@ -1,6 +1,6 @@
 /** Acquire and release: whatever is acquired pushes its release at once; release runs once, in reverse order. */
 
-import type { Logger } from './logger.ts'
+import type { Logger } from '../log/logger.ts'
 
 /** Within this time after it is asked to stop a process has ended, whatever is away. */
 export const STOP_MS = 8_000

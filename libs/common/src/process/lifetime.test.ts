@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { silentLogger } from '../log/logger.ts'
 import { anyAnswer, CHECK_MS, inTime, Lifetime, RELEASE_MS, STOP_MS } from './lifetime.ts'
-import { silentLogger } from './logger.ts'
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())

@@ -6,7 +6,7 @@
 
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { TextError } from './errors.ts'
+import { TextError } from '../errors.ts'
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true })
 

@@ -3,7 +3,7 @@
  * limit waits in its own line and nobody waits behind it; accounts of a group are served in rotation, groups in their order.
  */
 
-import { type Account, accountKey, currentAccount } from './account.ts'
+import { type Account, accountKey, currentAccount } from '../account.ts'
 
 interface TurnLimits {
   /** In all. */

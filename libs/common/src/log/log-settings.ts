@@ -1,7 +1,7 @@
 /** The settings of logs, the same in every app, and what every app ignores. */
 
+import { custom, oneOf, withDefault } from '../settings.ts'
 import { LOG_FORMATS, LOG_LEVELS, type LogLevel } from './logger.ts'
-import { custom, oneOf, withDefault } from './settings.ts'
 
 /** The words of the existing relayer and sidecar for levels that have another name here. */
 const EXISTING_LEVELS: Readonly<Record<string, LogLevel>> = { warning: 'warn', critical: 'error', fatal: 'error' }

@@ -5,7 +5,7 @@
 
 import { join } from 'node:path'
 import { parseEnv } from 'node:util'
-import { BootError, reasonOf } from './errors.ts'
+import { BootError, reasonOf } from '../errors.ts'
 import { readTextSync } from './text-file.ts'
 
 /** What was read. Values are nobody's business. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { CodedError } from './errors.ts'
+import { CodedError } from '../errors.ts'
 import { createLogger, describeError, scrub } from './logger.ts'
 
 const secretHex = 'ab'.repeat(32)

@@ -4,16 +4,16 @@
  * (a URL may hold credentials or an API key).
  */
 
-import { createBackoff } from './backoff.ts'
-import { readJson } from './http/answer.ts'
-import { createAttempts } from './http/attempts.ts'
-import { type Endpoint, parseEndpoint, quote } from './http/endpoint.ts'
-import { HttpError, mayAskAnother, mayAskLater } from './http/error.ts'
-import type { HttpAnswer, HttpAsk, HttpClient, HttpClientOptions, HttpRequest } from './http/types.ts'
-import { pause } from './lifetime.ts'
+import { createBackoff } from '../flow/backoff.ts'
+import { pause } from '../process/lifetime.ts'
+import { readJson } from './answer.ts'
+import { createAttempts } from './attempts.ts'
+import { type Endpoint, parseEndpoint, quote } from './endpoint.ts'
+import { HttpError, mayAskAnother, mayAskLater } from './error.ts'
+import type { HttpAnswer, HttpAsk, HttpClient, HttpClientOptions, HttpRequest } from './types.ts'
 
-export { parseAnswer, readJson } from './http/answer.ts'
-export { HTTP_OUTCOMES, HttpError, type HttpOutcome, outcomeOf } from './http/error.ts'
+export { parseAnswer, readJson } from './answer.ts'
+export { HTTP_OUTCOMES, HttpError, type HttpOutcome, outcomeOf } from './error.ts'
 export type {
   HttpAnswer,
   HttpAsk,
@@ -23,7 +23,7 @@ export type {
   HttpRequest,
   HttpResult,
   SentRequest,
-} from './http/types.ts'
+} from './types.ts'
 
 const BACKOFF_MS = { first: 200, most: 5_000 }
 

@@ -1,6 +1,6 @@
 /** Work that repeats: one round after the other, never two at once, ended by dispose. */
 
-import { pause, withTimeout } from './lifetime.ts'
+import { pause, withTimeout } from '../process/lifetime.ts'
 
 /** How long a stop waits for the round under way. */
 const LAST_ROUND_MS = 1500

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { Account } from './account.ts'
+import type { Account } from '../account.ts'
 import { createFairLine } from './fair-line.ts'
 import { createTurns } from './turns.ts'
 

@@ -2,7 +2,7 @@
 
 import type { DestinationStream, Logger } from 'pino'
 import { pino, stdTimeFunctions } from 'pino'
-import { CodedError } from './errors.ts'
+import { CodedError } from '../errors.ts'
 
 export type { Logger } from 'pino'
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { createPace } from '../../../apps/sidecar/src/lists/request-pace.ts'
+import { createPace } from '../../../../apps/sidecar/src/lists/request-pace.ts'
 import { createBackoff } from './backoff.ts'
 
 describe('backoff', () => {

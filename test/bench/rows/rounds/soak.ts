@@ -6,7 +6,7 @@ import type { BenchRow } from '../../report.ts'
 import { formatMs } from '../../report.ts'
 import type { Stage } from '../../stage.ts'
 import { THRESHOLD } from '../../stage.ts'
-import { openScene, type Scene } from '../end-to-end.ts'
+import { openScene, type Scene } from './end-to-end.ts'
 
 /** Between two rounds: enough for the sidecars to be idle again, and 2,000 in less than half an hour. */
 const IDLE_MS = 400

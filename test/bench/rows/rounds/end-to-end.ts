@@ -1,13 +1,13 @@
 /** Rows: from an operator's request to ready, with four sidecars of ours that were idle before. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { MadeCluster } from '../../support/keys/make-cluster.ts'
-import type { KeyedValidator } from '../../support/world/nodes.ts'
-import { median, percentile, sendJson } from '../measure.ts'
-import type { BenchRow } from '../report.ts'
-import { formatMs } from '../report.ts'
-import type { Stage } from '../stage.ts'
-import { keysOf, NODES, untilReady } from '../stage.ts'
+import type { MadeCluster } from '../../../support/keys/make-cluster.ts'
+import type { KeyedValidator } from '../../../support/world/nodes.ts'
+import { median, percentile, sendJson } from '../../measure.ts'
+import type { BenchRow } from '../../report.ts'
+import { formatMs } from '../../report.ts'
+import type { Stage } from '../../stage.ts'
+import { keysOf, NODES, untilReady } from '../../stage.ts'
 
 const WARM = 5
 const SINGLES = 100

@@ -450,6 +450,15 @@ it('are so after transitions beside each other, folds among them, and what was c
   await fc.assert(run, { numRuns: 3, endOnFailure: true })
 }, 120_000)
 
+it('are so where no oracle set is in force, which no exit can be split for', async () => {
+  const store = await openStore()
+  await make(store, { name: 'finished', who: 0, n: 1 })
+  await store.query(sql`delete from oracle_shares`)
+  await store.query(sql`update oracle_sets set is_current = false`)
+  expect(await findDifference(store)).toBeUndefined()
+  expect((await countTotals(store.db)).unsplit).toBeGreaterThan(0)
+})
+
 it('are looked at again only once something has changed', async () => {
   const store = await openStore()
   await settleTallies(store.db)

@@ -45,7 +45,7 @@ export async function countTotals(db: Sql): Promise<RowOf<typeof totals>> {
     totals,
     sql`select ${sum(sql`true`)} as validators, ${sum(sql`t.is_registered`)} as registered, ${sum(sql`t.has_exited`)} as exited,
                ${sum(sql`t.exit_state = 'ready'`)} as ready,
-               ${sum(sql`t.is_split_anew and t.split_set_id is distinct from c.id`)} as unsplit
+               ${sum(sql`t.is_split_anew and (c.id is null or t.split_set_id is distinct from c.id)`)} as unsplit
         from tallies t left join oracle_sets c on c.is_current`,
   )
   return row ?? { validators: 0, registered: 0, exited: 0, ready: 0, unsplit: 0 }

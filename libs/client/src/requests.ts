@@ -35,10 +35,9 @@ export function createRequests({ program, authenticate, ...options }: Connection
       query,
       extraMs,
       signal,
-      // By it the relayer sees how far our clock is off.
-      headers: { date: new Date().toUTCString() },
       ...(body === undefined ? {} : { body }),
-      ...(authenticate === undefined ? {} : { sign: authenticate }),
+      // By its time the relayer sees how far our clock is off: that of an attempt, which may be a minute after the first.
+      sign: (sent) => ({ date: new Date().toUTCString(), ...authenticate?.(sent) }),
       ...terms,
     })
 }

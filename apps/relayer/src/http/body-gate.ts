@@ -24,9 +24,11 @@ export function createBodyGate(app: FastifyInstance, limits: { maxValues: number
   app.removeContentTypeParser(['application/json', 'text/plain'])
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => {
     const { bodyProof: proof } = request
-    // Nothing is parsed of what nobody known has signed.
+    // Nothing is parsed of what nobody known has signed. Who hangs up meanwhile still holds the room of its body.
     if (proof !== undefined)
-      await onAccountOf(request.account, () => proof.check(hashes.get(proof)?.digest() ?? new Uint8Array()))
+      await request.visit.work(() =>
+        onAccountOf(request.account, () => proof.check(hashes.get(proof)?.digest() ?? new Uint8Array())),
+      )
     // Five million empty objects take seconds to parse and a gigabyte, so what is parsed is bounded by values, not by bytes alone.
     const admit = (values: number) => {
       if (!request.hasRoomFor(values))
@@ -36,7 +38,7 @@ export function createBodyGate(app: FastifyInstance, limits: { maxValues: number
     try {
       // Validation reads named fields only and nothing is merged, so a "__proto__" key in a body reaches nothing.
       if (body.length < IN_TURNS_BYTES) return parse()
-      // Who hangs up meanwhile still holds the room of its body: it is there until its turn comes.
+      // So does who hangs up now: the body is there until its turn comes.
       return await request.visit.work(() => parsing.run(request.account, parse))
     } catch (error) {
       throw error instanceof ApiError ? error : new ApiError('BODY_INVALID', bodyProblem(error, limits.maxValues))

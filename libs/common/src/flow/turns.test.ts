@@ -121,6 +121,9 @@ describe('turns', () => {
     expect(turns.held(node1)).toBe(2)
     turn?.release()
     expect(turns.held()).toBe(0)
+    // Nobody would give that back.
+    expect(turn?.grow(1)).toBe(false)
+    expect(turns.held()).toBe(0)
   })
 })
 

@@ -85,7 +85,8 @@ export function createTurns(limits: TurnLimits) {
       grow(more: number): boolean {
         const { ofOne, ofAll } = limitsOf(line.account)
         const isFree = line.held + more <= ofOne && heldBy(line) + more <= ofAll && total + more <= limits.total
-        if (!isFree) return false
+        // What was given back grows no more: nobody would give that back.
+        if (held === 0 || !isFree) return false
         hold(line, more)
         held += more
         return true

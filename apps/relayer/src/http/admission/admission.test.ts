@@ -1,10 +1,11 @@
 import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, createConnection } from 'node:net'
 import { setImmediate } from 'node:timers/promises'
 import { fastify } from 'fastify'
 import { expect, it, vi } from 'vitest'
 import type { RelayerConfig } from '../../config.ts'
 import type { Events } from '../../events.ts'
+import { createBodyGate } from '../body-gate.ts'
 import { strangerOf } from './account-of.ts'
 import { createAdmission, UNREAD_BYTES } from './admission.ts'
 import { limitsOf } from './limits.ts'
@@ -75,4 +76,81 @@ it('takes no more than one read of a body that waits for its turn', async () => 
   free.resolve()
   for (const { status } of await Promise.all([first, second])) expect(status).toBe(200)
   expect(read[1]).toBeLessThan(UNREAD_BYTES + READ_BYTES)
+})
+
+it('holds the room of a body whose sender hangs up while its signature is looked up, until its route is done, and no longer', async () => {
+  await using app = fastify()
+  let held = 0
+  const telling = {
+    ...events,
+    bytesHeld(of: 'bodies' | 'answers', bytes: number) {
+      if (of === 'bodies') held = bytes
+    },
+  }
+  const admission = createAdmission(app, { config, events: telling })
+  createBodyGate(app, { maxValues: 200_000 })
+  const [asked, found, over] = [
+    Promise.withResolvers<void>(),
+    Promise.withResolvers<void>(),
+    Promise.withResolvers<{ hadEnded: boolean; held: number }>(),
+  ]
+  app.post('/', {
+    onRequest: async (request, reply) => {
+      await admission.begin(request, reply, strangerOf(request))
+      request.bodyProof = {
+        isDone: false,
+        async check() {
+          reply.raw.once('close', found.resolve)
+          asked.resolve()
+          await found.promise
+        },
+      }
+    },
+    handler: async (request) => {
+      over.resolve({ hadEnded: request.visit.hasEnded(), held })
+      return {}
+    },
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const abort = new AbortController()
+  // Of small values most is what is parsed of them.
+  const body = `[${'0,'.repeat(20_000)}0]`
+  const post = fetch(`http://127.0.0.1:${port}/`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body,
+    signal: abort.signal,
+  })
+  await asked.promise
+  expect(held).toBe(3 * body.length)
+  abort.abort()
+  await expect(post).rejects.toThrow()
+  const { hadEnded, held: whileWorked } = await over.promise
+  expect(hadEnded).toBe(false)
+  expect(whileWorked).toBeGreaterThan(0)
+  await vi.waitUntil(() => held === 0)
+})
+
+it('cuts off a connection that brings more while a refusal waits on it', async () => {
+  await using app = fastify()
+  const limits = { ...limitsOf(config), requestsOfOne: 1, refusalMs: 3_600_000 }
+  const admission = createAdmission(app, { config, events, limits })
+  let begun = 0
+  app.get('/', {
+    onRequest: (request, reply) => {
+      begun++
+      return admission.begin(request, reply, NODE)
+    },
+    handler: (_request, reply) => once(reply.raw, 'close'),
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const socket = createConnection(port, '127.0.0.1')
+  const closed = once(socket, 'close')
+  socket.on('error', () => {})
+  // The first is worked on, the second waits for its refusal; nobody waits for answers.
+  socket.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n'.repeat(3))
+  await closed
+  expect(begun).toBe(3)
 })

@@ -5,6 +5,7 @@
  * are shared in the same way where they are (`libs/common/src/flow/turns.ts`, `crypto-workers/pool.ts`).
  */
 
+import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { type Account, accountKey } from '@dvt-relayer/common/account.ts'
 import { pause } from '@dvt-relayer/common/process/lifetime.ts'
@@ -131,9 +132,19 @@ export function createAdmission(
     whenOver(reply, stop)
   }
 
+  /** Connections on which a refusal waits. */
+  const refusing = new WeakSet<Socket>()
+
   /** Has whoever asks for too much at once wait for its refusal, so that asking again and again costs it time and not the others. */
   async function refuse(reply: FastifyReply, account: Account): Promise<never> {
     events.callerBounded('requests')
+    const { socket } = reply.request.raw
+    // One that waits costs some kilobytes, and a connection takes any number of requests whose answers nobody waits for.
+    if (refusing.has(socket)) {
+      socket.destroy()
+      throw tooMany()
+    }
+    refusing.add(socket)
     const gone = goneOf(reply)
     await pause(refusals.nextMs(account), gone.signal)
     gone.forget()
@@ -238,7 +249,8 @@ function createVisit(reply: FastifyReply) {
         return await work()
       } finally {
         working--
-        settle()
+        // Of who has hung up, what follows from it at once counts too: a body that was compared is parsed, and then goes to its route.
+        if (isOver) setImmediate(settle)
       }
     },
     /** Whether it is answered, or given up, and worked on no more. */

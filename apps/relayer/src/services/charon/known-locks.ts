@@ -15,7 +15,12 @@ const BYTES = { least: 256 * KIB, perValidator: 4 * KIB }
 export function createKnownLocks({ nodeKeys }: { nodeKeys: Pick<NodeKeys, 'sizeOf'> }) {
   async function sizeOf(lockHash: Uint8Array): Promise<number> {
     const size = await nodeKeys.sizeOf(lockHash)
-    if (size !== undefined) return size
+    if (size !== undefined && size > 0) return size
+    if (size === 0)
+      throw new ApiError(
+        'LOCK_UNKNOWN',
+        `the cluster lock ${toHex(lockHash)} was replaced here by another one of its validators: give the --lock-file that the relayer has imported since`,
+      )
     throw new ApiError(
       'LOCK_UNKNOWN',
       `this relayer has imported no cluster lock ${toHex(lockHash)}: its operator adds the lock to CLUSTER_LOCK_FILES`,

@@ -39,7 +39,7 @@ export function createNodeKeys({ db }: Pick<Context, 'db'>, now: () => number = 
       const nodes = [...(await all()).values()].flat()
       return nodes.find((node) => node.shareIndex === shareIndex && equalBytes(node.lockHash, lockHash))?.publicKey
     },
-    /** How many validators an imported lock has; undefined where there is no such lock. */
+    /** How many validators an imported lock has, none where another one has replaced it; undefined where there is no such lock. */
     sizeOf: async (lockHash: Uint8Array): Promise<number | undefined> => (await sizes()).get(toHex(lockHash)),
     /** Where the node of this key (33 bytes) stands: none where it is of no imported lock. */
     placesOf: async (publicKey: Uint8Array): Promise<readonly NodePlace[]> => (await all()).get(toHex(publicKey)) ?? [],

@@ -39,12 +39,12 @@ export function findNodeKeys(db: Sql): Promise<NodeKeyRow[]> {
   )
 }
 
-/** How many validators each lock has that any validator still belongs to. */
+/** How many validators each imported lock still has: none where another lock has replaced it. */
 export function findLockSizes(db: Sql): Promise<{ lockHash: Buffer; validators: number }[]> {
   return rows(
     db,
     { lockHash: bytes, validators: number },
-    sql`select c.lock_hash, count(*)::int as validators from clusters c join validators v on v.cluster_id = c.id
+    sql`select c.lock_hash, count(v.id)::int as validators from clusters c left join validators v on v.cluster_id = c.id
         where c.lock_hash is not null group by c.id`,
   )
 }

@@ -227,7 +227,8 @@ describe.skipIf(skipWithoutAnvil)('while the chain moves', () => {
     expect(after.validators).toEqual(before.validators)
     const tampered = structuredClone(after)
     const [first] = tampered.validators
-    if (first?.deposit_signature) first.deposit_signature = first.deposit_signature.replace(/..$/, (end) => (end === '00' ? '01' : '00'))
+    if (first?.deposit_signature)
+      first.deposit_signature = first.deposit_signature.replace(/..$/, (end) => (end === '00' ? '01' : '00'))
     expect(await registerOnChain(vault, '0x01', tampered)).toMatchObject({ ok: false })
     expect(await registerOnChain(vault, '0x01', after)).toMatchObject({ ok: true })
     await world.beaconFollows.sync()

@@ -22,7 +22,7 @@ import {
   countWaiting,
   findStatusClusters,
 } from '@dvt-relayer/db/queries/status/sums.ts'
-import { areThereChanges, foldChanges } from '@dvt-relayer/db/queries/status/tallies.ts'
+import { findNewestChange, foldChanges } from '@dvt-relayer/db/queries/status/tallies.ts'
 import { settleTallies } from '@dvt-relayer/db/settle-tallies.ts'
 import { sql } from 'drizzle-orm'
 import { median, postgresCpu, timed } from '../measure.ts'
@@ -101,7 +101,7 @@ const QUERIES: Record<string, (db: Database) => Promise<unknown>> = {
   countKeysByVault,
   findRotationVaults,
   sumByVault: (db) => sumByVault(db, 384),
-  areThereChanges,
+  findNewestChange,
   'foldChanges of 50': async (db) => {
     await db.execute(
       sql`insert into validator_changes (validator_id) select id from validators order by random() limit 50`,

@@ -374,7 +374,8 @@ const calls = {
     module: statusTallies,
     calls: {
       foldChanges: (db) => statusTallies.foldChanges(db, 9),
-      areThereChanges: (db) => statusTallies.areThereChanges(db),
+      findNewestChange: (db) => statusTallies.findNewestChange(db),
+      areThereChanges: (db) => statusTallies.areThereChanges(db, 9),
       findTalliesRevision: (db) => statusTallies.findTalliesRevision(db),
     } satisfies Calls<typeof statusTallies>,
   },

@@ -1,12 +1,12 @@
 /** What repeats in the background reads what changed, or a slice, and a page what it shows: not all there is of a table. */
 
 import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
-import { connectDatabase } from '@dvt-relayer/db/connect.ts'
+import { connectDatabase, type Database } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import { findExplained, findExplainedShares } from '@dvt-relayer/db/queries/explain.ts'
 import { findChangedExits, findChangedValidators } from '@dvt-relayer/db/queries/messages/lists.ts'
 import { findChanged, findLiveAfter, findNewestRevision, findQueued } from '@dvt-relayer/db/queries/messages/look.ts'
-import { claimFinishable } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
+import { claimFinishable, insertCandidates } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import { countKeysByVault } from '@dvt-relayer/db/queries/messages/registrations.ts'
 import { deleteOldShares } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import { countByVault, findUnregistered, sumByVault } from '@dvt-relayer/db/queries/registered.ts'
@@ -168,6 +168,33 @@ async function expectFewRows(db: Sql, queries: typeof QUERIES): Promise<void> {
   }
 }
 
+/** The rows of messages that storing one signature goes through, on a connection that has stored a thousand at once before. */
+function readAfterMany(db: Database): Promise<number> {
+  return db.onOneConnection(async (one) => {
+    const read = async () => {
+      const { rows } = await one.execute<{ read: string }>(
+        sql`select seq_tup_read as read from pg_stat_xact_user_tables where relname = 'messages'`,
+      )
+      return Number(rows[0]?.read ?? 0)
+    }
+    const store = (messages: number) =>
+      insertCandidates(
+        one,
+        9,
+        Array.from({ length: messages }, (_, i) => ({
+          ...{ messageId: 1 + i, digest: Buffer.alloc(32, messages), sealed: Buffer.alloc(124) },
+        })),
+      )
+    await one.execute(sql`begin`)
+    await store(1000)
+    const before = await read()
+    await store(1)
+    const after = await read()
+    await one.execute(sql`rollback`)
+    return after - before
+  })
+}
+
 it('what recurs, and what a page shows, reads no more than it has to', async () => {
   await using database = await createRelayerDatabase()
   await using db = await connectDatabase({ url: database.url, logger: silentLogger })
@@ -178,6 +205,7 @@ it('what recurs, and what a page shows, reads no more than it has to', async () 
   await expectFewRows(db, [...QUERIES, ...SUMS])
   const [vault] = await countByVault(db, { vaults: null, secondsPerEpoch: 384 })
   expect(vault?.wrongIndex).toBe(WRONG)
+  expect(await readAfterMany(db)).toBe(0)
   await change(db)
   await expectFewRows(db, OF_PAGES)
 })

@@ -21,6 +21,7 @@ function look(
   noted: number | undefined,
   leavesOut: (nonce: bigint) => boolean,
   otherLeavesOut: (nonce: bigint) => boolean = leavesOut,
+  overrides: { getBlock?: (tag: string) => Promise<unknown> } = {},
 ) {
   const block = { number: network.keeperBlock + 1_000, hash: `0x${'ab'.repeat(32)}`, parentHash: '0x', timestamp: 1 }
   const last = noted === undefined ? undefined : chain[noted - 1]
@@ -28,6 +29,7 @@ function look(
   const db = { select: () => ({ from: () => ({ where: async () => (value === undefined ? [] : [{ value }]) }) }) }
   const nodeOf = (lacks: typeof leavesOut) => ({
     host: 'node.example',
+    getBlock: async () => block,
     async *scanLogs({ fromBlock }: { fromBlock: number }) {
       const logs = chain.filter(({ blockNumber, args }) => blockNumber >= fromBlock && !lacks(args.nonce))
       yield { fromBlock, toBlock: block.number, logs, undecodable: 0 }
@@ -36,8 +38,10 @@ function look(
   const execution = {
     ...nodeOf(leavesOut),
     each: [nodeOf(leavesOut), nodeOf(otherLeavesOut)],
-    getBlock: async () => block,
-    call: async () => fromHex(COUNT.toString(16).padStart(64, '0')),
+    ...overrides,
+    // At a block that nobody else has the count is another one.
+    call: async ({ block: at }: { block: string }) =>
+      fromHex((at === block.hash ? COUNT : 2 * COUNT).toString(16).padStart(64, '0')),
   }
   const context = { config: { network }, db, chain: { execution }, events: {} }
   const updates = createRotationUpdates(context as unknown as Parameters<typeof createRotationUpdates>[0])
@@ -60,6 +64,12 @@ describe('updates of exit signatures', () => {
       code: 'EXECUTION_INVALID',
       message: expect.stringContaining('node.example does not have all of the last'),
     })
+  })
+
+  it('are those up to a final block that no other node contradicts', async () => {
+    const invented = { number: 900_000_000, hash: `0x${'cd'.repeat(32)}`, parentHash: '0x', timestamp: 1 }
+    const view = await look(2, () => false, undefined, { getBlock: async () => invented })
+    expect(view.finalNonce).toBe(COUNT)
   })
 
   it.each([undefined, 2])('that one node always lacks are taken from another that has all: %s noted', async (noted) => {

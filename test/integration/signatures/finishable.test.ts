@@ -1,8 +1,8 @@
 /** What the sweep finds to finish, without ever walking through everything at once. */
 
 import { randomBytes } from 'node:crypto'
-import { announceMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
-import { releaseMessages } from '@dvt-relayer/db/queries/oracle-shares.ts'
+import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
+import { countFailedAttempts, giveBackMessages, releaseMessages } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it } from 'vitest'
 import { createFinishable } from '../../../apps/relayer/src/services/signatures/finishable.ts'
@@ -163,4 +163,26 @@ it('looks at every exit again once another oracle set is in force', async () => 
     insert into oracle_sets (cid, threshold, public_keys, config, block_number, announced_at, is_current)
     values ('a', 1, ${randomBytes(65)}, '{}', 1, now(), true)`)
   expect(await claimAll(store)).toEqual(ready)
+})
+
+it.each([
+  ['given back', giveBackMessages],
+  ['counted as tried in vain', countFailedAttempts],
+])('are %s in the order of everybody’s locks', async (_, write) => {
+  const { db, ids, query } = await setUp(2)
+  const [first = 0, second = 0] = ids
+  await query(sql`update messages set queued_at = now()`)
+  // It stands behind the other one now, where a walk through the rows comes to it last.
+  await query(sql`update messages set queued_at = now() where id = ${first}`)
+  await db.onOneConnection(async (other) => {
+    await other.execute(sql`begin`)
+    await lockMessages(other, [first])
+    const written = write(db, ids)
+    written.catch(() => {})
+    const isWaiting = sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+    await expect.poll(async () => (await query(isWaiting)).length).toBeGreaterThan(0)
+    await lockMessages(other, [second])
+    await other.execute(sql`commit`)
+    await written
+  })
 })

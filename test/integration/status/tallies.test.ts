@@ -470,3 +470,28 @@ it('are looked at again only once something has changed', async () => {
   expect(await findTalliesRevision(store.db)).toBe(before + 1)
   expect(await store.query(sql`select from validator_changes`)).toEqual([])
 })
+
+it('come to an end where others go on changing, and count what was there before', async () => {
+  const store = await openMessages()
+  const { db, query } = store
+  const ids: number[] = []
+  for (let key = 0; key < 120; key++) ids.push((await store.addValidator()).id)
+  const change = (some: readonly number[]) =>
+    query(sql`insert into validator_changes (validator_id) select unnest(${sql.param(some)}::bigint[])`)
+  await settleTallies(db)
+  const [restless, last] = [ids.slice(0, 60), ids.at(-1) ?? 0]
+  await change(restless)
+  await query(sql`update validators set listed_vault = ${vaultOf(0)} where id = ${last}`)
+  // After each fold those of before have changed again.
+  const busy = new Proxy(db, {
+    get: (of, name) =>
+      name === 'transaction'
+        ? async (work: (tx: Sql) => Promise<void>) => {
+            await of.transaction(work)
+            await change(restless)
+          }
+        : Reflect.get(of, name),
+  })
+  expect(await settleTallies(busy)).toBe(true)
+  expect(await query(sql`select validators from tallies where vault = ${vaultOf(0)}`)).toEqual([{ validators: 1 }])
+})

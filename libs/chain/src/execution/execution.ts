@@ -138,19 +138,19 @@ function nodeOf(ask: HttpAsk, network: ExecutionOptions['network']): ExecutionNo
   return {
     host: ask.host,
     async getBlock(tag, signal) {
-      await assertChain(ask, network)
+      await assertChain(ask, network, signal)
       return getBlock(ask, tag, signal)
     },
     async *scanLogs(query, backwards) {
-      await assertChain(ask, network)
+      await assertChain(ask, network, query.signal)
       yield* scanLogs(ask, query, backwards)
     },
     async *findMaybe(query) {
-      await assertChain(ask, network)
+      await assertChain(ask, network, query.signal)
       yield* findMaybe(ask, query)
     },
     async readBlockLogs(block, signal) {
-      await assertChain(ask, network)
+      await assertChain(ask, network, signal)
       return readBlockLogs(ask, block, signal)
     },
   }
@@ -164,8 +164,9 @@ function isOfTransaction(fault: RpcFault): boolean {
   return /already|known transaction|nonce|underpriced|insufficient|\bgas\b|\bfee\b|\btip\b/i.test(fault.message)
 }
 
-async function assertChain(ask: HttpAsk, network: ExecutionOptions['network']): Promise<void> {
-  const chainId = parseQuantity(await callRpc(ask, 'eth_chainId', [], Quantity))
+async function assertChain(ask: HttpAsk, network: ExecutionOptions['network'], signal?: AbortSignal): Promise<void> {
+  const options = signal === undefined ? {} : { signal }
+  const chainId = parseQuantity(await callRpc(ask, 'eth_chainId', [], Quantity, options))
   if (chainId !== network.chainId)
     throw new ChainError(
       'CHAIN_MISMATCH',

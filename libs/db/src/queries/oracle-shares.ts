@@ -1,7 +1,7 @@
 /** Oracle sets, and the oracle shares of exits under them. */
 
 import type { SQL } from 'drizzle-orm'
-import { and, eq, inArray, isNotNull, lte, ne, sql } from 'drizzle-orm'
+import { and, eq, lte, ne, sql } from 'drizzle-orm'
 import { messages as messagesTable, oracleSets, oracleShares } from '../schema.ts'
 import type { MessageKind } from './messages/messages.ts'
 import type { RowOf } from './rows.ts'
@@ -154,25 +154,23 @@ export async function releaseMessages(tx: Sql, messageIds: readonly number[]): P
 
 /**
  * Gives back messages that were claimed and could not be handed to a worker: whoever looks next takes them. They are still looked at as what
- * was handed out, for nothing else tells of them.
+ * was handed out, for nothing else tells of them. Taken in the order in which everybody locks messages.
  */
 export async function giveBackMessages(db: Sql, messageIds: readonly number[]): Promise<void> {
   if (messageIds.length === 0) return
-  await db
-    .update(messagesTable)
-    .set({ queuedAt: sql`to_timestamp(0)` })
-    .where(and(isAny(messagesTable.id, numberArray(messageIds)), isNotNull(messagesTable.queuedAt)))
+  await db.execute(sql`
+    with claimed as (
+      select id from messages where id = any(${numberArray(messageIds)}) and queued_at is not null order by id for update)
+    update messages m set queued_at = to_timestamp(0) from claimed c where m.id = c.id`)
 }
 
-/** Counts an attempt that found no signature, or came to no end, so that the next one waits longer. */
+/** Counts an attempt that found no signature, or came to no end, so that the next one waits longer. Taken in the order of everybody's locks. */
 export async function countFailedAttempts(db: Sql, messageIds: readonly number[]): Promise<void> {
   if (messageIds.length === 0) return
-  await db
-    .update(messagesTable)
-    .set({ failedAttempts: sql`${messagesTable.failedAttempts} + 1`, queuedAt: sql`now()` })
-    .where(
-      and(isAny(messagesTable.id, numberArray(messageIds)), inArray(messagesTable.state, ['collecting', 'expired'])),
-    )
+  await db.execute(sql`
+    with failed as (
+      select id from messages where id = any(${numberArray(messageIds)}) and state in ('collecting', 'expired') order by id for update)
+    update messages m set failed_attempts = m.failed_attempts + 1, queued_at = now() from failed f where m.id = f.id`)
 }
 
 /** The shares of one exit, places concatenated. */

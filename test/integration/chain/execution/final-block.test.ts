@@ -17,15 +17,16 @@ async function startNode(finalized: number, head = HEAD): Promise<RpcStandIn> {
   return node
 }
 
-function find(nodes: readonly RpcStandIn[]) {
+function find(nodes: readonly RpcStandIn[], signal = AbortSignal.timeout(60_000)) {
   const execution = createExecutionClient({
     endpoints: nodes.map(({ url }) => url),
-    timeoutMs: 60_000,
+    // Longer than a test may take.
+    timeoutMs: 600_000,
     retryTimeoutMs: 0,
     backoffMs: { first: 1, most: 5 },
     network,
   })
-  return getFinalBlock(execution, network, 'nothing can be read', AbortSignal.timeout(60_000))
+  return getFinalBlock(execution, network, 'nothing can be read', signal)
 }
 
 it('is what the other node says where one has one far above any head', async () => {
@@ -58,6 +59,17 @@ it('is not held up by a node that is behind, away, or without one', async () => 
   expect((await find([node, away]))?.number).toBe(FINAL)
   behind.finalized = null
   expect((await find([node, behind]))?.number).toBe(FINAL)
+})
+
+it('is asked for no longer than its time where a node answers nothing, not even which chain it is on', async () => {
+  const [node, silent] = [await startNode(FINAL), await startNode(FINAL)]
+  silent.fail('slow')
+  const stop = new AbortController()
+  const found = find([node, silent], stop.signal)
+  found.catch(() => {})
+  await expect.poll(() => silent.requests.length).toBeGreaterThan(0)
+  stop.abort(new Error('that was all the time'))
+  await expect(found).rejects.toThrow('that was all the time')
 })
 
 it('is believed of a single node', async () => {

@@ -7,6 +7,7 @@
 
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import type { BlockRef } from '@dvt-relayer/chain/execution/execution.ts'
+import { findFinalBlock } from '@dvt-relayer/chain/execution/final-block.ts'
 import {
   type ExitSignaturesUpdate,
   findUpdates,
@@ -81,8 +82,9 @@ export function createRotationUpdates({
     )
 
   async function look(vault: Uint8Array, signal: AbortSignal) {
+    // What is noted of it never goes back: no node alone may say which block is final.
     const [final, latest] = await Promise.all([
-      execution.getBlock('finalized', signal),
+      findFinalBlock(execution, network, signal),
       execution.getBlock('latest', signal),
     ])
     if (final === undefined || latest === undefined)

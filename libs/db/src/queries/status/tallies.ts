@@ -12,7 +12,7 @@
 import type { SQL } from 'drizzle-orm'
 import { sql } from 'drizzle-orm'
 import { IS_SPLIT_ANEW } from '../oracle-shares.ts'
-import { boolean, firstRow, number } from '../rows.ts'
+import { boolean, firstRow, number, orNull } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 
 /** All that validators of one tally have in common. */
@@ -67,13 +67,21 @@ const FACTS = sql`
 /** The checkpoint that counts folds: while it stays, no tally has changed. */
 const REVISION = 'tallies'
 
-/** Takes all changes of some validators, at most `limit`, and counts these anew. Run in a transaction: one is at it at a time, and others wait. */
+/** So many changes are looked at for each validator: what is done to a message as a rule changes it a few times at once. */
+const ROWS_OF_ONE = 4
+
+/**
+ * Takes all changes of some validators, at most `limit`, and counts these anew: those whose changes are the oldest, so that none waits
+ * behind others that go on changing. Run in a transaction: one is at it at a time, and others wait.
+ */
 export async function foldChanges(tx: Sql, limit: number): Promise<void> {
   await tx.execute(sql`select pg_advisory_xact_lock(hashtext('validators.tallies'))`)
   await tx.execute(sql`
         with taken as (
           delete from validator_changes
-          where validator_id = any(array(select distinct validator_id from validator_changes order by validator_id limit ${limit}))
+          where validator_id = any(array(
+            select o.validator_id from (select id, validator_id from validator_changes order by id limit ${ROWS_OF_ONE * limit}) o
+            group by o.validator_id order by min(o.id) limit ${limit}))
           returning validator_id),
         changed as materialized (select distinct validator_id from taken),
         found as materialized (${FACTS}),
@@ -107,9 +115,16 @@ export async function foldChanges(tx: Sql, limit: number): Promise<void> {
   await tx.execute(sql`delete from tallies where validators = 0`)
 }
 
-/** Whether there are changes that nobody has taken. */
-export async function areThereChanges(db: Sql): Promise<boolean> {
-  const row = await firstRow(db, { there: boolean }, sql`select exists (select from validator_changes) as there`)
+/** The newest change that nobody has taken; undefined where there is none. Whoever commits later may have a lower one. */
+export async function findNewestChange(db: Sql): Promise<number | undefined> {
+  const row = await firstRow(db, { newest: orNull(number) }, sql`select max(id) as newest from validator_changes`)
+  return row?.newest ?? undefined
+}
+
+/** Whether there are changes up to this one that nobody has taken. */
+export async function areThereChanges(db: Sql, newest: number): Promise<boolean> {
+  const query = sql`select exists (select from validator_changes where id <= ${newest}::bigint) as there`
+  const row = await firstRow(db, { there: boolean }, query)
   return row?.there ?? false
 }
 

@@ -1,7 +1,10 @@
 /** The documentation says what the tree has: generated pages are compared, and what pages name is looked for. */
 
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { parseNetwork } from '@dvt-relayer/chain/networks.ts'
 import { describe, expect, it } from 'vitest'
 import { COMMANDS } from '../apps/relayer/src/cli/usage.ts'
 import { ERRORS, FAILURES } from '../apps/relayer/src/errors.ts'
@@ -123,6 +126,18 @@ describe('what is named', () => {
       .flatMap((line) => /^\/(\S+)/.exec(line)?.[1] ?? [])
     expect(paths.length).toBeGreaterThan(0)
     expect(paths.filter((path) => !tree.has(path))).toEqual([])
+  })
+
+  it('the network file of the deploy page is one', () => {
+    const [, json] =
+      /```json\n(.*?)```/s.exec(read('docs/operating/deploy.md').split('## A network of your own')[1] ?? '') ?? []
+    const folder = mkdtempSync(join(tmpdir(), 'dvt-docs-'))
+    try {
+      writeFileSync(join(folder, 'network.json'), json ?? '')
+      expect(parseNetwork(join(folder, 'network.json'))).toMatchObject({ name: 'devnet', chainId: 31337 })
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
   })
 
   it('every page of docs can be reached from the README', () => {

@@ -130,7 +130,9 @@ export async function createStage(options: {
     },
     hints: (spare, registered) => [
       '',
-      'Everything goes on running until Ctrl-C. Things to try:',
+      'Everything goes on running until Ctrl-C.',
+      `How it stands, in a browser: ${relayerUrl}/status (one node of the demo lies: that is what is red).`,
+      'Things to try:',
       ...['info', 'exits', 'vaults', 'ready', 'metrics', 'openapi.json'].map(
         (path) => `  curl -s ${relayerUrl}/${path}`,
       ),

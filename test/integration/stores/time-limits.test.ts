@@ -61,7 +61,11 @@ it('gateways that take connections and say nothing of the newest oracle config',
   await untilOracleSet(relayer.url)
   world.ipfs.fail('slow')
   await world.announce(makeOracles(4), 2)
-  await untilReady(relayer.url, 'oracle_set', /is not in force: no IPFS gateway has given it yet$/)
+  await untilReady(
+    relayer.url,
+    'oracle_set',
+    /is not in force: no IPFS gateway has given it yet \(IPFS_FETCH_ENDPOINTS\)$/,
+  )
   world.ipfs.fail(undefined)
   await untilReady(relayer.url, 'oracle_set', 'ok')
 })

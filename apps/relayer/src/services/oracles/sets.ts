@@ -117,7 +117,10 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
     if (current !== undefined && (current.cid === newest.cid || newest.blockNumber < current.blockNumber))
       return { problem: doubt, id: current.id }
     const slow = setTimeout(
-      () => onSlow(`the newest oracle config ${newest.cid} is not in force: no IPFS gateway has given it yet`),
+      () =>
+        onSlow(
+          `the newest oracle config ${newest.cid} is not in force: no IPFS gateway has given it yet (IPFS_FETCH_ENDPOINTS)`,
+        ),
       SLOW_MS,
     )
     try {

@@ -3,7 +3,7 @@
 import type { Logger } from '@dvt-relayer/common/log/logger.ts'
 import type { Lifetime } from '@dvt-relayer/common/process/lifetime.ts'
 import { connectDatabase, type Database } from '@dvt-relayer/db/connect.ts'
-import { startEmbeddedPostgres } from '@dvt-relayer/db/embedded/embedded-postgres.ts'
+import { findEmbeddedPostgres, startEmbeddedPostgres } from '@dvt-relayer/db/embedded/embedded-postgres.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import { connectQueue, type JobQueue } from '@dvt-relayer/queue/queue.ts'
 import { type Chain, createChain } from './chain.ts'
@@ -35,7 +35,7 @@ const CONNECTION_SHARES = {
 
 /**
  * Opens the database: the given one, or the embedded one, migrated, and of our network. To read alone, it is taken as it is and refuses
- * every write.
+ * every write; the embedded one is read while a relayer runs it.
  */
 export async function openDatabase(
   config: RelayerConfig,
@@ -45,9 +45,11 @@ export async function openDatabase(
   signal: AbortSignal = new AbortController().signal,
 ): Promise<{ db: Database; url: string }> {
   const { databaseUrl, dataDir } = config.storage
-  const url = databaseUrl ?? lifetime.use('embedded postgresql', await startEmbeddedPostgres({ dataDir, logger })).url
-  signal.throwIfAborted()
   const readOnly = access === 'read'
+  const running = readOnly ? findEmbeddedPostgres(dataDir) : undefined
+  const url =
+    databaseUrl ?? running ?? lifetime.use('embedded postgresql', await startEmbeddedPostgres({ dataDir, logger })).url
+  signal.throwIfAborted()
   const db = lifetime.use(
     'database',
     await connectDatabase({ url, logger, shares: CONNECTION_SHARES, readOnly, signal }),

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { ROOT, run } from '../../support/deploy/tools.ts'
 import { loadFixtureCluster } from '../../support/keys/fixtures.ts'
 import { programFile } from '../../support/runner/programs.ts'
-import { startProgram } from '../../support/services/process.ts'
+import { startProcess, startProgram } from '../../support/services/process.ts'
 import { postValidators, untilShares } from '../../support/world/nodes.ts'
 import { startWorld, type World } from '../../support/world/world.ts'
 
@@ -42,19 +42,19 @@ function startBundled(
   return program
 }
 
-it('makes an exit ready, on an embedded PostgreSQL, and stops when it is told to', { timeout: 300_000 }, async () => {
+it('makes an exit ready, on an embedded PostgreSQL that commands may read, and stops when it is told to', {
+  timeout: 300_000,
+}, async () => {
   const dataDir = join(image, 'data')
   mkdirSync(dataDir)
-  const relayer = startBundled(
-    'relayer',
-    world.environment({
-      DATABASE_URL: '',
-      SEALING_KEY: '',
-      DATA_DIR: dataDir,
-      CLUSTER_LOCK_FILES: cluster.nodes[0]?.lockFile,
-      SIGNATURE_THRESHOLD: String(cluster.expected.threshold),
-    }),
-  )
+  const settings = world.environment({
+    DATABASE_URL: '',
+    SEALING_KEY: '',
+    DATA_DIR: dataDir,
+    CLUSTER_LOCK_FILES: cluster.nodes[0]?.lockFile,
+    SIGNATURE_THRESHOLD: String(cluster.expected.threshold),
+  })
+  const relayer = startBundled('relayer', settings)
   const { url } = (await relayer.logged('relayer started')) as { url: string }
   const key = String(cluster.expected.validators[0]?.public_key)
   await postValidators(url, [key])
@@ -66,6 +66,9 @@ it('makes an exit ready, on an embedded PostgreSQL, and stops when it is told to
       OBOL_CLUSTER_LOCK_FILE: node.lockFile,
     })
   await untilShares(url, [key])
+  const command = startProcess('relayer', { ...settings, LOG_LEVEL: 'error' }, ['explain', '--json', key])
+  expect(await command.ended).toBe(0)
+  expect(JSON.parse(command.output())).toMatchObject({ public_key: key, verdict: { code: 'READY' } })
   expect(await relayer.end('SIGTERM')).toBe(0)
 })
 

@@ -31,15 +31,15 @@ export async function statusCommand(args: readonly string[], environment: Enviro
 const SIGNS: Readonly<Record<Problem['level'], string>> = { bad: '✕', waiting: '…', good: '✓' }
 const at = (seconds: number | null): string => (seconds === null ? 'never' : utc(seconds))
 
+const placeOf = ({ anchor }: Problem): string => (anchor === null ? '' : `   ${RUNBOOK}#${anchor}`)
+
 /** The status as a person reads it. */
 function statusText(status: Status): string {
   const { headline, problems, clusters, validators, vaults, oracle_set: set, registry, manager, processes } = status
   return [
-    `${SIGNS[headline.level]} ${safe(headline.sentence)}`,
-    ...problems.map(
-      ({ level, sentence, anchor }) =>
-        `  ${SIGNS[level]} ${safe(sentence)}${anchor === null ? '' : `   ${RUNBOOK}#${anchor}`}`,
-    ),
+    // The worst problem stands below once more, with its place in the runbook.
+    `${SIGNS[headline.level]} ${safe(headline.sentence)}${problems.length > 0 ? '' : placeOf(headline)}`,
+    ...problems.map((problem) => `  ${SIGNS[problem.level]} ${safe(problem.sentence)}${placeOf(problem)}`),
     '',
     ...clusters.flatMap(({ name, threshold, collecting, nodes }) => [
       `cluster ${safe(JSON.stringify(name))}, threshold ${threshold}${collecting === null || collecting === 0 ? '' : `, ${collecting} not ready`}`,

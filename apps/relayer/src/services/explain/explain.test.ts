@@ -138,7 +138,19 @@ const CASES: Readonly<Record<string, Case>> = {
     row: EXIT,
     shares: TWO,
     moment: { nodes: [node(0, { seenAt: NOW - 500 })] },
-    says: 'NODE_AWAY 3,4',
+    says: 'NODE_NEVER_SEEN 3,4',
+  },
+  'whose nodes came without a share index once, and one of them with its own since': {
+    row: EXIT,
+    shares: TWO,
+    moment: { nodes: [node(0, { seenAt: NOW - 500 }), node(3, { seenAt: NOW - 300 })] },
+    says: 'NODE_NEVER_SEEN 4, NODE_AWAY 3',
+  },
+  'whose node has signed the deposit and is away, with all that have no share index': {
+    row: { ...EXIT, ...DEPOSIT },
+    shares: sharesOf('vv-', 'vvv'),
+    moment: { nodes: [node(0, { seenAt: NOW - 500 })] },
+    says: 'NODE_AWAY 3, BEING_FINISHED',
   },
   'whose node may be that of another cluster': {
     row: EXIT,

@@ -278,8 +278,8 @@ export function isRefused(node: ExplainedNodeRow | undefined, now: number): bool
 }
 
 /**
- * Whether a node is there. Who asks with a token that names no share index may be any of them; and of a node that has signed before
- * anything was noted of it nobody can say that it never was there.
+ * Whether a node is there. Who asks with a token that names no share index may be any of them, while it asks; and of a node that has
+ * signed before anything was noted of it nobody can say that it never was there.
  */
 export function nodeOf(
   { shareIndex, exitState, depositState }: Pick<ExplainedShareRow, 'shareIndex' | 'exitState' | 'depositState'>,
@@ -293,8 +293,11 @@ export function nodeOf(
   const free = nodes.get(NO_SHARE_INDEX)
   const isRecent = (at: number | null | undefined) => at != null && now - at <= AWAY_SECONDS
   const state = () => {
-    if (seenAt === null && refusedAt === null && free?.seenAt == null)
-      return exitState === null && depositState === null ? 'never' : 'unknown'
+    // Who came without a share index and is gone may have been any node, or another one: of this one nothing was seen.
+    if (seenAt === null && refusedAt === null && !isRecent(free?.presentAt)) {
+      if (exitState === null && depositState === null) return 'never'
+      if (free?.seenAt == null) return 'unknown'
+    }
     if (!isRecent(presentAt) && !isRecent(refusedAt) && !isRecent(free?.presentAt)) return 'away'
     return isRecent(presentAt) && !isShared ? 'there' : 'unknown'
   }

@@ -64,7 +64,7 @@ export const REASONS = {
   NODE_NEVER_SEEN: {
     who: 'node_operator',
     anchor: 'a-node-is-missing',
-    sentence: 'the sidecars of these nodes were never seen',
+    sentence: 'the sidecars of these nodes were never seen under their share indexes',
     remedy: 'start them, and see that RELAYER_ENDPOINT with its token is right: the doctor at the sidecar says',
   },
   NODE_AWAY: {

@@ -45,6 +45,25 @@ describe('clusters', () => {
     ])
   })
 
+  it('have nodes that cannot be told apart while one comes without a share index, and none of it once it is gone', () => {
+    const statesOf = (free: ExplainedNodeRow) =>
+      clustersOf(
+        snapshotOf([cluster(1)]),
+        attendance(free, seen(1, { presentAt: NOW - 500 })),
+        EVERYTHING,
+      )[0]?.nodes.map(({ state, reason }) => [state, reason])
+    expect(statesOf(seen(0))).toEqual([
+      ['unknown', null],
+      ['unknown', null],
+      ['unknown', null],
+    ])
+    expect(statesOf(seen(0, { seenAt: NOW - 500, presentAt: NOW - 500 }))).toEqual([
+      ['away', 'NODE_AWAY'],
+      ['never', 'NODE_NEVER_SEEN'],
+      ['never', 'NODE_NEVER_SEEN'],
+    ])
+  })
+
   it('say which way a node came, but where nodes cannot be told apart', () => {
     const rows = [
       seen(1, { cameBy: 'token' }),

@@ -300,6 +300,20 @@ describe('the headline', () => {
     expect(of({ totals: null }).sentence).toBe('Nothing is wrong that you may see.')
   })
 
+  it('claims no more than is known where nodes cannot be told apart, and is no problem', () => {
+    const clusters = [cluster([...THERE.slice(0, 3), node(4, { state: 'unknown' })])]
+    expect(findProblems({ ...GOOD, clusters })).toEqual([])
+    expect(of({ clusters })).toEqual({
+      level: 'waiting',
+      sentence:
+        'Nothing is wrong that can be seen: 4 validators registered, 3 exits ready; but which nodes are there cannot be told: give each a token of its own, bound to its share index.',
+      anchor: 'a-node-is-missing',
+    })
+    expect(of({ clusters, totals: { ...TOTALS, collecting: 2 } }).sentence).toBe(
+      '2 validators wait for signatures of nodes.',
+    )
+  })
+
   it('says the worst, and how much more of its kind there is', () => {
     const away = [3, 4].map((index) => node(index, { state: 'away', reason: 'NODE_AWAY' }))
     const { level, sentence, anchor } = of({

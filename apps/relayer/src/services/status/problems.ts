@@ -39,7 +39,7 @@ export function findProblems(facts: Facts): Problem[] {
 }
 
 /** The one sentence that says how it stands. */
-export function headlineOf(problems: readonly Problem[], { totals }: Facts): Problem {
+export function headlineOf(problems: readonly Problem[], { totals, clusters }: Facts): Problem {
   const [first, ...others] = problems
   if (first !== undefined) {
     const more = others.filter(({ level }) => level === first.level).length
@@ -49,6 +49,12 @@ export function headlineOf(problems: readonly Problem[], { totals }: Facts): Pro
     totals === null
       ? ''
       : `: ${count(totals.registered - totals.exited, 'validator')} registered, ${count(totals.ready, 'exit')} ready`
+  // Of such a node it would not be seen that it is away.
+  if (clusters.some(({ nodes }) => nodes.some(({ state }) => state === 'unknown')))
+    return waiting(
+      `Nothing is wrong that can be seen${sum}; but which nodes are there cannot be told: give each a token of its own, bound to its share index.`,
+      anchorOf('NODE_UNKNOWN'),
+    )
   return {
     level: 'good',
     sentence: `Nothing is wrong${totals === null ? ' that you may see' : ''}${sum}.`,
@@ -139,7 +145,7 @@ function ofNode(node: StatusNode, names: readonly string[]): Problem {
   const who = `node ${index} of ${names.length === 1 ? `cluster ${quoted(name)}` : count(names.length, 'cluster')}`
   const since = (at: number | null) => (at === null ? '' : ` since ${utc(at)}`)
   const anchor = reason === null ? null : anchorOf(reason)
-  if (reason === 'NODE_NEVER_SEEN') return bad(`${who} was never seen`, anchor)
+  if (reason === 'NODE_NEVER_SEEN') return bad(`${who} was never seen under its share index`, anchor)
   if (reason === 'NODE_AWAY')
     return bad(`${who} is away, last seen ${seenAt === null ? 'long ago' : `at ${utc(seenAt)}`}`, anchor)
   if (reason === 'NODE_REFUSED') return bad(`what ${who} sends is refused with ${code ?? 'an error'}`, anchor)

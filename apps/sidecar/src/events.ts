@@ -253,6 +253,11 @@ export function createEvents(logger: Logger) {
       metrics.set('dvt_sidecar_journal_keys', keys)
       logger.info({ journal, keys }, 'deposit journal opened')
     },
+    journalTaken: (journal: string) =>
+      logger.warn(
+        { journal },
+        'another sidecar uses the deposit journal, and no deposit can be signed here: stop that one, or give each its own with JOURNAL_FILE',
+      ),
     journalRepaired: (journal: string, line: number) =>
       logger.warn({ journal, line }, 'the last line of the deposit journal was cut off by a crash and is removed'),
     keysBound(keys: number, count: number): void {

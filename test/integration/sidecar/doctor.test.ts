@@ -1,6 +1,6 @@
 /** `sidecar doctor`: what it finds, what it says is wrong, and that it leaves everything as it was. */
 
-import { appendFile, cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { appendFile, cp, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Type } from 'typebox'
@@ -522,15 +522,25 @@ describe('the journal', () => {
 
   it('in use by a sidecar, which goes on', async () => {
     const file = join(root, 'used/deposits.journal')
+    const whose = "in use by a running sidecar: if that is another node's, give this one a JOURNAL_FILE of its own"
     await using journal = createJournal(file, createEvents(silentLogger))
+    await journal.openExisting()
+    expect(await journalOf(file)).toMatchObject({
+      status: 'good',
+      details: [`its lock is ${whose}`],
+      facts: { exists: false, in_use: true },
+    })
     const bind = (position: number) =>
       journal.bind([{ publicKey: keysOf('cluster-4')[position] ?? '', vault: VAULT.toLowerCase() }])
     await bind(0)
     expect(await journalOf(file)).toMatchObject({
       status: 'good',
-      message: `1 validator bound to their vaults in ${file}, in use by a running sidecar`,
+      message: `1 validator bound to their vaults in ${file}, ${whose}`,
       facts: { bindings: 1, in_use: true },
     })
+    const link = join(root, 'linked.journal')
+    await symlink(file, link)
+    expect(await journalOf(link)).toMatchObject({ facts: { bindings: 1, in_use: true } })
     await bind(1)
     await journal[Symbol.asyncDispose]()
     expect(await journalOf(file)).toMatchObject({ facts: { bindings: 2, in_use: false } })

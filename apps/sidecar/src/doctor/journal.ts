@@ -1,6 +1,6 @@
 /** What `doctor` finds of the deposit journal: it is read, and neither made nor locked. */
 
-import { access, constants, readFile } from 'node:fs/promises'
+import { access, constants, readFile, realpath } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
@@ -10,6 +10,8 @@ import type { Finding } from '../findings.ts'
 import { parseJournal } from '../policy/journal-lines.ts'
 
 const ELSEWHERE = 'JOURNAL_FILE puts it elsewhere'
+/** Nothing tells whether the one that runs is the one this is about. */
+const IN_USE = "in use by a running sidecar: if that is another node's, give this one a JOURNAL_FILE of its own"
 
 /** Looks at the journal. */
 export async function examineJournal({ deposits, lists }: SidecarConfig): Promise<Finding> {
@@ -26,9 +28,9 @@ export async function examineJournal({ deposits, lists }: SidecarConfig): Promis
   try {
     const { bindings, tornLine } = parseJournal(text, file)
     await access(file, constants.W_OK)
-    const inUse = isLocked(`${file}.lock`)
+    const inUse = isLocked(`${await realpath(file)}.lock`)
     const torn = tornLine === undefined ? [] : [`line ${tornLine} was cut off by a crash; the next start removes it`]
-    const message = `${count(bindings.size, 'validator')} bound to their vaults in ${file}${inUse ? ', in use by a running sidecar' : ''}`
+    const message = `${count(bindings.size, 'validator')} bound to their vaults in ${file}${inUse ? `, ${IN_USE}` : ''}`
     const facts = { file, exists: true, bindings: bindings.size, in_use: inUse }
     return finding('journal', torn.length > 0 ? 'warning' : 'good', message, { details: torn, facts })
   } catch (error) {
@@ -49,7 +51,12 @@ async function missing(file: string): Promise<Finding> {
     try {
       await access(folder, constants.W_OK | constants.X_OK)
       const message = `there is no deposit journal ${file} yet: it is made with the first deposit. Where this sidecar signed deposits before, put its journal there first`
-      return finding('journal', 'good', message, { facts: { file, exists: false, bindings: 0, in_use: false } })
+      const inUse = isLocked(`${file}.lock`)
+      const details = inUse ? [`its lock is ${IN_USE}`] : []
+      return finding('journal', 'good', message, {
+        details,
+        facts: { file, exists: false, bindings: 0, in_use: inUse },
+      })
     } catch (error) {
       if (reasonOf(error) === 'ENOENT' && folder !== dirname(folder)) continue
       return problem(

@@ -103,6 +103,19 @@ export async function openJournalFile(stated: string): Promise<JournalFile> {
   }
 }
 
+/**
+ * Keeps other processes from a journal that is not there yet, without making it: two sidecars of one file shall meet when they
+ * start, not at their first deposit. Undefined where no lock can be made: who signs no deposit needs no folder to write to.
+ */
+export async function claimJournalFile(path: string): Promise<Disposable | 'taken' | undefined> {
+  try {
+    await makeFolder(dirname(path))
+    return lockFile(`${path}.lock`)
+  } catch {
+    return undefined
+  }
+}
+
 /** Makes a folder and those above it, and sees that they are on disk. */
 async function makeFolder(folder: string): Promise<void> {
   const first = await mkdir(folder, { recursive: true })

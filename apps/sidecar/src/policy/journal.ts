@@ -3,14 +3,14 @@
  * signature for it leaves.
  *
  * Its file is opened where it is there, and made only when the first deposit is to be signed: who never signs one needs no folder to
- * write to. It grows by one line a validator that is held, whatever a relayer asks for.
+ * write to. Until then its lock alone is held, where it can be. It grows by one line a validator that is held, whatever a relayer asks for.
  */
 
 import { stat } from 'node:fs/promises'
 import { messageOf } from '@dvt-relayer/common/errors.ts'
 import { withTimeout } from '@dvt-relayer/common/process/lifetime.ts'
 import type { Events } from '../events.ts'
-import { type JournalFile, openJournalFile } from './journal-file.ts'
+import { claimJournalFile, type JournalFile, openJournalFile } from './journal-file.ts'
 import { type Binding, JournalError } from './journal-lines.ts'
 
 /** A disk that takes longer counts as one that cannot be written to. */
@@ -19,7 +19,7 @@ const DISK_MS = 5000
 export interface Journal extends AsyncDisposable {
   /** Where it is. */
   readonly path: string
-  /** Opens the file where it is there. @throws {JournalError} */
+  /** Opens the file where it is there; else keeps others from it, or tells of one that does. @throws {JournalError} */
   openExisting(): Promise<void>
   /** Opens or makes the file and sees whether it can be written to. @throws {JournalError} */
   check(): Promise<void>
@@ -35,17 +35,34 @@ export interface Journal extends AsyncDisposable {
 /** Creates a journal at a path; touches nothing yet. */
 export function createJournal(
   path: string,
-  events: Pick<Events, 'journalOpened' | 'journalRepaired' | 'keysBound'>,
+  events: Pick<Events, 'journalOpened' | 'journalRepaired' | 'journalTaken' | 'keysBound'>,
 ): Journal {
   let file: JournalFile | undefined
+  /** The lock of a file that is not there yet. */
+  let claim: Disposable | undefined
   let last: Promise<unknown> = Promise.resolve()
 
   async function opened(): Promise<JournalFile> {
     if (file !== undefined) return file
+    release()
     file = await openJournalFile(path)
     if (file.tornLine !== undefined) events.journalRepaired(path, file.tornLine)
     events.journalOpened(path, file.bindings.size)
     return file
+  }
+
+  /** Opening takes the lock itself, by the file's real path: what was put there meanwhile may be a link. */
+  function release(): void {
+    claim?.[Symbol.dispose]()
+    claim = undefined
+  }
+
+  /** Exits need no journal, so one that another sidecar has is no error before it is needed. */
+  async function claimed(): Promise<void> {
+    if (claim !== undefined) return
+    const lock = await claimJournalFile(path)
+    if (lock === 'taken') events.journalTaken(path)
+    else claim = lock
   }
 
   /** One thing after the other, each bounded in time; every error is a JournalError. */
@@ -63,7 +80,7 @@ export function createJournal(
     path,
     openExisting: () =>
       inTurn(async () => {
-        if (await exists(path)) await opened()
+        await ((await exists(path)) ? opened() : claimed())
       }),
     check: () => inTurn(async () => (await opened()).tryToWrite()),
     bind: (wanted) =>
@@ -86,6 +103,7 @@ export function createJournal(
       await last
       await file?.[Symbol.asyncDispose]()
       file = undefined
+      release()
     },
   }
 }

@@ -423,6 +423,8 @@ it('signs and posts many in one pass: bound in one write, posted in batches', as
 
 describe('a journal in trouble', () => {
   const trouble = 'the deposit journal'
+  const TAKEN =
+    'another sidecar uses the deposit journal, and no deposit can be signed here: stop that one, or give each its own with JOURNAL_FILE'
 
   it('that cannot be written: no deposit, exits go on, /ready says so; it heals', async () => {
     await using folder = await journalFolder()
@@ -498,12 +500,16 @@ describe('a journal in trouble', () => {
     )
   })
 
-  it('that another sidecar has: refuses to boot, also where the file came later', async () => {
+  it('that another sidecar has: refuses to boot, or says so at start where there is no file yet', async () => {
     await using folder = await journalFolder()
     await using relayer = await startStandInRelayer({ generation: 'ours' })
-    const config = (node: number) => configOf(NAME, node, relayer.url, { JOURNAL_FILE: folder.file() })
+    const config = (node: number, more = {}) =>
+      configOf(NAME, node, relayer.url, { JOURNAL_FILE: folder.file(), ...more })
     await using _first = await startSidecar(config(0), quiet)
-    await using second = await startSidecar(config(1), quiet)
+    const { logger, find } = recordingLogger()
+    await using second = await startSidecar(config(1), { logger })
+    expect(find(TAKEN)).toMatchObject([{ journal: folder.file() }])
+    await expect(startSidecar(config(2, { GENERATION: '4' }), quiet)).rejects.toMatchObject({ code: 'JOURNAL_IN_USE' })
     relayer.addValidator(KEY, 7)
     await relayer.until(() => relayer.pairs.length > 0 && relayer.posts.length > 0)
     // One has it, the other goes on with exits and says why.

@@ -4,7 +4,12 @@ import { createJournal } from '../../../../apps/sidecar/src/policy/journal.ts'
 
 const [file = '', ...batches] = process.argv.slice(2)
 const nothing = () => undefined
-const journal = createJournal(file, { journalOpened: nothing, journalRepaired: nothing, keysBound: nothing })
+const journal = createJournal(file, {
+  journalOpened: nothing,
+  journalRepaired: nothing,
+  journalTaken: nothing,
+  keysBound: nothing,
+})
 const vault = `0x${'11'.repeat(20)}`
 let made = 0
 

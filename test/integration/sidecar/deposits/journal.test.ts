@@ -9,6 +9,7 @@ import {
   mkdir,
   mkdtemp,
   open,
+  readdir,
   readFile,
   rename,
   rm,
@@ -44,6 +45,7 @@ function journalAt(file: string): Journal & { told: string[] } {
   const journal = createJournal(file, {
     journalOpened: (_, keys) => void told.push(`opened ${keys}`),
     journalRepaired: (_, line) => void told.push(`repaired ${line}`),
+    journalTaken: () => void told.push('taken'),
     keysBound: (keys, count) => void told.push(`bound ${count}, ${keys} in all`),
   })
   return Object.assign(journal, { told })
@@ -78,11 +80,12 @@ function startChild(file: string, batches: readonly string[], before = '') {
 }
 
 describe('deposit journal', () => {
-  it('touches nothing before something is bound', async () => {
+  it('makes nothing but its lock before something is bound', async () => {
     const file = newFile()
     await using journal = journalAt(file)
     await journal.openExisting()
-    await expect(stat(join(root, String(positions)))).rejects.toThrow(/ENOENT/)
+    const made = await readdir(join(root, String(positions)))
+    expect(made.filter((name) => !name.startsWith('deposits.journal.lock'))).toEqual([])
     expect(journal.told).toEqual([])
   })
 
@@ -255,6 +258,53 @@ describe('two processes', () => {
     expect(await journal.bind([bindingOf(1, OTHER_VAULT)])).toEqual([HEADER_LINES + 1])
     await using other = journalAt(file)
     await expect(other.bind([bindingOf(2)])).rejects.toMatchObject(inUse)
+  })
+})
+
+describe('two that start before there is a file', () => {
+  const inUse = { code: 'JOURNAL_IN_USE' }
+
+  it('tells the second one at once, which goes on without; the first has the journal', async () => {
+    const file = newFile()
+    await using first = journalAt(file)
+    await first.openExisting()
+    await using second = journalAt(file)
+    await second.openExisting()
+    expect([first.told, second.told]).toEqual([[], ['taken']])
+    await expect(second.check()).rejects.toMatchObject(inUse)
+    await expect(stat(file)).rejects.toThrow(/ENOENT/)
+    expect(await first.bind([bindingOf(1)])).toEqual([undefined])
+    await expect(second.bind([bindingOf(2)])).rejects.toMatchObject(inUse)
+    await first[Symbol.asyncDispose]()
+    expect(await second.bind([bindingOf(1, OTHER_VAULT)])).toEqual([HEADER_LINES + 1])
+  })
+
+  it('reads a journal that was put there after the start, and lets go of the lock when it stops', async () => {
+    const file = newFile()
+    const elsewhere = newFile()
+    {
+      await using moved = journalAt(elsewhere)
+      await moved.bind([bindingOf(1)])
+    }
+    await using journal = journalAt(file)
+    await journal.openExisting()
+    await symlink(elsewhere, file)
+    expect(await journal.bind([bindingOf(1, OTHER_VAULT)])).toEqual([HEADER_LINES + 1])
+    await using other = journalAt(elsewhere)
+    await expect(other.openExisting()).rejects.toMatchObject(inUse)
+    await rm(file)
+    await journal[Symbol.asyncDispose]()
+    await using next = journalAt(file)
+    await next.openExisting()
+    expect(next.told).toEqual([])
+  })
+
+  it('needs no folder where nothing is bound', async () => {
+    const folder = join(root, String(++positions))
+    await writeFile(folder, 'in the way')
+    await using journal = journalAt(join(folder, 'deposits.journal'))
+    await journal.openExisting()
+    expect(journal.told).toEqual([])
   })
 })
 

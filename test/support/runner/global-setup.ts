@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { prepareTestPostgres, TEST_DATABASE_URL } from '../services/postgres.ts'
 import { makePrograms } from './make-programs.ts'
-import { TEST_PROGRAMS } from './programs.ts'
+import { TEST_FOLDER, TEST_PROGRAMS } from './programs.ts'
 
 const COMPILER = fileURLToPath(new URL('../contracts/compile.ts', import.meta.url))
 
@@ -20,6 +20,7 @@ export default async function setup(): Promise<(() => Promise<void>) | undefined
   // Another project of the run was first.
   if (process.env[TEST_DATABASE_URL] !== undefined) return undefined
   const compiled = await mkdtemp(join(tmpdir(), 'dvt-compiled-'))
+  process.env[TEST_FOLDER] = compiled
   process.env['NODE_COMPILE_CACHE'] ??= join(compiled, 'node')
   const programs = join(compiled, 'programs')
   const [postgres] = await Promise.all([

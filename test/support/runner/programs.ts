@@ -11,6 +11,9 @@ const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 /** The variable by which the folder of a run's programs is handed to its workers; empty: everything is started from the sources. */
 export const TEST_PROGRAMS = 'DVT_TEST_PROGRAMS'
 
+/** The variable that names the folder of a run, which is gone after it. */
+export const TEST_FOLDER = 'DVT_TEST_FOLDER'
+
 /** Where a program lies in that folder, by its source. */
 const BUNDLED: Readonly<Record<string, string>> = {
   'apps/relayer/src/main.ts': 'apps/relayer/dist/main.js',

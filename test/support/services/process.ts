@@ -3,11 +3,12 @@
 import type { ChildProcess } from 'node:child_process'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { ROOT } from '../deploy/tools.ts'
-import { programFile } from '../runner/programs.ts'
+import { programFile, TEST_FOLDER } from '../runner/programs.ts'
 
 /** The file of a program by its name here. */
 const ENTRY = {
@@ -54,12 +55,22 @@ export function startProcess(
   return startProgram(app, [...FLAGS[app], ENTRY[app](), ...args], all, folder)
 }
 
+let own: string | undefined
+/** Where programs run that are told no place: not where another test's sidecar has its journal. */
+function ownFolder(): string {
+  if (own !== undefined) return own
+  const made = mkdtempSync(join(process.env[TEST_FOLDER] ?? tmpdir(), 'dvt-programs-'))
+  process.once('exit', () => rmSync(made, { recursive: true, force: true }))
+  own = made
+  return made
+}
+
 /** Starts a program of Node that logs JSON, likewise. Its standard input is open as long as this process lives. */
 export function startProgram(
   name: string,
   args: readonly string[],
   environment: Environment,
-  folder = tmpdir(),
+  folder = ownFolder(),
 ): AppProcess {
   const names = ['PATH', 'HOME', 'TMPDIR', 'NODE_COMPILE_CACHE']
   const inherited = Object.fromEntries(names.map((variable) => [variable, process.env[variable]]))

@@ -10,16 +10,19 @@ import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { Logger } from '@dvt-relayer/common/log/logger.ts'
 import { anyAnswer, CHECK_MS, withTimeout } from '@dvt-relayer/common/process/lifetime.ts'
 import type { RelayerConfig } from './config.ts'
-import type { Context, ValidatorRegistry } from './context.ts'
+import { type Context, PATIENCE_MS, type ValidatorRegistry } from './context.ts'
 import type { CryptoPool } from './crypto-workers/pool.ts'
 import type { Events } from './events.ts'
 import { judgeUnverified } from './unverified-content.ts'
 
-/** Nobody who waits for an answer waits longer than this for a node. Operators give up after 10 s. */
-const REQUEST_PATIENCE_MS = 5000
-
-/** The clients, and what services may ask of them. */
-export function createChain(config: RelayerConfig, crypto: CryptoPool, events: Events, logger: Logger) {
+/** The clients, and what services may ask of them. Nobody who waits for an answer waits longer than `patienceMs` for a node. */
+export function createChain(
+  config: RelayerConfig,
+  crypto: CryptoPool,
+  events: Events,
+  logger: Logger,
+  patienceMs = PATIENCE_MS,
+) {
   const { network } = config
   const count = (target: 'consensus' | 'execution' | 'ipfs') => ({
     onResult: ({ outcome }: { outcome: string }) => events.outboundAnswered(target, outcome === 'ok'),
@@ -41,17 +44,17 @@ export function createChain(config: RelayerConfig, crypto: CryptoPool, events: E
   }
   const ipfs = createIpfsClient({ ...config.ipfs, ...count('ipfs') })
   const registry: ValidatorRegistry = {
-    nextIndex: async () => (await withTimeout(consensus.nextValidatorIndex(), REQUEST_PATIENCE_MS)).nextIndex,
+    nextIndex: async () => (await withTimeout(consensus.nextValidatorIndex(), patienceMs)).nextIndex,
     async knownKeys(publicKeys) {
-      const known = await withTimeout(consensus.findKnown(publicKeys), REQUEST_PATIENCE_MS)
+      const known = await withTimeout(consensus.findKnown(publicKeys), patienceMs)
       return publicKeys.map((key) => known.has(toHex(key)))
     },
     async findPending(publicKeys) {
-      const { pendingCredentials } = await withTimeout(consensus.nextValidatorIndex(), REQUEST_PATIENCE_MS)
+      const { pendingCredentials } = await withTimeout(consensus.nextValidatorIndex(), patienceMs)
       const wanted = new Set(publicKeys.map((key) => toHex(key) as string))
       return new Map([...pendingCredentials].filter(([key]) => wanted.has(key)))
     },
-    findValidators: (publicKeys) => withTimeout(consensus.findValidators(publicKeys), REQUEST_PATIENCE_MS),
+    findValidators: (publicKeys) => withTimeout(consensus.findValidators(publicKeys), patienceMs),
     // Nobody waits for these: the client's own limits are enough.
     findByIndex: consensus.findValidatorsByIndex,
     finalizedRoot: consensus.finalizedRoot,

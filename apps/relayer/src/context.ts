@@ -84,6 +84,9 @@ export interface Sealing {
   sealerFor(tx: Sql, messageIds: readonly number[]): Promise<SignatureSealer>
 }
 
+/** How long a request waits for what it needs of nodes and workers, in milliseconds, unless told. Operators give up after 10 s. */
+export const PATIENCE_MS = 5000
+
 export interface Context {
   readonly config: RelayerConfig
   readonly db: Database
@@ -106,5 +109,7 @@ export interface Context {
    * so that who caused the change sees it before any notification comes round.
    */
   readonly announced: () => void
+  /** How long a request waits for what it needs of nodes and workers, in milliseconds. */
+  readonly patienceMs: number
   readonly logger: Logger
 }

@@ -8,7 +8,7 @@ import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import { connectQueue, type JobQueue } from '@dvt-relayer/queue/queue.ts'
 import { type Chain, createChain } from './chain.ts'
 import type { RelayerConfig } from './config.ts'
-import type { Context } from './context.ts'
+import { type Context, PATIENCE_MS } from './context.ts'
 import { type CryptoPool, startCryptoPool } from './crypto-workers/pool.ts'
 import type { Events } from './events.ts'
 import { assertDatabaseNetwork } from './services/database-network.ts'
@@ -73,22 +73,22 @@ export async function openContext(
   events: Events,
   logger: Logger,
   lifetime: Lifetime,
-  overrides: { threads?: number; crypto?: CryptoPool; signal: AbortSignal },
+  overrides: { threads?: number; crypto?: CryptoPool; patienceMs?: number; signal: AbortSignal },
 ): Promise<Opened> {
-  const { signal } = overrides
+  const { signal, patienceMs = PATIENCE_MS } = overrides
   const { db, url: databaseUrl } = await openDatabase(config, logger, lifetime, 'write', signal)
   await takePlace(db, logger)
   signal.throwIfAborted()
   const { redisUrl } = config.storage
   const queue = lifetime.use('queue', await connectQueue({ redisUrl, databaseUrl, logger }))
   const crypto = overrides.crypto ?? lifetime.use('signature workers', startCryptoPool(overrides.threads))
-  const chain = createChain(config, crypto, events, logger)
+  const chain = createChain(config, crypto, events, logger, patienceMs)
   const sealing = await openSealing(config, db, logger)
   const wallet = await openWallet(config)
   if (wallet !== undefined && config.vaults === undefined)
     logger.warn('VAULTS is not set: the validators-manager key signs for any vault that names it')
   const lists = config.role === 'worker' ? undefined : createSidecarLists({ db })
   const announced = lists?.changedHere ?? (() => {})
-  const context = { config, db, queue, chain, crypto, sealing, wallet, events, announced, logger }
+  const context = { config, db, queue, chain, crypto, sealing, wallet, events, announced, patienceMs, logger }
   return { context, lists, databaseUrl }
 }

@@ -54,8 +54,8 @@ export interface Overrides {
   crypto?: CryptoPool
   /** Milliseconds between two rounds of background work, by its name. */
   intervalsMs?: Intervals
-  /** How long a post waits for its verdicts before it is answered without them. */
-  verdictWaitMs?: number
+  /** How long a request waits for what it needs of nodes and workers before it is answered without. */
+  patienceMs?: number
   /** What callers may take. */
   limits?: Limits
 }
@@ -118,7 +118,7 @@ async function compose(
   signal.throwIfAborted()
   await refuseOtherChains(context.chain, health)
 
-  const services = await createServices(context, lists, overrides.verdictWaitMs)
+  const services = await createServices(context, lists)
   signal.throwIfAborted()
   lifetime.push('verification', () => services.verification.drain(), LAST_VERDICTS_MS)
   const reload = createReload(context, stamps, tokens, databaseUrl)

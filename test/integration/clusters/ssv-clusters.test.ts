@@ -465,6 +465,7 @@ describe.skipIf(skipWithoutAnvil)('the chain', () => {
       queue,
       events,
       announced,
+      patienceMs: PATIENCE_MS,
       logger: silentLogger,
     } as unknown as Context
     const verification = createVerification(context)

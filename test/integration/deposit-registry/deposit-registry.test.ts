@@ -27,7 +27,7 @@ import { startVaultWorld, type VaultWorld } from '../../support/world/vault-worl
 const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
 const never = new AbortController().signal
 /** Nobody here is in a hurry; what fails does so by itself. */
-const PATIENCE_MS = { reading: 60_000, firstRound: 60_000 }
+const PATIENCE_MS = 100_000
 const VAULT = new Uint8Array(20).fill(0xaa)
 
 /** The parts of a relayer process that the registry needs, and what they logged. */
@@ -62,7 +62,7 @@ async function startProcess(
   // Nodes of this chain, also where a test has the registry take it for one with real money.
   const { chainId } = read.network
   const chain = createChain({ ...config, network: { ...config.network, chainId } }, crypto, events, logger)
-  const registry = createDepositRegistry({ config, db, crypto, chain, events, logger }, PATIENCE_MS)
+  const registry = createDepositRegistry({ config, db, crypto, chain, events, logger, patienceMs: PATIENCE_MS })
   const resources = stack.move()
   return {
     registry,

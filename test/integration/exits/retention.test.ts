@@ -14,6 +14,7 @@ import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createChain } from '../../../apps/relayer/src/chain.ts'
 import { type RelayerConfig, readConfig } from '../../../apps/relayer/src/config.ts'
+import { PATIENCE_MS } from '../../../apps/relayer/src/context.ts'
 import { startCryptoPool } from '../../../apps/relayer/src/crypto-workers/pool.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
 import type { Relayer } from '../../../apps/relayer/src/relayer.ts'
@@ -101,8 +102,12 @@ async function hold(): Promise<void> {
   await letADayPass()
 }
 /** The service on these parts, with a verification of its own. */
-const startSubmission = (context: Parameters<typeof createVerification>[0] & { config: RelayerConfig }) =>
-  createSubmission({ ...context, verification: createVerification(context) })
+const startSubmission = (
+  context: Omit<Parameters<typeof createVerification>[0], 'patienceMs'> & { config: RelayerConfig },
+) => {
+  const patient = { ...context, patienceMs: PATIENCE_MS }
+  return createSubmission({ ...patient, verification: createVerification(patient) })
+}
 /** A function that waits at a gate; `reached` tells that it does. */
 function gated<A extends unknown[], T>(run: (...args: A) => Promise<T>) {
   const [reached, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]

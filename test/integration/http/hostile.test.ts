@@ -9,6 +9,7 @@ import { createSealer } from '@dvt-relayer/crypto/sealing.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
+import { PATIENCE_MS } from '../../../apps/relayer/src/context.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
 import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import { createSealing } from '../../../apps/relayer/src/services/sealing/message-seals.ts'
@@ -86,6 +87,7 @@ describe('a flood', () => {
       ),
       events: createEvents(silentLogger),
       announced: () => {},
+      patienceMs: PATIENCE_MS,
       logger: silentLogger,
     }
     const signatures = createSubmission({ ...context, verification: createVerification(context) })

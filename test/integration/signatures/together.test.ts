@@ -30,7 +30,7 @@ import { eventually, startWorld, type World } from '../../support/world/world.ts
 
 const LONG_MS = 600_000
 /** Whoever waits for others waits until they have come. */
-const FOR_EVER = { together: LONG_MS, look: 50, elsewhere: LONG_MS, answer: LONG_MS }
+const FOR_EVER = { together: LONG_MS, look: 50, elsewhere: LONG_MS }
 const SHARES_WRONG = expect.objectContaining({ code: 'SHARES_WRONG' })
 
 let world: World
@@ -62,7 +62,7 @@ afterAll(() => resources.disposeAsync())
 interface ProcessOptions {
   finishes?: boolean
   /** How long a post waits for its verdicts. */
-  verdictWaitMs?: number
+  patienceMs?: number
   /** Whether the queue takes a job. */
   isTaken?: () => boolean
   withDb?: Database
@@ -77,7 +77,7 @@ async function startProcess(
     isTaken = () => true,
     withDb = db,
     finish = pool.finish,
-    verdictWaitMs = LONG_MS,
+    patienceMs = LONG_MS,
   }: ProcessOptions = {},
 ) {
   const { config } = readConfig(world.environment({ CLUSTER_LOCK_FILES: cluster.lockFile }))
@@ -104,12 +104,13 @@ async function startProcess(
     sealing: await openSealing(config, db, silentLogger),
     events: createEvents(silentLogger),
     announced: () => {},
+    patienceMs,
     logger: silentLogger,
   }
   const awaited = createAwaitedVerdicts()
   const finishing = createFinishing(context, awaited.concluded)
   const verification = createVerification(context, finishes ? finishing : undefined, awaited, waits)
-  const { submit } = createSubmission({ ...context, verification }, verdictWaitMs)
+  const { submit } = createSubmission({ ...context, verification })
   return { submit, finishing, verification, events: context.events, verified: () => verified, queued }
 }
 
@@ -203,7 +204,7 @@ describe('what a threshold of nodes sends', () => {
   })
 
   it('is answered after its time, whatever is still open', async () => {
-    const one = await startProcess(FOR_EVER, { verdictWaitMs: 1 })
+    const one = await startProcess(FOR_EVER, { patienceMs: 1 })
     const { key, post, right } = await take()
     expect(await one.submit(1, post(right(1)))).toEqual([])
     expect(await statesOf(key)).toEqual({ 1: 'unverified' })
@@ -280,7 +281,7 @@ describe('what waits for no others', () => {
 
   it('comes from a share index that has sent something else', async () => {
     // The first post is answered when its time is over.
-    const one = await startProcess(FOR_EVER, { verdictWaitMs: 5000 })
+    const one = await startProcess(FOR_EVER, { patienceMs: 5000 })
     const { key, post, right, wrong } = await take()
     const first = one.submit(1, post(right(1)))
     await stored(key, 1)

@@ -24,5 +24,8 @@ export const QUICK_MS: NonNullable<Overrides['intervalsMs']> = {
   files: 300,
 }
 
-/** A post is answered once all it brought has a verdict, however busy the machine: what a test reads next says the same each time. */
-export const VERDICT_WAIT_MS = 120_000
+/**
+ * A post is answered once all it brought has a verdict, and no request gives up a node that answers, however busy the machine: what a
+ * test reads next says the same each time.
+ */
+export const REQUEST_PATIENCE_MS = 120_000

@@ -27,7 +27,7 @@ import { startIpfs } from '../chain/ipfs.ts'
 import type { TestOracle } from '../chain/oracles.ts'
 import { makeOracles, oracleConfig } from '../chain/oracles.ts'
 import { createRelayerDatabase } from '../services/postgres.ts'
-import { QUICK_MS, VERDICT_WAIT_MS } from '../services/quick.ts'
+import { QUICK_MS, REQUEST_PATIENCE_MS } from '../services/quick.ts'
 
 let pool: CryptoPool | undefined
 
@@ -117,11 +117,11 @@ export async function completeWorld(
     EXECUTION_ENDPOINT: anvil.url,
     CONSENSUS_ENDPOINT: beacon.url,
     IPFS_FETCH_ENDPOINTS: ipfs.url,
-    EXECUTION_TIMEOUT: '5',
+    EXECUTION_TIMEOUT: '60',
     EXECUTION_RETRY_TIMEOUT: '5',
-    CONSENSUS_TIMEOUT: '5',
+    CONSENSUS_TIMEOUT: '60',
     CONSENSUS_RETRY_TIMEOUT: '2',
-    IPFS_TIMEOUT: '5',
+    IPFS_TIMEOUT: '60',
     IPFS_RETRY_TIMEOUT: '5',
     DATABASE_URL: database.url,
     DATA_DIR: dir,
@@ -141,7 +141,7 @@ export async function completeWorld(
     async startRelayer(more, overrides = {}) {
       const { config } = readConfig(environment(more))
       const workers = overrides.threads === undefined ? { crypto: sharedCryptoPool() } : {}
-      const quick = { intervalsMs: QUICK_MS, verdictWaitMs: VERDICT_WAIT_MS }
+      const quick = { intervalsMs: QUICK_MS, patienceMs: REQUEST_PATIENCE_MS }
       return startRelayer(config, { logger: silentLogger, ...quick, ...workers, ...overrides })
     },
     announce,

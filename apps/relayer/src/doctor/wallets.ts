@@ -10,6 +10,7 @@ import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
 import { findVaults } from '@dvt-relayer/db/queries/doctor/contents.ts'
 import type { RelayerConfig } from '../config.ts'
+import { PATIENCE_MS } from '../context.ts'
 import { openWallet } from '../services/registrations/manager.ts'
 import { createVaultReader } from '../services/registrations/vault-state.ts'
 import { openRotationWallet } from '../services/rotation/transaction.ts'
@@ -46,7 +47,7 @@ export async function examineManager(config: RelayerConfig, db: Database | undef
   // The time that a vault has for its answer is not for loading code.
   await prepareSigning()
   const vaults = await vaultsOf(config, db)
-  const reader = createVaultReader({ chain: { execution: clientOf(config) }, wallet })
+  const reader = createVaultReader({ chain: { execution: clientOf(config) }, wallet, patienceMs: PATIENCE_MS })
   const places = createSemaphore(AT_ONCE)
   const looks = await Promise.all(
     vaults.slice(0, MOST_VAULTS).map((vault) =>

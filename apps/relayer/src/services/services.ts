@@ -33,12 +33,8 @@ import { createVerification, type Verification } from './signatures/verify.ts'
 import { createSnapshots } from './status/snapshot.ts'
 import { createStatus } from './status/status.ts'
 
-/**
- * Creates the services of this process's role. What only one piece of background work needs is created there.
- *
- * @param verdictWaitMs how long a post waits for its verdicts, where that is not the usual time
- */
-export async function createServices(context: Context, lists: SidecarLists | undefined, verdictWaitMs?: number) {
+/** Creates the services of this process's role. What only one piece of background work needs is created there. */
+export async function createServices(context: Context, lists: SidecarLists | undefined) {
   const { role } = context.config
   // Transactions are sent in the background only: a process that answers requests alone never holds the key.
   const rotationWallet = role === 'api' ? undefined : await openRotationWallet(context.config)
@@ -60,7 +56,7 @@ export async function createServices(context: Context, lists: SidecarLists | und
     vaults: createVaults(context),
     verification: createVerification(context, finishing, awaited),
   }
-  return { ...shared, api: lists === undefined ? undefined : createApiServices(context, lists, shared, verdictWaitMs) }
+  return { ...shared, api: lists === undefined ? undefined : createApiServices(context, lists, shared) }
 }
 export type Services = Awaited<ReturnType<typeof createServices>>
 
@@ -69,13 +65,12 @@ function createApiServices(
   context: Context,
   lists: SidecarLists,
   shared: { manager: Manager; oracleSets: OracleSets; oracleShares: OracleShares; verification: Verification },
-  verdictWaitMs: number | undefined,
 ) {
   const registry = createDepositRegistry(context)
   const vaultReader = createVaultReader(context)
   const messageRate = createMessageRate(context.config)
   const { manager, verification } = shared
-  const signatures = createSubmission({ ...context, verification }, verdictWaitMs)
+  const signatures = createSubmission({ ...context, verification })
   const nodeKeys = createNodeKeys(context)
   const knownLocks = createKnownLocks({ nodeKeys })
   const ofCharon = { ...context, nodeKeys, knownLocks, signatures }

@@ -18,17 +18,15 @@ import { createDepositViews, type DepositView } from './view.ts'
 
 export type { DepositView } from './view.ts'
 
-const PATIENCE_MS = {
-  /** How long a caller waits for a reading. Operators give up after 10 s, and two of them may follow each other. */
-  reading: 5_000,
-  /** How long a caller waits for the registry to begin where nobody has begun it. */
-  firstRound: 3_000,
-}
+/** How long a caller waits for the registry to begin where nobody has begun it, of all that it waits: a reading follows. */
+const FIRST_ROUND = 0.6
 
-type Needs = Pick<Context, 'config' | 'db' | 'crypto' | 'chain' | 'events' | 'logger'>
+type Needs = Pick<Context, 'config' | 'db' | 'crypto' | 'chain' | 'events' | 'logger' | 'patienceMs'>
 
 /** Creates the service. */
-export function createDepositRegistry(context: Needs, patienceMs = PATIENCE_MS) {
+export function createDepositRegistry(context: Needs) {
+  const { patienceMs } = context
+  const firstRoundMs = FIRST_ROUND * patienceMs
   const checkpoint = createDepositCheckpoint(context)
   const rounds = createRounds(context, checkpoint.find)
   const views = createDepositViews(context, () => findOrBegin())
@@ -40,8 +38,8 @@ export function createDepositRegistry(context: Needs, patienceMs = PATIENCE_MS) 
   async function findOrBegin(): Promise<Position | undefined> {
     const position = await checkpoint.find()
     if (position !== undefined) return position
-    const first = rounds.current ?? rounds.start(AbortSignal.timeout(patienceMs.firstRound), () => {})
-    const failure = await withTimeout(first, patienceMs.firstRound).catch((error: unknown) => error)
+    const first = rounds.current ?? rounds.start(AbortSignal.timeout(firstRoundMs), () => {})
+    const failure = await withTimeout(first, firstRoundMs).catch((error: unknown) => error)
     const begun = await checkpoint.find()
     if (begun === undefined && failure !== undefined)
       throw new ApiError('DEPENDENCY_AWAY', NOT_BEGUN, { cause: failure })
@@ -58,7 +56,7 @@ export function createDepositRegistry(context: Needs, patienceMs = PATIENCE_MS) 
   async function at(): Promise<DepositView> {
     isAsked = true
     try {
-      return await withTimeout(views.read(), patienceMs.reading)
+      return await withTimeout(views.read(), patienceMs)
     } catch (error) {
       if (error instanceof ApiError && problem !== undefined && isProgress(error.message))
         throw new ApiError('DEPENDENCY_AWAY', `${error.message}; ${problem}`, { cause: error })

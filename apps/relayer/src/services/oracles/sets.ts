@@ -11,7 +11,7 @@ import { countOutdated } from '@dvt-relayer/db/queries/registered.ts'
 import { findCheckpoint, storeCheckpoint } from '@dvt-relayer/db/queries/state.ts'
 import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
-import type { AnnouncedConfig, Context } from '../../context.ts'
+import { type AnnouncedConfig, type Context, PATIENCE_MS } from '../../context.ts'
 import { ApiError } from '../../errors.ts'
 
 const CHECKPOINT = 'keeper_config'
@@ -36,9 +36,6 @@ const readable = (cid: string): string =>
     .trim()
     .slice(0, 200)
     .replace(/[^\x20-\x7e]/g, '?')
-
-/** How long a request waits for the chain. Operators give up after 10 s. */
-const PATIENCE_MS = 5000
 
 /**
  * One look after the other. Who asks while one is under way shares the next with all who do: a look that began earlier says nothing of
@@ -67,7 +64,12 @@ interface Look {
 }
 
 /** Creates the service. */
-export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'chain' | 'events'>) {
+export function createOracleSets({
+  db,
+  chain,
+  events,
+  patienceMs = PATIENCE_MS,
+}: Pick<Context, 'db' | 'chain' | 'events'> & Partial<Pick<Context, 'patienceMs'>>) {
   let refused: string | undefined
 
   /**
@@ -181,7 +183,7 @@ export function createOracleSets({ db, chain, events }: Pick<Context, 'db' | 'ch
     async newest(): Promise<number> {
       let id: number | undefined
       try {
-        id = await withTimeout(shared(), PATIENCE_MS)
+        id = await withTimeout(shared(), patienceMs)
       } catch (error) {
         if (error instanceof DatabaseError) throw error
         throw new ApiError('DEPENDENCY_AWAY', 'the chain cannot be asked for the newest oracle config', {

@@ -19,8 +19,6 @@ import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import type { Context } from '../../context.ts'
 import { ApiError } from '../../errors.ts'
 
-/** Nobody who waits for an answer waits longer than this for the node. */
-const PATIENCE_MS = 5000
 /** Calls of one request under way at once. */
 const CALLS = 8
 /** Vaults remembered that take our signatures at a block. */
@@ -46,7 +44,8 @@ export interface VaultState {
 export function createVaultReader({
   chain: { execution },
   wallet,
-}: Pick<Context, 'wallet'> & { chain: Pick<Context['chain'], 'execution'> }) {
+  patienceMs,
+}: Pick<Context, 'wallet' | 'patienceMs'> & { chain: Pick<Context['chain'], 'execution'> }) {
   /** The vaults that take our signatures at this block. What a contract says at a block it always says. */
   let good = { blockHash: '', vaults: new Set<string>() }
 
@@ -104,6 +103,20 @@ export function createVaultReader({
     return { nonceRoot, isCompounding: (key) => known.get(toHex(key)) }
   }
 
+  /** Asks the execution node, in time, with words for the client. @throws {ApiError} VAULT_UNKNOWN, DEPENDENCY_AWAY */
+  async function asked<T>(unknown: string, read: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    try {
+      return await withTimeout(read(AbortSignal.timeout(patienceMs)), patienceMs)
+    } catch (error) {
+      if (error instanceof ApiError) throw error
+      if (error instanceof ChainError && ['EXECUTION_REVERTED', 'EXECUTION_EMPTY'].includes(error.code))
+        throw new ApiError('VAULT_UNKNOWN', 'there is no vault at this address that counts its manager signatures', {
+          cause: error,
+        })
+      throw new ApiError('DEPENDENCY_AWAY', `the execution node is away, so ${unknown}`, { cause: error })
+    }
+  }
+
   return {
     /**
      * The vault at the newest block, which takes what our key signs.
@@ -124,7 +137,7 @@ export function createVaultReader({
     /** What is wrong with the managers of these vaults, in words. @throws when the execution node cannot say */
     async findForeign(vaults: readonly Uint8Array[], stopping: AbortSignal): Promise<string | undefined> {
       if (wallet === undefined) return undefined
-      const signal = AbortSignal.any([stopping, AbortSignal.timeout(PATIENCE_MS)])
+      const signal = AbortSignal.any([stopping, AbortSignal.timeout(patienceMs)])
       const blockHash = await newestBlock(signal)
       const places = createSemaphore(CALLS)
       const problems = await Promise.all(
@@ -136,17 +149,3 @@ export function createVaultReader({
   }
 }
 export type VaultReader = ReturnType<typeof createVaultReader>
-
-/** Asks the execution node, in time, with words for the client. @throws {ApiError} VAULT_UNKNOWN, DEPENDENCY_AWAY */
-async function asked<T>(unknown: string, read: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  try {
-    return await withTimeout(read(AbortSignal.timeout(PATIENCE_MS)), PATIENCE_MS)
-  } catch (error) {
-    if (error instanceof ApiError) throw error
-    if (error instanceof ChainError && ['EXECUTION_REVERTED', 'EXECUTION_EMPTY'].includes(error.code))
-      throw new ApiError('VAULT_UNKNOWN', 'there is no vault at this address that counts its manager signatures', {
-        cause: error,
-      })
-    throw new ApiError('DEPENDENCY_AWAY', `the execution node is away, so ${unknown}`, { cause: error })
-  }
-}

@@ -43,8 +43,6 @@ interface PostedShare {
 
 /** Sets of public key shares kept for a validator: more than a usual cluster has nodes. */
 const HINTS = 16
-/** How long a post waits for its verdicts, unless told. What is not known by then is found out after the answer. */
-const VERIFY_WAIT_MS = 5000
 /** Candidates posted again are noted at most this often. */
 const TOUCH_SECONDS = 10
 /** Items read and stored at once: some milliseconds of the event loop, so that others are answered in between. */
@@ -86,23 +84,19 @@ interface Taken {
   failures: Failure[]
 }
 
-/**
- * Creates the service.
- *
- * @param verdictWaitMs how long a post waits for its verdicts
- */
-export function createSubmission(
-  {
-    config,
-    db,
-    crypto,
-    sealing,
-    events,
-    announced,
-    verification,
-  }: Pick<Context, 'config' | 'db' | 'crypto' | 'sealing' | 'events' | 'announced'> & { verification: Verification },
-  verdictWaitMs = VERIFY_WAIT_MS,
-) {
+/** Creates the service. A post waits `patienceMs` for its verdicts; what is not known by then is found out after the answer. */
+export function createSubmission({
+  config,
+  db,
+  crypto,
+  sealing,
+  events,
+  announced,
+  patienceMs,
+  verification,
+}: Pick<Context, 'config' | 'db' | 'crypto' | 'sealing' | 'events' | 'announced' | 'patienceMs'> & {
+  verification: Verification
+}) {
   const posts = createKeyedQueue(POSTS_OF_ONE)
 
   /** Matches signatures to messages and stores what is new; tells what is wrong without looking at it. */
@@ -150,7 +144,7 @@ export function createSubmission(
 
   return {
     /**
-     * Takes partial signatures of one share index. Commits what came, verifies for at most 5 s, and returns what failed and is
+     * Takes partial signatures of one share index. Commits what came, verifies for at most `patienceMs`, and returns what failed and is
      * known by then. Items of unknown validators are skipped.
      *
      * @param findForeign for a caller that may not speak for every validator of its share index
@@ -193,7 +187,7 @@ export function createSubmission(
         }
       })
       if (waiting.length > 0) await verification.finishLater([...new Set(waiting)])
-      if (verifying.length > 0) await waitAtMost(Promise.all(verifying), verdictWaitMs)
+      if (verifying.length > 0) await waitAtMost(Promise.all(verifying), patienceMs)
       if (failures.length > 0 && !(await hasAccepted(db, items, failures))) {
         if (failures.every(({ code }) => code === 'NODE_BINDING'))
           throw new ApiError(

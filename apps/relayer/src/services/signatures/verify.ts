@@ -40,8 +40,6 @@ export const WAITS_MS = {
   look: 250,
   /** How long those are waited for, where a message has enough. */
   elsewhere: 2000,
-  /** A worker of this process that has a message is waited for until the post is answered; then nobody waits any more. */
-  answer: 5000,
 }
 /** A share index that was wrong is verified at once for this long, and so are at most this many remembered. */
 const SUSPECTED_MS = 60_000
@@ -74,7 +72,8 @@ export function createVerification(
     events,
     logger,
     announced,
-  }: Pick<Context, 'db' | 'queue' | 'crypto' | 'sealing' | 'events' | 'logger' | 'announced'>,
+    patienceMs,
+  }: Pick<Context, 'db' | 'queue' | 'crypto' | 'sealing' | 'events' | 'logger' | 'announced' | 'patienceMs'>,
   finishing?: Pick<Finishing, 'finish'>,
   awaited: AwaitedVerdicts = createAwaitedVerdicts(),
   waits: typeof WAITS_MS = WAITS_MS,
@@ -204,13 +203,13 @@ export function createVerification(
     const began = performance.now()
     const age = () => performance.now() - began
     const verifying: Promise<unknown>[] = []
-    const isWaiting = () => wait.left().length > 0 && age() < waits.answer && !awaited.isClosed()
+    const isWaiting = () => wait.left().length > 0 && age() < patienceMs && !awaited.isClosed()
     let isTold = false
     // What a worker of this process comes to is told: one look shows what none has.
     let lookAt = finishing === undefined ? waits.look : waits.together
     await finishLater(idsOf(posted))
     while (isWaiting()) {
-      const passed = await wait.next(Math.min(lookAt, waits.answer) - age())
+      const passed = await wait.next(Math.min(lookAt, patienceMs) - age())
       onWrong(wait.takeWrong())
       if (passed.length > 0) await finishLater(passed)
       if (age() < lookAt) continue

@@ -4,6 +4,7 @@
  */
 
 import { execFile } from 'node:child_process'
+import { rmSync } from 'node:fs'
 import { access, chmod, constants, mkdtemp, readFile, rm, statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -23,6 +24,8 @@ export default async function setup(): Promise<(() => Promise<void>) | undefined
   const folder = await mkdtemp(join((await findRamDisk()) ?? tmpdir(), 'dvt-tests-'))
   // A PostgreSQL that root starts runs as another user.
   await chmod(folder, 0o711)
+  // Where a run is broken off nothing is disposed of; PostgreSQL ends by itself once its folder is gone.
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
   process.env['TMPDIR'] = folder
   process.env['NODE_COMPILE_CACHE'] ??= join(folder, 'node')
   const programs = join(folder, 'programs')

@@ -37,8 +37,9 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'e2e',
+          isolate: false,
           include: ['test/e2e/**/*.test.ts'],
-          globalSetup: ['test/support/runner/global-setup.ts'],
+          globalSetup: ['test/support/runner/global-setup.ts', 'test/support/runner/make-programs.ts'],
         },
       },
     ],

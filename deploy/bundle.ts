@@ -7,7 +7,7 @@
 import { cpSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { build } from 'esbuild'
+import { type BuildOptions, build } from 'esbuild'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
@@ -25,16 +25,12 @@ const APPS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 const BESIDE = { 'apps/relayer/src/http/status/assets': 'assets', 'docs/operating/runbook.md': 'runbook.md' }
 
 /**
- * Makes a file of each entry (name: path from `home`) in a folder.
+ * How a file is made of each entry (name: path from `home`) in a folder.
  *
  * @param home the folder, from the root, whose packages they import
  */
-export async function bundleEntries(
-  home: string,
-  entries: Readonly<Record<string, string>>,
-  outdir: string,
-): Promise<void> {
-  await build({
+export function bundleOptions(home: string, entries: Readonly<Record<string, string>>, outdir: string) {
+  return {
     absWorkingDir: join(ROOT, home),
     entryPoints: entries,
     outdir,
@@ -51,7 +47,7 @@ export async function bundleEntries(
       js: "import { createRequire as requireOfBundle } from 'node:module'\nconst require = requireOfBundle(import.meta.url)",
     },
     logLevel: 'warning',
-  })
+  } satisfies BuildOptions
 }
 
 /**
@@ -63,7 +59,7 @@ export async function bundleApps(folder: string, more: typeof APPS = {}): Promis
   for (const [app, entries] of Object.entries(APPS)) {
     const outdir = resolve(folder, 'apps', app, 'dist')
     rmSync(outdir, { recursive: true, force: true })
-    await bundleEntries(`apps/${app}`, { ...entries, ...more[app] }, outdir)
+    await build(bundleOptions(`apps/${app}`, { ...entries, ...more[app] }, outdir))
   }
   for (const [from, to] of Object.entries(BESIDE))
     cpSync(join(ROOT, from), resolve(folder, 'apps/relayer/dist', to), { recursive: true })

@@ -54,7 +54,7 @@ export async function runAttack(stage: AttackStage, attack: Attack, pace: Pace):
 /** One round; returns how many seconds the attack was under way. */
 async function runRound(stage: AttackStage, outcome: Outcome, pace: Pace): Promise<number> {
   const { attack } = outcome
-  await using attacker = startChild<ToAttacker, FromAttacker>(new URL('./attacker.ts', import.meta.url))
+  await using attacker = startChild<ToAttacker, FromAttacker>('test/attack/attacker.ts')
   const set = await attacker.ask({ set: attack.id })
   await using victim = (await attack.victim?.(stage, 'url' in set ? set.url : '')) ?? {
     ...stage.relayer,

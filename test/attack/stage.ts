@@ -168,7 +168,7 @@ export async function createAttackStage(nodeOptions = ''): Promise<AttackStage> 
     { who: '/health', path: '/health' },
   ]
   const metrics = async () => (await ask(url, '/metrics', { headers: bearer(made.admin) })).text
-  const honest = stack.use(startChild<Asking, Asked>(new URL('./honest.ts', import.meta.url)))
+  const honest = stack.use(startChild<Asking, Asked>('test/attack/honest.ts'))
   const resources = stack.move()
   return {
     scene: {

@@ -16,7 +16,7 @@ export interface MeasuringClient extends AsyncDisposable {
 
 /** Starts one. */
 export function startClient(): MeasuringClient {
-  const child = startChild<Task, Samples>(new URL('./asker.ts', import.meta.url))
+  const child = startChild<Task, Samples>('test/bench/asker.ts')
   return {
     async inTurn(url, path, count, body) {
       const samples = await child.ask({ url, path, count, ...(body === undefined ? {} : { body }) })

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { findProcessesOf } from '../demo/processes.ts'
 import { skipWithoutAnvil } from '../support/chain/anvil.ts'
-import { TEST_PROGRAMS } from '../support/runner/programs.ts'
+import { programFile, TEST_PROGRAMS } from '../support/runner/programs.ts'
 
 const ROOT = new URL('../..', import.meta.url).pathname
 const DEMO_MS = 600_000
@@ -20,7 +20,7 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
 /** Starts the demo with a folder for temporary files that is ours alone. */
-const startDemo = (...args: string[]) => start([process.execPath, 'test/demo/main.ts', ...args])
+const startDemo = (...args: string[]) => start([process.execPath, programFile('test/demo/main.ts'), ...args])
 /** The same as the README says it, with relayer and sidecars from the sources, as a clone runs them. */
 const npmRunDemo = (...args: string[]) =>
   start(['npm', 'run', '--silent', 'demo', '--', ...args], { [TEST_PROGRAMS]: '' })

@@ -1,7 +1,7 @@
 /** The client library as others get it: packed, installed elsewhere without a network, its README's programs compiled and the calls made. */
 
 import { execFile } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { isBuiltin } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -64,26 +64,29 @@ describe('the package', () => {
       ([, text = '']) => text,
     )
     expect(programs).toHaveLength(3)
-    const compile = async (name: string, text: string) => {
-      mkdirSync(join(folder, name), { recursive: true })
-      writeFileSync(join(folder, name, 'main.ts'), text)
-      const compilerOptions = {
-        target: 'esnext',
-        module: 'nodenext',
-        strict: true,
-        noEmit: true,
-        // Nothing of the types is skipped, but for those of Node, which are this repository's.
-        skipLibCheck: false,
-        types: ['node'],
-        typeRoots: [join(ROOT, 'node_modules/@types')],
-      }
-      writeFileSync(join(folder, name, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['main.ts'] }))
-      return run(join(ROOT, 'node_modules/.bin/tsc'), ['-p', name], folder)
+    const compilerOptions = {
+      target: 'esnext',
+      module: 'nodenext',
+      strict: true,
+      noEmit: true,
+      pretty: false,
+      // Nothing of the types is skipped, but for those of Node, which are this repository's.
+      skipLibCheck: false,
+      types: ['node'],
+      typeRoots: [join(ROOT, 'node_modules/@types')],
     }
-    for (const [position, text] of programs.entries())
-      expect(await compile(`program-${position}`, text)).toMatchObject({ code: 0, out: '' })
     const wrong = (programs[0] ?? '').replace('validators_start_index', 'start_index')
-    expect((await compile('wrong', wrong)).out).toContain('start_index')
+    // Each is a module by itself, so that one run of the compiler judges them all.
+    const files = [...programs.map((text, position) => [`program-${position}.ts`, text]), ['wrong.ts', wrong]]
+    for (const [name = '', text = ''] of files) writeFileSync(join(folder, name), text)
+    const settings = { compilerOptions, files: files.map(([name]) => name) }
+    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(settings))
+    const { code, out } = await run(join(ROOT, 'node_modules/.bin/tsc'), ['-p', '.'], folder)
+    expect(code).not.toBe(0)
+    // Lines that are indented say more of the error before them.
+    const errors = out.trim().split(/\n(?=\S)/)
+    expect(errors.filter((error) => !error.startsWith('wrong.ts('))).toEqual([])
+    expect(errors.join('\n')).toContain('start_index')
   })
 
   it('asks a relayer: what is ready, what is refused, and what is not there', async () => {

@@ -15,6 +15,7 @@ import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import { nextIndex } from '../../support/operator/operator.ts'
 import { clusterFor, ETH32, keysOf, openStage, registerKeys } from '../../support/stages/registrations.ts'
+import { WAITS_FOR_ROW } from '../../support/stores/waiting.ts'
 import { getExits, postValidators } from '../../support/world/nodes.ts'
 import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
 import { eventually } from '../../support/world/world.ts'
@@ -209,7 +210,7 @@ describe.skipIf(skipWithoutAnvil)('a key with an owner', () => {
       answered = postValidators(url, keys, as('b'))
       await eventually('a request that waits for the key', async () => {
         const [row] = await stage.query<{ count: string }>(
-          `select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`,
+          `select count(*) from pg_stat_activity where ${WAITS_FOR_ROW}`,
         )
         return row?.count === '1' ? true : undefined
       })

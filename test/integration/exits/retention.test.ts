@@ -26,6 +26,7 @@ import { createFinishing } from '../../../apps/relayer/src/services/signatures/f
 import { createSubmission } from '../../../apps/relayer/src/services/signatures/submit.ts'
 import { createVerification } from '../../../apps/relayer/src/services/signatures/verify.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
+import { WAITS_FOR_ROW } from '../../support/stores/waiting.ts'
 import type { KeyedValidator } from '../../support/world/nodes.ts'
 import {
   engine,
@@ -469,9 +470,7 @@ describe('what comes late', () => {
   })
 
   /** Connections of this database that wait for a row. */
-  const relayerLocks = () =>
-    db.execute(sql`select from pg_stat_activity where datname = current_database()
-      and wait_event_type = 'Lock' and wait_event in ('transactionid', 'tuple')`)
+  const relayerLocks = () => db.execute(sql`select from pg_stat_activity where ${sql.raw(WAITS_FOR_ROW)}`)
   const exitIdsOf = async ({ validators }: Made) =>
     (
       await db.execute(sql`select m.id from messages m join validators v on v.id = m.validator_id

@@ -10,7 +10,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
 import { type Limits, limitsOf } from '../../../apps/relayer/src/http/admission/limits.ts'
 import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
+import { PATIENCE_MS } from '../../demo/wait.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
+import { WAITS_FOR_ROW } from '../../support/stores/waiting.ts'
 import { engine, postShares, postValidators, publicKeysOf } from '../../support/world/nodes.ts'
 import type { World } from '../../support/world/world.ts'
 import { ask, eventually, hex, startWorld } from '../../support/world/world.ts'
@@ -171,8 +173,7 @@ it('fifty posts of one node hold two connections to the database, and nobody els
       Number(
         (
           await world.query(
-            `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
-               and application_name = 'dvt-relayer'`,
+            `select count(*) from pg_stat_activity where ${WAITS_FOR_ROW} and application_name = 'dvt-relayer'`,
           )
         )[0]?.['count'],
       )
@@ -256,7 +257,7 @@ describe('connections', () => {
         eval: true,
         workerData: { port: Number(new URL(relayer.url).port), count, there },
       })
-      const deadline = performance.now() + 30_000
+      const deadline = performance.now() + PATIENCE_MS
       // Nothing is accepted meanwhile. One that found no place would come again while the others wait.
       for (let now = 0; now < count && performance.now() < deadline; now = Atomics.load(there, 0))
         Atomics.wait(there, 0, now, 1000)

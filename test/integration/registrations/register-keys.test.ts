@@ -24,6 +24,7 @@ import {
   registerKeys,
   signAll,
 } from '../../support/stages/registrations.ts'
+import { WAITS_FOR_ROW } from '../../support/stores/waiting.ts'
 import { engine, getValidators, type KeyedValidator } from '../../support/world/nodes.ts'
 import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
 import { ask, eventually, hex } from '../../support/world/world.ts'
@@ -408,9 +409,7 @@ describe.skipIf(skipWithoutAnvil)('requests at the same time', () => {
       await tx.execute(sql`select from validators where public_key = ${lowKey} for update`)
       waiting = registerKeys(url, asks(vault, 2))
       const held = await eventually('a request that waits for a key', async () => {
-        const [row] = await stage.query<{ query: string }>(
-          `select query from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`,
-        )
+        const [row] = await stage.query<{ query: string }>(`select query from pg_stat_activity where ${WAITS_FOR_ROW}`)
         return row?.query
       })
       // It has not begun to write: an update would take the rows in whatever order it finds them.

@@ -22,6 +22,7 @@ import {
   registerKeys,
   signAll,
 } from '../../support/stages/registrations.ts'
+import { WAITS_FOR_ROW } from '../../support/stores/waiting.ts'
 import {
   getExits,
   getValidators,
@@ -201,7 +202,7 @@ describe.skipIf(skipWithoutAnvil)('a key whose deposit was signed', () => {
       answered = registerKeys(url, asks(B))
       await eventually('a request that waits for the deposit', async () => {
         const [row] = await stage.query<{ count: string }>(
-          `select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`,
+          `select count(*) from pg_stat_activity where ${WAITS_FOR_ROW}`,
         )
         return row?.count === '1' ? true : undefined
       })

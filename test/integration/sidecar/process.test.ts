@@ -39,11 +39,10 @@ describe('sidecar process', () => {
     await using sidecar = startProcess('sidecar', environment)
     await relayer.until(() => relayer.posts.length > 0)
     await relayer.until(() => relayer.seen.some(({ query }) => query.has('wait')))
-    const start = performance.now()
     expect(await sidecar.end(signal)).toBe(0)
-    // The question is given up: neither its 25 s nor the 10 s after which a stop is cut off go by.
-    expect(performance.now() - start).toBeLessThan(10_000)
     expect(sidecar.output()).toContain('sidecar stopping')
+    // The question is given up: its 25 s do not go by, nor the time after which a release is not waited for any more.
+    expect(sidecar.output()).not.toContain('release failed')
     expectAllRight('cluster-4', relayer.posts)
   })
 

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { ROOT } from '../deploy/tools.ts'
-import { programFile, TEST_FOLDER } from '../runner/programs.ts'
+import { programFile } from '../runner/programs.ts'
 
 /** The file of a program by its name here. */
 const ENTRY = {
@@ -59,7 +59,7 @@ let own: string | undefined
 /** Where programs run that are told no place: not where another test's sidecar has its journal. */
 function ownFolder(): string {
   if (own !== undefined) return own
-  const made = mkdtempSync(join(process.env[TEST_FOLDER] ?? tmpdir(), 'dvt-programs-'))
+  const made = mkdtempSync(join(tmpdir(), 'dvt-programs-'))
   process.once('exit', () => rmSync(made, { recursive: true, force: true }))
   own = made
   return made

@@ -4,15 +4,15 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { withTimeout } from '@dvt-relayer/common/process/lifetime.ts'
 import { killProcessesOf } from '../../demo/processes.ts'
 import { findFreePorts, PATIENCE_MS } from '../../demo/wait.ts'
 import type { FixtureCluster } from '../keys/fixtures.ts'
+import { programFile } from '../runner/programs.ts'
 import { type AppProcess, startProcess } from '../services/process.ts'
 import type { VaultWorld } from './vault-world.ts'
 
-const HOSTILE_NODE = fileURLToPath(new URL('../services/hostile-node.ts', import.meta.url))
+const HOSTILE_NODE = 'test/support/services/hostile-node.ts'
 
 export interface RegistrationProcesses extends AsyncDisposable {
   /** The relayer's, at every start the same. */
@@ -103,7 +103,7 @@ export async function prepareProcesses(
       return String(line['url'])
     },
     startHostileNode(shareIndex) {
-      const child = spawn(process.execPath, [HOSTILE_NODE], {
+      const child = spawn(process.execPath, [programFile(HOSTILE_NODE)], {
         env: {
           PATH: process.env['PATH'],
           NETWORK: world.networkFile,

@@ -8,6 +8,7 @@ import { Lifetime } from '@dvt-relayer/common/process/lifetime.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { timeText } from '@dvt-relayer/common/time-text.ts'
 import { readConfig } from '../config.ts'
+import { CAME_BY } from '../http/status/words.ts'
 import { explainToAdmin } from '../services/explain/explanations.ts'
 import { COMMANDS, usageError, usageOf } from './usage.ts'
 import { openExisting } from './with-database.ts'
@@ -41,12 +42,6 @@ const ACTORS: Readonly<Record<Explanation['verdict']['who'], string>> = {
   relayer_admin: 'who runs the relayer',
   nobody: 'nobody',
 }
-const CAME_BY = {
-  token: 'a token',
-  node_key: "charon's key",
-  operator_key: "the SSV operator's key",
-  charon: 'charon alone',
-} as const
 const NEXT: Readonly<Record<Explanation['next'][number]['what'], string>> = {
   expires: 'it expires, unless an operator asks again',
   erased: 'its exit may be erased',

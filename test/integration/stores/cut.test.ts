@@ -86,16 +86,22 @@ describe('a connection that was cut without a word', () => {
     expect(shown).toEqual([{ idle: '30', interval: '10', count: '3', unanswered: '60000' }])
   })
 
-  it.concurrent('is not asked again where a server of HTTP is behind it', async () => {
+  it.concurrent('is given up where a server of HTTP is behind it, and the question asked over another one', async () => {
     await using server = createServer((_request, response) => response.end('{}'))
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     const { port } = server.address() as AddressInfo
     await using between = await startPostgresProxy(`http://127.0.0.1:${port}`)
-    const http = createHttpClient({ endpoints: [between.url], timeoutMs: 2_000, retryTimeoutMs: 60_000 })
-    expect((await http.send({ path: '' })).status).toBe(200)
+    const outcomes: string[] = []
+    const onResult = ({ outcome }: { outcome: string }) => void outcomes.push(outcome)
+    const http = createHttpClient({ endpoints: [between.url], timeoutMs: 2_000, retryTimeoutMs: 60_000, onResult })
+    const ask = async () => expect((await http.send({ path: '' })).status).toBe(200)
+    await Promise.all([ask(), ask()])
+    // By now one of the two is free for the next.
+    await ask()
     between.cutSilently()
-    expect((await http.send({ path: '' })).status).toBe(200)
+    await ask()
+    expect(outcomes).toContain('timeout')
     server.closeAllConnections()
   })
 

@@ -3,6 +3,7 @@
 import { sql } from 'drizzle-orm'
 import { boolean, bytes, number, oneOf, orNull, rows } from '../rows.ts'
 import type { Sql } from '../sql.ts'
+import { AWAY_SECONDS } from './nodes-seen.ts'
 
 /** Partial signatures of a share index that were judged. */
 export interface ShareCount {
@@ -67,7 +68,7 @@ export function findNeverSeen(db: Sql, limit: number): Promise<{ shareIndex: num
           join key_shares k on k.validator_id = f.id)
         select k.share_index,
                not exists (select from nodes_seen n where coalesce(n.listed_at, n.posted_at) is not null
-                             and (n.share_index = k.share_index or n.share_index = 0 and n.seen_at > now() - interval '1 day'))
+                             and (n.share_index = k.share_index or n.share_index = 0 and n.seen_at > now() - make_interval(secs => ${AWAY_SECONDS})))
                  and not exists (select from share_counts s where s.share_index = k.share_index and s.verified + s.rejected > 0) as is_never_seen
         from known k order by k.share_index limit ${limit}`,
   )

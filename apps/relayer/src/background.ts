@@ -7,6 +7,7 @@ import { createDatabaseCheck } from '@dvt-relayer/db/check.ts'
 import { createListener } from '@dvt-relayer/db/connect.ts'
 import { MESSAGES_CHANNEL } from '@dvt-relayer/db/queries/messages/announce.ts'
 import { ORACLE_SETS_CHANNEL } from '@dvt-relayer/db/queries/oracle-shares.ts'
+import { createTallyCheck } from '@dvt-relayer/db/settle-tallies.ts'
 import type { JobQueue } from '@dvt-relayer/queue/queue.ts'
 import type { Chain } from './chain.ts'
 import type { RelayerConfig } from './config.ts'
@@ -56,6 +57,7 @@ type WorkName =
   | 'nodes seen'
   | 'nodes gone'
   | 'status'
+  | 'tallies'
   | 'attendance'
   | 'workers'
   | 'heartbeat'
@@ -201,6 +203,17 @@ const BACKGROUND: readonly Work[] = [
       ({ services: { snapshots } }) =>
       () =>
         snapshots.write(),
+  },
+  {
+    name: 'tallies',
+    roles: WHERE_JOBS_ARE_DONE,
+    // 0.15 s of the database where there are 100,000 validators, which are all compared within some hours.
+    intervalMs: 120_000,
+    failure: 'tallies were not compared with what they count, the next look comes',
+    create: ({ context: { db, events } }) => {
+      const check = createTallyCheck(db)
+      return async () => events.talliesCompared(await check())
+    },
   },
   {
     name: 'attendance',

@@ -223,7 +223,12 @@ export const ERRORS = {
   NOT_FOUND: { status: 404, retry: false, meaning: 'there is no such path' },
   METHOD_NOT_ALLOWED: { status: 405, retry: false, meaning: 'the path exists, the method does not' },
   REQUEST_INVALID: { status: 400, retry: false, meaning: 'the request is not HTTP the server understands' },
-  BODY_TOO_SLOW: { status: 408, retry: true, meaning: 'the body came more slowly than 32 KiB a second' },
+  BODY_TOO_SLOW: {
+    status: 408,
+    retry: true,
+    meaning:
+      'the body came more slowly than 32 KiB a second, or not within 4 s, and another sender who is not known yet waited for its room',
+  },
   TOO_BUSY: {
     status: 503,
     retry: true,

@@ -9,6 +9,7 @@ import { createMetrics } from '@dvt-relayer/common/metrics.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import type { ShareCount } from '@dvt-relayer/db/queries/attendance/census.ts'
 import type { ManagerAction } from '@dvt-relayer/db/queries/manager-signatures.ts'
+import type { Miscount } from '@dvt-relayer/db/settle-tallies.ts'
 import { type ApprovalOutcome, type Bounded, type Dependency, RELAYER_METRICS, routeLabel } from './metrics.ts'
 
 const DAY_MS = 86_400_000
@@ -393,6 +394,11 @@ export function createEvents(logger: Logger) {
         { vault: checksumAddress(vault), transaction: toHex(transactionHash), from },
         'transaction for new exit signatures signed',
       )
+    },
+    /** The tallies were held against the rows. */
+    talliesCompared({ tallies, validators }: Miscount) {
+      if (tallies + validators > 0)
+        logger.warn({ tallies, validators }, 'what was counted was not what the database holds, and is counted anew')
     },
     rotationNotTaken(vault: Uint8Array, error: unknown) {
       logger.warn(

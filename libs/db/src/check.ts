@@ -30,7 +30,7 @@ export function createDatabaseCheck(db: Database, url: string, timeoutMs = CHECK
   async function look(): Promise<void> {
     if (client === undefined) {
       pid = undefined
-      client = new DatabaseClient({ connectionString: url, application_name: 'dvt-relayer-check', keepAlive: true })
+      client = new DatabaseClient({ connectionString: url, application_name: 'dvt-relayer-check' })
       await client.connect()
     }
     const now = await assertWritable(createOrm(client, host), host)

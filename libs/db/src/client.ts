@@ -62,12 +62,15 @@ function withSafeTypes(query: unknown): unknown {
 /** How long a database is waited for to say goodbye. */
 const GOODBYE_MS = 500
 
+/** After so much silence the system asks whether the other end is there: by itself it would take two hours. */
+const SILENCE_MS = 10_000
+
 /** A client whose queries fail with `DatabaseError` only, and whose end does not wait for a database that is away. */
 export class DatabaseClient extends pg.Client {
   readonly #host: string
 
   constructor(config: pg.ClientConfig = {}) {
-    super(config)
+    super({ keepAlive: true, keepAliveInitialDelayMillis: SILENCE_MS, ...config })
     this.#host = hostOf(config.connectionString ?? '')
     // A connection may be lost at any moment. What runs on it fails; unheard, the error itself would end the process.
     this.on('error', () => undefined)

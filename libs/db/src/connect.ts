@@ -67,7 +67,6 @@ export async function connectDatabase(options: ConnectOptions): Promise<Database
     idle_in_transaction_session_timeout: 60_000,
     connectionTimeoutMillis: 5_000,
     idleTimeoutMillis: 30_000,
-    keepAlive: true,
     Client: DatabaseClient,
   })
   const endPool = createEnd(pool)
@@ -95,9 +94,10 @@ export async function connectDatabase(options: ConnectOptions): Promise<Database
     },
     transaction: <T>(work: (tx: Orm) => Promise<T>) => runTransaction(pool, host, onFailure, work),
     onOneConnection: async <T>(work: (db: NodePgDatabase) => Promise<T>): Promise<T> => {
-      const client = new DatabaseClient({ connectionString: url, application_name: applicationName, keepAlive: true })
+      const client = new DatabaseClient({ connectionString: url, application_name: applicationName })
       try {
         await client.connect()
+        await client.query(NOTICE_AN_ABSENCE)
       } catch (error) {
         throw translateDatabaseError(error, host)
       }
@@ -110,6 +110,13 @@ export async function connectDatabase(options: ConnectOptions): Promise<Database
     [Symbol.asyncDispose]: endPool,
   })
 }
+
+/**
+ * The server notices within a minute that who holds a lock is gone without a word (its machine, or the way to it), and frees the lock. By
+ * itself it would take two hours.
+ */
+const NOTICE_AN_ABSENCE =
+  'set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 3; set tcp_user_timeout = 60000'
 
 /** How long the end of a pool waits for statements under way: whoever needs their answers has been waited for before. */
 const LAST_STATEMENTS_MS = 500
@@ -133,7 +140,7 @@ function createEnd(pool: pg.Pool): () => Promise<void> {
  * leads through `connect`, of `pool.query` too.
  */
 function takeInTurns(pool: pg.Pool, turns: Turns): void {
-  const connect = pool.connect.bind(pool) as () => Promise<pg.PoolClient>
+  const { connect, given } = createTrust(pool.connect.bind(pool) as () => Promise<pg.PoolClient>)
   const connectInTurn = async (): Promise<pg.PoolClient> => {
     const turn = await turns.take()
     if (turn === undefined) throw new DatabaseError('DATABASE_BUSY', 'too much of one caller waits for the database')
@@ -141,6 +148,7 @@ function takeInTurns(pool: pg.Pool, turns: Turns): void {
       const client = await connect()
       const release = client.release.bind(client)
       client.release = (error?: Error | boolean) => {
+        given(client)
         release(error)
         turn.release()
       }
@@ -157,6 +165,47 @@ function takeInTurns(pool: pg.Pool, turns: Turns): void {
     return undefined
   }
   pool.connect = either as typeof pool.connect
+}
+
+/** A connection that lay unused for so long is asked whether it still is one, and how long its answer is waited for. */
+const UNUSED_MS = 5_000
+const ALIVE_MS = 5_000
+
+/**
+ * Takes from a pool no connection that was cut without a word while nobody used it, as firewalls and vanished servers do: whoever had it
+ * would wait half a minute for a statement that nobody has got.
+ */
+function createTrust(take: () => Promise<pg.PoolClient>) {
+  /** When each was last given back. */
+  const givenAt = new WeakMap<pg.PoolClient, number>()
+  /** What was last used before that is cut off too. */
+  let cutAt = Number.NEGATIVE_INFINITY
+
+  async function isAlive(client: pg.PoolClient): Promise<boolean> {
+    const at = givenAt.get(client) ?? performance.now()
+    if (at <= cutAt) return false
+    if (performance.now() - at < UNUSED_MS) return true
+    try {
+      await client.query({ text: 'select 1', query_timeout: ALIVE_MS } as pg.QueryConfig)
+      return true
+    } catch {
+      // Why it is none is nobody's concern: the next one is made anew, and says what is wrong.
+      cutAt = Math.max(cutAt, at)
+      return false
+    }
+  }
+
+  return {
+    given: (client: pg.PoolClient): void => void givenAt.set(client, performance.now()),
+    /** Each that is none is thrown away, so the last is a new one. */
+    async connect(): Promise<pg.PoolClient> {
+      for (;;) {
+        const client = await take()
+        if (await isAlive(client)) return client
+        client.release(true)
+      }
+    },
+  }
 }
 
 async function waitForDatabase(orm: Orm, host: string, options: ConnectOptions): Promise<void> {
@@ -193,10 +242,13 @@ async function waitForDatabase(orm: Orm, host: string, options: ConnectOptions):
   }
 }
 
+/** A connection that only listens does not notice that it was cut without a word: so often it is asked, and may take so long to answer. */
+const LISTENER_ASKS_MS = 5_000
+
 /**
- * Listens on channels over a connection of its own, which is made anew whenever it is lost. Notifications sent in between are
- * lost too: `onReconnect` tells how long it was away, so that the caller looks for itself what it missed. It is called after
- * the first connection as well (with 0).
+ * Listens on channels over a connection of its own, which is made anew whenever it is lost, or gives no answer any more. Notifications
+ * sent in between are lost too: `onReconnect` tells for how long nobody may have heard any, so that the caller looks for itself what it
+ * missed. It is called after the first connection as well (with 0).
  */
 export function createListener(options: {
   url: string
@@ -204,11 +256,15 @@ export function createListener(options: {
   onNotify: (channel: string, payload: string) => void
   onReconnect: (awayMs: number) => void
   logger: Logger
+  /** How often it is asked whether it still is a connection, and how long its answer is waited for. */
+  asksMs?: number
 }): AsyncDisposable {
-  const { url, channels, logger } = options
+  const { url, channels, logger, asksMs = LISTENER_ASKS_MS } = options
   const host = hostOf(url)
   const stop = new AbortController()
   let current: DatabaseClient | undefined
+  /** When the connection last was one for certain. */
+  let heardAt: number | undefined
 
   const listenOnce = async (onReady: () => void): Promise<void> => {
     const client = new DatabaseClient({
@@ -216,10 +272,18 @@ export function createListener(options: {
       application_name: 'dvt-relayer-listener',
       connectionTimeoutMillis: 5_000,
       query_timeout: 5_000,
-      keepAlive: true,
-      keepAliveInitialDelayMillis: 10_000,
     })
     current = client
+    const over = new AbortController()
+    const untilSilent = async () => {
+      const signal = AbortSignal.any([stop.signal, over.signal])
+      while (!signal.aborted) {
+        await pause(asksMs, signal)
+        if (signal.aborted) return
+        await client.query({ text: 'select 1', query_timeout: asksMs })
+        heardAt = performance.now()
+      }
+    }
     const ended = new Promise<void>((resolve, reject) => {
       client.on('end', resolve)
       client.on('error', reject)
@@ -230,19 +294,20 @@ export function createListener(options: {
       await client.connect()
       for (const channel of channels) await client.query(`listen ${client.escapeIdentifier(channel)}`)
       onReady()
-      await ended
+      heardAt = performance.now()
+      await Promise.race([ended, untilSilent()])
     } finally {
+      over.abort()
       await client.end().catch(() => undefined)
     }
   }
 
   const run = async (): Promise<void> => {
-    let awaySince: number | undefined
     let attempt = 0
     while (!stop.signal.aborted) {
       try {
         await listenOnce(() => {
-          const awayMs = awaySince === undefined ? 0 : performance.now() - awaySince
+          const awayMs = heardAt === undefined ? 0 : performance.now() - heardAt
           if (attempt > 0) logger.info({ host, away_ms: Math.round(awayMs) }, 'listening to the database again')
           attempt = 0
           options.onReconnect(awayMs)
@@ -252,7 +317,7 @@ export function createListener(options: {
           logger.warn({ err: translateDatabaseError(error, host) }, 'not listening to the database')
         }
       }
-      if (attempt === 0) awaySince = performance.now()
+      heardAt ??= performance.now()
       await pause(Math.min(50 * 2 ** attempt++, 2_000) * (0.75 + Math.random() / 2), stop.signal)
     }
   }

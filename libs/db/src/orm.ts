@@ -54,6 +54,18 @@ function isStatement(value: unknown): value is object {
   return 'execute' in value || is(value, PgSelectBuilder) || is(value, PgInsertBuilder) || is(value, PgUpdateBuilder)
 }
 
+/** Whether a transaction is rolled back and its connection good for another one. */
+async function isRolledBack(tx: Orm, error: unknown): Promise<boolean> {
+  // A connection that gave no answer gives none to this either, and whoever waits would wait twice as long.
+  if (isPassing(error) && error.code === 'DATABASE_UNREACHABLE') return false
+  const isDone = await tx.execute(sql`rollback`).then(
+    () => true,
+    () => false,
+  )
+  // One that was made while the database was read-only stays so.
+  return isDone && !isPassing(error)
+}
+
 /**
  * Runs `work` in a transaction on a connection of the pool. The first error is the one that counts, and a connection that cannot even
  * roll back is thrown away: drizzle's own `transaction` does neither.
@@ -79,12 +91,7 @@ export async function runTransaction<T>(
       isUsable = true
       return result
     } catch (error) {
-      const isRolledBack = await tx.execute(sql`rollback`).then(
-        () => true,
-        () => false,
-      )
-      // One that was made while the database was read-only stays so.
-      isUsable = isRolledBack && !isPassing(error)
+      isUsable = await isRolledBack(tx, error)
       throw error
     }
   } finally {

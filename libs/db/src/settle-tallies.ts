@@ -1,7 +1,13 @@
-/** Brings the tallies up to what is committed, before somebody counts. */
+/** Brings the tallies up to what is committed, before somebody counts; and, now and then, back to it. */
 
 import type { Database } from './connect.ts'
-import { areThereChanges, findNewestChange, foldChanges } from './queries/status/tallies.ts'
+import {
+  areThereChanges,
+  findNewestChange,
+  foldChanges,
+  forgetWrongTallies,
+  noteStrays,
+} from './queries/status/tallies.ts'
 
 /** Validators of one fold: some milliseconds of the database. */
 const BATCH = 50
@@ -21,4 +27,28 @@ export async function settleTallies(db: Database): Promise<boolean> {
     if (!(await areThereChanges(db, newest))) return true
   }
   return false
+}
+
+/** Validators that are compared at once: a tenth of a second of the database. */
+const COMPARED = 1000
+
+/** What was found to be counted wrongly: tallies that were no sum, and validators that are not of their tally. */
+export interface Miscount {
+  tallies: number
+  validators: number
+}
+
+/**
+ * Creates what holds the tallies against the rows themselves: the sums at each call, and of the validators some, in turn. Triggers keep them
+ * right; what hands, or a restore, have done past these nobody would see otherwise, for good. What is wrong is counted anew with the next
+ * changes.
+ */
+export function createTallyCheck(db: Database, compared: number = COMPARED): () => Promise<Miscount> {
+  let after = 0
+  return async () => {
+    const tallies = await db.transaction(forgetWrongTallies)
+    const { strays: validators, last } = await noteStrays(db, after, compared)
+    after = last ?? 0
+    return { tallies, validators }
+  }
 }

@@ -55,6 +55,8 @@ export function redisBackend(url: string, prefix: string): Backend {
     connectTimeout: 5_000,
     keepAlive: 10_000,
   }
+  // Longer than a worker waits for a job (10 s at most), which is an answer too. Without it one that was cut off would wait a quarter of an hour.
+  const workerConnection = { ...options, socketTimeout: 12_000 }
   return {
     name: 'redis',
     openQueue: () => {
@@ -99,7 +101,7 @@ export function redisBackend(url: string, prefix: string): Backend {
       }
     },
     openWorker: (process, concurrency) =>
-      new Worker(QUEUE, process, { ...workerOptions, prefix, concurrency, connection: { url, ...options } }),
+      new Worker(QUEUE, process, { ...workerOptions, prefix, concurrency, connection: { ...workerConnection, url } }),
   }
 }
 
@@ -125,6 +127,7 @@ export function postgresBackend(connectionString: string): Backend {
     connectionTimeoutMillis: 5_000,
     query_timeout: 10_000,
     keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
     Client: MortalClient,
   })
   return {

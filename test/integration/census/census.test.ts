@@ -148,6 +148,9 @@ describe('what lasts', () => {
       sql`insert into nodes_seen (token_name, share_index, seen_at, posted_at) values ('free', 0, now(), now())`,
     )
     expect(await never()).toEqual([])
+    // One that comes no more is none of them.
+    await query(sql`update nodes_seen set seen_at = now() - interval '1 hour' where token_name = 'free'`)
+    expect(await never()).toEqual([2, 4])
   })
 
   it('is not that charon has not run lately: such a node is not missed, until a sidecar has come in its place', async () => {
@@ -161,6 +164,27 @@ describe('what lasts', () => {
     expect(await findLastSeen(db)).toEqual([])
     await come('node:0x02', 'dvt-relayer-sidecar', '0.2.0', 1)
     expect(await findLastSeen(db)).toMatchObject([{ shareIndex: 1 }])
+  })
+
+  it('is that a sidecar has gone, also where charon comes for a node of another cluster with the same share index', async () => {
+    const { db, query, addValidator, trust } = await openMessages()
+    const come = (token: string, version: string | null, hours: number) =>
+      query(sql`insert into nodes_seen (token_name, share_index, seen_at, posted_at, software, version)
+                select ${token}, 1, at, at, ${version === null ? 'charon' : 'dvt-relayer-sidecar'}, ${version}
+                from (select now() - make_interval(hours => ${hours}::int) as at) a`)
+    await come('node-1', '0.2.0', 9)
+    await come('node:0x01', null, 1)
+    const addCluster = async (cluster: number) => {
+      const { id } = await addValidator()
+      await query(sql`insert into clusters (id, name, threshold) values (${cluster}, 'a', 2)`)
+      await query(sql`update validators set cluster_id = ${cluster}, place = 0 where id = ${id}`)
+      await trust(id, 1, randomBytes(48))
+    }
+    await addCluster(1)
+    expect(await findLastSeen(db)).toEqual([])
+    await addCluster(2)
+    const [seen] = await findLastSeen(db)
+    expect(seen?.seconds).toBeCloseTo(9 * 3600, -2)
   })
 })
 

@@ -374,6 +374,8 @@ const calls = {
     module: statusTallies,
     calls: {
       foldChanges: (db) => statusTallies.foldChanges(db, 9),
+      forgetWrongTallies: (db) => statusTallies.forgetWrongTallies(db),
+      noteStrays: (db) => statusTallies.noteStrays(db, 0, 9),
       findNewestChange: (db) => statusTallies.findNewestChange(db),
       areThereChanges: (db) => statusTallies.areThereChanges(db, 9),
       findTalliesRevision: (db) => statusTallies.findTalliesRevision(db),

@@ -55,7 +55,7 @@ import {
   findStatusClusters,
 } from '@dvt-relayer/db/queries/status/sums.ts'
 import { findTalliesRevision, foldChanges } from '@dvt-relayer/db/queries/status/tallies.ts'
-import { settleTallies } from '@dvt-relayer/db/settle-tallies.ts'
+import { createTallyCheck, settleTallies } from '@dvt-relayer/db/settle-tallies.ts'
 import { sql } from 'drizzle-orm'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
@@ -339,6 +339,11 @@ const NUMBERS: Record<string, (db: Sql) => Promise<[unknown, unknown]>> = {
   ],
 }
 
+/** Nothing is found wrong of what is counted as it should be, in whatever state. */
+async function expectNoMiscount({ db }: MessageStore): Promise<void> {
+  expect(await createTallyCheck(db)()).toEqual({ tallies: 0, validators: 0 })
+}
+
 /** The numbers that are not the same; undefined where all are. */
 async function findDifference({ db }: MessageStore): Promise<Record<string, unknown> | undefined> {
   expect(await settleTallies(db)).toBe(true)
@@ -389,6 +394,7 @@ it('are what a count over all rows says, after every transition', async () => {
     const store = await openStore()
     for (const one of steps) {
       if (await make(store, one)) made.add(one.name)
+      await expectNoMiscount(store)
       expect({ after: one, difference: await findDifference(store) }).toEqual({ after: one, difference: undefined })
     }
     await store.db.transaction((tx) => voidSealed(tx))
@@ -494,4 +500,37 @@ it('come to an end where others go on changing, and count what was there before'
   })
   expect(await settleTallies(busy)).toBe(true)
   expect(await query(sql`select validators from tallies where vault = ${vaultOf(0)}`)).toEqual([{ validators: 1 }])
+})
+
+it.each([
+  ['a sum', sql`update tallies set validators = validators + 7`],
+  ['sums that are gone', sql`delete from tallies`],
+  ['what a sum is of', sql`update tallies set exit_state = 'ready'`],
+  ['whose a validator is', sql`update validator_tallies set tally_id = (select min(id) from tallies)`],
+  ['since when something is collected', sql`update validator_tallies set exit_since = now() - interval '1 year'`],
+  ['what was never counted', sql`delete from validator_tallies`],
+])('are mended by themselves where somebody has changed %s', async (_what, change) => {
+  const store = await openStore()
+  expect(await findDifference(store)).toBeUndefined()
+  await store.query(change)
+  expect(await findDifference(store)).toBeDefined()
+  // A part at a time, and from the first one on again.
+  const check = createTallyCheck(store.db, 3)
+  const found = [await check(), await check(), await check()]
+  expect(found.some(({ tallies, validators }) => tallies + validators > 0)).toBe(true)
+  expect(await findDifference(store)).toBeUndefined()
+  await expectNoMiscount(store)
+})
+
+it('are mended where rows were changed past the triggers, as restores do', async () => {
+  const store = await openStore()
+  expect(await findDifference(store)).toBeUndefined()
+  await store.db.transaction(async (tx) => {
+    await tx.execute(sql`set local session_replication_role = replica`)
+    await tx.execute(sql`update validators set withdrawal_address = ${Buffer.alloc(20, 9)}`)
+    await tx.execute(sql`insert into validators (public_key) values (${randomBytes(48)})`)
+  })
+  expect(await findDifference(store)).toBeDefined()
+  expect(await createTallyCheck(store.db)()).toMatchObject({ tallies: 0 })
+  expect(await findDifference(store)).toBeUndefined()
 })

@@ -1,4 +1,7 @@
-/** Stands between a client and a real PostgreSQL: passes everything on, or answers as poolers and dying servers do; with TLS where it has a certificate. */
+/**
+ * Stands between a client and a real PostgreSQL: passes everything on, or answers as poolers and dying servers do; with TLS where it has a
+ * certificate. Without one it stands before any server to which the client speaks first.
+ */
 
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
@@ -13,6 +16,8 @@ export interface PostgresProxy extends AsyncDisposable {
   readonly url: string
   /** From now on. Connections that are there are cut, or with `hang` left as they are, without another byte. */
   behave(how: Behaviour): void
+  /** Every connection that is there stays as it is, and nothing passes on it any more; new ones are passed on. */
+  cutSilently(): void
 }
 
 const SSL_REQUEST = 80_877_103
@@ -78,6 +83,9 @@ export async function startPostgresProxy(target: string, certificate?: TestCerti
         if (how === 'hang') socket.unpipe().pause()
         else socket.destroy()
       }
+    },
+    cutSilently() {
+      for (const socket of open) socket.unpipe().pause()
     },
     async [Symbol.asyncDispose]() {
       for (const socket of open) socket.destroy()

@@ -42,14 +42,19 @@ export type Handler<R, Given> = (call: Call<R>) => Promise<Given | Rendered<Answ
 
 /** Tells who calls, before the body is read. */
 type Authenticate = (request: FastifyRequest) => Caller | Promise<Caller>
+/** Refuses what need not be read, once it is counted who asks. */
+type Admit = (request: FastifyRequest) => Promise<void>
 
-/** Adds routes to an application. A route that knows another way to tell its caller than a token says so with `authenticate`. */
+/**
+ * Adds routes to an application. A route that knows another way to tell its caller than a token says so with `authenticate`; one that looks
+ * at more than that before a body is read, with `admit`.
+ */
 export function createBind(app: FastifyInstance, auth: Auth, admission: Admission) {
   return <const R extends RouteContract, Given extends AnswerOf<R>>(
     contract: R,
     handler: Handler<R, Given>,
-    ...[authenticate]: [Given] extends [Exact<AnswerOf<R>, Given>]
-      ? [authenticate?: Authenticate]
+    ...[authenticate, admit]: [Given] extends [Exact<AnswerOf<R>, Given>]
+      ? [authenticate?: Authenticate, admit?: Admit]
       : [theAnswerHasAFieldTooMany: never]
   ): void => {
     const tellCaller =
@@ -64,6 +69,9 @@ export function createBind(app: FastifyInstance, auth: Auth, admission: Admissio
       onRequest: async (request, reply) => {
         request.caller = await onAccountOf(strangerOf(request), () => tellCaller(request))
         await admission.begin(request, reply, accountOf(request.caller, contract.access, request))
+        if (typeof admit !== 'function') return
+        const { account, visit } = request
+        await visit.work(() => onAccountOf(account, () => admit(request)))
       },
       // Answers are built by our own code from checked values and compared with the contract in tests; no second pass over megabytes.
       serializerCompiler: () => (answer: unknown) => JSON.stringify(answer),

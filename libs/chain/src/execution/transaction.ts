@@ -105,13 +105,17 @@ export async function readTransaction(raw: Uint8Array): Promise<Fees & { from: s
   return { from: await recoverSigner(digest, signature), nonce, maxFeePerGas, maxPriorityFeePerGas }
 }
 
-/** How many transactions of an address are in blocks, or in final ones: the nonce of its next one. */
+/**
+ * How many transactions of an address are in blocks, or in those up to the one of a hash: the nonce of its next one. By the hash a node
+ * that is behind, or ahead, answers for no other block.
+ */
 export async function countTransactions(
   node: Node,
   address: string,
   signal?: AbortSignal,
-  block: 'latest' | 'finalized' = 'latest',
+  blockHash?: string,
 ): Promise<number> {
+  const block = blockHash === undefined ? 'latest' : { blockHash, requireCanonical: true }
   return parseQuantity(await node.request('eth_getTransactionCount', [address, block], Quantity, signal))
 }
 

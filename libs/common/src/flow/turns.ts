@@ -145,6 +145,9 @@ export function createTurns(limits: TurnLimits) {
     },
     /** What is held in all, or on one account. */
     held: (account?: Account): number => (account === undefined ? total : (lines.get(accountKey(account))?.held ?? 0)),
+    /** Whether anybody of a group waits. */
+    isWanted: (group: string): boolean =>
+      lines.values().some(({ account, waiting }) => waiting.length > 0 && account.group === group),
     /** How many wait, of all or of one account. */
     waiting: (account?: Account): number =>
       account === undefined

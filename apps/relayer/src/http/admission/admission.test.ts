@@ -1,10 +1,14 @@
 import { once } from 'node:events'
 import { type AddressInfo, createConnection } from 'node:net'
 import { setImmediate } from 'node:timers/promises'
+import { routes } from '@dvt-relayer/api/routes.ts'
 import { fastify } from 'fastify'
 import { expect, it, vi } from 'vitest'
 import type { RelayerConfig } from '../../config.ts'
 import type { Events } from '../../events.ts'
+import type { Auth } from '../auth/auth.ts'
+import { ANYBODY } from '../auth/caller.ts'
+import { createBind } from '../bind.ts'
 import { createBodyGate } from '../body-gate.ts'
 import { strangerOf } from './account-of.ts'
 import { createAdmission, UNREAD_BYTES } from './admission.ts'
@@ -130,6 +134,60 @@ it('holds the room of a body whose sender hangs up while its signature is looked
   expect(hadEnded).toBe(false)
   expect(whileWorked).toBeGreaterThan(0)
   await vi.waitUntil(() => held === 0)
+})
+
+it('gives the room of a stranger’s body that does not come to another stranger who waits for it', async () => {
+  const LARGEST = 5 * 1024 * 1024
+  await using app = fastify({ bodyLimit: LARGEST })
+  const wide = { http: { maxBodyBytes: LARGEST, maxLargeBodies: 4 } } as RelayerConfig
+  const limits = { ...limitsOf(wide), uploadOfStrangers: { afterMs: 1, everyMs: 10 } }
+  const admission = createAdmission(app, { config: wide, events, limits })
+  const taken = Promise.withResolvers<void>()
+  app.post('/', {
+    onRequest: (request, reply) => admission.begin(request, reply, strangerOf(request)),
+    preParsing: async (_request, _reply, payload) => {
+      taken.resolve()
+      return payload
+    },
+    handler: async () => ({}),
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const slow = createConnection(port, '127.0.0.1')
+  // All the room that strangers have together.
+  slow.write(`POST / HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: ${LARGEST}\r\n\r\n{`)
+  const cutOff = once(slow, 'data')
+  await taken.promise
+  const json = { 'content-type': 'application/json' }
+  const quick = await fetch(`http://127.0.0.1:${port}/`, { method: 'POST', headers: json, body: '{}' })
+  expect(quick.status).toBe(200)
+  expect(String((await cutOff)[0])).toContain('BODY_TOO_SLOW')
+})
+
+it('counts who waits for what is looked at before its body is read', async () => {
+  await using app = fastify()
+  const limits = { ...limitsOf(config), requestsOfOne: 1, refusalMs: 0 }
+  const admission = createAdmission(app, { config, events, limits })
+  const [asked, found] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const { path } = routes.getBeaconVersion
+  createBind(app, {} as Auth, admission)(
+    routes.getBeaconVersion,
+    async () => ({ data: { version: '1' } }),
+    () => ANYBODY,
+    async () => {
+      asked.resolve()
+      await found.promise
+    },
+  )
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const ask = async (): Promise<number> => (await fetch(`http://127.0.0.1:${port}${path}`)).status
+  const first = ask()
+  expect(await Promise.race([first, asked.promise])).toBeUndefined()
+  const second = await ask()
+  found.resolve()
+  // Without the application's own words for it a refusal is a 500.
+  expect([second, await first]).toEqual([500, 200])
 })
 
 it('cuts off a connection that brings more while a refusal waits on it', async () => {

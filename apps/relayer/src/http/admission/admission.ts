@@ -17,7 +17,7 @@ import { strangerOf } from './account-of.ts'
 import { createAnswers } from './answers.ts'
 import { createBodies } from './bodies.ts'
 import { createConnections } from './connections.ts'
-import { holdToRate } from './least-rate.ts'
+import { holdToRate, holdUntilWanted } from './least-rate.ts'
 import { type Limits, limitsOf } from './limits.ts'
 import { createPieces, PIECE_BYTES } from './pieces.ts'
 import { createRefusals } from './refusals.ts'
@@ -101,19 +101,21 @@ export function createAdmission(
     watchReader(request, reply)
   })
 
-  /** Cuts off who sends its body slower than the least rate. */
+  /** Cuts off who sends its body slower than the least rate; and a stranger, for whom another one waits, sooner. */
   function watchUpload(request: FastifyRequest, reply: FastifyReply): () => void {
-    const { raw } = request
-    const stop = holdToRate(
-      limits.upload,
-      () => raw.socket.bytesRead,
-      () => {
-        if (raw.complete || reply.sent) return
-        events.callerBounded('upload')
-        reply.header('connection', 'close')
-        void reply.send(new ApiError('BODY_TOO_SLOW', 'the body came too slowly, and the connection is closed'))
-      },
-    )
+    const { raw, account } = request
+    const cut = () => {
+      if (raw.complete || reply.sent) return
+      events.callerBounded('upload')
+      reply.header('connection', 'close')
+      void reply.send(new ApiError('BODY_TOO_SLOW', 'the body came too slowly, and the connection is closed'))
+    }
+    const ends = [holdToRate(limits.upload, () => raw.socket.bytesRead, cut)]
+    if (account.group === 'stranger')
+      ends.push(holdUntilWanted(limits.uploadOfStrangers, bodies.isWantedByStrangers, cut))
+    const stop = () => {
+      for (const end of ends) end()
+    }
     raw.once('end', stop)
     return stop
   }
@@ -166,8 +168,7 @@ export function createAdmission(
   return {
     /** A request of a known caller begins. @throws {ApiError} TOO_BUSY when too many of its are under way */
     async begin(request: FastifyRequest, reply: FastifyReply, account: Account): Promise<void> {
-      const ended = connections.begun(request.raw.socket, account)
-      whenOver(reply, ended)
+      whenOver(reply, connections.begun(request.raw.socket, account))
       if (isFull(account)) await refuse(reply, account)
       request.account = account
       count(request, 1)

@@ -88,6 +88,8 @@ export function createBodies(limits: Limits['bodies']) {
         },
       }
     },
+    /** Whether a stranger waits for the room that strangers have together. */
+    isWantedByStrangers: (): boolean => bytes.isWanted('stranger'),
     /** Bytes held. */
     held: (): number => bytes.held(),
   }

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { holdToRate } from './least-rate.ts'
+import { holdToRate, holdUntilWanted } from './least-rate.ts'
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())
@@ -44,4 +44,29 @@ describe('who is held to a rate', () => {
   it('is left alone once it is over', () => {
     expect(cutOffIn([100, 0, 0], { stopAfter: 1 })).toEqual([])
   })
+})
+
+it('who holds what somebody else wants gives it up once it has had its time, and not before', () => {
+  let isWanted = false
+  let given = 0
+  const begin = () =>
+    holdUntilWanted(
+      { afterMs: 4_000, everyMs: 500 },
+      () => isWanted,
+      () => given++,
+    )
+  begin()
+  vi.advanceTimersByTime(60_000)
+  expect(given).toBe(0)
+  isWanted = true
+  vi.advanceTimersByTime(500)
+  expect([given, vi.getTimerCount()]).toEqual([1, 0])
+  begin()
+  vi.advanceTimersByTime(3_999)
+  expect(given).toBe(1)
+  vi.advanceTimersByTime(1)
+  expect(given).toBe(2)
+  const stop = begin()
+  stop()
+  expect(vi.getTimerCount()).toBe(0)
 })

@@ -27,9 +27,14 @@ it('what callers may hold follows from the largest body, and is not less than fo
 })
 
 it('who is cut off, and when, is what the documentation says', () => {
-  const { upload, answer, answers, connections, requestsOfOne, refusalMs } = limitsWith(32 * MIB)
+  const { bodies, upload, uploadOfStrangers, answer, answers, connections, requestsOfOne, refusalMs } = limitsWith(
+    32 * MIB,
+  )
   // 32 KiB a second, looked at every 5 s; 64 KiB within 10 s.
   expect(upload).toEqual({ everyMs: 5_000, leastBytes: 160 * 1024 })
+  expect(uploadOfStrangers).toEqual({ afterMs: 4_000, everyMs: 500 })
+  // Whoever waits for their room is served before he gives up.
+  expect(uploadOfStrangers.afterMs + uploadOfStrangers.everyMs).toBeLessThan(bodies.waitMs)
   expect(answer).toEqual({ everyMs: 10_000, leastBytes: 64 * 1024 })
   expect(answers).toEqual({ ofOne: 128 * MIB, total: 256 * MIB })
   expect(connections).toEqual({ total: 1_000, strangers: 500 })

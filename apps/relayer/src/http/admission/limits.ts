@@ -55,6 +55,11 @@ export function limitsOf({ http }: Pick<RelayerConfig, 'http'>) {
     },
     /** Who sends or takes less than this is cut off: clients that give up after 10 s are far above it. */
     upload: { everyMs: 5_000, leastBytes: 5 * 32 * KIB },
+    /**
+     * A stranger's body that has not come within this time gives up its room to another stranger who waits for it: less time than that one
+     * waits. What charon posts of a thousand validators is there in one second at 4 Mbit/s.
+     */
+    uploadOfStrangers: { afterMs: 4_000, everyMs: 500 },
     answer: { everyMs: 10_000, leastBytes: 64 * KIB },
     /** Bytes of answers that readers have not taken, each kept once however many read it. */
     answers: { ofOne: 128 * MIB, total: 256 * MIB },

@@ -2,14 +2,16 @@ import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { expect, it } from 'vitest'
 import { createKnownLocks } from './known-locks.ts'
 
-const [HERE, REPLACED, STRANGE] = ['11', '22', '33'].map((byte) => fromHex(byte.repeat(32), 32)) as [
+const [HERE, REPLACED, IN_PART, STRANGE] = ['11', '22', '33', '44'].map((byte) => fromHex(byte.repeat(32), 32)) as [
+  Uint8Array,
   Uint8Array,
   Uint8Array,
   Uint8Array,
 ]
 const sizes = new Map([
-  [HERE, 2],
-  [REPLACED, 0],
+  [HERE, { validators: 2, most: 2 }],
+  [REPLACED, { validators: 0, most: 3 }],
+  [IN_PART, { validators: 1, most: 3 }],
 ])
 const locks = createKnownLocks({ nodeKeys: { sizeOf: async (lockHash) => sizes.get(lockHash) } })
 
@@ -25,4 +27,10 @@ it('of a lock that another one has replaced, charon is told to take that one', a
   await locks.assertBody(HERE, 10)
   await locks.assertExits(HERE, 2)
   await expect(locks.assertExits(HERE, 3)).rejects.toMatchObject({ code: 'TOO_MANY_SHARES' })
+})
+
+it('of a lock that another one has replaced in part, what is of the rest is read, though charon names all', async () => {
+  await locks.assertExits(IN_PART, 3)
+  await locks.assertBody(IN_PART, 256 * 1024 + 3 * 4096)
+  await expect(locks.assertExits(IN_PART, 4)).rejects.toMatchObject({ code: 'TOO_MANY_SHARES' })
 })

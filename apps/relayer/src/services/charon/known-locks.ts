@@ -13,10 +13,11 @@ const BYTES = { least: 256 * KIB, perValidator: 4 * KIB }
 
 /** Creates the service. */
 export function createKnownLocks({ nodeKeys }: { nodeKeys: Pick<NodeKeys, 'sizeOf'> }) {
+  /** How many validators it has. charon still names those that a lock of the same nodes has taken over: what is of others counts all the same. */
   async function sizeOf(lockHash: Uint8Array): Promise<number> {
     const size = await nodeKeys.sizeOf(lockHash)
-    if (size !== undefined && size > 0) return size
-    if (size === 0)
+    if (size !== undefined && size.validators > 0) return size.most
+    if (size !== undefined)
       throw new ApiError(
         'LOCK_UNKNOWN',
         `the cluster lock ${toHex(lockHash)} was replaced here by another one of its validators: give the --lock-file that the relayer has imported since`,
@@ -35,16 +36,16 @@ export function createKnownLocks({ nodeKeys }: { nodeKeys: Pick<NodeKeys, 'sizeO
       if (bytes > most)
         throw new ApiError(
           'BODY_TOO_LARGE',
-          `the lock ${toHex(lockHash)} has ${size} validators, and a body for it at most ${most} bytes`,
+          `the lock ${toHex(lockHash)} has ${size} validators at most, and a body for it at most ${most} bytes`,
         )
     },
-    /** That the lock has as many validators as exits came, of which each has one. @throws {ApiError} LOCK_UNKNOWN, TOO_MANY_SHARES */
+    /** That the lock may have as many validators as exits came, of which each has one. @throws {ApiError} LOCK_UNKNOWN, TOO_MANY_SHARES */
     async assertExits(lockHash: Uint8Array, exits: number): Promise<void> {
       const size = await sizeOf(lockHash)
       if (exits > size)
         throw new ApiError(
           'TOO_MANY_SHARES',
-          `the lock ${toHex(lockHash)} has ${size} validators, and this request ${exits} partial exits: one of each is enough`,
+          `the lock ${toHex(lockHash)} has ${size} validators at most, and this request ${exits} partial exits: one of each is enough`,
         )
     },
   }

@@ -7,6 +7,7 @@ import {
   findNodeKeys,
   findOutsideLocks,
   findOutsideOperator,
+  type LockSize,
   type NodeKeyRow,
 } from '@dvt-relayer/db/queries/attendance/node-keys.ts'
 import { takeNonce } from '@dvt-relayer/db/queries/attendance/nonces.ts'
@@ -29,7 +30,7 @@ export type KeyedNode =
 export function createNodeKeys({ db }: Pick<Context, 'db'>, now: () => number = () => performance.now()) {
   const all = keptFresh(async () => Map.groupBy(await findNodeKeys(db), ({ publicKey }) => toHex(publicKey)), now)
   const sizes = keptFresh(
-    async () => new Map((await findLockSizes(db)).map((lock) => [toHex(lock.lockHash), lock.validators])),
+    async () => new Map((await findLockSizes(db)).map((lock) => [toHex(lock.lockHash), lock])),
     now,
   )
 
@@ -39,8 +40,9 @@ export function createNodeKeys({ db }: Pick<Context, 'db'>, now: () => number = 
       const nodes = [...(await all()).values()].flat()
       return nodes.find((node) => node.shareIndex === shareIndex && equalBytes(node.lockHash, lockHash))?.publicKey
     },
-    /** How many validators an imported lock has, none where another one has replaced it; undefined where there is no such lock. */
-    sizeOf: async (lockHash: Uint8Array): Promise<number | undefined> => (await sizes()).get(toHex(lockHash)),
+    /** How many validators an imported lock has; undefined where there is no such lock. */
+    sizeOf: async (lockHash: Uint8Array): Promise<Pick<LockSize, 'validators' | 'most'> | undefined> =>
+      (await sizes()).get(toHex(lockHash)),
     /** Where the node of this key (33 bytes) stands: none where it is of no imported lock. */
     placesOf: async (publicKey: Uint8Array): Promise<readonly NodePlace[]> => (await all()).get(toHex(publicKey)) ?? [],
     /** Which of these validator keys are known here, and not of the clusters in which a node has the share index; lower-case hex. */

@@ -44,7 +44,7 @@ export function createCarryOut(
   const learning = createLearning(exits)
 
   const isSpent = async (row: RotationRow, view: VaultView, signal: AbortSignal) =>
-    isInTime(row, view) && (await sender.isSpent(row, signal))
+    isInTime(row, view) && (await sender.isSpent(row, view.finalHash, signal))
 
   async function findOpen({ vault, signal }: Errand, view: VaultView): Promise<OpenRotation | undefined> {
     const row = await findOpenRotation(db, vault)

@@ -13,6 +13,7 @@ const HASH = Buffer.alloc(32, 7)
 
 const viewOf = (more: Partial<VaultView> = {}): VaultView => ({
   latest: { number: 100, hash: `0x${'ab'.repeat(32)}`, parentHash: `0x${'aa'.repeat(32)}`, timestamp: NOW },
+  finalHash: `0x${'00'.repeat(32)}`,
   latestNonce: 3,
   finalNonce: 3,
   needed: 4,

@@ -71,13 +71,17 @@ export function createRotationSender(context: Pick<Context, 'config' | 'db' | 'c
       (await chooseFees(execution, mostWei, undefined, signal)) === undefined,
 
     /**
-     * Whether the stored transaction has come to its end in a final block: its nonce is used there, by itself or by another. Where the
-     * vault's nonce is as it was, it was refused, and is never carried out.
+     * Whether the stored transaction has come to its end by a final block: its nonce is used there, by itself or by another. Where the
+     * vault's nonce in the same block is as it was, it was refused, and is never carried out.
      */
-    async isSpent({ transaction }: RotationRow, signal: AbortSignal): Promise<boolean> {
+    async isSpent(
+      { transaction }: Pick<RotationRow, 'transaction'>,
+      finalHash: string,
+      signal: AbortSignal,
+    ): Promise<boolean> {
       if (transaction === null) return false
       const { from, nonce } = await readTransaction(transaction)
-      return from !== undefined && (await countTransactions(execution, from, signal, 'finalized')) > nonce
+      return from !== undefined && (await countTransactions(execution, from, signal, finalHash)) > nonce
     },
 
     /** Sends the stored transaction once more. */

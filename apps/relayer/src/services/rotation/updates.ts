@@ -26,6 +26,8 @@ import { showRenewed } from '../oracles/show-again.ts'
 /** A vault as the chain has it. */
 export interface VaultView {
   latest: BlockRef
+  /** Hash of the newest final block that no node contradicts. */
+  finalHash: string
   /** `exitSignaturesNonces(vault)` at the newest block, and at the newest final one. */
   latestNonce: number
   finalNonce: number
@@ -97,7 +99,7 @@ export function createRotationUpdates({
     if (latestNonce < finalNonce) throw behind()
     const { noted, updates } = await findNews(vault, finalNonce, final.number, signal)
     const sinceBlock = updates.at(-1)?.blockNumber ?? noted?.block_number ?? 0
-    return { view: { latest, latestNonce, finalNonce, needed, sinceBlock }, noted, updates }
+    return { view: { latest, finalHash: final.hash, latestNonce, finalNonce, needed, sinceBlock }, noted, updates }
   }
 
   return {

@@ -3,6 +3,7 @@
 import { sql } from 'drizzle-orm'
 import { boolean, bytes, number, oneOf, orNull, rows } from '../rows.ts'
 import type { Sql } from '../sql.ts'
+import { AWAY_SECONDS } from './nodes-seen.ts'
 
 /** Partial signatures of a share index that were judged. */
 export interface ShareCount {
@@ -54,7 +55,8 @@ export function countWrongShares(db: Sql, limit: number): Promise<{ shareIndex: 
 
 /**
  * The share indexes of clusters, by their first validators, and whether nothing of a node of each was ever taken: it has asked for no list,
- * has handed in nothing, and nothing of it was judged before it was noted who comes. Who is bound to no share index may be any node.
+ * has handed in nothing, and nothing of it was judged before it was noted who comes. Who is bound to no share index may be any node, as long
+ * as it comes.
  */
 export function findNeverSeen(db: Sql, limit: number): Promise<{ shareIndex: number; isNeverSeen: boolean }[]> {
   return rows(
@@ -65,7 +67,8 @@ export function findNeverSeen(db: Sql, limit: number): Promise<{ shareIndex: num
           cross join lateral (select f.id from validators f where f.cluster_id = c.id order by f.place, f.id limit 1) f
           join key_shares k on k.validator_id = f.id)
         select k.share_index,
-               not exists (select from nodes_seen n where n.share_index in (0, k.share_index) and coalesce(n.listed_at, n.posted_at) is not null)
+               not exists (select from nodes_seen n where coalesce(n.listed_at, n.posted_at) is not null
+                             and (n.share_index = k.share_index or n.share_index = 0 and n.seen_at > now() - make_interval(secs => ${AWAY_SECONDS})))
                  and not exists (select from share_counts s where s.share_index = k.share_index and s.verified + s.rejected > 0) as is_never_seen
         from known k order by k.share_index limit ${limit}`,
   )

@@ -39,13 +39,31 @@ export function findNodeKeys(db: Sql): Promise<NodeKeyRow[]> {
   )
 }
 
-/** How many validators each imported lock still has: none where another lock has replaced it. */
-export function findLockSizes(db: Sql): Promise<{ lockHash: Buffer; validators: number }[]> {
+const lockSize = {
+  lockHash: bytes,
+  /** That it still has: none where another lock has replaced it. */
+  validators: number,
+  /** Those of other locks with a node of it too: as many as it may have had before one of these replaced it in part. */
+  most: number,
+}
+export type LockSize = RowOf<typeof lockSize>
+
+/** How many validators each imported lock has. */
+export function findLockSizes(db: Sql): Promise<LockSize[]> {
   return rows(
     db,
-    { lockHash: bytes, validators: number },
-    sql`select c.lock_hash, count(v.id)::int as validators from clusters c left join validators v on v.cluster_id = c.id
-        where c.lock_hash is not null group by c.id`,
+    lockSize,
+    sql`with sizes as materialized (
+          select c.id, c.lock_hash, coalesce(v.validators, 0) as validators from clusters c
+          left join (select cluster_id, count(*) as validators from validators group by cluster_id) v on v.cluster_id = c.id
+          where c.lock_hash is not null),
+        kin as (
+          select distinct n.cluster_id, o.cluster_id as other_id from node_keys n
+          join node_keys o on o.public_key = n.public_key and o.cluster_id <> n.cluster_id)
+        select s.lock_hash, s.validators,
+               (s.validators + coalesce((select sum(o.validators) from kin k join sizes o on o.id = k.other_id where k.cluster_id = s.id), 0))::bigint
+                 as most
+        from sizes s`,
   )
 }
 

@@ -119,16 +119,26 @@ export function countPrograms(
 }
 
 /**
- * How many seconds ago a node of each share index last asked for a list or handed something in, the newest first. Not of share indexes
- * that charon hands in for without a sidecar: it comes when it signs.
+ * How many seconds ago a node of each share index, charon without a sidecar apart, last asked for a list or handed something in, the newest
+ * first. Charon comes when it signs: a share index that it came for last is left out, unless several clusters have it. There it says
+ * nothing of the others' nodes.
  */
 export function findLastSeen(db: Sql): Promise<{ shareIndex: number; seconds: number }[]> {
   return rows(
     db,
     { shareIndex: number, seconds: number },
-    sql`select share_index, extract(epoch from now() - max(greatest(listed_at, posted_at)))::float8 as seconds
-        from nodes_seen where share_index > 0 and coalesce(listed_at, posted_at) is not null group by share_index
-        having (array_agg(${cameBy('nodes_seen')} order by seen_at desc))[1] is distinct from 'charon' order by 2, 1`,
+    sql`with seen as (
+          select share_index, max(there_at) filter (where came_by is distinct from 'charon') as there_at,
+                 (array_agg(came_by order by seen_at desc))[1] is not distinct from 'charon' as is_charons
+          from (select share_index, seen_at, ${THERE_AT('nodes_seen')} as there_at, ${cameBy('nodes_seen')} as came_by from nodes_seen
+                where share_index > 0 and coalesce(listed_at, posted_at) is not null) n
+          group by share_index)
+        select s.share_index, extract(epoch from now() - s.there_at)::float8 as seconds from seen s
+        where s.there_at is not null and (not s.is_charons or 1 < (
+          select count(*) from clusters c
+          join key_shares k on k.share_index = s.share_index and k.validator_id = (
+            select f.id from validators f where f.cluster_id = c.id order by f.place, f.id limit 1)))
+        order by 2, 1`,
   )
 }
 

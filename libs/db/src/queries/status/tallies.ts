@@ -64,6 +64,12 @@ const FACTS = sql`
            greatest(v.withdrawal_address, v.listed_vault, v.vault, b.vault) as last) o
   where v.id = any(array(select validator_id from changed))`
 
+/** Which tally what is counted of a validator, or stands in a tally, makes it one of. */
+const TALLY_ID = sql`sha256(convert_to(row(${COMMON})::text, 'UTF8'))`
+
+/** One is at it at a time, to the end of its transaction. */
+const LOCK = sql`select pg_advisory_xact_lock(hashtext('validators.tallies'))`
+
 /** The checkpoint that counts folds: while it stays, no tally has changed. */
 const REVISION = 'tallies'
 
@@ -75,7 +81,7 @@ const ROWS_OF_ONE = 4
  * behind others that go on changing. Run in a transaction: one is at it at a time, and others wait.
  */
 export async function foldChanges(tx: Sql, limit: number): Promise<void> {
-  await tx.execute(sql`select pg_advisory_xact_lock(hashtext('validators.tallies'))`)
+  await tx.execute(LOCK)
   await tx.execute(sql`
         with taken as (
           delete from validator_changes
@@ -86,7 +92,7 @@ export async function foldChanges(tx: Sql, limit: number): Promise<void> {
         changed as materialized (select distinct validator_id from taken),
         found as materialized (${FACTS}),
         facts as materialized (
-          select sha256(convert_to(row(${COMMON})::text, 'UTF8')) as tally_id, * from found),
+          select ${TALLY_ID} as tally_id, * from found),
         was as materialized (
           select t.validator_id, t.tally_id from validator_tallies t where t.validator_id = any(array(select validator_id from changed))),
         moved as materialized (
@@ -113,6 +119,61 @@ export async function foldChanges(tx: Sql, limit: number): Promise<void> {
         insert into checkpoints as c (name, value) select ${REVISION}, '1' from taken limit 1
         on conflict (name) do update set value = to_jsonb((c.value #>> '{}')::bigint + 1), updated_at = now()`)
   await tx.execute(sql`delete from tallies where validators = 0`)
+}
+
+/**
+ * Forgets the tallies that are not what validators were counted for, or not what they say they are, and has these validators counted anew.
+ * Folds keep them right; hands, and restores without triggers, do not. Run in a transaction. Returns how many there were.
+ */
+export async function forgetWrongTallies(tx: Sql): Promise<number> {
+  await tx.execute(LOCK)
+  const row = await firstRow(
+    tx,
+    { wrong: number },
+    sql`with counted as (select tally_id, count(*) as validators from validator_tallies group by tally_id),
+             wrong as materialized (
+               select coalesce(t.id, c.tally_id) as id from (select ${TALLY_ID} as tally_id, id, validators from tallies) t
+               full join counted c on c.tally_id = t.id
+               where t.validators is distinct from c.validators or t.id <> t.tally_id),
+             gone as (delete from tallies t using wrong w where t.id = w.id),
+             lost as (delete from validator_tallies v using wrong w where v.tally_id = w.id returning v.validator_id),
+             noted as (insert into validator_changes (validator_id) select validator_id from lost)
+        select count(*) as wrong from wrong`,
+  )
+  return row?.wrong ?? 0
+}
+
+/**
+ * Compares validators after this id with what was counted of them, and has those counted anew of which something else was, without a change
+ * that still waits: what a statement sees of both is of one moment. Returns how many there were, and the last id; undefined after the last.
+ */
+export async function noteStrays(
+  db: Sql,
+  after: number,
+  limit: number,
+): Promise<{ strays: number; last: number | undefined }> {
+  const row = await firstRow(
+    db,
+    { strays: number, last: orNull(number) },
+    sql`with changed as materialized (
+               select validator_id from (
+                 (select id as validator_id from validators where id > ${after}::bigint order by id limit ${limit})
+                 union
+                 (select validator_id from validator_tallies where validator_id > ${after}::bigint order by validator_id limit ${limit})) either
+               order by validator_id limit ${limit}),
+             found as materialized (${FACTS}),
+             facts as materialized (select ${TALLY_ID} as tally_id, * from found),
+             strays as materialized (
+               select c.validator_id from changed c
+               left join facts f on f.validator_id = c.validator_id
+               left join validator_tallies t on t.validator_id = c.validator_id
+               where (t.tally_id, t.exit_since, t.deposit_since, t.is_awaited)
+                     is distinct from (f.tally_id, f.exit_since, f.deposit_since, f.is_awaited)
+                 and not exists (select from validator_changes o where o.validator_id = c.validator_id)),
+             noted as (insert into validator_changes (validator_id) select validator_id from strays)
+        select (select count(*) from strays) as strays, (select max(validator_id) from changed) as last`,
+  )
+  return { strays: row?.strays ?? 0, last: row?.last ?? undefined }
 }
 
 /** The newest change that nobody has taken; undefined where there is none. Whoever commits later may have a lower one. */

@@ -12,7 +12,7 @@ import type { PartialExit } from '@dvt-relayer/crypto/cluster-lock/partial-exits
 import { parseOraclePublicKey } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import type { FastifyRequest } from 'fastify'
 import { ApiError } from '../../../errors.ts'
-import { ANYBODY, type Caller } from '../../auth/caller.ts'
+import { ANYBODY } from '../../auth/caller.ts'
 import type { Bind } from '../../bind.ts'
 import type { ApiContext } from '../../context.ts'
 
@@ -36,12 +36,10 @@ export function handInRoutes(bind: Bind, { config, services }: ApiContext): void
   const opened = ifOpened(config)
 
   /** Who calls is not known, but what cannot be of an imported lock is not read. */
-  async function ofLock({ params, headers }: FastifyRequest): Promise<Caller> {
-    const caller = opened()
+  async function ofLock({ params, headers }: FastifyRequest): Promise<void> {
     const lockHash = parseHex((params as { lock?: string }).lock ?? '', 32)
     // What is no hash is refused with the other parameters.
     if (lockHash !== undefined) await knownLocks.assertBody(lockHash, Number(headers['content-length'] ?? 0))
-    return caller
   }
 
   bind(
@@ -65,6 +63,7 @@ export function handInRoutes(bind: Bind, { config, services }: ApiContext): void
       reply.code(201)
       return {}
     },
+    opened,
     ofLock,
   )
 
@@ -82,6 +81,7 @@ export function handInRoutes(bind: Bind, { config, services }: ApiContext): void
       reply.code(201)
       return {}
     },
+    opened,
     ofLock,
   )
 

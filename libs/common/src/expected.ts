@@ -6,7 +6,7 @@
 import { type TSchema, Type } from 'typebox'
 
 /** Where a schema says it; OpenAPI lets extensions begin with `x-`. */
-export const EXPECTED = 'x-expected'
+const EXPECTED = 'x-expected'
 
 /** Text of a form. `expected` is read after "must be". */
 export const textLike = (pattern: string, expected: string, description?: string) =>

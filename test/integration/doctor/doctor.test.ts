@@ -275,6 +275,15 @@ describe.skipIf(skipWithoutAnvil)('doctor of a relayer', () => {
     })
     expect(away.of('workers')).toMatchObject({ status: 'unused' })
 
+    // Root may write everywhere but into a file.
+    const nowhere = await look({ DATABASE_URL: '', DATA_DIR: join(settings['SEALING_KEY_FILE'] ?? '', 'data') })
+    expect(nowhere.of('database')).toMatchObject({
+      status: 'problem',
+      message: expect.stringMatching(/^no PostgreSQL can be made in .*: this user cannot write to .* \(ENOTDIR\) \(DATA_DIR\)$/),
+    })
+    const fresh = await look({ DATABASE_URL: '', DATA_DIR: join(world.dir, 'not-made-yet') })
+    expect(fresh.of('database')).toMatchObject({ status: 'unused' })
+
     await using future = await openChanged(
       "insert into drizzle.__drizzle_migrations (hash, created_at) values ('of the future', 9)",
     )

@@ -19,6 +19,7 @@ const MOST_JUDGED = 256
 export function createEvents(logger: Logger) {
   const metrics = createMetrics(RELAYER_METRICS)
   const up = new Map<Dependency, boolean>()
+  const doubted = new Set<Dependency>()
   const told = new Set<string>()
   const toldAt = new Map<string, number>()
   /** Whether this was not said within a day. */
@@ -462,6 +463,14 @@ export function createEvents(logger: Logger) {
     },
     outboundAnswered(target: 'consensus' | 'execution' | 'ipfs', ok: boolean) {
       metrics.count('dvt_relayer_outbound_requests_total', { target, outcome: ok ? 'ok' : 'failed' })
+    },
+    /** Says once that something may be wrong with one that works, and once that it is over. */
+    dependencyDoubted(dependency: Dependency, doubt: string | undefined) {
+      if (doubted.has(dependency) === (doubt !== undefined)) return
+      if (doubt === undefined) doubted.delete(dependency)
+      else doubted.add(dependency)
+      if (doubt === undefined) logger.info({ dependency }, 'nothing is doubtful any more about a dependency')
+      else logger.warn({ dependency, doubt }, 'dependency works, and may not be in order')
     },
     /** Says once when a dependency goes and once when it comes back. */
     dependencySeen(dependency: Dependency, ok: boolean, error?: unknown) {

@@ -35,7 +35,18 @@ const placeOf = ({ anchor }: Problem): string => (anchor === null ? '' : `   ${R
 
 /** The status as a person reads it. */
 function statusText(status: Status): string {
-  const { headline, problems, clusters, validators, vaults, oracle_set: set, registry, manager, processes } = status
+  const {
+    headline,
+    problems,
+    clusters,
+    validators,
+    vaults,
+    oracle_set: set,
+    registry,
+    manager,
+    processes,
+    unused,
+  } = status
   return [
     // The worst problem stands below once more, with its place in the runbook.
     `${SIGNS[headline.level]} ${safe(headline.sentence)}${problems.length > 0 ? '' : placeOf(headline)}`,
@@ -50,6 +61,9 @@ function statusText(status: Status): string {
     ...(validators.next === null ? [] : ['and more']),
     `oracle set ${set === null ? 'none' : `${set.cid}, ${set.threshold} of ${set.oracles}`}`,
     `deposit registry ${registry === null ? 'not begun' : `settled up to block ${registry.next_block - 1}, ${registry.public_keys} keys`}`,
+    ...Object.entries(unused).flatMap(([name, { state, why }]) =>
+      state === 'not configured' ? [`${name.replaceAll('_', ' ')} ${state}: ${why}`] : [],
+    ),
     ...vaults.map(
       (vault) =>
         `vault ${vault.vault}: ${vault.registered} registered, ${vault.outdated} with shares of earlier oracles${vault.force_exit_at_timestamp === null ? '' : `, may be exited by force from ${at(vault.force_exit_at_timestamp)}`}, ${vault.keys_free ?? 'unknown'} keys free`,

@@ -162,5 +162,16 @@ export const Status = Type.Object({
     }),
   ),
   ready: Type.Union([Ready, Type.Null()], { description: 'of the process that answers, as in `GET /ready`' }),
+  unused: Type.Record(
+    Type.String(),
+    Type.Object({
+      state: Type.Enum(['not configured', 'not needed yet', 'done by workers']),
+      why: Type.String({ description: 'such as the setting that is not set' }),
+    }),
+    { description: 'checks of `GET /ready` that are ok because the process that answers has nothing to do with them' },
+  ),
+  doubts: Type.Record(Type.String(), Type.String(), {
+    description: 'what may be wrong with checks of `GET /ready` that are ok, such as a chain that makes no blocks',
+  }),
 })
 export type Status = Static<typeof Status>

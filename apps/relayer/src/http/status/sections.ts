@@ -112,9 +112,10 @@ ${left === null ? null : html`<div><dt>left</dt><dd class="${left === '0' ? 'bad
 const ENDED_SECONDS = 3600
 
 /** Processes, queue and services. */
-export function machineSections({ processes, queue, ready, totals, version, network, time: now }: Status): Html {
+export function machineSections(status: Status): Html {
+  const { processes, queue, totals, version, network, time: now } = status
   const shown = processes.filter(({ there, heard_at_timestamp: heard }) => there || now - heard < ENDED_SECONDS)
-  return html`${ready === null ? null : servicesSection(ready)}
+  return html`${servicesSection(status)}
 <section id="processes" aria-labelledby="processes-title"><h2 id="processes-title">Processes and queue</h2><ul class="cells">${shown.map(
     ({ role, version: of, started_at_timestamp: started, heard_at_timestamp: heard, there }) =>
       html`<li class="cell ${there ? 'good' : 'none'}">${sign(there ? 'good' : 'none')} <b>${role}</b> ${of} ${there ? 'at work' : 'ended'}
@@ -130,12 +131,19 @@ ${facts('versions', 'This relayer', [
 ])}`
 }
 
-/** The services that the relayer leans on, as `GET /ready` has them. */
-export function servicesSection({ checks }: NonNullable<Status['ready']>): Html {
+/** What is said of services. */
+export type Services = Pick<Status, 'ready' | 'unused' | 'doubts'>
+
+/** The services that the relayer leans on, as `GET /ready` has them; of what is not in use not that it works. */
+export function servicesSection({ ready, unused, doubts }: Services): Html | null {
+  if (ready === null) return null
   return html`<section id="services" aria-labelledby="services-title"><h2 id="services-title">What it needs</h2><ul class="cells">${Object.entries(
-    checks,
-  ).map(
-    ([name, { ok, message }]) =>
-      html`<li class="cell ${ok ? 'good' : 'bad'}" data-key="${name}">${help(ok ? null : ANCHORS.service, html`${sign(ok ? 'good' : 'bad')} <b>${name.replaceAll('_', ' ')}</b> ${ok ? 'works' : 'does not'}`)}${message === undefined ? null : html`<p class="note">${message}</p>`}</li>`,
-  )}</ul></section>`
+    ready.checks,
+  ).map(([name, { ok, message }]) => {
+    const idle = ok ? unused[name] : undefined
+    const level = idle !== undefined ? 'none' : ok ? 'good' : 'bad'
+    const word = idle?.state ?? (ok ? 'works' : 'does not')
+    const note = message ?? idle?.why ?? doubts[name]
+    return html`<li class="cell ${level}" data-key="${name}">${help(ok ? null : ANCHORS.service, html`${sign(level)} <b>${name.replaceAll('_', ' ')}</b> ${word}`)}${note === undefined ? null : html`<p class="note">${note}</p>`}</li>`
+  })}</ul></section>`
 }

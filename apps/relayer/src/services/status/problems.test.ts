@@ -49,7 +49,7 @@ const GOOD: Facts = {
   validators: { items: [], next: null, key: null },
   oracle_set: { cid: 'c', block_number: 1, announced_at_timestamp: 1, threshold: 1, oracles: 1 },
   ...{ registry: null, vaults: [vault()], manager: manager('10', '90'), queue: null, processes: [process('all')] },
-  ready: { status: 'ready', checks: { database: { ok: true } } },
+  ...{ ready: { status: 'ready', checks: { database: { ok: true } } }, unused: {}, doubts: {} },
 }
 
 /** What is changed, and what is said then: all of it, in order. */

@@ -22,6 +22,7 @@ import { createAnswers } from './answers.ts'
 import { clustersOf, type Scope } from './clusters.ts'
 import { findProblems, headlineOf } from './problems.ts'
 import { createSnapshotReader, type Snapshot } from './snapshot.ts'
+import { findUnused } from './unused.ts'
 
 /** Validators of a page. */
 const PAGE = 25
@@ -53,6 +54,8 @@ interface Surroundings {
   address: string | null
   queue: Status['queue']
   ready: Ready | null
+  /** What may be wrong with what works. */
+  doubts: Readonly<Record<string, string>>
 }
 
 /** Creates the service. */
@@ -102,7 +105,13 @@ export async function statusToAdmin(context: Parts, query: Query): Promise<Statu
   const shared = await findShared(context, createSnapshotReader(context))
   const first = await listCollecting(context, asker, 0, shared)
   const listed = isFirst(query) ? first : await list(context, asker, query, shared)
-  return statusOf(context, shared, asker, { first, listed, query }, { address: null, queue: null, ready: null })
+  return statusOf(
+    context,
+    shared,
+    asker,
+    { first, listed, query },
+    { address: null, queue: null, ready: null, doubts: {} },
+  )
 }
 
 const isFirst = ({ after, key }: Query) => after === undefined && (key ?? '').trim() === ''
@@ -161,7 +170,7 @@ function statusOf(
   shared: Shared,
   asker: Asker,
   { first, listed, query }: { first: Listed; listed: Listed; query: Query },
-  { address, queue, ready }: Surroundings,
+  { address, queue, ready, doubts }: Surroundings,
 ): Status {
   const { snapshot, countedAt, now, nodes, processes, oracleSet, position } = shared
   const isSidecar = asker.role === 'sidecar'
@@ -198,6 +207,8 @@ function statusOf(
       there: isThere,
     })),
     ready,
+    unused: findUnused(config, position !== undefined),
+    doubts,
   }
   const problems = findProblems(facts)
   return {

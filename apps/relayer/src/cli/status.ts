@@ -8,7 +8,7 @@ import { RUNBOOK } from '@dvt-relayer/common/runbook.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { readConfig } from '../config.ts'
 import { CAME_BY } from '../http/status/words.ts'
-import { utc } from '../services/status/problems.ts'
+import { isLate, utc } from '../services/status/problems.ts'
 import { statusToAdmin } from '../services/status/status.ts'
 import { COMMANDS } from './usage.ts'
 import { openExisting } from './with-database.ts'
@@ -74,7 +74,11 @@ function statusText(status: Status): string {
     ),
     ...processes
       .filter(({ there }) => there)
-      .map(({ role, version, started_at_timestamp: started }) => `process ${role} ${version}, since ${at(started)}`),
+      .map((process) => {
+        const { role, version, started_at_timestamp: started, heard_at_timestamp: heard } = process
+        const late = isLate(process, status.time) ? `, silent: last heard ${at(heard)}` : ''
+        return `process ${role} ${version}, since ${at(started)}${late}`
+      }),
   ].join('\n')
 }
 

@@ -8,9 +8,10 @@ import type { Database } from '@dvt-relayer/db/connect.ts'
 import { findNamedNodes } from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
 import { findProcesses } from '@dvt-relayer/db/queries/attendance/processes.ts'
 import { countTables } from '@dvt-relayer/db/queries/doctor/contents.ts'
+import { lookAtServer } from '@dvt-relayer/db/queries/doctor/server.ts'
 import { countKeysLeft } from '@dvt-relayer/db/queries/messages/registrations.ts'
 import type { RelayerConfig } from '../config.ts'
-import { SILENCE_SECONDS } from '../services/attendance/heartbeat.ts'
+import { LATE_SECONDS, SILENCE_SECONDS } from '../services/attendance/heartbeat.ts'
 import { type Finding, firstOf } from './findings.ts'
 import { vaultsOf } from './wallets.ts'
 
@@ -64,8 +65,19 @@ export async function examineWorkers(db: Database): Promise<Finding> {
   const versions = [...new Set(there.map(({ version }) => version))].sort()
   const others = versions.filter((version) => version !== VERSION)
   const words = there.map(({ role, version }) => `${role} ${version}`).sort()
-  const details =
-    others.length === 0 ? [] : [`processes of ${others.join(', ')} run beside this ${VERSION}: update them together`]
+  const { nowSeconds } = await lookAtServer(db)
+  const details = [
+    ...(others.length === 0
+      ? []
+      : [`processes of ${others.join(', ')} run beside this ${VERSION}: update them together`]),
+    ...there.flatMap(({ role, lastSeconds }) =>
+      nowSeconds - lastSeconds > LATE_SECONDS
+        ? [
+            `a process of the role ${role} was last heard ${timeText(lastSeconds)}: it may have ended, look whether it runs`,
+          ]
+        : [],
+    ),
+  ]
   return finding(
     'workers',
     details.length > 0 ? 'warning' : 'good',

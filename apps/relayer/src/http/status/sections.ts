@@ -1,7 +1,7 @@
 /** Of the status page: what is wrong, and everything but nodes: oracles, vaults, the manager, the queue, services, versions. */
 
 import type { Problem, Status, StatusVault } from '@dvt-relayer/api/schemas.ts'
-import { ANCHORS } from '../../services/status/problems.ts'
+import { ANCHORS, isLate } from '../../services/status/problems.ts'
 import { type Html, html } from './html.ts'
 import { eth, help, hex, many, sign, time } from './words.ts'
 
@@ -117,9 +117,15 @@ export function machineSections(status: Status): Html {
   const shown = processes.filter(({ there, heard_at_timestamp: heard }) => there || now - heard < ENDED_SECONDS)
   return html`${servicesSection(status)}
 <section id="processes" aria-labelledby="processes-title"><h2 id="processes-title">Processes and queue</h2><ul class="cells">${shown.map(
-    ({ role, version: of, started_at_timestamp: started, heard_at_timestamp: heard, there }) =>
-      html`<li class="cell ${there ? 'good' : 'none'}">${sign(there ? 'good' : 'none')} <b>${role}</b> ${of} ${there ? 'at work' : 'ended'}
-<dl><div><dt>${there ? 'since' : 'last heard'}</dt><dd>${time(there ? started : heard)}</dd></div></dl></li>`,
+    (process) => {
+      const { role, version: of, started_at_timestamp: started, heard_at_timestamp: heard, there } = process
+      const late = isLate(process, now)
+      const level = late ? 'waiting' : there ? 'good' : 'none'
+      // While it beats in time the page stays as it is.
+      const isHeard = there && !late
+      return html`<li class="cell ${level}">${sign(level)} <b>${role}</b> ${of} ${late ? 'silent' : there ? 'at work' : 'ended'}
+<dl><div><dt>${isHeard ? 'since' : 'last heard'}</dt><dd>${time(isHeard ? started : heard)}</dd></div></dl></li>`
+    },
   )}</ul>
 ${queue === null ? null : html`<p class="note">queue: ${many(queue.waiting, 'job')} waiting, ${queue.active} at work</p>`}</section>
 ${facts('versions', 'This relayer', [

@@ -73,6 +73,23 @@ const CASES: readonly [name: string, change: Partial<Facts>, says: readonly (rea
       },
       [['waiting', 'relayers of several versions run on one database: 0.2.0, 0.3.0']],
     ],
+    [
+      'a process whose heartbeat is late, while it counts as there',
+      {
+        processes: [
+          process('all'),
+          process('worker', { heard_at_timestamp: NOW - 31 }),
+          process('api', { heard_at_timestamp: NOW - 30 }),
+          process('api', { heard_at_timestamp: NOW - 99, there: false }),
+        ],
+      },
+      [
+        [
+          'waiting',
+          'a process of the role worker was last heard at 2027-01-15 07:59:29 UTC: it may have ended, and counts as gone after 60 s',
+        ],
+      ],
+    ],
     ['nothing counted yet', { counted_at_timestamp: null }, [['waiting', 'no worker has counted yet']]],
     [
       'services, and that no worker is there once',

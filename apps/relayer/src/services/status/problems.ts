@@ -5,6 +5,7 @@
 
 import type { Problem, ReasonCode, Status, StatusCluster, StatusNode, StatusVault } from '@dvt-relayer/api/schemas.ts'
 import { count } from '@dvt-relayer/common/findings.ts'
+import { LATE_SECONDS, SILENCE_SECONDS } from '../attendance/heartbeat.ts'
 import { REASONS } from '../explain/reasons.ts'
 
 /** Where the runbook says what to do about what is no reason of a validator. */
@@ -75,7 +76,11 @@ const anchorOf = (code: ReasonCode): string => REASONS[code].anchor
 export const utc = (seconds: number): string =>
   `${new Date(seconds * 1000).toISOString().slice(0, 19).replace('T', ' ')} UTC`
 
-function ofWorkers({ processes, counted_at_timestamp: countedAt }: Facts): Problem[] {
+/** Whether a process that counts as there has not been heard as it should: killed a moment ago, or kept from the database. */
+export const isLate = ({ there, heard_at_timestamp: heardAt }: Facts['processes'][number], now: number): boolean =>
+  there && now - heardAt > LATE_SECONDS
+
+function ofWorkers({ processes, counted_at_timestamp: countedAt, time }: Facts): Problem[] {
   const there = processes.filter((process) => process.there)
   if (there.every(({ role }) => role === 'api')) return [bad(REASONS.NO_WORKER.sentence, anchorOf('NO_WORKER'))]
   const versions = [...new Set(there.map(({ version }) => version))].sort()
@@ -83,6 +88,16 @@ function ofWorkers({ processes, counted_at_timestamp: countedAt }: Facts): Probl
     ...(versions.length > 1
       ? [waiting(`relayers of several versions run on one database: ${versions.join(', ')}`, ANCHORS.versions)]
       : []),
+    ...there.flatMap((process) =>
+      isLate(process, time)
+        ? [
+            waiting(
+              `a process of the role ${process.role} was last heard at ${utc(process.heard_at_timestamp)}: it may have ended, and counts as gone after ${SILENCE_SECONDS} s`,
+              anchorOf('NO_WORKER'),
+            ),
+          ]
+        : [],
+    ),
     ...(countedAt === null ? [waiting('no worker has counted yet: numbers come in a moment', null)] : []),
   ]
 }

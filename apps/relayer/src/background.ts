@@ -54,6 +54,7 @@ type WorkName =
   | 'retention'
   | 'registered validators'
   | 'nodes seen'
+  | 'unserved vaults'
   | 'nodes gone'
   | 'status'
   | 'attendance'
@@ -184,6 +185,13 @@ const BACKGROUND: readonly Work[] = [
     intervalMs: 15_000,
     failure: 'which nodes were seen is not written, the next round comes',
     create: ({ services: { api } }) => api && (() => api.nodes.write()),
+  },
+  {
+    name: 'unserved vaults',
+    roles: WHERE_REQUESTS_COME,
+    intervalMs: 5_000,
+    failure: 'which vaults got no keys is not written, the next round comes',
+    create: ({ services: { api } }) => api && (() => api.unserved.write()),
   },
   {
     name: 'nodes gone',

@@ -196,6 +196,17 @@ export function createEvents(logger: Logger) {
         sums: { ...counts },
       })
     },
+    /** The caller is answered with nothing, again and again: whose relayer it is learns why it stands. */
+    vaultUnserved(vault: string, validators: number, requester: string | null) {
+      tally.log({
+        kind: `unserved ${vault}`,
+        level: 'warn',
+        message:
+          'a vault asks for validators and gets none: no lock and no line of PUBLIC_KEYS_FILE names it, or its keys are used up; doctor and the status page say which',
+        fields: { vault, requester },
+        once: { validators },
+      })
+    },
     managerSigned(action: ManagerAction, vault: Uint8Array, validators: number, requester: string | null) {
       metrics.count('dvt_relayer_manager_signatures_total', { action })
       logger.info({ action, vault: checksumAddress(vault), validators, requester }, 'signed for a vault')

@@ -12,6 +12,7 @@ import { lookAtServer } from '@dvt-relayer/db/queries/doctor/server.ts'
 import { countKeysLeft } from '@dvt-relayer/db/queries/messages/registrations.ts'
 import type { RelayerConfig } from '../config.ts'
 import { LATE_SECONDS, SILENCE_SECONDS } from '../services/attendance/heartbeat.ts'
+import { findUnserved } from '../services/registrations/unserved.ts'
 import { type Finding, firstOf } from './findings.ts'
 import { vaultsOf } from './wallets.ts'
 
@@ -19,6 +20,7 @@ const MOST_PROCESSES = 1000
 const DAY_SECONDS = 86_400
 /** With fewer keys left it is time to make more. */
 const FEW_KEYS = 10
+const KEYS_REMEDY = 'import the lock of a cluster with more (CLUSTER_LOCK_FILES), or list more (PUBLIC_KEYS_FILE)'
 
 const hasTable = async (db: Database, table: string) => (await countTables(db, [table])).get(table) !== undefined
 
@@ -107,9 +109,21 @@ function nodesWords(nodes: Awaited<ReturnType<typeof findNamedNodes>>): string {
 
 /** The key reserve of each vault. */
 export async function examineKeys(config: RelayerConfig, db: Database): Promise<Finding> {
-  if (config.manager === undefined)
-    return finding('keys', 'unused', 'VALIDATORS_MANAGER_KEY_FILE is not set: operators bring their own keys')
   if (!(await hasTable(db, 'validators'))) return finding('keys', 'unused', 'the database has no tables yet')
+  const inVain = (await findUnserved(db)).map(
+    ({ vault, asked_at: at, validators, reason }) =>
+      `${vault} has asked for ${count(validators, 'validator')} and got none, last ${timeText(at)}: ${reason}`,
+  )
+  if (config.manager === undefined && inVain.length === 0)
+    return finding(
+      'keys',
+      'unused',
+      'VALIDATORS_MANAGER_KEY_FILE is not set: nothing is registered for vaults, and keys are not counted',
+    )
+  if (config.manager === undefined)
+    return finding('keys', 'warning', `vaults have asked for validators and got none: ${KEYS_REMEDY}`, {
+      details: firstOf(inVain),
+    })
   const vaults = await vaultsOf(config, db)
   const counts = await Promise.all(
     vaults.map(async (vault) => ({ vault: checksumAddress(vault), ...(await countKeysLeft(db, vault)) })),
@@ -117,20 +131,22 @@ export async function examineKeys(config: RelayerConfig, db: Database): Promise<
   const facts = { vaults: counts }
   const words = ({ vault, free, reserved }: (typeof counts)[number]) =>
     `${vault} has ${count(free, 'key')} left${reserved > 0 ? `, and ${reserved} reserved` : ''}`
-  if (counts.length === 0) return finding('keys', 'unused', 'no vault is known yet', { facts })
+  if (counts.length === 0 && inVain.length === 0) return finding('keys', 'unused', 'no vault is known yet', { facts })
   const empty = counts.filter(({ free, reserved }) => free + reserved === 0)
   const few = counts.filter(({ free }) => free < FEW_KEYS).map(words)
-  const remedy = 'import the lock of a cluster with more (CLUSTER_LOCK_FILES), or list more (PUBLIC_KEYS_FILE)'
   if (empty.length > 0)
     return finding(
       'keys',
       'problem',
-      `${firstOf(empty.map(({ vault }) => vault)).join(', ')} has no key left: ${remedy}`,
+      `${firstOf(empty.map(({ vault }) => vault)).join(', ')} has no key left: ${KEYS_REMEDY}`,
       {
-        details: firstOf(few),
+        details: firstOf([...few, ...inVain]),
         facts,
       },
     )
-  if (few.length > 0) return finding('keys', 'warning', `keys run out: ${remedy}`, { details: firstOf(few), facts })
+  if (few.length > 0)
+    return finding('keys', 'warning', `keys run out: ${KEYS_REMEDY}`, { details: firstOf([...few, ...inVain]), facts })
+  if (inVain.length > 0)
+    return finding('keys', 'warning', firstOf(counts.map(words)).join('; '), { details: firstOf(inVain), facts })
   return finding('keys', 'good', firstOf(counts.map(words)).join('; '), { facts })
 }

@@ -143,6 +143,15 @@ export const Status = Type.Object({
     Type.Null(),
   ]),
   vaults: Type.Array(StatusVault),
+  unserved: Type.Array(
+    Type.Object({
+      vault: checksummedVault,
+      asked_at_timestamp: timestamp,
+      validators: safeInteger(1, 'how many it asked for'),
+      reason: Type.String({ description: 'why there is no key for it' }),
+    }),
+    { description: 'vaults that asked for validators within ten minutes and got none' },
+  ),
   manager: Type.Union([
     Type.Object({
       address: Type.Union([Type.String(), Type.Null()]),

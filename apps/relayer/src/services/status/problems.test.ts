@@ -48,6 +48,7 @@ const GOOD: Facts = {
   ...{ caller: { name: 'me', role: 'admin' }, totals: TOTALS, clusters: [cluster(THERE)], clusters_left_out: 0 },
   validators: { items: [], next: null, key: null },
   oracle_set: { cid: 'c', block_number: 1, announced_at_timestamp: 1, threshold: 1, oracles: 1 },
+  unserved: [],
   ...{ registry: null, vaults: [vault()], manager: manager('10', '90'), queue: null, processes: [process('all')] },
   ...{ ready: { status: 'ready', checks: { database: { ok: true } } }, unused: {}, doubts: {} },
 }
@@ -250,6 +251,22 @@ const CASES: readonly [name: string, change: Partial<Facts>, says: readonly (rea
       [
         ['waiting', `vault ${VAULT} has 0 free keys left`],
         ['waiting', `vault ${VAULT} has 1 free key left`],
+      ],
+    ],
+    [
+      'a vault that asks in vain, unless it is said of it that it has no key left',
+      {
+        vaults: [vault({ keys_free: 0 })],
+        unserved: ['0x2222222222222222222222222222222222222222', VAULT].map((address) => ({
+          ...{ vault: address, asked_at_timestamp: NOW - 5, validators: 2, reason: 'no lock names it' },
+        })),
+      },
+      [
+        ['bad', `vault ${VAULT} has no key left`],
+        [
+          'waiting',
+          'vault 0x2222222222222222222222222222222222222222 has asked for 2 validators and got none, last at 2027-01-15 07:59:55 UTC: no lock names it',
+        ],
       ],
     ],
     ['no key left where nothing is signed for vaults', { vaults: [vault({ keys_free: 0 })], manager: null }, []],

@@ -12,6 +12,7 @@ import { REASONS } from '../explain/reasons.ts'
 export const ANCHORS = {
   service: 'a-service-is-away',
   keys: 'keys-run-out',
+  unserved: 'a-vault-gets-no-keys',
   limit: 'the-daily-limit-is-reached',
   versions: 'versions-differ',
   clock: 'a-clock-is-off',
@@ -33,6 +34,7 @@ export function findProblems(facts: Facts): Problem[] {
     ...ofNodes(facts),
     ...ofValidators(facts),
     ...facts.vaults.flatMap((vault) => ofVault(vault, facts)),
+    ...ofUnserved(facts),
     ...ofManager(facts),
     ...ofExits(facts),
   ]
@@ -222,10 +224,29 @@ function ofVault(vault: StatusVault, { manager, time }: Facts): Problem[] {
         ]),
     ...(!isSigned || free === null || reserved === null || free >= FEW_KEYS
       ? []
-      : free + reserved === 0
+      : hasNoKey(vault, manager)
         ? [bad(`vault ${address} has no key left`, ANCHORS.keys)]
         : [waiting(`vault ${address} has ${count(free, 'free key')} left`, ANCHORS.keys)]),
   ]
+}
+
+/** Whether a vault that is signed for has nothing left to register. */
+const hasNoKey = ({ keys_free: free, keys_reserved: reserved }: StatusVault, manager: Facts['manager']): boolean =>
+  manager?.address != null && free === 0 && reserved === 0
+
+/** Vaults that ask in vain: anybody may ask, so that nothing of it is red. */
+function ofUnserved({ unserved, vaults, manager }: Facts): Problem[] {
+  const said = vaults.filter((vault) => hasNoKey(vault, manager)).map(({ vault }) => vault)
+  return unserved.flatMap(({ vault, asked_at_timestamp: at, validators, reason }) =>
+    said.includes(vault)
+      ? []
+      : [
+          waiting(
+            `vault ${vault} has asked for ${count(validators, 'validator')} and got none, last at ${utc(at)}: ${reason}`,
+            ANCHORS.unserved,
+          ),
+        ],
+  )
 }
 
 function ofManager({ manager }: Facts): Problem[] {

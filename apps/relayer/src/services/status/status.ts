@@ -18,6 +18,7 @@ import { describeCurrentSet } from '../beacon-status/vaults.ts'
 import { positionOf, REGISTRY_CHECKPOINT } from '../deposit-registry/position.ts'
 import { explainMany } from '../explain/explanations.ts'
 import type { KeyedNode } from '../identity/node-keys.ts'
+import { findUnserved } from '../registrations/unserved.ts'
 import { createAnswers } from './answers.ts'
 import { clustersOf, type Scope } from './clusters.ts'
 import { findProblems, headlineOf } from './problems.ts'
@@ -128,10 +129,12 @@ async function findShared({ config, db }: Parts, readSnapshot: ReturnType<typeof
   const nodes = await findExplainedNodes(db)
   const processes = await findProcesses(db, SILENCE_SECONDS, MOST_PROCESSES)
   const oracleSet = await describeCurrentSet(db)
+  const unserved = await findUnserved(db)
   const position = positionOf(config.network, await findCheckpoint(db, REGISTRY_CHECKPOINT))
   // Last: nothing that was found before is of a later time.
   const { now } = await findMoment(db)
-  return { ...read, nodes: new Map(nodes.map((node) => [node.shareIndex, node])), processes, oracleSet, position, now }
+  const byIndex = new Map(nodes.map((node) => [node.shareIndex, node]))
+  return { ...read, nodes: byIndex, processes, oracleSet, unserved, position, now }
 }
 type Shared = Awaited<ReturnType<typeof findShared>>
 
@@ -172,7 +175,7 @@ function statusOf(
   { first, listed, query }: { first: Listed; listed: Listed; query: Query },
   { address, queue, ready, doubts }: Surroundings,
 ): Status {
-  const { snapshot, countedAt, now, nodes, processes, oracleSet, position } = shared
+  const { snapshot, countedAt, now, nodes, processes, oracleSet, unserved, position } = shared
   const isSidecar = asker.role === 'sidecar'
   const isBound = isSidecar || asker.vaults !== undefined
   const clusters = clustersOf(snapshot, { now, nodes }, asker)
@@ -197,6 +200,11 @@ function statusOf(
             public_keys: position.count,
           },
     vaults: isSidecar ? [] : vaultsOf(snapshot, asker),
+    unserved: isSidecar
+      ? []
+      : unserved
+          .filter(({ vault }) => isOf(vault, asker))
+          .map(({ asked_at: at, ...rest }) => ({ ...rest, asked_at_timestamp: at })),
     manager: isSidecar ? null : managerOf(snapshot, asker, address, config.managerDailyLimitGwei),
     queue: isBound ? null : queue,
     processes: processes.map(({ role, version, startedSeconds, lastSeconds, isThere }) => ({

@@ -20,6 +20,7 @@ export function createEvents(logger: Logger) {
   const metrics = createMetrics(RELAYER_METRICS)
   const up = new Map<Dependency, boolean>()
   const doubted = new Set<Dependency>()
+  const awaySince = new Map<Dependency, number>()
   const told = new Set<string>()
   const toldAt = new Map<string, number>()
   /** Whether this was not said within a day. */
@@ -487,7 +488,10 @@ export function createEvents(logger: Logger) {
     dependencySeen(dependency: Dependency, ok: boolean, error?: unknown) {
       metrics.set('dvt_relayer_dependency_up', ok ? 1 : 0, { dependency })
       if (up.get(dependency) === ok) return
-      if (ok && up.has(dependency)) logger.info({ dependency }, 'dependency is back')
+      if (!ok) awaySince.set(dependency, performance.now())
+      const away = awaySince.get(dependency)
+      if (ok && up.has(dependency) && away !== undefined)
+        logger.info({ dependency, away_seconds: Math.round((performance.now() - away) / 1000) }, 'dependency is back')
       if (!ok) logger.warn({ dependency, ...(error === undefined ? {} : { err: error }) }, 'dependency is away')
       up.set(dependency, ok)
     },

@@ -218,7 +218,7 @@ describe.skipIf(skipWithoutAnvil)('doctor of a relayer', () => {
     expect((await look({ AUTH_TOKENS_FILE: file })).of('tokens')).toMatchObject({
       status: 'warning',
       details: [
-        'the token node-7 is bound to nothing and may hand in signatures for every node: make it anew with --role sidecar --for (share indexes)',
+        'the token node-7 is bound to nothing and may hand in signatures for every node: make it anew: npm run relayer -- token --name node-7 --role sidecar --for (share indexes)',
       ],
     })
     expect((await look({ AUTH_TOKENS_FILE: '' })).of('tokens')).toMatchObject({ status: 'warning' })

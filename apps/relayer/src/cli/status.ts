@@ -2,6 +2,7 @@
 
 import { parseArgs } from 'node:util'
 import type { Problem, Status, StatusNode } from '@dvt-relayer/api/schemas.ts'
+import { count } from '@dvt-relayer/common/findings.ts'
 import { createLogger } from '@dvt-relayer/common/log/logger.ts'
 import { Lifetime } from '@dvt-relayer/common/process/lifetime.ts'
 import { RUNBOOK } from '@dvt-relayer/common/runbook.ts'
@@ -58,15 +59,16 @@ function statusText(status: Status): string {
     ]),
     '',
     ...validators.items.map(({ public_key: key, verdict }) => `${key} ${verdict.code}: ${verdict.sentence}`),
-    ...(validators.next === null ? [] : ['and more']),
-    `oracle set ${set === null ? 'none' : `${set.cid}, ${set.threshold} of ${set.oracles}`}`,
-    `deposit registry ${registry === null ? 'not begun' : `settled up to block ${registry.next_block - 1}, ${registry.public_keys} keys`}`,
+    ...(validators.next === null ? [] : ['and more: GET /status.json?after= goes on']),
+    ...(validators.items.length === 0 ? [] : ['what to do about one: npm run relayer -- explain 0x…', '']),
+    `oracle set ${set === null ? 'none is known yet' : `${set.cid}, ${set.threshold} of ${set.oracles}`}`,
+    `deposit registry ${registry === null ? 'not begun: no POST /register has asked for the deposits on chain' : `settled up to block ${registry.next_block - 1}, ${registry.public_keys} keys`}`,
     ...Object.entries(unused).flatMap(([name, { state, why }]) =>
       state === 'not configured' ? [`${name.replaceAll('_', ' ')} ${state}: ${why}`] : [],
     ),
     ...vaults.map(
       (vault) =>
-        `vault ${vault.vault}: ${vault.registered} registered, ${vault.outdated} with shares of earlier oracles${vault.force_exit_at_timestamp === null ? '' : `, may be exited by force from ${at(vault.force_exit_at_timestamp)}`}, ${vault.keys_free ?? 'unknown'} keys free`,
+        `vault ${vault.vault}: ${vault.registered} registered, ${vault.outdated} with shares of earlier oracles${vault.force_exit_at_timestamp === null ? '' : `, may be exited by force from ${at(vault.force_exit_at_timestamp)}`}${vault.keys_free === null ? '' : `, ${count(vault.keys_free, 'free key')}`}`,
     ),
     ...(manager?.vaults ?? []).map(
       ({ vault, moved_gwei: moved, left_gwei: left }) =>
@@ -80,6 +82,13 @@ function statusText(status: Status): string {
         return `process ${role} ${version}, since ${at(started)}${late}`
       }),
   ].join('\n')
+}
+
+const STATES: Readonly<Record<StatusNode['state'], string>> = {
+  there: 'there',
+  away: 'away',
+  never: 'never seen',
+  unknown: 'cannot be told from others',
 }
 
 /** A terminal obeys control characters: a name is given none. */
@@ -98,7 +107,7 @@ function nodeLine(node: StatusNode): string {
     version,
   } = node
   const words = [
-    `${reason ?? state}`,
+    reason ?? STATES[state],
     state === 'there' && node.online_since_timestamp !== null
       ? `since ${at(node.online_since_timestamp)}`
       : `last seen ${at(node.seen_at_timestamp)}`,

@@ -65,7 +65,7 @@ export async function examineDatabase(
       ? finding(
           'database',
           'unused',
-          'the embedded PostgreSQL of DATA_DIR does not run: it is looked at while its relayer runs, by the same user',
+          'the embedded PostgreSQL of DATA_DIR does not run, so nothing of it is known: ask again beside its relayer (npm start), as the same user',
         )
       : finding('database', 'problem', `${wrong} (${isEmbedded ? 'DATA_DIR' : 'DATABASE_URL'})`)
   }
@@ -89,7 +89,7 @@ export async function examineDatabase(
   const doubts = [
     !isNew &&
       foreign > 0 &&
-      `${count(foreign, 'table')} belong to another role, so that the next version cannot change them`,
+      `${count(foreign, 'table')} belong to another role, so that the next version cannot change them: make the user of DATABASE_URL their owner`,
     !isNew && missing > 0 && `${count(missing, 'migration')} to be made at the next start`,
   ].filter((line) => line !== false)
   const facts = { host: db.host, version, migrations: done, migrations_missing: missing, replica: isReplica }

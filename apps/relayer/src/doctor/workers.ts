@@ -49,11 +49,17 @@ export async function examineWorkers(db: Database): Promise<Finding> {
     })),
   }
   const [last] = all
-  if (last === undefined) return finding('workers', 'unused', 'no relayer has run on this database yet', { facts })
+  if (last === undefined)
+    return finding('workers', 'unused', 'no relayer has run on this database yet: npm start starts one', { facts })
   if (there.length === 0)
-    return finding('workers', 'warning', `no relayer runs on this database since ${timeText(last.lastSeconds)}`, {
-      facts,
-    })
+    return finding(
+      'workers',
+      'warning',
+      `no relayer runs on this database since ${timeText(last.lastSeconds)}: npm start starts one`,
+      {
+        facts,
+      },
+    )
   if (there.every(({ role }) => role === 'api')) {
     const lastWorker = all.find(({ role }) => role !== 'api')
     const since = lastWorker === undefined ? 'has ever been there' : `since ${timeText(lastWorker.lastSeconds)}`

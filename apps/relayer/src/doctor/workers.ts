@@ -20,6 +20,7 @@ const MOST_PROCESSES = 1000
 const DAY_SECONDS = 86_400
 /** With fewer keys left it is time to make more. */
 const FEW_KEYS = 10
+const IN_VAIN = 'vaults ask for validators and get none: see docs/operating/runbook.md#a-vault-gets-no-keys'
 const KEYS_REMEDY = 'import the lock of a cluster with more (CLUSTER_LOCK_FILES), or list more (PUBLIC_KEYS_FILE)'
 
 const hasTable = async (db: Database, table: string) => (await countTables(db, [table])).get(table) !== undefined
@@ -126,10 +127,7 @@ export async function examineKeys(config: RelayerConfig, db: Database): Promise<
       'unused',
       'VALIDATORS_MANAGER_KEY_FILE is not set: nothing is registered for vaults, and keys are not counted',
     )
-  if (config.manager === undefined)
-    return finding('keys', 'warning', `vaults have asked for validators and got none: ${KEYS_REMEDY}`, {
-      details: firstOf(inVain),
-    })
+  if (config.manager === undefined) return finding('keys', 'warning', IN_VAIN, { details: firstOf(inVain) })
   const vaults = await vaultsOf(config, db)
   const counts = await Promise.all(
     vaults.map(async (vault) => ({ vault: checksumAddress(vault), ...(await countKeysLeft(db, vault)) })),
@@ -153,6 +151,6 @@ export async function examineKeys(config: RelayerConfig, db: Database): Promise<
   if (few.length > 0)
     return finding('keys', 'warning', `keys run out: ${KEYS_REMEDY}`, { details: firstOf([...few, ...inVain]), facts })
   if (inVain.length > 0)
-    return finding('keys', 'warning', firstOf(counts.map(words)).join('; '), { details: firstOf(inVain), facts })
+    return finding('keys', 'warning', IN_VAIN, { details: firstOf([...inVain, ...counts.map(words)]), facts })
   return finding('keys', 'good', firstOf(counts.map(words)).join('; '), { facts })
 }

@@ -35,7 +35,7 @@ export const REASONS = {
     anchor: 'the-key-belongs-to-another-vault',
     sentence: 'a partial signature of a deposit to another vault exists, so the key is bound to that one for good',
     remedy:
-      'use another key; only when all nodes agree that the other deposit will never be made: npm run relayer -- release-key --key 0x… --yes',
+      'use another key; only when all nodes agree that the other deposit will never be made: npm run relayer -- release-key --key 0x…',
   },
   NODES_TOO_FEW: {
     who: 'relayer_admin',

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseNetwork } from '@dvt-relayer/chain/networks.ts'
+import type { CommandWords } from '@dvt-relayer/common/cli/words.ts'
 import { describe, expect, it } from 'vitest'
 import { COMMANDS } from '../apps/relayer/src/cli/usage.ts'
 import { ERRORS, FAILURES } from '../apps/relayer/src/errors.ts'
@@ -12,6 +13,7 @@ import { RELAYER_METRICS } from '../apps/relayer/src/metrics.ts'
 import { REASONS } from '../apps/relayer/src/services/explain/reasons.ts'
 import { RELAYER_IGNORED, RELAYER_SETTINGS } from '../apps/relayer/src/settings.ts'
 import { SIDECAR_SETTINGS } from '../apps/sidecar/src/config.ts'
+import { COMMANDS as SIDECAR_COMMANDS } from '../apps/sidecar/src/doctor/usage.ts'
 import { SIDECAR_METRICS } from '../apps/sidecar/src/metrics.ts'
 import { CHART_SETTINGS, REFERENCE, renderChartSchema, renderEnvExample, renderPage } from './support/docs.ts'
 import { anchorsOf, findCitationProblems, findDocProblems, findUndocumented, type Tree } from './support/docs-check.ts'
@@ -62,6 +64,19 @@ const filesOf = (folder: string): string[] =>
   (readdirSync(`${root}${folder}`, { recursive: true }) as string[])
     .map((path) => `${folder}/${path}`)
     .filter((path) => !/\/(node_modules|dist)\//.test(path) && statSync(`${root}${path}`).isFile())
+
+/** What runs at users'. */
+const programSources = ['apps', 'libs']
+  .flatMap(filesOf)
+  .filter((path) => /(?<!\.test)\.ts$/.test(path) && path.includes('/src/'))
+/** A command as it is told: its script, for a program its command, and the options of that. */
+const NEXT_STEP = /\bnpm run (?:-s )?([a-z][\w:-]*)(?: -- ([a-z][\w-]*)((?: --[\w-]+(?: (?!--)[^\s`';:,)]+)?)*))?/g
+/** Where texts for people are made: doctors, commands, status page and explanations. */
+const TOLD = [
+  ...['apps/relayer/src/doctor/', 'apps/relayer/src/cli/', 'apps/relayer/src/services/status/'],
+  ...['apps/relayer/src/services/explain/', 'apps/relayer/src/http/status/', 'apps/sidecar/src/doctor/'],
+  ...['apps/sidecar/src/summary.ts', 'apps/sidecar/src/lists/', 'apps/sidecar/src/events.ts'],
+]
 
 const pages = [
   ...['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md', 'apps/verify/README.md', 'libs/client/README.md'],
@@ -118,6 +133,40 @@ describe('what is named', () => {
       findCitationProblems(read(path), tree).map((problem) => `${path}: ${problem}`),
     )
     expect(problems).toEqual([])
+  })
+
+  it('what programs say names commands, options and scripts that are there', () => {
+    const programs: Readonly<Record<string, Readonly<Record<string, CommandWords>>>> = {
+      relayer: COMMANDS,
+      sidecar: SIDECAR_COMMANDS,
+    }
+    const said = programSources.flatMap((path) =>
+      Array.from(read(path).matchAll(NEXT_STEP), ([text, script = '', command, options = '']) => ({
+        ...{ path, text, script, command },
+        options: Array.from(options.matchAll(/--([\w-]+)/g), ([, name = '']) => name),
+      })),
+    )
+    expect(said.length).toBeGreaterThan(40)
+    const wrong = said.filter(({ script, command, options }) => {
+      if (command === undefined) return !Object.hasOwn(scripts, script)
+      const known = programs[script]?.[command]
+      return known === undefined || options.some((name) => name !== 'help' && !Object.hasOwn(known.options, name))
+    })
+    expect(wrong).toEqual([])
+  })
+
+  it('what programs tell a tired person names settings that are there', () => {
+    const strange = programSources
+      .filter((path) => TOLD.some((folder) => path.startsWith(folder)))
+      .flatMap((path) =>
+        Array.from(read(path).matchAll(/'[^'\n]*'|"[^"\n]*"|`[^`]*`/g), ([text]) => text)
+          // A code by itself is no text.
+          .filter((text) => text.includes(' '))
+          .flatMap((text) => text.replaceAll(/\$\{[^}]*\}/g, '').match(/\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b/g) ?? [])
+          .filter((word) => !tree.words.has(word))
+          .map((word) => `${path}: ${word}`),
+      )
+    expect(strange).toEqual([])
   })
 
   it('CODEOWNERS names only what is there', () => {

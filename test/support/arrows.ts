@@ -120,6 +120,7 @@ export const ORDER = {
     'settings.ts',
     'files',
     'json-text.ts',
+    'expected.ts',
     'time-text.ts',
     'hex.ts',
     'account.ts',

@@ -55,6 +55,7 @@ type WorkName =
   | 'retention'
   | 'registered validators'
   | 'nodes seen'
+  | 'unserved vaults'
   | 'nodes gone'
   | 'status'
   | 'tallies'
@@ -186,6 +187,13 @@ const BACKGROUND: readonly Work[] = [
     intervalMs: 15_000,
     failure: 'which nodes were seen is not written, the next round comes',
     create: ({ services: { api } }) => api && (() => api.nodes.write()),
+  },
+  {
+    name: 'unserved vaults',
+    roles: WHERE_REQUESTS_COME,
+    intervalMs: 5_000,
+    failure: 'which vaults got no keys is not written, the next round comes',
+    create: ({ services: { api } }) => api && (() => api.unserved.write()),
   },
   {
     name: 'nodes gone',
@@ -376,24 +384,35 @@ function followManager({ services, context: { config, wallet } }: Stage): Round 
 function checkDependencies(parts: Parts): Round {
   const { context, databaseCheck, health } = parts
   const { queue, chain } = context
+  /** Each says what may be wrong all the same. */
   const looks = {
-    database: () => databaseCheck.check(),
+    database: async () => {
+      await databaseCheck.check()
+      return undefined
+    },
     queue: async () => {
       const problem = await queue.findProblem()
       if (problem !== undefined) throw new Error(problem)
+      return undefined
     },
     // The first says what is wrong, before the second, which is what work asks, has tried it long enough.
-    execution: () =>
-      inTime(Promise.all([chain.watched.execution(), chain.execution.blockNumber()]), 'the execution node'),
-    consensus: () =>
-      inTime(Promise.all([chain.watched.consensus(), chain.consensus.nextValidatorIndex()]), 'the consensus node'),
+    execution: async () => {
+      const both = Promise.all([chain.watched.execution(), chain.execution.blockNumber()])
+      return (await inTime(both, 'the execution node'))[0]
+    },
+    consensus: async () => {
+      const both = Promise.all([chain.watched.consensus(), chain.consensus.nextValidatorIndex()])
+      return (await inTime(both, 'the consensus node'))[0]
+    },
   }
-  const check = async ([name, look]: [string, () => Promise<unknown>]) => {
+  const check = async ([name, look]: [string, () => Promise<string | undefined>]) => {
     const dependency = name as keyof typeof looks
     try {
-      await look()
+      const doubt = await look()
       health.report(dependency)
+      health.doubt(dependency, doubt)
     } catch (error) {
+      health.doubt(dependency, undefined)
       health.report(dependency, messageOf(error))
     }
   }

@@ -1,8 +1,10 @@
 /** The outside world as the services see it, made of the clients of `libs/chain`. */
 
 import { createConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts'
+import { doubtOfHead } from '@dvt-relayer/chain/consensus/in-step.ts'
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
 import { createExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
+import { lookAtHead } from '@dvt-relayer/chain/execution/head-look.ts'
 import { createIpfsClient } from '@dvt-relayer/chain/ipfs/ipfs.ts'
 import { createConfigLook, findDenial, findNewestConfig } from '@dvt-relayer/chain/stakewise/keeper.ts'
 import { fetchOracleConfig } from '@dvt-relayer/chain/stakewise/oracle-config.ts'
@@ -36,11 +38,24 @@ export function createChain(
   const execution = createExecutionClient({ ...config.execution, network, ...count('execution') })
   /** The same nodes, each by itself: what is wrong with them is known at once, and whether any of them answers. */
   const alone = { timeoutMs: CHECK_MS, retryTimeoutMs: 0, network }
-  const consensusNodes = config.consensus.endpoints.map((at) => createConsensusClient({ ...alone, endpoints: [at] }))
-  const executionNodes = config.execution.endpoints.map((at) => createExecutionClient({ ...alone, endpoints: [at] }))
+  const clock = { network, unixMs: Date.now }
   const watched = {
-    consensus: () => anyAnswer(consensusNodes.map((node) => node.head())),
-    execution: () => anyAnswer(executionNodes.map((node) => node.blockNumber())),
+    consensus: watch(
+      config.consensus.endpoints.map((at) => {
+        const node = createConsensusClient({ ...alone, endpoints: [at] })
+        return async () => doubtOfHead((await node.head()).slot, at.host, clock)
+      }),
+    ),
+    execution: watch(
+      config.execution.endpoints.map((at) => {
+        const node = createExecutionClient({ ...alone, endpoints: [at] })
+        return async () => {
+          const { problem, doubt } = await lookAtHead(node, { host: at.host, network })
+          if (problem !== undefined) throw new ChainError('EXECUTION_INVALID', problem)
+          return doubt
+        }
+      }),
+    ),
   }
   const ipfs = createIpfsClient({ ...config.ipfs, ...count('ipfs') })
   const registry: ValidatorRegistry = {
@@ -101,3 +116,20 @@ export function createChain(
   return { consensus, consensusNodes: consensus.each, execution, watched, ipfs, registry, oracleSets }
 }
 export type Chain = ReturnType<typeof createChain>
+
+/**
+ * Asks every node by itself: one that is in order is enough. Each answers what may be wrong with it all the same, and that is returned of all
+ * that were in order last.
+ */
+function watch(looks: readonly (() => Promise<string | undefined>)[]): () => Promise<string | undefined> {
+  const doubts = new Map<number, string>()
+  return async () => {
+    await anyAnswer(
+      looks.map(async (look, position) => {
+        const doubt = await look().finally(() => doubts.delete(position))
+        if (doubt !== undefined) doubts.set(position, doubt)
+      }),
+    )
+    return doubts.size === 0 ? undefined : [...doubts.values()].join('; ')
+  }
+}

@@ -61,6 +61,15 @@ describe('readConfig', () => {
     rmSync(dir, { recursive: true })
   })
 
+  it('refuses one port for two things, where their hosts are not two', () => {
+    const same = { ...minimal, RELAYER_PORT: '8002', METRICS_PORT: '8002' }
+    for (const hosts of [{}, { RELAYER_HOST: '0.0.0.0' }, { METRICS_HOST: '::', RELAYER_HOST: '10.0.0.5' }])
+      expect(() => readConfig({ ...same, ...hosts })).toThrow('METRICS_PORT and RELAYER_PORT are both 8002')
+    readConfig({ ...same, RELAYER_HOST: '10.0.0.5' })
+    readConfig({ ...same, METRICS_PORT: '8003' })
+    readConfig({ ...minimal, RELAYER_PORT: '0', METRICS_PORT: '0' })
+  })
+
   it('wants a threshold from somewhere', () => {
     expect(() => readConfig({ ...minimal, SIGNATURE_THRESHOLD: '' })).toThrow(
       'CLUSTER_LOCK_FILES, SSV_KEYSHARES_FILES, SSV_OWNERS or SIGNATURE_THRESHOLD is required',

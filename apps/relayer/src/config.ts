@@ -170,6 +170,9 @@ function configOf(values: RelayerSettings, dataDir: string): RelayerConfig {
 const keystoreOf = (keyFile: string | undefined, passwordFile: string | undefined) =>
   keyFile === undefined || passwordFile === undefined ? undefined : { keyFile, passwordFile }
 
+/** Hosts that stand for every address of the machine. */
+const EVERY_ADDRESS: readonly string[] = ['0.0.0.0', '::']
+
 /** What is wrong between settings that are each fine alone. */
 function contradictions(values: RelayerSettings, dataDir: string, sealingKeyFile: string | undefined): string[] {
   const problems: string[] = []
@@ -185,6 +188,14 @@ function contradictions(values: RelayerSettings, dataDir: string, sealingKeyFile
       `SEALING_KEY_FILE must lie outside DATA_DIR on ${name}: a copy of that folder would hold the data and its key`,
     )
   }
+  if (
+    values.METRICS_PORT !== undefined &&
+    values.METRICS_PORT === values.RELAYER_PORT &&
+    values.METRICS_PORT !== 0 &&
+    (values.METRICS_HOST === values.RELAYER_HOST ||
+      [values.METRICS_HOST, values.RELAYER_HOST].some((host) => EVERY_ADDRESS.includes(host)))
+  )
+    problems.push(`METRICS_PORT and RELAYER_PORT are both ${values.METRICS_PORT}: each wants a port of its own`)
   const sources = [values.CLUSTER_LOCK_FILES, values.SSV_KEYSHARES_FILES, values.SSV_OWNERS]
   if (sources.every((source) => source.length === 0) && values.SIGNATURE_THRESHOLD === undefined)
     problems.push(

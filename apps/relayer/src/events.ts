@@ -20,6 +20,8 @@ const MOST_JUDGED = 256
 export function createEvents(logger: Logger) {
   const metrics = createMetrics(RELAYER_METRICS)
   const up = new Map<Dependency, boolean>()
+  const doubted = new Set<Dependency>()
+  const awaySince = new Map<Dependency, number>()
   const told = new Set<string>()
   const toldAt = new Map<string, number>()
   /** Whether this was not said within a day. */
@@ -194,6 +196,17 @@ export function createEvents(logger: Logger) {
         message: 'registrations assigned',
         fields: { requester },
         sums: { ...counts },
+      })
+    },
+    /** The caller is answered with nothing, again and again: whose relayer it is learns why it stands. */
+    vaultUnserved(vault: string, validators: number, requester: string | null) {
+      tally.log({
+        kind: `unserved ${vault}`,
+        level: 'warn',
+        message:
+          'a vault asks for validators and gets none: no lock and no line of PUBLIC_KEYS_FILE names it, or its keys are used up; doctor and the status page say which',
+        fields: { vault, requester },
+        once: { validators },
       })
     },
     managerSigned(action: ManagerAction, vault: Uint8Array, validators: number, requester: string | null) {
@@ -469,11 +482,22 @@ export function createEvents(logger: Logger) {
     outboundAnswered(target: 'consensus' | 'execution' | 'ipfs', ok: boolean) {
       metrics.count('dvt_relayer_outbound_requests_total', { target, outcome: ok ? 'ok' : 'failed' })
     },
+    /** Says once that something may be wrong with one that works, and once that it is over. */
+    dependencyDoubted(dependency: Dependency, doubt: string | undefined) {
+      if (doubted.has(dependency) === (doubt !== undefined)) return
+      if (doubt === undefined) doubted.delete(dependency)
+      else doubted.add(dependency)
+      if (doubt === undefined) logger.info({ dependency }, 'nothing is doubtful any more about a dependency')
+      else logger.warn({ dependency, doubt }, 'dependency works, and may not be in order')
+    },
     /** Says once when a dependency goes and once when it comes back. */
     dependencySeen(dependency: Dependency, ok: boolean, error?: unknown) {
       metrics.set('dvt_relayer_dependency_up', ok ? 1 : 0, { dependency })
       if (up.get(dependency) === ok) return
-      if (ok && up.has(dependency)) logger.info({ dependency }, 'dependency is back')
+      if (!ok) awaySince.set(dependency, performance.now())
+      const away = awaySince.get(dependency)
+      if (ok && up.has(dependency) && away !== undefined)
+        logger.info({ dependency, away_seconds: Math.round((performance.now() - away) / 1000) }, 'dependency is back')
       if (!ok) logger.warn({ dependency, ...(error === undefined ? {} : { err: error }) }, 'dependency is away')
       up.set(dependency, ok)
     },

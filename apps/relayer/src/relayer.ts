@@ -9,6 +9,7 @@ import type { Logger } from '@dvt-relayer/common/log/logger.ts'
 import { createLogger } from '@dvt-relayer/common/log/logger.ts'
 import { startOwnPages } from '@dvt-relayer/common/own-pages.ts'
 import { Lifetime } from '@dvt-relayer/common/process/lifetime.ts'
+import { assertCanListen, listenFailed } from '@dvt-relayer/common/process/listening.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
 import { type Intervals, startBackground } from './background.ts'
 import type { Chain } from './chain.ts'
@@ -101,6 +102,7 @@ async function compose(
   const stopping = new AbortController()
   const pages =
     config.metrics && lifetime.use('metrics', await startPages(config.metrics, health, events, stopping.signal))
+  await assertCanListen({ ...config.http, settings: LISTEN_SETTINGS })
   const stamps = await stampFiles(config)
   const { authTokensFile: file, publicUrl } = config.http
   const tokens = file === undefined ? undefined : createLiveTokens(readTokensFile(file))
@@ -215,16 +217,14 @@ async function startHttp(
  */
 const BACKLOG = 1000
 
+const LISTEN_SETTINGS = 'RELAYER_HOST, RELAYER_PORT'
+
 /** Listens; returns the base URL. @throws {BootError} LISTEN_FAILED */
 async function listen(app: App, { host, port }: RelayerConfig['http']): Promise<string> {
   try {
     await app.listen({ host, port, backlog: BACKLOG })
   } catch (error) {
-    throw new BootError(
-      'LISTEN_FAILED',
-      `cannot listen on ${host}:${port} (RELAYER_HOST, RELAYER_PORT): ${messageOf(error)}`,
-      { cause: error },
-    )
+    throw listenFailed({ host, port, settings: LISTEN_SETTINGS }, error)
   }
   const bound = app.server.address() as AddressInfo
   return `http://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`

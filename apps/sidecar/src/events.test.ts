@@ -1,8 +1,33 @@
-/** What a relayer can make a sidecar write. */
+/** What a sidecar writes, and what a relayer can make it write. */
 
 import { createLogger } from '@dvt-relayer/common/log/logger.ts'
 import { expect, it } from 'vitest'
 import { createEvents } from './events.ts'
+import { createHealth } from './health.ts'
+
+it('says of what is away what that means, and since when it was, once it is back', () => {
+  const lines: Record<string, unknown>[] = []
+  const destination = { write: (line: string) => lines.push(JSON.parse(line) as Record<string, unknown>) }
+  let now = 1_800_000_000_000
+  const health = createHealth(
+    ['relayer'],
+    createEvents(createLogger({ level: 'info', format: 'json', destination }), () => now),
+  )
+  // Poll after poll.
+  for (const problem of [undefined, 'no connection to the relayer', '503 of the relayer', undefined, undefined]) {
+    health.report('relayer', problem)
+    now += 40_000
+  }
+  const shown = lines.map(({ time: _time, level, msg, check, ...more }) => [level, msg, check, more])
+  expect(shown).toEqual([
+    ['info', 'check passes', 'relayer', {}],
+    [
+      ...['warn', 'check fails', 'relayer'],
+      { problem: 'no connection to the relayer', meaning: expect.stringContaining('nothing is lost') },
+    ],
+    ['info', 'check passes', 'relayer', { failed_since: '2027-01-15T08:00:40Z', failed_seconds: 80 }],
+  ])
+})
 
 it('is a bounded number of lines, however much it lists, rejects or fails', () => {
   const lines: Record<string, unknown>[] = []

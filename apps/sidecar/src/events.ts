@@ -8,6 +8,7 @@ import type { HttpOutcome } from '@dvt-relayer/common/http/client.ts'
 import { createLogTally } from '@dvt-relayer/common/log/log-tally.ts'
 import type { Logger } from '@dvt-relayer/common/log/logger.ts'
 import { createMetrics } from '@dvt-relayer/common/metrics.ts'
+import { timeText } from '@dvt-relayer/common/time-text.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
 import type { ClusterLock } from '@dvt-relayer/crypto/cluster-lock/cluster-lock.ts'
 import type { ListName } from './config.ts'
@@ -38,13 +39,26 @@ interface RefusalDetails {
   readonly journalLines?: readonly number[]
 }
 
-/** Creates the events of one sidecar. */
-export function createEvents(logger: Logger) {
+/** What it means while a check fails, for who reads of it in the middle of the night. */
+const FAILING: Readonly<Record<Check, string>> = {
+  keys: 'key shares that were read before go on; the files are looked at again every RELOAD_INTERVAL',
+  relayer:
+    'nothing is signed for the relayer meanwhile, and nothing is lost: it is asked again every few seconds, and a line says when it is back',
+  network: 'nothing is signed for a relayer of another network; NETWORK or RELAYER_ENDPOINT is wrong',
+  journal: 'no deposit is signed meanwhile, exits are; nothing is lost',
+  consensus:
+    'what has to be compared with the chain is not signed meanwhile, and nothing is lost: the node is asked again every few seconds',
+  signer: 'what this signer is to sign waits, and nothing is lost: it is asked again',
+}
+
+/** Creates the events of one sidecar. `now` is the Unix time in milliseconds. */
+export function createEvents(logger: Logger, now: () => number = Date.now) {
   const metrics = createMetrics(SIDECAR_METRICS)
   metrics.set('dvt_sidecar_build_info', 1, { version: VERSION })
   // What the relayer can cause at will is counted and summed up: a hostile one fills no disk.
   const tally = createLogTally(logger)
   const toldGaps = new Set<string>()
+  const failingSince = new Map<Check, number>()
   return {
     metrics,
     /** Writes what is counted and not yet written; for the end of the process. */
@@ -191,7 +205,15 @@ export function createEvents(logger: Logger) {
           : check === 'network'
             ? (['error', 'relayer refused: nothing is signed for it'] as const)
             : ([check === 'journal' ? 'error' : 'warn', 'check fails'] as const)
-      const once = problem === undefined ? {} : { problem }
+      const since = failingSince.get(check)
+      if (problem === undefined) failingSince.delete(check)
+      else failingSince.set(check, now())
+      const once =
+        problem !== undefined
+          ? { problem, meaning: FAILING[check] }
+          : since === undefined
+            ? {}
+            : { failed_since: timeText(since / 1000), failed_seconds: Math.round((now() - since) / 1000) }
       tally.log({ kind: `${check} ${message}`, level, message, fields: { check }, once, atOnce: AT_ONCE })
     },
     relayerAsked(request: RelayerRequest, outcome: HttpOutcome, seconds: number): void {

@@ -6,6 +6,7 @@
 
 import { hash } from 'node:crypto'
 import { CodedError, reasonOf, TextError } from '@dvt-relayer/common/errors.ts'
+import { faultWords, textLike } from '@dvt-relayer/common/expected.ts'
 import { replaceFile } from '@dvt-relayer/common/files/replace-file.ts'
 import { readText } from '@dvt-relayer/common/files/text-file.ts'
 import { parseJsonText } from '@dvt-relayer/common/json-text.ts'
@@ -67,10 +68,14 @@ const deposit = {
 const head = <Format extends string>(format: Format) => ({
   format: Type.Literal(format),
   version: Type.Literal(1),
-  network: Type.String({ pattern: '^[\\w-]{1,32}$' }),
+  network: textLike('^[\\w-]{1,32}$', 'a name of a network'),
   cluster: BundleCluster,
   share_index: safeInteger(1, 'share index of the node, from 1'),
-  made_at: Type.String({ pattern: '^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\dZ$', description: 'for people' }),
+  made_at: textLike(
+    '^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\dZ$',
+    'a time such as 2026-01-31T12:00:00Z',
+    'for people',
+  ),
 })
 const tail = { sha256: strictHex(32, 'of all the rest, as compact JSON') }
 
@@ -124,6 +129,7 @@ export type SignedBundle = Static<typeof SignedBundle>
 /** What says whose a bundle is. */
 export type BundleOwner = Pick<Bundle, 'network' | 'cluster' | 'share_index'>
 
+const schemas = { bundle: Bundle, signed: SignedBundle } as const
 const checks = { bundle: Compile(Bundle), signed: Compile(SignedBundle) }
 const FORMATS = { bundle: UNSIGNED, signed: SIGNED } as const
 const INSTEAD = {
@@ -199,7 +205,8 @@ async function read(path: string, kind: keyof typeof checks): Promise<Bundle | S
   const check = checks[kind]
   if (!check.Check(value)) {
     const [problem] = check.Errors(value)
-    throw broken(`is no bundle: ${`${problem?.instancePath ?? ''} ${problem?.message ?? ''}`.trim().slice(0, 200)}`)
+    const words = problem === undefined ? '' : `${problem.instancePath} ${faultWords(schemas[kind], problem)}`
+    throw broken(`is no bundle: ${words.trim().slice(0, 200)}`)
   }
   const { sha256, ...rest } = value
   if (checksumOf(rest) !== sha256)

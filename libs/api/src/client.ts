@@ -1,6 +1,7 @@
 /** The typed client of the relayer. It checks every answer against the contract: a relayer may be hostile too. */
 
 import { CodedError } from '@dvt-relayer/common/errors.ts'
+import { faultWords } from '@dvt-relayer/common/expected.ts'
 import { Compile } from 'typebox/compile'
 import { type AnswerOf, type BodyOf, type ParamsOf, pathOf, type QueryOf, type RouteContract } from './contract.ts'
 import { type Routes, routes } from './routes.ts'
@@ -143,7 +144,7 @@ function asking<const R extends RouteContract>(send: Send, route: R) {
     const [error] = validator.Errors(answer)
     throw new ContractError(
       'RELAYER_ANSWER_INVALID',
-      `the answer to ${name} is not what the protocol says: ${error?.instancePath ?? ''} ${error?.message ?? ''}`.trim(),
+      `the answer to ${name} is not what the protocol says: ${error === undefined ? '' : `${error.instancePath} ${faultWords(route.response, error)}`}`.trim(),
     )
   }
 }

@@ -3,14 +3,10 @@
 import { messageOf } from '@dvt-relayer/common/errors.ts'
 import type { EndpointLook } from '@dvt-relayer/common/findings.ts'
 import { createConsensusClient } from './consensus/consensus.ts'
-import { outOfStep } from './consensus/in-step.ts'
+import { isAtClock, outOfStep, slotsBehind } from './consensus/in-step.ts'
 import { createExecutionClient } from './execution/execution.ts'
+import { lookAtHead } from './execution/head-look.ts'
 import type { Network } from './networks.ts'
-
-/** A head that is older is one of a node that has stopped. */
-const OLD_HEAD_MS = 60_000
-/** Slots without a block happen; so many do not. */
-const MOST_BEHIND = 32
 
 interface Ask {
   readonly timeoutMs: number
@@ -24,10 +20,10 @@ export async function lookAtConsensusNode(endpoint: URL, { timeoutMs, network }:
   try {
     await client.checkChain()
     const step = await client.syncing()
-    const now = Math.floor((Date.now() / 1000 - network.genesisTimestamp) / network.secondsPerSlot)
+    const clock = { network, unixMs: Date.now }
     const factsOf = (slot: number) => ({
       head_slot: slot,
-      slots_behind_clock: now - slot,
+      slots_behind_clock: slotsBehind(slot, clock),
       syncing: step.isSyncing,
       optimistic: step.isOptimistic,
       execution_node_offline: step.elOffline,
@@ -39,7 +35,7 @@ export async function lookAtConsensusNode(endpoint: URL, { timeoutMs, network }:
     const facts = factsOf(slot)
     const words = `${host} is on ${network.name}, at slot ${slot}`
     const behind = facts.slots_behind_clock
-    if (behind >= -1 && behind <= MOST_BEHIND) return { host, words, facts }
+    if (isAtClock(behind)) return { host, words, facts }
     const doubt = `the head of the consensus node at ${host} is ${Math.abs(behind)} slots ${behind < 0 ? 'ahead of' : 'behind'} this machine's clock: the clock is wrong, or the node stands still`
     return { host, words, facts, doubt }
   } catch (error) {
@@ -57,14 +53,11 @@ export async function lookAtExecutionNode(
   const client = createExecutionClient({ endpoints: [endpoint], timeoutMs, retryTimeoutMs: 0, network })
   try {
     await client.checkChain()
-    const block = await client.getBlock('latest', signal)
-    if (block === undefined) return { host, words: '', problem: `the execution node at ${host} has no block` }
-    const ageMs = Date.now() - block.timestamp * 1000
-    const facts = { head_block: block.number, head_age_seconds: Math.round(ageMs / 1000) }
-    const words = `${host} is on ${network.name}, at block ${block.number}`
-    if (ageMs <= OLD_HEAD_MS) return { host, words, facts }
-    const problem = `the newest block of the execution node at ${host} is ${facts.head_age_seconds} s old: it is still catching up, or this machine's clock is wrong`
-    return { host, words, facts, problem }
+    const { block, ageSeconds, problem, doubt } = await lookAtHead(client, { host, network }, signal)
+    const facts = block === undefined ? {} : { head_block: block.number, head_age_seconds: ageSeconds ?? null }
+    if (problem !== undefined) return { host, words: '', facts, problem: `${problem} (EXECUTION_ENDPOINT)` }
+    const words = `${host} is on ${network.name}, at block ${block?.number}`
+    return doubt === undefined ? { host, words, facts } : { host, words, facts, doubt }
   } catch (error) {
     return { host, words: '', problem: `${messageOf(error)} (EXECUTION_ENDPOINT)` }
   }

@@ -1,6 +1,7 @@
 /** Networks (docs/protocol.md#2-networks): the three that are built in, and custom ones from a JSON file. */
 
 import { messageOf, TextError } from '@dvt-relayer/common/errors.ts'
+import { faultWords, textLike } from '@dvt-relayer/common/expected.ts'
 import { readTextSync } from '@dvt-relayer/common/files/text-file.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { parseJsonText } from '@dvt-relayer/common/json-text.ts'
@@ -35,14 +36,19 @@ export interface Network {
   readonly ssvNetwork: { readonly address: Uint8Array; readonly block: number } | undefined
 }
 
-const hex = (bytes: number) => Type.String({ pattern: `^0x[0-9a-fA-F]{${bytes * 2}}$`, description: `${bytes} bytes` })
+const hex = (bytes: number) =>
+  textLike(`^0x[0-9a-fA-F]{${bytes * 2}}$`, `0x and ${bytes * 2} hex digits`, `${bytes} bytes`)
 const whole = (minimum: number, description: string) =>
   Type.Integer({ minimum, maximum: Number.MAX_SAFE_INTEGER, description })
 
 /** A network as a JSON file states it: the fields of docs/protocol.md#2-networks. */
 export const NetworkFile = Type.Object(
   {
-    name: Type.String({ pattern: '^[a-z0-9][a-z0-9_-]{0,31}$', description: 'what /info answers; lower case' }),
+    name: textLike(
+      '^[a-z0-9][a-z0-9_-]{0,31}$',
+      'at most 32 lower-case letters, digits, dashes and underscores',
+      'what /info answers; lower case',
+    ),
     chain_id: whole(1, 'chain id of the execution chain'),
     slots_per_epoch: whole(1, 'slots in an epoch'),
     seconds_per_slot: whole(1, 'seconds of a slot'),
@@ -56,7 +62,7 @@ export const NetworkFile = Type.Object(
     keeper: hex(20),
     keeper_block: whole(0, 'block the Keeper was made in'),
     registry_dump_cid: Type.Optional(
-      Type.String({ pattern: '^[a-zA-Z0-9]+$', description: 'IPFS CID of the registry dump' }),
+      textLike('^[a-zA-Z0-9]+$', 'an IPFS CID: letters and digits', 'IPFS CID of the registry dump'),
     ),
     registry_dump_block: Type.Optional(whole(0, 'last block of the registry dump')),
     ssv_network: Type.Optional(hex(20)),
@@ -187,8 +193,8 @@ export function parseNetwork(setting: string): Network {
     throw refuse(`names a file that ${messageOf(error)}`)
   }
   if (!fileCheck.Check(value)) {
-    const problems = [...fileCheck.Errors(value)].map(({ instancePath, message }) =>
-      `${instancePath.replace(/^\//, '')} ${message}`.trim(),
+    const problems = [...fileCheck.Errors(value)].map((fault) =>
+      `${fault.instancePath.replace(/^\//, '')} ${faultWords(NetworkFile, fault)}`.trim(),
     )
     throw refuse(`names a file with ${problems.length === 1 ? 'a problem' : 'problems'}: ${problems.join('; ')}`)
   }

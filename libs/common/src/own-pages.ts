@@ -3,8 +3,8 @@
 import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { BootError, messageOf } from './errors.ts'
 import type { MetricDefinitions, Metrics } from './metrics.ts'
+import { listenFailed } from './process/listening.ts'
 
 /** What the pages say. */
 export interface OwnPages {
@@ -47,9 +47,7 @@ export async function startOwnPages(
     server.listen(port, host)
     await once(server, 'listening')
   } catch (error) {
-    throw new BootError('LISTEN_FAILED', `cannot listen on ${host}:${port} (${settings}): ${messageOf(error)}`, {
-      cause: error,
-    })
+    throw listenFailed({ host, port, settings }, error)
   }
   const { address, family, port: bound } = server.address() as AddressInfo
   return {

@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import { chmod, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Status } from '@dvt-relayer/api/schemas.ts'
 import { networks } from '@dvt-relayer/chain/networks.ts'
 import { type Finding, type Report, reportText } from '@dvt-relayer/common/findings.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
@@ -14,6 +15,7 @@ import { examine } from '../../../apps/relayer/src/doctor/doctor.ts'
 import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import { skipWithoutAnvil, startAnvil } from '../../support/chain/anvil.ts'
 import { startBeacon } from '../../support/chain/beacon.ts'
+import { startRpcProxy } from '../../support/chain/rpc-proxy.ts'
 import type { Vault } from '../../support/contracts/vault.ts'
 import { type MadeCluster, makeCluster } from '../../support/keys/make-cluster.ts'
 import { makeManagerWallet } from '../../support/keys/manager-wallet.ts'
@@ -21,7 +23,7 @@ import { createRelayerDatabase } from '../../support/services/postgres.ts'
 import { startProcess } from '../../support/services/process.ts'
 import { hasRedis, startRedis } from '../../support/services/redis.ts'
 import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
-import { eventually } from '../../support/world/world.ts'
+import { ask, eventually } from '../../support/world/world.ts'
 
 const STRANGER = '0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed'
 const VALIDATORS = 12
@@ -154,6 +156,39 @@ describe.skipIf(skipWithoutAnvil)('doctor of a relayer', () => {
     expect(beside.report.healthy).toBe(true)
   })
 
+  it('tells a node that is catching up from a chain that makes no blocks, and so does /ready', async () => {
+    await using proxy = await startRpcProxy(world.anvil)
+    /** The newest block is of yesterday, and the node says this of it. */
+    const lie = (syncing: unknown) =>
+      proxy.answer(async ({ method, params, node }) => {
+        if (method === 'eth_syncing') return syncing
+        const block = (await node()) as { timestamp: string }
+        if (method !== 'eth_getBlockByNumber' || params[0] !== 'latest') return block
+        return { ...block, timestamp: `0x${(Number(block.timestamp) - 86_400).toString(16)}` }
+      })
+    lie(false)
+    const own = { EXECUTION_ENDPOINT: proxy.url, AUTH_TOKENS_FILE: '' }
+    await using relayer = await world.startRelayer({ ...settings, ...own })
+    const still =
+      /^the newest block of the execution node at \S+ is of \S+, and it does not say .* the chain makes no blocks/
+    const found = (await look(own)).of('execution')
+    expect(found).toMatchObject({ status: 'warning', details: [expect.stringMatching(still)] })
+    const page = () => ask(relayer.url, '/status.json').then(({ json }) => json as Status)
+    const doubts = await eventually('a doubt', async () => (await page()).doubts['execution'])
+    expect(doubts).toMatch(still)
+    expect((await page()).ready?.checks['execution']).toEqual({ ok: true })
+
+    lie({ currentBlock: '0x1', highestBlock: '0x2' })
+    const behind = /is still catching up \(eth_syncing\)/
+    expect((await look(own)).of('execution')).toMatchObject({
+      status: 'problem',
+      message: expect.stringMatching(behind),
+    })
+    const away = await eventually('/ready to say so', async () => (await page()).ready?.checks['execution']?.message)
+    expect(away).toMatch(behind)
+    expect((await page()).doubts).not.toHaveProperty('execution')
+  })
+
   it('finds that nobody finishes what is collected, that nobody runs at all, and another version', async () => {
     const others = `insert into processes (id, role, version) values ('an api', 'api', '0.0.1')`
     await world.query("update processes set role = 'api'")
@@ -183,7 +218,7 @@ describe.skipIf(skipWithoutAnvil)('doctor of a relayer', () => {
     expect((await look({ AUTH_TOKENS_FILE: file })).of('tokens')).toMatchObject({
       status: 'warning',
       details: [
-        'the token node-7 is bound to nothing and may hand in signatures for every node: make it anew with --role sidecar --for (share indexes)',
+        'the token node-7 is bound to nothing and may hand in signatures for every node: make it anew: npm run relayer -- token --name node-7 --role sidecar --for (share indexes)',
       ],
     })
     expect((await look({ AUTH_TOKENS_FILE: '' })).of('tokens')).toMatchObject({ status: 'warning' })
@@ -274,6 +309,17 @@ describe.skipIf(skipWithoutAnvil)('doctor of a relayer', () => {
       message: expect.stringContaining('cannot be reached'),
     })
     expect(away.of('workers')).toMatchObject({ status: 'unused' })
+
+    // Root may write everywhere but into a file.
+    const nowhere = await look({ DATABASE_URL: '', DATA_DIR: join(settings['SEALING_KEY_FILE'] ?? '', 'data') })
+    expect(nowhere.of('database')).toMatchObject({
+      status: 'problem',
+      message: expect.stringMatching(
+        /^no PostgreSQL can be made in .*: this user cannot write to .* \(ENOTDIR\) \(DATA_DIR\)$/,
+      ),
+    })
+    const fresh = await look({ DATABASE_URL: '', DATA_DIR: join(world.dir, 'not-made-yet') })
+    expect(fresh.of('database')).toMatchObject({ status: 'unused' })
 
     await using future = await openChanged(
       "insert into drizzle.__drizzle_migrations (hash, created_at) values ('of the future', 9)",

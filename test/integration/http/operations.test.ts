@@ -1,5 +1,7 @@
 /** What people and machines around a relayer ask: health, readiness, metrics, the OpenAPI document; and how a process starts and stops. */
 
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { routes } from '@dvt-relayer/api/routes.ts'
 import { Ready } from '@dvt-relayer/api/schemas.ts'
 import { Compile } from 'typebox/compile'
@@ -108,7 +110,15 @@ describe('a process', () => {
     const port = new URL(relayer.url).port
     await using taken = startProcess('relayer', world.environment({ SIGNATURE_THRESHOLD: '3', RELAYER_PORT: port }))
     expect(await taken.ended).toBe(1)
-    expect(taken.output()).toContain(`cannot listen on 127.0.0.1:${port}`)
+    expect(taken.output()).toContain(`cannot listen on 127.0.0.1:${port} (RELAYER_HOST, RELAYER_PORT): `)
+    expect(taken.output()).toContain('something listens there already; ss -ltnp says what (EADDRINUSE)')
+    // Before anything is made.
+    const dataDir = join(world.dir, 'port-taken')
+    const embedded = { SIGNATURE_THRESHOLD: '3', RELAYER_PORT: port, DATABASE_URL: '', DATA_DIR: dataDir }
+    await using early = startProcess('relayer', world.environment(embedded))
+    expect(await early.ended).toBe(1)
+    expect(early.output()).toContain(`cannot listen on 127.0.0.1:${port}`)
+    expect(existsSync(dataDir)).toBe(false)
     await using missing = startProcess(
       'relayer',
       world.environment({ CLUSTER_LOCK_FILES: '/nowhere/cluster-lock.json' }),

@@ -2,13 +2,16 @@
 
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Status } from '@dvt-relayer/api/schemas.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
-import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
+import { createLogger, silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { depositSigningRoot, withdrawalCredentials } from '@dvt-relayer/crypto/messages/messages.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { findReserved, lockAllocation, reserveValidators } from '@dvt-relayer/db/queries/messages/registrations.ts'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { examine } from '../../../apps/relayer/src/doctor/doctor.ts'
+import { ANCHORS } from '../../../apps/relayer/src/services/status/problems.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { depositBySomebodyElse } from '../../support/contracts/deposits.ts'
 import type { Vault } from '../../support/contracts/vault.ts'
@@ -122,6 +125,46 @@ describe.skipIf(skipWithoutAnvil)('keys come', () => {
     // Without a file nobody gets any.
     await using relayer = await stage.startRelayer({ SIGNATURE_THRESHOLD: '3' })
     expect((await askRegister(relayer.url, request)).text).toBe(NOTHING)
+  })
+
+  it('to a vault that no lock names not at all, and whose relayer it is learns why', async () => {
+    const owner = anyVault(0x15)
+    const cluster = await clusterFor(world, owner, { validators: 2 })
+    const stage = await openStage(world)
+    const lines: Record<string, unknown>[] = []
+    const destination = { write: (line: string) => lines.push(JSON.parse(line)) }
+    const logger = createLogger({ level: 'info', format: 'json', destination })
+    const { url } = await stage.startRelayer(
+      { CLUSTER_LOCK_FILES: cluster.lockFile },
+      { logger, intervalsMs: { 'unserved vaults': 50 } },
+    )
+    const stranger = anyVault(0x16)
+    for (let times = 0; times < 3; times++) expect((await askRegister(url, asks(stranger, 2))).text).toBe(NOTHING)
+    // Once within a minute, however often it asks.
+    const said = lines.filter(({ msg }) => String(msg).startsWith('a vault asks for validators and gets none'))
+    expect(said).toMatchObject([{ vault: stranger.address, validators: 2, level: 'warn' }])
+    const status = async () => (await ask(url, '/status.json')).json as Status
+    const reason = await eventually('the reason, once keys are counted', async () =>
+      (await status()).unserved.find((one) =>
+        one.reason.startsWith('no lock and no line of PUBLIC_KEYS_FILE names it'),
+      ),
+    )
+    expect(reason).toMatchObject({
+      ...{ vault: stranger.address, validators: 2 },
+      reason: expect.stringMatching(/: the 2 keys left can only go to 0x15/),
+    })
+    const { problems } = await status()
+    expect(problems.map(({ anchor }) => anchor)).toContain(ANCHORS.unserved)
+    const environment = world.environment({
+      ...{ DATABASE_URL: stage.databaseUrl, CLUSTER_LOCK_FILES: cluster.lockFile },
+    })
+    const { findings } = await examine(environment)
+    expect(findings.find(({ check }) => check === 'keys')?.details).toContainEqual(
+      expect.stringMatching(new RegExp(`^${stranger.address} has asked for 2 validators and got none`)),
+    )
+    // A vault that gets keys is not told of.
+    expect(await registerKeys(url, asks(owner, 2))).toHaveLength(2)
+    expect((await status()).unserved.map(({ vault }) => vault)).toEqual([stranger.address])
   })
 
   it('from a file of nothing but keys of locks without SIGNATURE_THRESHOLD', async () => {

@@ -305,6 +305,8 @@ describe.skipIf(skipWithoutAnvil)('the status', () => {
       'node 3: NODE_NEVER_SEEN',
       'docs/operating/runbook.md#a-node-is-missing',
       'process all',
+      'rotation not configured: ROTATION is off',
+      'what to do about one: npm run relayer -- explain 0x…',
     ])
       expect(words.text).toContain(part)
     for (const secret of stage.secrets) expect(text + words.text).not.toContain(secret)

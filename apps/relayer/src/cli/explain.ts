@@ -42,11 +42,17 @@ const ACTORS: Readonly<Record<Explanation['verdict']['who'], string>> = {
   relayer_admin: 'who runs the relayer',
   nobody: 'nobody',
 }
+const NODE_STATES: Readonly<Record<Explanation['shares'][number]['node']['state'], string>> = {
+  there: 'there',
+  away: 'away',
+  never: 'never seen',
+  unknown: 'cannot be told from others',
+}
 const NEXT: Readonly<Record<Explanation['next'][number]['what'], string>> = {
   expires: 'it expires, unless an operator asks again',
   erased: 'its exit may be erased',
   force_exit: 'it may be exited by force, unless its shares are renewed',
-  rotation_deadline: 'the transaction of its renewal is not taken any more',
+  rotation_deadline: 'the transaction of its renewal is too late, and a new one is made',
 }
 
 /** The explanation as a person reads it. */
@@ -87,7 +93,7 @@ function shareLine({ share_index: index, exit, deposit, node }: Explanation['sha
       const { state, received_at_timestamp: at } = signature
       return [`${kind} ${state}${at === null ? '' : ` ${ago(at, now)}`}`]
     }),
-    `node ${node.state}${node.seen_at_timestamp === null ? '' : `, seen ${ago(node.seen_at_timestamp, now)}`}${node.came_by === undefined ? '' : `, by ${CAME_BY[node.came_by]}`}`,
+    `node ${NODE_STATES[node.state]}${node.seen_at_timestamp === null ? '' : `, seen ${ago(node.seen_at_timestamp, now)}`}${node.came_by === undefined ? '' : `, by ${CAME_BY[node.came_by]}`}`,
     ...(node.refused_at_timestamp === null
       ? []
       : [`refused with ${node.refusal_code} ${ago(node.refused_at_timestamp, now)}`]),

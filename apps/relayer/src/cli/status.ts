@@ -2,13 +2,14 @@
 
 import { parseArgs } from 'node:util'
 import type { Problem, Status, StatusNode } from '@dvt-relayer/api/schemas.ts'
+import { count } from '@dvt-relayer/common/findings.ts'
 import { createLogger } from '@dvt-relayer/common/log/logger.ts'
 import { Lifetime } from '@dvt-relayer/common/process/lifetime.ts'
 import { RUNBOOK } from '@dvt-relayer/common/runbook.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { readConfig } from '../config.ts'
 import { CAME_BY } from '../http/status/words.ts'
-import { utc } from '../services/status/problems.ts'
+import { isLate, utc } from '../services/status/problems.ts'
 import { statusToAdmin } from '../services/status/status.ts'
 import { COMMANDS } from './usage.ts'
 import { openExisting } from './with-database.ts'
@@ -35,7 +36,18 @@ const placeOf = ({ anchor }: Problem): string => (anchor === null ? '' : `   ${R
 
 /** The status as a person reads it. */
 function statusText(status: Status): string {
-  const { headline, problems, clusters, validators, vaults, oracle_set: set, registry, manager, processes } = status
+  const {
+    headline,
+    problems,
+    clusters,
+    validators,
+    vaults,
+    oracle_set: set,
+    registry,
+    manager,
+    processes,
+    unused,
+  } = status
   return [
     // The worst problem stands below once more, with its place in the runbook.
     `${SIGNS[headline.level]} ${safe(headline.sentence)}${problems.length > 0 ? '' : placeOf(headline)}`,
@@ -47,12 +59,16 @@ function statusText(status: Status): string {
     ]),
     '',
     ...validators.items.map(({ public_key: key, verdict }) => `${key} ${verdict.code}: ${verdict.sentence}`),
-    ...(validators.next === null ? [] : ['and more']),
-    `oracle set ${set === null ? 'none' : `${set.cid}, ${set.threshold} of ${set.oracles}`}`,
-    `deposit registry ${registry === null ? 'not begun' : `settled up to block ${registry.next_block - 1}, ${registry.public_keys} keys`}`,
+    ...(validators.next === null ? [] : ['and more: GET /status.json?after= goes on']),
+    ...(validators.items.length === 0 ? [] : ['what to do about one: npm run relayer -- explain 0x…', '']),
+    `oracle set ${set === null ? 'none is known yet' : `${set.cid}, ${set.threshold} of ${set.oracles}`}`,
+    `deposit registry ${registry === null ? 'not begun: no POST /register has asked for the deposits on chain' : `settled up to block ${registry.next_block - 1}, ${registry.public_keys} keys`}`,
+    ...Object.entries(unused).flatMap(([name, { state, why }]) =>
+      state === 'not configured' ? [`${name.replaceAll('_', ' ')} ${state}: ${why}`] : [],
+    ),
     ...vaults.map(
       (vault) =>
-        `vault ${vault.vault}: ${vault.registered} registered, ${vault.outdated} with shares of earlier oracles${vault.force_exit_at_timestamp === null ? '' : `, may be exited by force from ${at(vault.force_exit_at_timestamp)}`}, ${vault.keys_free ?? 'unknown'} keys free`,
+        `vault ${vault.vault}: ${vault.registered} registered, ${vault.outdated} with shares of earlier oracles${vault.force_exit_at_timestamp === null ? '' : `, may be exited by force from ${at(vault.force_exit_at_timestamp)}`}${vault.keys_free === null ? '' : `, ${count(vault.keys_free, 'free key')}`}`,
     ),
     ...(manager?.vaults ?? []).map(
       ({ vault, moved_gwei: moved, left_gwei: left }) =>
@@ -60,8 +76,19 @@ function statusText(status: Status): string {
     ),
     ...processes
       .filter(({ there }) => there)
-      .map(({ role, version, started_at_timestamp: started }) => `process ${role} ${version}, since ${at(started)}`),
+      .map((process) => {
+        const { role, version, started_at_timestamp: started, heard_at_timestamp: heard } = process
+        const late = isLate(process, status.time) ? `, silent: last heard ${at(heard)}` : ''
+        return `process ${role} ${version}, since ${at(started)}${late}`
+      }),
   ].join('\n')
+}
+
+const STATES: Readonly<Record<StatusNode['state'], string>> = {
+  there: 'there',
+  away: 'away',
+  never: 'never seen',
+  unknown: 'cannot be told from others',
 }
 
 /** A terminal obeys control characters: a name is given none. */
@@ -80,7 +107,7 @@ function nodeLine(node: StatusNode): string {
     version,
   } = node
   const words = [
-    `${reason ?? state}`,
+    reason ?? STATES[state],
     state === 'there' && node.online_since_timestamp !== null
       ? `since ${at(node.online_since_timestamp)}`
       : `last seen ${at(node.seen_at_timestamp)}`,

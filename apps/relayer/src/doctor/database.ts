@@ -1,6 +1,8 @@
 /** What `doctor` finds of PostgreSQL: version, rights, tables and clock. It is opened so that the server itself refuses every write. */
 
-import { messageOf } from '@dvt-relayer/common/errors.ts'
+import { accessSync, constants } from 'node:fs'
+import { dirname } from 'node:path'
+import { messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
 import { count, finding } from '@dvt-relayer/common/findings.ts'
 import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { connectDatabase, type Database } from '@dvt-relayer/db/connect.ts'
@@ -53,15 +55,20 @@ export const connectToRead = (url: string): Promise<Database> =>
   })
 
 /** PostgreSQL: is it there, new enough, one that can be written to, with the rights a relayer needs, and tables of this version? */
-export async function examineDatabase({ db, isEmbedded, problem }: ReadDatabase): Promise<Finding> {
-  if (db === undefined)
-    return problem === undefined
+export async function examineDatabase(
+  { db, isEmbedded, problem }: ReadDatabase,
+  dataDir: string | undefined = undefined,
+): Promise<Finding> {
+  if (db === undefined) {
+    const wrong = problem ?? (dataDir === undefined ? undefined : findFolderProblem(dataDir))
+    return wrong === undefined
       ? finding(
           'database',
           'unused',
-          'the embedded PostgreSQL of DATA_DIR does not run: it is looked at while its relayer runs, by the same user',
+          'the embedded PostgreSQL of DATA_DIR does not run, so nothing of it is known: ask again beside its relayer (npm start), as the same user',
         )
-      : finding('database', 'problem', `${problem} (${isEmbedded ? 'DATA_DIR' : 'DATABASE_URL'})`)
+      : finding('database', 'problem', `${wrong} (${isEmbedded ? 'DATA_DIR' : 'DATABASE_URL'})`)
+  }
   const [server, { forbidden, foreign }, { done, missing, unknown }] = await Promise.all([
     lookAtServer(db),
     countForbidden(db),
@@ -82,7 +89,7 @@ export async function examineDatabase({ db, isEmbedded, problem }: ReadDatabase)
   const doubts = [
     !isNew &&
       foreign > 0 &&
-      `${count(foreign, 'table')} belong to another role, so that the next version cannot change them`,
+      `${count(foreign, 'table')} belong to another role, so that the next version cannot change them: make the user of DATABASE_URL their owner`,
     !isNew && missing > 0 && `${count(missing, 'migration')} to be made at the next start`,
   ].filter((line) => line !== false)
   const facts = { host: db.host, version, migrations: done, migrations_missing: missing, replica: isReplica }
@@ -96,6 +103,20 @@ export async function examineDatabase({ db, isEmbedded, problem }: ReadDatabase)
     details: doubts,
     facts,
   })
+}
+
+/** Whether a start could make its PostgreSQL here: it writes to the folder, or makes it in the nearest one that is there. */
+function findFolderProblem(dataDir: string): string | undefined {
+  for (let folder = dataDir; ; folder = dirname(folder)) {
+    try {
+      accessSync(folder, constants.W_OK | constants.X_OK)
+      return undefined
+    } catch (error) {
+      const reason = reasonOf(error)
+      if (reason === 'ENOENT' && folder !== dirname(folder)) continue
+      return `no PostgreSQL can be made in ${dataDir}: this user cannot write to ${folder} (${reason})`
+    }
+  }
 }
 
 /** This machine's clock, held against the database's. Of nodes see `consensus` and `execution`. */

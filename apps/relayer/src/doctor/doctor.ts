@@ -64,7 +64,7 @@ function checksOf(
     bounded('files', async () => examineFiles(config, environment)),
     bounded('clusters', () => examineClusters(config)),
     bounded('tokens', async () => examineTokens(config)),
-    bounded('database', async () => withPlace(await examineDatabase(database), db)),
+    bounded('database', async () => withPlace(await examineDatabase(database, config.storage.dataDir), db)),
     withDb('sealing', (open) => examineSealing(config, open)),
     bounded('queue', () => examineQueue(config)),
     bounded('execution', () => examineExecution(config, signal)),

@@ -51,7 +51,7 @@ export async function examineIpfs(
     return finding(
       'ipfs',
       'warning',
-      'which oracle config the Keeper has announced is not known, so that no gateway was asked for it: look at the execution node',
+      'which oracle config the Keeper has announced is not known, so that no gateway was asked for it: see what is said of the execution node',
     )
   const look = async (endpoint: URL): Promise<EndpointLook> => {
     const { host } = endpoint
@@ -60,7 +60,11 @@ export async function examineIpfs(
       const { verification } = await client.fetchContent(cid, { what: 'the oracle config' }, signal)
       const words = `${host} gives the oracle config ${cid}`
       if (verification === 'verified') return { host, words }
-      return { host, words, doubt: `${host} does not give what proves it: set a gateway that serves raw blocks` }
+      return {
+        host,
+        words,
+        doubt: `${host} does not give what proves it: set one in IPFS_FETCH_ENDPOINTS that serves raw blocks`,
+      }
     } catch (error) {
       return { host, words: '', problem: `${messageOf(error)} (IPFS_FETCH_ENDPOINTS)` }
     }

@@ -35,7 +35,9 @@ export function examineTokens({ http, clusters }: RelayerConfig): Finding {
   const unbound = all.flatMap(({ name, role, vaults, oracles, shareIndexes }) => {
     if (role === 'admin' || (vaults ?? oracles ?? shareIndexes) !== undefined) return []
     const { what, may } = BINDINGS[role]
-    return [`the token ${name} is bound to nothing and may ${may}: make it anew with --role ${role} --for (${what})`]
+    return [
+      `the token ${name} is bound to nothing and may ${may}: make it anew: npm run relayer -- token --name ${name} --role ${role} --for (${what})`,
+    ]
   })
   const roles = [...Map.groupBy(all, ({ role }) => role)].map(([role, { length }]) => `${length} ${role}`)
   const doubts = [

@@ -63,9 +63,12 @@ export async function examineManager(config: RelayerConfig, db: Database | undef
   )
   const problems = looks.flatMap(({ problem }) => problem ?? [])
   const facts = { address, vaults: looks.map(({ vault, problem }) => ({ vault, ok: problem === undefined })) }
-  const open = config.vaults === undefined ? ['VAULTS is not set: it signs for any vault that names it'] : []
+  const open =
+    config.vaults === undefined ? ['VAULTS is not set: it signs for any vault that names it; name yours in VAULTS'] : []
   if (problems.length > 0) return finding('manager', 'problem', firstOf(problems).join('\n'), { details: open, facts })
-  const message = `${address} is the validators manager of ${count(looks.length, 'vault')}`
+  const of =
+    looks.length === 0 ? 'signs; no vault is known yet' : `is the validators manager of ${count(looks.length, 'vault')}`
+  const message = `${address} ${of}`
   return finding('manager', open.length > 0 ? 'warning' : 'good', message, { details: open, facts })
 }
 
@@ -76,10 +79,12 @@ export async function examineRotation(config: RelayerConfig, signal: AbortSignal
     return finding(
       'rotation',
       enabled ? 'good' : 'unused',
-      enabled ? 'ROTATION=on without a wallet: the calldata is handed out' : 'ROTATION is off, and no wallet is set',
+      enabled
+        ? 'ROTATION=on without ROTATION_WALLET_KEY_FILE: nothing is sent; npm run relayer -- rotate --vault 0x… prints the transaction'
+        : 'ROTATION is off, and ROTATION_WALLET_KEY_FILE is not set',
     )
   const wallet = await openRotationWallet(config)
-  if (wallet === undefined) return finding('rotation', 'unused', 'no wallet is set')
+  if (wallet === undefined) return finding('rotation', 'unused', 'ROTATION_WALLET_KEY_FILE is not set')
   const { address } = wallet
   const wei = await readBalance(clientOf(config), address, signal)
   const affordable = Number(wei / (BigInt(maxFeeGwei) * WEI_PER_GWEI * GAS_OF_ROTATION))

@@ -5,7 +5,6 @@
 
 import { routes } from '@dvt-relayer/api/routes.ts'
 import swagger from '@fastify/swagger'
-import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { fastify } from 'fastify'
 import type { TSchema } from 'typebox'
@@ -15,7 +14,7 @@ import type { Limits } from './admission/limits.ts'
 import { allowOrigin, answerPreflight, isPreflight } from './auth/cors.ts'
 import { createBind } from './bind.ts'
 import { createBodyGate } from './body-gate.ts'
-import { compileBody } from './body-validator.ts'
+import { compileBody, compilePart } from './body-validator.ts'
 import type { ApiContext, HttpContext } from './context.ts'
 import { answerError, answerGarbage } from './error-answer.ts'
 import { exitRoutes } from './routes/exits.ts'
@@ -78,7 +77,7 @@ export async function createApp(
     frameworkErrors: (error, request, reply) => void answerError(error, request, reply, context),
   })
   app.setValidatorCompiler((route) =>
-    route.httpPart === 'body' ? compileBody(route.schema as TSchema) : TypeBoxValidatorCompiler(route as never),
+    route.httpPart === 'body' ? compileBody(route.schema as TSchema) : compilePart(route as never),
   )
   app.decorateRequest('isLongPoll', false)
   app.decorateRequest('caller')

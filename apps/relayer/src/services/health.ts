@@ -1,4 +1,4 @@
-/** What works and what does not, as last seen; `/ready` shows it and the log tells each change once. */
+/** What works and what does not, as last seen; `/ready` shows it, the status page too, and the log tells each change once. */
 
 import type { Ready } from '@dvt-relayer/api/schemas.ts'
 import type { Events } from '../events.ts'
@@ -10,7 +10,16 @@ const NEEDED: readonly Dependency[] = ['database', 'consensus', 'oracle_set', 'w
 /** Creates the service. Nothing counts as working before it has been seen. */
 export function createHealth(events: Events) {
   const seen = new Map<Dependency, string | undefined>()
+  const doubts = new Map<Dependency, string>()
   return {
+    /** What may be wrong with one that works, in words; nothing where nothing may be. */
+    doubt(dependency: Dependency, words: string | undefined): void {
+      if (words === undefined) doubts.delete(dependency)
+      else doubts.set(dependency, words)
+      events.dependencyDoubted(dependency, words)
+    },
+    /** The doubts there are. */
+    doubts: (): Readonly<Record<string, string>> => Object.fromEntries(doubts),
     /** A dependency was seen working (no problem) or not. */
     report(dependency: Dependency, problem?: string): void {
       seen.set(dependency, problem)

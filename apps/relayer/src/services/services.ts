@@ -21,6 +21,7 @@ import { createOracleSets, type OracleSets } from './oracles/sets.ts'
 import { createOracleShares, type OracleShares } from './oracles/shares.ts'
 import { createManager, type Manager } from './registrations/manager.ts'
 import { createRegistrations } from './registrations/registrations.ts'
+import { createUnserved } from './registrations/unserved.ts'
 import { createVaultActions } from './registrations/vault-actions.ts'
 import { createVaultReader } from './registrations/vault-state.ts'
 import { createRotation } from './rotation/rotation.ts'
@@ -70,6 +71,7 @@ function createApiServices(
   const vaultReader = createVaultReader(context)
   const messageRate = createMessageRate(context.config)
   const { manager, verification } = shared
+  const unserved = createUnserved(context)
   const signatures = createSubmission({ ...context, verification })
   const nodeKeys = createNodeKeys(context)
   const knownLocks = createKnownLocks({ nodeKeys })
@@ -84,10 +86,11 @@ function createApiServices(
     oracleFetch: createOracleFetch(context),
     partialDeposits: createPartialDeposits(ofCharon),
     partialExits: createPartialExits(ofCharon),
-    registrations: createRegistrations({ ...context, ...shared, registry, messageRate, vaultReader }),
+    registrations: createRegistrations({ ...context, ...shared, registry, messageRate, unserved, vaultReader }),
     registry,
     signatures,
     status: createStatus(context),
+    unserved,
     vaultReader,
     vaultActions: createVaultActions({ ...context, manager, vaultReader }),
   }

@@ -125,7 +125,7 @@ export async function examineConsensus({ consensus, network }: SidecarConfig): P
     return finding(
       'consensus',
       'unused',
-      'CONSENSUS_ENDPOINT is unset: exits are signed for whatever index the relayer names, which is worth nothing to it but for the right one',
+      'CONSENSUS_ENDPOINT is not set: exits are signed for whatever validator index the relayer names; one for a wrong index exits nobody',
     )
   const { endpoints, timeoutMs } = consensus
   const looks = await Promise.all(endpoints.map((endpoint) => lookAtConsensusNode(endpoint, { timeoutMs, network })))
@@ -149,7 +149,7 @@ export async function examineSigners(
   signal: AbortSignal,
 ): Promise<Finding> {
   if (keymanager !== undefined) return examineKeymanager(keymanager, signal)
-  if (remoteSigner === undefined) return finding('signer', 'unused', 'REMOTE_SIGNER_URL is unset: the keys are here')
+  if (remoteSigner === undefined) return finding('signer', 'unused', 'REMOTE_SIGNER_URL is not set: the keys are here')
   const { urls, timeoutMs } = remoteSigner
   let tls: TlsMaterial
   try {

@@ -2,26 +2,29 @@
 
 import type { Static } from 'typebox'
 import { Type } from 'typebox'
-import { amountGwei, checksummedVault, safeInteger, strictHex, validatorIndex } from './fields.ts'
+import {
+  amountGwei,
+  checksummedVault,
+  queryCursor,
+  queryNumber,
+  safeInteger,
+  strictHex,
+  validatorIndex,
+} from './fields.ts'
 import { ValidatorType } from './registrations.ts'
 
 const shareIndexList = (description: string) => Type.Array(safeInteger(1, 'share index'), { description })
 
 /** Query of the lists: long polling and pages, extensions of ours. */
 export const ListQuery = Type.Object({
-  wait: Type.Optional(
-    Type.String({ pattern: '^([0-9]|[1-5][0-9]|60)$', description: 'seconds to wait for a change, 0 to 60' }),
-  ),
+  wait: Type.Optional(queryNumber('^([0-9]|[1-5][0-9]|60)$', 0, 60, 'seconds to wait for a change, 0 to 60')),
   after: Type.Optional(
-    Type.String({
-      pattern: '^[0-9]{1,16}$',
-      description: 'a revision from an earlier answer: only exits that changed after it are listed',
-    }),
+    queryCursor(16, 'revision', 'a revision from an earlier answer: only exits that changed after it are listed'),
   ),
   limit: Type.Optional(
-    Type.String({ pattern: '^([1-9][0-9]{0,3}|10000)$', description: 'items of one page, 1 to 10000: asks for pages' }),
+    queryNumber('^([1-9][0-9]{0,3}|10000)$', 1, 10_000, 'items of one page, 1 to 10000: asks for pages'),
   ),
-  from: Type.Optional(Type.String({ pattern: '^[0-9]{1,16}$', description: '`next` of the page before this one' })),
+  from: Type.Optional(queryCursor(16, 'next', '`next` of the page before this one')),
 })
 export type ListQuery = Static<typeof ListQuery>
 

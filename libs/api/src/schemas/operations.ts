@@ -1,26 +1,21 @@
 /** What people and machines around the relayer ask: network, health, readiness. */
 
+import { textLike } from '@dvt-relayer/common/expected.ts'
 import type { Static } from 'typebox'
 import { Type } from 'typebox'
-import { safeInteger, strictHex } from './fields.ts'
+import { checksummedAddress, safeInteger, strictHex } from './fields.ts'
 
 /** `GET /info`. Relayers of generation 3 do not know the second field. */
 export const Info = Type.Object({
   network: Type.String({ description: 'name of the network' }),
   validators_manager_address: Type.Optional(
-    Type.Union([
-      Type.String({
-        pattern: '^0x[0-9a-fA-F]{40}$',
-        description: 'wallet that signs for vaults (generation 4), checksummed',
-      }),
-      Type.Null(),
-    ]),
+    Type.Union([checksummedAddress('wallet that signs for vaults (generation 4), checksummed'), Type.Null()]),
   ),
 })
 export type Info = Static<typeof Info>
 
 const boundTo = (of: 'vaults' | 'oracles') =>
-  Type.Union([Type.Array(Type.String({ pattern: '^0x[0-9a-fA-F]{40}$' })), Type.Null()], {
+  Type.Union([Type.Array(checksummedAddress()), Type.Null()], {
     description: `addresses of the ${of}, checksummed; null is not bound to any`,
   })
 
@@ -43,7 +38,11 @@ export const MOST_COVERED = 1000
 export const Whoami = Type.Object({
   name: Type.Union(
     [
-      Type.String({ pattern: '^[A-Za-z0-9._:-]{1,64}$', description: 'of the token, or of the key that signed' }),
+      textLike(
+        '^[A-Za-z0-9._:-]{1,64}$',
+        '1 to 64 letters, digits, dots, colons, dashes or underscores',
+        'of the token, or of the key that signed',
+      ),
       Type.Null(),
     ],
     {
@@ -72,7 +71,7 @@ export const Whoami = Type.Object({
     }),
   ),
   network: Type.String({ description: 'name of the network' }),
-  version: Type.String({ pattern: '^[\\w.+-]{1,32}$', description: 'of the relayer' }),
+  version: textLike('^[\\w.+-]{1,32}$', 'a version of at most 32 characters', 'of the relayer'),
   time: safeInteger(0, 'Unix seconds by the clock of the relayer'),
 })
 export type Whoami = Static<typeof Whoami>

@@ -1,11 +1,14 @@
 /** Oracle sets, and the exit shares that are encrypted to their oracles. */
 
+import { textLike } from '@dvt-relayer/common/expected.ts'
 import type { Static } from 'typebox'
 import { Type } from 'typebox'
 import {
+  checksummedAddress,
   checksummedVault,
   epoch,
   looseHex,
+  queryNumber,
   safeInteger,
   shareReceipt,
   strictHex,
@@ -30,11 +33,11 @@ const createdAt = safeInteger(0, 'Unix seconds at which the share set was made')
 
 /** `GET /oracles/{oracle}/exit-shares`: whose shares. */
 export const ExitSharesParams = Type.Object({
-  oracle: Type.String({
-    pattern: '^(0[xX])?([0-9a-fA-F]{40}|[0-9a-fA-F]{66}|[0-9a-fA-F]{128}|[0-9a-fA-F]{130})$',
-    description:
-      'address of the oracle (in mixed case checksummed, EIP-55), or its secp256k1 public key: 64, 65 or 33 bytes of hex',
-  }),
+  oracle: textLike(
+    '^(0[xX])?([0-9a-fA-F]{40}|[0-9a-fA-F]{66}|[0-9a-fA-F]{128}|[0-9a-fA-F]{130})$',
+    '0x and 40 hex digits (an address), or 66, 128 or 130 (a public key); 0x may be left out',
+    'address of the oracle (in mixed case checksummed, EIP-55), or its secp256k1 public key: 64, 65 or 33 bytes of hex',
+  ),
 })
 export type ExitSharesParams = Static<typeof ExitSharesParams>
 
@@ -44,17 +47,16 @@ export const ExitSharesQuery = Type.Object(
     vault: Type.Optional(vaultAddress),
     public_key: Type.Optional(looseHex(48, 'validator public key')),
     after: Type.Optional(
-      Type.String({
-        pattern: '^[0-9]{1,16}\\.[0-9]{1,16}\\.[0-9]{1,16}$',
-        description: 'the cursor of an earlier answer to the same question: only what came after it is listed',
-      }),
+      textLike(
+        '^[0-9]{1,16}\\.[0-9]{1,16}\\.[0-9]{1,16}$',
+        'the `cursor` of an earlier answer: three numbers with dots between them',
+        'the cursor of an earlier answer to the same question: only what came after it is listed',
+      ),
     ),
     limit: Type.Optional(
-      Type.String({ pattern: '^([1-9][0-9]{0,2}|1000)$', description: 'items at most, 1 to 1000; 100 when left out' }),
+      queryNumber('^([1-9][0-9]{0,2}|1000)$', 1, 1000, 'items at most, 1 to 1000; 100 when left out'),
     ),
-    wait: Type.Optional(
-      Type.String({ pattern: '^([0-9]|1[0-9]|2[0-5])$', description: 'seconds to wait for the first item, 0 to 25' }),
-    ),
+    wait: Type.Optional(queryNumber('^([0-9]|1[0-9]|2[0-5])$', 0, 25, 'seconds to wait for the first item, 0 to 25')),
   },
   { additionalProperties: false },
 )
@@ -106,9 +108,7 @@ export const OracleSharesResponse = Type.Object({
     block_number: blockNumber,
     is_current: Type.Boolean({ description: 'whether the Keeper has announced no newer set' }),
   }),
-  oracles: Type.Array(
-    Type.String({ pattern: '^0x[0-9a-fA-F]{40}$', description: 'address of the oracle at this place, checksummed' }),
-  ),
+  oracles: Type.Array(checksummedAddress('address of the oracle at this place, checksummed')),
   oracle_public_keys: Type.Array(strictHex(65, 'secp256k1 public key of the oracle at this place, uncompressed')),
   public_keys: OracleExitSignatureShares.properties.public_keys,
   encrypted_exit_signatures: OracleExitSignatureShares.properties.encrypted_exit_signatures,

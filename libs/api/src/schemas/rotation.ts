@@ -2,7 +2,7 @@
 
 import type { Static } from 'typebox'
 import { Type } from 'typebox'
-import { checksummedVault, safeInteger, strictHex } from './fields.ts'
+import { anyHex, checksummedAddress, checksummedVault, safeInteger, strictHex } from './fields.ts'
 import { currentOracleSet } from './oracles.ts'
 
 const rotationNonce = safeInteger(0, '`Keeper.exitSignaturesNonces(vault)` that the oracles sign')
@@ -50,8 +50,8 @@ export type RotationResponse = Static<typeof RotationResponse>
 
 /** Answer to `POST /vaults/{vault}/rotation`: a transaction for anybody to send before the deadline. */
 export const RotationUpdate = Type.Object({
-  to: Type.String({ pattern: '^0x[0-9a-fA-F]{40}$', description: 'the Keeper, checksummed' }),
-  data: Type.String({ pattern: '^0x([0-9a-f]{2})+$', description: 'calldata of updateExitSignatures' }),
+  to: checksummedAddress('the Keeper, checksummed'),
+  data: anyHex('calldata of updateExitSignatures'),
   deadline: safeInteger(0, 'Unix seconds until which the Keeper takes it'),
   nonce: rotationNonce,
   validators: Type.Array(

@@ -1,26 +1,23 @@
 /** `GET /status.json`: how everything stands that the caller may see. The status page and the command show the same. */
 
+import { textLike } from '@dvt-relayer/common/expected.ts'
 import type { Static } from 'typebox'
 import { Type } from 'typebox'
 import { Explanation, REASON_CODES } from './explain.ts'
-import { checksummedVault, safeInteger } from './fields.ts'
+import { checksummedVault, gweiText, queryCursor, safeInteger } from './fields.ts'
 import { Ready } from './operations.ts'
 import { currentOracleSet } from './oracles.ts'
 import { VaultSummary } from './vaults.ts'
 
 /** Its query. */
 export const StatusQuery = Type.Object({
-  after: Type.Optional(
-    Type.String({
-      pattern: '^[0-9]{1,15}$',
-      description: '`next` of an earlier answer: the validators that follow are listed',
-    }),
-  ),
+  after: Type.Optional(queryCursor(15, 'next', '`next` of an earlier answer: the validators that follow are listed')),
   key: Type.Optional(
-    Type.String({
-      pattern: '^[\\s]*((0[xX])?[0-9a-fA-F]{0,96})[\\s]*$',
-      description: 'first digits of a validator public key: those are listed, in whatever state',
-    }),
+    textLike(
+      '^[\\s]*((0[xX])?[0-9a-fA-F]{0,96})[\\s]*$',
+      '96 hex digits at most (0x may stand before them)',
+      'first digits of a validator public key: those are listed, in whatever state',
+    ),
   ),
 })
 export type StatusQuery = Static<typeof StatusQuery>
@@ -99,8 +96,8 @@ export type StatusVault = Static<typeof StatusVault>
 const StatusManagerVault = Type.Object({
   vault: checksummedVault,
   signatures: Type.Record(Type.String(), safeInteger(0, 'signatures'), { description: 'by action' }),
-  moved_gwei: Type.String({ pattern: '^[0-9]+$', description: 'what these move, registrations aside' }),
-  left_gwei: Type.Union([Type.String({ pattern: '^[0-9]+$' }), Type.Null()], {
+  moved_gwei: gweiText('what these move, registrations aside'),
+  left_gwei: Type.Union([gweiText(), Type.Null()], {
     description: 'of MANAGER_DAILY_LIMIT_GWEI; null where there is no limit',
   }),
   last_at_timestamp: maybe('when it last signed'),
@@ -146,6 +143,15 @@ export const Status = Type.Object({
     Type.Null(),
   ]),
   vaults: Type.Array(StatusVault),
+  unserved: Type.Array(
+    Type.Object({
+      vault: checksummedVault,
+      asked_at_timestamp: timestamp,
+      validators: safeInteger(1, 'how many it asked for'),
+      reason: Type.String({ description: 'why there is no key for it' }),
+    }),
+    { description: 'vaults that asked for validators within ten minutes and got none' },
+  ),
   manager: Type.Union([
     Type.Object({
       address: Type.Union([Type.String(), Type.Null()]),
@@ -165,5 +171,16 @@ export const Status = Type.Object({
     }),
   ),
   ready: Type.Union([Ready, Type.Null()], { description: 'of the process that answers, as in `GET /ready`' }),
+  unused: Type.Record(
+    Type.String(),
+    Type.Object({
+      state: Type.Enum(['not configured', 'not needed yet', 'done by workers']),
+      why: Type.String({ description: 'such as the setting that is not set' }),
+    }),
+    { description: 'checks of `GET /ready` that are ok because the process that answers has nothing to do with them' },
+  ),
+  doubts: Type.Record(Type.String(), Type.String(), {
+    description: 'what may be wrong with checks of `GET /ready` that are ok, such as a chain that makes no blocks',
+  }),
 })
 export type Status = Static<typeof Status>

@@ -2,7 +2,17 @@
 
 import type { Static } from 'typebox'
 import { Type } from 'typebox'
-import { checksummedVault, epoch, safeInteger, strictHex, validatorIndex, vaultAddress } from './fields.ts'
+import {
+  anyHex,
+  checksummedVault,
+  epoch,
+  queryCursor,
+  queryNumber,
+  safeInteger,
+  strictHex,
+  validatorIndex,
+  vaultAddress,
+} from './fields.ts'
 import { currentOracleSet } from './oracles.ts'
 
 /** A vault by its validators that the finalized chain has. */
@@ -28,9 +38,7 @@ export type VaultParams = Static<typeof VaultParams>
 
 /** Its query. */
 export const VaultQuery = Type.Object({
-  after: Type.Optional(
-    Type.String({ pattern: '^[0-9]{1,15}$', description: '`next` of an earlier answer: what follows is listed' }),
-  ),
+  after: Type.Optional(queryCursor(15, 'next', '`next` of an earlier answer: what follows is listed')),
 })
 export type VaultQuery = Static<typeof VaultQuery>
 
@@ -54,12 +62,8 @@ export type VaultResponse = Static<typeof VaultResponse>
 
 /** `GET /vaults/{vault}/owner-copies`: its query. */
 export const OwnerCopiesQuery = Type.Object({
-  after: Type.Optional(
-    Type.String({ pattern: '^[0-9]{1,15}$', description: 'the cursor of an earlier answer: what follows is listed' }),
-  ),
-  limit: Type.Optional(
-    Type.String({ pattern: '^([1-9][0-9]{0,2}|1000)$', description: 'items at most, 1 to 1000; 100 when left out' }),
-  ),
+  after: Type.Optional(queryCursor(15, 'cursor', 'the cursor of an earlier answer: what follows is listed')),
+  limit: Type.Optional(queryNumber('^([1-9][0-9]{0,2}|1000)$', 1, 1000, 'items at most, 1 to 1000; 100 when left out')),
 })
 export type OwnerCopiesQuery = Static<typeof OwnerCopiesQuery>
 
@@ -71,10 +75,7 @@ export const OwnerCopiesResponse = Type.Object({
       validator_index: validatorIndex,
       epoch,
       owner_public_key: strictHex(65, 'secp256k1 key that the copy is encrypted to, uncompressed'),
-      ciphertext: Type.String({
-        pattern: '^0x([0-9a-f]{2})+$',
-        description: 'ECIES of the JSON of a SignedVoluntaryExit of the beacon API',
-      }),
+      ciphertext: anyHex('ECIES of the JSON of a SignedVoluntaryExit of the beacon API'),
       created_at_timestamp: safeInteger(0, 'Unix seconds at which the copy was made'),
     }),
   ),

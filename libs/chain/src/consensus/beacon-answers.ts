@@ -1,10 +1,11 @@
 /** Answers of the beacon API: their schemas, and what is made of them. Numbers are decimal strings there. */
 
+import { textLike } from '@dvt-relayer/common/expected.ts'
 import { type Static, Type } from 'typebox'
 import { ChainError } from '../errors.ts'
 
-const hex = (bytes: number) => Type.String({ pattern: `^0x[0-9a-fA-F]{${bytes * 2}}$` })
-const decimal = Type.String({ pattern: '^(0|[1-9][0-9]{0,19})$' })
+const hex = (bytes: number) => textLike(`^0x[0-9a-fA-F]{${bytes * 2}}$`, `0x and ${bytes * 2} hex digits`)
+const decimal = textLike('^(0|[1-9][0-9]{0,19})$', 'a whole number as text, in decimal digits')
 
 export const Genesis = Type.Object({
   data: Type.Object({
@@ -29,7 +30,7 @@ export const Root = Type.Object({ ...standing, data: Type.Object({ root: hex(32)
 const ValidatorItem = Type.Object({
   index: decimal,
   balance: decimal,
-  status: Type.String({ pattern: '^[a-z_]{1,40}$' }),
+  status: textLike('^[a-z_]{1,40}$', 'a state of a validator, in lower-case letters'),
   validator: Type.Object({ pubkey: hex(48), withdrawal_credentials: hex(32), effective_balance: decimal }),
 })
 export const ManyValidators = Type.Object({ ...standing, data: Type.Array(ValidatorItem) })

@@ -1,6 +1,7 @@
 /** Whether a consensus node is in step with its chain: what it says of the head counts only while it is. */
 
 import type { HttpAsk } from '@dvt-relayer/common/http/client.ts'
+import { timeText } from '@dvt-relayer/common/time-text.ts'
 import { ChainError } from '../errors.ts'
 import type { Network } from '../networks.ts'
 import { createBeaconApi, type NodeStep } from './beacon-api.ts'
@@ -11,10 +12,27 @@ const GOOD_FOR_MS = 3_000
 /** So many slots may be without a block, or on their way. A node that has lost its execution node stands still, and falls further back. */
 const MOST_SLOTS_BEHIND = 8
 
+/** Slots without a block happen; so many in a row do not. */
+const MOST_WITHOUT_BLOCK = 32
+
 /** What tells which slot it is: the network's, and the Unix time in milliseconds. */
 export interface SlotClock {
   network: Pick<Network, 'genesisTimestamp' | 'secondsPerSlot'>
   unixMs: () => number
+}
+
+/** By how many slots a head is behind the clock; ahead of it is less than 0. */
+export const slotsBehind = (slot: number, { network, unixMs }: SlotClock): number =>
+  Math.floor((unixMs() / 1000 - network.genesisTimestamp) / network.secondsPerSlot) - slot
+
+/** Whether the head of a node in step is where the clock has it: else the chain makes no blocks, the node stands still, or the clock is wrong. */
+export const isAtClock = (behind: number): boolean => behind >= -1 && behind <= MOST_WITHOUT_BLOCK
+
+/** What is to be thought of such a head; the node is worked with. Undefined where it is where the clock has it. */
+export function doubtOfHead(slot: number, host: string, clock: SlotClock): string | undefined {
+  if (isAtClock(slotsBehind(slot, clock))) return undefined
+  const { genesisTimestamp, secondsPerSlot } = clock.network
+  return `the newest block of the consensus node at ${host} is of ${timeText(genesisTimestamp + slot * secondsPerSlot)}, and it does not say that it is behind: the chain makes no blocks, the node stands still, or this machine's clock is wrong`
 }
 
 /**
@@ -23,7 +41,7 @@ export interface SlotClock {
  *
  * @throws {HttpError}
  */
-export async function askStep(ask: HttpAsk, { network, unixMs }: SlotClock): Promise<NodeStep> {
+export async function askStep(ask: HttpAsk, clock: SlotClock): Promise<NodeStep> {
   const api = createBeaconApi(ask)
   try {
     return await api.syncing()
@@ -31,7 +49,7 @@ export async function askStep(ask: HttpAsk, { network, unixMs }: SlotClock): Pro
     if (!isStatus(error, 400, 403, 404, 405, 501)) throw error
   }
   const { slot, isVerified } = await api.headStanding()
-  const distance = Math.floor((unixMs() / 1000 - network.genesisTimestamp) / network.secondsPerSlot) - slot
+  const distance = slotsBehind(slot, clock)
   return {
     isInferred: true,
     // A head of the future shows nothing, but for clocks that differ a little.

@@ -1,5 +1,6 @@
 /** JSON-RPC over the project's HTTP client: errors name the node by host, and an endpoint on another chain answers nothing. */
 
+import { textLike } from '@dvt-relayer/common/expected.ts'
 import { type HttpAsk, HttpError } from '@dvt-relayer/common/http/client.ts'
 import { type Static, type TSchema, Type } from 'typebox'
 import { ChainError } from '../errors.ts'
@@ -116,7 +117,7 @@ function faultOf(error: unknown): RpcFault {
 }
 
 /** A JSON-RPC quantity. */
-export const Quantity = Type.String({ pattern: '^0x(0|[1-9a-fA-F][0-9a-fA-F]{0,63})$' })
+export const Quantity = textLike('^0x(0|[1-9a-fA-F][0-9a-fA-F]{0,63})$', '0x and a number in hex digits')
 
 /** A quantity as a number. @throws {ChainError} EXECUTION_INVALID above 2^53 − 1 */
 export function parseQuantity(quantity: string): number {
@@ -128,7 +129,10 @@ export function parseQuantity(quantity: string): number {
 
 /** Bytes as JSON-RPC has them, of any length or of `length` bytes. */
 export const Bytes = (length?: number) =>
-  Type.String({ pattern: `^0x([0-9a-fA-F]{2})${length === undefined ? '*' : `{${length}}`}$` })
+  textLike(
+    `^0x([0-9a-fA-F]{2})${length === undefined ? '*' : `{${length}}`}$`,
+    length === undefined ? '0x and an even number of hex digits' : `0x and ${length * 2} hex digits`,
+  )
 
 /** A number as a quantity. */
 export const toQuantity = (value: number): string => `0x${value.toString(16)}`

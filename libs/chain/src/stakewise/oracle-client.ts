@@ -3,6 +3,7 @@
  * and an answer that fits the schema and is wrong all the same sends the question to the next one.
  */
 
+import { textLike } from '@dvt-relayer/common/expected.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { createHttpClient, type HttpAsk, type HttpClientOptions } from '@dvt-relayer/common/http/client.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
@@ -26,8 +27,8 @@ const Outdated = Type.Object({
 })
 const Approval = Type.Object({
   // It goes into a transaction as it is: one short word.
-  ipfs_hash: Type.String({ pattern: '^[\\x21-\\x7e]{1,200}$' }),
-  signature: Type.String({ pattern: '^(0[xX])?[0-9a-fA-F]{130}$' }),
+  ipfs_hash: textLike('^[\\x21-\\x7e]{1,200}$', 'one word of at most 200 characters'),
+  signature: textLike('^(0[xX])?[0-9a-fA-F]{130}$', '0x and 130 hex digits'),
   deadline: whole,
 })
 

@@ -3,6 +3,7 @@
 import type { Static, TSchema } from 'typebox'
 import { Compile, type Validator } from 'typebox/compile'
 import { TextError } from '../errors.ts'
+import { faultWords } from '../expected.ts'
 import { parseJsonText } from '../json-text.ts'
 import { HttpError } from './error.ts'
 import type { HttpAnswer } from './types.ts'
@@ -90,6 +91,6 @@ export function readJson<S extends TSchema>(answer: HttpAnswer, schema: S): Stat
   throw new HttpError(
     'HTTP_INVALID',
     host,
-    `the answer of ${host} is not what was expected: ${where} ${problem?.message ?? ''}`.trim(),
+    `the answer of ${host} is not what was expected: ${where} ${problem === undefined ? '' : faultWords(schema, problem)}`.trim(),
   )
 }

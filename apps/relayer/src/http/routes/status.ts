@@ -5,6 +5,7 @@ import { routes } from '@dvt-relayer/api/routes.ts'
 import type { Status } from '@dvt-relayer/api/schemas.ts'
 import { CodedError } from '@dvt-relayer/common/errors.ts'
 import { readTextSync } from '@dvt-relayer/common/files/text-file.ts'
+import { findUnused } from '../../services/status/unused.ts'
 import type { Bind, Call } from '../bind.ts'
 import { matchesTag } from '../conditional.ts'
 import type { ApiContext } from '../context.ts'
@@ -26,7 +27,11 @@ export function statusRoutes(bind: Bind, { config, auth, health, manager, servic
   function find({ caller, query, request, route }: StatusCall): Promise<Status> {
     // What a wallet has signed is not shown to more than may have it sign.
     if (config.manager !== undefined) auth.assertWallet(request, route)
-    return services.status.of(caller, query, { address: manager.address, ready: health.state() })
+    return services.status.of(caller, query, {
+      address: manager.address,
+      ready: health.state(),
+      doubts: health.doubts(),
+    })
   }
 
   bind(routes.getStatus, async (call) => {
@@ -40,7 +45,12 @@ export function statusRoutes(bind: Bind, { config, auth, health, manager, servic
     } catch (error) {
       if (!(error instanceof CodedError) || !error.code.startsWith('DATABASE_')) throw error
       call.reply.code(503)
-      return answerText(call, PAGE, awayPage(health.state()), true)
+      return answerText(
+        call,
+        PAGE,
+        awayPage({ ready: health.state(), unused: findUnused(config, undefined), doubts: health.doubts() }),
+        true,
+      )
     }
   })
 

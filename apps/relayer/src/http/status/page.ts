@@ -3,10 +3,18 @@
  * changes while nothing has changed, so that who has it is answered 304.
  */
 
-import type { Ready, Status } from '@dvt-relayer/api/schemas.ts'
+import type { Status } from '@dvt-relayer/api/schemas.ts'
 import { type Html, html } from './html.ts'
 import { clustersSection, validatorsSection } from './nodes.ts'
-import { chainSections, headline, machineSections, managerSection, servicesSection, vaultsSection } from './sections.ts'
+import {
+  chainSections,
+  headline,
+  machineSections,
+  managerSection,
+  type Services,
+  servicesSection,
+  vaultsSection,
+} from './sections.ts'
 import { sign, time } from './words.ts'
 
 export const STATUS_CSP =
@@ -51,9 +59,9 @@ ${machineSections(status)}
 }
 
 /** What is shown while the database is away: which services are. */
-export function awayPage(ready: Ready): string {
+export function awayPage(services: Services): string {
   const content = html`<header><h1>dvt-relayer</h1><p class="note"><span id="live" role="status"></span></p></header>
 <main id="status" data-level="bad"><div class="headline bad" role="status"><p>${sign('bad')} <a href="status/help#a-service-is-away">The database cannot be read, so nothing is known of nodes and validators.</a></p></div>
-${servicesSection(ready)}</main>`
+${servicesSection(services)}</main>`
   return String(document('(!) dvt-relayer', 'status/', content, RELOAD))
 }

@@ -1,7 +1,7 @@
 /** Of the status page: what is wrong, and everything but nodes: oracles, vaults, the manager, the queue, services, versions. */
 
 import type { Problem, Status, StatusVault } from '@dvt-relayer/api/schemas.ts'
-import { ANCHORS } from '../../services/status/problems.ts'
+import { ANCHORS, isLate } from '../../services/status/problems.ts'
 import { type Html, html } from './html.ts'
 import { eth, help, hex, many, sign, time } from './words.ts'
 
@@ -112,13 +112,20 @@ ${left === null ? null : html`<div><dt>left</dt><dd class="${left === '0' ? 'bad
 const ENDED_SECONDS = 3600
 
 /** Processes, queue and services. */
-export function machineSections({ processes, queue, ready, totals, version, network, time: now }: Status): Html {
+export function machineSections(status: Status): Html {
+  const { processes, queue, totals, version, network, time: now } = status
   const shown = processes.filter(({ there, heard_at_timestamp: heard }) => there || now - heard < ENDED_SECONDS)
-  return html`${ready === null ? null : servicesSection(ready)}
+  return html`${servicesSection(status)}
 <section id="processes" aria-labelledby="processes-title"><h2 id="processes-title">Processes and queue</h2><ul class="cells">${shown.map(
-    ({ role, version: of, started_at_timestamp: started, heard_at_timestamp: heard, there }) =>
-      html`<li class="cell ${there ? 'good' : 'none'}">${sign(there ? 'good' : 'none')} <b>${role}</b> ${of} ${there ? 'at work' : 'ended'}
-<dl><div><dt>${there ? 'since' : 'last heard'}</dt><dd>${time(there ? started : heard)}</dd></div></dl></li>`,
+    (process) => {
+      const { role, version: of, started_at_timestamp: started, heard_at_timestamp: heard, there } = process
+      const late = isLate(process, now)
+      const level = late ? 'waiting' : there ? 'good' : 'none'
+      // While it beats in time the page stays as it is.
+      const isHeard = there && !late
+      return html`<li class="cell ${level}">${sign(level)} <b>${role}</b> ${of} ${late ? 'silent' : there ? 'at work' : 'ended'}
+<dl><div><dt>${isHeard ? 'since' : 'last heard'}</dt><dd>${time(isHeard ? started : heard)}</dd></div></dl></li>`
+    },
   )}</ul>
 ${queue === null ? null : html`<p class="note">queue: ${many(queue.waiting, 'job')} waiting, ${queue.active} at work</p>`}</section>
 ${facts('versions', 'This relayer', [
@@ -130,12 +137,19 @@ ${facts('versions', 'This relayer', [
 ])}`
 }
 
-/** The services that the relayer leans on, as `GET /ready` has them. */
-export function servicesSection({ checks }: NonNullable<Status['ready']>): Html {
+/** What is said of services. */
+export type Services = Pick<Status, 'ready' | 'unused' | 'doubts'>
+
+/** The services that the relayer leans on, as `GET /ready` has them; of what is not in use not that it works. */
+export function servicesSection({ ready, unused, doubts }: Services): Html | null {
+  if (ready === null) return null
   return html`<section id="services" aria-labelledby="services-title"><h2 id="services-title">What it needs</h2><ul class="cells">${Object.entries(
-    checks,
-  ).map(
-    ([name, { ok, message }]) =>
-      html`<li class="cell ${ok ? 'good' : 'bad'}" data-key="${name}">${help(ok ? null : ANCHORS.service, html`${sign(ok ? 'good' : 'bad')} <b>${name.replaceAll('_', ' ')}</b> ${ok ? 'works' : 'does not'}`)}${message === undefined ? null : html`<p class="note">${message}</p>`}</li>`,
-  )}</ul></section>`
+    ready.checks,
+  ).map(([name, { ok, message }]) => {
+    const idle = ok ? unused[name] : undefined
+    const level = idle !== undefined ? 'none' : ok ? 'good' : 'bad'
+    const word = idle?.state ?? (ok ? 'works' : 'does not')
+    const note = message ?? idle?.why ?? doubts[name]
+    return html`<li class="cell ${level}" data-key="${name}">${help(ok ? null : ANCHORS.service, html`${sign(level)} <b>${name.replaceAll('_', ' ')}</b> ${word}`)}${note === undefined ? null : html`<p class="note">${note}</p>`}</li>`
+  })}</ul></section>`
 }

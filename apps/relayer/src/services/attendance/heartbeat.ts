@@ -8,6 +8,8 @@ import type { Context } from '../../context.ts'
 
 /** A worker that has not been heard for so long counts as gone: six beats, so that a database that is slow once does not matter. */
 export const SILENCE_SECONDS = 60
+/** One that counts as there and has missed three beats may have been killed: how old its heartbeat is, is said. */
+export const LATE_SECONDS = 30
 /** Processes that have ended are kept for a day, for whoever looks what went on. */
 export const KEPT_SECONDS = 86_400
 

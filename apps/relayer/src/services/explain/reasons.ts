@@ -9,7 +9,7 @@ export const REASONS = {
     anchor: 'the-key-is-not-known',
     sentence: 'this relayer has no validator of this key that the caller may ask about',
     remedy:
-      'check the key and the token; a key has to be in an imported cluster lock, an SSV cluster or PUBLIC_KEYS_FILE, or to be asked for',
+      'is the key typed right? It must be in an imported lock, an SSV cluster or PUBLIC_KEYS_FILE, or asked for; GET /whoami says what a token covers',
   },
   NOT_ASKED: {
     who: 'operator',
@@ -27,51 +27,55 @@ export const REASONS = {
     who: 'operator',
     anchor: 'nobody-asks',
     sentence: 'nobody asks for it any more; what was collected is kept',
-    remedy: 'let the operator ask again, and see that it runs: a request is wanted within VALIDATOR_LIFETIME',
+    remedy:
+      'let the operator ask again: does it run and reach the relayer? It has to ask once within each VALIDATOR_LIFETIME',
   },
   BOUND_ELSEWHERE: {
     who: 'relayer_admin',
     anchor: 'the-key-belongs-to-another-vault',
     sentence: 'a partial signature of a deposit to another vault exists, so the key is bound to that one for good',
-    remedy: 'use another key; release this one only when all nodes agree that the other deposit will not be made',
+    remedy:
+      'use another key; only when all nodes agree that the other deposit will never be made: npm run relayer -- release-key --key 0x…',
   },
   NODES_TOO_FEW: {
     who: 'relayer_admin',
     anchor: 'too-many-shares-are-missing',
     sentence: 'fewer public key shares are known than the threshold, so it can never be complete',
-    remedy: 'import the lock or the keyshares of the cluster whole',
+    remedy: 'import the lock of the cluster (CLUSTER_LOCK_FILES), or all its keyshares (SSV_KEYSHARES_FILES)',
   },
   THRESHOLD_UNREACHABLE: {
     who: 'node_operator',
     anchor: 'too-many-shares-are-missing',
     sentence: 'so many nodes have handed in wrong signatures that those left are fewer than the threshold',
-    remedy: 'these nodes have the keystores of another cluster, or the relayer another lock: compare lock hashes',
+    remedy:
+      'these nodes have keystores of another cluster, or the relayer has another lock: npm run sidecar -- doctor at each compares them',
   },
   SHARE_REJECTED: {
     who: 'node_operator',
     anchor: 'a-share-is-rejected',
     sentence: 'these nodes have handed in signatures that are not of their share of this validator, and no right one',
     remedy:
-      "run the doctor at these nodes' sidecars: wrong keystores, or a cluster lock that differs from the relayer's",
+      "run npm run sidecar -- doctor at these nodes: they have wrong keystores, or a cluster lock that differs from the relayer's",
   },
   NODE_REFUSED: {
     who: 'node_operator',
     anchor: 'a-node-is-refused',
     sentence: 'the relayer refuses what these nodes send',
-    remedy:
-      'the code of the refusal says why: look it up in the table of errors; most often the token is of another node',
+    remedy: 'docs/reference/errors.md says what the code of the refusal means; most often the token is of another node',
   },
   NODE_NEVER_SEEN: {
     who: 'node_operator',
     anchor: 'a-node-is-missing',
     sentence: 'the sidecars of these nodes were never seen under their share indexes',
-    remedy: 'start them, and see that RELAYER_ENDPOINT with its token is right: the doctor at the sidecar says',
+    remedy:
+      'start them, with the right RELAYER_ENDPOINT and token: npm run sidecar -- doctor at the node says what is wrong',
   },
   NODE_AWAY: {
     who: 'node_operator',
     anchor: 'a-node-is-missing',
     sentence: 'the sidecars of these nodes were there once and are not heard of any more',
-    remedy: 'start them, or mend the network between them and the relayer',
+    remedy:
+      'start them, or mend the network between them and the relayer: npm run sidecar -- doctor at the node says what is wrong',
   },
   NODE_RUNS_CHARON: {
     who: 'node_operator',
@@ -96,7 +100,8 @@ export const REASONS = {
     who: 'node_operator',
     anchor: 'a-node-is-missing',
     sentence: 'fewer nodes have signed than the threshold; which others there are is not known, for want of a lock',
-    remedy: 'start the sidecars that are away, or correct SIGNATURE_THRESHOLD; import the lock of the cluster',
+    remedy:
+      'start the sidecars that are away, or correct SIGNATURE_THRESHOLD; with the lock imported (CLUSTER_LOCK_FILES) they are named',
   },
   OTHER_NODES: {
     who: 'nobody',
@@ -139,7 +144,8 @@ export const REASONS = {
     who: 'relayer_admin',
     anchor: 'no-oracle-set',
     sentence: 'the exit is signed, but no oracle config is known yet to split it for',
-    remedy: '/ready of the relayer says under oracle_set what is away: the execution node, or IPFS gateways',
+    remedy:
+      '/ready of the relayer, or npm run relayer -- doctor, says what is away: the execution node, or IPFS gateways',
   },
   BEING_SPLIT: {
     who: 'nobody',
@@ -176,26 +182,26 @@ export const REASONS = {
     anchor: 'the-key-belongs-to-another-vault',
     sentence: 'the chain has the validator with other withdrawal credentials than those of the vault it is bound to',
     remedy:
-      'find out which consensus node says so, and who has made the deposit; what was noted wrongly can be taken back',
+      'find out which consensus node says so, and who has made the deposit; what was noted wrongly is taken back by npm run relayer -- undo-registered',
   },
   INDEX_WRONG: {
     who: 'relayer_admin',
     anchor: 'shares-are-outdated',
     sentence: 'its newest shares were made for another validator index than the chain gave it, so they exit nothing',
-    remedy: 'have its exit signature renewed: rotation collects one for the real index',
+    remedy: 'renew it: npm run relayer -- rotate --vault 0x…, or ROTATION=on, collects one for the real index',
   },
   FORCE_EXIT_DUE: {
     who: 'relayer_admin',
     anchor: 'shares-are-outdated',
     sentence: 'its shares are of earlier oracles and the time to renew them is over: it may be exited by force',
-    remedy: 'renew the exit signatures of its vault now',
+    remedy: 'renew the exit signatures of its vault now: npm run relayer -- rotate --vault 0x…',
   },
   SHARES_OUTDATED: {
     who: 'relayer_admin',
     anchor: 'shares-are-outdated',
     sentence: 'its shares on chain are not known to be for the oracles in force',
     remedy:
-      'renew the exit signatures of its vault before the deadline; with ROTATION=on the relayer does, and /ready says under rotation what keeps it',
+      'renew them before the deadline: npm run relayer -- rotate --vault 0x…; with ROTATION=on the relayer does, and /ready says under rotation what keeps it',
   },
   ROTATION_PREPARED: {
     who: 'relayer_admin',

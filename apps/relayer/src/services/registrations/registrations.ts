@@ -19,6 +19,7 @@ import { type ChosenKey, createKeyChoice, findChosen, type RegistrationRequest }
 import { createKeysOnChain, ofConsensusNode } from './keys-on-chain.ts'
 import { createLockDeposits } from './lock-deposits.ts'
 import type { Manager } from './manager.ts'
+import type { UnservedVaults } from './unserved.ts'
 import type { VaultReader } from './vault-state.ts'
 
 /** One validator as it stands. */
@@ -44,6 +45,7 @@ export function createRegistrations({
   manager,
   oracleSets,
   oracleShares,
+  unserved,
   vaultReader,
   ...context
 }: Pick<Context, 'config' | 'db' | 'chain' | 'crypto' | 'sealing' | 'events' | 'logger' | 'announced'> & {
@@ -52,6 +54,7 @@ export function createRegistrations({
   messageRate: MessageRate
   oracleSets: OracleSets
   oracleShares: OracleShares
+  unserved: Pick<UnservedVaults, 'note'>
   vaultReader: VaultReader
 }) {
   const { config, db, chain, sealing } = context
@@ -127,6 +130,7 @@ export function createRegistrations({
       const requester = requesterOfVault(request.vault)
       const choice = { request, requester, nextIndex, onChain: createKeysOnChain(view, chain.registry) }
       const chosen = (await findChosen(context, choice)) ?? (await keys.choose(choice))
+      if (chosen.length === 0) unserved.note(request)
       let validators = await collectWithLocks(chosen)
       if (!isWhole(validators)) return { validators, managerSignature: undefined }
       // Shares for oracles that the chain has just replaced are worth nothing to the operator. Asked last, so that little can come after,

@@ -48,8 +48,9 @@ const GOOD: Facts = {
   ...{ caller: { name: 'me', role: 'admin' }, totals: TOTALS, clusters: [cluster(THERE)], clusters_left_out: 0 },
   validators: { items: [], next: null, key: null },
   oracle_set: { cid: 'c', block_number: 1, announced_at_timestamp: 1, threshold: 1, oracles: 1 },
+  unserved: [],
   ...{ registry: null, vaults: [vault()], manager: manager('10', '90'), queue: null, processes: [process('all')] },
-  ready: { status: 'ready', checks: { database: { ok: true } } },
+  ...{ ready: { status: 'ready', checks: { database: { ok: true } } }, unused: {}, doubts: {} },
 }
 
 /** What is changed, and what is said then: all of it, in order. */
@@ -72,6 +73,23 @@ const CASES: readonly [name: string, change: Partial<Facts>, says: readonly (rea
         ],
       },
       [['waiting', 'relayers of several versions run on one database: 0.2.0, 0.3.0']],
+    ],
+    [
+      'a process whose heartbeat is late, while it counts as there',
+      {
+        processes: [
+          process('all'),
+          process('worker', { heard_at_timestamp: NOW - 31 }),
+          process('api', { heard_at_timestamp: NOW - 30 }),
+          process('api', { heard_at_timestamp: NOW - 99, there: false }),
+        ],
+      },
+      [
+        [
+          'waiting',
+          'a process of the role worker was last heard at 2027-01-15 07:59:29 UTC: it may have ended, and counts as gone after 60 s',
+        ],
+      ],
     ],
     ['nothing counted yet', { counted_at_timestamp: null }, [['waiting', 'no worker has counted yet']]],
     [
@@ -233,6 +251,22 @@ const CASES: readonly [name: string, change: Partial<Facts>, says: readonly (rea
       [
         ['waiting', `vault ${VAULT} has 0 free keys left`],
         ['waiting', `vault ${VAULT} has 1 free key left`],
+      ],
+    ],
+    [
+      'a vault that asks in vain, unless it is said of it that it has no key left',
+      {
+        vaults: [vault({ keys_free: 0 })],
+        unserved: ['0x2222222222222222222222222222222222222222', VAULT].map((address) => ({
+          ...{ vault: address, asked_at_timestamp: NOW - 5, validators: 2, reason: 'no lock names it' },
+        })),
+      },
+      [
+        ['bad', `vault ${VAULT} has no key left`],
+        [
+          'waiting',
+          'vault 0x2222222222222222222222222222222222222222 has asked for 2 validators and got none, last at 2027-01-15 07:59:55 UTC: no lock names it',
+        ],
       ],
     ],
     ['no key left where nothing is signed for vaults', { vaults: [vault({ keys_free: 0 })], manager: null }, []],

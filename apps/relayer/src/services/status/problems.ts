@@ -5,12 +5,14 @@
 
 import type { Problem, ReasonCode, Status, StatusCluster, StatusNode, StatusVault } from '@dvt-relayer/api/schemas.ts'
 import { count } from '@dvt-relayer/common/findings.ts'
+import { LATE_SECONDS, SILENCE_SECONDS } from '../attendance/heartbeat.ts'
 import { REASONS } from '../explain/reasons.ts'
 
 /** Where the runbook says what to do about what is no reason of a validator. */
 export const ANCHORS = {
   service: 'a-service-is-away',
   keys: 'keys-run-out',
+  unserved: 'a-vault-gets-no-keys',
   limit: 'the-daily-limit-is-reached',
   versions: 'versions-differ',
   clock: 'a-clock-is-off',
@@ -32,6 +34,7 @@ export function findProblems(facts: Facts): Problem[] {
     ...ofNodes(facts),
     ...ofValidators(facts),
     ...facts.vaults.flatMap((vault) => ofVault(vault, facts)),
+    ...ofUnserved(facts),
     ...ofManager(facts),
     ...ofExits(facts),
   ]
@@ -75,7 +78,11 @@ const anchorOf = (code: ReasonCode): string => REASONS[code].anchor
 export const utc = (seconds: number): string =>
   `${new Date(seconds * 1000).toISOString().slice(0, 19).replace('T', ' ')} UTC`
 
-function ofWorkers({ processes, counted_at_timestamp: countedAt }: Facts): Problem[] {
+/** Whether a process that counts as there has not been heard as it should: killed a moment ago, or kept from the database. */
+export const isLate = ({ there, heard_at_timestamp: heardAt }: Facts['processes'][number], now: number): boolean =>
+  there && now - heardAt > LATE_SECONDS
+
+function ofWorkers({ processes, counted_at_timestamp: countedAt, time }: Facts): Problem[] {
   const there = processes.filter((process) => process.there)
   if (there.every(({ role }) => role === 'api')) return [bad(REASONS.NO_WORKER.sentence, anchorOf('NO_WORKER'))]
   const versions = [...new Set(there.map(({ version }) => version))].sort()
@@ -83,6 +90,16 @@ function ofWorkers({ processes, counted_at_timestamp: countedAt }: Facts): Probl
     ...(versions.length > 1
       ? [waiting(`relayers of several versions run on one database: ${versions.join(', ')}`, ANCHORS.versions)]
       : []),
+    ...there.flatMap((process) =>
+      isLate(process, time)
+        ? [
+            waiting(
+              `a process of the role ${process.role} was last heard at ${utc(process.heard_at_timestamp)}: it may have ended, and counts as gone after ${SILENCE_SECONDS} s`,
+              anchorOf('NO_WORKER'),
+            ),
+          ]
+        : [],
+    ),
     ...(countedAt === null ? [waiting('no worker has counted yet: numbers come in a moment', null)] : []),
   ]
 }
@@ -207,10 +224,29 @@ function ofVault(vault: StatusVault, { manager, time }: Facts): Problem[] {
         ]),
     ...(!isSigned || free === null || reserved === null || free >= FEW_KEYS
       ? []
-      : free + reserved === 0
+      : hasNoKey(vault, manager)
         ? [bad(`vault ${address} has no key left`, ANCHORS.keys)]
         : [waiting(`vault ${address} has ${count(free, 'free key')} left`, ANCHORS.keys)]),
   ]
+}
+
+/** Whether a vault that is signed for has nothing left to register. */
+const hasNoKey = ({ keys_free: free, keys_reserved: reserved }: StatusVault, manager: Facts['manager']): boolean =>
+  manager?.address != null && free === 0 && reserved === 0
+
+/** Vaults that ask in vain: anybody may ask, so that nothing of it is red. */
+function ofUnserved({ unserved, vaults, manager }: Facts): Problem[] {
+  const said = vaults.filter((vault) => hasNoKey(vault, manager)).map(({ vault }) => vault)
+  return unserved.flatMap(({ vault, asked_at_timestamp: at, validators, reason }) =>
+    said.includes(vault)
+      ? []
+      : [
+          waiting(
+            `vault ${vault} has asked for ${count(validators, 'validator')} and got none, last at ${utc(at)}: ${reason}`,
+            ANCHORS.unserved,
+          ),
+        ],
+  )
 }
 
 function ofManager({ manager }: Facts): Problem[] {

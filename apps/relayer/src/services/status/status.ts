@@ -18,10 +18,12 @@ import { describeCurrentSet } from '../beacon-status/vaults.ts'
 import { positionOf, REGISTRY_CHECKPOINT } from '../deposit-registry/position.ts'
 import { explainMany } from '../explain/explanations.ts'
 import type { KeyedNode } from '../identity/node-keys.ts'
+import { findUnserved } from '../registrations/unserved.ts'
 import { createAnswers } from './answers.ts'
 import { clustersOf, type Scope } from './clusters.ts'
 import { findProblems, headlineOf } from './problems.ts'
 import { createSnapshotReader, type Snapshot } from './snapshot.ts'
+import { findUnused } from './unused.ts'
 
 /** Validators of a page. */
 const PAGE = 25
@@ -53,6 +55,8 @@ interface Surroundings {
   address: string | null
   queue: Status['queue']
   ready: Ready | null
+  /** What may be wrong with what works. */
+  doubts: Readonly<Record<string, string>>
 }
 
 /** Creates the service. */
@@ -102,7 +106,13 @@ export async function statusToAdmin(context: Parts, query: Query): Promise<Statu
   const shared = await findShared(context, createSnapshotReader(context))
   const first = await listCollecting(context, asker, 0, shared)
   const listed = isFirst(query) ? first : await list(context, asker, query, shared)
-  return statusOf(context, shared, asker, { first, listed, query }, { address: null, queue: null, ready: null })
+  return statusOf(
+    context,
+    shared,
+    asker,
+    { first, listed, query },
+    { address: null, queue: null, ready: null, doubts: {} },
+  )
 }
 
 const isFirst = ({ after, key }: Query) => after === undefined && (key ?? '').trim() === ''
@@ -119,10 +129,12 @@ async function findShared({ config, db }: Parts, readSnapshot: ReturnType<typeof
   const nodes = await findExplainedNodes(db)
   const processes = await findProcesses(db, SILENCE_SECONDS, MOST_PROCESSES)
   const oracleSet = await describeCurrentSet(db)
+  const unserved = await findUnserved(db)
   const position = positionOf(config.network, await findCheckpoint(db, REGISTRY_CHECKPOINT))
   // Last: nothing that was found before is of a later time.
   const { now } = await findMoment(db)
-  return { ...read, nodes: new Map(nodes.map((node) => [node.shareIndex, node])), processes, oracleSet, position, now }
+  const byIndex = new Map(nodes.map((node) => [node.shareIndex, node]))
+  return { ...read, nodes: byIndex, processes, oracleSet, unserved, position, now }
 }
 type Shared = Awaited<ReturnType<typeof findShared>>
 
@@ -161,9 +173,9 @@ function statusOf(
   shared: Shared,
   asker: Asker,
   { first, listed, query }: { first: Listed; listed: Listed; query: Query },
-  { address, queue, ready }: Surroundings,
+  { address, queue, ready, doubts }: Surroundings,
 ): Status {
-  const { snapshot, countedAt, now, nodes, processes, oracleSet, position } = shared
+  const { snapshot, countedAt, now, nodes, processes, oracleSet, unserved, position } = shared
   const isSidecar = asker.role === 'sidecar'
   const isBound = isSidecar || asker.vaults !== undefined
   const clusters = clustersOf(snapshot, { now, nodes }, asker)
@@ -188,6 +200,11 @@ function statusOf(
             public_keys: position.count,
           },
     vaults: isSidecar ? [] : vaultsOf(snapshot, asker),
+    unserved: isSidecar
+      ? []
+      : unserved
+          .filter(({ vault }) => isOf(vault, asker))
+          .map(({ asked_at: at, ...rest }) => ({ ...rest, asked_at_timestamp: at })),
     manager: isSidecar ? null : managerOf(snapshot, asker, address, config.managerDailyLimitGwei),
     queue: isBound ? null : queue,
     processes: processes.map(({ role, version, startedSeconds, lastSeconds, isThere }) => ({
@@ -198,6 +215,8 @@ function statusOf(
       there: isThere,
     })),
     ready,
+    unused: findUnused(config, position !== undefined),
+    doubts,
   }
   const problems = findProblems(facts)
   return {

@@ -2,9 +2,7 @@
 
 import type { Static } from 'typebox'
 import { Type } from 'typebox'
-import { strictHex } from '../fields.ts'
-
-const decimal = (description: string) => Type.String({ pattern: '^(0|[1-9][0-9]{0,19})$', description })
+import { decimalText as decimal, strictHex } from '../fields.ts'
 
 /** `GET /obol/eth/v1/node/syncing` */
 export const BeaconSyncing = Type.Object({

@@ -1,12 +1,12 @@
 /** What `charon exit sign` and `charon deposit sign` post (OBOL_API): shapes of charon's, not of ours. */
 
+import { textLike } from '@dvt-relayer/common/expected.ts'
 import type { Static } from 'typebox'
 import { Type } from 'typebox'
-import { looseHex, safeInteger } from '../fields.ts'
+import { looseHex, safeInteger, decimalText as uint64 } from '../fields.ts'
 
 const lock = looseHex(32, 'lock_hash of the cluster lock')
-const share = Type.String({ pattern: '^[1-9][0-9]{0,15}$', description: 'share index of the node, from 1' })
-const uint64 = (description: string) => Type.String({ pattern: '^(0|[1-9][0-9]{0,19})$', description })
+const share = textLike('^[1-9][0-9]{0,15}$', 'a whole number from 1', 'share index of the node, from 1')
 
 /** `POST /exp/partial_exits/{lock}`: of which cluster. */
 export const PartialExitsParams = Type.Object({ lock })

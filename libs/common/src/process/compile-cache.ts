@@ -8,8 +8,6 @@ import { fileURLToPath } from 'node:url'
  * choice: what lies there others may have put there.
  */
 const FOLDER = fileURLToPath(new URL('../../../node_modules/.cache/compiled', import.meta.url))
-/** All that a start needs is loaded by then. */
-const LOADED_MS = 10_000
 
 /**
  * Call it before anything else is imported. Where the folder cannot be written (a read-only image), where `NODE_COMPILE_CACHE` names
@@ -21,6 +19,11 @@ export function keepCompiled(environment: NodeJS.ProcessEnv): void {
   // In the environment, so that worker threads take it too.
   environment['NODE_COMPILE_CACHE'] ??= FOLDER
   enableCompileCache()
-  // Node writes at a process's end; one that is killed would leave nothing.
-  setTimeout(flushCompileCache, LOADED_MS).unref()
 }
+
+/**
+ * Writes what was compiled up to now; where nothing is kept, nothing. Node does it at a process's end, and one that is killed would leave
+ * nothing. Call it when all that a start needs is loaded, and before anybody is answered: where there is something new, it takes the
+ * event loop for more than a tenth of a second.
+ */
+export const writeCompiled = (): void => flushCompileCache()

@@ -178,3 +178,30 @@ it('begins anew when the connection was lost: a standby may have other changes u
   await waiting
   expect(await page(1)).toEqual({ exits: [{ id: 5 }], revision: 2, whole: false })
 })
+
+it('reads many changes a few at a time: others have the event loop in between', async () => {
+  const rows = Array.from({ length: 1100 }, (_, n): Row => {
+    return { id: n + 1, messageId: n + 1, revision: 1 + Math.floor(n / 700), isListed: true, publicKey }
+  })
+  const read: number[] = []
+  const list = createFollowedList<Row>('exits', {
+    find: async (after, limit) => {
+      const found = rows
+        .filter(
+          ({ revision, messageId }) =>
+            revision > after.revision || (revision === after.revision && messageId > after.messageId),
+        )
+        .slice(0, limit)
+      read.push(found.length)
+      return found
+    },
+    newest: async () => 2,
+    itemOf: ({ id }) => ({ id }),
+  })
+  const { exits, revision } = JSON.parse((await list.read(undefined)).toString()) as {
+    exits: unknown[]
+    revision: number
+  }
+  expect([exits.length, revision]).toEqual([1100, 2])
+  expect(Math.max(...read)).toBeLessThanOrEqual(250)
+})

@@ -10,8 +10,8 @@ import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import type { ListCursor } from '@dvt-relayer/db/queries/messages/lists.ts'
 import { createListPages, type ListedRow, type PageQuery } from './list-pages.ts'
 
-/** Rows read at once. */
-const ROWS = 2000
+/** Rows read at once: to read and render them takes the event loop for a millisecond or two. */
+const ROWS = 250
 /** Changes that come within this time of each other wake a waiting sidecar once; one that comes alone at once. */
 const GATHER_MS = 15
 const ALONE_MS = 100

@@ -126,9 +126,16 @@ export function parseQuantity(quantity: string): number {
   return value
 }
 
-/** Bytes as JSON-RPC has them, of any length or of `length` bytes. */
-export const Bytes = (length?: number) =>
-  Type.String({ pattern: `^0x([0-9a-fA-F]{2})${length === undefined ? '*' : `{${length}}`}$` })
+const byLength = new Map<number | undefined, ReturnType<typeof Type.String>>()
+
+/** Bytes as JSON-RPC has them, of any length or of `length` bytes. The same each time: what checks an answer is compiled once for each schema. */
+export function Bytes(length?: number) {
+  const schema =
+    byLength.get(length) ??
+    Type.String({ pattern: `^0x([0-9a-fA-F]{2})${length === undefined ? '*' : `{${length}}`}$` })
+  byLength.set(length, schema)
+  return schema
+}
 
 /** A number as a quantity. */
 export const toQuantity = (value: number): string => `0x${value.toString(16)}`

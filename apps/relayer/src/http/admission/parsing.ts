@@ -23,7 +23,8 @@ export function createParsing(rounds: Rounds, rest: (ms: number) => Promise<unkn
     run<T>(account: Account, parse: () => T): Promise<T> {
       const { promise, resolve, reject } = Promise.withResolvers<T>()
       const key = account.group === 'stranger' ? account.group : accountKey(account)
-      void lines.run(key, async () => {
+      /** Returns how long it took. Ends before the rest, in which nothing holds what was parsed. */
+      const parseAndHandOut = async (): Promise<number> => {
         await rounds.turn(key)
         const start = performance.now()
         const parsed = attempt(parse)
@@ -31,6 +32,10 @@ export function createParsing(rounds: Rounds, rest: (ms: number) => Promise<unkn
         await rounds.turn(key)
         if ('error' in parsed) reject(parsed.error)
         else resolve(parsed.value)
+        return tookMs
+      }
+      void lines.run(key, async () => {
+        const tookMs = await parseAndHandOut()
         await rest(Math.min(REST.mostMs, REST.times * tookMs))
       })
       return promise

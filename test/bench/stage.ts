@@ -13,7 +13,7 @@ import type { MadeCluster } from '../support/keys/make-cluster.ts'
 import { makeCluster } from '../support/keys/make-cluster.ts'
 import { createTestDatabase, startTestPostgres, TEST_DATABASE_URL } from '../support/services/postgres.ts'
 import type { AppProcess } from '../support/services/process.ts'
-import { startProcess, startProgram } from '../support/services/process.ts'
+import { RELAYER_FLAGS, startProcess, startProgram } from '../support/services/process.ts'
 import type { KeyedValidator } from '../support/world/nodes.ts'
 import { partialExit } from '../support/world/nodes.ts'
 import type { World } from '../support/world/world.ts'
@@ -129,7 +129,7 @@ export async function createStage(options: {
     const app =
       threads === undefined
         ? startProcess(options.isBundled ? 'bundled relayer' : 'relayer', environment)
-        : startProgram('relayer', ['--max-semi-space-size=4', OF_THREADS, String(threads)], {
+        : startProgram('relayer', [...RELAYER_FLAGS, OF_THREADS, String(threads)], {
             LOG_FORMAT: 'json',
             ...environment,
           })

@@ -8,6 +8,7 @@ import { untilAborted } from '@dvt-relayer/common/flow/until-aborted.ts'
 import type { Logger } from '@dvt-relayer/common/log/logger.ts'
 import { createLogger } from '@dvt-relayer/common/log/logger.ts'
 import { startOwnPages } from '@dvt-relayer/common/own-pages.ts'
+import { writeCompiled } from '@dvt-relayer/common/process/compile-cache.ts'
 import { Lifetime } from '@dvt-relayer/common/process/lifetime.ts'
 import { assertCanListen, listenFailed } from '@dvt-relayer/common/process/listening.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
@@ -130,6 +131,7 @@ async function compose(
   const app = await startHttp(context, { tokens, health, services, stopping }, lifetime, overrides.limits)
   // With the requests, and not after them: rounds that wait for what is away do so at the same time.
   lifetime.push('new rounds', () => void background.end())
+  writeCompiled()
   const url = await listen(app, config.http)
   // Not awaited: only the first signature would wait for it.
   if (context.wallet !== undefined && services.api !== undefined) void prepareSigning()

@@ -8,6 +8,7 @@ import { BootError, messageOf } from '@dvt-relayer/common/errors.ts'
 import { untilAborted } from '@dvt-relayer/common/flow/until-aborted.ts'
 import { createLogger, type Logger } from '@dvt-relayer/common/log/logger.ts'
 import { startOwnPages } from '@dvt-relayer/common/own-pages.ts'
+import { writeCompiled } from '@dvt-relayer/common/process/compile-cache.ts'
 import { Lifetime } from '@dvt-relayer/common/process/lifetime.ts'
 import type { ListName, SidecarConfig } from './config.ts'
 import { createEvents, type Events, notingLocks } from './events.ts'
@@ -113,6 +114,7 @@ async function compose(
     lifetime,
   )
   for (const found of [keysFinding(config, keystore.keyShares, []), credentialsFinding(config)]) events.found(found)
+  writeCompiled()
   events.started(config.network.name, config.relayer.endpoint.host, http?.url)
   return {
     url: http?.url,

@@ -306,10 +306,14 @@ it('requests under way are bounded for each caller', async () => {
   const { json } = await ask(relayer.url, '/validators', { headers: headersOf('node') })
   const { revision } = json as { revision: number }
   using attacker = sockets(relayer.url)
+  let come = 0
+  relayer.app.server.on('request', () => come++)
   for (let count = 0; count < 3; count++)
     await attacker.connect(
       `GET /validators?wait=60&after=${revision} HTTP/1.1\r\nhost: a\r\nauthorization: ${authorization('attacker')}\r\n\r\n`,
     )
+  // What is asked beside them counts as well while it is under way: a poll that came after it would be the one that is refused.
+  await eventually('the polls have come', async () => (come === 3 ? true : undefined))
   await eventually('the fourth is refused', async () =>
     (await ask(relayer.url, '/info', { headers: headersOf('attacker') })).status === 503 ? true : undefined,
   )

@@ -5,6 +5,7 @@ import { lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import {
   claimFinishable,
   claimUnverified,
+  findCandidates,
   findStillTrusted,
   trimCandidates,
 } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
@@ -284,4 +285,39 @@ describe('in a flood', () => {
     await exit.db.transaction((tx) => trimCandidates(tx, [exit.messageId, otherId], { perIndex: 1, indexes: 1 }))
     expect([await exit.kept(), await other.kept()].map((kept) => kept.length)).toEqual([1, 1])
   })
+})
+
+it('are read a few hundred rows at a time, each message whole, however many were invented', async () => {
+  const store = await openMessages()
+  const ids: number[] = []
+  for (const count of [300, 300, 700, 0, 5, 300]) {
+    const { id } = await store.addValidator()
+    const messageId = await store.addExit(id)
+    ids.push(messageId)
+    await store.query(sql`
+      insert into partial_signatures (message_id, share_index, digest, sealed, state, seen_at)
+      select ${messageId}, n, sha256(n::text::bytea), 'x'::bytea, 'unverified', now() - make_interval(secs => n)
+      from generate_series(1, ${count}::int) n`)
+  }
+  const read: number[] = []
+  const counting = new Proxy(store.db, {
+    get: (db, name) =>
+      name === 'execute'
+        ? async (query: Parameters<typeof db.execute>[0]) => {
+            const result = await db.execute(query)
+            read.push(result.rows.length)
+            return result
+          }
+        : Reflect.get(db, name),
+  })
+  const found = await findCandidates(counting, ids)
+  const counts = ids.map((id) => found.filter(({ messageId }) => messageId === id).length)
+  expect(counts).toEqual([300, 300, 700, 0, 5, 300])
+  expect(found.map(({ messageId }) => messageId)).toEqual(
+    found.map(({ messageId }) => messageId).toSorted((a, b) => a - b),
+  )
+  // The most recently seen first.
+  expect(found.slice(300, 303).map(({ shareIndex }) => shareIndex)).toEqual([1, 2, 3])
+  // One that has more than there may be is read whole all the same.
+  expect(read.filter((count) => count > 512)).toEqual([700])
 })

@@ -21,7 +21,7 @@ const ENTRY = {
 }
 
 /** The flags of Node that `npm run` gives, and what it sets. */
-export const RELAYER_FLAGS = ['--max-semi-space-size=4']
+export const RELAYER_FLAGS = ['--max-semi-space-size=4', '--no-parallel-scavenge']
 export const RELAYER_SETS = { MALLOC_ARENA_MAX: '2' }
 const FLAGS = {
   relayer: RELAYER_FLAGS,

@@ -83,7 +83,7 @@ export async function createApp(
   app.decorateRequest('caller')
   app.decorateRequest('refusedWith', undefined)
   const admission = createAdmission(app, { config, events, limits })
-  createBodyGate(app, { maxValues: maxValues(config.limits.shares) })
+  createBodyGate(app, { maxValues: maxValues(config.limits.shares), rounds: admission.rounds })
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'other'
     events.httpAnswered(route, reply.statusCode, request.isLongPoll ? undefined : reply.elapsedTime / 1000)
@@ -99,7 +99,10 @@ export async function createApp(
     // No route but the first ends with a slash, and the router takes one for an empty last part of a path.
     request.is404 || /^[^?]+\/(\?|$)/.test(request.url) ? notFound(app, auth.isOpen, request, reply) : undefined,
   )
-  app.setErrorHandler((error, request, reply) => answerError(error, request, reply, context))
+  app.setErrorHandler(async (error, request, reply) => {
+    await admission.beforeRefusal(request)
+    return answerError(error, request, reply, context)
+  })
   await app.register(swagger, {
     openapi: {
       info: {

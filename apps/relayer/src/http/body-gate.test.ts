@@ -1,3 +1,4 @@
+import { createRounds } from '@dvt-relayer/common/flow/rounds.ts'
 import { fastify } from 'fastify'
 import { expect, it } from 'vitest'
 import { createBodyGate } from './body-gate.ts'
@@ -17,7 +18,7 @@ it('parses large bodies that come together one by one: the event loop goes round
     atEnd: () => {},
   }
   app.decorateRequest('visit', { getter: () => visit })
-  createBodyGate(app, { maxValues: 10 })
+  createBodyGate(app, { maxValues: 10, rounds: createRounds(1) })
   let rounds = 0
   let isOver = false
   const count = () => {
@@ -26,6 +27,8 @@ it('parses large bodies that come together one by one: the event loop goes round
   }
   count()
   const parsedIn: number[] = []
+  const checkedIn: number[] = []
+  app.addHook('preValidation', async () => void checkedIn.push(rounds))
   app.post('/', async (request) => {
     parsedIn.push(rounds)
     return (request.body as { text: string }).text.length
@@ -33,11 +36,13 @@ it('parses large bodies that come together one by one: the event loop goes round
   const post = (length: number) => app.inject({ method: 'POST', url: '/', payload: { text: 'é'.repeat(length) } })
   await post(1)
   expect(workingAt).toEqual([0])
-  parsedIn.length = 0
+  for (const all of [parsedIn, checkedIn]) all.length = 0
   const answers = await Promise.all(Array.from({ length: 8 }, () => post(100_000)))
   isOver = true
   expect(answers.map(({ body }) => body)).toEqual(Array(8).fill('100000'))
   expect(new Set(parsedIn).size).toBe(8)
+  // Nor is one checked and read in the same: no round has two of all these.
+  expect(new Set([...checkedIn, ...parsedIn]).size).toBe(16)
   // Each that waits counts as worked on, so that its room is held, also where its caller has hung up.
   expect(workingAt).toHaveLength(9)
   expect(Math.min(...workingAt.slice(1))).toBeGreaterThan(0)

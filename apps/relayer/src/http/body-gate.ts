@@ -2,8 +2,9 @@
 
 import { createHash, type Hash } from 'node:crypto'
 import { Transform } from 'node:stream'
-import { onAccountOf } from '@dvt-relayer/common/account.ts'
+import { accountKey, onAccountOf } from '@dvt-relayer/common/account.ts'
 import { messageOf, TextError } from '@dvt-relayer/common/errors.ts'
+import type { Rounds } from '@dvt-relayer/common/flow/rounds.ts'
 import { parseJsonText } from '@dvt-relayer/common/json-text.ts'
 import type { FastifyInstance, FastifyRequest, RequestPayload } from 'fastify'
 import { ApiError } from '../errors.ts'
@@ -13,14 +14,19 @@ import type { BodyProof } from './auth/key-auth.ts'
 /** From this size on, bodies are parsed in turns: each takes some milliseconds. */
 const IN_TURNS_BYTES = 64 * 1024
 
-/** Reads JSON bodies. */
-export function createBodyGate(app: FastifyInstance, limits: { maxValues: number }): void {
+/** Reads JSON bodies. What takes long of one is done in `rounds`. */
+export function createBodyGate(
+  app: FastifyInstance,
+  { maxValues, rounds }: { maxValues: number; rounds: Rounds },
+): void {
   app.decorateRequest('bodyProof', undefined)
   // After admission's hook: the room for the body is there.
   app.addHook('preParsing', async (request, _reply, payload) =>
     request.bodyProof === undefined ? payload : hashing(payload, request.bodyProof),
   )
-  const parsing = createParsing()
+  const parsing = createParsing(rounds)
+  /** Requests whose bodies are long. */
+  const large = new WeakSet<FastifyRequest>()
   app.removeContentTypeParser(['application/json', 'text/plain'])
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => {
     const { bodyProof: proof } = request
@@ -34,15 +40,20 @@ export function createBodyGate(app: FastifyInstance, limits: { maxValues: number
       if (!request.hasRoomFor(values))
         throw new ApiError('TOO_BUSY', 'too much of yours is being worked on; send this again in a moment')
     }
-    const parse = () => parseJsonText(body.toString('utf8'), limits.maxValues, admit)
+    const parse = () => parseJsonText(body.toString('utf8'), maxValues, admit)
     try {
       // Validation reads named fields only and nothing is merged, so a "__proto__" key in a body reaches nothing.
       if (body.length < IN_TURNS_BYTES) return parse()
+      large.add(request)
       // So does who hangs up now: the body is there until its turn comes.
       return await request.visit.work(() => parsing.run(request.account, parse))
     } catch (error) {
-      throw error instanceof ApiError ? error : new ApiError('BODY_INVALID', bodyProblem(error, limits.maxValues))
+      throw error instanceof ApiError ? error : new ApiError('BODY_INVALID', bodyProblem(error, maxValues))
     }
+  })
+  // To check a long one takes as long as to parse it, and to read what it says as well: each in a round of its own.
+  app.addHook('preHandler', async (request) => {
+    if (large.has(request)) await request.visit.work(() => rounds.turn(accountKey(request.account)))
   })
 }
 

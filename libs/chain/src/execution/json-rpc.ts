@@ -127,12 +127,19 @@ export function parseQuantity(quantity: string): number {
   return value
 }
 
-/** Bytes as JSON-RPC has them, of any length or of `length` bytes. */
-export const Bytes = (length?: number) =>
-  textLike(
-    `^0x([0-9a-fA-F]{2})${length === undefined ? '*' : `{${length}}`}$`,
-    length === undefined ? '0x and an even number of hex digits' : `0x and ${length * 2} hex digits`,
-  )
+const byLength = new Map<number | undefined, ReturnType<typeof textLike>>()
+
+/** Bytes as JSON-RPC has them, of any length or of `length` bytes. The same each time: what checks an answer is compiled once for each schema. */
+export function Bytes(length?: number) {
+  const schema =
+    byLength.get(length) ??
+    textLike(
+      `^0x([0-9a-fA-F]{2})${length === undefined ? '*' : `{${length}}`}$`,
+      length === undefined ? '0x and an even number of hex digits' : `0x and ${length * 2} hex digits`,
+    )
+  byLength.set(length, schema)
+  return schema
+}
 
 /** A number as a quantity. */
 export const toQuantity = (value: number): string => `0x${value.toString(16)}`

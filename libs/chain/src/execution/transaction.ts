@@ -82,7 +82,7 @@ export function createTransactionWallet(privateKey: Uint8Array): TransactionWall
       const digest = keccak256(serializeTransaction(transaction))
       // No cause: what a library says of a failed signature may hold the key.
       const signature = await sign({ hash: digest, privateKey: toHex(secretKey) }).catch(() => undefined)
-      const signer = signature === undefined ? undefined : await recoverSigner(fromHex(digest, 32), bytesOf(signature))
+      const signer = signature === undefined ? undefined : recoverSigner(fromHex(digest, 32), bytesOf(signature))
       if (signature === undefined || signer !== address)
         throw new ChainError('TRANSACTION_WRONG', `the wallet ${address} gave no right signature`)
       const raw = serializeTransaction(transaction, signature)
@@ -102,7 +102,7 @@ export async function readTransaction(raw: Uint8Array): Promise<Fees & { from: s
   const { nonce = 0, maxFeePerGas = 0n, maxPriorityFeePerGas = 0n } = unsigned
   const digest = fromHex(keccak256(serializeTransaction(unsigned)), 32)
   const signature = r === undefined || s === undefined ? new Uint8Array() : bytesOf({ r, s, yParity })
-  return { from: await recoverSigner(digest, signature), nonce, maxFeePerGas, maxPriorityFeePerGas }
+  return { from: recoverSigner(digest, signature), nonce, maxFeePerGas, maxPriorityFeePerGas }
 }
 
 /**

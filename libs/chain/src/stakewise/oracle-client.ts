@@ -148,7 +148,7 @@ async function judgeApproval(
   const { ipfs_hash: ipfsHash } = answer
   const approval: RotationApproval = { vault, ipfsHash, nonce, deadline }
   const signature = fromHex(answer.signature, 65)
-  if ((await recoverSigner(await rotationDigest(network, approval), signature)) !== oracle.address)
+  if (recoverSigner(await rotationDigest(network, approval), signature) !== oracle.address)
     throw wrong(oracle, 'gave a signature that is not its own, or not of what was asked')
   return { ipfsHash, signature }
 }

@@ -248,7 +248,7 @@ export function createManagerWallet(privateKey: Uint8Array, signDigest: SignDige
         // No cause: what a library says of a failed signature may hold the key.
         throw wrongSignature(address)
       }
-      if ((await recoverSigner(digest, signature)) !== address) throw wrongSignature(address)
+      if (recoverSigner(digest, signature) !== address) throw wrongSignature(address)
       return { digest, signature }
     },
   })

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { type AddressInfo, createConnection } from 'node:net'
+import { setImmediate as setRound } from 'node:timers'
 import { setImmediate } from 'node:timers/promises'
 import { routes } from '@dvt-relayer/api/routes.ts'
 import { fastify } from 'fastify'
@@ -92,7 +93,7 @@ it('holds the room of a body whose sender hangs up while its signature is looked
     },
   }
   const admission = createAdmission(app, { config, events: telling })
-  createBodyGate(app, { maxValues: 200_000 })
+  createBodyGate(app, { maxValues: 200_000, rounds: admission.rounds })
   const [asked, found, over] = [
     Promise.withResolvers<void>(),
     Promise.withResolvers<void>(),
@@ -211,4 +212,56 @@ it('cuts off a connection that brings more while a refusal waits on it', async (
   socket.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n'.repeat(3))
   await closed
   expect(begun).toBe(3)
+})
+
+it('lets one request go on in a round of the event loop, however many come at a moment, callers in rotation', async () => {
+  await using app = fastify()
+  const admission = createAdmission(app, { config, events })
+  let round = 0
+  let isOver = false
+  const count = () => {
+    round++
+    if (!isOver) setRound(count)
+  }
+  const went: { who: string; round: number }[] = []
+  app.get<{ Params: { who: string } }>('/:who', {
+    onRequest: (request, reply) => admission.begin(request, reply, { group: 'sidecar', name: request.params.who }),
+    handler: async (request) => {
+      went.push({ who: request.params.who, round })
+      return {}
+    },
+  })
+  await app.ready()
+  count()
+  const get = (who: string) => app.inject({ method: 'GET', url: `/${who}` })
+  await Promise.all([...Array.from({ length: 20 }, () => get('many')), get('one')])
+  isOver = true
+  expect(new Set(went.map(({ round: at }) => at)).size).toBe(21)
+  expect(went.findIndex(({ who }) => who === 'one')).toBeLessThan(3)
+})
+
+it('refuses one request in a round too, also those whose callers are not known', async () => {
+  await using app = fastify()
+  const admission = createAdmission(app, { config, events })
+  const answered: string[] = []
+  app.setErrorHandler(async (_error, request, reply) => {
+    await admission.beforeRefusal(request)
+    answered.push(request.url)
+    return reply.code(401).send({})
+  })
+  app.get('/:n', {
+    onRequest: async () => {
+      throw new Error('nobody')
+    },
+    handler: async () => ({}),
+  })
+  await app.ready()
+  const all = Array.from({ length: 5 }, (_, n) => app.inject({ method: 'GET', url: `/${n}` }))
+  const seen: number[] = []
+  while (answered.length < 5) {
+    await setImmediate()
+    if (seen.at(-1) !== answered.length) seen.push(answered.length)
+  }
+  await Promise.all(all)
+  expect(seen.filter((count) => count > 0)).toEqual([1, 2, 3, 4, 5])
 })

@@ -8,6 +8,7 @@
 import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { type Account, accountKey } from '@dvt-relayer/common/account.ts'
+import { createRounds } from '@dvt-relayer/common/flow/rounds.ts'
 import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { RelayerConfig } from '../../config.ts'
@@ -49,6 +50,9 @@ export const UNREAD_BYTES = 16 * 1024
 /** From this size a body that is refused unread is not read to its end for the sake of the connection. */
 const SKIPPED_BYTES = 4 * 1024 * 1024
 
+/** Requests that go on in a round of the event loop: what follows from one until it waits for something is some tenths of a millisecond. */
+const IN_A_ROUND = 1
+
 /** Creates the admission of an application, and puts it before its routes. */
 export function createAdmission(
   app: FastifyInstance,
@@ -60,6 +64,7 @@ export function createAdmission(
   const connections = createConnections(limits.connections, () => events.callerBounded('connections'))
   const pieces = createPieces()
   const refusals = createRefusals(limits)
+  const rounds = createRounds(IN_A_ROUND)
   /** Requests under way, by account. */
   const underWay = new Map<string, number>()
   const tellHeld = () => {
@@ -134,6 +139,18 @@ export function createAdmission(
     whenOver(reply, stop)
   }
 
+  /** Connections of which a request waits for its round. */
+  const inLine = new WeakSet<Socket>()
+
+  /** Waits for the round in which the request of an account may go on: those that come at a moment are not worked on in one go. */
+  async function turn({ raw: { socket } }: FastifyRequest, account: Account): Promise<void> {
+    // A connection takes any number of requests whose answers nobody waits for: of one no more than one waits here.
+    if (inLine.has(socket)) return
+    inLine.add(socket)
+    await rounds.turn(accountKey(account))
+    inLine.delete(socket)
+  }
+
   /** Connections on which a refusal waits. */
   const refusing = new WeakSet<Socket>()
 
@@ -186,7 +203,13 @@ export function createAdmission(
         request.account = proven
         if (isCounted) count(request, 1)
       }
+      await turn(request, account)
     },
+    /** What is refused, before anything is known of who sends it too, is answered in a round of its own as well. */
+    beforeRefusal: (request: FastifyRequest): Promise<void> =>
+      turn(request, (request.account as Account | undefined) ?? strangerOf(request)),
+    /** The rounds of the event loop in which requests go on: what else of them takes long shares these. */
+    rounds,
     /** What to send of an answer that is bytes already: the same bytes to everybody, in pieces as they are taken. */
     answer(request: FastifyRequest, reply: FastifyReply, bytes: Buffer): Buffer | Readable {
       if (bytes.length <= PIECE_BYTES) return bytes

@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
+import { createRounds } from '@dvt-relayer/common/flow/rounds.ts'
 import { expect, it } from 'vitest'
 import { createParsing } from './parsing.ts'
 
@@ -8,7 +9,7 @@ const stranger = (name: string) => ({ group: 'stranger', name })
 /** Turns whose rests end when the test says so. */
 function made() {
   const rests: { ms: number; end: () => void }[] = []
-  const parsing = createParsing((ms) => new Promise<void>((end) => rests.push({ ms, end })))
+  const parsing = createParsing(createRounds(1), (ms) => new Promise<void>((end) => rests.push({ ms, end })))
   const parsed: string[] = []
   const parse = (account: ReturnType<typeof node>, what: string) =>
     parsing.run(account, () => {
@@ -54,7 +55,7 @@ it('hands out what was parsed before the rest, throws what parsing throws, and r
   const { parse, rests, settled } = made()
   expect(await parse(node('a'), 'a1')).toBe('a1')
   const ended: number[] = []
-  const parsing = createParsing(async (ms) => void ended.push(ms))
+  const parsing = createParsing(createRounds(1), async (ms) => void ended.push(ms))
   const busy = () => {
     for (const start = performance.now(); performance.now() - start < 5; );
     throw new Error('is not JSON')
@@ -64,4 +65,27 @@ it('hands out what was parsed before the rest, throws what parsing throws, and r
   await settled()
   expect(ended[0]).toBeGreaterThanOrEqual(15)
   expect(rests).toHaveLength(1)
+})
+
+it('hands out what was parsed in another round than it was parsed in', async () => {
+  let due: (() => void)[] = []
+  const parsing = createParsing(
+    createRounds(1, (then) => void due.push(then)),
+    async () => {},
+  )
+  const goRound = async () => {
+    const wanted = due
+    due = []
+    for (const then of wanted) then()
+    await setImmediate()
+  }
+  const seen: string[] = []
+  const answer = parsing.run(node('a'), () => seen.push('parsed')).then(() => seen.push('handed out'))
+  await setImmediate()
+  expect(seen).toEqual([])
+  await goRound()
+  expect(seen).toEqual(['parsed'])
+  await goRound()
+  expect(seen).toEqual(['parsed', 'handed out'])
+  await answer
 })

@@ -4,35 +4,49 @@
  * another caller's rest.
  */
 
-import { setImmediate } from 'node:timers/promises'
 import { type Account, accountKey } from '@dvt-relayer/common/account.ts'
 import { createKeyedQueue } from '@dvt-relayer/common/flow/keyed-queue.ts'
+import type { Rounds } from '@dvt-relayer/common/flow/rounds.ts'
 import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 
 /** How many times as long as the work the rest after it is, and how long at most. */
 const REST = { times: 3, mostMs: 200 }
 
 /** Creates the turns; nobody is in them. */
-export function createParsing(rest: (ms: number) => Promise<unknown> = (ms) => pause(ms)) {
+export function createParsing(rounds: Rounds, rest: (ms: number) => Promise<unknown> = (ms) => pause(ms)) {
   const lines = createKeyedQueue({ depth: 1, waiting: Number.POSITIVE_INFINITY })
-  let turn: Promise<unknown> = Promise.resolve()
   return {
-    /** What `parse` returns, or throws, when the turn of the account comes. All strangers are one. */
+    /**
+     * What `parse` returns, or throws, when the turn of the account comes; in a round of its own, and handed out in another: whoever gets it
+     * looks through all of it. All strangers are one.
+     */
     run<T>(account: Account, parse: () => T): Promise<T> {
       const { promise, resolve, reject } = Promise.withResolvers<T>()
-      void lines.run(account.group === 'stranger' ? account.group : accountKey(account), async () => {
-        // Of several callers one is parsed in each round of the event loop.
-        turn = turn.then(() => setImmediate())
-        await turn
+      const key = account.group === 'stranger' ? account.group : accountKey(account)
+      /** Returns how long it took. Ends before the rest, in which nothing holds what was parsed. */
+      const parseAndHandOut = async (): Promise<number> => {
+        await rounds.turn(key)
         const start = performance.now()
-        try {
-          resolve(parse())
-        } catch (error) {
-          reject(error)
-        }
-        await rest(Math.min(REST.mostMs, REST.times * (performance.now() - start)))
+        const parsed = attempt(parse)
+        const tookMs = performance.now() - start
+        await rounds.turn(key)
+        if ('error' in parsed) reject(parsed.error)
+        else resolve(parsed.value)
+        return tookMs
+      }
+      void lines.run(key, async () => {
+        const tookMs = await parseAndHandOut()
+        await rest(Math.min(REST.mostMs, REST.times * tookMs))
       })
       return promise
     },
+  }
+}
+
+function attempt<T>(work: () => T): { value: T } | { error: unknown } {
+  try {
+    return { value: work() }
+  } catch (error) {
+    return { error }
   }
 }

@@ -4,7 +4,7 @@
  */
 
 import { type Account, accountKey } from '@dvt-relayer/common/account.ts'
-import { createFairLine } from '@dvt-relayer/common/flow/fair-line.ts'
+import { createRounds } from '@dvt-relayer/common/flow/rounds.ts'
 
 /** So large that one sees how far a reader is. */
 export const PIECE_BYTES = 64 * 1024
@@ -12,28 +12,14 @@ export const PIECE_BYTES = 64 * 1024
 const IN_A_ROUND = 8
 
 /** Creates the turns; nothing is on its way. */
-export function createPieces(nextRound: (then: () => void) => void = (then) => void setImmediate(then)) {
-  const line = createFairLine<() => void>()
-  let isRunning = false
-  const run = () => {
-    isRunning = false
-    for (let piece = 0; piece < IN_A_ROUND; piece++) line.shift()?.()
-    if (line.size() > 0) start()
-  }
-  const start = () => {
-    if (isRunning) return
-    isRunning = true
-    nextRound(run)
-  }
+export function createPieces(nextRound?: (then: () => void) => void) {
+  const rounds = createRounds(IN_A_ROUND, nextRound)
   return {
     /** Views of the bytes, each when the turn of the account comes; nothing is copied. */
     async *of(account: Account, bytes: Buffer): AsyncGenerator<Buffer> {
       const key = accountKey(account)
       for (let from = 0; from < bytes.length; from += PIECE_BYTES) {
-        await new Promise<void>((begin) => {
-          line.push(key, begin)
-          start()
-        })
+        await rounds.turn(key)
         yield bytes.subarray(from, from + PIECE_BYTES)
       }
     },

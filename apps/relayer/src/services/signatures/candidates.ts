@@ -7,7 +7,7 @@
  * nothing should come after these functions.
  */
 
-import { setImmediate } from 'node:timers/promises'
+import { mapInPieces } from '@dvt-relayer/common/flow/rounds.ts'
 import type { Logger } from '@dvt-relayer/common/log/logger.ts'
 import { announceMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import type { MessageKind } from '@dvt-relayer/db/queries/messages/messages.ts'
@@ -152,13 +152,15 @@ async function sealAndInsert(
   candidates: readonly Candidate[],
 ): Promise<void> {
   const seal = await sealing.sealerFor(tx, idsOf(candidates))
-  const sealed: SealedCandidate[] = []
-  for (const [position, { messageId, kind, digest, signature }] of candidates.entries()) {
-    if (position % SEALED_AT_ONCE === SEALED_AT_ONCE - 1) await setImmediate()
-    const value = seal.partial({ id: messageId, kind }, shareIndex, signature)
-    if (value !== undefined) sealed.push({ messageId, digest, sealed: value })
-  }
-  await insertCandidates(tx, shareIndex, sealed)
+  const sealed = await mapInPieces(
+    candidates,
+    SEALED_AT_ONCE,
+    ({ messageId, kind, digest, signature }): SealedCandidate[] => {
+      const value = seal.partial({ id: messageId, kind }, shareIndex, signature)
+      return value === undefined ? [] : [{ messageId, digest, sealed: value }]
+    },
+  )
+  await insertCandidates(tx, shareIndex, sealed.flat())
 }
 
 const isOfDeposit = ({ kind }: { kind: MessageKind }): boolean => kind === 'deposit'

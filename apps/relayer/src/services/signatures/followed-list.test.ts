@@ -178,3 +178,41 @@ it('begins anew when the connection was lost: a standby may have other changes u
   await waiting
   expect(await page(1)).toEqual({ exits: [{ id: 5 }], revision: 2, whole: false })
 })
+
+it('reads and renders many changes in pieces: others have the event loop in between, and nobody sees half of them', async () => {
+  const rows = Array.from({ length: 2600 }, (_, n): Row => {
+    return { id: n + 1, messageId: n + 1, revision: 1 + Math.floor(n / 1700), isListed: true, publicKey }
+  })
+  const read: number[] = []
+  const rendered = new Map<number, number>()
+  let round = 0
+  let isOver = false
+  const count = () => {
+    round++
+    if (!isOver) setImmediate(count)
+  }
+  count()
+  const list = createFollowedList<Row>('exits', {
+    find: async (after, limit) => {
+      const isAfter = ({ revision, messageId }: Row) =>
+        revision > after.revision || (revision === after.revision && messageId > after.messageId)
+      const found = rows.filter(isAfter).slice(0, limit)
+      await new Promise(setImmediate)
+      read.push(found.length)
+      return found
+    },
+    newest: async () => 2,
+    itemOf: ({ id }) => {
+      rendered.set(round, (rendered.get(round) ?? 0) + 1)
+      return { id }
+    },
+  })
+  const ask = async () => JSON.parse((await list.read(undefined)).toString()) as { exits: unknown[]; revision: number }
+  const first = ask()
+  while (rendered.size < 3) await new Promise(setImmediate)
+  for (const { exits, revision } of await Promise.all([first, ask()]))
+    expect([exits.length, revision]).toEqual([2600, 2])
+  isOver = true
+  expect(Math.max(...rendered.values())).toBeLessThanOrEqual(250)
+  expect(Math.max(...read)).toBeLessThanOrEqual(1000)
+})

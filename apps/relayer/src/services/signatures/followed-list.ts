@@ -6,12 +6,15 @@
  */
 
 import { onOwnAccount } from '@dvt-relayer/common/account.ts'
+import { mapInPieces } from '@dvt-relayer/common/flow/rounds.ts'
 import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import type { ListCursor } from '@dvt-relayer/db/queries/messages/lists.ts'
 import { createListPages, type ListedRow, type PageQuery } from './list-pages.ts'
 
 /** Rows read at once. */
-const ROWS = 2000
+const ROWS = 1000
+/** Of these, rows rendered in one go: a millisecond of the event loop. */
+const RENDERED_AT_ONCE = 250
 /** Changes that come within this time of each other wake a waiting sidecar once; one that comes alone at once. */
 const GATHER_MS = 15
 const ALONE_MS = 100
@@ -66,10 +69,11 @@ export function createFollowedList<Row extends ListedRow & { messageId: number }
       const newest = seen.revision === 0 ? await source.newest() : 0
       for (;;) {
         const rows = await source.find(seen, ROWS)
-        for (const row of rows) {
+        // Nobody sees half of it: who asks meanwhile waits for the end of the look.
+        await mapInPieces(rows, RENDERED_AT_ONCE, (row) => {
           pages.take(row, source.itemOf)
           seen = { revision: row.revision, messageId: row.messageId }
-        }
+        })
         if (rows.length < ROWS) break
       }
       if (newest > seen.revision) seen = { revision: newest, messageId: Number.MAX_SAFE_INTEGER }

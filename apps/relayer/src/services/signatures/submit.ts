@@ -9,6 +9,7 @@
 import type { Failure } from '@dvt-relayer/api/schemas.ts'
 import { accountKey, currentAccount } from '@dvt-relayer/common/account.ts'
 import { createKeyedQueue } from '@dvt-relayer/common/flow/keyed-queue.ts'
+import { mapInPieces } from '@dvt-relayer/common/flow/rounds.ts'
 import { parseHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import { lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
@@ -45,8 +46,10 @@ interface PostedShare {
 const HINTS = 16
 /** Candidates posted again are noted at most this often. */
 const TOUCH_SECONDS = 10
-/** Items read and stored at once: some milliseconds of the event loop, so that others are answered in between. */
+/** Items stored at once. */
 const SLICE = 256
+/** Of these, items read in one go, and digests made: some tenths of a millisecond of the event loop. */
+const READ_AT_ONCE = 64
 
 /** Posts of one caller that are stored at once; the others wait behind them. Admission bounds how many there are. */
 const POSTS_OF_ONE = { depth: 2, waiting: Number.POSITIVE_INFINITY }
@@ -170,7 +173,7 @@ export function createSubmission({
         for (let from = 0; from < shares.length; from += SLICE) {
           const read = withoutForeign(
             post,
-            readItems(sealing, post, shares, from),
+            await readItems(sealing, post, shares, from),
             await findForeign(keysOf(shares, from)),
           )
           const taken = await take(post, read.items)
@@ -209,36 +212,43 @@ const failed = ({ isPair }: Post, { position, kind }: Pick<Item, 'position' | 'k
   ...(isPair && { kind }),
 })
 
+/** What was read of items: their signatures, and what failed at once. */
+interface ReadItems {
+  items: Item[]
+  failures: Failure[]
+}
+
 /** Reads the texts of a slice of the items. Those that are no hex of the right length fail at once; unknown keys are told apart later. */
-function readItems(
+async function readItems(
   sealing: Sealing,
   post: Post,
   shares: readonly PostedShare[],
   from: number,
-): { items: Item[]; failures: Failure[] } {
+): Promise<ReadItems> {
+  const read = await mapInPieces(shares.slice(from, from + SLICE), READ_AT_ONCE, (share, i) =>
+    readItem(sealing, post, share, from + i),
+  )
+  return { items: read.flatMap(({ items }) => items), failures: read.flatMap(({ failures }) => failures) }
+}
+
+function readItem(sealing: Sealing, post: Post, share: PostedShare, position: number): ReadItems {
   const items: Item[] = []
   const failures: Failure[] = []
-  shares.slice(from, from + SLICE).forEach((share, i) => {
-    const position = from + i
-    const publicKey = parseHex(share.public_key, 48)
-    if (publicKey === undefined) {
-      failures.push(failure(position, 'PUBLIC_KEY_INVALID'))
-      return
+  const publicKey = parseHex(share.public_key, 48)
+  if (publicKey === undefined) return { items, failures: [failure(position, 'PUBLIC_KEY_INVALID')] }
+  const { exit_signature: exit, deposit_signature: deposit, public_key_shares: hint } = share
+  for (const [kind, text] of [['exit', exit] as const, ['deposit', deposit] as const]) {
+    if (text === undefined) continue
+    const signature = parseHex(text, 96)
+    if (signature === undefined) {
+      // An item is a pair by what itself brings, not by what others of the post do.
+      const isPair = deposit !== undefined
+      failures.push(failed({ ...post, isPair }, { position, kind }, 'SIGNATURE_MALFORMED'))
+      continue
     }
-    const { exit_signature: exit, deposit_signature: deposit, public_key_shares: hint } = share
-    for (const [kind, text] of [['exit', exit] as const, ['deposit', deposit] as const]) {
-      if (text === undefined) continue
-      const signature = parseHex(text, 96)
-      if (signature === undefined) {
-        // An item is a pair by what itself brings, not by what others of the post do.
-        const isPair = deposit !== undefined
-        failures.push(failed({ ...post, isPair }, { position, kind }, 'SIGNATURE_MALFORMED'))
-        continue
-      }
-      const digest = sealing.digest(post.shareIndex, signature)
-      items.push({ position, kind, publicKey, signature, digest, hint })
-    }
-  })
+    const digest = sealing.digest(post.shareIndex, signature)
+    items.push({ position, kind, publicKey, signature, digest, hint })
+  }
   return { items, failures }
 }
 
@@ -247,11 +257,7 @@ const keysOf = (shares: readonly PostedShare[], from: number): Uint8Array[] =>
   shares.slice(from, from + SLICE).flatMap(({ public_key: text }) => parseHex(text, 48) ?? [])
 
 /** The items without those that the caller may not speak for: these fail unread. */
-function withoutForeign(
-  post: Post,
-  { items, failures }: ReturnType<typeof readItems>,
-  foreign: ReadonlySet<string>,
-): ReturnType<typeof readItems> {
+function withoutForeign(post: Post, { items, failures }: ReadItems, foreign: ReadonlySet<string>): ReadItems {
   if (foreign.size === 0) return { items, failures }
   const { ours = [], others = [] } = Object.groupBy(items, ({ publicKey }) =>
     foreign.has(toHex(publicKey)) ? 'others' : 'ours',

@@ -341,8 +341,26 @@ const candidate = {
 /** One candidate with everything needed to judge it. */
 export type CandidateRow = RowOf<typeof candidate>
 
-/** The candidates of these messages that are not rejected, most recently seen first. */
-export function findCandidates(db: Sql, messageIds: readonly number[]): Promise<CandidateRow[]> {
+/** Rows of candidates that are read in one go, some milliseconds of the event loop: as many as two messages have of which most was invented. */
+const CANDIDATES_AT_ONCE = 512
+
+/** The candidates of these messages that are not rejected, by message, most recently seen first. Those of one message are of one moment. */
+export async function findCandidates(db: Sql, messageIds: readonly number[]): Promise<CandidateRow[]> {
+  const found: CandidateRow[] = []
+  let ids = messageIds
+  for (;;) {
+    const page = await findCandidatesOf(db, ids, CANDIDATES_AT_ONCE)
+    const last = page.at(-1)?.messageId
+    if (page.length < CANDIDATES_AT_ONCE || last === undefined) return [...found, ...page]
+    // There may be more of the last message: it is read anew, with those after it.
+    const whole = page.filter(({ messageId }) => messageId < last)
+    found.push(...(whole.length > 0 ? whole : await findCandidatesOf(db, [last], null)))
+    ids = ids.filter((id) => (whole.length > 0 ? id >= last : id > last))
+  }
+}
+
+/** The first `limit` of them. */
+function findCandidatesOf(db: Sql, messageIds: readonly number[], limit: number | null): Promise<CandidateRow[]> {
   return rows(
     db,
     candidate,
@@ -350,7 +368,7 @@ export function findCandidates(db: Sql, messageIds: readonly number[]): Promise<
         from partial_signatures p join messages m on m.id = p.message_id
         left join key_shares k on k.validator_id = m.validator_id and k.share_index = p.share_index
         where p.message_id = any(${numberArray(messageIds)}) and p.state <> 'rejected'
-        order by p.message_id, p.seen_at desc, p.share_index`,
+        order by p.message_id, p.seen_at desc, p.share_index limit ${limit}`,
   )
 }
 

@@ -50,18 +50,14 @@ export async function findNewestRevision(db: Sql, kinds: readonly MessageKind[])
   return row?.revision ?? 0
 }
 
-/**
- * The exits that changed after a row already seen (all live ones from `start`), in the order of their changes, at most `limit`. What belongs
- * to each is looked up by itself (`offset 0`), also where PostgreSQL has no statistics yet and would read all there is for a few.
- */
+/** The exits that changed after a row already seen (all live ones from `start`), in the order of their changes, at most `limit`. */
 export function findChangedExits(db: Sql, after: ListCursor, limit: number): Promise<ExitListRow[]> {
   return rows(
     db,
     listed,
     sql`select m.id, m.id as message_id, m.revision, m.state in ${LIVE} as is_listed, m.state = 'ready' as is_ready, v.public_key,
                m.validator_index, floor(extract(epoch from m.created_at))::bigint as created_at_seconds, p.verified, p.unverified, p.rejected
-        from messages m
-        cross join lateral (select v.public_key from validators v where v.id = m.validator_id offset 0) v
+        from messages m join validators v on v.id = m.validator_id
         left join lateral (
           select string_agg(distinct s.share_index::text, ',') filter (where s.state = 'verified') as verified,
                  string_agg(distinct s.share_index::text, ',') filter (where s.state = 'unverified') as unverified,

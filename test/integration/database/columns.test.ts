@@ -283,6 +283,7 @@ const calls = {
         partialSignatures.findStillTrusted(db, [{ messageId: 1, shareIndex: 1, publicKeyShare: key }]),
       writeVerdicts: (db) => partialSignatures.writeVerdicts(db, [{ ...partial, isRight: true }]),
       claimFinishable: (db) => partialSignatures.claimFinishable(db, [1], 9),
+      claimToFinish: (db) => partialSignatures.claimToFinish(db, [1], 9),
       findFinishable: (db) => partialSignatures.findFinishable(db, [1]),
       claimUnverified: (db) => partialSignatures.claimUnverified(db, 0, 9),
       findCandidates: (db) => partialSignatures.findCandidates(db, [1]),

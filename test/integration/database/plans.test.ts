@@ -6,7 +6,11 @@ import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import { findExplained, findExplainedShares } from '@dvt-relayer/db/queries/explain.ts'
 import { findChangedExits, findChangedValidators } from '@dvt-relayer/db/queries/messages/lists.ts'
 import { findChanged, findLiveAfter, findNewestRevision, findQueued } from '@dvt-relayer/db/queries/messages/look.ts'
-import { claimFinishable, insertCandidates } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
+import {
+  claimFinishable,
+  insertCandidates,
+  matchPartials,
+} from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import { countKeysByVault } from '@dvt-relayer/db/queries/messages/registrations.ts'
 import { deleteOldShares } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import { countByVault, findUnregistered, sumByVault } from '@dvt-relayer/db/queries/registered.ts'
@@ -20,6 +24,7 @@ import {
   findClaimingVaults,
   findStatusClusters,
 } from '@dvt-relayer/db/queries/status/sums.ts'
+import { foldChanges } from '@dvt-relayer/db/queries/status/tallies.ts'
 import { findByKeyRange, findCollectingPage } from '@dvt-relayer/db/queries/status/validators.ts'
 import { settleTallies } from '@dvt-relayer/db/settle-tallies.ts'
 import { sql } from 'drizzle-orm'
@@ -208,4 +213,89 @@ it('what recurs, and what a page shows, reads no more than it has to', async () 
   expect(await readAfterMany(db)).toBe(0)
   await change(db)
   await expectFewRows(db, OF_PAGES)
+})
+
+/** Validators of a database that PostgreSQL has not looked at yet, as in the first minutes of a relayer. */
+const FRESH = 1000
+/** Of these something is posted, or has changed. */
+const FEW = 64
+
+/** Each has an exit and a deposit that two nodes have signed and one has split already, and public key shares of four nodes. */
+async function fillFresh(db: Sql): Promise<void> {
+  for (const table of [
+    'validators',
+    'key_shares',
+    'messages',
+    'partial_signatures',
+    'oracle_shares',
+    'validator_changes',
+  ])
+    await db.execute(sql`alter table ${sql.identifier(table)} set (autovacuum_enabled = false)`)
+  await db.execute(sql`insert into clusters (name, threshold) values ('one', 3)`)
+  await db.execute(sql`
+    insert into oracle_sets (cid, threshold, public_keys, config, block_number, announced_at, is_current)
+    values ('a', 1, ${Buffer.alloc(65)}, '{}', 1, now(), true)`)
+  await db.execute(sql`
+    insert into validators (public_key, cluster_id, place)
+    select decode(lpad(to_hex(i), 96, '0'), 'hex'), 1, i from generate_series(1, ${FRESH}::int) i`)
+  await db.execute(sql`
+    insert into key_shares (validator_id, share_index, public_key_share, source)
+    select id, x, ${Buffer.alloc(48)}, 'lock' from validators, generate_series(1, 4) x`)
+  const revision = sql`case when place <= ${FEW}::int then 2 else 1 end`
+  await db.execute(sql`
+    insert into messages (validator_id, kind, validator_index, epoch, signing_root, threshold, state, revision)
+    select id, 'exit', id, 1, ${Buffer.alloc(32)}, 3, 'collecting', ${revision} from validators`)
+  await db.execute(sql`
+    insert into messages (validator_id, kind, vault, amount_gwei, validator_type, signing_root, threshold, state, revision)
+    select id, 'deposit', ${Buffer.alloc(20)}, 32000000000, '0x01', ${Buffer.alloc(32)}, 3, 'collecting', ${revision} from validators`)
+  await db.execute(sql`
+    insert into partial_signatures (message_id, share_index, digest, sealed, state)
+    select id, x, ${Buffer.alloc(32)}, ${Buffer.alloc(124)}, 'unverified' from messages, generate_series(1, 2) x`)
+  await db.execute(sql`
+    insert into oracle_shares (message_id, oracle_set_id, public_key_shares, ciphertexts, receipt, revision)
+    select id, 1, ${Buffer.alloc(48)}, ${Buffer.alloc(193)}, ${Buffer.alloc(32)}, 1 from messages where kind = 'exit'`)
+  await db.execute(sql`delete from validator_changes where validator_id > ${FEW}`)
+}
+
+/** The pairs of those few as a third node posts them. */
+const POSTED = Array.from({ length: FEW }, (_, i) => key((i + 1).toString(16).padStart(96, '0'), '')).flatMap(
+  (publicKey) => (['exit', 'deposit'] as const).map((kind) => ({ publicKey, kind, digest: Buffer.alloc(32, 9) })),
+)
+
+/** What comes with each post. What is read of all there is, is read once, and not for each of the few; nor is each held against all. */
+const OF_POSTS: typeof QUERIES = [
+  [
+    'which messages a post is of',
+    (db) => matchPartials(db, 3, POSTED),
+    { validators: 2 * FEW, messages: 4 * FEW, partial_signatures: 0 },
+  ],
+  [
+    'the exits that changed',
+    (db) => findChangedExits(db, { revision: 1, messageId: 2 ** 40 }, 2000),
+    { messages: 2 * FRESH, validators: FEW, partial_signatures: 2 * FEW },
+  ],
+  [
+    'the validators that changed, twice each',
+    (db) => findChangedValidators(db, { revision: 1, messageId: 2 ** 40 }, 2000),
+    { messages: 2 * FRESH + 4 * FEW, validators: 2 * FEW, partial_signatures: 8 * FEW },
+  ],
+  [
+    'a fold',
+    (db) => foldChanges(db, FEW),
+    { validators: FEW, messages: 6 * FEW, partial_signatures: 16 * FEW, oracle_shares: 3 * FEW },
+  ],
+]
+
+it('what comes with each post reads no more than it has to of a database without statistics', async () => {
+  await using database = await createRelayerDatabase()
+  await using db = await connectDatabase({ url: database.url, logger: silentLogger })
+  await migrateDatabase(db, MIGRATIONS)
+  await fillFresh(db)
+  expect(await matchPartials(db, 3, POSTED)).toHaveLength(POSTED.length)
+  await expectFewRows(db, OF_POSTS)
+  for (const [name, query] of OF_POSTS) {
+    const { db: explaining, rowsCompared } = createExplaining(db)
+    await query(explaining)
+    expect([name, Math.max(...rowsCompared())]).toEqual([name, 0])
+  }
 })

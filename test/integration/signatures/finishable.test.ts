@@ -1,12 +1,14 @@
 /** What the sweep finds to finish, without ever walking through everything at once. */
 
 import { randomBytes } from 'node:crypto'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import { countFailedAttempts, giveBackMessages, releaseMessages } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it } from 'vitest'
 import { createFinishable } from '../../../apps/relayer/src/services/signatures/finishable.ts'
 import { createSweep } from '../../../apps/relayer/src/services/signatures/sweep.ts'
+import { createVerification } from '../../../apps/relayer/src/services/signatures/verify.ts'
 import { openMessages } from '../../support/stages/messages.ts'
 
 /** So that a handful of messages is more than a slice. */
@@ -185,4 +187,32 @@ it.each([
     await other.execute(sql`commit`)
     await written
   })
+})
+
+it('hands out the exit and the deposit of a validator in one job, sixteen validators a job', async () => {
+  const store = await setUp(20)
+  await store.query(sql`
+    insert into messages (validator_id, kind, vault, amount_gwei, validator_type, signing_root, threshold, state)
+    select validator_id, 'deposit', ${Buffer.alloc(20)}, 32000000000, '0x01', ${randomBytes(32)}, 1, 'collecting'
+    from messages where id = any(${sql.param(store.ids.slice(0, 18))}::bigint[]) order by id`)
+  const all = await store.query<{ id: string; validator_id: string }>(
+    sql`select id, validator_id from messages order by id`,
+  )
+  const ids = all.map(({ id }) => Number(id))
+  await store.sign(ids)
+  const jobs: number[][] = []
+  const finishing = { finish: async (some: readonly number[]) => void jobs.push([...some]) }
+  const queue = { add: async () => 'not_added' as const }
+  const unused = {} as never
+  const context = { queue: queue as never, crypto: unused, events: unused, logger: silentLogger, announced: () => {} }
+  const verification = createVerification({ ...store, ...context }, finishing)
+  await verification.finishLater(ids)
+  await verification.drain()
+  const validatorOf = new Map(all.map(({ id, validator_id: of }) => [Number(id), of]))
+  const ofJobs = jobs.map((job) => job.map((id) => validatorOf.get(id)))
+  expect(ofJobs.map((of) => [of.length, new Set(of).size])).toEqual([
+    [32, 16],
+    [6, 4],
+  ])
+  expect(jobs.flat().toSorted((a, b) => a - b)).toEqual(ids)
 })

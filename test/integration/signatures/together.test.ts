@@ -1,5 +1,6 @@
 /** Partial signatures of one message, judged together by the worker that finishes it: what counts, what is named wrong, and when. */
 
+import { randomBytes } from 'node:crypto'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { exitSigningRoot } from '@dvt-relayer/crypto/messages/messages.ts'
@@ -47,7 +48,7 @@ beforeAll(async () => {
     dir: world.dir,
     nodes: 4,
     threshold: 3,
-    validators: 18,
+    validators: 21,
     network: world.network,
     withdrawalAddress: new Uint8Array(20).fill(0x8a),
     feeRecipient: new Uint8Array(20).fill(1),
@@ -429,6 +430,102 @@ describe('the last signature that a message needs, where the word of it is lost'
     await one.finishing.finish([id])
     await posts
     expect(await statesOf(key)).toEqual({ 1: 'verified', 2: 'verified', 3: 'verified' })
+  })
+})
+
+describe('the exit and the deposit of a validator', () => {
+  const VAULT = Buffer.alloc(20, 0x8a)
+
+  /** A validator with both, and what its nodes send. */
+  async function takePair() {
+    const { validator, key, right } = await take()
+    const publicKey = Buffer.from(validator.publicKey)
+    const root = randomBytes(32)
+    await world.query(
+      `insert into messages (validator_id, kind, vault, amount_gwei, validator_type, signing_root, threshold, state)
+       select id, 'deposit', $2, 32000000000, '0x01', $3, 3, 'collecting' from validators where public_key = $1`,
+      [publicKey, VAULT, root],
+    )
+    const deposit = (shareIndex: number, signed: Uint8Array = root) => {
+      const share = validator.shares.find(({ index }) => index === BigInt(shareIndex)) ?? fail()
+      return toHex(engine.sign(share.secretKey, signed))
+    }
+    return {
+      pair: (shareIndex: number, signed?: Uint8Array) => [
+        { public_key: key, exit_signature: right(shareIndex), deposit_signature: deposit(shareIndex, signed) },
+      ],
+      /** State and revision of each, the exit first. */
+      messages: () =>
+        world.query<{ state: string; revision: string }>(
+          `select m.state, m.revision from messages m join validators v on v.id = m.validator_id
+           where v.public_key = $1 order by m.kind = 'deposit'`,
+          [publicKey],
+        ),
+      isBound: async () =>
+        (
+          await world.query(
+            `select from deposit_bindings b join validators v on v.id = b.validator_id where v.public_key = $1 and b.vault = $2`,
+            [publicKey, VAULT],
+          )
+        ).length > 0,
+    }
+  }
+
+  it('are finished in one job and told of once, and what nobody has verified binds nothing before', async () => {
+    const batches: number[] = []
+    const finish: CryptoPool['finish'] = (batch, ...more) => {
+      batches.push(batch.length)
+      return pool.finish(batch, ...more)
+    }
+    const one = await startProcess(FOR_EVER, { finish })
+    const { pair, messages, isBound } = await takePair()
+    const posts = [1, 2].map((index) => one.submit(index, pair(index)))
+    await eventually('two nodes have posted', async () =>
+      one.verified() === 0 && (await isStored(2)) ? true : undefined,
+    )
+    expect(await isBound()).toBe(false)
+    posts.push(one.submit(3, pair(3)))
+    expect(await Promise.all(posts)).toEqual([[], [], []])
+    const [exit = fail(), deposit = fail()] = await messages()
+    expect([exit.state, deposit.state, exit.revision === deposit.revision]).toEqual(['ready', 'ready', true])
+    expect(await isBound()).toBe(true)
+    // One call with the oracles to split for, one without: both of the one job.
+    expect([batches, one.verified()]).toEqual([[1, 1], 0])
+
+    async function isStored(nodes: number): Promise<boolean> {
+      const found = await world.query(
+        `select from partial_signatures p join messages m on m.id = p.message_id where m.kind = 'deposit' and m.vault = $1
+         and m.state = 'collecting'`,
+        [VAULT],
+      )
+      return found.length === nodes
+    }
+  })
+
+  it('have outcomes of their own: an exit that cannot be split leaves the deposit ready', async () => {
+    const finish: CryptoPool['finish'] = async (batch, set, ...more) =>
+      set === undefined
+        ? pool.finish(batch, set, ...more)
+        : batch.map(() => ({ status: 'failed' as const, reason: 'a split failed its own check' }))
+    const one = await startProcess(FOR_EVER, { finish })
+    const { pair, messages, isBound } = await takePair()
+    const posts = [1, 2, 3].map((index) => one.submit(index, pair(index)))
+    await eventually('the deposit is ready', async () => ((await messages())[1]?.state === 'ready' ? true : undefined))
+    expect((await messages()).map(({ state }) => state)).toEqual(['collecting', 'ready'])
+    expect(await isBound()).toBe(true)
+    one.verification.close()
+    expect(await Promise.all(posts)).toEqual([[], [], []])
+  })
+
+  it('have verdicts of their own: a wrong deposit is named, and the exit beside it counts', async () => {
+    const one = await startProcess()
+    const { pair, messages } = await takePair()
+    const posts = [1, 2].map((index) => one.submit(index, pair(index)))
+    const [wrong] = await Promise.all([one.submit(3, pair(3, randomBytes(32))), posts[0], posts[1]])
+    expect(wrong).toMatchObject([{ index: 0, kind: 'deposit', code: 'SIGNATURE_WRONG' }])
+    expect((await messages()).map(({ state }) => state)).toEqual(['ready', 'collecting'])
+    expect(await one.submit(4, pair(4))).toEqual([])
+    expect((await messages()).map(({ state }) => state)).toEqual(['ready', 'ready'])
   })
 })
 

@@ -10,6 +10,7 @@ interface Plan {
   'Actual Loops': number
   'Rows Removed by Filter'?: number
   'Rows Removed by Index Recheck'?: number
+  'Rows Removed by Join Filter'?: number
   Plans?: Plan[]
 }
 
@@ -22,6 +23,11 @@ function rowsOf(plan: Plan, table: string): number {
       : 0
   return own + (plan.Plans ?? []).reduce((sum, child) => sum + rowsOf(child, table), 0)
 }
+
+/** Rows that a plan has held against each other in vain. */
+const comparedBy = (plan: Plan): number =>
+  (plan['Rows Removed by Join Filter'] ?? 0) * plan['Actual Loops'] +
+  (plan.Plans ?? []).reduce((sum, child) => sum + comparedBy(child), 0)
 
 /** A database that carries out each query twice, the first time to explain it. */
 export function createExplaining(db: Sql) {
@@ -38,5 +44,7 @@ export function createExplaining(db: Sql) {
     db: explaining,
     /** Of each query so far, how many rows of a table it has read. */
     rowsRead: (table: string): number[] => plans.map((plan) => rowsOf(plan, table)),
+    /** Of each query so far, how many pairs of rows it has compared in vain: many where it joins all with all. */
+    rowsCompared: (): number[] => plans.map(comparedBy),
   }
 }

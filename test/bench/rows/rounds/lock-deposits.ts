@@ -2,28 +2,21 @@
 
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import type { RegisterResponse } from '@dvt-relayer/api/schemas.ts'
-import { followValidators } from '@dvt-relayer/client/follow.ts'
 import { makeCluster, makeLockDeposit } from '../../../support/keys/make-cluster.ts'
 import { createTestDatabase } from '../../../support/services/postgres.ts'
-import { relayerAt } from '../../../support/world/relayer-client.ts'
 import type { VaultWorld } from '../../../support/world/vault-world.ts'
 import { startVaultWorld } from '../../../support/world/vault-world.ts'
-import { eventually } from '../../../support/world/world.ts'
-import { median, sendJson } from '../../measure.ts'
+import { median } from '../../measure.ts'
 import type { BenchRow } from '../../report.ts'
 import { formatMs, formatRatio } from '../../report.ts'
 import type { Stage } from '../../stage.ts'
 import { NODES, THRESHOLD } from '../../stage.ts'
+import { createVaultRounds } from './vault-rounds.ts'
 
 const WARM = 10
 const MEASURED = 100
 const REPEATS = 3
-/** So that the sidecars are idle before each. */
-const IDLE_MS = 1000
 const ETH = 32n
-const PATIENCE_MS = 120_000
 
 /** Measures both in turns, each with a relayer and sidecars of its own. */
 export async function benchLockDeposits(stage: Stage): Promise<BenchRow[]> {
@@ -85,32 +78,7 @@ async function openScene(stage: Stage, world: VaultWorld, hasDeposits: boolean) 
   )
   for (const sidecar of await Promise.all(sidecars)) stack.use(sidecar)
 
-  const startIndex = world.beacon.validatorCount
-  // The keys that were asked for before are asked for again with those that follow them: they are the vault's, and ready.
-  let asked = 0
-  const round = async (count: number) => {
-    await sleep(IDLE_MS)
-    asked += count
-    const body = {
-      vault: vault.address,
-      validators_start_index: startIndex,
-      amounts: Array<number>(asked).fill(Number(ETH) * 1e9),
-      validator_type: '0x01',
-    }
-    const start = performance.now()
-    await eventually('an answer', () => sendJson<RegisterResponse>(url, '/register', body).catch(() => undefined))
-    await untilSigned(url, asked)
-    return performance.now() - start
-  }
+  const round = createVaultRounds(url, vault.address, world.beacon.validatorCount)
   const owned = stack.move()
   return { round, [Symbol.asyncDispose]: () => owned.disposeAsync() }
-}
-
-/** Follows the list until so many validators have both signatures. */
-async function untilSigned(url: string, count: number): Promise<void> {
-  const signed = new Set<string>()
-  for await (const items of followValidators(relayerAt(url), AbortSignal.timeout(PATIENCE_MS))) {
-    for (const item of items) if (item.is_signatures_ready) signed.add(item.public_key)
-    if (signed.size >= count) return
-  }
 }

@@ -3,23 +3,19 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { RegisterResponse, ValidatorListResponse } from '@dvt-relayer/api/schemas.ts'
 import { networks } from '@dvt-relayer/chain/networks.ts'
 import { makeCluster } from '../../../support/keys/make-cluster.ts'
 import { startVaultWorld } from '../../../support/world/vault-world.ts'
-import { eventually } from '../../../support/world/world.ts'
 import { median, sendJson } from '../../measure.ts'
 import type { BenchRow } from '../../report.ts'
 import { formatMs, formatRatio } from '../../report.ts'
 import type { Stage } from '../../stage.ts'
 import { keysOf, NODES, THRESHOLD, untilReady } from '../../stage.ts'
+import { createVaultRounds, IDLE_MS } from './vault-rounds.ts'
 
 const WARM = 10
 const MEASURED = 100
 const REPEATS = 3
-/** So that the sidecars are idle before each. */
-const IDLE_MS = 1000
-const ETH32 = 32_000_000_000
 /** Above the indexes of the exits that are asked for alone. */
 const INDEX_AHEAD = 10_000
 
@@ -54,23 +50,7 @@ export async function benchPairs(stage: Stage): Promise<BenchRow[]> {
   )
   for (const sidecar of await Promise.all(sidecars)) stack.use(sidecar)
 
-  const startIndex = world.beacon.validatorCount + INDEX_AHEAD
-  // The keys that were asked for before are asked for again with those that follow them: they are the vault's, and ready.
-  let asked = 0
-  const pairs = async (count: number) => {
-    await sleep(IDLE_MS)
-    asked += count
-    const body = {
-      vault: vault.address,
-      validators_start_index: startIndex,
-      amounts: Array.from({ length: asked }, () => ETH32),
-      validator_type: '0x01',
-    }
-    const start = performance.now()
-    await eventually('an answer', () => sendJson<RegisterResponse>(url, '/register', body).catch(() => undefined))
-    await untilSigned(url, asked)
-    return performance.now() - start
-  }
+  const pairs = createVaultRounds(url, vault.address, world.beacon.validatorCount + INDEX_AHEAD)
   // From the end of the cluster: registrations take its keys in their order.
   let taken = 0
   const exits = async (count: number) => {
@@ -100,21 +80,8 @@ export async function benchPairs(stage: Stage): Promise<BenchRow[]> {
       baseline: `exits of ${MEASURED} alone, beside them: ${formatMs(alone)}`,
       ratio: both / alone,
       limit:
-        'CPU: twice the signatures, the journals on disk, the consensus node asked for each key; exits are split besides',
+        'CPU: twice the signatures, of nodes and of candidates; half again of the rows that PostgreSQL writes; lists of both kinds',
       values: { pairs_ms: both, exits_ms: alone },
     },
   ]
-}
-
-/** Follows the list by long polling until so many validators have both signatures. */
-async function untilSigned(url: string, count: number): Promise<void> {
-  const signed = new Set<string>()
-  const deadline = performance.now() + 120_000
-  for (let after: number | undefined; signed.size < count; ) {
-    if (performance.now() > deadline) throw new Error(`${signed.size} of ${count} are signed within two minutes`)
-    const path = after === undefined ? '/validators' : `/validators?wait=20&after=${after}`
-    const list = await sendJson<ValidatorListResponse>(url, path)
-    for (const item of list.validators) if (item.is_signatures_ready) signed.add(item.public_key)
-    after = list.revision
-  }
 }

@@ -16,10 +16,11 @@ export function createSidecarLists({ db }: Pick<Context, 'db'>) {
     itemOf: exitItem,
   })
   // Of validators with a live exit and a live deposit.
+  const spell = createSpelling()
   const validators = createFollowedList('validators', {
     find: (after, limit) => findChangedValidators(db, after, limit),
     newest: () => findNewestRevision(db, ['exit', 'deposit']),
-    itemOf: validatorItem,
+    itemOf: (row) => validatorItem(row, spell(row.vault)),
   })
   const each = (tell: (list: SidecarList) => void) => [exits, validators].forEach(tell)
   return {
@@ -42,8 +43,25 @@ const exitItem = (row: ExitListRow): ExitItem => ({
   ...shareIndexes(row),
 })
 
-const validatorItem = (row: ValidatorListRow): ValidatorItem => ({
-  vault: checksumAddress(row.vault),
+/** More vaults than one relayer serves. */
+const SPELLED = 1000
+
+/** The spelling of vaults costs a hash each, and the rows of a list are of few vaults, and come again with each change. */
+function createSpelling() {
+  const spelled = new Map<string, string>()
+  return (vault: Uint8Array): string => {
+    const key = toHex(vault)
+    const known = spelled.get(key)
+    if (known !== undefined) return known
+    if (spelled.size >= SPELLED) spelled.clear()
+    const spelling = checksumAddress(vault)
+    spelled.set(key, spelling)
+    return spelling
+  }
+}
+
+const validatorItem = (row: ValidatorListRow, vault: string): ValidatorItem => ({
+  vault,
   public_key: toHex(row.publicKey),
   amount: row.amountGwei,
   validator_index: row.validatorIndex,

@@ -12,8 +12,9 @@
 import { accountKey, currentAccount, onOwnAccount } from '@dvt-relayer/common/account.ts'
 import { createKeyedQueue } from '@dvt-relayer/common/flow/keyed-queue.ts'
 import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
+import type { ClaimedRow } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import {
-  claimFinishable,
+  claimToFinish,
   findCandidates,
   findFinishable,
   findOutcomes,
@@ -28,7 +29,7 @@ import type { Finishing } from './finish.ts'
 const LANE_LIMITS = { depth: 2, waiting: 500 }
 /** Verdicts written in one transaction. */
 const VERIFY_SLICE = 64
-/** Messages handed to a worker in one job. */
+/** Validators whose messages are handed to a worker in one job: of a pair both become ready in one transaction, told of once. */
 const FINISH_SLICE = 16
 /** Jobs that this process does at once without the way through the queue. */
 const HERE_AT_ONCE = 2
@@ -126,8 +127,7 @@ export function createVerification(
   async function finishLater(messageIds: readonly number[]): Promise<void> {
     if (messageIds.length === 0) return
     const ready = await claim(messageIds)
-    for (let from = 0; from < ready.length; from += FINISH_SLICE) {
-      const ids = ready.slice(from, from + FINISH_SLICE)
+    for (const ids of jobsOf(ready)) {
       if (finishing !== undefined && here < HERE_AT_ONCE) void track(finishHere(finishing, ids)).catch(() => {})
       else void track(handOver(ids)).catch(() => {})
     }
@@ -137,14 +137,14 @@ export function createVerification(
    * Claims those of these messages that have enough. What somebody else has locked is waited for: an operator who asks for it again has it for
    * some milliseconds, and would be the reason why nobody is told of the last signature that it needs.
    */
-  async function claim(messageIds: readonly number[]): Promise<number[]> {
-    const claimed = await claimFinishable(db, messageIds, messageIds.length)
-    const others = [...new Set(messageIds).difference(new Set<number>(claimed))]
+  async function claim(messageIds: readonly number[]): Promise<ClaimedRow[]> {
+    const claimed = await claimToFinish(db, messageIds, messageIds.length)
+    const others = [...new Set(messageIds).difference(new Set(claimed.map(({ id }) => id)))]
     const locked = others.length === 0 ? [] : await findFinishable(db, others)
     if (locked.length === 0) return claimed
     const late = await db.transaction(async (tx) => {
       await lockMessages(tx, locked)
-      return claimFinishable(tx, locked, locked.length)
+      return claimToFinish(tx, locked, locked.length)
     })
     return [...claimed, ...late]
   }
@@ -282,8 +282,14 @@ export type Verification = ReturnType<typeof createVerification>
 
 const idsOf = (of: readonly { messageId: number }[]): number[] => [...new Set(of.map(({ messageId }) => messageId))]
 
+/** The messages of each job. */
+function jobsOf(claimed: readonly ClaimedRow[]): number[][] {
+  const ofValidators = [...Map.groupBy(claimed, ({ validatorId }) => validatorId).values()]
+  return slicesOf(ofValidators, FINISH_SLICE).map((slice) => slice.flat().map(({ id }) => id))
+}
+
 /** So that early verdicts count early. */
-const slicesOf = <T>(items: readonly T[]): T[][] =>
-  Array.from({ length: Math.ceil(items.length / VERIFY_SLICE) }, (_, slice) =>
-    items.slice(slice * VERIFY_SLICE, (slice + 1) * VERIFY_SLICE),
+const slicesOf = <T>(items: readonly T[], length = VERIFY_SLICE): T[][] =>
+  Array.from({ length: Math.ceil(items.length / length) }, (_, slice) =>
+    items.slice(slice * length, (slice + 1) * length),
   )

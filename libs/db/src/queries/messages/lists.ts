@@ -1,5 +1,6 @@
 /** What the lists for sidecars show, in the order of its changes. */
 
+import type { SQL } from 'drizzle-orm'
 import { sql } from 'drizzle-orm'
 import type { RowOf } from '../rows.ts'
 import { boolean, bytes, firstRow, number, oneOf, orNull, rows, text } from '../rows.ts'
@@ -68,10 +69,16 @@ export function findChangedExits(db: Sql, after: ListCursor, limit: number): Pro
   )
 }
 
+/** What is asked of the live message of a kind of the validator of `m`, which is looked up by itself. */
+const ofLive = (kind: MessageKind, columns: string): SQL =>
+  sql`(select ${sql.raw(columns)} from messages o
+       where o.validator_id = m.validator_id and o.kind = ${sql.raw(`'${kind}'`)} and o.state in ${LIVE} offset 0)`
+
 /**
  * The validators any of whose messages changed after a row already seen, as they are now, in the order of the changes; from `start`
  * both messages of those with a live deposit, so that a validator is told of with the later of the two. A share index is verified
- * when both signatures are; where a lock has given the deposit's, its exit says all: a node has nothing else to sign.
+ * when both signatures are; where a lock has given the deposit's, its exit says all: a node has nothing else to sign. What changed is found
+ * first, and then what belongs to each.
  */
 export function findChangedValidators(db: Sql, after: ListCursor, limit: number): Promise<ValidatorListRow[]> {
   return rows(
@@ -80,10 +87,14 @@ export function findChangedValidators(db: Sql, after: ListCursor, limit: number)
     sql`select v.id, m.id as message_id, m.revision, e.id is not null and d.id is not null as is_listed,
                e.state = 'ready' and d.state = 'ready' as is_ready, v.public_key, e.validator_index, d.vault, d.amount_gwei, d.validator_type,
                floor(extract(epoch from greatest(e.created_at, d.created_at)))::bigint as created_at_seconds, p.verified, p.unverified, p.rejected
-        from messages m join validators v on v.id = m.validator_id
-        left join messages e on e.validator_id = v.id and e.kind = 'exit' and e.state in ${LIVE}
-        left join messages d on d.validator_id = v.id and d.kind = 'deposit' and d.state in ${LIVE}
-        cross join lateral (select coalesce(${IS_GIVEN}, false) as is_given) g
+        from (select m.id, m.revision, m.validator_id from messages m
+              where (m.revision, m.id) > (${after.revision}::bigint, ${after.messageId}::bigint)
+                and (${after.revision}::bigint > 0 or (m.state in ${LIVE} and ${ofLive('deposit', 'o.id')} is not null))
+              order by m.revision, m.id limit ${limit}) m
+        cross join lateral (select v.id, v.public_key from validators v where v.id = m.validator_id offset 0) v
+        left join lateral ${ofLive('exit', 'o.id, o.state, o.validator_index, o.created_at')} e on true
+        left join lateral ${ofLive('deposit', 'o.id, o.validator_id, o.state, o.vault, o.amount_gwei, o.validator_type, o.created_at')} d on true
+        cross join lateral (select coalesce(${IS_GIVEN}, false) as is_given offset 0) g
         left join lateral (
           select string_agg(i.share_index::text, ',') filter (where i.verified = case when g.is_given then 1 else 2 end) as verified,
                  string_agg(i.share_index::text, ',') filter (where i.unverified) as unverified,
@@ -93,8 +104,6 @@ export function findChangedValidators(db: Sql, after: ListCursor, limit: number)
                 from partial_signatures s
                 where s.message_id = e.id or (s.message_id = d.id and not g.is_given) group by s.share_index) i) p
           on e.id is not null and d.id is not null
-        where (m.revision, m.id) > (${after.revision}::bigint, ${after.messageId}::bigint)
-          and (${after.revision}::bigint > 0 or (m.state in ${LIVE} and d.id is not null))
-        order by m.revision, m.id limit ${limit}`,
+        order by m.revision, m.id`,
   )
 }

@@ -15,8 +15,8 @@ import { LIVE, type MessageKind } from './messages.ts'
  */
 export const IS_TAKEN = sql.raw(`(m.state in ('collecting', 'ready') or (m.kind = 'deposit' and m.state = 'expired'))`)
 
-/** Whether the validator of `m` has no trusted public key shares. */
-const IS_UNTRUSTED = sql`(select k.validator_id from key_shares k where k.validator_id = m.validator_id limit 1) is null`
+/** Whether the validator of `m` has no trusted public key shares. The lowest is found in the index; any one would be looked for row by row. */
+const IS_UNTRUSTED = sql`(select min(k.share_index) from key_shares k where k.validator_id = m.validator_id) is null`
 /**
  * Whether `m` has candidates that only a full signature can judge. They are looked for by message: the index of all that are unverified
  * would be read whole for each.
@@ -57,24 +57,30 @@ interface PostedPartial {
   digest: Uint8Array
 }
 
-/** Matches posted signatures to the messages they may be of, by validator public key and kind, in order; those of unknown validators are left out. */
+/**
+ * Matches posted signatures to the messages they may be of, by validator public key and kind, in order; those of unknown validators are
+ * left out. Each is looked up by itself, by `offset 0` and sums of one message's rows: joined as tables, all that was posted met all that is
+ * live where PostgreSQL had no statistics yet, as in a database of some minutes.
+ */
 export function matchPartials(db: Sql, shareIndex: number, posted: readonly PostedPartial[]): Promise<MatchRow[]> {
   return rows(
     db,
     match,
-    sql`select (i.position - 1)::int as position, m.id as message_id, m.validator_id, m.state, m.signing_root, k.public_key_share,
-               exists (select from key_shares any_share where any_share.validator_id = v.id) as has_key_shares,
-               p.state as same, good.message_id is not null as has_verified,
-               exists (select from partial_signatures o where o.message_id = m.id and o.share_index = ${shareIndex}) as has_sent,
+    sql`select (i.position - 1)::int as position, m.id as message_id, v.id as validator_id, m.state, m.signing_root, k.public_key_share,
+               (select min(a.share_index) from key_shares a where a.validator_id = v.id) is not null as has_key_shares,
+               p.same, coalesce(p.has_verified, false) as has_verified, p.has_sent,
                extract(epoch from now() - p.seen_at)::float8 as seen_seconds
         from unnest(${bytesArray(posted.map(({ publicKey }) => publicKey))}, ${textArray(posted.map(({ kind }) => kind))},
                     ${bytesArray(posted.map(({ digest }) => digest))}) with ordinality as i (public_key, kind, digest, position)
-        join validators v on v.public_key = i.public_key
-        join messages m on m.validator_id = v.id and m.kind = i.kind and ${IS_TAKEN}
-        left join partial_signatures p on p.message_id = m.id and p.share_index = ${shareIndex} and p.digest = i.digest
-        left join partial_signatures good on good.message_id = m.id and good.share_index = ${shareIndex} and good.state = 'verified'
-        left join key_shares k on k.validator_id = v.id and k.share_index = ${shareIndex}
-        where p.state is distinct from 'verified' order by i.position`,
+        cross join lateral (select v.id from validators v where v.public_key = i.public_key offset 0) v
+        cross join lateral (select m.id, m.state, m.signing_root from messages m
+                            where m.validator_id = v.id and m.kind = i.kind and ${IS_TAKEN} offset 0) m
+        cross join lateral (select max(s.state) filter (where s.digest = i.digest) as same, max(s.seen_at) filter (where s.digest = i.digest) as seen_at,
+                                   bool_or(s.state = 'verified') as has_verified, count(*) > 0 as has_sent
+                            from partial_signatures s where s.message_id = m.id and s.share_index = ${shareIndex}::bigint) p
+        left join lateral (select k.public_key_share from key_shares k
+                           where k.validator_id = v.id and k.share_index = ${shareIndex}::bigint offset 0) k on true
+        where p.same is distinct from 'verified' order by i.position`,
   )
 }
 
@@ -229,15 +235,28 @@ const WORKER_SECONDS = 25
  * make a signature, the key is bound.
  */
 export async function claimFinishable(db: Sql, messageIds: readonly number[] | null, limit: number): Promise<number[]> {
-  const claimed = await rows(
+  return (await claimToFinish(db, messageIds, limit)).map(({ id }) => id)
+}
+
+const claimed = { id: number, validatorId: number }
+/** A message that was claimed, and whose it is. */
+export type ClaimedRow = RowOf<typeof claimed>
+
+/** The same, each with its validator: who finishes a validator's exit may finish its deposit as well. */
+export async function claimToFinish(
+  db: Sql,
+  messageIds: readonly number[] | null,
+  limit: number,
+): Promise<ClaimedRow[]> {
+  const found = await rows(
     db,
-    { id: number },
+    claimed,
     sql`with current as materialized (select id from oracle_sets where is_current),
         finishable as (
           select m.id from messages m where ${isFinishable(messageIds)} order by m.id limit ${limit} for update of m skip locked)
-        update messages m set queued_at = now() from finishable f where m.id = f.id returning m.id`,
+        update messages m set queued_at = now() from finishable f where m.id = f.id returning m.id, m.validator_id`,
   )
-  return claimed.map(({ id }) => id).sort((a, b) => a - b)
+  return found.sort((a, b) => a.id - b.id)
 }
 
 /** Which of these messages a worker should finish and none has: after a claim those that somebody else had locked. */

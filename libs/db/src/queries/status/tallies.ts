@@ -30,7 +30,10 @@ const missing = (name: 'e' | 'd'): SQL => {
     order by k.share_index) end`
 }
 
-/** What is counted of each validator of `changed`, and what stands beside the count. */
+/**
+ * What is counted of each validator of `changed`, and what stands beside the count. What belongs to each is looked up by itself, which
+ * `offset 0` makes sure of: while PostgreSQL has no statistics it would go through all there is for each of them.
+ */
 const FACTS = sql`
   select v.id as validator_id, v.cluster_id, coalesce(v.withdrawal_address, v.vault) as claimed_by,
          coalesce(v.beacon_vault, v.withdrawal_address, v.listed_vault, v.vault) as vault, v.beacon_vault,
@@ -49,15 +52,16 @@ const FACTS = sql`
          case when d.state = 'collecting' then d.created_at end as deposit_since,
          v.registered_at is null and n.validator_index is not null as is_awaited
   from validators v
-  left join deposit_bindings b on b.validator_id = v.id
+  left join lateral (select vault from deposit_bindings where validator_id = v.id offset 0) b on true
   left join lateral (
     select m.id, m.state, m.created_at, m.state = 'ready' and ${IS_SPLIT_ANEW} as is_split_anew from messages m
-    where m.validator_id = v.id and m.kind = 'exit' and m.state in ('collecting', 'ready')) e on true
+    where m.validator_id = v.id and m.kind = 'exit' and m.state in ('collecting', 'ready') offset 0) e on true
   left join lateral (
     select m.id, m.state, m.created_at from messages m
-    where m.validator_id = v.id and m.kind = 'deposit' and m.state in ('collecting', 'ready')) d on true
+    where m.validator_id = v.id and m.kind = 'deposit' and m.state in ('collecting', 'ready') offset 0) d on true
   left join lateral (
-    select m.validator_index from messages m join oracle_shares s on s.message_id = m.id
+    select m.validator_index from messages m
+    cross join lateral (select revision, message_id from oracle_shares where message_id = m.id offset 0) s
     where m.validator_id = v.id order by s.revision desc, s.message_id desc limit 1) n on true
   cross join lateral (
     select least(v.withdrawal_address, v.listed_vault, v.vault, b.vault) as first,

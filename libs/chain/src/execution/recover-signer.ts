@@ -16,7 +16,7 @@ export async function recoverSigner(digest: Uint8Array, signature: Uint8Array): 
   const v = signature[64]
   const isLow = Buffer.compare(signature.subarray(32, 64), HALF_ORDER) <= 0
   if (signature.length !== 65 || (v !== 27 && v !== 28) || !isLow) return undefined
-  const { recoverAddress } = await import('viem/utils')
+  const { recoverAddress } = await import('../viem/utils.ts')
   try {
     return await recoverAddress({ hash: toHex(digest), signature: toHex(signature) })
   } catch {

@@ -104,6 +104,7 @@ export const ORDER = {
     'execution',
     'consensus',
     'ipfs',
+    'viem',
     'check-endpoints.ts',
     'networks.ts',
     'errors.ts',

@@ -81,13 +81,22 @@ it.skipIf(process.env['DVT_TEST_PROGRAMS'] === '')('is what tests start', () => 
   expect(programFile('test/support/services/quick-relayer.ts')).toMatch(/\.js$/)
 })
 
+it.each(['relayer/dist/main.js', 'relayer/dist/worker.js', 'relayer/dist/import-worker.js', 'sidecar/dist/main.js'])(
+  '%s is ASCII, where a single other character makes every one take two bytes of memory, and without the word lists of wallets',
+  (program) => {
+    const text = readFileSync(join(image, 'apps', program), 'utf8')
+    const other = text.search(/[^\0-\x7f]/)
+    expect(other < 0 ? undefined : text.slice(Math.max(0, other - 60), other + 60)).toBeUndefined()
+    expect(text).not.toContain('abaisser')
+  },
+)
+
 it.each(['relayer', 'sidecar'])('has a map that finds a line of the %s in the sources', (app) => {
   const folder = join(image, 'apps', app, 'dist')
-  const lines = readFileSync(join(folder, 'main.js'), 'utf8').split('\n')
+  const before = readFileSync(join(folder, 'main.js'), 'utf8').split('process.exitCode=await')[0]?.split('\n') ?? []
   const map = JSON.parse(readFileSync(join(folder, 'main.js.map'), 'utf8')) as SourceMapPayload
-  const line = lines.findIndex((text) => text.includes('process.exitCode = await'))
-  const entry = new SourceMap(map).findEntry(line, 0)
-  if (!('originalSource' in entry)) throw new Error(`line ${line} of the bundle is of nothing`)
+  const entry = new SourceMap(map).findEntry(before.length - 1, before.at(-1)?.length ?? 0)
+  if (!('originalSource' in entry)) throw new Error(`line ${before.length} of the bundle is of nothing`)
   expect(resolve(folder, entry.originalSource)).toContain(`apps/${app}/src/main.ts`)
   const source = readFileSync(join(ROOT, 'apps', app, 'src/main.ts'), 'utf8').split('\n')
   expect(source[entry.originalLine]).toContain('process.exitCode = await')

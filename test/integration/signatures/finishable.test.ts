@@ -6,6 +6,7 @@ import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/messages
 import { countFailedAttempts, giveBackMessages, releaseMessages } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it } from 'vitest'
+import { PATIENCE_MS } from '../../../apps/relayer/src/context.ts'
 import { createFinishable } from '../../../apps/relayer/src/services/signatures/finishable.ts'
 import { createSweep } from '../../../apps/relayer/src/services/signatures/sweep.ts'
 import { createVerification } from '../../../apps/relayer/src/services/signatures/verify.ts'
@@ -205,7 +206,7 @@ it('hands out the exit and the deposit of a validator in one job, sixteen valida
   const queue = { add: async () => 'not_added' as const }
   const unused = {} as never
   const context = { queue: queue as never, crypto: unused, events: unused, logger: silentLogger, announced: () => {} }
-  const verification = createVerification({ ...store, ...context }, finishing)
+  const verification = createVerification({ ...store, ...context, patienceMs: PATIENCE_MS }, finishing)
   await verification.finishLater(ids)
   await verification.drain()
   const validatorOf = new Map(all.map(({ id, validator_id: of }) => [Number(id), of]))

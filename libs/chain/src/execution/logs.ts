@@ -145,7 +145,7 @@ async function readLogs<const E extends AbiEvent>(
 /** The contract and the topics of a query, as JSON-RPC has them. */
 async function filterOf({ address, event, topics = [] }: Pick<LogQuery<AbiEvent>, 'address' | 'event' | 'topics'>) {
   // Loaded at first use: it takes a quarter of a second, which the start of a process can do without.
-  const { toEventSelector } = await import('viem/utils')
+  const { toEventSelector } = await import('../viem/utils.ts')
   return { address: toHex(address), topics: [toEventSelector(event), ...topics] }
 }
 
@@ -156,7 +156,7 @@ export async function decodeLogs<const E extends AbiEvent>(
   toBlock: number,
   raws: readonly RawLog[],
 ): Promise<LogRange<E>> {
-  const { decodeEventLog } = await import('viem/utils')
+  const { decodeEventLog } = await import('../viem/utils.ts')
   const { address, topics } = await filterOf(query)
   const logs: ChainLog<E>[] = []
   let undecodable = 0

@@ -38,7 +38,7 @@ export async function readContract<const F extends ViewFunction>(
   ...args: Arguments<F['inputs']>
 ): Promise<AbiParameterToPrimitiveType<F['outputs'][0]>> {
   // Loaded at first use: it takes a quarter of a second, which the start of a process can do without.
-  const { concatHex, decodeAbiParameters, encodeAbiParameters, toFunctionSelector } = await import('viem/utils')
+  const { concatHex, decodeAbiParameters, encodeAbiParameters, toFunctionSelector } = await import('../viem/utils.ts')
   const data = concatHex([toFunctionSelector(view), encodeAbiParameters(view.inputs as readonly AbiParameter[], args)])
   const answer = toHex(await execution.call({ to: address, data, block, ...(signal === undefined ? {} : { signal }) }))
   try {

@@ -75,8 +75,8 @@ export function createTransactionWallet(privateKey: Uint8Array): TransactionWall
     address,
     async sign({ to, ...plan }: TransactionPlan) {
       const [{ sign }, { keccak256, serializeTransaction }] = await Promise.all([
-        import('viem/accounts'),
-        import('viem/utils'),
+        import('../viem/accounts.ts'),
+        import('../viem/utils.ts'),
       ])
       const transaction = { type: 'eip1559' as const, to: toHex(to), value: 0n, ...plan }
       const digest = keccak256(serializeTransaction(transaction))
@@ -97,7 +97,7 @@ const bytesOf = ({ r, s, yParity }: { r: string; s: string; yParity?: number | u
 
 /** Who signed a stored transaction, its nonce and fees. */
 export async function readTransaction(raw: Uint8Array): Promise<Fees & { from: string | undefined; nonce: number }> {
-  const { keccak256, parseTransaction, serializeTransaction } = await import('viem/utils')
+  const { keccak256, parseTransaction, serializeTransaction } = await import('../viem/utils.ts')
   const { r, s, v, yParity, ...unsigned } = parseTransaction(toHex(raw) as `0x02${string}`)
   const { nonce = 0, maxFeePerGas = 0n, maxPriorityFeePerGas = 0n } = unsigned
   const digest = fromHex(keccak256(serializeTransaction(unsigned)), 32)

@@ -221,7 +221,7 @@ type Unwrap = (wrapped: Uint8Array) => string | undefined
 /** A reader of a text that is ABI-encoded once more. */
 async function loadUnwrap(): Promise<Unwrap> {
   // Loaded at first use: it takes a quarter of a second, which the start of a process can do without.
-  const { decodeAbiParameters } = await import('viem/utils')
+  const { decodeAbiParameters } = await import('../viem/utils.ts')
   return (wrapped) => {
     try {
       return decodeAbiParameters([{ type: 'string' }], wrapped)[0]

@@ -60,7 +60,7 @@ const domainOf = ({ chainId, keeper }: Keeper) =>
 
 /** The 32-byte digest an oracle signs for `KeeperValidators(address vault,string exitSignaturesIpfsHash,uint256 nonce,uint256 deadline)`. */
 export async function rotationDigest(network: Keeper, approval: RotationApproval): Promise<Uint8Array> {
-  const { hashTypedData } = await import('viem/utils')
+  const { hashTypedData } = await import('../viem/utils.ts')
   const digest = hashTypedData({
     domain: domainOf(network),
     types: ROTATION_TYPES,
@@ -81,7 +81,7 @@ export async function rotationDigest(network: Keeper, approval: RotationApproval
  * @internal the operator asks for it, not the relayer
  */
 export async function registrationDigest(network: Keeper, approval: RegistrationApproval): Promise<Uint8Array> {
-  const { hashTypedData } = await import('viem/utils')
+  const { hashTypedData } = await import('../viem/utils.ts')
   const digest = hashTypedData({
     domain: domainOf(network),
     types: REGISTRATION_TYPES,

@@ -149,7 +149,7 @@ export interface ApprovedUpdate {
 
 /** The calldata of `updateExitSignatures`, as hex. */
 export async function encodeUpdate({ vault, deadline, ipfsHash, signatures }: ApprovedUpdate): Promise<`0x${string}`> {
-  const { encodeFunctionData } = await import('viem/utils')
+  const { encodeFunctionData } = await import('../viem/utils.ts')
   return encodeFunctionData({
     abi: [updateExitSignatures],
     args: [toHex(vault), BigInt(deadline), ipfsHash, toHex(signatures)],

@@ -202,7 +202,7 @@ export async function managerDigest(message: ManagerMessage): Promise<Uint8Array
   if (vault.length !== 20) throw invalid('a vault has 20 bytes')
   if (validatorsRegistryRoot.length !== 32) throw invalid('a registry root has 32 bytes')
   // Loaded at first use, as everywhere in this library: it takes a quarter of a second.
-  const { hashTypedData } = await import('viem/utils')
+  const { hashTypedData } = await import('../viem/utils.ts')
   return fromHex(
     hashTypedData({
       domain: { name: 'VaultValidators', version: '1', chainId, verifyingContract: toHex(vault) },
@@ -216,11 +216,11 @@ export async function managerDigest(message: ManagerMessage): Promise<Uint8Array
 
 /** Loads what a first signature would wait a third of a second for. */
 export async function prepareSigning(): Promise<void> {
-  await Promise.all([import('viem/utils'), import('viem/accounts')])
+  await Promise.all([import('../viem/utils.ts'), import('../viem/accounts.ts')])
 }
 
 async function signWithViem(digest: Uint8Array, secretKey: Uint8Array): Promise<Uint8Array> {
-  const { sign } = await import('viem/accounts')
+  const { sign } = await import('../viem/accounts.ts')
   return sign({ hash: toHex(digest), privateKey: toHex(secretKey), to: 'bytes' })
 }
 

@@ -95,7 +95,7 @@ export async function readIsRegisteredCompounding(
   { vault, blockHash, signal }: VaultPlace,
   publicKey: Uint8Array,
 ): Promise<boolean | undefined> {
-  const { keccak256 } = await import('viem/utils')
+  const { keccak256 } = await import('../viem/utils.ts')
   const place = { address: vault, block: blockHash, signal }
   return unlessUnable(readContract(execution, v2Validators, place, keccak256(publicKey)))
 }
@@ -123,7 +123,7 @@ export async function acceptsSignature(
   { digest, signature }: { digest: Uint8Array; signature: Uint8Array },
   { blockHash, signal }: Pick<VaultPlace, 'blockHash' | 'signal'>,
 ): Promise<boolean> {
-  const { encodeFunctionData } = await import('viem/utils')
+  const { encodeFunctionData } = await import('../viem/utils.ts')
   const data = encodeFunctionData({ abi: [isValidSignature], args: [toHex(digest), toHex(signature)] })
   const call = { to: contract, data, block: blockHash, ...(signal === undefined ? {} : { signal }) }
   // Vaults look at the first word alone.

@@ -68,7 +68,7 @@ export function validatorsSection({ validators: { items, next, key }, totals }: 
   const title = key === null ? `Validators that are not ready${number}` : 'Validators found'
   return html`<section id="validators" aria-labelledby="validators-title"><h2 id="validators-title">${title}</h2>
 <form action="status" method="get" role="search"><label for="key">Public key, or how it begins</label>
-<input id="key" name="key" value="${key ?? ''}" placeholder="0x…" maxlength="98" autocomplete="off" spellcheck="false" pattern="\\s*(0[xX])?[0-9a-fA-F]*\\s*" title="hex digits">
+<input id="key" name="key" value="${key ?? ''}" placeholder="0x&hellip;" maxlength="98" autocomplete="off" spellcheck="false" pattern="\\s*(0[xX])?[0-9a-fA-F]*\\s*" title="hex digits">
 <button>Search</button>${key === null ? null : html` <a href="status#validators">all that are not ready</a>`}</form>
 ${items.length === 0 ? emptyWords(key) : html`<ul class="rows">${items.map(validatorRow)}</ul>`}
 ${next === null ? null : html`<p class="more"><a href="status?after=${next}#validators">more</a></p>`}

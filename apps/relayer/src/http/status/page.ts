@@ -41,7 +41,7 @@ export function statusPage(status: Status): string {
   const { caller, network, counted_at_timestamp: countedAt } = status
   const level = status.headline.level
   const content = html`<a class="skip" href="#clusters">Skip to clusters</a>
-<header><h1>dvt-relayer <span class="note">${network}</span></h1><p class="note">${caller.name === null ? null : html`for ${caller.name} · `}<a href="status/help">what to do</a><span id="live" role="status"></span></p></header>
+<header><h1>dvt-relayer <span class="note">${network}</span></h1><p class="note">${caller.name === null ? null : html`for ${caller.name} &middot; `}<a href="status/help">what to do</a><span id="live" role="status"></span></p></header>
 <noscript><p class="note">Without a script this page loads itself anew every minute.</p></noscript>
 <main id="status" data-level="${level}">
 ${headline(status)}

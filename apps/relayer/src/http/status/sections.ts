@@ -88,7 +88,7 @@ export function managerSection({ manager }: Status): Html | null {
   if (manager === null) return null
   const { address, limit_gwei: limit, vaults } = manager
   return html`<section id="manager" aria-labelledby="manager-title"><h2 id="manager-title">Validators manager, last 24 hours</h2>
-<p class="note">${address === null ? 'no key at this process' : html`wallet ${hex(address)}`} · ${limit === null ? 'no daily limit is set' : `a vault may have ${eth(limit)} ETH moved a day`}</p>
+<p class="note">${address === null ? 'no key at this process' : html`wallet ${hex(address)}`} &middot; ${limit === null ? 'no daily limit is set' : `a vault may have ${eth(limit)} ETH moved a day`}</p>
 ${vaults.length === 0 ? html`<p class="empty">Nothing was signed.</p>` : null}
 <div class="cards">${vaults.map(
     ({

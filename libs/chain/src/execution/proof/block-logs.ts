@@ -101,7 +101,7 @@ async function readHeader(http: HttpAsk, block: number, signal: Signal): Promise
  */
 export async function* findMaybe(http: HttpAsk, query: HeaderQuery): AsyncGenerator<number> {
   // Loaded at first use: it takes a quarter of a second, which the start of a process can do without.
-  const { toEventSelector } = await import('viem/utils')
+  const { toEventSelector } = await import('../../viem/utils.ts')
   const address = bloomBits(query.address)
   const bitsOf = (topic: string) => bloomBits(fromHex(topic))
   const any = query.any.map(({ event, topics = [] }) =>

@@ -32,7 +32,7 @@ const EMPTY = new Uint8Array(0)
 /** Creates a function that gives the root over the receipts of a block, in the order of its transactions: 32 bytes. */
 export async function loadReceiptsRoot(): Promise<(receipts: readonly ReceiptFields[]) => Uint8Array> {
   // Loaded at first use: it takes a quarter of a second, which the start of a process can do without.
-  const { toRlp } = await import('viem/utils')
+  const { toRlp } = await import('../../viem/utils.ts')
   const encode: ToRlp = (item) => toRlp(item, 'bytes')
   return (receipts) => {
     const entries = receipts.map((receipt, position) => ({

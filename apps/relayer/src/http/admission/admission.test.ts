@@ -141,7 +141,9 @@ it('gives the room of a stranger’s body that does not come to another stranger
   const LARGEST = 5 * 1024 * 1024
   await using app = fastify({ bodyLimit: LARGEST })
   const wide = { http: { maxBodyBytes: LARGEST, maxLargeBodies: 4 } } as RelayerConfig
-  const limits = { ...limitsOf(wide), uploadOfStrangers: { afterMs: 1, everyMs: 10 } }
+  // However patient everybody else would be.
+  const patient = { everyMs: 3_600_000, leastBytes: 1 }
+  const limits = { ...limitsOf(wide), upload: patient, uploadOfStrangers: { afterMs: 1, everyMs: 10 } }
   const admission = createAdmission(app, { config: wide, events, limits })
   const taken = Promise.withResolvers<void>()
   app.post('/', {

@@ -23,7 +23,7 @@ const NODE_WORDS: Readonly<Record<string, string>> = {
 /** Clusters, each with its nodes. */
 export function clustersSection({ clusters, clusters_left_out: leftOut }: Status): Html {
   return html`<section id="clusters" aria-labelledby="clusters-title"><h2 id="clusters-title">Clusters and nodes</h2>
-${clusters.length === 0 ? html`<p class="empty">No cluster is known that you may see: CLUSTER_LOCK_FILES, SSV_KEYSHARES_FILES or SSV_OWNERS of the relayer bring one.</p>` : clusters.map(clusterBlock)}
+${clusters.length === 0 ? html`<p class="empty">No cluster is known that you may see. CLUSTER_LOCK_FILES, SSV_KEYSHARES_FILES or SSV_OWNERS of the relayer bring one.</p>` : clusters.map(clusterBlock)}
 ${leftOut === 0 ? null : html`<p class="more">${many(leftOut, 'cluster')} more, in which nothing worse is wrong.</p>`}
 </section>`
 }

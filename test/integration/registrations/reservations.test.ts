@@ -3,6 +3,8 @@
 import { findReserved, reserveValidators, touchReservations } from '@dvt-relayer/db/queries/messages/registrations.ts'
 import { sql } from 'drizzle-orm'
 import { describe, expect, it } from 'vitest'
+import { findChosen } from '../../../apps/relayer/src/services/registrations/choose-keys.ts'
+import { createKeysOnChain } from '../../../apps/relayer/src/services/registrations/keys-on-chain.ts'
 import { openMessages } from '../../support/stages/messages.ts'
 
 const VAULT = new Uint8Array(20).fill(1)
@@ -100,4 +102,32 @@ describe('a reservation', () => {
     expect(found.every(({ isReserved, threshold }) => isReserved && threshold === 3)).toBe(true)
     expect(await findReserved(store.db, VAULT, { limit: 2, excluded: [] })).toHaveLength(2)
   })
+})
+
+it('fewer keys than are asked for are no poll, and the chain is not asked for them', async () => {
+  const store = await openReservations()
+  for (let keys = 0; keys < 2; keys++) await store.add(VAULT)
+  const asked: string[] = []
+  const absent = (who: string) => async (keys: readonly Uint8Array[]) => {
+    asked.push(`${who} ${keys.length}`)
+    return keys.map(() => false)
+  }
+  const view = { isRegistered: absent('contract') } as unknown as Parameters<typeof createKeysOnChain>[0]
+  const context = { db: store.db, config: { validatorLifetimeSeconds: HOUR } } as Parameters<typeof findChosen>[0]
+  const poll = (count: number) =>
+    findChosen(context, {
+      request: {
+        vault: VAULT,
+        startIndex: 7,
+        amountsGwei: Array<number>(count).fill(32e9),
+        validatorType: '0x01',
+        caller: null,
+      },
+      requester: 'a',
+      nextIndex: 7,
+      onChain: createKeysOnChain(view, { knownKeys: absent('node') }),
+    })
+  expect([await poll(3), asked]).toEqual([undefined, []])
+  // These are enough, and have no messages yet.
+  expect([await poll(2), asked]).toEqual([undefined, ['contract 2', 'node 2']])
 })

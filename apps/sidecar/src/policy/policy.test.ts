@@ -65,6 +65,21 @@ describe('policy', () => {
     expect(chain.questions()).toBe(1)
   })
 
+  it('asks for the keys of pairs all at once, and for the first of their indexes', async () => {
+    const chain = chainOf([1, 2, 3].map(keyOf))
+    const asked: number[] = []
+    const counting: typeof chain = {
+      ...chain,
+      findValidators: (keys) => {
+        asked.push(keys.length)
+        return chain.findValidators(keys)
+      },
+    }
+    const wanted = Array.from({ length: 100 }, (_, i) => exitOf(keyOf(10 + i), 3 + i, DEPOSIT))
+    const verdicts = await createPolicy(networks.hoodi, deposits, counting).judge(wanted)
+    expect([new Set(verdicts), asked, chain.questions()]).toEqual([new Set([undefined]), [100], 1])
+  })
+
   it('refuses exactly the indexes that are not the key’s', async () => {
     const exit = fc.record({ seed: fc.integer({ min: 1, max: 12 }), validatorIndex: fc.nat(12) })
     const run = fc.asyncProperty(fc.nat(6), fc.array(exit, { maxLength: 20 }), async (known, exits) => {

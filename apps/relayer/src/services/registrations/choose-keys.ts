@@ -166,6 +166,8 @@ export async function findChosen(
   let reading: ReturnType<typeof findMessages> | undefined
   const reserved = await onChain.findAbsent(amountsGwei.length, async (limit, excluded) => {
     const found = await findReserved(db, vault, { limit, excluded })
+    // Fewer than are asked for are no poll, whatever the chain says of them: whoever chooses asks for them with those that are added.
+    if (found.length < amountsGwei.length) return []
     // While the chain is asked for them.
     reading = findMessages(db, found)
     reading.catch(() => {})

@@ -38,7 +38,7 @@ const FOREIGN = [
   ...['CHARON_BIN'], // a test with a real charon
   ...['PGPASSWORD'], // of PostgreSQL's clients
   ...['NODE_EXTRA_CA_CERTS'], // of Node
-  ...['MALLOC_ARENA_MAX'], // of the C library
+  ...['MALLOC_ARENA_MAX', 'MALLOC_TRIM_THRESHOLD_'], // of the C library
   ...['SSV_KEYSHARES_FILE'], // of an older sidecar
   ...['PICTURES'], // of the test that takes them
   ...['VALIDATORS_FUNDING_BATCH_SIZE'], // of StakeWise's Operator

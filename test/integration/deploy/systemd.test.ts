@@ -7,13 +7,14 @@ import { describe, expect, it } from 'vitest'
 import { RELAYER_SETTINGS } from '../../../apps/relayer/src/settings.ts'
 import { SIDECAR_SETTINGS } from '../../../apps/sidecar/src/config.ts'
 import { hasProgram, ROOT, run } from '../../support/deploy/tools.ts'
+import { RELAYER_SETS } from '../../support/services/process.ts'
 
 const UNITS = [
   ['dvt-relayer.service', RELAYER_SETTINGS],
   ['dvt-sidecar.service', SIDECAR_SETTINGS],
 ] as const
 /** What the units' Node and its C library read themselves. */
-const OF_NODE = ['NODE_COMPILE_CACHE', 'MALLOC_ARENA_MAX']
+const OF_NODE = ['NODE_COMPILE_CACHE', ...Object.keys(RELAYER_SETS)]
 /** Of `systemd-analyze security`, from 0 to 10 and here in tenths: a line taken out costs at least 0.1. */
 const EXPOSURE = 15
 

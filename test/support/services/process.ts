@@ -22,7 +22,10 @@ const ENTRY = {
 
 /** The flags of Node that `npm run` gives, and what it sets. */
 export const RELAYER_FLAGS = ['--max-semi-space-size=4', '--no-parallel-scavenge']
-export const RELAYER_SETS = { MALLOC_ARENA_MAX: '2' }
+export const RELAYER_SETS = {
+  MALLOC_ARENA_MAX: '2',
+  MALLOC_TRIM_THRESHOLD_: '1048576',
+}
 const FLAGS = {
   relayer: RELAYER_FLAGS,
   'bundled relayer': RELAYER_FLAGS,

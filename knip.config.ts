@@ -15,6 +15,7 @@ export default ({ production = false }: { production?: boolean }): KnipConfig =>
         // Started as processes of their own.
         'test/demo/actors/hostile-sidecar.ts',
         'test/support/services/embedded-postgres-child.ts',
+        'test/support/services/hostile-node.ts',
         'test/support/services/quick-relayer.ts',
       ],
       project: ['test/**/*.ts', 'deploy/*.ts', '*.ts'],

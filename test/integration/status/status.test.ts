@@ -6,6 +6,7 @@ import { Status } from '@dvt-relayer/api/schemas.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { Compile } from 'typebox/compile'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { PATIENCE_MS } from '../../demo/wait.ts'
 import { openPage, skipWithoutChromium, startBrowser } from '../../support/browser/browser.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { startProcess } from '../../support/services/process.ts'
@@ -341,29 +342,34 @@ describe.skipIf(skipWithoutAnvil)('the status of 100,000 validators', () => {
     await stage.query(`analyze`)
     await stage.announce()
     const headers = { authorization: `Bearer ${stage.tokens.admin}` }
-    status = await eventually('the count', async () => {
-      const { json } = await ask(stage.url, JSON_PATH, { headers })
-      const found = json as Status
-      const isCounted = (found.totals?.validators ?? 0) >= 100_000 && (found.totals?.collecting ?? 0) >= 19_999
-      // Before the signatures were written a worker may have counted what there was.
-      return isCounted && found.clusters[0]?.nodes[0]?.waiting !== 20_000 ? found : undefined
-    })
-  }, 600_000)
+    // A busy machine takes minutes to count so many for the first time.
+    status = await eventually(
+      'the count',
+      async () => {
+        const { json } = await ask(stage.url, JSON_PATH, { headers })
+        const found = json as Status
+        const isCounted = (found.totals?.validators ?? 0) >= 100_000 && (found.totals?.collecting ?? 0) >= 19_999
+        // Before the signatures were written a worker may have counted what there was.
+        return isCounted && found.clusters[0]?.nodes[0]?.waiting !== 20_000 ? found : undefined
+      },
+      4 * PATIENCE_MS,
+    )
+  }, 900_000)
   afterAll(() => resources.disposeAsync())
 
   it('is answered without counting them', { timeout: 600_000 }, async () => {
     expect(status.clusters[0]?.nodes.map(({ waiting }) => waiting)).toEqual(
       [0, 19_999, 19_999, 19_999].map((number) => expect.closeTo(number, -1)),
     )
-    const measure = async (path: string, token: string) => {
-      const times: number[] = []
-      for (let round = 0; round < 15; round++) {
-        const begun = performance.now()
-        expect((await ask(stage.url, path, { headers: { authorization: `Bearer ${token}` } })).status).toBe(200)
-        times.push(performance.now() - begun)
-      }
-      return times.toSorted((a, b) => a - b)[7] ?? Number.NaN
+    const timeOf = async (work: () => Promise<unknown>) => {
+      const begun = performance.now()
+      await work()
+      return performance.now() - begun
     }
+    /** What PostgreSQL alone takes to count them, without a page around it. */
+    const count = () =>
+      stage.query(`select m.state, count(*), count(p.share_index) from validators v join messages m on m.validator_id = v.id
+        left join partial_signatures p on p.message_id = m.id group by m.state`)
     const [middle = 0] = [status.validators.next ?? 0]
     const measured: Record<string, number> = {}
     for (const [name, path, token] of [
@@ -373,13 +379,20 @@ describe.skipIf(skipWithoutAnvil)('the status of 100,000 validators', () => {
       ['page of an operator', PAGE_PATH, stage.tokens.owner],
       ['page of an operator of other vaults', PAGE_PATH, stage.tokens.stranger],
       ['next page of a node', `${PAGE_PATH}?after=${middle}`, stage.tokens['node-2']],
-    ] as const)
-      measured[name] = await measure(path, token)
-    console.log(
-      `median milliseconds at 100,000 validators: ${JSON.stringify(Object.fromEntries(Object.entries(measured).map(([name, ms]) => [name, Math.round(ms)])))}`,
-    )
-    // 20 ms are for a machine that has time; counting would take seconds.
-    for (const [name, ms] of Object.entries(measured)) expect(ms, name).toBeLessThan(1000)
+    ] as const) {
+      const [pages, counts]: [number[], number[]] = [[], []]
+      for (let round = 0; round < 15; round++) {
+        const answered = async () =>
+          expect((await ask(stage.url, path, { headers: { authorization: `Bearer ${token}` } })).status).toBe(200)
+        pages.push(await timeOf(answered))
+        counts.push(await timeOf(count))
+      }
+      measured[name] = Math.round(Math.min(...pages))
+      // One after the other, the quickest of each: both are as slow as the machine is now.
+      expect(Math.min(...pages), name).toBeLessThan(Math.min(...counts))
+      measured['count'] = Math.round(Math.min(...counts))
+    }
+    console.log(`milliseconds at 100,000 validators, at best: ${JSON.stringify(measured)}`)
   })
 
   it.skipIf(skipWithoutChromium)('is gone through and searched in a browser', { timeout: 600_000 }, async () => {

@@ -15,6 +15,7 @@ export const TEST_PROGRAMS = 'DVT_TEST_PROGRAMS'
 /** Programs of tests that take part in stories alone, from end to end. */
 export const OF_STORIES = [
   'test/attack/honest.ts',
+  'test/demo/actors/hostile-sidecar.ts',
   'test/demo/main.ts',
   'test/support/services/hostile-node.ts',
 ] as const

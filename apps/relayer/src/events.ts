@@ -201,12 +201,14 @@ export function createEvents(logger: Logger) {
     /** The caller is answered with nothing, again and again: whose relayer it is learns why it stands. */
     vaultUnserved(vault: string, validators: number, requester: string | null) {
       tally.log({
-        kind: `unserved ${vault}`,
+        // Not by vault: a caller may name any.
+        kind: `unserved ${requester}`,
         level: 'warn',
         message:
           'a vault asks for validators and gets none: no lock and no line of PUBLIC_KEYS_FILE names it, or its keys are used up; doctor and the status page say which',
-        fields: { vault, requester },
-        once: { validators },
+        fields: { requester },
+        once: { vault, validators },
+        atOnce: 5,
       })
     },
     managerSigned(action: ManagerAction, vault: Uint8Array, validators: number, requester: string | null) {

@@ -1,6 +1,8 @@
+import { createLogger } from '@dvt-relayer/common/log/logger.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { expect, it } from 'vitest'
-import { whyUnserved } from './unserved.ts'
+import { createEvents } from '../../events.ts'
+import { createUnserved, whyUnserved } from './unserved.ts'
 
 const vaultOf = (byte: number) => Buffer.alloc(20, byte)
 const keys = (vault: Buffer | null, free: number, reserved = 0) => ({ vault, free, reserved })
@@ -26,4 +28,22 @@ it('says that none is left, or that those it could have are not to be had', () =
   expect(whyUnserved(OWN, [keys(OWN, 0), keys(null, 0)])).toMatch(/^no imported key is left/)
   for (const left of [keys(OWN, 0, 2), keys(null, 1)])
     expect(whyUnserved(OWN, [left, keys(vaultOf(0x22), 9)])).toMatch(/^the keys it could have are reserved/)
+})
+
+it('logs each vault once a minute, and whatever is asked for in bounded kinds of lines', () => {
+  const lines: Record<string, unknown>[] = []
+  const destination = { write: (line: string) => lines.push(JSON.parse(line) as Record<string, unknown>) }
+  const events = createEvents(createLogger({ level: 'info', format: 'json', destination }))
+  let now = 0
+  const unserved = createUnserved({ db: undefined as never, events }, () => now)
+  const ask = (vault: Buffer) => unserved.note({ vault, amountsGwei: [1, 1], caller: 'operator-1' })
+  for (let times = 0; times < 100; times++) ask(OWN)
+  expect(lines).toMatchObject([{ vault: checksumAddress(OWN), validators: 2, requester: 'operator-1' }])
+  now += 60_000
+  ask(OWN)
+  expect(lines).toHaveLength(2)
+  for (let byte = 0; byte < 200; byte++) ask(vaultOf(byte))
+  expect(lines).toHaveLength(5)
+  events.flush()
+  expect(lines.slice(5)).toMatchObject([{ requester: 'operator-1', times: expect.any(Number) }])
 })

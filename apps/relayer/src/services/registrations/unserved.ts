@@ -20,6 +20,7 @@ const NAME = 'unserved_vaults'
 const MOST = 32
 /** Who has not asked again for so long has keys, or wants none any more. */
 const KEPT_SECONDS = 600
+const TOLD_MS = 60_000
 /** Vaults that are named of those that have keys. */
 const SHOWN = 3
 
@@ -50,13 +51,26 @@ export function whyUnserved(vault: Uint8Array, counts: Counts): string {
 /** Creates what notes them in memory, and writes what was noted from time to time. */
 export function createUnserved({ db, events }: Pick<Context, 'db' | 'events'>, nowMs: () => number = Date.now) {
   let notes = new Map<string, Unserved>()
+  /** When each was logged last, the oldest first. */
+  const told = new Map<string, number>()
+
+  /** Whether it is time to log this one: an operator that polls is logged once a minute. */
+  function isTold(vault: string): boolean {
+    const now = nowMs()
+    if (now - (told.get(vault) ?? Number.NEGATIVE_INFINITY) < TOLD_MS) return true
+    told.delete(vault)
+    told.set(vault, now)
+    const [oldest = vault] = told.keys()
+    if (told.size > MOST) told.delete(oldest)
+    return false
+  }
 
   return {
     /** A vault was given nothing of what it asked for. */
     note(request: Pick<RegistrationRequest, 'vault' | 'amountsGwei' | 'caller'>): void {
       const vault = checksumAddress(request.vault)
       const validators = request.amountsGwei.length
-      events.vaultUnserved(vault, validators, request.caller)
+      if (!isTold(vault)) events.vaultUnserved(vault, validators, request.caller)
       if (notes.has(vault) || notes.size < MOST)
         notes.set(vault, { vault, asked_at: Math.floor(nowMs() / 1000), validators })
     },

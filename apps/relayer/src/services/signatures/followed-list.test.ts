@@ -1,4 +1,5 @@
 import { afterEach, expect, it, vi } from 'vitest'
+import { countByRound } from '../../../../../test/support/event-loop.ts'
 import { createFollowedList } from './followed-list.ts'
 
 interface Row {
@@ -184,14 +185,7 @@ it('reads and renders many changes in pieces: others have the event loop in betw
     return { id: n + 1, messageId: n + 1, revision: 1 + Math.floor(n / 1700), isListed: true, publicKey }
   })
   const read: number[] = []
-  const rendered = new Map<number, number>()
-  let round = 0
-  let isOver = false
-  const count = () => {
-    round++
-    if (!isOver) setImmediate(count)
-  }
-  count()
+  const rendered = countByRound()
   const list = createFollowedList<Row>('exits', {
     find: async (after, limit) => {
       const isAfter = ({ revision, messageId }: Row) =>
@@ -203,16 +197,16 @@ it('reads and renders many changes in pieces: others have the event loop in betw
     },
     newest: async () => 2,
     itemOf: ({ id }) => {
-      rendered.set(round, (rendered.get(round) ?? 0) + 1)
+      rendered.count()
       return { id }
     },
   })
   const ask = async () => JSON.parse((await list.read(undefined)).toString()) as { exits: unknown[]; revision: number }
   const first = ask()
-  while (rendered.size < 3) await new Promise(setImmediate)
+  while (rendered.inRounds().length < 3) await new Promise(setImmediate)
   for (const { exits, revision } of await Promise.all([first, ask()]))
     expect([exits.length, revision]).toEqual([2600, 2])
-  isOver = true
-  expect(Math.max(...rendered.values())).toBeLessThanOrEqual(250)
+  rendered.end()
+  expect(Math.max(...rendered.inRounds())).toBeLessThanOrEqual(250)
   expect(Math.max(...read)).toBeLessThanOrEqual(1000)
 })

@@ -1,6 +1,7 @@
 /** What people and machines around a relayer ask: health, readiness, metrics, the OpenAPI document; and how a process starts and stops. */
 
 import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { routes } from '@dvt-relayer/api/routes.ts'
 import { Ready } from '@dvt-relayer/api/schemas.ts'
@@ -37,6 +38,12 @@ describe('operations', () => {
     // Generation 4 looks for the second field, and takes null for: it signs by itself.
     expect((await ask(relayer.url, '/info')).json).toEqual({ network: 'hoodi', validators_manager_address: null })
     expect((await ask(relayer.url, '/health')).json).toEqual({ status: 'ok' })
+  })
+
+  it('loads none of the compilers of fastify, which would never be used', () => {
+    const loaded = Object.keys(createRequire(import.meta.url).cache)
+    expect(loaded.some((file) => file.endsWith('fastify/fastify.js'))).toBe(true)
+    expect(loaded.filter((file) => /(ajv|fast-json-stringify)-compiler/.test(file))).toEqual([])
   })
 
   it.each(['all', 'api', 'worker'])(

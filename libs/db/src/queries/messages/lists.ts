@@ -89,7 +89,8 @@ export function findChangedValidators(db: Sql, after: ListCursor, limit: number)
                floor(extract(epoch from greatest(e.created_at, d.created_at)))::bigint as created_at_seconds, p.verified, p.unverified, p.rejected
         from (select m.id, m.revision, m.validator_id from messages m
               where (m.revision, m.id) > (${after.revision}::bigint, ${after.messageId}::bigint)
-                and (${after.revision}::bigint > 0 or (m.state in ${LIVE} and ${ofLive('deposit', 'o.id')} is not null))
+                and (${after.revision}::bigint > 0 or (m.state in ${LIVE} and exists (
+                  select from messages o where o.validator_id = m.validator_id and o.kind = 'deposit' and o.state in ${LIVE})))
               order by m.revision, m.id limit ${limit}) m
         cross join lateral (select v.id, v.public_key from validators v where v.id = m.validator_id offset 0) v
         left join lateral ${ofLive('exit', 'o.id, o.state, o.validator_index, o.created_at')} e on true

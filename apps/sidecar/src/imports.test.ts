@@ -9,13 +9,17 @@ const ALLOWED = ['@chainsafe/blst', '@noble/curves', '@noble/hashes', 'pino', 'p
 /** What it may load besides when it is first needed: to speak to remote signers, and to decode the events of the SSV contract. */
 const ALLOWED_LATER = ['undici', 'viem']
 
-/** The packages that the files reachable from `entry` import at once or `later`, and those files. `import type` loads nothing. */
+/**
+ * The packages that the files reachable from `entry` import at once or `later`, and those files. What a file that comes later imports comes
+ * later. `import type` loads nothing.
+ */
 function walk(entry: string): { packages: Set<string>; later: Set<string>; files: Set<string> } {
   const packages = new Set<string>()
   const later = new Set<string>()
   const files = new Set<string>()
-  const open = [entry]
-  for (let file = open.pop(); file !== undefined; file = open.pop()) {
+  const [open, openLater] = [[entry], [] as string[]]
+  const next = () => ({ isLater: open.length === 0, file: open.pop() ?? openLater.pop() })
+  for (let { file, isLater } = next(); file !== undefined; { file, isLater } = next()) {
     if (files.has(file)) continue
     files.add(file)
     const source = readFileSync(file, 'utf8')
@@ -24,9 +28,11 @@ function walk(entry: string): { packages: Set<string>; later: Set<string>; files
     )
     for (const [, fixed, dynamic] of imports) {
       const name = fixed ?? dynamic ?? ''
+      const isAtOnce = fixed !== undefined && !isLater
       if (isBuiltin(name)) continue
-      if (name.startsWith('.') || name.startsWith('@dvt-relayer/')) open.push(resolveFrom(file, name))
-      else (fixed === undefined ? later : packages).add(name.split('/', name.startsWith('@') ? 2 : 1).join('/'))
+      if (name.startsWith('.') || name.startsWith('@dvt-relayer/'))
+        (isAtOnce ? open : openLater).push(resolveFrom(file, name))
+      else (isAtOnce ? packages : later).add(name.split('/', name.startsWith('@') ? 2 : 1).join('/'))
     }
   }
   return { packages, later, files }

@@ -153,19 +153,18 @@ export async function assignDeposits(
     ),
   )
   const plan = planOf(wanted, deposits, isSameDeposit)
-  return carryOut(tx, plan, (fresh) =>
-    insertDeposits(
-      tx,
-      fresh.map(({ validatorId, publicKey, threshold, requester, vault, amountGwei, validatorType }) => {
-        const signingRoot = depositSigningRoot(config.network, {
-          publicKey,
-          withdrawalCredentials: withdrawalCredentials(validatorType, vault),
-          amountGwei: BigInt(amountGwei),
-        })
-        return { validatorId, vault, amountGwei, validatorType, signingRoot, threshold, requester }
-      }),
-    ),
-  )
+  return carryOut(tx, plan, async (fresh) => {
+    const made = await mapInPieces(fresh, HASHED_AT_ONCE, (item) => {
+      const { validatorId, publicKey, threshold, requester, vault, amountGwei, validatorType } = item
+      const signingRoot = depositSigningRoot(config.network, {
+        publicKey,
+        withdrawalCredentials: withdrawalCredentials(validatorType, vault),
+        amountGwei: BigInt(amountGwei),
+      })
+      return { validatorId, vault, amountGwei, validatorType, signingRoot, threshold, requester }
+    })
+    return insertDeposits(tx, made)
+  })
 }
 
 /** Whether a deposit is the one that is wanted. */

@@ -6,7 +6,7 @@ import { ApiError } from '../../errors.ts'
 import type { Registrations } from '../../services/registrations/registrations.ts'
 import type { Bind, Call } from '../bind.ts'
 import type { ApiContext } from '../context.ts'
-import { Rendered } from '../rendered.ts'
+import { Rendered, renderList } from '../rendered.ts'
 import { assertOurVault, parseVault } from '../vault.ts'
 
 /** Adds the routes. */
@@ -30,7 +30,7 @@ export function registerRoutes(bind: Bind, { auth, config, manager, services }: 
     const { validators_start_index: startIndex, amounts: amountsGwei, validator_type: validatorType } = call.body
     const caller = call.caller.name
     const found = await registrations.request({ vault, startIndex, amountsGwei, validatorType, caller })
-    return new Rendered(render(found))
+    return new Rendered(await render(found))
   })
 
   bind(routes.postFund, async (call) => {
@@ -70,11 +70,13 @@ function assertEqualLengths(aName: string, a: readonly unknown[], bName: string,
 }
 
 /** The answer; share sets are JSON texts already. */
-function render({ validators, managerSignature }: Registrations): Buffer {
+function render({ validators, managerSignature }: Registrations): Promise<Buffer> {
   const quoted = (bytes: Uint8Array | undefined) => (bytes === undefined ? 'null' : `"${toHex(bytes)}"`)
-  const items = validators.map(
+  return renderList(
+    '{"validators":[',
+    validators,
     ({ publicKey, amountGwei, depositSignature, oracleShares }) =>
       `{"public_key":${quoted(publicKey)},"amount":${amountGwei},"deposit_signature":${quoted(depositSignature)},"exit_signature":null,"oracles_exit_signature_shares":${oracleShares?.json ?? 'null'},"receipt":${oracleShares === undefined ? 'null' : `"${oracleShares.receipt}"`}}`,
+    `],"validators_manager_signature":${quoted(managerSignature)}}`,
   )
-  return Buffer.from(`{"validators":[${items.join(',')}],"validators_manager_signature":${quoted(managerSignature)}}`)
 }

@@ -6,7 +6,7 @@ import { ApiError } from '../../errors.ts'
 import type { RenderedShares } from '../../services/oracles/shares.ts'
 import type { Bind } from '../bind.ts'
 import type { ApiContext } from '../context.ts'
-import { Rendered } from '../rendered.ts'
+import { Rendered, renderList } from '../rendered.ts'
 
 /** Adds the route. */
 export function validatorRoutes(bind: Bind, { config, services }: ApiContext): void {
@@ -22,9 +22,10 @@ export function validatorRoutes(bind: Bind, { config, services }: ApiContext): v
       caller,
     )
     const shares = await services.oracleShares.render(exits.map(({ messageId }) => messageId))
-    const items = exits.map(({ messageId }, position) => render(spellings[position] ?? '', shares.get(messageId)))
     const isReady = shares.size === exits.length
-    return new Rendered(Buffer.from(`{"ready":${isReady},"validators":[${items.join(',')}]}`))
+    const textOf = ({ messageId }: (typeof exits)[number], position: number) =>
+      render(spellings[position] ?? '', shares.get(messageId))
+    return new Rendered(await renderList(`{"ready":${isReady},"validators":[`, exits, textOf, ']}'))
   })
 }
 

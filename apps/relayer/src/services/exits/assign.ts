@@ -3,6 +3,7 @@
  * of the validators, so neither two requests nor two processes ever make two live messages of a kind for one key.
  */
 
+import { mapInPieces } from '@dvt-relayer/common/flow/rounds.ts'
 import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
 import { depositSigningRoot, exitSigningRoot, withdrawalCredentials } from '@dvt-relayer/crypto/messages/messages.ts'
 import { lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
@@ -47,6 +48,9 @@ interface WantedDeposit extends Wanted {
 }
 
 export { ROTATION_REQUESTER }
+
+/** Signing roots computed in one go: a millisecond of the event loop. */
+const HASHED_AT_ONCE = 128
 
 type AssignConfig = Pick<RelayerConfig, 'network' | 'limits' | 'validatorLifetimeSeconds'>
 
@@ -116,15 +120,13 @@ export async function assignExits(
       : undefined
   })
   const plan = planOf(wanted, exits, (item, exit) => exit.validatorIndex === item.validatorIndex)
-  const assigned = await carryOut(tx, plan, (fresh) =>
-    insertExits(
-      tx,
-      fresh.map(({ validatorId, validatorIndex, threshold, requester }) => {
-        const signingRoot = exitSigningRoot(network, { epoch, validatorIndex })
-        return { validatorId, validatorIndex, epoch, signingRoot, threshold, requester }
-      }),
-    ),
-  )
+  const assigned = await carryOut(tx, plan, async (fresh) => {
+    const made = await mapInPieces(fresh, HASHED_AT_ONCE, ({ validatorId, validatorIndex, threshold, requester }) => {
+      const signingRoot = exitSigningRoot(network, { epoch, validatorIndex })
+      return { validatorId, validatorIndex, epoch, signingRoot, threshold, requester }
+    })
+    return insertExits(tx, made)
+  })
   // Counted when all is done: a replaced exit may have expired or have been another's, and a revived one counts again.
   // Rotations ask for validators that are registered alone, and for some batches at a time.
   const limited = new Set(assigned.created + assigned.revived > 0 ? wanted.map(({ requester }) => requester) : [])
@@ -151,19 +153,18 @@ export async function assignDeposits(
     ),
   )
   const plan = planOf(wanted, deposits, isSameDeposit)
-  return carryOut(tx, plan, (fresh) =>
-    insertDeposits(
-      tx,
-      fresh.map(({ validatorId, publicKey, threshold, requester, vault, amountGwei, validatorType }) => {
-        const signingRoot = depositSigningRoot(config.network, {
-          publicKey,
-          withdrawalCredentials: withdrawalCredentials(validatorType, vault),
-          amountGwei: BigInt(amountGwei),
-        })
-        return { validatorId, vault, amountGwei, validatorType, signingRoot, threshold, requester }
-      }),
-    ),
-  )
+  return carryOut(tx, plan, async (fresh) => {
+    const made = await mapInPieces(fresh, HASHED_AT_ONCE, (item) => {
+      const { validatorId, publicKey, threshold, requester, vault, amountGwei, validatorType } = item
+      const signingRoot = depositSigningRoot(config.network, {
+        publicKey,
+        withdrawalCredentials: withdrawalCredentials(validatorType, vault),
+        amountGwei: BigInt(amountGwei),
+      })
+      return { validatorId, vault, amountGwei, validatorType, signingRoot, threshold, requester }
+    })
+    return insertDeposits(tx, made)
+  })
 }
 
 /** Whether a deposit is the one that is wanted. */

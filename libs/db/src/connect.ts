@@ -94,14 +94,17 @@ export async function connectDatabase(options: ConnectOptions): Promise<Database
     },
     transaction: <T>(work: (tx: Orm) => Promise<T>) => runTransaction(pool, host, onFailure, work),
     onOneConnection: async <T>(work: (db: NodePgDatabase) => Promise<T>): Promise<T> => {
-      const client = new DatabaseClient({ connectionString: url, application_name: applicationName })
-      try {
+      const client = new DatabaseClient({
+        connectionString: url,
+        application_name: applicationName,
+        connectionTimeoutMillis: 5_000,
+      })
+      const open = async () => {
         await client.connect()
         await client.query(NOTICE_AN_ABSENCE)
-      } catch (error) {
-        throw translateDatabaseError(error, host)
       }
       try {
+        await open().catch((error: unknown) => Promise.reject(translateDatabaseError(error, host)))
         return await work(createOrm(client, host))
       } finally {
         await client.end().catch(() => undefined)

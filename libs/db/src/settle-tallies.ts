@@ -47,8 +47,13 @@ export function createTallyCheck(db: Database, compared: number = COMPARED): () 
   let after = 0
   return async () => {
     const tallies = await db.transaction(forgetWrongTallies)
-    const { strays: validators, last } = await noteStrays(db, after, compared)
-    after = last ?? 0
-    return { tallies, validators }
+    let validators = 0
+    for (;;) {
+      const { strays, last } = await noteStrays(db, after, compared)
+      validators += strays
+      after = last ?? 0
+      // Where something is wrong, more is: whatever is counted meanwhile is too little, and not for hours.
+      if (strays === 0 || last === undefined) return { tallies, validators }
+    }
   }
 }

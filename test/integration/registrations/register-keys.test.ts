@@ -151,7 +151,7 @@ describe.skipIf(skipWithoutAnvil)('keys come', () => {
     )
     expect(reason).toMatchObject({
       ...{ vault: stranger.address, validators: 2 },
-      reason: expect.stringMatching(/: the 2 keys left can only go to 0x15/),
+      reason: expect.stringMatching(/: the 2 free keys can only go to 0x15/),
     })
     const { problems } = await status()
     expect(problems.map(({ anchor }) => anchor)).toContain(ANCHORS.unserved)

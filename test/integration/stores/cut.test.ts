@@ -40,7 +40,7 @@ describe('a connection that was cut without a word', () => {
       logger: silentLogger,
       asksMs: 2_000,
     })
-    await vi.waitUntil(() => away.length === 1)
+    await vi.waitUntil(() => away.length === 1, { timeout: 60_000 })
     proxy.cutSilently()
     await db.execute(sql`select pg_notify('news', 'missed')`)
     await vi.waitUntil(() => away.length > 1, { timeout: 60_000 })

@@ -115,6 +115,8 @@ function callOf<R extends RouteContract>(contract: R, request: FastifyRequest, r
 /** Aborted when the caller hangs up. */
 export function goneOf(request: FastifyRequest): AbortSignal {
   const gone = new AbortController()
-  request.raw.once('close', () => gone.abort())
+  // Of who has hung up before this nothing is heard any more.
+  if (request.raw.socket.destroyed) gone.abort()
+  else request.raw.once('close', () => gone.abort())
   return gone.signal
 }

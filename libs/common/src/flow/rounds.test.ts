@@ -9,8 +9,8 @@ function made(atOnce: number) {
   const out: string[] = []
   return {
     out,
-    come(key: string, what: string): void {
-      void rounds.turn(key).then(() => out.push(what))
+    come(key: string, what: string, isGone?: () => boolean): void {
+      void rounds.turn(key, isGone).then(() => out.push(what))
     },
     /** Goes one round; returns how many were wanted. */
     async goRound(): Promise<number> {
@@ -37,6 +37,19 @@ it('lets few go on in a round, keys in rotation and each in its order', async ()
   expect(out).toEqual(['a1', 'b1', 'a2'])
   while ((await goRound()) > 0);
   expect(out).toEqual(['a1', 'b1', 'a2', 'a3'])
+})
+
+it('gives no place to who is gone', async () => {
+  const { out, come, goRound } = made(1)
+  let hasHungUp = false
+  for (let n = 0; n < 100; n++) come('a', 'gone', () => hasHungUp)
+  come('a', 'there')
+  await goRound()
+  expect(out).toHaveLength(1)
+  hasHungUp = true
+  await goRound()
+  expect(out.filter((what) => what === 'there')).toHaveLength(1)
+  expect(await goRound()).toBe(0)
 })
 
 it('goes no round where nobody waits, and one again when somebody comes', async () => {

@@ -11,11 +11,16 @@ export function createRounds(
   atOnce: number,
   nextRound: (then: () => void) => void = (then) => void setImmediate(then),
 ) {
-  const line = createFairLine<() => void>()
+  const line = createFairLine<{ go(): void; isGone(): boolean }>()
   let isComing = false
   const go = () => {
     isComing = false
-    for (let place = 0; place < atOnce; place++) line.shift()?.()
+    for (let place = 0; place < atOnce; ) {
+      const next = line.shift()
+      if (next === undefined) break
+      if (!next.isGone()) place++
+      next.go()
+    }
     if (line.size() > 0) come()
   }
   const come = () => {
@@ -24,10 +29,10 @@ export function createRounds(
     nextRound(go)
   }
   return {
-    /** Resolves in a round to come, when the turn of the key has. */
-    turn(key: string): Promise<void> {
+    /** Resolves in a round to come, when the turn of the key has. Whoever is gone by then takes no place, and is to do nothing. */
+    turn(key: string, isGone: () => boolean = () => false): Promise<void> {
       return new Promise((resolve) => {
-        line.push(key, resolve)
+        line.push(key, { go: resolve, isGone })
         come()
       })
     },

@@ -75,7 +75,7 @@ it('takes no more than one read of a body that waits for its turn', async () => 
   const waits = once(app.server, 'request')
   const second = post(JSON.stringify('0'.repeat(900_000)))
   const [{ socket }] = (await waits) as [{ socket: { bytesRead: number } }]
-  await vi.waitUntil(() => socket.bytesRead > UNREAD_BYTES)
+  await vi.waitUntil(() => socket.bytesRead > UNREAD_BYTES, { timeout: 60_000 })
   // What more it would read is read at once.
   for (let round = 0; round < 100; round++) await setImmediate()
   free.resolve()
@@ -134,7 +134,35 @@ it('holds the room of a body whose sender hangs up while its signature is looked
   const { hadEnded, held: whileWorked } = await over.promise
   expect(hadEnded).toBe(false)
   expect(whileWorked).toBeGreaterThan(0)
-  await vi.waitUntil(() => held === 0)
+  await vi.waitUntil(() => held === 0, { timeout: 60_000 })
+})
+
+it('does nothing for who hangs up before its round', async () => {
+  await using app = fastify()
+  const admission = createAdmission(app, { config, events })
+  const over = Promise.withResolvers<unknown>()
+  let handled = 0
+  app.get('/', {
+    onRequest: async (request, reply) => {
+      const hungUp = once(request.raw.socket, 'close')
+      const begun = admission.begin(request, reply, NODE)
+      begun.catch(over.resolve)
+      // In time: the round is of a later turn of the event loop.
+      request.raw.socket.destroy()
+      await hungUp
+      return begun
+    },
+    handler: async () => {
+      handled++
+      return {}
+    },
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  await expect(fetch(`http://127.0.0.1:${port}/`)).rejects.toThrow()
+  expect(await over.promise).toMatchObject({ code: 'TOO_BUSY' })
+  await setImmediate()
+  expect(handled).toBe(0)
 })
 
 it('gives the room of a stranger’s body that does not come to another stranger who waits for it', async () => {

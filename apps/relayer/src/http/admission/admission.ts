@@ -52,6 +52,8 @@ const SKIPPED_BYTES = 4 * 1024 * 1024
 
 /** Requests that go on in a round of the event loop: what follows from one until it waits for something is some tenths of a millisecond. */
 const IN_A_ROUND = 1
+/** Requests of one connection that wait for their rounds: clients send the next one after an answer. */
+const IN_LINE_OF_ONE = 8
 
 /** Creates the admission of an application, and puts it before its routes. */
 export function createAdmission(
@@ -64,7 +66,7 @@ export function createAdmission(
   const connections = createConnections(limits.connections, () => events.callerBounded('connections'))
   const pieces = createPieces()
   const refusals = createRefusals(limits)
-  const rounds = createRounds(IN_A_ROUND)
+  const [rounds, roundsOfStrangers] = [createRounds(IN_A_ROUND), createRounds(IN_A_ROUND)]
   /** Requests under way, by account. */
   const underWay = new Map<string, number>()
   const tellHeld = () => {
@@ -109,8 +111,10 @@ export function createAdmission(
   /** Cuts off who sends its body slower than the least rate; and a stranger, for whom another one waits, sooner. */
   function watchUpload(request: FastifyRequest, reply: FastifyReply): () => void {
     const { raw, account } = request
+    let isCut = false
     const cut = () => {
-      if (raw.complete || reply.sent) return
+      if (isCut || raw.complete || reply.sent) return
+      isCut = true
       events.callerBounded('upload')
       reply.header('connection', 'close')
       void reply.send(new ApiError('BODY_TOO_SLOW', 'the body came too slowly, and the connection is closed'))
@@ -139,16 +143,22 @@ export function createAdmission(
     whenOver(reply, stop)
   }
 
-  /** Connections of which a request waits for its round. */
-  const inLine = new WeakSet<Socket>()
+  /** How many requests of a connection wait for their rounds. */
+  const inLine = new WeakMap<Socket, number>()
 
-  /** Waits for the round in which the request of an account may go on: those that come at a moment are not worked on in one go. */
+  /**
+   * Waits for the round in which the request of an account may go on: those that come at a moment are not worked on in one go. Known callers
+   * do not wait behind strangers, however many addresses these have. Resolves for who has hung up meanwhile as well.
+   */
   async function turn({ raw: { socket } }: FastifyRequest, account: Account): Promise<void> {
-    // A connection takes any number of requests whose answers nobody waits for: of one no more than one waits here.
-    if (inLine.has(socket)) return
-    inLine.add(socket)
-    await rounds.turn(accountKey(account))
-    inLine.delete(socket)
+    if (socket.destroyed) return
+    const waiting = inLine.get(socket) ?? 0
+    // A connection takes any number of requests whose answers nobody waits for.
+    if (waiting >= IN_LINE_OF_ONE) return void socket.destroy()
+    inLine.set(socket, waiting + 1)
+    const { turn: wait } = account.group === 'stranger' ? roundsOfStrangers : rounds
+    await wait(accountKey(account), () => socket.destroyed)
+    inLine.set(socket, (inLine.get(socket) ?? 1) - 1)
   }
 
   /** Connections on which a refusal waits. */
@@ -204,6 +214,8 @@ export function createAdmission(
         if (isCounted) count(request, 1)
       }
       await turn(request, account)
+      // It is counted no more, so nothing is to be done for it any more; and nobody reads the answer.
+      if (request.raw.socket.destroyed) throw new ApiError('TOO_BUSY', 'the caller has hung up')
     },
     /** What is refused, before anything is known of who sends it too, is answered in a round of its own as well. */
     beforeRefusal: (request: FastifyRequest): Promise<void> =>

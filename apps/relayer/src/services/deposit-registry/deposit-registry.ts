@@ -26,7 +26,7 @@ type Needs = Pick<Context, 'config' | 'db' | 'crypto' | 'chain' | 'events' | 'lo
 /** Creates the service. */
 export function createDepositRegistry(context: Needs) {
   const { patienceMs } = context
-  const firstRoundMs = FIRST_ROUND * patienceMs
+  const firstRoundMs = Math.ceil(FIRST_ROUND * patienceMs)
   const checkpoint = createDepositCheckpoint(context)
   const rounds = createRounds(context, checkpoint.find)
   const views = createDepositViews(context, () => findOrBegin())

@@ -35,17 +35,33 @@ const stored = Compile(Type.Array(Unserved, { maxItems: MOST }))
 
 type Counts = Awaited<ReturnType<typeof countKeysByVault>>
 
-/** Why there is no key for a vault, by how many keys each vault may register (null: any vault). Pure. */
-export function whyUnserved(vault: Uint8Array, counts: Counts): string {
+/** Why there is no key for a vault: for whose relayer it is, and for who may see of its own vault alone. */
+export interface Why {
+  reason: string
+  reasonOfItsOwn: string
+}
+
+/**
+ * Why there is no key for a vault, by how many keys each vault may register (null: any vault). Only a free key shows that it is named for a
+ * vault: a reserved one may be anybody's. Pure.
+ */
+export function whyUnserved(vault: Uint8Array, counts: Counts): Why {
+  const alike = (reason: string): Why => ({ reason, reasonOfItsOwn: reason })
   const left = counts.filter(({ free, reserved }) => free + reserved > 0)
   if (left.some((one) => one.vault === null || equalBytes(one.vault, vault)))
-    return 'the keys it could have are reserved, or the chain has deposits of them'
-  const others = left.flatMap((one) => one.vault ?? [])
-  if (others.length === 0) return 'no imported key is left, as last counted: all are registered, or none was imported'
-  const keys = left.reduce((sum, { free, reserved }) => sum + free + reserved, 0)
+    return alike('the keys it could have are reserved, or the chain has deposits of them')
+  if (left.length === 0)
+    return alike('no imported key is left, as last counted: all are registered, or none was imported')
+  const named = left.filter(({ free }) => free > 0)
+  const others = named.flatMap((one) => one.vault ?? [])
+  if (others.length === 0) return alike('the keys that are left are reserved for other vaults, or named for them')
+  const keys = named.reduce((sum, { free }) => sum + free, 0)
   const more = others.length > SHOWN ? ` and ${others.length - SHOWN} more` : ''
   const names = others.slice(0, SHOWN).map(checksumAddress).join(', ')
-  return `no lock and no line of PUBLIC_KEYS_FILE names it: the ${count(keys, 'key')} left can only go to ${names}${more}`
+  return {
+    reason: `no lock and no line of PUBLIC_KEYS_FILE names it: the ${count(keys, 'free key')} can only go to ${names}${more}`,
+    reasonOfItsOwn: 'no free key is named for it: ask whoever runs the relayer',
+  }
 }
 
 /** Creates what notes them in memory, and writes what was noted from time to time. */
@@ -79,19 +95,24 @@ export function createUnserved({ db, events }: Pick<Context, 'db' | 'events'>, n
       if (notes.size === 0) return
       const written = notes
       notes = new Map()
-      const known = (await findStored(db, nowMs())).filter(({ vault }) => !written.has(vault))
-      await storeCheckpoint(db, NAME, [...written.values(), ...known].slice(0, MOST))
+      try {
+        const known = (await findStored(db, nowMs())).filter(({ vault }) => !written.has(vault))
+        await storeCheckpoint(db, NAME, [...written.values(), ...known].slice(0, MOST))
+      } catch (error) {
+        notes = new Map([...written, ...notes].slice(0, MOST))
+        throw error
+      }
     },
   }
 }
 export type UnservedVaults = ReturnType<typeof createUnserved>
 
 /** Vaults that asked in vain within the last minutes, and why there is no key for each. */
-export async function findUnserved(db: Sql, nowMs = Date.now()): Promise<(Unserved & { reason: string })[]> {
+export async function findUnserved(db: Sql, nowMs = Date.now()): Promise<(Unserved & Why)[]> {
   const found = await findStored(db, nowMs)
   if (found.length === 0) return []
   const counts = await countKeysByVault(db)
-  return found.map((one) => ({ ...one, reason: whyUnserved(Buffer.from(one.vault.slice(2), 'hex'), counts) }))
+  return found.map((one) => ({ ...one, ...whyUnserved(Buffer.from(one.vault.slice(2), 'hex'), counts) }))
 }
 
 async function findStored(db: Sql, nowMs: number): Promise<Unserved[]> {

@@ -204,7 +204,11 @@ function statusOf(
       ? []
       : unserved
           .filter(({ vault }) => isOf(vault, asker))
-          .map(({ asked_at: at, ...rest }) => ({ ...rest, asked_at_timestamp: at })),
+          .map(({ asked_at: at, reason, reasonOfItsOwn, ...rest }) => ({
+            ...rest,
+            reason: isBound ? reasonOfItsOwn : reason,
+            asked_at_timestamp: at,
+          })),
     manager: isSidecar ? null : managerOf(snapshot, asker, address, config.managerDailyLimitGwei),
     queue: isBound ? null : queue,
     processes: processes.map(({ role, version, startedSeconds, lastSeconds, isThere }) => ({

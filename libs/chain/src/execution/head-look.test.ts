@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest'
+import { expect, it, onTestFinished, vi } from 'vitest'
 import { ChainError } from '../errors.ts'
 import { networks } from '../networks.ts'
 import { lookAtHead } from './head-look.ts'
@@ -46,4 +46,13 @@ it('has a node without a block', async () => {
   expect((await lookAtHead(node, { host: 'h', network: networks.hoodi })).problem).toBe(
     'the execution node at h has no block yet',
   )
+})
+
+it('takes a question that hangs for one that is not known', async () => {
+  vi.useFakeTimers()
+  onTestFinished(() => void vi.useRealTimers())
+  const node = { ...nodeOf(86_400, false), request: () => new Promise<never>(() => {}) }
+  const looked = lookAtHead(node, { host: 'h', network: networks.hoodi, unixMs: NOW * 1000 })
+  await vi.advanceTimersByTimeAsync(2_000)
+  expect(await looked).toHaveProperty('doubt')
 })

@@ -1,14 +1,18 @@
 /** How an execution node's newest block stands to the clock: the one judgement of `/ready` and of the doctors of relayer and sidecar. */
 
 import { CodedError } from '@dvt-relayer/common/errors.ts'
+import { withTimeout } from '@dvt-relayer/common/process/lifetime.ts'
 import { timeText } from '@dvt-relayer/common/time-text.ts'
 import { Type } from 'typebox'
+import { ChainError } from '../errors.ts'
 import { hasRealStake, type Network } from '../networks.ts'
 import type { BlockRef } from './blocks.ts'
 import type { ExecutionClient } from './execution.ts'
 
 /** A newest block that is older asks for a reason. */
 const OLD_SECONDS = 60
+/** How long an answer to the second question is waited for: the head itself is known by then. */
+const SAID_MS = 2_000
 /** Chains with real stake make a block every few seconds; one of one's own may make none for days. */
 const STOPPED_SECONDS = 300
 
@@ -47,10 +51,11 @@ export async function lookAtHead(
   }
 }
 
-/** Whether it says so; proxies and small nodes do not know the question. */
+/** Whether it says so; proxies and small nodes do not know the question, and some let it hang. */
 async function isSyncing(node: Asked, signal?: AbortSignal): Promise<boolean> {
+  const late = () => new ChainError('EXECUTION_INVALID', 'eth_syncing is not answered')
   try {
-    const said = await node.request('eth_syncing', [], Type.Unknown(), signal)
+    const said = await withTimeout(node.request('eth_syncing', [], Type.Unknown(), signal), SAID_MS, late)
     return said !== false && said !== null
   } catch (error) {
     if (error instanceof CodedError) return false

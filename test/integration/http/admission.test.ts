@@ -50,8 +50,11 @@ function limits(change: Partial<Limits> = {}): Limits {
 }
 /** Nobody is cut off for being slow unless a test is about that. */
 const PATIENT = { everyMs: 3_600_000, leastBytes: 1 }
+const NEVER = { afterMs: 3_600_000, everyMs: 3_600_000 }
 const start = (change: Partial<Limits> = {}) =>
-  world.startRelayer(settings(), { limits: limits({ upload: PATIENT, answer: PATIENT, ...change }) })
+  world.startRelayer(settings(), {
+    limits: limits({ upload: PATIENT, answer: PATIENT, uploadOfStrangers: NEVER, ...change }),
+  })
 
 /** Connections that end with the test. */
 function sockets(url: string) {

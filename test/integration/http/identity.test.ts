@@ -338,7 +338,8 @@ describe('who only claims to be a node', () => {
     const size = 1024 * 1024
     // Nobody is cut off for being slow.
     const upload = { everyMs: 3_600_000, leastBytes: 1 }
-    const limits = { ...limitsOf(readConfig(world.environment(settings)).config), upload }
+    const uploadOfStrangers = { afterMs: 3_600_000, everyMs: 3_600_000 }
+    const limits = { ...limitsOf(readConfig(world.environment(settings)).config), upload, uploadOfStrangers }
     await using patient = await world.startRelayer({ ...settings, ROLE: 'api' }, { limits })
     const { url } = patient
     const claims = await Promise.all(

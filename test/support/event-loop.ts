@@ -1,5 +1,7 @@
 /** What is done in which round of the event loop. */
 
+import { setImmediate as settle } from 'node:timers/promises'
+
 /** Counts by round until it is ended. */
 export function countByRound() {
   const counts = new Map<number, number>()
@@ -19,6 +21,22 @@ export function countByRound() {
     inRounds: (): number[] => [...counts.values()],
     end(): void {
       isOver = true
+    },
+  }
+}
+
+/** Rounds that are the test's: what is put off until the next one waits until the test goes it. */
+export function ownRounds() {
+  let due: (() => void)[] = []
+  return {
+    nextRound: (then: () => void): void => void due.push(then),
+    /** Goes one round, with what follows from it by itself; returns how many were wanted. */
+    async goRound(): Promise<number> {
+      const wanted = due
+      due = []
+      for (const then of wanted) then()
+      await settle()
+      return wanted.length
     },
   }
 }

@@ -1,25 +1,19 @@
 import { setImmediate } from 'node:timers/promises'
 import { expect, it } from 'vitest'
+import { ownRounds } from '../../../../test/support/event-loop.ts'
 import { createRounds, mapInPieces } from './rounds.ts'
 
 /** Rounds that are the test's. */
 function made(atOnce: number) {
-  let due: (() => void)[] = []
-  const rounds = createRounds(atOnce, (then) => void due.push(then))
+  const { nextRound, goRound } = ownRounds()
+  const rounds = createRounds(atOnce, nextRound)
   const out: string[] = []
   return {
     out,
     come(key: string, what: string, isGone?: () => boolean): void {
       void rounds.turn(key, isGone).then(() => out.push(what))
     },
-    /** Goes one round; returns how many were wanted. */
-    async goRound(): Promise<number> {
-      const wanted = due
-      due = []
-      for (const then of wanted) then()
-      await setImmediate()
-      return wanted.length
-    },
+    goRound,
   }
 }
 

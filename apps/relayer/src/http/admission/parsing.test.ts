@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { createRounds } from '@dvt-relayer/common/flow/rounds.ts'
 import { expect, it } from 'vitest'
+import { ownRounds } from '../../../../../test/support/event-loop.ts'
 import { createParsing } from './parsing.ts'
 
 const node = (name: string) => ({ group: 'sidecar', name })
@@ -68,17 +69,8 @@ it('hands out what was parsed before the rest, throws what parsing throws, and r
 })
 
 it('hands out what was parsed in another round than it was parsed in', async () => {
-  let due: (() => void)[] = []
-  const parsing = createParsing(
-    createRounds(1, (then) => void due.push(then)),
-    async () => {},
-  )
-  const goRound = async () => {
-    const wanted = due
-    due = []
-    for (const then of wanted) then()
-    await setImmediate()
-  }
+  const { nextRound, goRound } = ownRounds()
+  const parsing = createParsing(createRounds(1, nextRound), async () => {})
   const seen: string[] = []
   const answer = parsing.run(node('a'), () => seen.push('parsed')).then(() => seen.push('handed out'))
   await setImmediate()

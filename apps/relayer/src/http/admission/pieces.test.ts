@@ -1,11 +1,12 @@
 import { setImmediate } from 'node:timers/promises'
 import { expect, it } from 'vitest'
+import { ownRounds } from '../../../../../test/support/event-loop.ts'
 import { createPieces, PIECE_BYTES } from './pieces.ts'
 
 /** Pieces whose rounds are the test's. */
 function made() {
-  let round: (() => void)[] = []
-  const pieces = createPieces((then) => void round.push(then))
+  const { nextRound, goRound } = ownRounds()
+  const pieces = createPieces(nextRound)
   const out: string[] = []
   const read = async (name: string, account: string, bytes: Buffer) => {
     const all: Buffer[] = []
@@ -15,18 +16,7 @@ function made() {
     }
     return Buffer.concat(all)
   }
-  return {
-    out,
-    read,
-    /** How many rounds are wanted; they are gone through, and what follows by itself is done. */
-    async goRound(): Promise<number> {
-      const due = round
-      round = []
-      for (const then of due) then()
-      await setImmediate()
-      return due.length
-    },
-  }
+  return { out, read, goRound }
 }
 
 it('are few in a round however many answers are read, and accounts take turns', async () => {

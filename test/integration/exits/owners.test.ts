@@ -114,6 +114,18 @@ describe.skipIf(skipWithoutAnvil)('a key with an owner', () => {
     })
   })
 
+  it.each([
+    ['with exits', true],
+    ['nobody has asked for', false],
+  ])('%s is refused to others before any node is asked', async (_, hasExits) => {
+    const { keys, start, as } = await setUp([A])
+    const { url } = await start()
+    if (hasExits) expect((await postValidators(url, keys, as('a'))).status).toBe(200)
+    world.beacon.fail({ status: 503 })
+    onTestFinished(() => world.beacon.fail(undefined))
+    expect(await postValidators(url, keys, as('b'))).toMatchObject(refused(1))
+  })
+
   it('by a lock is its owner’s, whoever the tokens let ask for others', async () => {
     const cluster = await clusterFor(world, { address: A }, { validators: 1 })
     const { start, as } = await setUp([undefined], { b: B })

@@ -107,7 +107,7 @@ export async function createApp(
     request.is404 || /^[^?]+\/(\?|$)/.test(request.url) ? notFound(app, auth.isOpen, request, reply) : undefined,
   )
   app.setErrorHandler(async (error, request, reply) => {
-    await admission.beforeRefusal(request)
+    await admission.beforeRefusal(request, reply)
     return answerError(error, request, reply, context)
   })
   await app.register(swagger, {

@@ -50,3 +50,15 @@ it('remembers so many keys and no more', () => {
   expect(rate.take('a', 1, 0)).toBe(1)
   expect(rate.take('b', 1, 0)).toBe(0)
 })
+
+it('lets who would rather wait have more than there is, once what was owed before is paid', () => {
+  const rate = createRate({ burst: 10, perSecond: 2, most: 100 })
+  expect(rate.owe('a', 30, 0, 10)).toBe(0)
+  expect(rate.owe('a', 4, 0, 10)).toBe(10)
+  // What would take longer takes nothing.
+  expect([rate.owe('a', 1, 0, 10), rate.owe('a', 1, 2_000, 10)]).toEqual([undefined, 10])
+  expect(rate.owe('b', 1, 2_000, 10)).toBe(0)
+  expect([rate.take('a', 1, 12_000), rate.owe('a', 1, 12_500, 0)]).toEqual([1, 0])
+  expect(rate.owe('a', 10, 1e9, 0)).toBe(0)
+  expect([rate.owe('a', 1, 1e9, 0), rate.owe('a', 1, 1e9, 0)]).toEqual([0, undefined])
+})

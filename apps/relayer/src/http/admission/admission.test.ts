@@ -275,7 +275,7 @@ it('refuses one request in a round too, also those whose callers are not known',
   const admission = createAdmission(app, { config, events })
   const answered: string[] = []
   app.setErrorHandler(async (_error, request, reply) => {
-    await admission.beforeRefusal(request)
+    await admission.beforeRefusal(request, reply)
     answered.push(request.url)
     return reply.code(401).send({})
   })
@@ -294,4 +294,39 @@ it('refuses one request in a round too, also those whose callers are not known',
   }
   await Promise.all(all)
   expect(seen.filter((count) => count > 0)).toEqual([1, 2, 3, 4, 5])
+})
+
+it('has a caller that was refused too often wait for the next one, until it hangs up, and nobody else', async () => {
+  await using app = fastify()
+  const limits = { ...limitsOf(config), refusalsOfOne: { burst: 1, perSecond: 0.001, most: 10, waitSeconds: 600 } }
+  const admission = createAdmission(app, { config, events, limits })
+  const [asked, gone] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  app.setErrorHandler(async (_error, request, reply) => {
+    if (request.url === '/node/third') asked.resolve()
+    await admission.beforeRefusal(request, reply)
+    if (request.url === '/node/third') gone.resolve()
+    return reply.code(403).send({})
+  })
+  app.get<{ Params: { who: string } }>('/:who/:time', {
+    onRequest: (request, reply) => {
+      const { who: name } = request.params
+      return admission.begin(request, reply, name === 'stranger' ? strangerOf(request) : { group: 'sidecar', name })
+    },
+    handler: async () => {
+      throw new Error('not yours')
+    },
+  })
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  const get = async (path: string, signal?: AbortSignal) =>
+    (await fetch(`${url}/${path}`, signal === undefined ? {} : { signal })).status
+  expect([await get('node/first'), await get('node/second')]).toEqual([403, 403])
+  const hangUp = new AbortController()
+  const third = get('node/third', hangUp.signal)
+  third.catch(() => {})
+  await asked.promise
+  expect(await get('other/first')).toBe(403)
+  for (let time = 0; time < 5; time++) expect(await get('stranger/again')).toBe(403)
+  hangUp.abort()
+  await expect(third).rejects.toThrow()
+  await gone.promise
 })

@@ -8,6 +8,7 @@
 import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { type Account, accountKey } from '@dvt-relayer/common/account.ts'
+import { createRate } from '@dvt-relayer/common/flow/rate.ts'
 import { createRounds } from '@dvt-relayer/common/flow/rounds.ts'
 import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
@@ -66,6 +67,7 @@ export function createAdmission(
   const connections = createConnections(limits.connections, () => events.callerBounded('connections'))
   const pieces = createPieces()
   const refusals = createRefusals(limits)
+  const refused = createRate(limits.refusalsOfOne)
   const [rounds, roundsOfStrangers] = [createRounds(IN_A_ROUND), createRounds(IN_A_ROUND)]
   /** Requests under way, by account. */
   const underWay = new Map<string, number>()
@@ -180,6 +182,17 @@ export function createAdmission(
     reply.header('connection', 'close')
     throw tooMany()
   }
+  /** Has a known caller wait for a refusal when it has had too many. Strangers have a line of their own, and room that others wait for. */
+  async function waitForRefusal({ account }: { account?: Account }, reply: FastifyReply): Promise<void> {
+    if (account === undefined || account.group === 'stranger') return
+    const { waitSeconds } = limits.refusalsOfOne
+    const seconds = refused.owe(accountKey(account), 1, performance.now(), waitSeconds) ?? waitSeconds
+    if (seconds === 0) return
+    const gone = goneOf(reply)
+    await pause(seconds * 1000, gone.signal)
+    gone.forget()
+  }
+
   const tooMany = () =>
     new ApiError('TOO_BUSY', `${limits.requestsOfOne} requests of yours are under way; send this one again later`)
 
@@ -218,8 +231,11 @@ export function createAdmission(
       if (request.raw.socket.destroyed) throw new ApiError('TOO_BUSY', 'the caller has hung up')
     },
     /** What is refused, before anything is known of who sends it too, is answered in a round of its own as well. */
-    beforeRefusal: (request: FastifyRequest): Promise<void> =>
-      turn(request, (request.account as Account | undefined) ?? strangerOf(request)),
+    async beforeRefusal(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+      const { account }: { account?: Account } = request
+      await waitForRefusal({ account }, reply)
+      await turn(request, account ?? strangerOf(request))
+    },
     /** The rounds of the event loop in which requests go on: what else of them takes long shares these. */
     rounds,
     /** What to send of an answer that is bytes already: the same bytes to everybody, in pieces as they are taken. */

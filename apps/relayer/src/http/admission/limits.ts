@@ -29,6 +29,11 @@ export function limitsOf({ http }: Pick<RelayerConfig, 'http'>) {
     refusalMs: 3_000,
     /** One after the other, so far apart, so that those of one caller neither leave nor come back together; and after which time at most. */
     refusals: { gapMs: 20, mostMs: 20_000 },
+    /**
+     * Refusals of one caller whatever for: so many at once and in a second. Those that are more wait, so that asking again and again for what
+     * one may not have costs little; no honest program is refused as often.
+     */
+    refusalsOfOne: { burst: 200, perSecond: 20, most: 10_000, waitSeconds: 5 },
     bodies: {
       /** One largest body, or many small ones. */
       ofOne: BODY_COST * largest,

@@ -6,9 +6,11 @@
  * waits as a candidate until a full signature shows who was right (`finish.ts`). Wrong ones never replace right ones.
  */
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Failure } from '@dvt-relayer/api/schemas.ts'
 import { accountKey, currentAccount } from '@dvt-relayer/common/account.ts'
 import { createKeyedQueue } from '@dvt-relayer/common/flow/keyed-queue.ts'
+import { createRate } from '@dvt-relayer/common/flow/rate.ts'
 import { mapInPieces } from '@dvt-relayer/common/flow/rounds.ts'
 import { parseHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { pause } from '@dvt-relayer/common/process/lifetime.ts'
@@ -17,6 +19,7 @@ import type { MessageKind } from '@dvt-relayer/db/queries/messages/messages.ts'
 import type { KeyShareHint, MatchRow } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import {
   countLiveKeys,
+  findCrowded,
   matchPartials,
   storeHints,
   touchCandidates,
@@ -24,6 +27,7 @@ import {
 } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import type { Context, Sealing } from '../../context.ts'
+import { CLUSTER_INDEXES } from '../../crypto-workers/tasks.ts'
 import type { FailureCode } from '../../errors.ts'
 import { ApiError, failure } from '../../errors.ts'
 import { storeCandidates } from './candidates.ts'
@@ -53,6 +57,13 @@ const READ_AT_ONCE = 64
 
 /** Posts of one caller that are stored at once; the others wait behind them. Admission bounds how many there are. */
 const POSTS_OF_ONE = { depth: 2, waiting: Number.POSITIVE_INFINITY }
+
+/**
+ * Candidates of one caller that nobody can verify and that are more than nodes of a cluster send: the second of a share index, or of a
+ * message that has those of a crowd already. Each may push another out, and every list is told of it. So many at once and in a second; then
+ * the post waits, and after so many seconds is refused: those that were taken are not of the crowd when they come again.
+ */
+const CROWD = { burst: 1000, perSecond: 200, most: 10_000, waitSeconds: 5 }
 
 /** What all signatures of a post have in common. */
 interface Post {
@@ -88,26 +99,32 @@ interface Taken {
 }
 
 /** Creates the service. A post waits `patienceMs` for its verdicts; what is not known by then is found out after the answer. */
-export function createSubmission({
-  config,
-  db,
-  crypto,
-  sealing,
-  events,
-  announced,
-  patienceMs,
-  verification,
-}: Pick<Context, 'config' | 'db' | 'crypto' | 'sealing' | 'events' | 'announced' | 'patienceMs'> & {
-  verification: Verification
-}) {
+export function createSubmission(
+  {
+    config,
+    db,
+    crypto,
+    sealing,
+    events,
+    announced,
+    patienceMs,
+    verification,
+  }: Pick<Context, 'config' | 'db' | 'crypto' | 'sealing' | 'events' | 'announced' | 'patienceMs'> & {
+    verification: Verification
+  },
+  nowMs: () => number = () => performance.now(),
+  wait: (ms: number) => Promise<unknown> = (ms) => sleep(ms),
+) {
   const posts = createKeyedQueue(POSTS_OF_ONE)
+  const crowd = createRate(CROWD)
 
   /** Matches signatures to messages and stores what is new; tells what is wrong without looking at it. */
-  async function take(post: Post, items: readonly Item[]): Promise<Taken> {
+  async function take(post: Post, items: readonly Item[], untilMs: number): Promise<Taken> {
     if (items.length === 0) return { unverified: [], waiting: [], failures: [] }
     const { shareIndex } = post
     const sorted = sortOut(post, items, await matchPartials(db, shareIndex, items))
     await touchCandidates(db, shareIndex, sorted.again)
+    await waitInCrowd(sorted.fresh, untilMs)
     const { kept, failures } = await dropMalformed(post, sorted.fresh)
     const lone = verification.mayWait(shareIndex) ? loneOf(kept) : new Set<Fresh>()
     if (kept.length > 0) {
@@ -115,6 +132,24 @@ export function createSubmission({
       await keepHints(db, shareIndex, kept)
     }
     return { ...divide(shareIndex, kept, lone), failures: [...sorted.failures, ...failures] }
+  }
+
+  /** Of what only a crowd sends, so much of one caller goes on at a time. @throws {ApiError} TOO_BUSY */
+  async function waitInCrowd(fresh: readonly Fresh[], untilMs: number): Promise<void> {
+    const unknown = fresh.flatMap(({ match }) => (match.publicKeyShare === null ? [match] : []))
+    if (unknown.length === 0) return
+    const ids = unknown.map(({ messageId }) => messageId)
+    const crowded = await findCrowded(db, ids, CLUSTER_INDEXES)
+    const count = unknown.filter(({ messageId, hasSent }) => hasSent || crowded.has(messageId)).length
+    if (count === 0) return
+    const now = nowMs()
+    const seconds = crowd.owe(accountKey(currentAccount()), count, now, (untilMs - now) / 1000)
+    if (seconds === undefined)
+      throw new ApiError(
+        'TOO_BUSY',
+        `of signatures at share indexes that no usual cluster has, or other than before, ${CROWD.perSecond} a second are taken; send them again`,
+      )
+    if (seconds > 0) await wait(seconds * 1000)
   }
 
   /** Candidates nobody can verify yet must at least be points of the group. */
@@ -151,7 +186,7 @@ export function createSubmission({
      * known by then. Items of unknown validators are skipped.
      *
      * @param findForeign for a caller that may not speak for every validator of its share index
-     * @throws {ApiError} TOO_MANY_SHARES; SHARES_WRONG when every item of a known validator was verified and is wrong; NODE_BINDING when
+     * @throws {ApiError} TOO_MANY_SHARES; TOO_BUSY for too much of what only a crowd sends; SHARES_WRONG when every item of a known validator was verified and is wrong; NODE_BINDING when
      * every one is of another node
      */
     async submit(
@@ -170,13 +205,14 @@ export function createSubmission({
       const waiting: number[] = []
       const verifying: Promise<unknown>[] = []
       await posts.run(accountKey(currentAccount()), async () => {
+        const untilMs = nowMs() + CROWD.waitSeconds * 1000
         for (let from = 0; from < shares.length; from += SLICE) {
           const read = withoutForeign(
             post,
             await readItems(sealing, post, shares, from),
             await findForeign(keysOf(shares, from)),
           )
-          const taken = await take(post, read.items)
+          const taken = await take(post, read.items, untilMs)
           items.push(...read.items)
           failures.push(...read.failures, ...taken.failures)
           waiting.push(...taken.waiting)

@@ -78,7 +78,7 @@ async function openScene(stage: Stage, world: VaultWorld, hasDeposits: boolean) 
   )
   for (const sidecar of await Promise.all(sidecars)) stack.use(sidecar)
 
-  const round = createVaultRounds(url, vault.address, world.beacon.validatorCount)
+  const round = createVaultRounds(url, vault.address, world.beacon)
   const owned = stack.move()
   return { round, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }

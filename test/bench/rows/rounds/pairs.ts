@@ -17,7 +17,7 @@ const WARM = 10
 const MEASURED = 100
 const REPEATS = 3
 /** Above the indexes of the exits that are asked for alone. */
-const INDEX_AHEAD = 10_000
+const INDEXES_AHEAD = 10_000
 
 /** Asks for both in turns on one relayer with a chain of its own. */
 export async function benchPairs(stage: Stage): Promise<BenchRow[]> {
@@ -50,7 +50,7 @@ export async function benchPairs(stage: Stage): Promise<BenchRow[]> {
   )
   for (const sidecar of await Promise.all(sidecars)) stack.use(sidecar)
 
-  const pairs = createVaultRounds(url, vault.address, world.beacon.validatorCount + INDEX_AHEAD)
+  const pairs = createVaultRounds(url, vault.address, world.beacon, INDEXES_AHEAD)
   // From the end of the cluster: registrations take its keys in their order.
   let taken = 0
   const exits = async (count: number) => {

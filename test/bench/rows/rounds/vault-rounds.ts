@@ -2,6 +2,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RegisterResponse, ValidatorListResponse } from '@dvt-relayer/api/schemas.ts'
+import { fromHex } from '@dvt-relayer/common/hex.ts'
+import type { Beacon } from '../../../support/chain/beacon.ts'
 import { eventually } from '../../../support/world/world.ts'
 import { sendJson } from '../../measure.ts'
 
@@ -12,35 +14,47 @@ const ETH32 = 32_000_000_000
 
 /**
  * Creates the rounds of one vault on one relayer: each asks for so many validators more, and gives the milliseconds from the request until
- * all are signed. Those of before are asked for again with them, as they are the vault's until they have deposits, and are ready.
+ * all are signed. After each the vault has registered them, as it does before it asks for others.
+ *
+ * @param indexesAhead of the next free index, where others are asked for at those before
  */
-export function createVaultRounds(url: string, vault: string, startIndex: number): (count: number) => Promise<number> {
-  let asked = 0
+export function createVaultRounds(
+  url: string,
+  vault: string,
+  beacon: Pick<Beacon, 'validatorCount' | 'addValidators'>,
+  indexesAhead = 0,
+): (count: number) => Promise<number> {
   return async (count) => {
     await sleep(IDLE_MS)
-    asked += count
     const body = {
       vault,
-      validators_start_index: startIndex,
-      amounts: Array<number>(asked).fill(ETH32),
+      validators_start_index: beacon.validatorCount + indexesAhead,
+      amounts: Array<number>(count).fill(ETH32),
       validator_type: '0x01',
     }
     const start = performance.now()
-    await eventually('an answer', () => sendJson<RegisterResponse>(url, '/register', body).catch(() => undefined))
-    await untilSigned(url, asked)
-    return performance.now() - start
+    const { validators } = await eventually('an answer', () =>
+      sendJson<RegisterResponse>(url, '/register', body).catch(() => undefined),
+    )
+    const keys = validators.map(({ public_key }) => public_key)
+    if (keys.length < count) throw new Error(`${keys.length} of ${count} keys were given`)
+    await untilSigned(url, keys)
+    const ms = performance.now() - start
+    beacon.addValidators(...keys.map((key) => fromHex(key, 48)))
+    return ms
   }
 }
 
-/** Follows the list by long polling until so many validators have both signatures. */
-async function untilSigned(url: string, count: number): Promise<void> {
-  const signed = new Set<string>()
+/** Follows the list by long polling until these validators have both signatures. */
+async function untilSigned(url: string, keys: readonly string[]): Promise<void> {
+  const open = new Set(keys)
   const deadline = performance.now() + PATIENCE_MS
-  for (let after: number | undefined; signed.size < count; ) {
-    if (performance.now() > deadline) throw new Error(`${signed.size} of ${count} are signed within two minutes`)
+  for (let after: number | undefined; open.size > 0; ) {
+    if (performance.now() > deadline)
+      throw new Error(`${open.size} of ${keys.length} are not signed within two minutes`)
     const path = after === undefined ? '/validators' : `/validators?wait=20&after=${after}`
     const list = await sendJson<ValidatorListResponse>(url, path)
-    for (const item of list.validators) if (item.is_signatures_ready) signed.add(item.public_key)
+    for (const item of list.validators) if (item.is_signatures_ready) open.delete(item.public_key)
     after = list.revision
   }
 }

@@ -130,7 +130,10 @@ export function createRegistrations({
       const requester = requesterOfVault(request.vault)
       const choice = { request, requester, nextIndex, onChain: createKeysOnChain(view, chain.registry) }
       const chosen = (await findChosen(context, choice)) ?? (await keys.choose(choice))
-      if (chosen.length === 0) unserved.note(request)
+      if (chosen.length === 0) {
+        unserved.note(request)
+        return { validators: [], managerSignature: undefined }
+      }
       let validators = await collectWithLocks(chosen)
       if (!isWhole(validators)) return { validators, managerSignature: undefined }
       // Shares for oracles that the chain has just replaced are worth nothing to the operator. Asked last, so that little can come after,

@@ -292,7 +292,6 @@ const calls = {
       storeHints: (db) => partialSignatures.storeHints(db, 1, [{ validatorId: 2, shares: Buffer.alloc(56) }]),
       trimHints: (db) => partialSignatures.trimHints(db, [1], 1),
       findHints: (db) => partialSignatures.findHints(db, [1]),
-      findCrowded: (db) => partialSignatures.findCrowded(db, [1], 1),
       findStarving: (db) => partialSignatures.findStarving(db, 0, 9),
     } satisfies Calls<typeof partialSignatures>,
   },

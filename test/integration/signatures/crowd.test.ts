@@ -23,6 +23,7 @@ async function openPosts() {
       return validator
     }),
   )
+  const finished: number[] = []
   let now = 0
   let waits: number[] = []
   const parts = {
@@ -33,7 +34,11 @@ async function openPosts() {
     events: { partialsReceived() {} },
     announced() {},
     patienceMs: 1000,
-    verification: { mayWait: () => true, finishLater: async () => {} },
+    verification: {
+      mayWait: () => true,
+      finishLater: async (ids: number[]) => void finished.push(...ids),
+      verifyPosted: async () => {},
+    },
   }
   const { submit } = createSubmission(
     parts as unknown as Parameters<typeof createSubmission>[0],
@@ -43,43 +48,53 @@ async function openPosts() {
       now += ms
     },
   )
-  /** So many signatures for each validator, never seen before. Returns how long it waited. */
-  async function post(name: string, shareIndex: number, times = 1): Promise<number[]> {
+  /** A signature for each, never seen before. Returns how long it waited. */
+  async function post(name: string, shareIndex: number, of: readonly { publicKey: Uint8Array }[] = validators) {
     waits = []
-    const shares = Array.from({ length: times }, () => validators).flatMap((all) =>
-      all.map(({ publicKey }) => ({ public_key: toHex(publicKey), exit_signature: toHex(randomBytes(96)) })),
-    )
+    const shares = of.map(({ publicKey }) => ({
+      public_key: toHex(publicKey),
+      exit_signature: toHex(randomBytes(96)),
+    }))
     await onAccountOf({ group: 'sidecar', name }, () => submit(shareIndex, shares))
     return waits
   }
-  return { ...store, validators, post, pass: (ms: number) => (now += ms) }
+  return { ...store, validators, finished, post, pass: (ms: number) => (now += ms) }
 }
 
-it('wait where a message has more share indexes than a cluster, behind what the same caller has sent of them', async () => {
+const sent = async ({ query }: Pick<Awaited<ReturnType<typeof openPosts>>, 'query'>, shareIndex: number) => {
+  const [row] = await query<{ count: string }>(
+    sql`select count(*) from partial_signatures where share_index = ${shareIndex}`,
+  )
+  return Number(row?.count)
+}
+
+it('wait at more share indexes than a cluster has, behind what the same caller has sent there', async () => {
   const { post, pass } = await openPosts()
   for (let index = 1; index <= CLUSTER; index++) expect(await post('attacker', index)).toEqual([])
   // A thousand at once, two hundred a second: the eleventh hundred is owed, and whoever comes next waits for it.
   for (let more = 1; more <= 11; more++) expect(await post('attacker', CLUSTER + more)).toEqual([])
   expect(await post('attacker', 100)).toEqual([500])
-  expect(await post('node', 101)).toEqual([])
+  // At those that it had first it goes on, and so does another caller at any.
+  for (let time = 0; time < 3; time++) expect(await post('attacker', CLUSTER)).toEqual([])
+  expect(await post('node', 100)).toEqual([])
   pass(10_000)
   expect(await post('attacker', 102)).toEqual([])
+  // What has been its own for long and is used no more makes room for others.
+  pass(600_000)
+  for (let time = 0; time < 12; time++) expect(await post('attacker', 103)).toEqual([])
 })
 
-it('wait where a share index sends another than before; what is posted again does not', async () => {
-  const { post, pass, query, validators } = await openPosts()
-  const sent = async () => {
-    const [row] = await query<{ count: string }>(sql`select count(*) from partial_signatures`)
-    return Number(row?.count)
-  }
-  expect(await post('node', 1)).toEqual([])
-  for (let more = 1; more <= 11; more++) expect(await post('node', 1)).toEqual([])
-  expect(await post('node', 1)).toEqual([500])
-  // At another share index it is the first.
-  expect(await post('node', 2)).toEqual([])
-  expect(await sent()).toBe((4 + 1) * validators.length)
-  pass(60_000)
-  // In slices: what is too much is refused within some seconds, and what came before that is there.
-  await expect(post('node', 3, 40)).rejects.toMatchObject({ code: 'TOO_BUSY' })
-  expect(await sent()).toBe((4 + 1 + 4) * validators.length)
+it('that are too many for some seconds are refused, and of the others of the post nothing is lost', async () => {
+  const stage = await openPosts()
+  const { post, trust, validators, finished } = stage
+  const [trusted, ...others] = validators
+  if (trusted === undefined) throw new Error('no validator')
+  await trust(trusted.id, 100, randomBytes(48))
+  for (let index = 1; index <= CLUSTER; index++) await post('node', index)
+  finished.length = 0
+  const many = Array.from({ length: 40 }, () => others).flat()
+  await expect(post('node', 100, [...many, trusted])).rejects.toMatchObject({ code: 'TOO_BUSY' })
+  expect(await sent(stage, 100)).toBe(4 * others.length + 1)
+  // What was taken goes on.
+  expect(finished.length).toBeGreaterThanOrEqual(others.length)
 })

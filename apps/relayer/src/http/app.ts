@@ -10,7 +10,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchemaCompil
 
 import { fastify } from 'fastify'
 import type { TSchema } from 'typebox'
-import { ApiError } from '../errors.ts'
+import { ApiError, ERRORS } from '../errors.ts'
 import { createAdmission, UNREAD_BYTES } from './admission/admission.ts'
 import type { Limits } from './admission/limits.ts'
 import { allowOrigin, answerPreflight, isPreflight } from './auth/cors.ts'
@@ -89,7 +89,7 @@ export async function createApp(
   app.decorateRequest('isLongPoll', false)
   app.decorateRequest('caller')
   app.decorateRequest('refusedWith', undefined)
-  const admission = createAdmission(app, { config, events, limits })
+  const admission = createAdmission(app, { config, events, limits, stopping })
   createBodyGate(app, { maxValues: maxValues(config.limits.shares), rounds: admission.rounds })
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'other'
@@ -107,7 +107,8 @@ export async function createApp(
     request.is404 || /^[^?]+\/(\?|$)/.test(request.url) ? notFound(app, auth.isOpen, request, reply) : undefined,
   )
   app.setErrorHandler(async (error, request, reply) => {
-    await admission.beforeRefusal(request, reply)
+    const status = error instanceof ApiError ? ERRORS[error.code].status : undefined
+    await admission.beforeRefusal(request, reply, status)
     return answerError(error, request, reply, context)
   })
   await app.register(swagger, {

@@ -296,14 +296,15 @@ it('refuses one request in a round too, also those whose callers are not known',
   expect(seen.filter((count) => count > 0)).toEqual([1, 2, 3, 4, 5])
 })
 
-it('has a caller that was refused too often wait for the next one, until it hangs up, and nobody else', async () => {
+it('has a caller wait that asked for what is not its own too often, until it hangs up, and nobody else', async () => {
   await using app = fastify()
-  const limits = { ...limitsOf(config), refusalsOfOne: { burst: 1, perSecond: 0.001, most: 10, waitSeconds: 600 } }
+  const limits = { ...limitsOf(config), forbiddenOfOne: { burst: 1, perSecond: 0.001, most: 10, waitSeconds: 600 } }
   const admission = createAdmission(app, { config, events, limits })
   const [asked, gone] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
   app.setErrorHandler(async (_error, request, reply) => {
     if (request.url === '/node/third') asked.resolve()
-    await admission.beforeRefusal(request, reply)
+    const status = request.url === '/node/other-fault' ? 422 : 403
+    await admission.beforeRefusal(request, reply, status)
     if (request.url === '/node/third') gone.resolve()
     return reply.code(403).send({})
   })
@@ -321,6 +322,8 @@ it('has a caller that was refused too often wait for the next one, until it hang
     (await fetch(`${url}/${path}`, signal === undefined ? {} : { signal })).status
   expect([await get('node/first'), await get('node/second')]).toEqual([403, 403])
   const hangUp = new AbortController()
+  // Of what is refused for another reason there is no end.
+  for (let time = 0; time < 5; time++) expect(await get('node/other-fault')).toBe(403)
   const third = get('node/third', hangUp.signal)
   third.catch(() => {})
   await asked.promise

@@ -59,7 +59,12 @@ const IN_LINE_OF_ONE = 8
 /** Creates the admission of an application, and puts it before its routes. */
 export function createAdmission(
   app: FastifyInstance,
-  { config, events, limits = limitsOf(config) }: { config: RelayerConfig; events: Events; limits?: Limits | undefined },
+  {
+    config,
+    events,
+    limits = limitsOf(config),
+    stopping = new AbortController().signal,
+  }: { config: RelayerConfig; events: Events; limits?: Limits | undefined; stopping?: AbortSignal },
 ) {
   const { maxBodyBytes } = config.http
   const bodies = createBodies(limits.bodies)
@@ -67,7 +72,9 @@ export function createAdmission(
   const connections = createConnections(limits.connections, () => events.callerBounded('connections'))
   const pieces = createPieces()
   const refusals = createRefusals(limits)
-  const refused = createRate(limits.refusalsOfOne)
+  const forbidden = createRate(limits.forbiddenOfOne)
+  /** Those whose bodies have room that other strangers wait for, whoever they turned out to be of. */
+  const ofStrangers = new WeakSet<FastifyRequest>()
   const [rounds, roundsOfStrangers] = [createRounds(IN_A_ROUND), createRounds(IN_A_ROUND)]
   /** Requests under way, by account. */
   const underWay = new Map<string, number>()
@@ -177,19 +184,19 @@ export function createAdmission(
     }
     refusing.add(socket)
     const gone = goneOf(reply)
-    await pause(refusals.nextMs(account), gone.signal)
+    await pause(refusals.nextMs(account), AbortSignal.any([gone.signal, stopping]))
     gone.forget()
     reply.header('connection', 'close')
     throw tooMany()
   }
-  /** Has a known caller wait for a refusal when it has had too many. Strangers have a line of their own, and room that others wait for. */
-  async function waitForRefusal({ account }: { account?: Account }, reply: FastifyReply): Promise<void> {
-    if (account === undefined || account.group === 'stranger') return
-    const { waitSeconds } = limits.refusalsOfOne
-    const seconds = refused.owe(accountKey(account), 1, performance.now(), waitSeconds) ?? waitSeconds
+  /** Has a known caller wait that was told too often that something is not its own. */
+  async function waitForbidden(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    if (ofStrangers.has(request)) return
+    const { waitSeconds } = limits.forbiddenOfOne
+    const seconds = forbidden.owe(accountKey(request.account), 1, performance.now(), waitSeconds) ?? waitSeconds
     if (seconds === 0) return
     const gone = goneOf(reply)
-    await pause(seconds * 1000, gone.signal)
+    await pause(seconds * 1000, AbortSignal.any([gone.signal, stopping]))
     gone.forget()
   }
 
@@ -211,6 +218,7 @@ export function createAdmission(
       whenOver(reply, connections.begun(request.raw.socket, account))
       if (isFull(account)) await refuse(reply, account)
       request.account = account
+      if (account.group === 'stranger') ofStrangers.add(request)
       count(request, 1)
       request.hasRoomFor = () => true
       request.visit = createVisit(reply)
@@ -231,9 +239,9 @@ export function createAdmission(
       if (request.raw.socket.destroyed) throw new ApiError('TOO_BUSY', 'the caller has hung up')
     },
     /** What is refused, before anything is known of who sends it too, is answered in a round of its own as well. */
-    async beforeRefusal(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    async beforeRefusal(request: FastifyRequest, reply: FastifyReply, status?: number): Promise<void> {
       const { account }: { account?: Account } = request
-      await waitForRefusal({ account }, reply)
+      if (account !== undefined && status === 403) await waitForbidden(request, reply)
       await turn(request, account ?? strangerOf(request))
     },
     /** The rounds of the event loop in which requests go on: what else of them takes long shares these. */

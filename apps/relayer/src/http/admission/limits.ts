@@ -30,10 +30,10 @@ export function limitsOf({ http }: Pick<RelayerConfig, 'http'>) {
     /** One after the other, so far apart, so that those of one caller neither leave nor come back together; and after which time at most. */
     refusals: { gapMs: 20, mostMs: 20_000 },
     /**
-     * Refusals of one caller whatever for: so many at once and in a second. Those that are more wait, so that asking again and again for what
-     * one may not have costs little; no honest program is refused as often.
+     * Refusals of a known caller that asked for what is not its own (403): so many at once and in a second. Those that are more wait, so that
+     * to ask again and again costs others little.
      */
-    refusalsOfOne: { burst: 200, perSecond: 20, most: 10_000, waitSeconds: 5 },
+    forbiddenOfOne: { burst: 200, perSecond: 20, most: 10_000, waitSeconds: 5 },
     bodies: {
       /** One largest body, or many small ones. */
       ofOne: BODY_COST * largest,

@@ -53,12 +53,12 @@ export function createExits({
   const thresholdOf = (validator: ValidatorRow | undefined) => validator?.threshold ?? clusters.signatureThreshold
 
   /** The poll: nothing to decide, because every key has its live exit at its index. */
-  function findAll(
+  async function findAll(
     publicKeys: readonly Uint8Array[],
-    exits: ReadonlyMap<string, ExitRow>,
     start: number | undefined,
     requester: Requester,
-  ): ExitRow[] | undefined {
+  ): Promise<ExitRow[] | undefined> {
+    const exits = byKey(await findExits(db, publicKeys))
     const first = start ?? exits.get(toHex(publicKeys[0] ?? new Uint8Array()))?.validatorIndex ?? 0
     const found = publicKeys.flatMap((key, position) => {
       const exit = exits.get(toHex(key))
@@ -66,25 +66,30 @@ export function createExits({
       const asking = requesterOf(requester, exit.owner)
       return asking === null || asking === MANY_VAULTS || exit.requester === asking ? [exit] : []
     })
-    return found.length < publicKeys.length ? undefined : found
+    if (found.length < publicKeys.length) return undefined
+    refuseForeign(publicKeys, exits, requester)
+    return found
   }
 
   /**
    * The next free index: a consensus node a moment behind does not count a deposit that the logs may have already, where they are
    * followed. Undefined while either node is away or not in step, and what is asked for is all there, in one row.
    */
-  async function findStart(isThere: () => boolean): Promise<number | undefined> {
+  async function findStart(publicKeys: readonly Uint8Array[], requester: Requester): Promise<number | undefined> {
     try {
       const [predicted, counted = 0] = await Promise.all([chain.registry.nextIndex(), registry.countIfBegun()])
       return Math.max(predicted, counted)
     } catch (error) {
-      if (isThere()) return undefined
+      if ((await findAll(publicKeys, undefined, requester)) !== undefined) return undefined
       throw error instanceof ApiError || error instanceof DatabaseError ? error : consensusAway(error)
     }
   }
 
-  /** Keys that must not get an exit at all, told apart before anything is written. */
-  async function refuseUnusable(publicKeys: readonly Uint8Array[], requester: Requester): Promise<void> {
+  /** Keys that are none, or that another vault has; returns what is known of the others. */
+  async function refuseNotTheirs(
+    publicKeys: readonly Uint8Array[],
+    requester: Requester,
+  ): Promise<ReadonlyMap<string, ValidatorRow>> {
     const known = byKey(await findValidators(db, publicKeys))
     const fresh = publicKeys.filter((key) => !known.has(toHex(key)))
     const isPoint = await crypto.arePublicKeys(fresh)
@@ -94,16 +99,18 @@ export function createExits({
     )
     // Before what would tell strangers which keys there are.
     refuseForeign(publicKeys, known, requester)
+    return known
+  }
+
+  /** Keys that must not get an exit at all, told apart before anything is written. */
+  async function refuseUnusable(publicKeys: readonly Uint8Array[], requester: Requester): Promise<void> {
+    const known = await refuseNotTheirs(publicKeys, requester)
     refuseItems(
       'THRESHOLD_UNKNOWN',
       'no imported cluster lock and no SSV cluster covers some keys and SIGNATURE_THRESHOLD is not set',
       publicKeys,
       (key) => (thresholdOf(known.get(toHex(key))) === undefined ? 'THRESHOLD_UNKNOWN' : undefined),
     )
-  }
-
-  /** The same of keys that are used already, which the consensus node knows. */
-  async function refuseUsed(publicKeys: readonly Uint8Array[]): Promise<void> {
     const onChain = await chain.registry.knownKeys(publicKeys).catch((error: unknown) => {
       throw consensusAway(error)
     })
@@ -176,20 +183,16 @@ export function createExits({
           `at most ${limits.keys} public keys in one request, this one has ${publicKeys.length}`,
         )
       refuseDuplicates(publicKeys)
-      const known = byKey(await findExits(db, publicKeys))
-      const isPoll = publicKeys.every((key) => known.has(toHex(key)))
       // Before any node is asked: who asks for what is not its own again and again costs others little.
-      if (isPoll) refuseForeign(publicKeys, known, requester)
-      else await refuseUnusable(publicKeys, requester)
-      const start = await findStart(() => findAll(publicKeys, known, undefined, requester) !== undefined)
-      let exits = findAll(publicKeys, known, start, requester)
+      if (requester.vaults !== undefined) await refuseNotTheirs(publicKeys, requester)
+      const start = await findStart(publicKeys, requester)
+      let exits = await findAll(publicKeys, start, requester)
       if (exits !== undefined) await touch(exits, requester)
       else if (start !== undefined) {
-        if (isPoll) await refuseUnusable(publicKeys, requester)
-        await refuseUsed(publicKeys)
+        await refuseUnusable(publicKeys, requester)
         await refuseTooMany(publicKeys, start, requester)
         await assign(publicKeys, start, requester)
-        exits = findAll(publicKeys, byKey(await findExits(db, publicKeys)), start, requester)
+        exits = await findAll(publicKeys, start, requester)
       }
       if (exits === undefined)
         throw new ApiError('EXIT_TAKEN', 'another request for the same keys came in between; ask again')

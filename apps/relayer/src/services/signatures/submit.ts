@@ -19,7 +19,6 @@ import type { MessageKind } from '@dvt-relayer/db/queries/messages/messages.ts'
 import type { KeyShareHint, MatchRow } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import {
   countLiveKeys,
-  findCrowded,
   matchPartials,
   storeHints,
   touchCandidates,
@@ -59,17 +58,23 @@ const READ_AT_ONCE = 64
 const POSTS_OF_ONE = { depth: 2, waiting: Number.POSITIVE_INFINITY }
 
 /**
- * Candidates of one caller that nobody can verify and that are more than nodes of a cluster send: the second of a share index, or of a
- * message that has those of a crowd already. Each may push another out, and every list is told of it. So many at once and in a second; then
- * the post waits, and after so many seconds is refused: those that were taken are not of the crowd when they come again.
+ * A caller is one node, or those behind one address, which together have no more share indexes than a cluster. What it sends at others,
+ * while nobody can verify it, may push away what is there, and every list is told of it: so many signatures at once and in a second. Those
+ * that are more wait, and after some seconds are refused.
  */
-const CROWD = { burst: 1000, perSecond: 200, most: 10_000, waitSeconds: 5 }
+const CROWD = { burst: 1000, perSecond: 200, most: 10_000, waitSeconds: 5, forgetMs: 600_000 }
 
 /** What all signatures of a post have in common. */
 interface Post {
   shareIndex: number
   /** Whether its items bring two signatures, so that a failure must name the kind. */
   isPair: boolean
+  /** Whose it is. */
+  account: string
+  /** Whether its share index is one more than its caller has. */
+  isOfCrowd: boolean
+  /** How long it may wait for what its caller has sent before. */
+  untilMs: number
 }
 
 /** One signature of a posted item. */
@@ -96,7 +101,17 @@ interface Taken {
   /** Messages of which only a full signature can judge the candidates: one for each candidate. */
   waiting: number[]
   failures: Failure[]
+  /** Whether some were not taken, as they are too many of what only a crowd sends. */
+  isTooMuch: boolean
 }
+const NOTHING: Taken = { unverified: [], waiting: [], failures: [], isTooMuch: false }
+
+const joined = (all: readonly Taken[]): Taken => ({
+  unverified: all.flatMap(({ unverified }) => unverified),
+  waiting: all.flatMap(({ waiting }) => waiting),
+  failures: all.flatMap(({ failures }) => failures),
+  isTooMuch: all.some(({ isTooMuch }) => isTooMuch),
+})
 
 /** Creates the service. A post waits `patienceMs` for its verdicts; what is not known by then is found out after the answer. */
 export function createSubmission(
@@ -117,39 +132,41 @@ export function createSubmission(
 ) {
   const posts = createKeyedQueue(POSTS_OF_ONE)
   const crowd = createRate(CROWD)
+  const ownIndexes = createOwnIndexes(nowMs)
 
   /** Matches signatures to messages and stores what is new; tells what is wrong without looking at it. */
-  async function take(post: Post, items: readonly Item[], untilMs: number): Promise<Taken> {
-    if (items.length === 0) return { unverified: [], waiting: [], failures: [] }
+  async function take(post: Post, items: readonly Item[]): Promise<Taken> {
+    if (items.length === 0) return NOTHING
     const { shareIndex } = post
     const sorted = sortOut(post, items, await matchPartials(db, shareIndex, items))
     await touchCandidates(db, shareIndex, sorted.again)
-    await waitInCrowd(sorted.fresh, untilMs)
-    const { kept, failures } = await dropMalformed(post, sorted.fresh)
+    const { crowd = [], others = [] } = Object.groupBy(sorted.fresh, ({ match }) =>
+      post.isOfCrowd && match.publicKeyShare === null ? 'crowd' : 'others',
+    )
+    const taken = [{ ...NOTHING, failures: sorted.failures }, await keep(post, others)]
+    if (crowd.length === 0) return joined(taken)
+    const mayGoOn = await waitInCrowd(post, crowd.length)
+    return joined([...taken, mayGoOn ? await keep(post, crowd) : { ...NOTHING, isTooMuch: true }])
+  }
+
+  /** Stores new signatures. */
+  async function keep(post: Post, fresh: readonly Fresh[]): Promise<Taken> {
+    const { shareIndex } = post
+    const { kept, failures } = await dropMalformed(post, fresh)
     const lone = verification.mayWait(shareIndex) ? loneOf(kept) : new Set<Fresh>()
     if (kept.length > 0) {
       await store(shareIndex, kept, lone)
       await keepHints(db, shareIndex, kept)
     }
-    return { ...divide(shareIndex, kept, lone), failures: [...sorted.failures, ...failures] }
+    return { ...NOTHING, ...divide(shareIndex, kept, lone), failures }
   }
 
-  /** Of what only a crowd sends, so much of one caller goes on at a time. @throws {ApiError} TOO_BUSY */
-  async function waitInCrowd(fresh: readonly Fresh[], untilMs: number): Promise<void> {
-    const unknown = fresh.flatMap(({ match }) => (match.publicKeyShare === null ? [match] : []))
-    if (unknown.length === 0) return
-    const ids = unknown.map(({ messageId }) => messageId)
-    const crowded = await findCrowded(db, ids, CLUSTER_INDEXES)
-    const count = unknown.filter(({ messageId, hasSent }) => hasSent || crowded.has(messageId)).length
-    if (count === 0) return
+  /** Waits until so many more of what only a crowd sends may go on; false where that is too long. */
+  async function waitInCrowd({ account, untilMs }: Post, count: number): Promise<boolean> {
     const now = nowMs()
-    const seconds = crowd.owe(accountKey(currentAccount()), count, now, (untilMs - now) / 1000)
-    if (seconds === undefined)
-      throw new ApiError(
-        'TOO_BUSY',
-        `of signatures at share indexes that no usual cluster has, or other than before, ${CROWD.perSecond} a second are taken; send them again`,
-      )
-    if (seconds > 0) await wait(seconds * 1000)
+    const seconds = crowd.owe(account, count, now, Math.max(0, untilMs - now) / 1000)
+    if (seconds !== undefined && seconds > 0) await wait(seconds * 1000)
+    return seconds !== undefined
   }
 
   /** Candidates nobody can verify yet must at least be points of the group. */
@@ -186,7 +203,7 @@ export function createSubmission(
      * known by then. Items of unknown validators are skipped.
      *
      * @param findForeign for a caller that may not speak for every validator of its share index
-     * @throws {ApiError} TOO_MANY_SHARES; TOO_BUSY for too much of what only a crowd sends; SHARES_WRONG when every item of a known validator was verified and is wrong; NODE_BINDING when
+     * @throws {ApiError} TOO_MANY_SHARES; TOO_BUSY where some were not taken, as too much of what only a crowd sends; SHARES_WRONG when every item of a known validator was verified and is wrong; NODE_BINDING when
      * every one is of another node
      */
     async submit(
@@ -199,23 +216,31 @@ export function createSubmission(
           'TOO_MANY_SHARES',
           `at most ${config.limits.shares} partial signatures in one request, this one has ${shares.length}`,
         )
-      const post = { shareIndex, isPair: shares.some(({ deposit_signature: deposit }) => deposit !== undefined) }
+      const account = accountKey(currentAccount())
+      const post: Post = {
+        shareIndex,
+        isPair: shares.some(({ deposit_signature: deposit }) => deposit !== undefined),
+        account,
+        isOfCrowd: !ownIndexes.has(account, shareIndex),
+        untilMs: nowMs() + CROWD.waitSeconds * 1000,
+      }
       const items: Item[] = []
       const failures: Failure[] = []
       const waiting: number[] = []
       const verifying: Promise<unknown>[] = []
-      await posts.run(accountKey(currentAccount()), async () => {
-        const untilMs = nowMs() + CROWD.waitSeconds * 1000
+      let isTooMuch = false
+      await posts.run(account, async () => {
         for (let from = 0; from < shares.length; from += SLICE) {
           const read = withoutForeign(
             post,
             await readItems(sealing, post, shares, from),
             await findForeign(keysOf(shares, from)),
           )
-          const taken = await take(post, read.items, untilMs)
+          const taken = await take(post, read.items)
           items.push(...read.items)
           failures.push(...read.failures, ...taken.failures)
           waiting.push(...taken.waiting)
+          isTooMuch ||= taken.isTooMuch
           events.partialsReceived(shareIndex, taken.unverified.length + taken.waiting.length, read.failures.length)
           if (taken.unverified.length > 0)
             verifying.push(
@@ -227,6 +252,11 @@ export function createSubmission(
       })
       if (waiting.length > 0) await verification.finishLater([...new Set(waiting)])
       if (verifying.length > 0) await waitAtMost(Promise.all(verifying), patienceMs)
+      if (isTooMuch)
+        throw new ApiError(
+          'TOO_BUSY',
+          `at share indexes of more nodes than a cluster has, ${CROWD.perSecond} signatures a second are taken of one caller; send those that are left again`,
+        )
       if (failures.length > 0 && !(await hasAccepted(db, items, failures))) {
         if (failures.every(({ code }) => code === 'NODE_BINDING'))
           throw new ApiError(
@@ -241,6 +271,26 @@ export function createSubmission(
   }
 }
 export type Submission = ReturnType<typeof createSubmission>
+
+/** The share indexes of callers: those that each was the first to use, as many as a cluster has, until it uses them no more. */
+function createOwnIndexes(nowMs: () => number) {
+  const ofAccounts = new Map<string, Map<number, number>>()
+  return {
+    /** Whether a share index is one of an account's, which it becomes where there is room. */
+    has(account: string, shareIndex: number): boolean {
+      const now = nowMs()
+      const own = ofAccounts.get(account) ?? new Map<number, number>()
+      ofAccounts.delete(account)
+      ofAccounts.set(account, own)
+      const [longestAgo] = ofAccounts.size > CROWD.most ? ofAccounts.keys() : []
+      if (longestAgo !== undefined) ofAccounts.delete(longestAgo)
+      for (const [index, usedAt] of own) if (now - usedAt > CROWD.forgetMs) own.delete(index)
+      const isOwn = own.has(shareIndex) || own.size < CLUSTER_INDEXES
+      if (isOwn) own.set(shareIndex, now)
+      return isOwn
+    },
+  }
+}
 
 /** A failure of one signature. */
 const failed = ({ isPair }: Post, { position, kind }: Pick<Item, 'position' | 'kind'>, code: FailureCode): Failure => ({

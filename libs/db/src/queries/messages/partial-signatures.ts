@@ -95,21 +95,6 @@ export async function countLiveKeys(db: Sql, publicKeys: readonly Uint8Array[]):
   return row?.count ?? 0
 }
 
-/** Which of these messages have unverified signatures of at least so many share indexes. */
-export async function findCrowded(
-  db: Sql,
-  messageIds: readonly number[],
-  indexes: number,
-): Promise<ReadonlySet<number>> {
-  const found = await rows(
-    db,
-    { messageId: number },
-    sql`select message_id from partial_signatures where message_id = any(${numberArray(messageIds)}) and state = 'unverified'
-        group by message_id having count(distinct share_index) >= ${indexes}`,
-  )
-  return new Set(found.map(({ messageId }) => messageId))
-}
-
 /** One candidate to store. */
 export interface Candidate {
   messageId: number

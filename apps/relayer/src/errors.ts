@@ -233,7 +233,7 @@ export const ERRORS = {
     status: 503,
     retry: true,
     meaning:
-      'too much of this one caller is under way already (`Retry-After` says when to come again), or the process is stopping',
+      'too much of this one caller is under way already, or came of no use (`Retry-After` says when to come again), or the process is stopping',
   },
   DEPENDENCY_AWAY: { status: 503, retry: true, meaning: 'the database or a node that this request needs is away' },
   INTERNAL: { status: 500, retry: true, meaning: 'a fault of the relayer; the log has it under the request id' },

@@ -1,4 +1,4 @@
-/** Signatures that only a crowd sends: a caller may send them, at its own cost. */
+/** Signatures of no use: a caller may send them, at its own cost. */
 
 import { randomBytes } from 'node:crypto'
 import { onAccountOf } from '@dvt-relayer/common/account.ts'
@@ -13,7 +13,7 @@ const VALIDATORS = 100
 /** Share indexes of a largest cluster and one more, by which a message is crowded. */
 const CLUSTER = 14
 
-/** A service of which only what waits in a crowd is looked at: every signature is a point, and nobody verifies. Waiting takes its time at once. */
+/** A service of which only what waits in a crowd is looked at: every signature is a point. Waiting takes its time at once. */
 async function openPosts() {
   const store = await openMessages()
   const validators = await Promise.all(
@@ -26,6 +26,8 @@ async function openPosts() {
   const finished: number[] = []
   let now = 0
   let waits: number[] = []
+  /** Of what can be verified all is wrong. */
+  const verifyPosted = async (_: number, posted: unknown[], onWrong: (wrong: unknown[]) => void) => onWrong(posted)
   const parts = {
     config: { limits: { shares: 10_000 } },
     db: store.db,
@@ -37,7 +39,7 @@ async function openPosts() {
     verification: {
       mayWait: () => true,
       finishLater: async (ids: number[]) => void finished.push(...ids),
-      verifyPosted: async () => {},
+      verifyPosted,
     },
   }
   const { submit } = createSubmission(
@@ -68,7 +70,7 @@ const sent = async ({ query }: Pick<Awaited<ReturnType<typeof openPosts>>, 'quer
   return Number(row?.count)
 }
 
-it('wait at more share indexes than a cluster has, behind what the same caller has sent there', async () => {
+it('at more share indexes than a cluster has wait behind what the same caller has sent there', async () => {
   const { post, pass } = await openPosts()
   for (let index = 1; index <= CLUSTER; index++) expect(await post('attacker', index)).toEqual([])
   // A thousand at once, two hundred a second: the eleventh hundred is owed, and whoever comes next waits for it.
@@ -97,4 +99,19 @@ it('that are too many for some seconds are refused, and of the others of the pos
   expect(await sent(stage, 100)).toBe(4 * others.length + 1)
   // What was taken goes on.
   expect(finished.length).toBeGreaterThanOrEqual(others.length)
+})
+
+it('that were wrong are waited for by what the same caller posts next', async () => {
+  const { post, trust, validators, pass } = await openPosts()
+  const [first, ...trusted] = validators
+  if (first === undefined) throw new Error('no validator')
+  for (const { id } of trusted) await trust(id, 1, randomBytes(48))
+  const wrong = { code: 'SHARES_WRONG' }
+  for (let time = 0; time < 11; time++) await expect(post('node', 1, trusted)).rejects.toMatchObject(wrong)
+  expect(await post('node', 2, [first])).toEqual([5 * (11 * trusted.length - 1000)])
+  expect(await post('other', 2, [first])).toEqual([])
+  // However many are wrong, it is some seconds: who had the wrong keys goes on with the right ones soon.
+  for (let time = 0; time < 25; time++) await post('node', 1, trusted).catch(() => {})
+  pass(6_000)
+  expect(await post('node', 2, [first])).toEqual([])
 })

@@ -55,3 +55,4 @@ export function createRate(options: { burst: number; perSecond: number; most: nu
     },
   }
 }
+export type Rate = ReturnType<typeof createRate>

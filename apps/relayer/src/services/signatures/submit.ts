@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Failure } from '@dvt-relayer/api/schemas.ts'
 import { accountKey, currentAccount } from '@dvt-relayer/common/account.ts'
 import { createKeyedQueue } from '@dvt-relayer/common/flow/keyed-queue.ts'
-import { createRate } from '@dvt-relayer/common/flow/rate.ts'
+import { createRate, type Rate } from '@dvt-relayer/common/flow/rate.ts'
 import { mapInPieces } from '@dvt-relayer/common/flow/rounds.ts'
 import { parseHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { pause } from '@dvt-relayer/common/process/lifetime.ts'
@@ -58,11 +58,13 @@ const READ_AT_ONCE = 64
 const POSTS_OF_ONE = { depth: 2, waiting: Number.POSITIVE_INFINITY }
 
 /**
- * A caller is one node, or those behind one address, which together have no more share indexes than a cluster. What it sends at others,
- * while nobody can verify it, may push away what is there, and every list is told of it: so many signatures at once and in a second. Those
- * that are more wait, and after some seconds are refused.
+ * What is of no use, of one caller, at once and in a second: signatures that were verified and are wrong, and those that nobody can verify at
+ * more share indexes than one has who is a node, or several behind one address. Each may push away what is there, and every list is told
+ * of it. Who has sent too many waits, and after some seconds is refused.
  */
-const CROWD = { burst: 1000, perSecond: 200, most: 10_000, waitSeconds: 5, forgetMs: 600_000 }
+const USELESS = { burst: 1000, perSecond: 200, most: 10_000, waitSeconds: 5 }
+/** A share index that was not used for so long is a caller's own no more. */
+const FORGET_MS = 600_000
 
 /** What all signatures of a post have in common. */
 interface Post {
@@ -101,7 +103,7 @@ interface Taken {
   /** Messages of which only a full signature can judge the candidates: one for each candidate. */
   waiting: number[]
   failures: Failure[]
-  /** Whether some were not taken, as they are too many of what only a crowd sends. */
+  /** Whether some were not taken, as too many came of no use. */
   isTooMuch: boolean
 }
 const NOTHING: Taken = { unverified: [], waiting: [], failures: [], isTooMuch: false }
@@ -131,22 +133,23 @@ export function createSubmission(
   wait: (ms: number) => Promise<unknown> = (ms) => sleep(ms),
 ) {
   const posts = createKeyedQueue(POSTS_OF_ONE)
-  const crowd = createRate(CROWD)
+  const [crowd, wrongs] = [createRate(USELESS), createRate(USELESS)]
   const ownIndexes = createOwnIndexes(nowMs)
 
   /** Matches signatures to messages and stores what is new; tells what is wrong without looking at it. */
   async function take(post: Post, items: readonly Item[]): Promise<Taken> {
     if (items.length === 0) return NOTHING
+    if (!(await waitFor(wrongs, post, 0))) return { ...NOTHING, isTooMuch: true }
     const { shareIndex } = post
     const sorted = sortOut(post, items, await matchPartials(db, shareIndex, items))
     await touchCandidates(db, shareIndex, sorted.again)
-    const { crowd = [], others = [] } = Object.groupBy(sorted.fresh, ({ match }) =>
-      post.isOfCrowd && match.publicKeyShare === null ? 'crowd' : 'others',
+    const { useless = [], others = [] } = Object.groupBy(sorted.fresh, ({ match }) =>
+      post.isOfCrowd && match.publicKeyShare === null ? 'useless' : 'others',
     )
     const taken = [{ ...NOTHING, failures: sorted.failures }, await keep(post, others)]
-    if (crowd.length === 0) return joined(taken)
-    const mayGoOn = await waitInCrowd(post, crowd.length)
-    return joined([...taken, mayGoOn ? await keep(post, crowd) : { ...NOTHING, isTooMuch: true }])
+    if (useless.length === 0) return joined(taken)
+    const mayGoOn = await waitFor(crowd, post, useless.length)
+    return joined([...taken, mayGoOn ? await keep(post, useless) : { ...NOTHING, isTooMuch: true }])
   }
 
   /** Stores new signatures. */
@@ -161,10 +164,10 @@ export function createSubmission(
     return { ...NOTHING, ...divide(shareIndex, kept, lone), failures }
   }
 
-  /** Waits until so many more of what only a crowd sends may go on; false where that is too long. */
-  async function waitInCrowd({ account, untilMs }: Post, count: number): Promise<boolean> {
+  /** Waits for what its caller has sent of a kind, this many more included from then on; false where that takes too long. */
+  async function waitFor(sent: Rate, { account, untilMs }: Post, more: number): Promise<boolean> {
     const now = nowMs()
-    const seconds = crowd.owe(account, count, now, Math.max(0, untilMs - now) / 1000)
+    const seconds = sent.owe(account, more, now, Math.max(0, untilMs - now) / 1000)
     if (seconds !== undefined && seconds > 0) await wait(seconds * 1000)
     return seconds !== undefined
   }
@@ -203,7 +206,7 @@ export function createSubmission(
      * known by then. Items of unknown validators are skipped.
      *
      * @param findForeign for a caller that may not speak for every validator of its share index
-     * @throws {ApiError} TOO_MANY_SHARES; TOO_BUSY where some were not taken, as too much of what only a crowd sends; SHARES_WRONG when every item of a known validator was verified and is wrong; NODE_BINDING when
+     * @throws {ApiError} TOO_MANY_SHARES; TOO_BUSY where some were not taken, as too many came that are of no use; SHARES_WRONG when every item of a known validator was verified and is wrong; NODE_BINDING when
      * every one is of another node
      */
     async submit(
@@ -222,7 +225,7 @@ export function createSubmission(
         isPair: shares.some(({ deposit_signature: deposit }) => deposit !== undefined),
         account,
         isOfCrowd: !ownIndexes.has(account, shareIndex),
-        untilMs: nowMs() + CROWD.waitSeconds * 1000,
+        untilMs: nowMs() + USELESS.waitSeconds * 1000,
       }
       const items: Item[] = []
       const failures: Failure[] = []
@@ -244,9 +247,10 @@ export function createSubmission(
           events.partialsReceived(shareIndex, taken.unverified.length + taken.waiting.length, read.failures.length)
           if (taken.unverified.length > 0)
             verifying.push(
-              verification.verifyPosted(shareIndex, taken.unverified, (wrong) =>
-                failures.push(...wrong.map((candidate) => failed(post, candidate, 'SIGNATURE_WRONG'))),
-              ),
+              verification.verifyPosted(shareIndex, taken.unverified, (wrong) => {
+                wrongs.owe(account, wrong.length, nowMs(), USELESS.waitSeconds)
+                failures.push(...wrong.map((candidate) => failed(post, candidate, 'SIGNATURE_WRONG')))
+              }),
             )
         }
       })
@@ -255,7 +259,7 @@ export function createSubmission(
       if (isTooMuch)
         throw new ApiError(
           'TOO_BUSY',
-          `at share indexes of more nodes than a cluster has, ${CROWD.perSecond} signatures a second are taken of one caller; send those that are left again`,
+          `wrong signatures, and those at share indexes of more nodes than a cluster has, are ${USELESS.perSecond} a second of one caller; send those that are left again`,
         )
       if (failures.length > 0 && !(await hasAccepted(db, items, failures))) {
         if (failures.every(({ code }) => code === 'NODE_BINDING'))
@@ -282,9 +286,9 @@ function createOwnIndexes(nowMs: () => number) {
       const own = ofAccounts.get(account) ?? new Map<number, number>()
       ofAccounts.delete(account)
       ofAccounts.set(account, own)
-      const [longestAgo] = ofAccounts.size > CROWD.most ? ofAccounts.keys() : []
+      const [longestAgo] = ofAccounts.size > USELESS.most ? ofAccounts.keys() : []
       if (longestAgo !== undefined) ofAccounts.delete(longestAgo)
-      for (const [index, usedAt] of own) if (now - usedAt > CROWD.forgetMs) own.delete(index)
+      for (const [index, usedAt] of own) if (now - usedAt > FORGET_MS) own.delete(index)
       const isOwn = own.has(shareIndex) || own.size < CLUSTER_INDEXES
       if (isOwn) own.set(shareIndex, now)
       return isOwn

@@ -5,6 +5,7 @@ import { garbagePoints } from './attacks/garbage-points.ts'
 import { garbageShares } from './attacks/garbage-shares.ts'
 import { hostileRelayer } from './attacks/hostile-relayer.ts'
 import { claims, idlePosts } from './attacks/idle-posts.ts'
+import { lateFaults } from './attacks/late-faults.ts'
 import { permutations } from './attacks/permutations.ts'
 import { refusals } from './attacks/refusals.ts'
 import { shareIndexes } from './attacks/share-indexes.ts'
@@ -26,5 +27,6 @@ export const ATTACKS: readonly Attack[] = [
   foreignKeys,
   permutations,
   refusals,
+  lateFaults,
   unreadLists,
 ]

@@ -1,3 +1,4 @@
+import { onAccountOf } from '@dvt-relayer/common/account.ts'
 import { expect, it } from 'vitest'
 import { countByRound } from '../../../../../test/support/event-loop.ts'
 import { createListPages, type PageQuery } from './list-pages.ts'
@@ -196,4 +197,20 @@ it('puts long answers together in pieces, as the list was when they were asked f
   expect(JSON.parse(page.text)).toMatchObject({ exits: { length: 10_000 }, whole: false })
   expect(page.text).not.toContain('newer')
   rounds.end()
+})
+
+it('makes one long answer of a caller at a time, and nobody waits for those of others', async () => {
+  const pages = createListPages('exits')
+  for (let id = 1; id <= 10_000; id++) pages.take(row(id, id), itemOf)
+  pages.loaded(10_000)
+  const made: string[] = []
+  const ask = (name: string, after: number) =>
+    onAccountOf({ group: 'token', name }, async () => {
+      await pages.changedAfter(after, 10_000)
+      made.push(`${name} ${after}`)
+    })
+  const all = [1, 2, 3].map((after) => ask('greedy', after))
+  await Promise.all([...all, ask('other', 3), ask('other', 9990)])
+  // What is short comes at once, and another's line is as long as what it has asked for itself.
+  expect(made).toEqual(['other 9990', 'greedy 1', 'other 3', 'greedy 2', 'greedy 3'])
 })

@@ -7,8 +7,9 @@
  * listed any more is remembered by its key for a while. Who was away for longer is given the whole list, page by page.
  */
 
-import { accountKey, currentAccount } from '@dvt-relayer/common/account.ts'
+import { accountKey, currentAccount, onOwnAccount } from '@dvt-relayer/common/account.ts'
 import { createChangeOrder, type Ordered } from '@dvt-relayer/common/flow/change-order.ts'
+import { createKeyedQueue } from '@dvt-relayer/common/flow/keyed-queue.ts'
 import { createRounds } from '@dvt-relayer/common/flow/rounds.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 
@@ -21,8 +22,8 @@ const BLOCK = 128
 /** Keys remembered of what is not listed any more: some MB at most. */
 const MOST_GONE = 20_000
 
-/** Of an answer's bytes, those copied in one go, and what making the bytes of an item costs more: half a millisecond of the event loop. */
-const COPIED_AT_ONCE = 2 * 1024 * 1024
+/** Bytes of an answer that are copied in one go, and how many more the bytes of an item cost to make: a millisecond of the event loop. */
+const AT_ONCE = 5 * 1024 * 1024
 const MAKING = 4096
 
 interface Item extends Ordered {
@@ -48,6 +49,8 @@ interface Block {
 
 /** An answer that is kept. */
 interface Answer {
+  /** In whose line it is made: nobody else waits in it. */
+  account: string
   revision: number
   bytes: Promise<Buffer>
   /** 0 until it is made. */
@@ -87,6 +90,9 @@ const textOf = (items: readonly Item[]): Text => ({
 const inTexts = (items: readonly Item[]): Text[] =>
   Array.from({ length: Math.ceil(items.length / BLOCK) }, (_, n) => textOf(items.slice(n * BLOCK, (n + 1) * BLOCK)))
 
+/** In bytes copied. */
+const costOf = ({ length, items }: Text): number => length + MAKING * items.length
+
 function bytesOf(text: Text): Buffer {
   text.bytes ??= asciiBytes(text.items.map(({ json }) => json).join(','))
   text.items = []
@@ -106,25 +112,34 @@ export function createListPages(name: string) {
   let whole: { changedAt: number; bytes: Promise<Buffer> } | undefined
   /** One piece of an answer in a round, callers in rotation. */
   const rounds = createRounds(1)
+  const builds = createKeyedQueue({ depth: 1, waiting: Number.POSITIVE_INFINITY })
   /** Keys that are not listed any more, with the revision since which, in that order. */
   const gone = new Map<string, number>()
   let lastGone = 0
   /** Of what went before this revision not all is remembered. */
   let goneFrom = Number.POSITIVE_INFINITY
 
-  /** Puts an answer together. Who asks for many waits behind itself. */
+  /** Puts an answer together: a short one at once; of long ones a caller has one made at a time, and not their bytes before. */
   async function assemble(texts: readonly Text[], end: string): Promise<Buffer> {
     const account = accountKey(currentAccount())
+    const rest = () => rounds.turn(account)
+    if (texts.reduce((sum, text) => sum + costOf(text), 0) <= AT_ONCE) return fill(texts, end, rest)
+    return await new Promise((resolve, reject) => {
+      builds.run(account, async () => resolve(await fill(texts, end, rest))).catch(reject)
+    })
+  }
+
+  async function fill(texts: readonly Text[], end: string, rest: () => Promise<void>): Promise<Buffer> {
     const length = texts.reduce((sum, text) => sum + text.length + 1, head.length - 1)
     const bytes = Buffer.allocUnsafe(Math.max(length, head.length) + end.length)
     let at = head.copy(bytes)
     let done = 0
     for (const [position, text] of texts.entries()) {
-      if (done > COPIED_AT_ONCE) {
-        await rounds.turn(account)
+      if (done > 0 && done + costOf(text) > AT_ONCE) {
+        await rest()
         done = 0
       }
-      done += text.length + MAKING * text.items.length
+      done += costOf(text)
       if (position > 0) at += COMMA.copy(bytes, at)
       at += bytesOf(text).copy(bytes, at)
     }
@@ -139,8 +154,9 @@ export function createListPages(name: string) {
 
   function wholeBytes(revision: number): Promise<Buffer> {
     if (whole?.changedAt !== changedAt) {
-      const bytes = assemble(Array.from(blocks.values(), textOfBlock), `],"revision":${revision}}`)
-      whole = { changedAt, bytes }
+      const texts = Array.from(blocks.values(), textOfBlock)
+      // There is one for everybody, so in nobody's line.
+      whole = { changedAt, bytes: onOwnAccount(() => assemble(texts, `],"revision":${revision}}`)) }
     }
     return whole.bytes
   }
@@ -180,11 +196,15 @@ export function createListPages(name: string) {
    * that goes back means another database.
    */
   function kept(what: string, after: number, revision: number, make: () => Promise<Buffer>): Promise<Buffer> {
+    const account = accountKey(currentAccount())
     const before = answers.get(what)
-    const answer = before !== undefined && before.revision >= after ? before : { revision, bytes: make(), length: 0 }
     answers.delete(what)
+    if (before !== undefined && before.revision >= after && (before.length > 0 || before.account === account)) {
+      answers.set(what, before)
+      return before.bytes
+    }
+    const answer: Answer = { account, revision, bytes: make(), length: 0 }
     answers.set(what, answer)
-    if (answer === before) return answer.bytes
     trimAnswers()
     return answer.bytes.then((bytes) => {
       answer.length = bytes.length

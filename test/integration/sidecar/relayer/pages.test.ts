@@ -86,11 +86,11 @@ function createDatabase(limit: number) {
       processes = processes.map((process, position) => (position === which ? startProcess() : process))
     },
     /** Answers as a process does; one that is not up to date shows what it has. */
-    ask(which: number, isUpToDate: boolean, query: { after?: number; from?: number }) {
+    async ask(which: number, isUpToDate: boolean, query: { after?: number; from?: number }) {
       const process = processes[which]
       if (process === undefined) throw new Error('no such process')
       if (isUpToDate || process.revisionSeen() === 0) process.load()
-      const page = process.pages.page({ limit, from: query.from, after: query.after }, process.revisionSeen())
+      const page = await process.pages.page({ limit, from: query.from, after: query.after }, process.revisionSeen())
       return JSON.parse(page.toString())
     },
   }

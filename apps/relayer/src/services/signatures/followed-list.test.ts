@@ -210,3 +210,21 @@ it('reads and renders many changes in pieces: others have the event loop in betw
   expect(Math.max(...rendered.inRounds())).toBeLessThanOrEqual(250)
   expect(Math.max(...read)).toBeLessThanOrEqual(1000)
 })
+
+it('answers many questions of one caller a few at a time, each from the list as it is by then', async () => {
+  const row = (id: number): Row => ({ id, messageId: id, revision: id, isListed: true, publicKey })
+  const rows = Array.from({ length: 4000 }, (_, n) => row(n + 1))
+  const list = createFollowedList<Row>('exits', {
+    find: async (after, limit) => rows.filter(({ revision }) => revision > after.revision).slice(0, limit),
+    newest: async () => rows.length,
+    itemOf: ({ id }) => ({ id }),
+  })
+  await list.read(undefined)
+  const read = async (after: number) => JSON.parse((await list.read(after)).toString()) as { revision: number }
+  const all = Array.from({ length: 10 }, (_, n) => read(n + 1))
+  expect(await all[0]).toMatchObject({ revision: 4000, exits: { length: 3999 } })
+  rows.push(row(4001))
+  list.changedHere()
+  expect(await all[9]).toMatchObject({ revision: 4001, exits: { length: 3991 } })
+  expect((await Promise.all(all)).map(({ revision }) => revision)).toEqual([...Array(9).fill(4000), 4001])
+})

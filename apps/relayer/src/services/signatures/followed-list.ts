@@ -5,7 +5,8 @@
  * nothing. A notification only says when to look. A list nobody asks for is never loaded.
  */
 
-import { onOwnAccount } from '@dvt-relayer/common/account.ts'
+import { accountKey, currentAccount, onOwnAccount } from '@dvt-relayer/common/account.ts'
+import { createKeyedQueue } from '@dvt-relayer/common/flow/keyed-queue.ts'
 import { mapInPieces } from '@dvt-relayer/common/flow/rounds.ts'
 import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import type { ListCursor } from '@dvt-relayer/db/queries/messages/lists.ts'
@@ -25,6 +26,8 @@ const MAX_AGE_MS = 1000
  * much longer than this, be gone.
  */
 const FORGET_MS = 3_600_000
+/** Questions of one caller that are answered at once; the others wait behind them, and hold nothing of the list meanwhile. */
+const OF_ONE = { depth: 8, waiting: Number.POSITIVE_INFINITY }
 const START: ListCursor = { revision: 0, messageId: 0 }
 
 /** Where the rows of a list come from: in the order of their changes, and the newest revision there is of such rows. */
@@ -37,6 +40,7 @@ interface Source<Row> {
 /** Creates a list named `name` in its JSON. */
 export function createFollowedList<Row extends ListedRow & { messageId: number }>(name: string, source: Source<Row>) {
   const pages = createListPages(name)
+  const questions = createKeyedQueue(OF_ONE)
   let seen = START
   let isStale = true
   let loadedAt = 0
@@ -99,19 +103,28 @@ export function createFollowedList<Row extends ListedRow & { messageId: number }
     }
   }
 
+  /** Answers from the list as it is when the caller's turn comes. */
+  async function answer(from: () => Promise<Buffer>): Promise<Buffer> {
+    await refresh()
+    return await new Promise((resolve, reject) => {
+      const turn = async () => {
+        await refresh()
+        resolve(await from())
+      }
+      questions.run(accountKey(currentAccount()), turn).catch(reject)
+    })
+  }
+
   return {
     /** The JSON of the whole list, or of what changed after a revision. A revision from the future means all. */
-    async read(after: number | undefined): Promise<Buffer> {
-      await refresh()
-      const { revision } = seen
-      return after === undefined || after > revision ? pages.whole(revision) : pages.changedAfter(after, revision)
-    },
+    read: (after: number | undefined): Promise<Buffer> =>
+      answer(() => {
+        const { revision } = seen
+        return after === undefined || after > revision ? pages.whole(revision) : pages.changedAfter(after, revision)
+      }),
 
     /** The JSON of a page. A revision from the future, or one of too long ago, means a page of all. */
-    async readPage(query: PageQuery): Promise<Buffer> {
-      await refresh()
-      return pages.page(query, seen.revision)
-    },
+    readPage: (query: PageQuery): Promise<Buffer> => answer(() => pages.page(query, seen.revision)),
 
     /** Ends when what this list shows changed after `after`, after `waitMs`, or when the signal aborts. */
     async waitForChange(after: number, waitMs: number, signal: AbortSignal): Promise<void> {

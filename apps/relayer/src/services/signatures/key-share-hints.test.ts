@@ -16,6 +16,11 @@ describe('public key shares as hints', () => {
     ])
   })
 
+  test('are taken of as many nodes as a cluster may have', () => {
+    const posted = Array.from({ length: 64 }, (_, n) => ({ share_index: n + 1, public_key_share: share(n) }))
+    expect(unpackHint(Buffer.from(packHint(posted) ?? []))).toHaveLength(64)
+  })
+
   test.each([
     ['nothing', undefined],
     ['null', null],
@@ -25,6 +30,10 @@ describe('public key shares as hints', () => {
     ['a fraction', [{ share_index: 1.5, public_key_share: share(1) }]],
     ['2^53', [{ share_index: 2 ** 53, public_key_share: share(1) }]],
     ['a short key', [{ share_index: 1, public_key_share: '0x12' }]],
+    [
+      'more nodes than a cluster has',
+      Array.from({ length: 65 }, (_, n) => ({ share_index: n + 1, public_key_share: share(1) })),
+    ],
     ['a share index twice', [1, 1].map((share_index) => ({ share_index, public_key_share: share(1) }))],
   ])('are no hint: %s', (_, posted) => {
     expect(packHint(posted)).toBeUndefined()

@@ -18,10 +18,15 @@ export interface KeyShareOfNode {
 }
 
 const RECORD = 56
+/** Nodes of more than any cluster there is; SSV's keyshares files may have as many. */
+const MOST_NODES = 64
 
-/** Packs a posted list, by share index; undefined where it is missing, malformed or names a share index twice: then it is no hint. */
+/**
+ * Packs a posted list, by share index; undefined where it is missing, malformed, longer than any cluster's or names a share index twice: then
+ * it is no hint.
+ */
 export function packHint(posted: readonly PostedHint[] | null | undefined): Uint8Array | undefined {
-  if (posted === undefined || posted === null || posted.length === 0) return undefined
+  if (posted === undefined || posted === null || posted.length === 0 || posted.length > MOST_NODES) return undefined
   const packed = Buffer.alloc(posted.length * RECORD)
   const sorted = posted.toSorted((a, b) => a.share_index - b.share_index)
   for (const [position, { share_index: shareIndex, public_key_share: text }] of sorted.entries()) {

@@ -108,6 +108,30 @@ describe('clusters', () => {
     ])
   })
 
+  it('are looked up once each, however many there are', () => {
+    let looks = 0
+    const counted = <T extends { cluster_id: number }>(one: T): T =>
+      Object.defineProperty({ ...one }, 'cluster_id', {
+        get() {
+          looks++
+          return one.cluster_id
+        },
+      })
+    const ids = Array.from({ length: 1000 }, (_, n) => n + 1)
+    const since = { messages: 5, oldest_at: NOW - 600 }
+    const snapshot = snapshotOf(
+      ids.map((id) => cluster(id)),
+      {
+        collecting: ids.map((id) => counted({ cluster_id: id, validators: id, ...since })),
+        waiting: ids.map((id) => counted({ cluster_id: id, share_index: 2, ...since })),
+      },
+    )
+    const found = clustersOf(snapshot, attendance(seen(1), seen(2), seen(3)), EVERYTHING)
+    expect(found.map(({ collecting }) => collecting)).toEqual(ids)
+    expect(found.every(({ nodes }) => nodes.map(({ waiting }) => waiting).join() === '0,5,0')).toBe(true)
+    expect(looks).toBeLessThanOrEqual(4 * ids.length)
+  })
+
   it('whose nodes are not known have those that are of no other cluster', () => {
     const list = cluster(2, { source: 'list', share_indexes: [] })
     const found = clustersOf(snapshotOf([cluster(1), list]), attendance(seen(0), seen(1), seen(9)), EVERYTHING)

@@ -25,24 +25,30 @@ export interface Scope {
 /** The clusters that a caller's token covers, each with those nodes it may see. */
 export function clustersOf(snapshot: Snapshot, attendance: Attendance, scope: Scope): StatusCluster[] {
   const vaults = scope.vaults === undefined ? undefined : new Set<string>(scope.vaults.map(toHex))
+  const indexes = scope.shareIndexes === undefined ? undefined : new Set(scope.shareIndexes)
+  const strays = strayIndexes(snapshot, attendance)
+  const collectingOf = new Map(snapshot.collecting.map((one) => [one.cluster_id, one]))
+  const waitingOf = Map.groupBy(snapshot.waiting, (one) => one.cluster_id)
   return snapshot.clusters.flatMap((cluster): StatusCluster[] => {
     if (scope.clusterIds?.has(cluster.id) === false) return []
     if (vaults !== undefined && !cluster.vaults.some((vault) => vaults.has(vault))) return []
     const known = cluster.share_indexes
-    const own = known.length > 0 ? known : strayIndexes(snapshot, attendance)
-    const shown = own.filter((index) => scope.shareIndexes?.includes(index) ?? true)
-    if (scope.shareIndexes !== undefined && known.length > 0 && shown.length === 0) return []
+    const own = known.length > 0 ? known : strays
+    const shown = own.filter((index) => indexes?.has(index) ?? true)
+    if (indexes !== undefined && known.length > 0 && shown.length === 0) return []
     // Numbers of a cluster that is shared say something of other vaults.
     const isWhole = vaults === undefined || cluster.vaults.every((vault) => vaults.has(vault))
-    const collecting = snapshot.collecting.find(({ cluster_id: id }) => id === cluster.id)
+    const asked = collectingOf.get(cluster.id)
+    const owed = new Map(waitingOf.get(cluster.id)?.map((one) => [one.share_index, one]))
+    const isCounted = isWhole && known.length > 0
     return [
       {
         name: cluster.name,
         source: cluster.source,
         threshold: cluster.threshold,
         validators: isWhole ? cluster.validators : null,
-        collecting: isWhole ? (collecting?.validators ?? 0) : null,
-        nodes: shown.map((index) => nodeIn(snapshot, cluster, index, attendance, isWhole && known.length > 0)),
+        collecting: isWhole ? (asked?.validators ?? 0) : null,
+        nodes: shown.map((index) => nodeIn(index, attendance, { asked, owed: owed.get(index), isCounted })),
       },
     ]
   })
@@ -54,15 +60,14 @@ function strayIndexes({ clusters }: Snapshot, { nodes }: Attendance): number[] {
   return [...nodes.keys()].filter((index) => index > 0 && !known.has(index)).sort((a, b) => a - b)
 }
 
-function nodeIn(
-  { waiting, collecting }: Snapshot,
-  { id }: Snapshot['clusters'][number],
-  shareIndex: number,
-  attendance: Attendance,
-  isCounted: boolean,
-): StatusNode {
-  const owed = waiting.find((one) => one.cluster_id === id && one.share_index === shareIndex)
-  const asked = collecting.find(({ cluster_id: of }) => of === id)
+/** What is asked for in a cluster, what a node of it owes of that, and whether the asker is told. */
+interface Work {
+  asked: Snapshot['collecting'][number] | undefined
+  owed: Snapshot['waiting'][number] | undefined
+  isCounted: boolean
+}
+
+function nodeIn(shareIndex: number, attendance: Attendance, { asked, owed, isCounted }: Work): StatusNode {
   // Who has signed some of what is asked for was there before anything was noted of it.
   const hasSigned = asked !== undefined && (owed?.messages ?? 0) < asked.messages
   const signed = hasSigned ? 'verified' : null

@@ -5,7 +5,6 @@ import { onOwnAccount } from '@dvt-relayer/common/account.ts'
 import { createKeyedQueue } from '@dvt-relayer/common/flow/keyed-queue.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
-import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { findProcesses } from '@dvt-relayer/db/queries/attendance/processes.ts'
 import { findClusterIds } from '@dvt-relayer/db/queries/clusters.ts'
 import { findExplainedNodes, findMoment } from '@dvt-relayer/db/queries/explain.ts'
@@ -179,6 +178,7 @@ function statusOf(
   const isSidecar = asker.role === 'sidecar'
   const isBound = isSidecar || asker.vaults !== undefined
   const clusters = clustersOf(snapshot, { now, nodes }, asker)
+  const isOwn = ownVaults(asker)
   const key = (query.key ?? '').trim()
   const facts = {
     network: config.network.name,
@@ -199,17 +199,17 @@ function statusOf(
             next_deposit_index: position.nextDepositIndex,
             public_keys: position.count,
           },
-    vaults: isSidecar ? [] : vaultsOf(snapshot, asker),
+    vaults: isSidecar ? [] : vaultsOf(snapshot, isOwn),
     unserved: isSidecar
       ? []
       : unserved
-          .filter(({ vault }) => isOf(vault, asker))
+          .filter(({ vault }) => isOwn(vault))
           .map(({ asked_at: at, reason, reasonOfItsOwn, ...rest }) => ({
             ...rest,
             reason: isBound ? reasonOfItsOwn : reason,
             asked_at_timestamp: at,
           })),
-    manager: isSidecar ? null : managerOf(snapshot, asker, address, config.managerDailyLimitGwei),
+    manager: isSidecar ? null : managerOf(snapshot, isOwn, address, config.managerDailyLimitGwei),
     queue: isBound ? null : queue,
     processes: processes.map(({ role, version, startedSeconds, lastSeconds, isThere }) => ({
       role,
@@ -242,14 +242,22 @@ function totalsOf({ totals, collecting }: Snapshot): NonNullable<Status['totals'
   return { ...totals, collecting: collecting.reduce((sum, { validators }) => sum + validators, 0) }
 }
 
-const isOf = (vault: string, { vaults }: Scope): boolean =>
-  vaults === undefined || vaults.some((bound) => checksumAddress(bound) === vault)
+/** Whether the asker may see a vault, however it is spelled: the spelling of each of the asker's would cost a hash. */
+type IsOwn = (vault: string) => boolean
 
-const vaultsOf = (snapshot: Snapshot, asker: Asker): Status['vaults'] =>
-  snapshot.vaults
-    .filter(({ vault }) => isOf(vault, asker))
+function ownVaults({ vaults }: Scope): IsOwn {
+  if (vaults === undefined) return () => true
+  const own = new Set<string>(vaults.map(toHex))
+  return (vault) => own.has(vault.toLowerCase())
+}
+
+function vaultsOf(snapshot: Snapshot, isOwn: IsOwn): Status['vaults'] {
+  // A vault has one open rotation.
+  const rotations = new Map(snapshot.rotations.map((one) => [one.vault, one]))
+  return snapshot.vaults
+    .filter(({ vault }) => isOwn(vault))
     .map((vault) => {
-      const rotation = snapshot.rotations.find((one) => one.vault === vault.vault)
+      const rotation = rotations.get(vault.vault)
       return {
         ...vault,
         rotation:
@@ -258,33 +266,36 @@ const vaultsOf = (snapshot: Snapshot, asker: Asker): Status['vaults'] =>
             : { state: rotation.state, since_timestamp: rotation.since_timestamp, deadline: rotation.deadline },
       }
     })
+}
 
 /** What the manager has signed; without a key, and without signatures, there is nothing to say. */
 function managerOf(
   { manager }: Snapshot,
-  asker: Asker,
+  isOwn: IsOwn,
   address: string | null,
   limitGwei: number | undefined,
 ): Status['manager'] {
-  const own = manager.filter(({ vault }) => isOf(vault, asker))
+  const own = manager.filter(({ vault }) => isOwn(vault))
   if (address === null && own.length === 0) return null
   const limit = limitGwei === undefined ? null : BigInt(limitGwei)
   return {
     address,
     limit_gwei: limit === null ? null : String(limit),
-    vaults: [...new Set(own.map(({ vault }) => vault))].map((vault) => {
-      const signed = own.filter((one) => one.vault === vault)
-      const moved = signed
-        .filter(({ action }) => action !== 'register')
-        .reduce((sum, { moved_gwei: gwei }) => sum + BigInt(gwei), 0n)
-      const left = limit === null ? null : limit > moved ? limit - moved : 0n
-      return {
-        vault,
-        signatures: Object.fromEntries(signed.map(({ action, signatures }) => [action, signatures])),
-        moved_gwei: String(moved),
-        left_gwei: left === null ? null : String(left),
-        last_at_timestamp: Math.max(...signed.map(({ last_at: at }) => at)),
-      }
-    }),
+    vaults: Array.from(
+      Map.groupBy(own, ({ vault }) => vault),
+      ([vault, signed]) => {
+        const moved = signed
+          .filter(({ action }) => action !== 'register')
+          .reduce((sum, { moved_gwei: gwei }) => sum + BigInt(gwei), 0n)
+        const left = limit === null ? null : limit > moved ? limit - moved : 0n
+        return {
+          vault,
+          signatures: Object.fromEntries(signed.map(({ action, signatures }) => [action, signatures])),
+          moved_gwei: String(moved),
+          left_gwei: left === null ? null : String(left),
+          last_at_timestamp: Math.max(...signed.map(({ last_at: at }) => at)),
+        }
+      },
+    ),
   }
 }

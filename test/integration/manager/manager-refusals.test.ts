@@ -289,6 +289,14 @@ describe.skipIf(skipWithoutAnvil)('nothing is signed for lists', () => {
     await refuses(() => post(url, '/fund', tops(...items)), 422, 'TOO_MANY_KEYS')
     await refuses(() => post(url, '/withdraw', tops(...items)), 422, 'TOO_MANY_KEYS')
     await refuses(() => post(url, '/consolidate', pairs(...sources)), 422, 'TOO_MANY_KEYS')
+    // Before anything else is said of them: of a long list each item would be read, and named in the answer.
+    const [same, moved] = [keys.map(() => [a, 0.5 * ETH] as const), keys.map(() => [a, a] as const)]
+    for (const [path, body] of [
+      ['/fund', tops(...same)],
+      ['/withdraw', tops(...same)],
+      ['/consolidate', pairs(...moved)],
+    ] as const)
+      expect((await refuses(() => post(url, path, body), 422, 'TOO_MANY_KEYS')).json).not.toHaveProperty('failures')
   })
 
   it('of validators whose type the vault could not tell from their number', async () => {

@@ -49,7 +49,7 @@ export function createExits({
   registry: Pick<DepositRegistry, 'countIfBegun'>
   messageRate: MessageRate
 }) {
-  const { clusters, limits, validatorLifetimeSeconds } = config
+  const { clusters, validatorLifetimeSeconds } = config
   const thresholdOf = (validator: ValidatorRow | undefined) => validator?.threshold ?? clusters.signatureThreshold
 
   /** The poll: nothing to decide, because every key has its live exit at its index. */
@@ -177,11 +177,6 @@ export function createExits({
      * @throws {ApiError} for keys that cannot get one; nothing is changed then
      */
     async request(publicKeys: readonly Uint8Array[], requester: Requester): Promise<RequestedExit[]> {
-      if (publicKeys.length > limits.keys)
-        throw new ApiError(
-          'TOO_MANY_KEYS',
-          `at most ${limits.keys} public keys in one request, this one has ${publicKeys.length}`,
-        )
       refuseDuplicates(publicKeys)
       // Before any node is asked: who asks for what is not its own again and again costs others little.
       if (requester.vaults !== undefined) await refuseNotTheirs(publicKeys, requester)

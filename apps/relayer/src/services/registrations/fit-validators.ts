@@ -8,7 +8,7 @@ import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { withdrawalCredentials } from '@dvt-relayer/crypto/messages/messages.ts'
 import type { ValidatorRegistry } from '../../context.ts'
 import type { FailureCode } from '../../errors.ts'
-import { ApiError, refuseItems } from '../../errors.ts'
+import { ApiError, refuseItems, refuseLong } from '../../errors.ts'
 import type { VaultState } from './vault-state.ts'
 
 /** What a validator must be for its part in an action. */
@@ -41,9 +41,7 @@ export async function findValidators(
   mostKeys: number,
   ...lists: readonly (readonly Uint8Array[])[]
 ): Promise<Map<string, ChainValidator>> {
-  const longest = Math.max(...lists.map(({ length }) => length))
-  if (longest > mostKeys)
-    throw new ApiError('TOO_MANY_KEYS', `at most ${mostKeys} public keys in one request, this one has ${longest}`)
+  refuseLong('TOO_MANY_KEYS', mostKeys, 'public keys', ...lists)
   return ofConsensusNode(registry.findValidators(lists.flat()))
 }
 

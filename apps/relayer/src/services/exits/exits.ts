@@ -154,7 +154,7 @@ export function createExits({
       await announceMessages(tx, assigned.changed)
       return assigned
     })
-    announced()
+    if (counts.changed.length > 0) announced()
     if (counts.created + counts.revived > 0) events.exitsRequested(counts, requester.name)
   }
 

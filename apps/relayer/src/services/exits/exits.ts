@@ -85,13 +85,16 @@ export function createExits({
     }
   }
 
-  /** Keys that are none, or that another vault has; returns what is known of the others. */
+  /** Keys that are none, where new ones may be asked for, or that another vault has; returns what is known of the others. */
   async function refuseNotTheirs(
     publicKeys: readonly Uint8Array[],
     requester: Requester,
   ): Promise<ReadonlyMap<string, ValidatorRow>> {
     const known = byKey(await findValidators(db, publicKeys))
-    const fresh = publicKeys.filter((key) => !known.has(toHex(key)))
+    const { vaults, mayHaveUnowned } = requester
+    // Where keys that nobody knows are refused whatever they are, below or for want of a threshold, none is parsed: a request has a thousand.
+    const isForNew = thresholdOf(undefined) !== undefined && (vaults === undefined || mayHaveUnowned)
+    const fresh = isForNew ? publicKeys.filter((key) => !known.has(toHex(key))) : []
     const isPoint = await crypto.arePublicKeys(fresh)
     const invalid = new Set<string>(fresh.filter((_, position) => isPoint[position] !== true).map(toHex))
     refuseItems('PUBLIC_KEY_INVALID', 'some public keys are not points of the group', publicKeys, (key) =>

@@ -290,6 +290,22 @@ export function failure(index: number, code: FailureCode): Failure {
   return { index, code, message: FAILURES[code] }
 }
 
+/**
+ * Refuses a list that is too long before anything of it is read: a body may hold a hundred times what a request may ask for, and each item
+ * that is read, compared or named in the answer holds up everybody.
+ *
+ * @throws {ApiError} `code` for the longest of the lists
+ */
+export function refuseLong(
+  code: 'TOO_MANY_KEYS' | 'TOO_MANY_SHARES',
+  most: number,
+  items: string,
+  ...lists: readonly (readonly unknown[])[]
+): void {
+  const longest = Math.max(...lists.map(({ length }) => length))
+  if (longest > most) throw new ApiError(code, `at most ${most} ${items} in one request, this one has ${longest}`)
+}
+
 /** Throws `code` with a failure for every item that `judge` finds one for. */
 export function refuseItems<T>(
   code: ErrorCode,

@@ -193,6 +193,20 @@ describe.skipIf(skipWithoutAnvil)('nothing is signed for a validator', () => {
     await refusesValidator(toHex(publicKey), 'VALIDATOR_UNKNOWN')
   })
 
+  it('that the beacon chain does not have, without a question to the vault', async () => {
+    const [foreign, unknown] = [addValidator(world, other.address), toHex(randomBytes(48))]
+    proxy.calls.length = 0
+    for (const [path, body] of [
+      ['/fund', tops([foreign, ETH], [unknown, ETH])],
+      ['/withdraw', tops([a, ETH], [unknown, ETH])],
+      ['/consolidate', pairs([unknown, a])],
+      ['/consolidate', pairs([a, unknown], [b, foreign])],
+    ] as const)
+      await refuses(() => post(url, path, body), 422, 'VALIDATORS_REFUSED')
+    const asked = proxy.calls.filter(({ params: [call] }) => JSON.stringify(call).includes(vault.address.toLowerCase()))
+    expect(asked).toEqual([])
+  })
+
   it('of another vault, or of nobody', async () => {
     await refusesValidator(addValidator(world, other.address), 'VALIDATOR_FOREIGN')
     await refusesValidator(addValidator(world, other.address, { type: '0x01' }), 'VALIDATOR_FOREIGN')
@@ -289,6 +303,14 @@ describe.skipIf(skipWithoutAnvil)('nothing is signed for lists', () => {
     await refuses(() => post(url, '/fund', tops(...items)), 422, 'TOO_MANY_KEYS')
     await refuses(() => post(url, '/withdraw', tops(...items)), 422, 'TOO_MANY_KEYS')
     await refuses(() => post(url, '/consolidate', pairs(...sources)), 422, 'TOO_MANY_KEYS')
+    // Before anything else is said of them: of a long list each item would be read, and named in the answer.
+    const [same, moved] = [keys.map(() => [a, 0.5 * ETH] as const), keys.map(() => [a, a] as const)]
+    for (const [path, body] of [
+      ['/fund', tops(...same)],
+      ['/withdraw', tops(...same)],
+      ['/consolidate', pairs(...moved)],
+    ] as const)
+      expect((await refuses(() => post(url, path, body), 422, 'TOO_MANY_KEYS')).json).not.toHaveProperty('failures')
   })
 
   it('of validators whose type the vault could not tell from their number', async () => {

@@ -1,9 +1,12 @@
 /** Reservations of keys for vaults, as rows: whose they are, since when, and what asking for them again changes. */
 
+import { networks } from '@dvt-relayer/chain/networks.ts'
 import { findReserved, reserveValidators, touchReservations } from '@dvt-relayer/db/queries/messages/registrations.ts'
 import { sql } from 'drizzle-orm'
 import { describe, expect, it } from 'vitest'
-import { findChosen } from '../../../apps/relayer/src/services/registrations/choose-keys.ts'
+import type { RelayerConfig } from '../../../apps/relayer/src/config.ts'
+import { createMessageRate } from '../../../apps/relayer/src/services/exits/message-rate.ts'
+import { createKeyChoice, findChosen } from '../../../apps/relayer/src/services/registrations/choose-keys.ts'
 import { createKeysOnChain } from '../../../apps/relayer/src/services/registrations/keys-on-chain.ts'
 import { openMessages } from '../../support/stages/messages.ts'
 
@@ -130,4 +133,55 @@ it('fewer keys than are asked for are no poll, and the chain is not asked for th
   expect([await poll(3), asked]).toEqual([undefined, []])
   // These are enough, and have no messages yet.
   expect([await poll(2), asked]).toEqual([undefined, ['contract 2', 'node 2']])
+})
+
+it('a vault that asks again for more keys than there are changes nothing, until there is one more', async () => {
+  const store = await openReservations()
+  const keys = [await store.add(), await store.add()]
+  const config = {
+    network: networks.hoodi,
+    limits: { keys: 10, openExits: 10 },
+    validatorLifetimeSeconds: HOUR,
+  } as unknown as RelayerConfig
+  const seen = { announced: 0, assigned: 0 }
+  const choosing = createKeyChoice({
+    config,
+    db: store.db,
+    events: { registrationsAssigned: () => seen.assigned++ } as unknown as Parameters<
+      typeof createKeyChoice
+    >[0]['events'],
+    announced: () => seen.announced++,
+    messageRate: createMessageRate(config),
+  })
+  const absent = async (of: readonly Uint8Array[]) => of.map(() => false)
+  const view = { isRegistered: absent } as unknown as Parameters<typeof createKeysOnChain>[0]
+  const ask = (startIndex: number) =>
+    choosing.choose({
+      request: { vault: VAULT, startIndex, amountsGwei: [32e9, 32e9, 32e9], validatorType: '0x01', caller: null },
+      requester: 'vault:1',
+      nextIndex: 7,
+      onChain: createKeysOnChain(view, { knownKeys: absent }),
+    })
+  /** Which transaction wrote each row last: what is written again has another, whatever is in it. */
+  const written = async () =>
+    (
+      await store.query<{ row: string }>(sql`
+        select xmin || ' ' || id as row from validators union all select xmin || ' ' || id from messages order by 1`)
+    ).map(({ row }) => row)
+
+  const chosen = await ask(7)
+  expect(chosen.map(({ publicKey }) => publicKey)).toEqual(keys.map(({ publicKey }) => Buffer.from(publicKey)))
+  expect(seen).toEqual({ announced: 1, assigned: 1 })
+  const before = await written()
+  expect(await ask(7)).toEqual(chosen)
+  expect([await written(), seen]).toEqual([before, { announced: 1, assigned: 1 }])
+
+  const third = await store.add()
+  expect((await ask(7)).map(({ publicKey }) => publicKey)).toEqual(
+    [...keys, third].map(({ publicKey }) => Buffer.from(publicKey)),
+  )
+  expect(seen).toEqual({ announced: 2, assigned: 2 })
+  // Another index is another exit, whatever keys there are.
+  await ask(9)
+  expect(seen).toEqual({ announced: 3, assigned: 3 })
 })

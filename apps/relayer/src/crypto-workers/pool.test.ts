@@ -95,6 +95,19 @@ describe('a thread', () => {
     expect(ended).toEqual(['node', 'attacker'])
   })
 
+  it('goes on verifying, however many points somebody has it check', async () => {
+    await using pool = startCryptoPool(1)
+    const ended: string[] = []
+    const triple = { publicKey: engine.publicKeyOf(scalarBytes(3n)), message, signature: sign(3) }
+    const points = Array.from({ length: 256 * 20 }, () => triple.signature)
+    const flood = onAccountOf({ group: 'sidecar', name: 'attacker' }, () => pool.areSignatures(points)).then(() =>
+      ended.push('attacker'),
+    )
+    await onAccountOf({ group: 'sidecar', name: 'node' }, () => pool.verify([triple])).then(() => ended.push('node'))
+    await flood
+    expect(ended).toEqual(['node', 'attacker'])
+  })
+
   it('says where a search was not over', async () => {
     await using pool = startCryptoPool(1)
     const [result] = await pool.finish([hopeless()], undefined, 20)

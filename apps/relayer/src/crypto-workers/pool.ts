@@ -81,7 +81,10 @@ export interface CryptoPool extends AsyncDisposable {
   exitsSigner(exits: readonly PartialExit[], shareIndex: number, signature: Uint8Array): Promise<Uint8Array | undefined>
 }
 
-/** Tasks by urgency: what a request waits for comes first. */
+/**
+ * Tasks by urgency: what a request waits for comes first. Between points to check and signatures to verify threads go to and fro: whoever
+ * sends ever more points would keep all others' signatures from being verified.
+ */
 const URGENCY: Record<Exclude<keyof Tasks, 'finish'>, number> = {
   arePublicKeys: 0,
   areSignatures: 0,
@@ -118,10 +121,14 @@ export function startCryptoPool(threads = Math.max(1, Math.min(8, availableParal
   let nextId = 1
   let closed = false
 
+  /** The urgency that was served last. */
+  let last = 0
   const nextUrgent = () => {
-    for (const line of urgent) {
-      const pending = line.shift()
-      if (pending !== undefined) return pending
+    for (const urgency of last === 0 ? [1, 0, 2] : [0, 1, 2]) {
+      const pending = urgent[urgency]?.shift()
+      if (pending === undefined) continue
+      last = urgency
+      return pending
     }
     return undefined
   }

@@ -2,7 +2,7 @@
 
 import { routes } from '@dvt-relayer/api/routes.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
-import { ApiError } from '../../errors.ts'
+import { ApiError, refuseLong } from '../../errors.ts'
 import type { Registrations } from '../../services/registrations/registrations.ts'
 import type { Bind, Call } from '../bind.ts'
 import type { ApiContext } from '../context.ts'
@@ -23,6 +23,21 @@ export function registerRoutes(bind: Bind, { auth, config, manager, services }: 
     assertOurVault(config, vault)
     auth.assertVault(caller, vault, route)
     return vault
+  }
+
+  /** Of lists that belong together, before anything of them is read. @throws {ApiError} LISTS_UNEQUAL, TOO_MANY_KEYS */
+  function assertLengths(aName: string, a: readonly unknown[], bName: string, b: readonly unknown[]): void {
+    if (a.length !== b.length)
+      throw new ApiError(
+        'LISTS_UNEQUAL',
+        `${aName} has ${a.length} items and ${bName} ${b.length}: each belongs to one`,
+      )
+    refuseLong('TOO_MANY_KEYS', config.limits.keys, 'public keys', a)
+  }
+
+  function amountsOf(keys: readonly string[], amounts: readonly number[]) {
+    assertLengths('public_keys', keys, 'amounts', amounts)
+    return keys.map((key, position) => ({ publicKey: fromHex(key, 48), amountGwei: amounts[position] ?? 0 }))
   }
 
   bind(routes.postRegister, async (call) => {
@@ -48,7 +63,7 @@ export function registerRoutes(bind: Bind, { auth, config, manager, services }: 
   bind(routes.postConsolidate, async (call) => {
     const vault = vaultOf(call)
     const { source_public_keys: sources, target_public_keys: targets } = call.body
-    assertEqualLengths('source_public_keys', sources, 'target_public_keys', targets)
+    assertLengths('source_public_keys', sources, 'target_public_keys', targets)
     const items = sources.map((source, position) => ({
       source: fromHex(source, 48),
       target: fromHex(targets[position] ?? '', 48),
@@ -58,16 +73,6 @@ export function registerRoutes(bind: Bind, { auth, config, manager, services }: 
 }
 
 const answer = (signature: Uint8Array) => ({ validators_manager_signature: toHex(signature) })
-
-function amountsOf(keys: readonly string[], amounts: readonly number[]) {
-  assertEqualLengths('public_keys', keys, 'amounts', amounts)
-  return keys.map((key, position) => ({ publicKey: fromHex(key, 48), amountGwei: amounts[position] ?? 0 }))
-}
-
-function assertEqualLengths(aName: string, a: readonly unknown[], bName: string, b: readonly unknown[]): void {
-  if (a.length !== b.length)
-    throw new ApiError('LISTS_UNEQUAL', `${aName} has ${a.length} items and ${bName} ${b.length}: each belongs to one`)
-}
 
 /** The answer; share sets are JSON texts already. */
 function render({ validators, managerSignature }: Registrations): Promise<Buffer> {

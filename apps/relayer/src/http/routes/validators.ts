@@ -2,7 +2,7 @@
 
 import { routes } from '@dvt-relayer/api/routes.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
-import { ApiError } from '../../errors.ts'
+import { refuseLong } from '../../errors.ts'
 import type { RenderedShares } from '../../services/oracles/shares.ts'
 import type { Bind } from '../bind.ts'
 import type { ApiContext } from '../context.ts'
@@ -12,11 +12,7 @@ import { Rendered, renderList } from '../rendered.ts'
 export function validatorRoutes(bind: Bind, { config, services }: ApiContext): void {
   bind(routes.postValidators, async ({ body, caller }) => {
     const spellings = body.public_keys
-    if (spellings.length > config.limits.keys)
-      throw new ApiError(
-        'TOO_MANY_KEYS',
-        `at most ${config.limits.keys} public keys in one request, this one has ${spellings.length}`,
-      )
+    refuseLong('TOO_MANY_KEYS', config.limits.keys, 'public keys', spellings)
     const exits = await services.exits.request(
       spellings.map((text) => fromHex(text, 48)),
       caller,

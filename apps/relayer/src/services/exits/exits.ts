@@ -49,7 +49,7 @@ export function createExits({
   registry: Pick<DepositRegistry, 'countIfBegun'>
   messageRate: MessageRate
 }) {
-  const { clusters, limits, validatorLifetimeSeconds } = config
+  const { clusters, validatorLifetimeSeconds } = config
   const thresholdOf = (validator: ValidatorRow | undefined) => validator?.threshold ?? clusters.signatureThreshold
 
   /** The poll: nothing to decide, because every key has its live exit at its index. */
@@ -85,13 +85,16 @@ export function createExits({
     }
   }
 
-  /** Keys that are none, or that another vault has; returns what is known of the others. */
+  /** Keys that are none, where new ones may be asked for, or that another vault has; returns what is known of the others. */
   async function refuseNotTheirs(
     publicKeys: readonly Uint8Array[],
     requester: Requester,
   ): Promise<ReadonlyMap<string, ValidatorRow>> {
     const known = byKey(await findValidators(db, publicKeys))
-    const fresh = publicKeys.filter((key) => !known.has(toHex(key)))
+    const { vaults, mayHaveUnowned } = requester
+    // Where keys that nobody knows are refused whatever they are, below or for want of a threshold, none is parsed: a request has a thousand.
+    const isForNew = thresholdOf(undefined) !== undefined && (vaults === undefined || mayHaveUnowned)
+    const fresh = isForNew ? publicKeys.filter((key) => !known.has(toHex(key))) : []
     const isPoint = await crypto.arePublicKeys(fresh)
     const invalid = new Set<string>(fresh.filter((_, position) => isPoint[position] !== true).map(toHex))
     refuseItems('PUBLIC_KEY_INVALID', 'some public keys are not points of the group', publicKeys, (key) =>
@@ -154,7 +157,7 @@ export function createExits({
       await announceMessages(tx, assigned.changed)
       return assigned
     })
-    announced()
+    if (counts.changed.length > 0) announced()
     if (counts.created + counts.revived > 0) events.exitsRequested(counts, requester.name)
   }
 
@@ -177,11 +180,6 @@ export function createExits({
      * @throws {ApiError} for keys that cannot get one; nothing is changed then
      */
     async request(publicKeys: readonly Uint8Array[], requester: Requester): Promise<RequestedExit[]> {
-      if (publicKeys.length > limits.keys)
-        throw new ApiError(
-          'TOO_MANY_KEYS',
-          `at most ${limits.keys} public keys in one request, this one has ${publicKeys.length}`,
-        )
       refuseDuplicates(publicKeys)
       // Before any node is asked: who asks for what is not its own again and again costs others little.
       if (requester.vaults !== undefined) await refuseNotTheirs(publicKeys, requester)

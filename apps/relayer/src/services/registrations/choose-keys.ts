@@ -117,12 +117,16 @@ export function createKeyChoice({
       )
       const chosen = trimAmbiguous(request.validatorType, free)
       if (chosen.length === 0) return []
+      // A vault that asks for more keys than there are polls as well: it is given those that it has, and nothing is to be done for them.
+      const isHad = chosen.every(({ isReserved }) => isReserved)
+      const standing = isHad ? await findStanding({ config, db }, choice, chosen, findMessages(db, chosen)) : undefined
+      if (standing !== undefined) return standing
       if (!isPaid) await refuseTooMany(choice, chosen)
       isPaid = true
       const reserved = await db.transaction((tx) => reserve(tx, config, choice, chosen))
       if (reserved === undefined) continue
-      announced()
-      const { counts, keys } = reserved
+      const { counts, keys, isAnnounced } = reserved
+      if (isAnnounced) announced()
       if (counts.reserved + counts.exits + counts.deposits > 0) events.registrationsAssigned(counts, requester)
       return keys
     }
@@ -161,8 +165,8 @@ export async function findChosen(
   { config, db }: Pick<Context, 'config' | 'db'>,
   choice: Choice,
 ): Promise<ChosenKey[] | undefined> {
-  const { request, requester, onChain } = choice
-  const { vault, startIndex, amountsGwei, validatorType } = request
+  const { request, onChain } = choice
+  const { vault, amountsGwei } = request
   let reading: ReturnType<typeof findMessages> | undefined
   const reserved = await onChain.findAbsent(amountsGwei.length, async (limit, excluded) => {
     const found = await findReserved(db, vault, { limit, excluded })
@@ -174,7 +178,21 @@ export async function findChosen(
     return found
   })
   if (reading === undefined || reserved.length < amountsGwei.length) return undefined
-  const publicKeys = reserved.map((row) => row.publicKey)
+  return findStanding({ config, db }, choice, reserved, reading)
+}
+
+/**
+ * These keys, which are the vault's already, where nothing is to be done for them: each has the messages asked for, which somebody still
+ * asks for then. Undefined otherwise.
+ */
+async function findStanding(
+  { config, db }: Pick<Context, 'config' | 'db'>,
+  { request, requester }: Choice,
+  rows: readonly ReservableRow[],
+  reading: ReturnType<typeof findMessages>,
+): Promise<ChosenKey[] | undefined> {
+  const { vault, startIndex, amountsGwei, validatorType } = request
+  const publicKeys = rows.map((row) => row.publicKey)
   const [exits, deposits] = await reading
   const found = publicKeys.flatMap((publicKey, position) => {
     const [exit, deposit] = [exits.get(toHex(publicKey)), deposits.get(toHex(publicKey))]
@@ -190,7 +208,7 @@ export async function findChosen(
   const messages = found.flatMap(({ exit, deposit }) => [exit, deposit])
   const old = messages.filter(({ idleSeconds }) => idleSeconds > touchSeconds).map(({ id }) => id)
   if (old.length > 0) {
-    const ids = reserved.map(({ id }) => id)
+    const ids = rows.map(({ id }) => id)
     await touchMessages(
       db,
       old.map((id) => ({ id, requester })),
@@ -266,7 +284,8 @@ async function giveMessages(
     exits: exits.created + exits.revived,
     deposits: deposits.created + deposits.revived,
   }
-  return { keys, counts }
+  const isAnnounced = fresh.length + retired.length + exits.changed.length + deposits.changed.length > 0
+  return { keys, counts, isAnnounced }
 }
 
 /** The messages that were just made for these keys. */

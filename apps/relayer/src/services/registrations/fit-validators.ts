@@ -8,7 +8,7 @@ import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { withdrawalCredentials } from '@dvt-relayer/crypto/messages/messages.ts'
 import type { ValidatorRegistry } from '../../context.ts'
 import type { FailureCode } from '../../errors.ts'
-import { ApiError, refuseItems } from '../../errors.ts'
+import { ApiError, refuseItems, refuseLong } from '../../errors.ts'
 import type { VaultState } from './vault-state.ts'
 
 /** What a validator must be for its part in an action. */
@@ -20,12 +20,19 @@ interface Needs {
   isCompounding?: true
 }
 
-/** What the beacon chain and the vault know of keys, by lower-case hex. */
+/** What the beacon chain knows of keys, by lower-case hex. */
 export interface KnownValidators {
   validators: ReadonlyMap<string, ChainValidator>
   /** Withdrawal credentials of those whose rightly signed deposit is pending. */
   pending: ReadonlyMap<string, string>
-  state: VaultState
+}
+
+/** Keys that stand in a list of a request, and what each must be. */
+interface Needed {
+  /** The name of the list. */
+  list: string
+  publicKeys: readonly Uint8Array[]
+  needs: (position: number) => Needs
 }
 
 /** Statuses of the beacon API: deposited and not active yet. */
@@ -41,9 +48,7 @@ export async function findValidators(
   mostKeys: number,
   ...lists: readonly (readonly Uint8Array[])[]
 ): Promise<Map<string, ChainValidator>> {
-  const longest = Math.max(...lists.map(({ length }) => length))
-  if (longest > mostKeys)
-    throw new ApiError('TOO_MANY_KEYS', `at most ${mostKeys} public keys in one request, this one has ${longest}`)
+  refuseLong('TOO_MANY_KEYS', mostKeys, 'public keys', ...lists)
   return ofConsensusNode(registry.findValidators(lists.flat()))
 }
 
@@ -56,7 +61,7 @@ export async function findWithPending(
   registry: ValidatorRegistry,
   mostKeys: number,
   publicKeys: readonly Uint8Array[],
-): Promise<Omit<KnownValidators, 'state'>> {
+): Promise<KnownValidators> {
   const validators = await findValidators(registry, mostKeys, publicKeys)
   const pending = new Map<string, string>()
   const findAbsent = () =>
@@ -85,16 +90,43 @@ async function ofConsensusNode<T>(reading: Promise<T>): Promise<T> {
   }
 }
 
-/** @throws {ApiError} VALIDATORS_REFUSED when one of these keys, which stand in `list` of the request, is not what is needed */
-export function refuseUnfit(
+/** @throws {ApiError} VALIDATORS_REFUSED when one of these keys is not what is needed, as far as the beacon chain says */
+export function refuseUnfit(vault: Uint8Array, known: KnownValidators, needed: Needed): void {
+  const judge = judgeOnChain(vault, known, needed)
+  refuse(needed, needed.publicKeys.map(judge))
+}
+
+/**
+ * The vault, read for those of these keys that are fit on the beacon chain: for what is refused anyway it is not asked.
+ *
+ * @throws {ApiError} VALIDATORS_REFUSED with all that are not what is needed, and what `read` throws
+ */
+export async function readForFit(
   vault: Uint8Array,
-  { validators, pending, state }: KnownValidators,
-  list: string,
-  publicKeys: readonly Uint8Array[],
-  needs: (position: number) => Needs,
-): void {
+  known: KnownValidators,
+  needed: Needed,
+  read: (publicKeys: readonly Uint8Array[]) => Promise<VaultState>,
+): Promise<VaultState> {
+  const { publicKeys, needs } = needed
+  const unfit = publicKeys.map(judgeOnChain(vault, known, needed))
+  if (!unfit.includes(undefined)) refuse(needed, unfit)
+  const isAsked = (position: number) => unfit[position] === undefined && needs(position).isCompounding === true
+  const state = await read(publicKeys.filter((_, position) => isAsked(position)))
+  const isRegistered = (key: Uint8Array) => {
+    // What is only pending is believed when the vault itself says that it has registered it.
+    const said = state.isCompounding(key)
+    return said === true || (said === undefined && known.validators.has(toHex(key)))
+  }
+  const judge = (key: Uint8Array, position: number) =>
+    isAsked(position) && !isRegistered(key) ? 'VALIDATOR_UNREGISTERED' : unfit[position]
+  refuse(needed, publicKeys.map(judge))
+  return state
+}
+
+/** Tells what is wrong with a key, as the beacon chain has it. */
+function judgeOnChain(vault: Uint8Array, { validators, pending }: KnownValidators, { needs }: Needed) {
   const typeOf = new Map(TYPES.map((type) => [toHex(withdrawalCredentials(type, vault)) as string, type]))
-  const judge = (key: Uint8Array, position: number): FailureCode | undefined => {
+  return (key: Uint8Array, position: number): FailureCode | undefined => {
     const validator = validators.get(toHex(key))
     const credentials = validator?.withdrawalCredentials ?? pending.get(toHex(key))
     if (credentials === undefined) return 'VALIDATOR_UNKNOWN'
@@ -103,10 +135,10 @@ export function refuseUnfit(
     const needed = needs(position)
     if (needed.type !== undefined && needed.type !== type) return 'VALIDATOR_TYPE'
     if (validator !== undefined && !needed.statuses.includes(validator.status)) return 'VALIDATOR_STATUS'
-    if (needed.isCompounding !== true) return undefined
-    // What is only pending is believed when the vault itself says that it has registered it.
-    const said = state.isCompounding(key)
-    return said === true || (said === undefined && validator !== undefined) ? undefined : 'VALIDATOR_UNREGISTERED'
+    return undefined
   }
-  refuseItems('VALIDATORS_REFUSED', `some of ${list} are not what this action needs`, publicKeys, judge)
+}
+
+function refuse({ list }: Needed, verdicts: readonly (FailureCode | undefined)[]): void {
+  refuseItems('VALIDATORS_REFUSED', `some of ${list} are not what this action needs`, verdicts, (verdict) => verdict)
 }

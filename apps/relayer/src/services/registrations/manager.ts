@@ -84,6 +84,11 @@ export function createManager(
     /** The manager's address, checksummed; null without a wallet. */
     address: wallet?.address ?? null,
 
+    /** @throws {ApiError} MANAGER_MISSING without a wallet */
+    assertWallet(): void {
+      assertWallet(wallet)
+    },
+
     /**
      * Signs the validators in the order they are given: 65 bytes `r ++ s ++ v`. The record is committed before the signature is made, so
      * none leaves without one; it is the same for every order, because under one root the vault takes one of them.
@@ -91,11 +96,7 @@ export function createManager(
      * @throws {ApiError} MANAGER_MISSING, DAILY_LIMIT, RATE_LIMIT
      */
     async sign(request: ManagerRequest): Promise<Uint8Array> {
-      if (wallet === undefined)
-        throw new ApiError(
-          'MANAGER_MISSING',
-          'this relayer has no validators-manager key: set VALIDATORS_MANAGER_KEY_FILE and VALIDATORS_MANAGER_PASSWORD_FILE',
-        )
+      assertWallet(wallet)
       const { vault, registryRoot, validators, validatorCount, action } = request
       const requester = request.requester ?? NOBODY
       const record = recordOf(request, requester)
@@ -129,6 +130,14 @@ export function createManager(
   }
 }
 export type Manager = ReturnType<typeof createManager>
+
+function assertWallet(wallet: ManagerWallet | undefined): asserts wallet is ManagerWallet {
+  if (wallet === undefined)
+    throw new ApiError(
+      'MANAGER_MISSING',
+      'this relayer has no validators-manager key: set VALIDATORS_MANAGER_KEY_FILE and VALIDATORS_MANAGER_PASSWORD_FILE',
+    )
+}
 
 /** Names what is asked for by this requester today. Not by the digest that is signed: its Keccak costs a poll more than all else. */
 function recordOf({ vault, registryRoot, validators }: ManagerRequest, requester: string): string {

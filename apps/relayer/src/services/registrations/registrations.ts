@@ -8,7 +8,7 @@
 import { encodeRegistration, isRegistrationAmount } from '@dvt-relayer/chain/stakewise/validators-manager.ts'
 import { findSignatures } from '@dvt-relayer/db/queries/messages/registrations.ts'
 import type { Context } from '../../context.ts'
-import { ApiError, refuseItems } from '../../errors.ts'
+import { ApiError, refuseItems, refuseLong } from '../../errors.ts'
 import type { DepositRegistry, DepositView } from '../deposit-registry/deposit-registry.ts'
 import { requesterOfVault } from '../exits/assign.ts'
 import type { MessageRate } from '../exits/message-rate.ts'
@@ -156,11 +156,7 @@ const isWhole = (validators: readonly Registration[]): boolean =>
 
 /** What is wrong with a request whatever the chain says. @throws {ApiError} */
 function refuseMalformed({ startIndex, amountsGwei, validatorType }: RegistrationRequest, mostKeys: number): void {
-  if (amountsGwei.length > mostKeys)
-    throw new ApiError(
-      'TOO_MANY_KEYS',
-      `at most ${mostKeys} validators in one request, this one has ${amountsGwei.length}`,
-    )
+  refuseLong('TOO_MANY_KEYS', mostKeys, 'validators', amountsGwei)
   if (startIndex + amountsGwei.length > REGISTRY_LIMIT)
     throw new ApiError('INDEX_INVALID', 'validators_start_index is beyond what any chain can have')
   refuseItems(

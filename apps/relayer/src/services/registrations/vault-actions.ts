@@ -14,7 +14,7 @@ import { equalBytes, toHex } from '@dvt-relayer/common/hex.ts'
 import type { Context } from '../../context.ts'
 import { refuseDuplicates, refuseItems } from '../../errors.ts'
 import { unambiguous } from './ambiguous.ts'
-import { ACTIVE, findValidators, findWithPending, refuseUnfit, WAITING } from './fit-validators.ts'
+import { ACTIVE, findValidators, findWithPending, readForFit, refuseUnfit, WAITING } from './fit-validators.ts'
 import type { Manager } from './manager.ts'
 import type { VaultReader } from './vault-state.ts'
 
@@ -57,15 +57,13 @@ export function createVaultActions({
     /** Adds amounts to validators of type `0x02`. */
     async fund(vault: Uint8Array, items: readonly ValidatorAmount[], requester: string | null): Promise<Uint8Array> {
       const publicKeys = items.map(({ publicKey }) => publicKey)
+      manager.assertWallet()
       refuseDuplicates(publicKeys)
       refuseAmounts(items, `an amount to fund is ${LEAST_GWEI} to ${MOST_GWEI} Gwei`, LEAST_GWEI)
       const found = await findWithPending(chain.registry, config.limits.keys, publicKeys)
-      const state = await vaultReader.read(vault, publicKeys)
-      refuseUnfit(vault, { ...found, state }, 'public_keys', publicKeys, () => ({
-        statuses: [...WAITING, ...ACTIVE],
-        type: '0x02',
-        isCompounding: true,
-      }))
+      const needs = { statuses: [...WAITING, ...ACTIVE], type: '0x02', isCompounding: true } as const
+      const needed = { list: 'public_keys', publicKeys, needs: () => needs }
+      const state = await readForFit(vault, found, needed, (keys) => vaultReader.read(vault, keys))
       return manager.sign({
         action: 'fund',
         vault,
@@ -84,13 +82,14 @@ export function createVaultActions({
       requester: string | null,
     ): Promise<Uint8Array> {
       const publicKeys = items.map(({ publicKey }) => publicKey)
+      manager.assertWallet()
       refuseDuplicates(publicKeys)
       refuseAmounts(items, `an amount to withdraw is at most ${MOST_GWEI} Gwei, or 0 for the full exit`, 0)
       const validators = await find(publicKeys)
+      const needs = (position: number) =>
+        items[position]?.amountGwei === 0 ? { statuses: ACTIVE } : ({ statuses: ACTIVE, type: '0x02' } as const)
+      refuseUnfit(vault, { validators, pending: NONE }, { list: 'public_keys', publicKeys, needs })
       const state = await vaultReader.read(vault, [])
-      refuseUnfit(vault, { validators, pending: NONE, state }, 'public_keys', publicKeys, (position) =>
-        items[position]?.amountGwei === 0 ? { statuses: ACTIVE } : { statuses: ACTIVE, type: '0x02' },
-      )
       const moved = items.map(({ publicKey, amountGwei }) =>
         amountGwei === 0 ? balanceOf(validators, publicKey) : BigInt(amountGwei),
       )
@@ -113,6 +112,7 @@ export function createVaultActions({
     ): Promise<Uint8Array> {
       const sources = items.map(({ source }) => source)
       const targets = items.map(({ target }) => target)
+      manager.assertWallet()
       refuseDuplicates(sources)
       const isSwitch = items.map(({ source, target }) => equalBytes(source, target))
       refuseEndingTargets(
@@ -120,16 +120,22 @@ export function createVaultActions({
         targets,
       )
       const validators = await find(sources, targets)
-      const others = targets.filter((_, position) => !isSwitch[position])
-      const state = await vaultReader.read(vault, others)
-      const known = { validators, pending: NONE, state }
-      refuseUnfit(vault, known, 'source_public_keys', sources, (position) =>
-        isSwitch[position] ? { statuses: ACTIVE, type: '0x01' } : { statuses: ACTIVE },
-      )
-      refuseUnfit(vault, known, 'target_public_keys', targets, (position) =>
-        // The oracles answer for a switch, and the vault has it as one of type 0x02 from then on.
-        isSwitch[position] ? { statuses: ACTIVE } : { statuses: ACTIVE, type: '0x02', isCompounding: true },
-      )
+      const known = { validators, pending: NONE }
+      refuseUnfit(vault, known, {
+        list: 'source_public_keys',
+        publicKeys: sources,
+        needs: (position) => (isSwitch[position] ? { statuses: ACTIVE, type: '0x01' } : { statuses: ACTIVE }),
+      })
+      const needed = {
+        list: 'target_public_keys',
+        publicKeys: targets,
+        needs: (position: number) =>
+          // The oracles answer for a switch, and the vault has it as one of type 0x02 from then on.
+          isSwitch[position]
+            ? { statuses: ACTIVE }
+            : ({ statuses: ACTIVE, type: '0x02', isCompounding: true } as const),
+      }
+      const state = await readForFit(vault, known, needed, (keys) => vaultReader.read(vault, keys))
       const moves = items.map(({ source, target }) => ({ sourcePublicKey: source, targetPublicKey: target }))
       const moved = sources.map((source, position) => (isSwitch[position] ? 0n : balanceOf(validators, source)))
       return manager.sign({

@@ -4,6 +4,7 @@
  */
 
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
+import type { ExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
 import { type ManagerWallet, nonceToRoot } from '@dvt-relayer/chain/stakewise/validators-manager.ts'
 import {
   acceptsSignature,
@@ -13,6 +14,7 @@ import {
   readValidatorsManager,
 } from '@dvt-relayer/chain/stakewise/vault-contract.ts'
 import { createSemaphore } from '@dvt-relayer/common/flow/semaphore.ts'
+import { createTurns } from '@dvt-relayer/common/flow/turns.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { withTimeout } from '@dvt-relayer/common/process/lifetime.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
@@ -21,6 +23,11 @@ import { ApiError } from '../../errors.ts'
 
 /** Calls of one request under way at once. */
 const CALLS = 8
+/**
+ * Calls of all requests of the process under way at once: of one caller as many as of one request, whatever else it asks for, and callers
+ * take turns. A request has up to a thousand keys, and a caller up to hundreds of requests.
+ */
+const ALL_CALLS = 2 * CALLS
 /** Vaults remembered that take our signatures at a block. */
 const MOST_GOOD = 256
 const NOBODY = `0x${'00'.repeat(20)}`
@@ -42,10 +49,11 @@ export interface VaultState {
 
 /** Creates the reader. */
 export function createVaultReader({
-  chain: { execution },
+  chain,
   wallet,
   patienceMs,
 }: Pick<Context, 'wallet' | 'patienceMs'> & { chain: Pick<Context['chain'], 'execution'> }) {
+  const execution = inTurns(chain.execution, patienceMs)
   /** The vaults that take our signatures at this block. What a contract says at a block it always says. */
   let good = { blockHash: '', vaults: new Set<string>() }
 
@@ -85,9 +93,12 @@ export function createVaultReader({
   async function readAt(
     vault: Uint8Array,
     publicKeys: readonly Uint8Array[],
-    signal: AbortSignal,
+    inTime: AbortSignal,
   ): Promise<VaultState> {
-    const blockHash = await newestBlock(signal)
+    const blockHash = await newestBlock(inTime)
+    // Once it is known that nothing is signed, nothing more is asked.
+    const failed = new AbortController()
+    const signal = AbortSignal.any([inTime, failed.signal])
     const place = { vault, blockHash, signal }
     const keys = new Map(publicKeys.map((key) => [toHex(key), key]))
     // First of all: what follows is of a vault.
@@ -98,12 +109,12 @@ export function createVaultReader({
     const [compounding] = await Promise.all([
       Promise.all([...keys].map(readKey)),
       refuseForeign(vault, blockHash, signal),
-    ])
+    ]).finally(() => failed.abort())
     const known = new Map<string, boolean | undefined>(compounding)
     return { nonceRoot, isCompounding: (key) => known.get(toHex(key)) }
   }
 
-  /** Asks the execution node, in time, with words for the client. @throws {ApiError} VAULT_UNKNOWN, DEPENDENCY_AWAY */
+  /** Asks the execution node, in time, with words for the client. @throws {ApiError} VAULT_UNKNOWN, DEPENDENCY_AWAY, TOO_BUSY */
   async function asked<T>(unknown: string, read: (signal: AbortSignal) => Promise<T>): Promise<T> {
     try {
       return await withTimeout(read(AbortSignal.timeout(patienceMs)), patienceMs)
@@ -121,7 +132,7 @@ export function createVaultReader({
     /**
      * The vault at the newest block, which takes what our key signs.
      *
-     * @throws {ApiError} MANAGER_FOREIGN, VAULT_UNKNOWN, DEPENDENCY_AWAY
+     * @throws {ApiError} MANAGER_FOREIGN, VAULT_UNKNOWN, DEPENDENCY_AWAY, TOO_BUSY
      */
     read: (vault: Uint8Array, publicKeys: readonly Uint8Array[]): Promise<VaultState> =>
       asked('what the vault says is not known', (signal) => readAt(vault, publicKeys, signal)),
@@ -146,6 +157,38 @@ export function createVaultReader({
       const found = problems.filter((problem) => problem !== undefined)
       return found.length === 0 ? undefined : found.join('. ')
     },
+  }
+}
+/** The same node, asked by one caller after the other. */
+function inTurns(
+  node: ExecutionClient,
+  patienceMs: number,
+): Pick<ExecutionClient, 'host' | 'getBlock' | 'call' | 'request'> {
+  const turns = createTurns({
+    total: ALL_CALLS,
+    groups: {},
+    others: { ofOne: CALLS, ofAll: ALL_CALLS },
+    // Of a request no more than `CALLS` wait, and admission bounds the requests.
+    waiting: Number.POSITIVE_INFINITY,
+    waitMs: patienceMs,
+  })
+  async function inTurn<T>(signal: AbortSignal | undefined, ask: () => Promise<T>): Promise<T> {
+    const turn = await turns.take(1, signal === undefined ? {} : { signal })
+    if (turn === undefined)
+      throw new ApiError('TOO_BUSY', 'too much is being asked of the execution node for vaults; ask again in a moment')
+    try {
+      return await ask()
+    } finally {
+      turn.release()
+    }
+  }
+  return {
+    get host() {
+      return node.host
+    },
+    getBlock: (tag, signal) => inTurn(signal, () => node.getBlock(tag, signal)),
+    call: (call) => inTurn(call.signal, () => node.call(call)),
+    request: (method, params, result, signal) => inTurn(signal, () => node.request(method, params, result, signal)),
   }
 }
 export type VaultReader = ReturnType<typeof createVaultReader>

@@ -28,7 +28,7 @@ import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import type { Context, Sealing } from '../../context.ts'
 import { CLUSTER_INDEXES } from '../../crypto-workers/tasks.ts'
 import type { FailureCode } from '../../errors.ts'
-import { ApiError, failure } from '../../errors.ts'
+import { ApiError, failure, refuseLong } from '../../errors.ts'
 import { storeCandidates } from './candidates.ts'
 import { type PostedHint, packHint } from './key-share-hints.ts'
 import type { Unverified, Verification } from './verify.ts'
@@ -216,11 +216,7 @@ export function createSubmission(
       shares: readonly PostedShare[],
       findForeign: FindForeign = findNone,
     ): Promise<Failure[]> {
-      if (shares.length > config.limits.shares)
-        throw new ApiError(
-          'TOO_MANY_SHARES',
-          `at most ${config.limits.shares} partial signatures in one request, this one has ${shares.length}`,
-        )
+      refuseLong('TOO_MANY_SHARES', config.limits.shares, 'partial signatures', shares)
       const account = accountKey(currentAccount())
       const post: Post = {
         shareIndex,

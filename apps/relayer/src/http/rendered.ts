@@ -3,9 +3,9 @@
 import { mapInPieces } from '@dvt-relayer/common/flow/rounds.ts'
 
 /**
- * An answer that is JSON text already, so that megabytes are not parsed and written anew for every poll. What the bytes say is not the
- * compiler's to check: who makes one vouches that it is `Answer`, and tests compare it with the contract. Every other answer is a value
- * whose fields the compiler checks.
+ * An answer that is text already, mostly JSON, so that megabytes are not parsed and written anew for every poll, and what all are answered
+ * counts once. What the bytes say is not the compiler's to check: who makes one vouches that it is `Answer`, and tests compare it with the
+ * contract. Every other answer is a value whose fields the compiler checks.
  */
 export class Rendered<Answer> {
   /** For the compiler only: the answer that the bytes are. */

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { getAddress } from 'viem/utils'
 import { describe, expect, it } from 'vitest'
 import { readFixtureJson } from '../../../test/support/keys/fixtures.ts'
-import { addressOfSecretKey, checksumAddress, parseAddress } from './address.ts'
+import { addressOfSecretKey, checksumAddress, createSpelling, parseAddress } from './address.ts'
 
 /** The examples of EIP-55. */
 const EXAMPLES = [
@@ -34,6 +34,21 @@ describe('an address', () => {
         expect(checksumAddress(address)).toBe(getAddress(toHex(address)))
       }),
     )
+  })
+
+  it('that comes again and again is spelled once, whatever bytes bring it', () => {
+    let spelled = 0
+    const spell = createSpelling((address) => {
+      spelled++
+      return checksumAddress(address)
+    })
+    for (let time = 0; time < 3; time++)
+      for (const example of EXAMPLES) expect(spell(fromHex(example, 20))).toBe(example)
+    expect(spelled).toBe(EXAMPLES.length)
+    // No more are kept than a relayer serves.
+    for (let n = 0; n < 1000; n++) spell(fromHex(`0x${String(n).padStart(40, '0')}`, 20))
+    spell(fromHex(EXAMPLES[0] ?? '', 20))
+    expect(spelled).toBe(EXAMPLES.length + 1001)
   })
 
   it('is refused with one letter of a mixed spelling in the wrong case', () => {

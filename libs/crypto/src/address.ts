@@ -1,6 +1,6 @@
 /** Ethereum addresses: 20 bytes, their EIP-55 spelling, and the one that belongs to a secret key. */
 
-import { parseHex } from '@dvt-relayer/common/hex.ts'
+import { parseHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { secp256k1 } from '@noble/curves/secp256k1.js'
 import { keccak_256 } from '@noble/hashes/sha3.js'
 import { CryptoError } from './errors.ts'
@@ -22,6 +22,23 @@ export function checksumAddress(address: Uint8Array): `0x${string}` {
     return nibble >= 8 ? digit.toUpperCase() : digit
   })
   return `0x${letters.join('')}`
+}
+
+/** More vaults than one relayer serves. */
+const SPELLED = 1000
+
+/** Spells addresses that come again and again: {@link checksumAddress} costs a hash each, and the rows of a list are of few vaults. */
+export function createSpelling(spell: (address: Uint8Array) => string = checksumAddress) {
+  const spelled = new Map<string, string>()
+  return (address: Uint8Array): string => {
+    const key = toHex(address)
+    const known = spelled.get(key)
+    if (known !== undefined) return known
+    if (spelled.size >= SPELLED) spelled.clear()
+    const spelling = spell(address)
+    spelled.set(key, spelling)
+    return spelling
+  }
 }
 
 /**

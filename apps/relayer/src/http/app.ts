@@ -84,7 +84,7 @@ export async function createApp(
     return503OnClosing: true,
     schemaController: { compilersFactory: COMPILERS },
     clientErrorHandler: answerGarbage,
-    frameworkErrors: (error, request, reply) => void answerError(error, request, reply, context),
+    frameworkErrors: (error, request, reply) => void answerError(error, request, reply, context, admission.answer),
   })
   app.decorateRequest('isLongPoll', false)
   app.decorateRequest('caller')
@@ -109,7 +109,7 @@ export async function createApp(
   app.setErrorHandler(async (error, request, reply) => {
     const status = error instanceof ApiError ? ERRORS[error.code].status : undefined
     await admission.beforeRefusal(request, reply, status)
-    return answerError(error, request, reply, context)
+    return answerError(error, request, reply, context, admission.answer)
   })
   await app.register(swagger, {
     openapi: {

@@ -37,7 +37,7 @@ export interface Call<R> {
   reply: FastifyReply
 }
 
-/** Answers a call: with a value of the contract's type, or with bytes that are one. */
+/** Answers a call: with a value of the contract's type, or with bytes that are one: JSON, where the handler names no other type. */
 export type Handler<R, Given> = (call: Call<R>) => Promise<Given | Rendered<AnswerOf<R>>>
 
 /** Tells who calls, before the body is read. */
@@ -79,14 +79,23 @@ export function createBind(app: FastifyInstance, auth: Auth, admission: Admissio
         if (bodyProof?.isDone === false)
           throw new ApiError('REQUEST_BODY', 'the route takes no body, and a signed request with one came')
         const answer = await visit.work(() => onAccountOf(account, () => handler(callOf(contract, request, reply))))
-        if (!(answer instanceof Rendered)) return reply.send(answer)
-        if (answer.bytes === undefined) return reply.send()
-        return reply.type('application/json').send(admission.answer(request, reply, answer.bytes))
+        const { bytes, type } = answer instanceof Rendered ? { bytes: answer.bytes, type: JSON_TYPE } : render(answer)
+        if (bytes === undefined) return reply.send()
+        if (!reply.hasHeader('content-type')) reply.type(type)
+        return reply.send(admission.answer(request, reply, bytes))
       },
     })
   }
 }
 export type Bind = ReturnType<typeof createBind>
+
+const JSON_TYPE = 'application/json'
+
+/** The bytes of an answer that is none yet: what waits for a slow reader is counted, whatever it is. */
+const render = (answer: unknown): { bytes: Buffer; type: string } =>
+  typeof answer === 'string'
+    ? { bytes: Buffer.from(answer), type: 'text/plain; charset=utf-8' }
+    : { bytes: Buffer.from(JSON.stringify(answer)), type: `${JSON_TYPE}; charset=utf-8` }
 
 /** What fastify checks a request against, and what stands of the route in the OpenAPI document. */
 function schemaOf({ summary, params, query, body, response }: RouteContract) {

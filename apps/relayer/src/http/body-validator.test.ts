@@ -1,8 +1,9 @@
 import type { RouteContract } from '@dvt-relayer/api/contract.ts'
 import { routes } from '@dvt-relayer/api/routes.ts'
-import { ExitSignatureRequest, RegisterRequest } from '@dvt-relayer/api/schemas.ts'
+import { ExitSignatureRequest, RegisterRequest, SignaturesRequest } from '@dvt-relayer/api/schemas.ts'
 import { faultWords } from '@dvt-relayer/common/expected.ts'
 import type { TSchema } from 'typebox'
+import { Errors } from 'typebox/value'
 import { describe, expect, it } from 'vitest'
 import { compileBody, compilePart } from './body-validator.ts'
 
@@ -40,6 +41,103 @@ it('looks no further than the first fault, however long a list is', () => {
 it('refuses what is wrong only far down', () => {
   const shares = [...Array.from({ length: 5000 }, () => good), 0]
   expect(validate({ share_index: 1, shares })).toMatchObject({ error: [{ instancePath: '' }] })
+})
+
+describe('a body of many items with lists in them', () => {
+  const share = {
+    public_key: '00',
+    exit_signature: '00',
+    deposit_signature: '00',
+    public_key_shares: Array.from({ length: 130 }, () => ({ share_index: 1, public_key_share: '00' })),
+  }
+  /** A thousand items, and how often a list in one of them was looked at. */
+  function manyShares() {
+    let looks = 0
+    const watched = new Proxy(share, {
+      get(item, name, receiver) {
+        if (name === 'public_key_shares') looks++
+        return Reflect.get(item, name, receiver)
+      },
+    })
+    return { shares: Array.from({ length: 1000 }, (): object => watched), looks: () => looks }
+  }
+  const check = compileBody(SignaturesRequest)
+
+  it('is not looked at where the fault stands before them', () => {
+    const { shares, looks } = manyShares()
+    expect(check({ share_index: 0, shares })).toMatchObject({
+      error: [{ instancePath: '/share_index', message: 'must be >= 1' }],
+    })
+    expect(looks()).toBe(0)
+  })
+
+  it('is looked at up to the item with the fault, by compiled checks alone', () => {
+    const { shares, looks } = manyShares()
+    expect(check({ share_index: 1, shares })).toHaveProperty('value')
+    const once = looks()
+    const own = Object.assign([...share.public_key_shares, 5], { forEach: () => expect.unreachable('walked') })
+    shares[500] = { ...share, public_key_shares: own }
+    expect(check({ share_index: 1, shares })).toMatchObject({
+      error: [{ instancePath: '/shares/500/public_key_shares/130', message: 'must be object' }],
+    })
+    // Half of them, by the check of all and by that of each.
+    expect(looks() - once).toBe(once)
+  })
+})
+
+describe('what is said of a fault', () => {
+  const wrong: unknown[] = [null, -1, 0.5, 'x', [], [0], [{}], ['x', null], {}, Array.from({ length: 300 }, () => 0)]
+  const bodies = (Object.entries(routes) as [string, RouteContract][]).flatMap(([name, { body }]) =>
+    body === undefined ? [] : [[name, body] as const],
+  )
+  /** A value that fits. */
+  function right(schema: TSchema): unknown {
+    const { properties, items, anyOf, pattern, minimum, ...other } = schema as {
+      properties?: Record<string, TSchema>
+      items?: TSchema
+      anyOf?: TSchema[]
+      pattern?: string
+      minimum?: number
+      const?: string
+    }
+    if (properties !== undefined)
+      return Object.fromEntries(Object.entries(properties).map(([name, property]) => [name, right(property)]))
+    if (items !== undefined) return [right(items)]
+    if (anyOf?.[0] !== undefined) return right(anyOf[0])
+    if (pattern !== undefined) return '0'.repeat(Number(/\{(\d+)\}/.exec(pattern)?.[1] ?? 1))
+    return other.const ?? minimum ?? ('type' in other && other.type === 'number' ? 0 : '')
+  }
+  /** Of a schema: values with one fault, or a few, at each depth. */
+  function variants(schema: TSchema): unknown[] {
+    const { properties, items, anyOf } = schema as { properties?: object; items?: TSchema; anyOf?: TSchema[] }
+    if (anyOf !== undefined) return [...wrong, ...anyOf.flatMap(variants)]
+    if (items !== undefined) return [...wrong, ...variants(items).map((item) => [item])]
+    if (properties === undefined) return wrong
+    const names = Object.entries(properties) as [string, TSchema][]
+    return [
+      ...wrong,
+      ...names.flatMap(([name, property]) =>
+        variants(property).map((value) => ({ ...(right(schema) as object), [name]: value })),
+      ),
+    ]
+  }
+
+  it.each(bodies)('is what the library says first: %s', (_name, schema) => {
+    const check = compileBody(schema)
+    expect(check(right(schema))).toHaveProperty('value')
+    for (const value of variants(schema)) {
+      const [first, second] = Errors(schema, value)
+      if (first === undefined) {
+        expect(check(value)).toEqual({ value })
+        continue
+      }
+      const { instancePath } = first
+      // Of a few words the right ones are named.
+      const isWord = [first, second].some((fault) => fault?.keyword === 'const')
+      const message = isWord ? expect.stringMatching(/^must be 0x01 or 0x02$/) : faultWords(schema, first)
+      expect(check(value), JSON.stringify(value)).toMatchObject({ error: [{ instancePath, message }] })
+    }
+  })
 })
 
 /** The paths of all schemas with a pattern, as the library's faults name them. */

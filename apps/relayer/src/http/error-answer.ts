@@ -8,6 +8,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { ErrorCode } from '../errors.ts'
 import { ApiError, ERRORS } from '../errors.ts'
 import type { Events } from '../events.ts'
+import type { Admission } from './admission/admission.ts'
 
 /** Errors fastify itself makes before a handler runs. */
 const BY_FASTIFY_CODE: Readonly<Record<string, ErrorCode>> = {
@@ -65,6 +66,7 @@ export function answerError(
   request: FastifyRequest,
   reply: FastifyReply,
   { logger, events }: { logger: Logger; events: Pick<Events, 'requestFailed'> },
+  piecesOf: Admission['answer'],
 ): FastifyReply {
   const told = toApiError(error)
   request.refusedWith = told.code
@@ -81,7 +83,10 @@ export function answerError(
     request_id: request.id,
     ...(told.failures.length > 0 ? { failures: [...told.failures] } : {}),
   }
-  return reply.code(status).type('application/json').send(JSON.stringify(body))
+  return reply
+    .code(status)
+    .type('application/json')
+    .send(piecesOf(request, reply, Buffer.from(JSON.stringify(body))))
 }
 
 /** What Node says of requests that it does not hand on. */

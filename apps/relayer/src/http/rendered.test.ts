@@ -10,10 +10,10 @@ it.each([0, 1, 63, 64, 65, 300])('renders a list of %i as one text, in pieces', 
   const before = counted.inRounds().length
   const textOf = (item: number, position: number) => {
     counted.count()
-    return JSON.stringify({ item, position })
+    return JSON.stringify({ item, position, text: 'é' })
   }
   const bytes = await renderList('{"list":[', items, textOf, '],"end":true}')
-  const list = items.map((item, position) => ({ item, position }))
+  const list = items.map((item, position) => ({ item, position, text: 'é' }))
   expect(bytes.toString()).toBe(JSON.stringify({ list, end: true }))
   expect(Math.max(0, ...counted.inRounds().slice(before))).toBeLessThanOrEqual(64)
   await new Promise(setImmediate)

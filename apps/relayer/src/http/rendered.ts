@@ -3,9 +3,9 @@
 import { mapInPieces } from '@dvt-relayer/common/flow/rounds.ts'
 
 /**
- * An answer that is JSON text already, so that megabytes are not parsed and written anew for every poll. What the bytes say is not the
- * compiler's to check: who makes one vouches that it is `Answer`, and tests compare it with the contract. Every other answer is a value
- * whose fields the compiler checks.
+ * An answer that is text already, mostly JSON, so that megabytes are not parsed and written anew for every poll, and what all are answered
+ * counts once. What the bytes say is not the compiler's to check: who makes one vouches that it is `Answer`, and tests compare it with the
+ * contract. Every other answer is a value whose fields the compiler checks.
  */
 export class Rendered<Answer> {
   /** For the compiler only: the answer that the bytes are. */
@@ -20,9 +20,8 @@ export class Rendered<Answer> {
 
 /** Items that are rendered in one go: with the shares of an exit they have 5 KB each. */
 const AT_ONCE = 64
-const asciiBytes = (text: string) => Buffer.from(text, 'latin1')
 
-/** The bytes of a JSON text with a list in it, which may be long: others have the event loop while it is made. All texts are ASCII. */
+/** The bytes of a JSON text with a list in it, which may be long: others have the event loop while it is made. */
 export async function renderList<T>(
   head: string,
   items: readonly T[],
@@ -32,7 +31,7 @@ export async function renderList<T>(
   const pieces = Array.from({ length: Math.ceil(items.length / AT_ONCE) }, (_, piece) => piece * AT_ONCE)
   const parts = await mapInPieces(pieces, 1, (from) => {
     const texts = items.slice(from, from + AT_ONCE).map((item, i) => textOf(item, from + i))
-    return asciiBytes(`${from === 0 ? '' : ','}${texts.join(',')}`)
+    return Buffer.from(`${from === 0 ? '' : ','}${texts.join(',')}`)
   })
-  return Buffer.concat([asciiBytes(head), ...parts, asciiBytes(end)])
+  return Buffer.concat([Buffer.from(head), ...parts, Buffer.from(end)])
 }

@@ -6,14 +6,19 @@ import { routes } from '@dvt-relayer/api/routes.ts'
 import { fastify } from 'fastify'
 import { expect, it, vi } from 'vitest'
 import type { RelayerConfig } from '../../config.ts'
+import { ApiError, failure } from '../../errors.ts'
 import type { Events } from '../../events.ts'
 import type { Auth } from '../auth/auth.ts'
 import { ANYBODY } from '../auth/caller.ts'
 import { createBind } from '../bind.ts'
 import { createBodyGate } from '../body-gate.ts'
+import type { HttpContext } from '../context.ts'
+import { answerError } from '../error-answer.ts'
+import { Rendered } from '../rendered.ts'
 import { strangerOf } from './account-of.ts'
 import { createAdmission, UNREAD_BYTES } from './admission.ts'
 import { limitsOf } from './limits.ts'
+import { PIECE_BYTES } from './pieces.ts'
 
 const config = { http: { maxBodyBytes: 1024 * 1024, maxLargeBodies: 1 } } as RelayerConfig
 const events = { callerBounded: () => {}, bytesHeld: () => {} } as unknown as Events
@@ -297,7 +302,8 @@ it('refuses one request in a round too, also those whose callers are not known',
 })
 
 it('has a caller wait that asked for what is not its own too often, until it hangs up, and nobody else', async () => {
-  await using app = fastify()
+  // Who hangs up leaves a connection behind that would be waited for at the end.
+  await using app = fastify({ forceCloseConnections: true })
   const limits = { ...limitsOf(config), forbiddenOfOne: { burst: 1, perSecond: 0.001, most: 10, waitSeconds: 600 } }
   const admission = createAdmission(app, { config, events, limits })
   const [asked, gone] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
@@ -332,4 +338,59 @@ it('has a caller wait that asked for what is not its own too often, until it han
   hangUp.abort()
   await expect(third).rejects.toThrow()
   await gone.promise
+})
+
+it('counts what waits of every large answer: of a value, of a text, of bytes, of an error', async () => {
+  await using app = fastify()
+  let held: number[] = []
+  const telling = {
+    ...events,
+    bytesHeld(of: 'bodies' | 'answers', bytes: number) {
+      if (of === 'answers') held.push(bytes)
+    },
+  }
+  const admission = createAdmission(app, { config, events: telling })
+  const context = { logger: { debug: () => {} }, events: { requestFailed: () => {} } } as unknown as HttpContext
+  app.setErrorHandler(async (error, request, reply) => answerError(error, request, reply, context, admission.answer))
+  const bind = createBind(app, {} as Auth, admission)
+  const long = 'é'.repeat(PIECE_BYTES)
+  const anybody = () => ANYBODY
+  bind(routes.getBeaconVersion, async () => ({ data: { version: long } }), anybody)
+  bind(routes.getMetrics, async () => long, anybody)
+  bind(routes.getOpenapi, async () => new Rendered<object>(Buffer.from(JSON.stringify({ long }))), anybody)
+  const failures = Array.from({ length: 1000 }, (_, position) => failure(position, 'SIGNATURE_WRONG'))
+  bind(
+    routes.getHealth,
+    async () => {
+      throw new ApiError('SHARES_WRONG', 'all', { failures })
+    },
+    anybody,
+  )
+  bind(routes.getRoot, async () => '', anybody)
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  /** What is answered, as what, and how much of it was counted. */
+  async function ask({ path }: { path: string }) {
+    held = []
+    const answer = await fetch(`${url}${path}`)
+    const bytes = Buffer.from(await answer.arrayBuffer())
+    await vi.waitUntil(() => held.length === 0 || held.at(-1) === 0, { timeout: 60_000 })
+    expect(answer.headers.get('content-length')).toBe(String(bytes.length))
+    return { answer: String(bytes), type: answer.headers.get('content-type'), counted: held[0], bytes: bytes.length }
+  }
+  const value = await ask(routes.getBeaconVersion)
+  expect(value).toMatchObject({ type: 'application/json; charset=utf-8', counted: value.bytes })
+  expect(JSON.parse(value.answer)).toEqual({ data: { version: long } })
+  const text = await ask(routes.getMetrics)
+  expect(text).toMatchObject({ type: 'text/plain; charset=utf-8', counted: text.bytes, answer: long })
+  const bytes = await ask(routes.getOpenapi)
+  expect(bytes).toMatchObject({ type: 'application/json', counted: bytes.bytes })
+  const error = await ask(routes.getHealth)
+  expect(error).toMatchObject({ type: 'application/json', counted: error.bytes })
+  expect(JSON.parse(error.answer)).toMatchObject({ code: 'SHARES_WRONG', failures })
+  expect(await ask(routes.getRoot)).toEqual({
+    answer: '',
+    type: 'text/plain; charset=utf-8',
+    counted: undefined,
+    bytes: 0,
+  })
 })

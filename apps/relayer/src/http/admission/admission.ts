@@ -240,16 +240,16 @@ export function createAdmission(
     },
     /** What is refused, before anything is known of who sends it too, is answered in a round of its own as well. */
     async beforeRefusal(request: FastifyRequest, reply: FastifyReply, status?: number): Promise<void> {
-      const { account }: { account?: Account } = request
-      if (account !== undefined && status === 403) await waitForbidden(request, reply)
-      await turn(request, account ?? strangerOf(request))
+      if (isBegun(request) && status === 403) await waitForbidden(request, reply)
+      await turn(request, accountOfAnswered(request))
     },
     /** The rounds of the event loop in which requests go on: what else of them takes long shares these. */
     rounds,
-    /** What to send of an answer that is bytes already: the same bytes to everybody, in pieces as they are taken. */
+    /** What to send of an answer: the same bytes to everybody, in pieces as they are taken. */
     answer(request: FastifyRequest, reply: FastifyReply, bytes: Buffer): Buffer | Readable {
       if (bytes.length <= PIECE_BYTES) return bytes
-      const over = answers.hold(request.account, bytes, () => {
+      const account = accountOfAnswered(request)
+      const over = answers.hold(account, bytes, () => {
         events.callerBounded('answer')
         request.raw.socket.destroy()
       })
@@ -259,11 +259,16 @@ export function createAdmission(
         tellHeld()
       })
       reply.header('content-length', bytes.length)
-      return Readable.from(pieces.of(request.account, bytes), { objectMode: false, highWaterMark: PIECE_BYTES })
+      return Readable.from(pieces.of(account, bytes), { objectMode: false, highWaterMark: PIECE_BYTES })
     },
   }
 }
 export type Admission = ReturnType<typeof createAdmission>
+
+/** Whether it was known whose it is: what is refused before is of a stranger. */
+const isBegun = ({ account }: { account?: Account }): boolean => account !== undefined
+const accountOfAnswered = (request: FastifyRequest): Account =>
+  isBegun(request) ? request.account : strangerOf(request)
 
 /** Calls `then` once, when the answer is out or its connection gone; at once where it is gone already. */
 function whenOver({ raw }: FastifyReply, then: () => void): void {

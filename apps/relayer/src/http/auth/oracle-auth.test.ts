@@ -17,12 +17,16 @@ function makeAuth({ isKnown = true, publicUrl = undefined as URL | undefined } =
   const done: string[] = []
   const accounts: unknown[] = []
   const used = new Set<string>()
+  let lookedUp = 0
   const auth = createOracleAuth({
     network: { name: 'hoodi' },
     publicUrl,
     events: { authRefused: (reason) => void done.push(`refused ${reason}`) },
     oracleFetch: {
-      isKnown: async () => isKnown,
+      async isKnown() {
+        lookedUp++
+        return isKnown
+      },
       takeNonce: async (_, nonce) => {
         done.push('nonce')
         accounts.push(currentAccount())
@@ -32,7 +36,7 @@ function makeAuth({ isKnown = true, publicUrl = undefined as URL | undefined } =
       },
     },
   })
-  return { auth, done, accounts }
+  return { auth, done, accounts, lookedUp: () => lookedUp }
 }
 
 /** The credentials of a request that was signed at a time. */
@@ -134,6 +138,22 @@ describe('wrong signatures', () => {
     const elsewhere = { ...request, socket: { remoteAddress: '192.0.2.2' } } as unknown as FastifyRequest
     expect(await outcome(other, NOW, elsewhere)).toBe('REQUEST_SIGNATURE_FOREIGN')
     expect(await outcome(other, NOW + 1)).toBe('REQUEST_SIGNATURE_FOREIGN')
+  })
+})
+
+describe('right signatures of a key that is no oracle’s', () => {
+  it('are counted like wrong ones, so that nobody is looked up for them without end', async () => {
+    const made = makeAuth({ isKnown: false })
+    const credentials = await signedAt(NOW)
+    const outcome = (now = NOW, from = request) =>
+      made.auth.authenticate(from, credentials, oracle, 'route', now).catch(({ code }: { code: string }) => code)
+    for (let count = 0; count < 500; count++) expect(await outcome()).toBe('ORACLE_UNKNOWN')
+    expect(made.lookedUp()).toBe(500)
+    expect(await outcome()).toBe('RATE_LIMIT')
+    expect(made.lookedUp()).toBe(500)
+    const elsewhere = { ...request, socket: { remoteAddress: '192.0.2.2' } } as unknown as FastifyRequest
+    expect(await outcome(NOW, elsewhere)).toBe('ORACLE_UNKNOWN')
+    expect(await outcome(NOW + 1)).toBe('ORACLE_UNKNOWN')
   })
 })
 

@@ -38,13 +38,13 @@ const ADDRESS_DIGITS = 40
  */
 const REQUESTS = { burst: 1000, perSecond: 20, most: 1000 }
 /**
- * Wrong signatures from one address: each costs the event loop a recovery, 0.1 ms to some milliseconds, whoever sends it. Right ones cost
- * nothing here, so that all oracles may stand behind one proxy.
+ * Wrong signatures from one address, and those of keys that are no oracle's, which anybody can make and send again: each costs the event loop
+ * a recovery, 0.1 ms to some milliseconds, and the latter a query. Right ones cost nothing here, so that all oracles may stand behind one proxy.
  */
 const WRONG = { burst: 500, perSecond: 50, most: 1000 }
 
 const TOO_MANY = `more signed requests than ${REQUESTS.perSecond} a second`
-const TOO_MANY_WRONG = `more requests with a wrong signature from this address than ${WRONG.perSecond} a second`
+const TOO_MANY_WRONG = `more requests from this address that no oracle has signed than ${WRONG.perSecond} a second`
 
 /** The address of the oracle a path names by address or by public key. @throws {ApiError} ORACLE_INVALID */
 export function parseOracle(text: string): Uint8Array {
@@ -108,8 +108,7 @@ export function createOracleAuth({
   ): Refusal | undefined {
     const late = timeFault(time, nowSeconds)
     if (late !== undefined) return late
-    const { name: address } = strangerOf(request)
-    takeOne(wrong, address, nowSeconds, TOO_MANY_WRONG)
+    takeOne(wrong, strangerOf(request).name, nowSeconds, TOO_MANY_WRONG)
     const signed = { method: request.method, path: request.raw.url ?? '', network: network.name, time, nonce }
     const key = recoverKey(signed, signature)
     if (key === undefined) return NO_SIGNATURE
@@ -119,7 +118,6 @@ export function createOracleAuth({
       found !== undefined && equalBytes(addressOfPublicKey(found), oracle)
     if (!isOfOracle(key) && (bound === undefined || !isOfOracle(recoverKey({ ...signed, bound }, signature))))
       return FOREIGN
-    wrong.give(address, 1)
     return undefined
   }
 
@@ -145,6 +143,7 @@ export function createOracleAuth({
       const fault = faultOf(request, credentials, oracle, nowSeconds)
       if (fault !== undefined) return refuse(fault)
       if (!(await oracleFetch.isKnown(oracle))) throw oracleUnknown()
+      wrong.give(strangerOf(request).name, 1)
       takeOne(rate, toHex(oracle), nowSeconds, TOO_MANY)
       const take = () => oracleFetch.takeNonce(oracle, credentials.nonce)
       if (!(await onAccountOf(proofAccount('oracle', toHex(oracle)), take))) return refuse(REPLAYED)

@@ -15,7 +15,7 @@ export function operationsRoutes(
   { config, coverage, events, health, manager, stopping }: HttpContext,
   openApi: () => object,
 ): void {
-  let docs: string | undefined
+  let docs: Buffer | undefined
   let document: Buffer | undefined
 
   bind(routes.getInfo, async () => ({
@@ -65,11 +65,11 @@ export function operationsRoutes(
   })
 
   bind(routes.getDocs, async ({ reply }) => {
-    docs ??= renderDocs(openApi())
+    docs ??= Buffer.from(renderDocs(openApi()))
     reply.type('text/html; charset=utf-8')
     reply.header('content-security-policy', DOCS_CSP)
     reply.header('x-content-type-options', 'nosniff')
     reply.header('referrer-policy', 'no-referrer')
-    return docs
+    return new Rendered<string>(docs)
   })
 }

@@ -2,6 +2,7 @@
 
 import type { ParamsOf } from '@dvt-relayer/api/contract.ts'
 import { type Routes, routes } from '@dvt-relayer/api/routes.ts'
+import type { ExitShareItem } from '@dvt-relayer/api/schemas.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import type { FastifyRequest } from 'fastify'
 import { ApiError } from '../../errors.ts'
@@ -12,6 +13,7 @@ import { createOracleAuth, oracleUnknown, parseOracle } from '../auth/oracle-aut
 import { type Bind, goneOf } from '../bind.ts'
 import { answerConditionally } from '../conditional.ts'
 import type { ApiContext } from '../context.ts'
+import { renderList } from '../rendered.ts'
 import { parseVault } from '../vault.ts'
 
 const DEFAULT_LIMIT = 100
@@ -46,7 +48,8 @@ export function oracleRoutes(bind: Bind, { auth, config, events, services, stopp
       const waitMs = Number(wait ?? 0) * 1000
       request.isLongPoll = waitMs > 0
       const page = await oracleFetch.fetch(wanted, waitMs, AbortSignal.any([stopping, goneOf(request)]))
-      return answerConditionally(call, { exit_shares: page.items, cursor: cursorText(page.cursor) })
+      const end = `],"cursor":"${cursorText(page.cursor)}"}`
+      return answerConditionally(call, await renderList('{"exit_shares":[', page.items, textOf, end))
     },
     authenticateOracle,
   )
@@ -68,9 +71,11 @@ export function oracleRoutes(bind: Bind, { auth, config, events, services, stopp
         'ORACLE_SHARES_MISSING',
         'there are no oracle shares of this validator: its exit was not asked for, or is not complete yet',
       )
-    return answerConditionally(call, found.set)
+    return answerConditionally(call, Buffer.from(JSON.stringify(found.set)))
   })
 }
+
+const textOf = (item: ExitShareItem): string => JSON.stringify(item)
 
 const cursorText = ({ revision, messageId, oracleSetId }: Cursor): string => `${revision}.${messageId}.${oracleSetId}`
 

@@ -21,8 +21,11 @@ type StatusCall = Call<typeof routes.getStatus> | Call<typeof routes.getStatusPa
 
 /** Adds the routes. */
 export function statusRoutes(bind: Bind, { config, auth, health, manager, services }: ApiContext): void {
-  const [style, script] = [readTextSync(`${ASSETS}style.css`), readTextSync(`${ASSETS}live.js`)]
-  let help: string | undefined
+  const [style, script] = [
+    Buffer.from(readTextSync(`${ASSETS}style.css`)),
+    Buffer.from(readTextSync(`${ASSETS}live.js`)),
+  ]
+  let help: Buffer | undefined
 
   function find({ caller, query, request, route }: StatusCall): Promise<Status> {
     // What a wallet has signed is not shown to more than may have it sign.
@@ -41,21 +44,23 @@ export function statusRoutes(bind: Bind, { config, auth, health, manager, servic
 
   bind(routes.getStatusPage, async (call) => {
     try {
-      return answerText(call, PAGE, statusPage(await find(call)), true)
+      return answerText(call, PAGE, Buffer.from(statusPage(await find(call))), true)
     } catch (error) {
       if (!(error instanceof CodedError) || !error.code.startsWith('DATABASE_')) throw error
       call.reply.code(503)
       return answerText(
         call,
         PAGE,
-        awayPage({ ready: health.state(), unused: findUnused(config, undefined), doubts: health.doubts() }),
+        Buffer.from(
+          awayPage({ ready: health.state(), unused: findUnused(config, undefined), doubts: health.doubts() }),
+        ),
         true,
       )
     }
   })
 
   bind(routes.getStatusHelp, async (call) => {
-    help ??= helpPage(readTextSync(RUNBOOK_FILE))
+    help ??= Buffer.from(helpPage(readTextSync(RUNBOOK_FILE)))
     return answerText(call, PAGE, help, false)
   })
   bind(routes.getStatusStyle, async (call) => answerText(call, 'text/css; charset=utf-8', style, false))
@@ -72,9 +77,9 @@ export function statusRoutes(bind: Bind, { config, auth, health, manager, servic
 function answerText(
   { request, reply }: Pick<StatusCall, 'request' | 'reply'>,
   type: string,
-  text: string,
+  text: Buffer,
   isPrivate: boolean,
-): string | Rendered<string> {
+): Rendered<string> {
   const tag = `"${createHash('sha256').update(text).digest('base64url')}"`
   reply.header('etag', tag).header('cache-control', `${isPrivate ? 'private' : 'public'}, no-cache`)
   if (isPrivate) reply.header('vary', 'authorization')
@@ -85,5 +90,5 @@ function answerText(
     return new Rendered<string>(undefined)
   }
   reply.type(type)
-  return text
+  return new Rendered<string>(text)
 }

@@ -9,9 +9,10 @@
 import type { ExitShareItem, OracleSharesResponse } from '@dvt-relayer/api/schemas.ts'
 import { accountKey, currentAccount } from '@dvt-relayer/common/account.ts'
 import { createKeyedQueue } from '@dvt-relayer/common/flow/keyed-queue.ts'
+import { mapInPieces } from '@dvt-relayer/common/flow/rounds.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { pause } from '@dvt-relayer/common/process/lifetime.ts'
-import { addressOfPublicKey, checksumAddress } from '@dvt-relayer/crypto/address.ts'
+import { addressOfPublicKey, checksumAddress, createSpelling } from '@dvt-relayer/crypto/address.ts'
 import { takeNonce } from '@dvt-relayer/db/queries/attendance/nonces.ts'
 import { findLastRevision } from '@dvt-relayer/db/queries/messages/announce.ts'
 import type { ExitShareRow, KnownOracleSet, Membership, ShareCursor } from '@dvt-relayer/db/queries/oracle-fetch.ts'
@@ -25,6 +26,8 @@ const GATHER_MS = 200
 const MOST_WAITING = 16
 /** Waiting requests of one caller that look again at once: all others of the process need the database as well. */
 const LOOKS_AT_ONCE = 2
+/** Items of a page that are made in one go. */
+const MADE_AT_ONCE = 64
 const START: ShareCursor = { revision: 0, messageId: 0, oracleSetId: 0 }
 
 /** What an oracle asks for. */
@@ -48,6 +51,7 @@ export interface ExitSharesPage {
 export function createOracleFetch({ db }: Pick<Context, 'db'>) {
   const memberships = createMemberships(db)
   const changes = createChanges()
+  const spell = createSpelling()
   const turns = createKeyedQueue({ depth: LOOKS_AT_ONCE, waiting: Number.POSITIVE_INFINITY })
   /** How many requests of each oracle wait. */
   const waiting = new Map<string, number>()
@@ -102,10 +106,10 @@ export function createOracleFetch({ db }: Pick<Context, 'db'>) {
       const rows = await look(request, after)
       const address = toHex(request.oracle)
       const others = waiting.get(address) ?? 0
-      if (rows.length > 0 || others >= MOST_WAITING) return pageOf(rows, after)
+      if (rows.length > 0 || others >= MOST_WAITING) return pageOf(rows, after, spell)
       waiting.set(address, others + 1)
       try {
-        return pageOf(await lookUntil(request, after, seen, deadline, signal), after)
+        return await pageOf(await lookUntil(request, after, seen, deadline, signal), after, spell)
       } finally {
         const left = (waiting.get(address) ?? 1) - 1
         if (left === 0) waiting.delete(address)
@@ -190,18 +194,20 @@ function createChanges() {
 
 const addressesOf = (set: Pick<KnownOracleSet, 'publicKeys'>): Uint8Array[] => oracleKeysOf(set).map(addressOfPublicKey)
 
-const pageOf = (rows: readonly ExitShareRow[], after: ShareCursor): ExitSharesPage => {
+type Spell = ReturnType<typeof createSpelling>
+
+async function pageOf(rows: readonly ExitShareRow[], after: ShareCursor, spell: Spell): Promise<ExitSharesPage> {
   const last = rows.at(-1)
   const cursor =
     last === undefined ? after : { revision: last.revision, messageId: last.messageId, oracleSetId: last.oracleSetId }
-  return { items: rows.map(itemOf), cursor }
+  return { items: await mapInPieces(rows, MADE_AT_ONCE, (row) => itemOf(row, spell)), cursor }
 }
 
-const itemOf = (row: ExitShareRow): ExitShareItem => ({
+const itemOf = (row: ExitShareRow, spell: Spell): ExitShareItem => ({
   public_key: toHex(row.publicKey),
   validator_index: row.validatorIndex,
   epoch: row.epoch,
-  vault: row.vault === null ? null : checksumAddress(row.vault),
+  vault: row.vault === null ? null : spell(row.vault),
   public_key_share: toHex(row.publicKeyShare),
   encrypted_exit_signature: toHex(row.ciphertext),
   oracle_set: {

@@ -2,7 +2,7 @@
 
 import type { ExitItem, ValidatorItem } from '@dvt-relayer/api/schemas.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
+import { createSpelling } from '@dvt-relayer/crypto/address.ts'
 import type { ExitListRow, ValidatorListRow } from '@dvt-relayer/db/queries/messages/lists.ts'
 import { findChangedExits, findChangedValidators, findNewestRevision } from '@dvt-relayer/db/queries/messages/lists.ts'
 import type { Context } from '../../context.ts'
@@ -42,23 +42,6 @@ const exitItem = (row: ExitListRow): ExitItem => ({
   ...times(row),
   ...shareIndexes(row),
 })
-
-/** More vaults than one relayer serves. */
-const SPELLED = 1000
-
-/** The spelling of vaults costs a hash each, and the rows of a list are of few vaults, and come again with each change. */
-function createSpelling() {
-  const spelled = new Map<string, string>()
-  return (vault: Uint8Array): string => {
-    const key = toHex(vault)
-    const known = spelled.get(key)
-    if (known !== undefined) return known
-    if (spelled.size >= SPELLED) spelled.clear()
-    const spelling = checksumAddress(vault)
-    spelled.set(key, spelling)
-    return spelling
-  }
-}
 
 const validatorItem = (row: ValidatorListRow, vault: string): ValidatorItem => ({
   vault,

@@ -5,12 +5,12 @@
 
 import { routes } from '@dvt-relayer/api/routes.ts'
 import type { BeaconValidators } from '@dvt-relayer/api/schemas.ts'
-import { mapInPieces } from '@dvt-relayer/common/flow/rounds.ts'
-import { parseHex, toHex } from '@dvt-relayer/common/hex.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
 import type { Bind } from '../../bind.ts'
 import type { ApiContext } from '../../context.ts'
-import { ifOpened, READ_AT_ONCE } from './hand-in.ts'
+import { Rendered, renderList } from '../../rendered.ts'
+import { ifOpened } from './hand-in.ts'
 
 const FAR_FUTURE_EPOCH = String(2n ** 64n - 1n)
 /** Validators that wait for their activation: charon signs exits of these. Both words may be asked for. */
@@ -76,22 +76,19 @@ export function beaconRoutes(bind: Bind, { config, services }: ApiContext): void
     async ({ body }) => {
       const { ids, statuses } = body
       const isWanted = statuses == null || statuses.length === 0 || statuses.some((status) => STATUSES.includes(status))
-      const keys = await mapInPieces(isWanted ? (ids ?? []) : [], READ_AT_ONCE, (id) => parseHex(id, 48))
-      const found = await services.openExits.find(keys.filter((key) => key !== undefined))
-      return { execution_optimistic: false, finalized: false, data: found.map(render) }
+      const found = isWanted ? await services.openExits.find(ids ?? []) : []
+      return new Rendered(
+        await renderList('{"execution_optimistic":false,"finalized":false,"data":[', found, render, ']}'),
+      )
     },
     opened,
   )
 }
 
-function render({
-  publicKey,
-  validatorIndex,
-}: {
-  publicKey: Uint8Array
-  validatorIndex: number
-}): BeaconValidators['data'][number] {
-  return {
+type OpenExit = Awaited<ReturnType<ApiContext['services']['openExits']['find']>>[number]
+
+function render({ publicKey, validatorIndex }: OpenExit): string {
+  const validator: BeaconValidators['data'][number] = {
     index: String(validatorIndex),
     balance: '0',
     status: STATUS,
@@ -106,4 +103,5 @@ function render({
       withdrawable_epoch: FAR_FUTURE_EPOCH,
     },
   }
+  return JSON.stringify(validator)
 }

@@ -1,15 +1,11 @@
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { afterAll, expect, it } from 'vitest'
 import { countByRound } from '../../../../../../test/support/event-loop.ts'
 import type { Bind } from '../../bind.ts'
 import type { ApiContext } from '../../context.ts'
-import { beaconRoutes } from './beacon.ts'
 import { handInRoutes } from './hand-in.ts'
 
-let counted: ReturnType<typeof countByRound>
-beforeEach(() => {
-  counted = countByRound()
-})
-afterEach(() => counted.end())
+const counted = countByRound()
+afterAll(() => counted.end())
 
 it('reads what charon posts in pieces: others have the event loop in between', async () => {
   const handlers = new Map<string, (call: unknown) => Promise<unknown>>()
@@ -46,29 +42,4 @@ it('reads what charon posts in pieces: others have the event loop in between', a
   await expect(postDeposits?.({ params, body: { partial_deposit_data: deposits } })).rejects.toThrow('read')
   expect(Math.max(...counted.inRounds())).toBeLessThanOrEqual(256 + 88)
   expect(counted.inRounds().reduce((sum, count) => sum + count, 0)).toBe(1200)
-})
-
-it('reads which validators charon asks about in pieces too, those that are none left out', async () => {
-  let ask: ((call: unknown) => Promise<unknown>) | undefined
-  const bind = (contract: { path: string }, handler: (call: unknown) => Promise<unknown>) => {
-    if (contract.path.endsWith('/validators')) ask = handler
-  }
-  const found: number[] = []
-  const find = async (keys: readonly Uint8Array[]) => {
-    found.push(keys.length)
-    return []
-  }
-  const services = { openExits: { find } }
-  beaconRoutes(bind as unknown as Bind, { config: {}, services } as unknown as ApiContext)
-  const ids: string[] = []
-  for (let position = 0; position < 600; position++)
-    Object.defineProperty(ids, position, {
-      get() {
-        counted.count()
-        return position < 500 ? `0x${'11'.repeat(48)}` : String(position)
-      },
-    })
-  expect(await ask?.({ body: { ids } })).toMatchObject({ data: [] })
-  expect(found).toEqual([500])
-  expect(Math.max(...counted.inRounds())).toBeLessThanOrEqual(256 + 88)
 })

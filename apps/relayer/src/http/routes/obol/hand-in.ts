@@ -21,7 +21,7 @@ import type { ApiContext } from '../../context.ts'
 const UINT64_END = 2n ** 64n
 
 /** Items that are read in one go: half a millisecond. */
-export const READ_AT_ONCE = 256
+const READ_AT_ONCE = 256
 
 /** A node by the key of its ENR. */
 const addressOf = (key: Uint8Array): string => toHex(addressOfPublicKey(parseOraclePublicKey(toHex(key))))

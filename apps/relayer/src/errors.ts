@@ -11,7 +11,8 @@ export const ERRORS = {
   BODY_TOO_LARGE: {
     status: 413,
     retry: false,
-    meaning: 'the body is larger than MAX_BODY_BYTES, or than anything of its cluster lock',
+    meaning:
+      'the body is larger than MAX_BODY_BYTES, than anything of its cluster lock, or than a list of MAX_KEYS_PER_REQUEST keys',
   },
   MEDIA_TYPE: { status: 415, retry: false, meaning: 'the body is not sent as application/json' },
   PUBLIC_KEY_INVALID: { status: 422, retry: false, meaning: 'a public key is not a point of the group' },

@@ -121,7 +121,7 @@ export async function createApp(
     },
   })
   await app.register(async (scope) => {
-    const bind = createBind(scope, auth, admission)
+    const bind = createBind(scope, auth, admission, config.limits.keys)
     operationsRoutes(bind, context, () => app.swagger())
     if (services !== undefined) for (const addRoutes of API_ROUTES) addRoutes(bind, { ...context, services })
   })

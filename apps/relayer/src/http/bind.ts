@@ -48,8 +48,10 @@ type Admit = (request: FastifyRequest) => Promise<void>
 /**
  * Adds routes to an application. A route that knows another way to tell its caller than a token says so with `authenticate`; one that looks
  * at more than that before a body is read, with `admit`.
+ *
+ * @param keys how many an operator may ask for in one request: its bodies need be no longer than that
  */
-export function createBind(app: FastifyInstance, auth: Auth, admission: Admission) {
+export function createBind(app: FastifyInstance, auth: Auth, admission: Admission, keys = Number.POSITIVE_INFINITY) {
   return <const R extends RouteContract, Given extends AnswerOf<R>>(
     contract: R,
     handler: Handler<R, Given>,
@@ -65,6 +67,7 @@ export function createBind(app: FastifyInstance, auth: Auth, admission: Admissio
       method: contract.method,
       url: contract.path,
       schema: schemaOf(contract),
+      bodyLimit: bodyLimitOf(contract, keys, app.initialConfig.bodyLimit),
       // Before the body is read: who may not call costs no memory.
       onRequest: async (request, reply) => {
         request.caller = await onAccountOf(strangerOf(request), () => tellCaller(request))
@@ -96,6 +99,14 @@ const render = (answer: unknown): { bytes: Buffer; type: string } =>
   typeof answer === 'string'
     ? { bytes: Buffer.from(answer), type: 'text/plain; charset=utf-8' }
     : { bytes: Buffer.from(JSON.stringify(answer)), type: `${JSON_TYPE}; charset=utf-8` }
+
+/** What a key takes in an operator's request at most, with its amount or a second one and a generous layout; and what stands around them. */
+const [BYTES_A_KEY, BYTES_AROUND] = [512, 64 * 1024]
+
+/** What operators ask for is lists of keys. A longer body would be parsed whole to be refused. */
+function bodyLimitOf({ access }: RouteContract, keys: number, most = Number.POSITIVE_INFINITY): number {
+  return access !== 'public' && access.includes('operator') ? Math.min(most, BYTES_AROUND + keys * BYTES_A_KEY) : most
+}
 
 /** What fastify checks a request against, and what stands of the route in the OpenAPI document. */
 function schemaOf({ summary, params, query, body, response }: RouteContract) {

@@ -36,7 +36,9 @@ export function createBodyGate(
         onAccountOf(request.account, () => proof.check(hashes.get(proof)?.digest() ?? new Uint8Array())),
       )
     // Five million empty objects take seconds to parse and a gigabyte, so what is parsed is bounded by values, not by bytes alone.
+    const size = { bytes: body.length, values: 0 }
     const admit = (values: number) => {
+      size.values = values
       if (!request.hasRoomFor(values))
         throw new ApiError('TOO_BUSY', 'too much of yours is being worked on; send this again in a moment')
     }
@@ -46,7 +48,7 @@ export function createBodyGate(
       if (body.length < IN_TURNS_BYTES) return parse()
       large.add(request)
       // So does who hangs up now: the body is there until its turn comes.
-      return await request.visit.work(() => parsing.run(request.account, parse))
+      return await request.visit.work(() => parsing.run(request.account, parse, size))
     } catch (error) {
       throw error instanceof ApiError ? error : new ApiError('BODY_INVALID', bodyProblem(error, maxValues))
     }

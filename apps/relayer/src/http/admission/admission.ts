@@ -92,9 +92,10 @@ export function createAdmission(
   app.addHook('preParsing', async (request, reply, payload) => {
     const { 'content-length': said, 'transfer-encoding': encoding } = request.headers
     if (encoding === undefined && !(Number(said ?? 0) > 0)) return payload
+    const most = request.routeOptions.bodyLimit ?? maxBodyBytes
     // What does not say how long it is may be as long as a body can be.
-    const length = encoding === undefined ? Number(said) : maxBodyBytes
-    if (length > maxBodyBytes) throw new ApiError('BODY_TOO_LARGE', `a body may have at most ${maxBodyBytes} bytes`)
+    const length = encoding === undefined ? Number(said) : most
+    if (length > most) throw new ApiError('BODY_TOO_LARGE', `a body of this request may have at most ${most} bytes`)
     const gone = goneOf(reply)
     const room = await bodies.take(request.account, length, gone.signal)
     gone.forget()

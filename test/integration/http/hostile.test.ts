@@ -142,8 +142,8 @@ describe('a flood', () => {
 describe('bodies', () => {
   it.each([
     ['/exit-signature', `{"share_index":1,"shares":[${'{},'.repeat(3_000_000)}{}]}`],
-    ['/validators', `{"public_keys":[${'"",'.repeat(3_000_000)}""]}`],
-    ['/validators', `{"public_keys":${'['.repeat(3_000_000)}${']'.repeat(3_000_000)}}`],
+    ['/signatures', `{"share_index":1,"shares":[${'"",'.repeat(3_000_000)}""]}`],
+    ['/signatures', `{"share_index":${'['.repeat(3_000_000)}${']'.repeat(3_000_000)}}`],
   ])('of more values than any request needs are refused before they are parsed: %s', async (path, body) => {
     await using relayer = await world.startRelayer(threshold)
     const answer = await ask(relayer.url, path, { body, headers: { 'content-type': 'application/json' } })
@@ -163,9 +163,9 @@ describe('bodies', () => {
   })
 
   it('sent where nothing is, without a token, are not read and hold no place', async () => {
-    const operator = createToken('operator', 'operator', '*')
+    const node = createToken('node', 'sidecar', '*')
     const file = join(world.dir, 'tokens')
-    await writeFile(file, operator.line)
+    await writeFile(file, node.line)
     await using relayer = await world.startRelayer({ ...threshold, AUTH_TOKENS_FILE: file, MAX_LARGE_BODIES: '1' })
     const { port, hostname } = new URL(relayer.url)
     const socket = createConnection(Number(port), hostname)
@@ -175,9 +175,9 @@ describe('bodies', () => {
     )
     try {
       expect(await answered).toMatch(/^HTTP\/1\.1 404 /)
-      const large = `{"public_keys":["${'0'.repeat(1_200_000)}"]}`
-      const headers = { 'content-type': 'application/json', authorization: `Bearer ${operator.token}` }
-      expect((await ask(relayer.url, '/validators', { body: large, headers })).status).toBe(422)
+      const large = `{"share_index":"${'0'.repeat(1_200_000)}"}`
+      const headers = { 'content-type': 'application/json', authorization: `Bearer ${node.token}` }
+      expect((await ask(relayer.url, '/exit-signature', { body: large, headers })).status).toBe(422)
     } finally {
       socket.destroy()
     }

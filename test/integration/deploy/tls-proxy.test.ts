@@ -69,11 +69,11 @@ describe.each(NAMES)('$name', ({ name, isHere }) => {
     })
 
     it('takes bodies of almost 16 MiB, which the relayer itself answers', async () => {
-      const key = `"0x${'ab'.repeat(48)}"`
-      const keys = Array.from({ length: Math.floor((16 * 1024 * 1024 - 100) / (key.length + 1)) }, () => key)
-      const body = `{"public_keys":[${keys.join(',')}]}`
+      const share = JSON.stringify({ public_key: 'ab'.repeat(48), exit_signature: 'cd'.repeat(96) })
+      const shares = Array.from({ length: Math.floor((16 * 1024 * 1024 - 100) / (share.length + 1)) }, () => share)
+      const body = `{"share_index":1,"shares":[${shares.join(',')}]}`
       const headers = { 'content-type': 'application/json', 'content-length': body.length }
-      const { status, text } = await proxyOf(name).ask('/validators', { method: 'POST', body, headers })
+      const { status, text } = await proxyOf(name).ask('/exit-signature', { method: 'POST', body, headers })
       expect(status).toBeLessThan(500)
       expect(status).not.toBe(413)
       expect(JSON.parse(text)).toMatchObject({ code: expect.any(String), request_id: expect.any(String) })

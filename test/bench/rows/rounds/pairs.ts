@@ -15,7 +15,7 @@ import { createVaultRounds, IDLE_MS } from './vault-rounds.ts'
 
 const WARM = 10
 const MEASURED = 100
-const REPEATS = 3
+const REPEATS = 7
 /** Above the indexes of the exits that are asked for alone. */
 const INDEXES_AHEAD = 10_000
 

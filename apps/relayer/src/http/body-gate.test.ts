@@ -47,3 +47,23 @@ it('parses large bodies that come together one by one: the event loop goes round
   expect(workingAt).toHaveLength(9)
   expect(Math.min(...workingAt.slice(1))).toBeGreaterThan(0)
 })
+
+it.each([
+  ['that was refused', 422, true],
+  ['that was not', 200, false],
+  ['for which there was no room', 503, false],
+])('has the next body of a caller wait for a long one %s', async (_, status, waits) => {
+  await using app = fastify({ bodyLimit: 8_000_000 })
+  app.decorateRequest('hasRoomFor', () => true)
+  app.decorateRequest('account', { getter: () => ({ group: 'sidecar', name: 'node' }) })
+  const visit = { work: <T>(work: () => Promise<T>): Promise<T> => work(), hasEnded: () => false, atEnd: () => {} }
+  app.decorateRequest('visit', { getter: () => visit })
+  const rests: number[] = []
+  createBodyGate(app, { maxValues: 10, rounds: createRounds(1) }, async (ms) => void rests.push(ms))
+  app.post('/', (_request, reply) => reply.code(status).send({}))
+  const { statusCode } = await app.inject({ method: 'POST', url: '/', payload: { text: '0'.repeat(4_000_000) } })
+  expect(statusCode).toBe(status)
+  await expect.poll(() => rests.length).toBe(waits ? 2 : 1)
+  // Twenty milliseconds of the event loop, four times twenty.
+  if (waits) expect(rests.at(-1)).toBeCloseTo(1600, -2)
+})

@@ -8,7 +8,7 @@ import type { Rounds } from '@dvt-relayer/common/flow/rounds.ts'
 import { parseJsonText } from '@dvt-relayer/common/json-text.ts'
 import type { FastifyInstance, FastifyRequest, RequestPayload } from 'fastify'
 import { ApiError } from '../errors.ts'
-import { createParsing } from './admission/parsing.ts'
+import { createParsing, type ParsedSize } from './admission/parsing.ts'
 import type { BodyProof } from './auth/key-auth.ts'
 
 /** From this size on, bodies are parsed in turns: each takes some milliseconds. */
@@ -18,15 +18,16 @@ const IN_TURNS_BYTES = 64 * 1024
 export function createBodyGate(
   app: FastifyInstance,
   { maxValues, rounds }: { maxValues: number; rounds: Rounds },
+  rest?: (ms: number) => Promise<unknown>,
 ): void {
   app.decorateRequest('bodyProof', undefined)
   // After admission's hook: the room for the body is there.
   app.addHook('preParsing', async (request, _reply, payload) =>
     request.bodyProof === undefined ? payload : hashing(payload, request.bodyProof),
   )
-  const parsing = createParsing(rounds)
-  /** Requests whose bodies are long. */
-  const large = new WeakSet<FastifyRequest>()
+  const parsing = createParsing(rounds, rest)
+  /** Requests whose bodies are long, and how long. */
+  const large = new WeakMap<FastifyRequest, ParsedSize>()
   app.removeContentTypeParser(['application/json', 'text/plain'])
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => {
     const { bodyProof: proof } = request
@@ -38,17 +39,17 @@ export function createBodyGate(
     // Five million empty objects take seconds to parse and a gigabyte, so what is parsed is bounded by values, not by bytes alone.
     const size = { bytes: body.length, values: 0 }
     const admit = (values: number) => {
-      size.values = values
       if (!request.hasRoomFor(values))
         throw new ApiError('TOO_BUSY', 'too much of yours is being worked on; send this again in a moment')
+      size.values = values
     }
     const parse = () => parseJsonText(body.toString('utf8'), maxValues, admit)
     try {
       // Validation reads named fields only and nothing is merged, so a "__proto__" key in a body reaches nothing.
       if (body.length < IN_TURNS_BYTES) return parse()
-      large.add(request)
+      large.set(request, size)
       // So does who hangs up now: the body is there until its turn comes.
-      return await request.visit.work(() => parsing.run(request.account, parse, size))
+      return await request.visit.work(() => parsing.run(request.account, parse))
     } catch (error) {
       throw error instanceof ApiError ? error : new ApiError('BODY_INVALID', bodyProblem(error, maxValues))
     }
@@ -56,6 +57,10 @@ export function createBodyGate(
   // To check a long one takes as long as to parse it, and to read what it says as well: each in a round of its own.
   app.addHook('preHandler', async (request) => {
     if (large.has(request)) await request.visit.work(() => rounds.turn(accountKey(request.account)))
+  })
+  app.addHook('onResponse', async (request, { statusCode }) => {
+    const size = large.get(request)
+    if (size !== undefined && statusCode >= 400 && statusCode < 500) parsing.refused(request.account, size)
   })
 }
 

@@ -95,6 +95,7 @@ export function createAdmission(
     const most = request.routeOptions.bodyLimit ?? maxBodyBytes
     // What does not say how long it is may be as long as a body can be.
     const length = encoding === undefined ? Number(said) : most
+    if (length > most && length > SKIPPED_BYTES) reply.header('connection', 'close')
     if (length > most) throw new ApiError('BODY_TOO_LARGE', `a body of this request may have at most ${most} bytes`)
     const gone = goneOf(reply)
     const room = await bodies.take(request.account, length, gone.signal)

@@ -5,7 +5,6 @@ import { ownRounds } from '../../../../../test/support/event-loop.ts'
 import { createParsing } from './parsing.ts'
 
 const node = (name: string) => ({ group: 'sidecar', name })
-const SMALL = { bytes: 0, values: 0 }
 const stranger = (name: string) => ({ group: 'stranger', name })
 
 /** Turns whose rests end when the test says so. */
@@ -14,19 +13,15 @@ function made() {
   const parsing = createParsing(createRounds(1), (ms) => new Promise<void>((end) => rests.push({ ms, end })))
   const parsed: string[] = []
   const parse = (account: ReturnType<typeof node>, what: string) =>
-    parsing.run(
-      account,
-      () => {
-        parsed.push(what)
-        return what
-      },
-      SMALL,
-    )
+    parsing.run(account, () => {
+      parsed.push(what)
+      return what
+    })
   /** Until nothing more can happen by itself: each body takes a round, and its rest begins in the next one. */
   const settled = async () => {
     for (let round = 0; round < 20; round++) await setImmediate()
   }
-  return { parse, parsed, rests, settled }
+  return { parse, parsed, rests, settled, refused: parsing.refused }
 }
 
 it('parses the bodies of one caller one after the other, with a rest between, and nobody waits for another’s', async () => {
@@ -66,8 +61,8 @@ it('hands out what was parsed before the rest, throws what parsing throws, and r
     for (const start = performance.now(); performance.now() - start < 5; );
     throw new Error('is not JSON')
   }
-  await expect(parsing.run(node('a'), busy, SMALL)).rejects.toThrow('is not JSON')
-  expect(await parsing.run(node('a'), () => 1, SMALL)).toBe(1)
+  await expect(parsing.run(node('a'), busy)).rejects.toThrow('is not JSON')
+  expect(await parsing.run(node('a'), () => 1)).toBe(1)
   await settled()
   expect(ended[0]).toBeGreaterThanOrEqual(15)
   expect(rests).toHaveLength(1)
@@ -77,7 +72,7 @@ it('hands out what was parsed in another round than it was parsed in', async () 
   const { nextRound, goRound } = ownRounds()
   const parsing = createParsing(createRounds(1, nextRound), async () => {})
   const seen: string[] = []
-  const answer = parsing.run(node('a'), () => seen.push('parsed'), SMALL).then(() => seen.push('handed out'))
+  const answer = parsing.run(node('a'), () => seen.push('parsed')).then(() => seen.push('handed out'))
   await setImmediate()
   expect(seen).toEqual([])
   await goRound()
@@ -87,18 +82,25 @@ it('hands out what was parsed in another round than it was parsed in', async () 
   await answer
 })
 
-it('rests the longer the larger a body was, by its bytes and values and not by how slow the machine is', async () => {
+it('has a known caller wait for a body that was refused, by its size and not by how slow the machine is', async () => {
   const rests: number[] = []
   const parsing = createParsing(createRounds(1), async (ms) => void rests.push(ms))
-  for (const size of [
-    { bytes: 2_000_000, values: 0 },
-    { bytes: 0, values: 80_000 },
-    { bytes: 16_000_000, values: 400_000 },
-  ])
-    await parsing.run(node('a'), () => 1, size)
+  parsing.refused(node('a'), { bytes: 2_000_000, values: 0 })
+  parsing.refused(node('a'), { bytes: 0, values: 80_000 })
+  parsing.refused(node('a'), { bytes: 16_000_000, values: 400_000 })
+  // All of them are one line.
+  parsing.refused(stranger('192.0.2.1'), { bytes: 16_000_000, values: 400_000 })
   await expect.poll(() => rests).toEqual([400, 400, 10_000])
-  // Counted while it is parsed.
-  const size = { bytes: 0, values: 0 }
-  await parsing.run(node('b'), () => Object.assign(size, { values: 8_000 }), size)
-  await expect.poll(() => rests.at(-1)).toBeGreaterThanOrEqual(4)
+})
+
+it('parses the next body of who was refused when that rest is over, and others’ at once', async () => {
+  const { parse, parsed, rests, settled, refused } = made()
+  refused(node('a'), { bytes: 2_000_000, values: 0 })
+  void parse(node('a'), 'a1')
+  void parse(node('b'), 'b1')
+  await settled()
+  expect(parsed).toEqual(['b1'])
+  rests.find(({ ms }) => ms === 400)?.end()
+  await settled()
+  expect(parsed).toEqual(['b1', 'a1'])
 })

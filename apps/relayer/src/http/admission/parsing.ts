@@ -13,9 +13,8 @@ import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 const REST = { times: 3, mostMs: 200 }
 /** Bytes and values that take a millisecond, about. */
 const IN_A_MS = { bytes: 200_000, values: 8_000 }
-/** Milliseconds of rest for one of a body, times what it takes: who asks meanwhile waits for all of it, so the longer it is the rarer it must be. */
-const REST_A_MS = 4
-const MOST_REST_MS = 10_000
+/** Milliseconds of rest after a body that was refused for each that it took, times what it took, and at most. */
+const REFUSED = { restAMs: 4, mostMs: 10_000 }
 
 /** What a body is to those who wait while it is parsed, whatever else the machine does meanwhile. */
 export interface ParsedSize {
@@ -23,10 +22,10 @@ export interface ParsedSize {
   values: number
 }
 
-/** So that of one caller's bodies the loop is held for a hundredth of the time, and longer only by short ones. */
+/** So that of bodies of one caller that are refused the loop is held for a hundredth of the time: the longer one is the rarer it must be. */
 function restOf({ bytes, values }: ParsedSize): number {
   const ms = bytes / IN_A_MS.bytes + values / IN_A_MS.values
-  return Math.min(MOST_REST_MS, REST_A_MS * ms * ms)
+  return Math.min(REFUSED.mostMs, REFUSED.restAMs * ms * ms)
 }
 
 /** Creates the turns; nobody is in them. */
@@ -37,9 +36,9 @@ export function createParsing(rounds: Rounds, rest: (ms: number) => Promise<unkn
      * What `parse` returns, or throws, when the turn of the account comes; in a round of its own, and handed out in another: whoever gets it
      * looks through all of it. All strangers are one.
      */
-    run<T>(account: Account, parse: () => T, size: ParsedSize): Promise<T> {
+    run<T>(account: Account, parse: () => T): Promise<T> {
       const { promise, resolve, reject } = Promise.withResolvers<T>()
-      const key = account.group === 'stranger' ? account.group : accountKey(account)
+      const key = lineOf(account)
       /** Returns how long it took. Ends before the rest, in which nothing holds what was parsed. */
       const parseAndHandOut = async (): Promise<number> => {
         await rounds.turn(key)
@@ -53,13 +52,18 @@ export function createParsing(rounds: Rounds, rest: (ms: number) => Promise<unkn
       }
       void lines.run(key, async () => {
         const tookMs = await parseAndHandOut()
-        // Its values are counted when it has been parsed.
-        await rest(Math.max(Math.min(REST.mostMs, REST.times * tookMs), restOf(size)))
+        await rest(Math.min(REST.mostMs, REST.times * tookMs))
       })
       return promise
     },
+    /** Has the next bodies of a caller wait for one that was refused. Not those of strangers, which have one line. */
+    refused(account: Account, size: ParsedSize): void {
+      if (account.group !== 'stranger') void lines.run(lineOf(account), async () => void (await rest(restOf(size))))
+    },
   }
 }
+
+const lineOf = (account: Account): string => (account.group === 'stranger' ? account.group : accountKey(account))
 
 function attempt<T>(work: () => T): { value: T } | { error: unknown } {
   try {

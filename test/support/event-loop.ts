@@ -17,6 +17,8 @@ export function countByRound() {
     count(): void {
       counts.set(round, (counts.get(round) ?? 0) + 1)
     },
+    /** How many rounds there were so far. */
+    rounds: (): number => round,
     /** How many there were in each round that had any. */
     inRounds: (): number[] => [...counts.values()],
     end(): void {

@@ -1,9 +1,13 @@
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
-import { expect, it } from 'vitest'
+import { afterAll, expect, it } from 'vitest'
+import { countByRound } from '../../../../../test/support/event-loop.ts'
 import { createOracleFetch } from './fetch.ts'
 
 /** Types of PostgreSQL by number. */
 const [BYTEA, BIGINT, TEXT, BOOLEAN] = [17, 20, 25, 16]
+
+const counted = countByRound()
+afterAll(() => counted.end())
 
 it('makes a long page in pieces, between which others have the event loop', async () => {
   const vault = Buffer.alloc(20, 0xab)
@@ -27,26 +31,18 @@ it('makes a long page in pieces, between which others have the event loop', asyn
     ['created_at_seconds', BIGINT, 10],
   ]
   const row = Object.fromEntries(columns.map(([name, , value]) => [name, value]))
-  let round = 0
-  let isOver = false
-  const go = () => {
-    round++
-    if (!isOver) setImmediate(go)
-  }
-  setImmediate(go)
   let foundIn = 0
   const db = {
     select: () => ({ from: () => ({ where: () => ({ orderBy: async () => [] }) }) }),
     execute: async () => {
-      foundIn = round
+      foundIn = counted.rounds()
       return { fields: columns.map(([name, dataTypeID]) => ({ name, dataTypeID })), rows: Array(1000).fill(row) }
     },
   }
   const request = { oracle: new Uint8Array(20), vault: undefined, publicKey: undefined, after: undefined, limit: 1000 }
   const page = await createOracleFetch({ db: db as never }).fetch(request, 0, new AbortController().signal)
-  isOver = true
   expect(page.items).toHaveLength(1000)
   expect(page.items.at(-1)).toMatchObject({ vault: checksumAddress(vault), is_outdated: false })
   expect(page.cursor).toEqual({ revision: 7, messageId: 8, oracleSetId: 9 })
-  expect(round - foundIn).toBeGreaterThanOrEqual(10)
+  expect(counted.rounds() - foundIn).toBeGreaterThanOrEqual(10)
 })

@@ -8,12 +8,11 @@ import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import { findOwnPlace } from '@dvt-relayer/db/queries/attendance/place.ts'
 import { storeBeat, storeStop } from '@dvt-relayer/db/queries/attendance/processes.ts'
 import { sql } from 'drizzle-orm'
-import pg from 'pg'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { examine } from '../../../apps/relayer/src/doctor/doctor.ts'
 import { createPlaceWatch, takePlace } from '../../../apps/relayer/src/services/database-place.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
-import { createRelayerDatabase, createTestDatabase } from '../../support/services/postgres.ts'
+import { copyDatabase, createRelayerDatabase } from '../../support/services/postgres.ts'
 import { startProcess } from '../../support/services/process.ts'
 import { MIGRATIONS } from '../../support/stages/older-database.ts'
 import { startStandby } from '../../support/stores/standby.ts'
@@ -37,22 +36,9 @@ async function connect(url: string): Promise<Database> {
 
 /** What a dump of it is when it is restored: the same rows under another number. */
 async function copyOf(url: string): Promise<{ db: Database; url: string }> {
-  const other = await createTestDatabase()
-  const name = `copy_${randomBytes(6).toString('hex')}`
-  const source = new URL(url).pathname.slice(1)
-  const client = new pg.Client({ connectionString: other.url })
-  client.on('error', () => {})
-  await client.connect()
-  await client.query(`select pg_terminate_backend(pid) from pg_stat_activity where datname = '${source}'`)
-  await client.query(`create database ${name} template ${source}`)
-  onTestFinished(async () => {
-    await client.query(`drop database ${name} with (force)`)
-    await client.end()
-    await other[Symbol.asyncDispose]()
-  })
-  const copy = new URL(url)
-  copy.pathname = `/${name}`
-  return { db: await connect(copy.href), url: copy.href }
+  const copy = await copyDatabase(url)
+  onTestFinished(() => copy[Symbol.asyncDispose]())
+  return { db: await connect(copy.url), url: copy.url }
 }
 
 const beat = (db: Database, id: string) => storeBeat(db, { id, role: 'all', version: '0.2.0' })

@@ -15,7 +15,7 @@ import { checkBackup } from '../../../apps/relayer/src/doctor/backup.ts'
 import type { Check } from '../../../apps/relayer/src/doctor/findings.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
-import { createTestDatabase } from '../../support/services/postgres.ts'
+import { copyDatabase, createTestDatabase } from '../../support/services/postgres.ts'
 import { startProcess } from '../../support/services/process.ts'
 import { postValidators, publicKeysOf, sidecarRound, untilOracleSet, untilShares } from '../../support/world/nodes.ts'
 import { eventually, startWorld, type World } from '../../support/world/world.ts'
@@ -39,7 +39,7 @@ describe.skipIf(skipWithoutAnvil)('check-backup', () => {
       for (const index of [1, 2, 3]) await sidecarRound(relayer.url, world.network, validators, index)
       await untilShares(relayer.url, publicKeysOf(validators))
     }
-    copyUrl = await copyDatabase(world.databaseUrl, (drop) => resources.defer(drop))
+    copyUrl = resources.use(await copyDatabase(world.databaseUrl)).url
   })
   afterAll(() => resources.disposeAsync())
 
@@ -53,9 +53,10 @@ describe.skipIf(skipWithoutAnvil)('check-backup', () => {
   }
   /** A copy of the copy, changed by SQL; it goes with the test. */
   async function changed(statement: string): Promise<string> {
-    const url = await copyDatabase(copyUrl, onTestFinished)
-    await run(url, statement)
-    return url
+    const copy = await copyDatabase(copyUrl)
+    onTestFinished(() => copy[Symbol.asyncDispose]())
+    await run(copy.url, statement)
+    return copy.url
   }
 
   it('says that a good copy is good: as a process with 0, and it writes nothing', async () => {
@@ -197,20 +198,4 @@ async function run(url: string, statement: string): Promise<unknown[]> {
   } finally {
     await client.end()
   }
-}
-
-/** Copies a database of the test's server as a restored dump is one; whoever is connected to it is thrown out for that. */
-async function copyDatabase(from: string, whenDone: (drop: () => Promise<void>) => void): Promise<string> {
-  await using other = await createTestDatabase()
-  const name = `copy_${randomBytes(6).toString('hex')}`
-  const source = new URL(from).pathname.slice(1)
-  await run(other.url, `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${source}'`)
-  await run(other.url, `create database ${name} template ${source}`)
-  const copy = new URL(from)
-  copy.pathname = `/${name}`
-  whenDone(async () => {
-    await using last = await createTestDatabase()
-    await run(last.url, `drop database ${name} with (force)`)
-  })
-  return copy.href
 }

@@ -16,7 +16,10 @@ import { connectDatabase } from '../../../libs/db/src/connect.ts'
 import { startEmbeddedPostgres } from '../../../libs/db/src/embedded/embedded-postgres.ts'
 import { migrateDatabase } from '../../../libs/db/src/migrate.ts'
 import { connectQueue } from '../../../libs/queue/src/queue.ts'
+import { PATIENCE_MS } from '../../demo/wait.ts'
 
+/** Somebody is connected to it. */
+const OBJECT_IN_USE = '55006'
 const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
 
 /** For the relayers of several test files at once. */
@@ -113,6 +116,31 @@ async function createDatabase(server: string, template?: string): Promise<TestDa
   return {
     url: url.href,
     [Symbol.asyncDispose]: () => onServer(server, `drop database if exists ${name} with (force)`),
+  }
+}
+
+/** Copies a database of the test's server as a restored dump is one; whoever is connected to it is thrown out for that. */
+export async function copyDatabase(from: string): Promise<TestDatabase> {
+  const server = await serverUrl()
+  const [source, copy] = [nameOf(from), new URL(from)]
+  copy.pathname = `/copy_${randomBytes(6).toString('hex')}`
+  const deadline = performance.now() + PATIENCE_MS
+  for (let isCopied = false; !isCopied; )
+    isCopied = await onServer(
+      server,
+      `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${source}'`,
+      `create database ${nameOf(copy.href)} template ${source}`,
+    ).then(
+      () => true,
+      (error: { code?: string }) => {
+        // Who was thrown out may be back before the copy begins, which waits for some seconds then.
+        if (error.code !== OBJECT_IN_USE || performance.now() > deadline) throw error
+        return false
+      },
+    )
+  return {
+    url: copy.href,
+    [Symbol.asyncDispose]: () => onServer(server, `drop database if exists ${nameOf(copy.href)} with (force)`),
   }
 }
 

@@ -172,6 +172,13 @@ export function createAdmission(
     inLine.set(socket, (inLine.get(socket) ?? 1) - 1)
   }
 
+  /** Waits, until the caller hangs up or the process is told to stop. */
+  async function pauseUnlessOver(reply: FastifyReply, ms: number): Promise<void> {
+    const gone = goneOf(reply)
+    await pause(ms, AbortSignal.any([gone.signal, stopping]))
+    gone.forget()
+  }
+
   /** Connections on which a refusal waits. */
   const refusing = new WeakSet<Socket>()
 
@@ -185,9 +192,7 @@ export function createAdmission(
       throw tooMany()
     }
     refusing.add(socket)
-    const gone = goneOf(reply)
-    await pause(refusals.nextMs(account), AbortSignal.any([gone.signal, stopping]))
-    gone.forget()
+    await pauseUnlessOver(reply, refusals.nextMs(account))
     reply.header('connection', 'close')
     throw tooMany()
   }
@@ -197,9 +202,7 @@ export function createAdmission(
     const { waitSeconds } = limits.forbiddenOfOne
     const seconds = forbidden.owe(accountKey(request.account), 1, performance.now(), waitSeconds) ?? waitSeconds
     if (seconds === 0) return
-    const gone = goneOf(reply)
-    await pause(seconds * 1000, AbortSignal.any([gone.signal, stopping]))
-    gone.forget()
+    await pauseUnlessOver(reply, seconds * 1000)
   }
 
   const tooMany = () =>

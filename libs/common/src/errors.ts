@@ -32,6 +32,8 @@ export type TextErrorCode =
   | 'JSON_TOO_DEEP'
   /** JSON with more values than what it should be can have. */
   | 'JSON_TOO_MANY'
+  /** JSON with a value that is longer than any that it should have. */
+  | 'JSON_TOO_LONG'
 
 /** A text from outside that is not what it should be; the message completes "the file …". */
 export class TextError extends CodedError<TextErrorCode> {}

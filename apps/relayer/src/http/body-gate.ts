@@ -5,13 +5,16 @@ import { Transform } from 'node:stream'
 import { accountKey, onAccountOf } from '@dvt-relayer/common/account.ts'
 import { messageOf, TextError } from '@dvt-relayer/common/errors.ts'
 import type { Rounds } from '@dvt-relayer/common/flow/rounds.ts'
+import { type JsonPieces, parseJsonInPieces } from '@dvt-relayer/common/json-pieces.ts'
 import { parseJsonText } from '@dvt-relayer/common/json-text.ts'
 import type { FastifyInstance, FastifyRequest, RequestPayload } from 'fastify'
+import type { TSchema } from 'typebox'
 import { ApiError } from '../errors.ts'
 import { createParsing, type ParsedSize } from './admission/parsing.ts'
 import type { BodyProof } from './auth/key-auth.ts'
+import { compilePieces, type PieceCheck } from './body-validator.ts'
 
-/** From this size on, bodies are parsed in turns: each takes some milliseconds. */
+/** From this size on, bodies are parsed in turns, a piece at a time: each takes a millisecond or many. */
 const IN_TURNS_BYTES = 64 * 1024
 
 /** Reads JSON bodies. What takes long of one is done in `rounds`. */
@@ -43,18 +46,24 @@ export function createBodyGate(
         throw new ApiError('TOO_BUSY', 'too much of yours is being worked on; send this again in a moment')
       size.values = values
     }
-    const parse = () => parseJsonText(body.toString('utf8'), maxValues, admit)
     try {
       // Validation reads named fields only and nothing is merged, so a "__proto__" key in a body reaches nothing.
-      if (body.length < IN_TURNS_BYTES) return parse()
+      if (body.length < IN_TURNS_BYTES) return parseJsonText(body.toString('utf8'), maxValues, admit)
       large.set(request, size)
+      const pieces = piecesOf(request)
       // So does who hangs up now: the body is there until its turn comes.
-      return await request.visit.work(() => parsing.run(request.account, parse))
+      const parsed = await request.visit.work(() =>
+        parsing.run(request.account, (between) =>
+          parseJsonInPieces(body, { maxValues, admit, between, check: pieces.check }),
+        ),
+      )
+      pieces.checked(parsed)
+      return parsed
     } catch (error) {
       throw error instanceof ApiError ? error : new ApiError('BODY_INVALID', bodyProblem(error, maxValues))
     }
   })
-  // To check a long one takes as long as to parse it, and to read what it says as well: each in a round of its own.
+  // To read what a long one says takes as long as to parse it: in a round of its own.
   app.addHook('preHandler', async (request) => {
     if (large.has(request)) await request.visit.work(() => rounds.turn(accountKey(request.account)))
   })
@@ -62,6 +71,27 @@ export function createBodyGate(
     const size = large.get(request)
     if (size !== undefined && statusCode >= 400 && statusCode < 500) parsing.refused(request.account, size)
   })
+}
+
+/** Of the schemas of bodies, once a long one has come. */
+const pieceChecks = new WeakMap<TSchema, PieceCheck>()
+
+/** How the pieces of the body of a request are checked; not at all where its route looks at none. */
+function piecesOf(request: FastifyRequest): {
+  check: JsonPieces['check']
+  checked(body: object): void
+} {
+  const schema = request.routeOptions.schema?.body as TSchema | undefined
+  if (schema === undefined) return { check: () => {}, checked: () => {} }
+  const known = pieceChecks.get(schema) ?? compilePieces(schema)
+  pieceChecks.set(schema, known)
+  return {
+    check(name, items, from) {
+      const fault = known.faultOf(name, items, from)
+      if (fault !== undefined) throw new ApiError('BODY_INVALID', `body${fault.instancePath} ${fault.message}`)
+    },
+    checked: known.checked,
+  }
 }
 
 /** Of bodies that are being read. */
@@ -84,6 +114,6 @@ function hashing(payload: RequestPayload, proof: BodyProof): RequestPayload {
 }
 
 function bodyProblem(error: unknown, maxValues: number): string {
-  const isTooMuch = error instanceof TextError && error.code !== 'JSON_INVALID'
+  const isTooMuch = error instanceof TextError && (error.code === 'JSON_TOO_MANY' || error.code === 'JSON_TOO_DEEP')
   return `the body ${messageOf(error)}${isTooMuch ? `; one may hold at most ${maxValues} values` : ''}`
 }

@@ -1,11 +1,16 @@
 import type { RouteContract } from '@dvt-relayer/api/contract.ts'
 import { routes } from '@dvt-relayer/api/routes.ts'
-import { ExitSignatureRequest, RegisterRequest, SignaturesRequest } from '@dvt-relayer/api/schemas.ts'
+import {
+  ExitSignatureRequest,
+  PartialExitsRequest,
+  RegisterRequest,
+  SignaturesRequest,
+} from '@dvt-relayer/api/schemas.ts'
 import { faultWords } from '@dvt-relayer/common/expected.ts'
 import type { TSchema } from 'typebox'
 import { Errors } from 'typebox/value'
 import { describe, expect, it } from 'vitest'
-import { compileBody, compilePart } from './body-validator.ts'
+import { compileBody, compilePart, compilePieces } from './body-validator.ts'
 
 const validate = compileBody(ExitSignatureRequest)
 const good = { public_key: '00', exit_signature: '00' }
@@ -38,9 +43,53 @@ it('looks no further than the first fault, however long a list is', () => {
   expect(validate({ share_index: 1, shares })).toMatchObject({ error: [{ instancePath: '/shares/0' }] })
 })
 
-it('refuses what is wrong only far down', () => {
+it('names what is wrong only far down', () => {
   const shares = [...Array.from({ length: 5000 }, () => good), 0]
-  expect(validate({ share_index: 1, shares })).toMatchObject({ error: [{ instancePath: '' }] })
+  expect(validate({ share_index: 1, shares })).toMatchObject({ error: [{ instancePath: '/shares/5000' }] })
+})
+
+describe('a body that came in pieces', () => {
+  const pieces = compilePieces(SignaturesRequest)
+  const item = { ...good, deposit_signature: '00' }
+
+  it('is checked as they come, and each fault named with its place in all of it', () => {
+    expect(pieces.faultOf('shares', [item, item], 0)).toBeUndefined()
+    expect(pieces.faultOf('shares', [item, { ...item, public_key: 1 }, 0], 4000)).toMatchObject({
+      instancePath: '/shares/4001/public_key',
+      message: 'must be string',
+    })
+    // Nobody reads what no contract names.
+    expect(pieces.faultOf('others', [0], 0)).toBeUndefined()
+    const lists = compilePieces(PartialExitsRequest)
+    expect(lists.faultOf('partial_exits', [0], 7)).toMatchObject({ instancePath: '/partial_exits/7' })
+  })
+
+  it('is not checked once more but for what is around its lists', () => {
+    const check = compileBody(SignaturesRequest)
+    const looked = new Proxy(item, { get: () => expect.unreachable('looked at') })
+    const came = (body: object) => {
+      pieces.checked(body)
+      return check(body)
+    }
+    const body = { share_index: 1, shares: [looked] }
+    expect(came(body)).toEqual({ value: body })
+    expect(came({ share_index: 0, shares: [looked] })).toMatchObject({
+      error: [{ instancePath: '/share_index', message: 'must be >= 1' }],
+    })
+    expect(came({ share_index: 1 })).toMatchObject({ error: [{ message: expect.stringContaining('shares') }] })
+    expect(came({ share_index: 1, shares: 'x' })).toMatchObject({ error: [{ instancePath: '/shares' }] })
+    // How long a list may be is said of all of it.
+    const long = {
+      partial_exits: Array.from({ length: 65_537 }, () => looked),
+      share_idx: 1,
+      signature: '00'.repeat(65),
+    }
+    pieces.checked(long)
+    expect(compileBody(PartialExitsRequest)(long)).toMatchObject({ error: [{ instancePath: '/partial_exits' }] })
+    const none = { ...long, partial_exits: null }
+    pieces.checked(none)
+    expect(compileBody(PartialExitsRequest)(none)).toEqual({ value: none })
+  })
 })
 
 describe('a body of many items with lists in them', () => {

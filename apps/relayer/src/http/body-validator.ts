@@ -3,12 +3,9 @@
 import { faultWords } from '@dvt-relayer/common/expected.ts'
 import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
 import type { FastifySchemaValidationError } from 'fastify/types/schema.js'
-import { IsArray, IsObject, IsUnion, type TArray, type TObject, type TSchema } from 'typebox'
+import { IsArray, IsObject, IsUnion, type TArray, type TObject, type TSchema, Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { Errors } from 'typebox/value'
-
-/** Items of a list among which the first wrong one is looked for. */
-const LOOKED_AT = 1000
 
 /** What fastify takes for an answer; of a fault the error answer reads place and message. */
 type Verdict = { value: unknown } | { error: FastifySchemaValidationError[] }
@@ -23,23 +20,73 @@ interface Fault {
   word: string | undefined
 }
 
-/** The first faults of a value: all at one place, or none where there are none among the first items of its lists. */
+/** The first faults of a value: all at one place, or none. */
 type FindFaults = (value: unknown) => Fault[]
 
 /** A validator of bodies for fastify. The check ends at the first fault; naming every fault of a million items takes half a minute. */
 export function compileBody(schema: TSchema): (body: unknown) => Verdict {
-  const validator = Compile(schema)
-  const findFaults = finderOf(schema)
+  const [whole, frame] = [compile(schema), compile(frameOf(schema))]
   return (body) => {
-    if (validator.Check(body)) return { value: body }
-    const faults = findFaults(body)
-    const [first] = faults
-    if (first === undefined) return refuse('', `has a wrong item after the first ${LOOKED_AT} of a list`)
-    const { instancePath, message } = first
-    // Where a few words are right, they are faults one by one, and none of them says which words.
-    const words = faults.flatMap((fault) => (fault.instancePath === instancePath ? (fault.word ?? []) : []))
-    return refuse(instancePath, words.length > 0 ? `must be ${words.join(' or ')}` : message)
+    const isChecked = typeof body === 'object' && body !== null && ofCheckedPieces.has(body)
+    const { check, find } = isChecked ? frame : whole
+    return check.Check(body) ? { value: body } : refuse(firstOf(find(body)))
   }
+}
+
+const compile = (schema: TSchema) => ({ check: Compile(schema), find: finderOf(schema) })
+
+/** Bodies whose lists were checked as they came. */
+const ofCheckedPieces = new WeakSet<object>()
+
+export interface PieceCheck {
+  /** What is wrong with the first wrong one of some items of a list, the first of which has the position `from`. */
+  faultOf(name: string, items: readonly unknown[], from: number): Fault | undefined
+  /** Has a body not checked once more, all of whose lists were. */
+  checked(body: object): void
+}
+
+/**
+ * A check of bodies that come in pieces: of the lists that stand in a body itself, piece by piece. Of these bodies the validator looks at
+ * what is around those lists alone.
+ */
+export function compilePieces(schema: TSchema): PieceCheck {
+  const lists = new Map(listsIn(schema).map(([name, { items }]) => [name, compile(items)]))
+  return {
+    faultOf(name, items, from) {
+      const list = lists.get(name)
+      const position = list === undefined ? -1 : items.findIndex((item) => !list.check.Check(item))
+      if (list === undefined || position < 0) return undefined
+      return firstOf(below(name, below(from + position, list.find(items[position]))))
+    },
+    checked: (body) => void ofCheckedPieces.add(body),
+  }
+}
+
+/** The lists that stand in a body itself, by the name of their field. */
+const listsIn = (schema: TSchema): [name: string, list: TArray][] =>
+  fieldsOf(schema).flatMap(([name, field]) => {
+    const list = (IsUnion(field) ? field.anyOf : [field]).find(IsArray)
+    return list === undefined ? [] : [[name, list]]
+  })
+
+const fieldsOf = (schema: TSchema): [name: string, field: TSchema][] =>
+  IsObject(schema) ? Object.entries(schema.properties) : []
+
+/** The schema of a body, without what is in the lists that stand in it. */
+function frameOf(schema: TSchema): TSchema {
+  const bare = (field: TSchema): TSchema => (IsArray(field) ? { ...field, items: Type.Unknown() } : field)
+  const frames = fieldsOf(schema).map(([name, field]) => [
+    name,
+    IsUnion(field) ? { ...field, anyOf: field.anyOf.map(bare) } : bare(field),
+  ])
+  return frames.length === 0 ? schema : { ...schema, properties: Object.fromEntries(frames) }
+}
+
+/** Of the first faults of a value, in words: where a few words are right they are faults one by one, and none of them says which words. */
+function firstOf(faults: readonly Fault[]): Fault {
+  const [first = UNKNOWN_FAULT] = faults
+  const words = faults.flatMap((fault) => (fault.instancePath === first.instancePath ? (fault.word ?? []) : []))
+  return words.length > 0 ? { ...first, message: `must be ${words.join(' or ')}` } : first
 }
 
 /**
@@ -61,9 +108,9 @@ function finderInList({ items, ...list }: TArray): FindFaults {
   const item = Compile(items)
   const findInItem = finderOf(items)
   return (value) => {
-    const looked: unknown[] = Array.isArray(value) ? value.slice(0, LOOKED_AT) : []
-    const position = looked.findIndex((some) => !item.Check(some))
-    return position < 0 ? faultsOf(list, value) : below(position, findInItem(looked[position]))
+    const found: unknown[] = Array.isArray(value) ? value : []
+    const position = found.findIndex((some) => !item.Check(some))
+    return position < 0 ? faultsOf(list, value) : below(position, findInItem(found[position]))
   }
 }
 
@@ -80,6 +127,9 @@ function finderInObject({ properties, ...object }: TObject): FindFaults {
     return []
   }
 }
+
+/** A check says that there is one; the tests hold that it is found. */
+const UNKNOWN_FAULT: Fault = { instancePath: '', message: 'is not valid', word: undefined }
 
 /** The faults of a value without what is in it. */
 const faultsOf = (schema: TSchema, value: unknown): Fault[] =>
@@ -100,10 +150,10 @@ export function compilePart(route: Parameters<typeof TypeBoxValidatorCompiler>[0
     const verdict = validate(part)
     if (!('error' in verdict)) return verdict
     const [first] = verdict.error
-    return refuse(first?.instancePath ?? '', first === undefined ? 'is not valid' : faultWords(schema, first))
+    return refuse(first === undefined ? UNKNOWN_FAULT : { ...first, message: faultWords(schema, first) })
   }
 }
 
-const refuse = (instancePath: string, message: string): Verdict => ({
+const refuse = ({ instancePath, message }: Pick<Fault, 'instancePath' | 'message'>): Verdict => ({
   error: [{ keyword: '', schemaPath: '', params: {}, instancePath, message }],
 })

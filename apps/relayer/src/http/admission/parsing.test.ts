@@ -1,8 +1,10 @@
 import { setImmediate } from 'node:timers/promises'
 import { createRounds } from '@dvt-relayer/common/flow/rounds.ts'
-import { expect, it } from 'vitest'
+import { afterEach, expect, it, vi } from 'vitest'
 import { ownRounds } from '../../../../../test/support/event-loop.ts'
 import { createParsing } from './parsing.ts'
+
+afterEach(() => vi.restoreAllMocks())
 
 const node = (name: string) => ({ group: 'sidecar', name })
 const stranger = (name: string) => ({ group: 'stranger', name })
@@ -13,7 +15,7 @@ function made() {
   const parsing = createParsing(createRounds(1), (ms) => new Promise<void>((end) => rests.push({ ms, end })))
   const parsed: string[] = []
   const parse = (account: ReturnType<typeof node>, what: string) =>
-    parsing.run(account, () => {
+    parsing.run(account, async () => {
       parsed.push(what)
       return what
     })
@@ -59,10 +61,14 @@ it('hands out what was parsed before the rest, throws what parsing throws, and r
   const parsing = createParsing(createRounds(1), async (ms) => void ended.push(ms))
   const busy = () => {
     for (const start = performance.now(); performance.now() - start < 5; );
-    throw new Error('is not JSON')
   }
-  await expect(parsing.run(node('a'), busy)).rejects.toThrow('is not JSON')
-  expect(await parsing.run(node('a'), () => 1)).toBe(1)
+  await expect(
+    parsing.run(node('a'), async () => {
+      busy()
+      throw new Error('is not JSON')
+    }),
+  ).rejects.toThrow('is not JSON')
+  expect(await parsing.run(node('a'), async () => 1)).toBe(1)
   await settled()
   expect(ended[0]).toBeGreaterThanOrEqual(15)
   expect(rests).toHaveLength(1)
@@ -72,7 +78,7 @@ it('hands out what was parsed in another round than it was parsed in', async () 
   const { nextRound, goRound } = ownRounds()
   const parsing = createParsing(createRounds(1, nextRound), async () => {})
   const seen: string[] = []
-  const answer = parsing.run(node('a'), () => seen.push('parsed')).then(() => seen.push('handed out'))
+  const answer = parsing.run(node('a'), async () => seen.push('parsed')).then(() => seen.push('handed out'))
   await setImmediate()
   expect(seen).toEqual([])
   await goRound()
@@ -80,6 +86,32 @@ it('hands out what was parsed in another round than it was parsed in', async () 
   await goRound()
   expect(seen).toEqual(['parsed', 'handed out'])
   await answer
+})
+
+it('parses the pieces of a body in a round each, and others’ between them, and rests for its own time alone', async () => {
+  let now = 0
+  vi.spyOn(performance, 'now').mockImplementation(() => now)
+  const { nextRound, goRound } = ownRounds()
+  const rests: number[] = []
+  const parsing = createParsing(createRounds(1, nextRound), async (ms) => void rests.push(ms))
+  const seen: string[] = []
+  const pieces = (name: string) =>
+    parsing.run(node(name), async (between) => {
+      for (const piece of [1, 2, 3]) {
+        seen.push(`${name}${piece}`)
+        now += 5
+        if (piece < 3) await between()
+      }
+    })
+  const all = Promise.all([pieces('a'), pieces('b')])
+  for (let round = 0; round < 8; round++) {
+    await setImmediate()
+    now += 1000
+    await goRound()
+  }
+  await all
+  expect(seen).toEqual(['a1', 'b1', 'a2', 'b2', 'a3', 'b3'])
+  await expect.poll(() => rests).toEqual([45, 45])
 })
 
 it('has a known caller wait for a body that was refused, by its size and not by how slow the machine is', async () => {

@@ -1,5 +1,5 @@
 /**
- * Turns for what is parsed: a large body takes the event loop for some milliseconds, in which nobody else is served. Those of one caller are
+ * Turns for what is parsed: a large body takes the event loop for some tens of milliseconds, a piece at a time. Those of one caller are
  * parsed one after the other with a rest between, so that whatever it sends others find the loop free most of the time. Nobody waits for
  * another caller's rest.
  */
@@ -33,19 +33,24 @@ export function createParsing(rounds: Rounds, rest: (ms: number) => Promise<unkn
   const lines = createKeyedQueue({ depth: 1, waiting: Number.POSITIVE_INFINITY })
   return {
     /**
-     * What `parse` returns, or throws, when the turn of the account comes; in a round of its own, and handed out in another: whoever gets it
-     * looks through all of it. All strangers are one.
+     * What `parse` returns, or throws, when the turn of the account comes; in rounds of its own, the next of which `between` waits for, and
+     * handed out in another: whoever gets it looks through all of it. All strangers are one.
      */
-    run<T>(account: Account, parse: () => T): Promise<T> {
+    run<T>(account: Account, parse: (between: () => Promise<void>) => Promise<T>): Promise<T> {
       const { promise, resolve, reject } = Promise.withResolvers<T>()
       const key = lineOf(account)
       /** Returns how long it took. Ends before the rest, in which nothing holds what was parsed. */
       const parseAndHandOut = async (): Promise<number> => {
         await rounds.turn(key)
-        const start = performance.now()
-        const parsed = attempt(parse)
-        const tookMs = performance.now() - start
-        await rounds.turn(key)
+        let tookMs = 0
+        let start = performance.now()
+        const between = async () => {
+          tookMs += performance.now() - start
+          await rounds.turn(key)
+          start = performance.now()
+        }
+        const parsed = await attempt(() => parse(between))
+        await between()
         if ('error' in parsed) reject(parsed.error)
         else resolve(parsed.value)
         return tookMs
@@ -65,9 +70,9 @@ export function createParsing(rounds: Rounds, rest: (ms: number) => Promise<unkn
 
 const lineOf = (account: Account): string => (account.group === 'stranger' ? account.group : accountKey(account))
 
-function attempt<T>(work: () => T): { value: T } | { error: unknown } {
+async function attempt<T>(work: () => Promise<T>): Promise<{ value: T } | { error: unknown }> {
   try {
-    return { value: work() }
+    return { value: await work() }
   } catch (error) {
     return { error }
   }

@@ -45,9 +45,15 @@ export const GROUPS: readonly Group[] = [
   { name: 'libs/crypto', sources: ['libs/crypto/src/'], tests: () => [] },
   {
     name: 'libs/common',
-    sources: ['flow/fair-line', 'json-text', 'flow/keyed-queue', 'log/log-tally', 'flow/rate', 'flow/turns'].map(
-      (name) => `libs/common/src/${name}.ts`,
-    ),
+    sources: [
+      'flow/fair-line',
+      'json-pieces',
+      'json-text',
+      'flow/keyed-queue',
+      'log/log-tally',
+      'flow/rate',
+      'flow/turns',
+    ].map((name) => `libs/common/src/${name}.ts`),
     hasOwnTests: true,
     tests: () => [],
   },

@@ -188,6 +188,18 @@ describe('a long JSON text', () => {
     expect(await parse(text, {}, { ...SMALL, item: 60 })).toEqual(JSON.parse(text))
   })
 
+  it('is not looked through to the end of what is too long', async () => {
+    for (const text of ['{"a":"', '{"', '{', '{"a":[[']) {
+      let breaks = 0
+      const between = async () => void breaks++
+      const long = Buffer.from(`${text}${' '.repeat(10_000)}`)
+      await expect(parseJsonInPieces(long, { ...ALL, between }, { ...SMALL, item: 20 })).rejects.toThrow(
+        'holds a value of more than 20 bytes',
+      )
+      expect(breaks).toBeLessThan(5)
+    }
+  })
+
   it('may not have any number of fields', async () => {
     const fields = (count: number) => `{${Array.from({ length: count }, (_, n) => `"${n}":1`).join()}}`
     expect(Object.keys((await parse(fields(1000))) as object)).toHaveLength(1000)

@@ -138,10 +138,10 @@ function createScan(text: Buffer, maxValues: number, sizes: PieceSizes) {
 
   function startField(): void {
     ;[from, colon, isList, cuts] = [at + 1, undefined, false, []]
+    itemFrom = from
   }
 
   function endName(): void {
-    itemFrom = from
     endItem()
     colon = at
     piece = { from: at, values }
@@ -155,12 +155,17 @@ function createScan(text: Buffer, maxValues: number, sizes: PieceSizes) {
   }
 
   function endItem(): void {
+    boundItem()
+    itemFrom = at
+  }
+
+  /** What is too long is so wherever it ends. */
+  function boundItem(): void {
     if (at - itemFrom > sizes.item)
       throw new TextError(
         'JSON_TOO_LONG',
         `holds a value of more than ${sizes.item} bytes that is no list in its object`,
       )
-    itemFrom = at
   }
 
   function comma(): void {
@@ -206,6 +211,7 @@ function createScan(text: Buffer, maxValues: number, sizes: PieceSizes) {
         else if (code === BACKSLASH) at++
         else if (code === QUOTE) isInString = false
       }
+      if (depth > 0) boundItem()
       if (at < text.length) return false
       if (!isOver) throw invalid()
       return true

@@ -47,8 +47,8 @@ export const GROUPS: readonly Group[] = [
     name: 'libs/common',
     sources: [
       'flow/fair-line',
-      'json-pieces',
-      'json-text',
+      'json/pieces',
+      'json/text',
       'flow/keyed-queue',
       'log/log-tally',
       'flow/rate',

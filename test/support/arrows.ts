@@ -120,7 +120,7 @@ export const ORDER = {
     'log',
     'settings.ts',
     'files',
-    'json-text.ts',
+    'json',
     'expected.ts',
     'time-text.ts',
     'hex.ts',

@@ -2,7 +2,7 @@
 
 import { messageOf } from '@dvt-relayer/common/errors.ts'
 import { parseHex } from '@dvt-relayer/common/hex.ts'
-import { parseJsonText } from '@dvt-relayer/common/json-text.ts'
+import { parseJsonText } from '@dvt-relayer/common/json/text.ts'
 
 /** Makes the error for a wrong value; the library that reads the document decides its class and code. */
 export type FieldFault = (path: string, reason: string) => Error

@@ -1,7 +1,7 @@
 /** The state of SSV registrations as a text, so that a restart goes on where the last run was (docs/protocol.md#12-ssv). */
 
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
-import { parseJsonText } from '@dvt-relayer/common/json-text.ts'
+import { parseJsonText } from '@dvt-relayer/common/json/text.ts'
 import { parseSharesData } from '@dvt-relayer/crypto/ssv/shares.ts'
 import { type Static, Type } from 'typebox'
 import { Compile } from 'typebox/compile'

@@ -2,7 +2,7 @@
 
 import { TextError } from '@dvt-relayer/common/errors.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
-import { parseJsonText } from '@dvt-relayer/common/json-text.ts'
+import { parseJsonText } from '@dvt-relayer/common/json/text.ts'
 import { oracleAddress, parseOraclePublicKey } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import { ChainError } from '../errors.ts'
 import type { Content, IpfsClient } from '../ipfs/ipfs.ts'

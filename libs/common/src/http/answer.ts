@@ -4,7 +4,7 @@ import type { Static, TSchema } from 'typebox'
 import { Compile, type Validator } from 'typebox/compile'
 import { TextError } from '../errors.ts'
 import { faultWords } from '../expected.ts'
-import { parseJsonText } from '../json-text.ts'
+import { parseJsonText } from '../json/text.ts'
 import { HttpError } from './error.ts'
 import type { HttpAnswer } from './types.ts'
 

@@ -1,7 +1,7 @@
 /** The keymanager API of validator clients (docs/protocol.md#keymanager-api): their keys, and exits by them. */
 
 import { parseHex, toHex } from '@dvt-relayer/common/hex.ts'
-import { parseJsonText } from '@dvt-relayer/common/json-text.ts'
+import { parseJsonText } from '@dvt-relayer/common/json/text.ts'
 import type { SignMessage } from '../keystore.ts'
 import { assertFine } from '../remote/api.ts'
 import { SignerError } from '../remote/error.ts'

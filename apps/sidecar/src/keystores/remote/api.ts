@@ -2,7 +2,7 @@
 
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { parseHex, toHex } from '@dvt-relayer/common/hex.ts'
-import { parseJsonText } from '@dvt-relayer/common/json-text.ts'
+import { parseJsonText } from '@dvt-relayer/common/json/text.ts'
 import type { SignRequest } from '../keystore.ts'
 import { SignerError, type SignerFault } from './error.ts'
 import type { SignerAnswer, SignerHttp } from './signer-http.ts'

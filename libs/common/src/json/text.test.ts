@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { parseJsonText } from './json-text.ts'
+import { parseJsonText } from './text.ts'
 
 const nested = (depth: number) => `${'['.repeat(depth)}${']'.repeat(depth)}`
 /** The values of a JSON value, itself and everything in it counted. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { type JsonPieces, type PieceSizes, parseJsonInPieces } from './json-pieces.ts'
-import { parseJsonText } from './json-text.ts'
+import { type JsonPieces, type PieceSizes, parseJsonInPieces } from './pieces.ts'
+import { parseJsonText } from './text.ts'
 
 /** So small that short texts have many pieces. */
 const SMALL: PieceSizes = { lookedThrough: 7, bytes: 5, values: 3, item: 10_000 }

@@ -4,7 +4,7 @@
  * reaches it. How many bytes there may be is for whoever reads them to say: before that, nothing is read.
  */
 
-import { TextError } from './errors.ts'
+import { TextError } from '../errors.ts'
 
 /** Several times what any format of the field has: a cluster lock has 6. */
 export const MAX_DEPTH = 32

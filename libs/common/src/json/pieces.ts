@@ -3,7 +3,7 @@
  * callers send is lists in an object, so the text is looked through first, a little at a time, and cut between the items of these.
  */
 
-import { TextError } from './errors.ts'
+import { TextError } from '../errors.ts'
 import {
   BACKSLASH,
   CLOSE_LIST,
@@ -18,7 +18,7 @@ import {
   RETURN,
   SPACE,
   TAB,
-} from './json-text.ts'
+} from './text.ts'
 
 /** How much is done at a time. */
 export interface PieceSizes {

@@ -6,9 +6,10 @@
 
 import { hash } from 'node:crypto'
 import { CodedError, reasonOf, TextError } from '@dvt-relayer/common/errors.ts'
-import { faultWords, textLike } from '@dvt-relayer/common/expected.ts'
+import { textLike } from '@dvt-relayer/common/expected.ts'
 import { replaceFile } from '@dvt-relayer/common/files/replace-file.ts'
 import { readText } from '@dvt-relayer/common/files/text-file.ts'
+import { createFaultFinder } from '@dvt-relayer/common/json/fault.ts'
 import { parseJsonText } from '@dvt-relayer/common/json/text.ts'
 import type { Static } from 'typebox'
 import { Type } from 'typebox'
@@ -204,9 +205,8 @@ async function read(path: string, kind: keyof typeof checks): Promise<Bundle | S
     )
   const check = checks[kind]
   if (!check.Check(value)) {
-    const [problem] = check.Errors(value)
-    const words = problem === undefined ? '' : `${problem.instancePath} ${faultWords(schemas[kind], problem)}`
-    throw broken(`is no bundle: ${words.trim().slice(0, 200)}`)
+    const { instancePath, message } = createFaultFinder(schemas[kind])(value)
+    throw broken(`is no bundle: ${`${instancePath} ${message}`.trim().slice(0, 200)}`)
   }
   const { sha256, ...rest } = value
   if (checksumOf(rest) !== sha256)

@@ -1,7 +1,7 @@
 /** The typed client of the relayer. It checks every answer against the contract: a relayer may be hostile too. */
 
 import { CodedError } from '@dvt-relayer/common/errors.ts'
-import { faultWords } from '@dvt-relayer/common/expected.ts'
+import { createFaultFinder } from '@dvt-relayer/common/json/fault.ts'
 import { Compile } from 'typebox/compile'
 import { type AnswerOf, type BodyOf, type ParamsOf, pathOf, type QueryOf, type RouteContract } from './contract.ts'
 import { type Routes, routes } from './routes.ts'
@@ -125,6 +125,7 @@ type Asked<R> = (ParamsOf<R> extends undefined ? { params?: never } : { params: 
 /** Asks a route, and refuses an answer that is not what the contract says. @throws {ContractError} */
 function asking<const R extends RouteContract>(send: Send, route: R) {
   const validator = Compile(route.response)
+  let findFault: ReturnType<typeof createFaultFinder> | undefined
   const name = `${route.method} ${route.path.replaceAll(/:(\w+)/g, '{$1}')}`
   return async (asked: Asked<R>, signal: AbortSignal): Promise<AnswerOf<R>> => {
     const {
@@ -141,10 +142,11 @@ function asking<const R extends RouteContract>(send: Send, route: R) {
     const sent = { method: route.method, path, query, extraMs, signal }
     const answer = await send(body === undefined ? sent : { ...sent, body })
     if (validator.Check(answer)) return answer as AnswerOf<R>
-    const [error] = validator.Errors(answer)
+    findFault ??= createFaultFinder(route.response)
+    const { instancePath, message } = findFault(answer)
     throw new ContractError(
       'RELAYER_ANSWER_INVALID',
-      `the answer to ${name} is not what the protocol says: ${error === undefined ? '' : `${error.instancePath} ${faultWords(route.response, error)}`}`.trim(),
+      `the answer to ${name} is not what the protocol says: ${instancePath} ${message}`,
     )
   }
 }

@@ -3,7 +3,7 @@
 import type { Static, TSchema } from 'typebox'
 import { Compile, type Validator } from 'typebox/compile'
 import { TextError } from '../errors.ts'
-import { faultWords } from '../expected.ts'
+import { createFaultFinder, type Fault } from '../json/fault.ts'
 import { parseJsonText } from '../json/text.ts'
 import { HttpError } from './error.ts'
 import type { HttpAnswer } from './types.ts'
@@ -86,11 +86,16 @@ export function readJson<S extends TSchema>(answer: HttpAnswer, schema: S): Stat
     validators.set(schema, validator)
   }
   if (validator.Check(value)) return value as Static<S>
-  const [problem] = validator.Errors(value)
-  const where = (problem?.instancePath ?? '').slice(0, 100)
-  throw new HttpError(
-    'HTTP_INVALID',
-    host,
-    `the answer of ${host} is not what was expected: ${where} ${problem === undefined ? '' : faultWords(schema, problem)}`.trim(),
-  )
+  const { instancePath, message } = faultOf(schema, value)
+  const where = instancePath.slice(0, 100)
+  throw new HttpError('HTTP_INVALID', host, `the answer of ${host} is not what was expected: ${where} ${message}`)
+}
+
+/** Compiled for the first answer that does not fit. */
+const faultFinders = new WeakMap<TSchema, ReturnType<typeof createFaultFinder>>()
+
+function faultOf(schema: TSchema, value: unknown): Fault {
+  const find = faultFinders.get(schema) ?? createFaultFinder(schema)
+  faultFinders.set(schema, find)
+  return find(value)
 }

@@ -16,7 +16,6 @@ import { findLastSeen } from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
 import { countProcesses } from '@dvt-relayer/db/queries/attendance/processes.ts'
 import { sumMoved } from '@dvt-relayer/db/queries/manager-signatures.ts'
 import { countKeysByVault, countKeysLeft } from '@dvt-relayer/db/queries/messages/registrations.ts'
-import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import { settleTallies } from '@dvt-relayer/db/settle-tallies.ts'
 import type { JobQueue } from '@dvt-relayer/queue/queue.ts'
 import { type SQL, sql } from 'drizzle-orm'
@@ -28,6 +27,7 @@ import { createCensus } from '../../../apps/relayer/src/services/census/census.t
 import { storeSsvCounts } from '../../../apps/relayer/src/services/census/ssv-counts.ts'
 import { findVaultKeys } from '../../../apps/relayer/src/services/census/vault-keys.ts'
 import { openMessages } from '../../support/stages/messages.ts'
+import { createExplaining } from '../../support/stores/plans.ts'
 
 const NO_FAULTS = Object.fromEntries(SSV_FAULT_KINDS.map((kind) => [kind, 0]))
 const vaultOf = (byte: number) => Buffer.alloc(20, byte)
@@ -363,20 +363,6 @@ describe('versions', () => {
   })
 })
 
-interface Plan {
-  'Actual Rows': number
-  'Actual Loops': number
-  'Rows Removed by Filter'?: number
-  'Relation Name'?: string
-  Plans?: Plan[]
-}
-/** Rows of tables that a plan has looked at. */
-const rowsRead = (plan: Plan): number =>
-  (plan['Relation Name'] === undefined
-    ? 0
-    : (plan['Actual Rows'] + (plan['Rows Removed by Filter'] ?? 0)) * plan['Actual Loops']) +
-  (plan.Plans ?? []).reduce((sum, child) => sum + rowsRead(child), 0)
-
 it('reads a handful of rows, however many validators, messages and old signatures there are', async () => {
   const { db, query } = await openMessages()
   const many = 20_000
@@ -393,15 +379,7 @@ it('reads a handful of rows, however many validators, messages and old signature
                   select 'fund', decode(repeat('01', 20), 'hex'), 'a', decode(repeat('00', 32), 'hex'), '', 1, 1, decode(lpad(to_hex(i), 64, '0'), 'hex'),
                          now() - make_interval(days => 2) from generate_series(1, ${many}::int) i`)
   await query(sql`analyze`)
-  const read: number[] = []
-  const explaining = {
-    async execute(statement: SQL) {
-      const { rows } = await db.execute(sql`explain (analyze, format json) ${statement}`)
-      const [explained] = rows as { 'QUERY PLAN': [{ Plan: Plan }] }[]
-      if (explained !== undefined) read.push(rowsRead(explained['QUERY PLAN'][0].Plan))
-      return db.execute(statement)
-    },
-  } as unknown as Sql
+  const { db: explaining, rowsRead } = createExplaining(db)
   expect(await findShareCounts(explaining, 128)).toHaveLength(4)
   await findOldestCollecting(explaining)
   await sumMovedByVault(explaining, 86_400, 256)
@@ -409,6 +387,6 @@ it('reads a handful of rows, however many validators, messages and old signature
   await countProcesses(explaining, 60)
   await countWrongShares(explaining, 256)
   await findNeverSeen(explaining, 256)
-  expect(read).toHaveLength(7)
-  for (const rows of read) expect(rows).toBeLessThan(100)
+  expect(rowsRead()).toHaveLength(7)
+  for (const rows of rowsRead()) expect(rows).toBeLessThan(100)
 })

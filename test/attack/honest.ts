@@ -23,7 +23,8 @@ export interface Asked {
   errors: string[]
 }
 
-const TIMEOUT_MS = 60_000
+/** Longer than any machine takes: how long who asks has waited is for the table to say. */
+const TIMEOUT_MS = 300_000
 const agent = new Agent({ keepAlive: true })
 
 async function ask({ url, network }: Asking, caller: HonestCaller, after: string): Promise<string> {

@@ -300,8 +300,11 @@ describe.skipIf(skipWithoutAnvil)('the command rotate', () => {
     it('has few connections to the database, however many ask', async () => {
       connections = { now: 0, most: 0 }
       const vaults = Array.from({ length: 30 }, (_, position) => fromHex(someVault(position + 1), 20))
-      const steps = await Promise.all(vaults.map((other) => service.advance(other, 'prepare', signal)))
-      expect(steps).toHaveLength(30)
+      const steps = await Promise.allSettled(vaults.map((other) => service.advance(other, 'prepare', signal)))
+      expect(steps.some(({ status }) => status === 'fulfilled')).toBe(true)
+      // Who waits too long for a slow machine is told to come again.
+      for (const step of steps)
+        if (step.status === 'rejected') expect(step.reason).toMatchObject({ code: 'ROTATION_BUSY' })
       expect(connections.most).toBeLessThanOrEqual(5)
     })
 

@@ -123,7 +123,7 @@ function createScan(text: Buffer, maxValues: number, sizes: PieceSizes) {
 
   function open(code: number): void {
     values++
-    if (++depth > MAX_DEPTH) throw new TextError('JSON_TOO_DEEP', `is nested deeper than ${MAX_DEPTH} levels`)
+    depth++
     if (depth === 1) startField()
     else if (depth === 2) isList = code === OPEN_LIST
   }
@@ -196,7 +196,25 @@ function createScan(text: Buffer, maxValues: number, sizes: PieceSizes) {
     else if (code === OPEN_LIST || code === OPEN_OBJECT) open(code)
     else if (code === CLOSE_LIST || code === CLOSE_OBJECT) close(code)
     else if (code === COLON && depth === 1 && colon === undefined) endName()
-    if (values > maxValues) throw new TextError('JSON_TOO_MANY', `holds more than ${maxValues} values`)
+  }
+
+  /** Passes a string to its end, and what is deeper than items are to the end of the item: of that values and brackets are counted alone. */
+  function pass(stop: number): void {
+    let [position, level, count, isString] = [at, depth, values, isInString]
+    for (; position < stop && (isString || level > 2); position++) {
+      const code = text[position]
+      if (isString) {
+        if (code === BACKSLASH) position++
+        else if (code === QUOTE) isString = false
+      } else if (code === QUOTE) isString = true
+      else if (code === COMMA) count++
+      else if (code === CLOSE_LIST || code === CLOSE_OBJECT) level--
+      else if (code === OPEN_LIST || code === OPEN_OBJECT) {
+        count++
+        if (++level > MAX_DEPTH) throw tooDeep()
+      }
+    }
+    ;[at, depth, values, isInString] = [position, level, count, isString]
   }
 
   return {
@@ -205,12 +223,13 @@ function createScan(text: Buffer, maxValues: number, sizes: PieceSizes) {
     /** Looks through the next part. @returns whether that was the last */
     goOn(): boolean {
       const stop = Math.min(text.length, at + sizes.lookedThrough)
-      for (; at < stop; at++) {
-        const code = text[at] as number
-        if (!isInString) step(code)
-        else if (code === BACKSLASH) at++
-        else if (code === QUOTE) isInString = false
-      }
+      while (at < stop)
+        if (isInString || depth > 2) pass(stop)
+        else {
+          step(text[at] as number)
+          at++
+        }
+      if (values > maxValues) throw new TextError('JSON_TOO_MANY', `holds more than ${maxValues} values`)
       if (depth > 0) boundItem()
       if (at < text.length) return false
       if (!isOver) throw invalid()
@@ -220,6 +239,7 @@ function createScan(text: Buffer, maxValues: number, sizes: PieceSizes) {
 }
 
 const invalid = () => new TextError('JSON_INVALID', 'is not JSON')
+const tooDeep = () => new TextError('JSON_TOO_DEEP', `is nested deeper than ${MAX_DEPTH} levels`)
 
 function parseJson(text: string): unknown {
   try {

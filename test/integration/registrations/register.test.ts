@@ -1,5 +1,6 @@
 /** Registrations as Operator 4.2 and the vault see them: answers, bytes, what the chain takes, and what is refused (generation 4). */
 
+import { randomBytes } from 'node:crypto'
 import { networkInterfaces } from 'node:os'
 import type { RegisterResponse } from '@dvt-relayer/api/schemas.ts'
 import { RegisterResponse as RegisterResponseSchema } from '@dvt-relayer/api/schemas.ts'
@@ -302,10 +303,18 @@ describe.skipIf(skipWithoutAnvil)('while the chain moves', () => {
     expect(world.beacon.findValidator(cluster.validators[0]?.publicKey ?? 0)).toMatchObject({ index: startIndex + 1 })
   })
 
-  it('an index no chain can have is refused', async () => {
+  it('an index no chain can have is refused, and one that the consensus node alone knows as used', async () => {
     const { vault, url } = await setUp(1)
+    const startIndex = nextIndex(world.beacon)
     const request = { vault: vault.address, startIndex: 2 ** 40, amounts: [ETH32], type: '0x01' as const }
     expect(await askRegister(url, request)).toMatchObject({ status: 422, json: { code: 'INDEX_INVALID' } })
+    // As far as the deposit logs are known this one is free.
+    world.beacon.addValidators(new Uint8Array(randomBytes(48)))
+    onTestFinished(() => world.beacon.reorg(1))
+    expect(await askRegister(url, { ...request, startIndex })).toMatchObject({
+      status: 422,
+      json: { code: 'INDEX_USED', message: expect.stringMatching(new RegExp(` is ${startIndex + 1}$`)) },
+    })
     expect(await getValidators(url)).toEqual([])
   })
 })

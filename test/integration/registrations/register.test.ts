@@ -8,6 +8,7 @@ import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { depositSigningRoot, withdrawalCredentials } from '@dvt-relayer/crypto/messages/messages.ts'
 import { Compile } from 'typebox/compile'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { PATIENCE_MS } from '../../../apps/relayer/src/context.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { isValidDeposit } from '../../support/chain/follow-deposits.ts'
 import { startHttpStandIn } from '../../support/chain/http-stand-in.ts'
@@ -379,12 +380,14 @@ describe.skipIf(skipWithoutAnvil)('with something away', () => {
   })
 
   it('nothing is signed over a registry that is not read', async () => {
-    const { url, request, stage } = await setUpReady()
+    const { cluster, request, stage } = await setUpReady()
     await stage.query('delete from checkpoints where name <> $1', ['oracle_set'])
     await stage.query('delete from registry_validators')
     world.ipfs.fail('down')
     onTestFinished(() => world.ipfs.fail(undefined))
     await world.anvil.mine(1)
+    // Its requests wait as long as a user's for a dump that does not come, not as long as those of tests.
+    const { url } = await stage.startRelayer({ CLUSTER_LOCK_FILES: cluster.lockFile }, { patienceMs: PATIENCE_MS })
     const answer = await askRegister(url, request)
     expect(answer).toMatchObject(isAway)
     expect(answer.text).not.toMatch(/signature"/)

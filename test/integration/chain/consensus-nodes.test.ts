@@ -379,3 +379,68 @@ describe('a POST that a proxy refuses', () => {
     expect(beacon.requests).toContain('POST /eth/v1/beacon/states/head/validators')
   })
 })
+
+/** How a node is odd, each in another way. */
+const ODD: readonly [string, (beacon: Beacon) => void][] = [
+  ['is syncing', (beacon) => beacon.setStep({ is_syncing: true, sync_distance: 84 })],
+  ['is optimistic', (beacon) => beacon.setStep({ is_optimistic: true })],
+  ['has lost its execution node', (beacon) => beacon.setStep({ el_offline: true })],
+  [
+    'has an old head, and does not say that it is syncing',
+    (beacon) => {
+      beacon.quirks.noSyncing = 403
+    },
+  ],
+  ['is of another chain', (beacon) => beacon.setGenesis(new Uint8Array(32))],
+  ['runs with another fork version', (beacon) => beacon.setSpec({ CAPELLA_FORK_VERSION: '0x03000000' })],
+  ['answers an error inside a 200', (beacon) => beacon.fail({ status: 200, body: { code: 503, message: 'syncing' } })],
+  ['answers HTML', (beacon) => beacon.fail('garbage')],
+  ['is away', (beacon) => beacon.fail('down')],
+]
+const pairs = ODD.flatMap((one, position) => ODD.slice(position + 1).map((other) => [one, other] as const))
+
+describe('two nodes that are both odd', () => {
+  function heal(beacon: Beacon): void {
+    beacon.setStep(undefined)
+    beacon.setGenesis(undefined)
+    beacon.setSpec({})
+    beacon.fail(undefined)
+    beacon.quirks.noSyncing = undefined
+  }
+  /** Questions, and what is right of a node that has so many validators. */
+  const questions = (client: ReturnType<typeof clientOf>) => [
+    async () => (await client.nextValidatorIndex()).nextIndex,
+    async () => (await client.findValidatorByIndex(150))?.index,
+    async () => (await client.findValidators([madeUpKey(150)])).size,
+    async () => (await client.head()).slot,
+  ]
+  const right = (beacon: Beacon) =>
+    beacon.validatorCount > 150
+      ? [beacon.validatorCount, 150, 1, beacon.headSlot]
+      : [100, undefined, 0, beacon.headSlot]
+
+  it('answer nothing, and the first that comes right answers, whichever it is', async () => {
+    await using first = await startBeacon({ network, validators: 100 })
+    await using second = await startBeacon({ network, validators: 200 })
+    second.advance()
+    for (const [[one, spoilOne], [other, spoilOther]] of pairs)
+      for (const healed of [first, second]) {
+        const words = `the first ${one}, the second ${other}`
+        heal(first)
+        heal(second)
+        spoilOne(first)
+        spoilOther(second)
+        const client = clientOf([first, second])
+        for (const question of questions(client)) {
+          const answer = await question().then(
+            (value) => ({ value }),
+            ({ code }) => code,
+          )
+          expect(answer, words).toMatch(/^(CONSENSUS_INVALID|CHAIN_MISMATCH|HTTP_(UNREACHABLE|INVALID|STATUS))$/)
+        }
+        heal(healed)
+        const answers = await Promise.all(questions(client).map((question) => question()))
+        expect(answers, words).toEqual(right(healed))
+      }
+  })
+})

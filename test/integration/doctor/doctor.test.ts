@@ -14,7 +14,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { examine } from '../../../apps/relayer/src/doctor/doctor.ts'
 import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import { skipWithoutAnvil, startAnvil } from '../../support/chain/anvil.ts'
-import { startBeacon } from '../../support/chain/beacon.ts'
+import { type Beacon, startBeacon } from '../../support/chain/beacon.ts'
 import { startRpcProxy } from '../../support/chain/rpc-proxy.ts'
 import type { Vault } from '../../support/contracts/vault.ts'
 import { type MadeCluster, makeCluster } from '../../support/keys/make-cluster.ts'
@@ -154,6 +154,43 @@ describe.skipIf(skipWithoutAnvil)('doctor of a relayer', () => {
     expect(beside.of('consensus')?.status).toBe('warning')
     expect(beside.of('execution')?.details).toEqual([expect.stringContaining('is on chain 5')])
     expect(beside.report.healthy).toBe(true)
+  })
+
+  it('finds consensus nodes that are not in step, or run with other settings than the network has', async () => {
+    await using started = new AsyncDisposableStack()
+    const all: { url: string; problem: string }[] = []
+    const start = async (words: string, change: (beacon: Beacon) => void) => {
+      const beacon = started.use(await startBeacon({ network: world.network }))
+      change(beacon)
+      const { host } = new URL(beacon.url)
+      all.push({ url: beacon.url, problem: `the consensus node at ${host} ${words} (CONSENSUS_ENDPOINT)` })
+    }
+    for (const [words, step] of [
+      ['is syncing, 1234 slots behind', { is_syncing: true, sync_distance: 1_234 }],
+      ['has lost its execution node (el_offline)', { el_offline: true }],
+      ['has not verified its head (is_optimistic): its execution node is behind', { is_optimistic: true }],
+    ] as const)
+      await start(words, (beacon) => beacon.setStep(step))
+    const { depositContract } = world.network
+    for (const [name, there, ours] of [
+      ['CAPELLA_FORK_VERSION', '0x04000000', toHex(world.network.capellaForkVersion)],
+      ['CAPELLA_FORK_EPOCH', '7', String(world.network.capellaEpoch)],
+      ['SLOTS_PER_EPOCH', '8', String(world.network.slotsPerEpoch)],
+      ['SECONDS_PER_SLOT', '6', String(world.network.secondsPerSlot)],
+      ['DEPOSIT_CHAIN_ID', '1', String(world.network.chainId)],
+      ['DEPOSIT_CONTRACT_ADDRESS', STRANGER, toHex(depositContract)],
+    ] as const)
+      await start(`is not on devnet: ${name} is ${there} there and ${ours} in our network setting`, (beacon) =>
+        beacon.setSpec({ [name]: there }),
+      )
+    const problems = all.map(({ problem }) => problem)
+    const endpoints = all.map(({ url }) => url).join()
+    const alone = await look({ CONSENSUS_ENDPOINT: endpoints })
+    expect(alone.of('consensus')).toMatchObject({ status: 'problem', message: problems.join('; ') })
+    expect(alone.report.healthy).toBe(false)
+    const beside = (await look({ CONSENSUS_ENDPOINT: `${endpoints},${world.beacon.url}` })).of('consensus')
+    expect(beside?.status).toBe('warning')
+    expect(beside?.details.slice(0, problems.length)).toEqual(problems)
   })
 
   it('tells a node that is catching up from a chain that makes no blocks, and so does /ready', async () => {

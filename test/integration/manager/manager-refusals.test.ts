@@ -26,7 +26,7 @@ import {
   settings,
 } from '../../support/stages/manager.ts'
 import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
-import type { Answer } from '../../support/world/world.ts'
+import { type Answer, eventually } from '../../support/world/world.ts'
 
 let world: VaultWorld
 let proxy: RpcProxy
@@ -117,6 +117,22 @@ describe.skipIf(skipWithoutAnvil)('nothing is signed', () => {
       await signsAll()
     },
   )
+
+  it('while the only consensus node is not in step', async () => {
+    for (const step of [{ is_syncing: true, sync_distance: 1_234 }, { el_offline: true }, { is_optimistic: true }]) {
+      world.beacon.setStep(step)
+      try {
+        // Seconds ago it was in step.
+        await eventually('it is found out', async () =>
+          (await post(url, '/fund', tops([a, ETH]))).status === 503 ? true : undefined,
+        )
+        await refusesAll(503, 'DEPENDENCY_AWAY')
+      } finally {
+        world.beacon.setStep(undefined)
+      }
+    }
+    await signsAll()
+  })
 
   it.each(['down', 'slow', 'garbage', { status: 429 }] as const)(
     'while the execution node fails: %j',

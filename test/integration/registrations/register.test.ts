@@ -1,5 +1,6 @@
 /** Registrations as Operator 4.2 and the vault see them: answers, bytes, what the chain takes, and what is refused (generation 4). */
 
+import { randomBytes } from 'node:crypto'
 import { networkInterfaces } from 'node:os'
 import type { RegisterResponse } from '@dvt-relayer/api/schemas.ts'
 import { RegisterResponse as RegisterResponseSchema } from '@dvt-relayer/api/schemas.ts'
@@ -7,6 +8,7 @@ import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { depositSigningRoot, withdrawalCredentials } from '@dvt-relayer/crypto/messages/messages.ts'
 import { Compile } from 'typebox/compile'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { PATIENCE_MS } from '../../../apps/relayer/src/context.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { isValidDeposit } from '../../support/chain/follow-deposits.ts'
 import { startHttpStandIn } from '../../support/chain/http-stand-in.ts'
@@ -302,10 +304,18 @@ describe.skipIf(skipWithoutAnvil)('while the chain moves', () => {
     expect(world.beacon.findValidator(cluster.validators[0]?.publicKey ?? 0)).toMatchObject({ index: startIndex + 1 })
   })
 
-  it('an index no chain can have is refused', async () => {
+  it('an index no chain can have is refused, and one that the consensus node alone knows as used', async () => {
     const { vault, url } = await setUp(1)
+    const startIndex = nextIndex(world.beacon)
     const request = { vault: vault.address, startIndex: 2 ** 40, amounts: [ETH32], type: '0x01' as const }
     expect(await askRegister(url, request)).toMatchObject({ status: 422, json: { code: 'INDEX_INVALID' } })
+    // As far as the deposit logs are known this one is free.
+    world.beacon.addValidators(new Uint8Array(randomBytes(48)))
+    onTestFinished(() => world.beacon.reorg(1))
+    expect(await askRegister(url, { ...request, startIndex })).toMatchObject({
+      status: 422,
+      json: { code: 'INDEX_USED', message: expect.stringMatching(new RegExp(` is ${startIndex + 1}$`)) },
+    })
     expect(await getValidators(url)).toEqual([])
   })
 })
@@ -370,12 +380,14 @@ describe.skipIf(skipWithoutAnvil)('with something away', () => {
   })
 
   it('nothing is signed over a registry that is not read', async () => {
-    const { url, request, stage } = await setUpReady()
+    const { cluster, request, stage } = await setUpReady()
     await stage.query('delete from checkpoints where name <> $1', ['oracle_set'])
     await stage.query('delete from registry_validators')
     world.ipfs.fail('down')
     onTestFinished(() => world.ipfs.fail(undefined))
     await world.anvil.mine(1)
+    // Its requests wait as long as a user's for a dump that does not come, not as long as those of tests.
+    const { url } = await stage.startRelayer({ CLUSTER_LOCK_FILES: cluster.lockFile }, { patienceMs: PATIENCE_MS })
     const answer = await askRegister(url, request)
     expect(answer).toMatchObject(isAway)
     expect(answer.text).not.toMatch(/signature"/)

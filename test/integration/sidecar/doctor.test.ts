@@ -457,12 +457,13 @@ describe('nodes and settings', () => {
     })
   })
 
-  it('a consensus node that is syncing, or without its execution node', async () => {
+  it('a consensus node that is syncing, without its execution node, or optimistic', async () => {
     await using beacon = await startBeacon({ network: networks.hoodi })
     const host = new URL(beacon.url).host
     for (const [step, words] of [
       [{ is_syncing: true, sync_distance: 1_234 }, 'is syncing, 1234 slots behind'],
       [{ el_offline: true }, 'has lost its execution node (el_offline)'],
+      [{ is_optimistic: true }, 'has not verified its head (is_optimistic): its execution node is behind'],
     ] as const) {
       beacon.setStep(step)
       const { of } = await look(settings(await copyNode(), { CONSENSUS_ENDPOINT: beacon.url }), true)

@@ -1,5 +1,6 @@
 /** Relayers and consensus nodes that are away, wrong or hostile: the sidecar never dies, never signs wrong, never floods. */
 
+import { readFile } from 'node:fs/promises'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { startSidecar } from '../../../apps/sidecar/src/sidecar.ts'
@@ -9,7 +10,18 @@ import { silentLogger } from '../../../libs/common/src/log/logger.ts'
 import { startBeacon } from '../../support/chain/beacon.ts'
 import type { StandInAnswer } from '../../support/chain/http-stand-in.ts'
 import { type StandInRelayer, startStandInRelayer } from './stand-in.ts'
-import { configOf, expectAllRight, first, hasten, isRight, keysOf, REJECTED, recordingLogger } from './support.ts'
+import {
+  configOf,
+  expectAllPairsRight,
+  expectAllRight,
+  first,
+  hasten,
+  isRight,
+  journalFolder,
+  keysOf,
+  REJECTED,
+  recordingLogger,
+} from './support.ts'
 
 const NAME = 'cluster-4'
 const quiet = { logger: silentLogger }
@@ -286,21 +298,27 @@ describe('with a consensus node', () => {
     [{ is_syncing: true, sync_distance: 1_234 }, 'is syncing, 1234 slots behind'],
     [{ el_offline: true }, 'has lost its execution node (el_offline)'],
     [{ is_optimistic: true }, 'has not verified its head (is_optimistic): its execution node is behind'],
-  ])('signs nothing while the only node says %j, and says so', async (step, words) => {
+  ])('signs nothing while the only node says %j, no pair either, and says so', async (step, words) => {
+    await using folder = await journalFolder()
     await using beacon = await startBeacon({ network })
-    await using relayer = await startStandInRelayer({ generation: 'existing' })
+    await using relayer = await startStandInRelayer({ generation: 'existing', lists: ['exits', 'validators'] })
     beacon.setStep(step)
     relayer.addExit(KEY, 1000)
-    const config = configOf(NAME, 0, relayer.url, { CONSENSUS_ENDPOINT: beacon.url })
-    await using sidecar = await startSidecar(config, quiet)
-    const lists = () => relayer.seen.filter(({ path }) => path === LISTS).length
-    await relayer.until(() => lists() >= 4)
-    expect(relayer.posts).toEqual([])
+    relayer.addValidator(OTHER, 1001)
+    const settings = { CONSENSUS_ENDPOINT: beacon.url, JOURNAL_FILE: folder.file() }
+    await using sidecar = await startSidecar(configOf(NAME, 0, relayer.url, settings), quiet)
+    const asked = (list: string) => relayer.seen.filter(({ path }) => path === list).length
+    await relayer.until(() => asked(LISTS) >= 4 && asked('/validators') >= 4)
+    expect([relayer.posts, relayer.pairs]).toEqual([[], []])
+    const bound = () => readFile(folder.file(), 'utf8').catch(() => '')
+    expect(await bound()).not.toContain(OTHER)
     const message = `the consensus node at ${new URL(beacon.url).host} ${words}`
     expect(sidecar.ready()).toMatchObject({ status: 'not_ready', checks: { consensus: { ok: false, message } } })
     beacon.setStep(undefined)
-    await relayer.until(() => relayer.posts.length > 0)
+    await relayer.until(() => relayer.posts.length > 0 && relayer.pairs.length > 0)
     expectAllRight(NAME, relayer.posts)
+    expectAllPairsRight(NAME, relayer.pairs)
+    expect(await bound()).toContain(OTHER)
   })
 
   it('behind a proxy that lets nobody ask whether it is syncing signs while its head is of now', async () => {

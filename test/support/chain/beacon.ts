@@ -30,7 +30,7 @@ export interface Quirks {
   /** How it says that it has no such state, and no such validator where it is asked for one. Default 404. */
   none?: 400 | 404
   /** A proxy before it refuses to be asked whether it is syncing, with this status. */
-  noSyncing?: number
+  noSyncing?: number | undefined
   /** Its answers do not say whether they are verified. */
   noStanding?: boolean
   /** What it says of its finalized state until `finalize`: not final; unknown. Left out: that the first of all is final. */

@@ -3,8 +3,8 @@
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-/** How a stand-in fails: connections are cut; no answer ever comes; a 200 with HTML; an error status. */
-export type Failure = 'down' | 'slow' | 'garbage' | { status: number; headers?: Record<string, string> }
+/** How a stand-in fails: connections are cut; no answer ever comes; a 200 with HTML; this status, with nothing or with JSON. */
+export type Failure = 'down' | 'slow' | 'garbage' | { status: number; headers?: Record<string, string>; body?: object }
 
 export interface StandInRequest {
   method: string
@@ -84,5 +84,5 @@ export async function startHttpStandIn(
 function failWith(failure: Failure, response: ServerResponse): void {
   if (failure === 'down') response.destroy()
   else if (failure === 'garbage') response.writeHead(200, { 'content-type': 'text/html' }).end('<html>sorry</html>')
-  else if (failure !== 'slow') response.writeHead(failure.status, failure.headers).end()
+  else if (failure !== 'slow') response.writeHead(failure.status, failure.headers).end(JSON.stringify(failure.body))
 }

@@ -156,6 +156,13 @@ async function storeCluster(
 export const liveKeys = (state: SsvState | undefined) =>
   new Set<string>(Array.from(state?.live.values() ?? [], ({ publicKey }) => toHex(publicKey)))
 
+/**
+ * Up to which nonce an owner's registrations (by address in lower-case hex) are all known, so that one below it that is not live has ended:
+ * none while some may be missing.
+ */
+export const certainNonces = (state: SsvState | undefined, owner: string): number =>
+  state === undefined || state.gaps.has(owner) ? 0 : (state.nonces.get(owner) ?? 0)
+
 /** Of the validators of SSV clusters, those that the chain's final state or SSV_OWNERS takes away. */
 export async function findGone(tx: Sql, state: SsvState, owners: readonly Uint8Array[]) {
   const live = liveKeys(state)
@@ -163,6 +170,6 @@ export async function findGone(tx: Sql, state: SsvState, owners: readonly Uint8A
   return (await findSsvMembers(tx)).filter(({ publicKey, name, position }) => {
     if (live.has(toHex(publicKey))) return false
     // What a file has and the chain not yet is no registration that ended.
-    return !followed.has(ownerOf(name)) || position < (state.nonces.get(ownerOf(name)) ?? 0)
+    return !followed.has(ownerOf(name)) || position < certainNonces(state, ownerOf(name))
   })
 }

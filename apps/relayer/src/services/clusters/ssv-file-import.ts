@@ -12,7 +12,15 @@ import { type CoverRow, findCovers } from '@dvt-relayer/db/queries/ssv-clusters.
 import type { RelayerConfig } from '../../config.ts'
 import type { Context } from '../../context.ts'
 import { byKey } from '../exits/assign.ts'
-import { isStored, liveKeys, ownerOf, type SsvImport, type SsvValidator, storeSsvValidators } from './ssv-clusters.ts'
+import {
+  certainNonces,
+  isStored,
+  liveKeys,
+  ownerOf,
+  type SsvImport,
+  type SsvValidator,
+  storeSsvValidators,
+} from './ssv-clusters.ts'
 import { newestItems, readKeysharesFiles } from './ssv-files.ts'
 
 /** A validator of a file, and where it stands there. */
@@ -79,7 +87,7 @@ function chooseItems(
   return newestItems(items).filter((file) => {
     const { ownerAddress, ownerNonce, publicKey } = file.item
     // The chain has the validator, or has got past the item's registration.
-    const isOvertaken = ownerNonce < (state?.nonces.get(toHex(ownerAddress)) ?? 0) || live.has(toHex(publicKey))
+    const isOvertaken = ownerNonce < certainNonces(state, toHex(ownerAddress)) || live.has(toHex(publicKey))
     if (isOvertaken) return false
     const cover = covers.get(toHex(publicKey))
     const isOlder =

@@ -39,10 +39,10 @@ export async function examineConsensus({
 /** The gateways: does each give the oracle config in force, in a form that its CID proves? */
 export async function examineIpfs(
   { ipfs }: RelayerConfig,
-  { current, chain }: OracleConfigs,
+  { current, announced }: OracleConfigs,
   signal: AbortSignal,
 ): Promise<Finding> {
-  const cid = current?.cid ?? (await chain).newest?.cid
+  const cid = current?.cid ?? (await announced).newest?.cid
   if (cid === undefined)
     return finding(
       'ipfs',

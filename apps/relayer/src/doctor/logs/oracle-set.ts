@@ -20,15 +20,28 @@ interface Config {
   readonly blockNumber: number
 }
 
-/** What is known of configs. */
+/** What the chain says: the newest that it has announced, which node denies it, why there may be a newer one, or that it does not answer. */
+interface Announced {
+  newest?: Config | undefined
+  denial?: string
+  doubt?: string | undefined
+  error?: unknown
+}
+
+/** What is known of configs. What the chain says never rejects. */
 export interface OracleConfigs {
   /** The one in force, by the database. */
   readonly current: Config | undefined
-  /** What the chain says: the newest that it has announced, which node denies it, why there may be a newer one, or that it does not answer. */
-  readonly chain: Promise<{ newest?: Config | undefined; denial?: string; doubt?: string | undefined; error?: unknown }>
+  /** By the first node that answers. */
+  readonly announced: Promise<Announced>
+  /** The same, once each node was asked for more. */
+  readonly known: Promise<Announced>
 }
 
-/** Asks database and chain. What the chain says never rejects. */
+/** On a chain of years, where no relayer has looked yet. */
+const LATE = new Error(`the Keeper's events were not read within ${PATIENCE_MS.scan / 1000} s`)
+
+/** Asks database and chain. */
 export async function findOracleConfigs(
   { execution: settings, network }: RelayerConfig,
   db: Database | undefined,
@@ -36,24 +49,23 @@ export async function findOracleConfigs(
   const timeoutMs = Math.min(settings.timeoutMs, PATIENCE_MS.answer)
   const execution = createExecutionClient({ ...settings, timeoutMs, retryTimeoutMs: 0, network })
   // Of a database without tables nothing is asked.
-  const known = await (db &&
+  const read = await (db &&
     findCurrentOracleSet(db)
       .then((set) => ({ db, set }))
       .catch(() => undefined))
-  const oracleSets = createAnnouncements(execution, network)
-  const chain = withTimeout(findAnnounced({ db: known?.db, oracleSets }), PATIENCE_MS.scan)
-    .then(async (found) => ({ ...found, ...(await askEach(execution, network, found)) }))
-    .catch((error: unknown) => ({ error }))
-  return { current: known?.set, chain }
+  const look = findAnnounced({ db: read?.db, oracleSets: createAnnouncements(execution, network) })
+  const announced = withTimeout<Announced>(look, PATIENCE_MS.scan, () => LATE).catch((error: unknown) => ({ error }))
+  const known = announced.then(async (first) => ({ ...first, ...(await askEach(execution, network, first)) }))
+  return { current: read?.set, announced, known }
 }
 
 /** What a node by itself has announced after the newest that is known, where that answers soon. */
 async function askEach(
   execution: ExecutionClient,
   network: RelayerConfig['network'],
-  { newest, doubt }: { newest?: Config | undefined; doubt?: string | undefined },
-): Promise<{ newest?: Config | undefined; doubt?: string | undefined }> {
-  if (execution.each.length < 2) return {}
+  { newest, denial, doubt, error }: Announced,
+): Promise<Announced> {
+  if (execution.each.length < 2 || (denial ?? error) !== undefined) return {}
   const look = createConfigLook(execution, network)
   // It leaves the first round to what is new, which has been asked for.
   await look.look(newest)
@@ -62,24 +74,24 @@ async function askEach(
 }
 
 /** The oracle configs: is the newest in force, and could there be one that no node shows? In the words of `/ready`. */
-export async function examineOracleSet({ current, chain }: OracleConfigs): Promise<Finding> {
-  const { newest, denial, doubt, error } = await chain
+export async function examineOracleSet({ current, known }: OracleConfigs): Promise<Finding> {
+  const { newest, denial, doubt, error } = await known
   const problem = (message: string) =>
     finding('oracle_set', 'problem', message, {
       details: current === undefined ? [] : [`the oracle config ${current.cid} stays in force`],
     })
+  if (error !== undefined && current === undefined && error !== LATE)
+    return problem(`no oracle config yet: ${messageOf(error)}`)
   if (error !== undefined)
-    return current === undefined
-      ? problem(`no oracle config yet: ${messageOf(error)}`)
-      : finding('oracle_set', 'warning', `whether there is a newer oracle config is not known: ${messageOf(error)}`)
+    return finding('oracle_set', 'warning', `whether there is a newer oracle config is not known: ${messageOf(error)}`)
   if (denial !== undefined) return problem(deniedWords(denial))
   if (doubt !== undefined) return problem(doubt)
-  const known = newest ?? current
-  if (known === undefined) return problem(NOT_ANNOUNCED)
-  const announced = `the oracle config ${known.cid} of block ${known.blockNumber}`
+  const last = newest ?? current
+  if (last === undefined) return problem(NOT_ANNOUNCED)
+  const announced = `the oracle config ${last.cid} of block ${last.blockNumber}`
   if (current === undefined)
     return finding('oracle_set', 'good', `${announced} is the newest that the Keeper has announced`)
-  if (known.cid !== current.cid && known.blockNumber >= current.blockNumber)
+  if (last.cid !== current.cid && last.blockNumber >= current.blockNumber)
     return finding('oracle_set', 'warning', `${announced} is not in force yet: /ready of a relayer says why`)
   return finding('oracle_set', 'good', `the oracle config ${current.cid} of block ${current.blockNumber} is in force`)
 }

@@ -24,10 +24,12 @@ export async function examineSsv(
   stop: AbortSignal,
   late: AbortSignal = AbortSignal.timeout(LOOK_MS),
 ): Promise<Finding> {
+  const { execution: settings, network, ssv } = config
   const scope = scopeOf(config)
-  if (scope === undefined)
-    return finding('ssv', 'unused', 'SSV_OWNERS is not set: registrations of the SSV contract are not followed')
-  const { execution: settings, network } = config
+  if (scope === undefined) {
+    const why = ssv.owners.length === 0 ? 'SSV_OWNERS is not set' : `${network.name} has no SSV contract`
+    return finding('ssv', 'unused', `${why}: registrations of the SSV contract are not followed`)
+  }
   const execution = createExecutionClient({
     ...settings,
     timeoutMs: Math.min(settings.timeoutMs, PATIENCE_MS.answer),

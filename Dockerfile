@@ -14,7 +14,7 @@
 
 FROM node:24.21.0-bookworm-slim AS sources
 WORKDIR /app
-COPY package.json package-lock.json ./
+COPY package.json package-lock.json .npmrc ./
 COPY libs ./libs
 
 FROM sources AS bundle

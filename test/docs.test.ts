@@ -1,6 +1,6 @@
 /** The documentation says what the tree has: generated pages are compared, and what pages name is looked for. */
 
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, globSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -22,6 +22,11 @@ import { renderMonitoring } from './support/monitoring/dashboards.ts'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const read = (path: string): string => readFileSync(`${root}${path}`, 'utf8')
 const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
+/** As they are run from the root: `build -w dvt-verify`. */
+const scriptsOfWorkspaces = globSync('{apps,libs}/*/package.json', { cwd: root }).flatMap((path) => {
+  const { name, scripts: own = {} } = JSON.parse(read(path)) as { name: string; scripts?: Record<string, string> }
+  return Object.keys(own).map((script) => `${script} -w ${name}`)
+})
 
 const SETTINGS = { ...RELAYER_SETTINGS, ...SIDECAR_SETTINGS }
 const settingNames = Object.entries(SETTINGS).flatMap(([name, { secret }]) =>
@@ -47,7 +52,7 @@ const FOREIGN = [
 const tree: Tree = {
   has: (path) => existsSync(`${root}${path}`),
   read,
-  scripts: new Set(Object.keys(scripts)),
+  scripts: new Set([...Object.keys(scripts), ...scriptsOfWorkspaces]),
   words: new Set([
     ...settingNames,
     ...RELAYER_IGNORED,
@@ -223,6 +228,7 @@ describe('the check itself', () => {
     ['a missing path', 'see `libs/crypto/src/gone.ts`', 'missing path: libs/crypto/src/gone.ts is not there'],
     ['a missing page', 'see `GONE.md`', 'missing path: GONE.md is not there'],
     ['an unknown command', '```sh\nnpm run no-such-script\n```\n', 'unknown command: npm run no-such-script'],
+    ['a command of no package', '`npm run build -w dvt-none`', 'unknown command: npm run build -w dvt-none'],
     ['an unknown command in the text', '`npm run -s nothing -- --x`', 'unknown command: npm run nothing'],
     ['an unknown setting', 'set `NO_SUCH_SETTING=1`', 'unknown setting: NO_SUCH_SETTING'],
     ['an unknown setting in a shell', '```sh\nexport NO_SUCH=1\n```\n', 'unknown setting: NO_SUCH'],

@@ -8,12 +8,15 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFile
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { makeBundle, makeSignedBundle, readBundle, readSignedBundle } from '@dvt-relayer/api/bundle.ts'
 import { parseNetwork } from '@dvt-relayer/chain/networks.ts'
 import { checkProofs, readKeysharesFile } from '@dvt-relayer/chain/ssv/keyshares-files.ts'
+import { loadEnvFile } from '@dvt-relayer/common/files/env-file.ts'
 import { decodeText } from '@dvt-relayer/common/files/text-file.ts'
 import { readSettings, secret, text } from '@dvt-relayer/common/settings.ts'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
 import { afterAll, describe, expect, it } from 'vitest'
+import { openRelayer } from '../apps/relayer/src/cli/air-gap/relayer.ts'
 import { hashOf, readTokens } from '../apps/relayer/src/http/auth/tokens.ts'
 import { importKeyList } from '../apps/relayer/src/services/clusters/key-list.ts'
 import { importClusterLocks } from '../apps/relayer/src/services/clusters/locks.ts'
@@ -23,6 +26,8 @@ import { createLockReader } from '../apps/sidecar/src/keystores/obol/lock.ts'
 import { openKeystores } from '../apps/sidecar/src/keystores/obol/read-keystores.ts'
 import { readTlsMaterial } from '../apps/sidecar/src/keystores/remote/tls.ts'
 import { openOperators } from '../apps/sidecar/src/keystores/ssv/operators.ts'
+import { openIdentity } from '../apps/sidecar/src/lists/identity.ts'
+import { findRelayer } from '../apps/sidecar/src/lists/relayer-http.ts'
 import { openJournalFile } from '../apps/sidecar/src/policy/journal-file.ts'
 import { formatLine, HEADER } from '../apps/sidecar/src/policy/journal-lines.ts'
 import { runVerify } from '../apps/verify/src/cli.ts'
@@ -125,6 +130,10 @@ const operatorDir = ssvPath('operators')
 const encrypted =
   readdirSync(operatorDir).find((id) => readdirSync(join(operatorDir, id)).includes('password.txt')) ?? ''
 const operatorPath = (name: string) => join(operatorDir, encrypted, name)
+const bundleParts = {
+  ...{ network: 'hoodi', made_at: '2026-01-02T03:04:05Z', share_index: 1 },
+  cluster: { kind: 'obol', lock_hash: `0x${'b8'.repeat(32)}` },
+} as const
 const binding = { publicKey: `0x${'aa'.repeat(48)}`, vault: `0x${'11'.repeat(20)}` }
 
 const READERS: Readonly<Record<string, Reader>> = {
@@ -216,6 +225,41 @@ const READERS: Readonly<Record<string, Reader>> = {
     good: ca.cert,
     read: (file) => readTlsMaterial({ caFile: file, certFile: undefined, keyFile: undefined }),
   },
+  "charon's key of a node": {
+    good: `${'ab'.repeat(32)}\n`,
+    async read(file) {
+      const relayer = { endpoint: new URL('http://relayer'), enrKeyFile: file }
+      const config = { network, relayer, ssv: undefined, remoteSigner: undefined }
+      expect(await openIdentity(config as never, () => undefined)).toBeDefined()
+    },
+  },
+  'where the relayer is': {
+    good: 'https://node-1:t0ken@relayer.example/\n',
+    async read(file) {
+      const { endpoint } = await findRelayer({ endpointFile: file } as never)
+      expect(endpoint.href).toBe('https://node-1:t0ken@relayer.example/')
+    },
+  },
+  'the token of who carries bundles': {
+    good: `${'t0ken'.repeat(9)}\n`,
+    read: (file) => openRelayer('https://relayer.example', file),
+  },
+  'a bundle': { good: JSON.stringify(makeBundle({ ...bundleParts, exits: [], validators: [] })), read: readBundle },
+  'a signed bundle': {
+    good: JSON.stringify(makeSignedBundle({ ...bundleParts, exits: [], validators: [] })),
+    read: readSignedBundle,
+  },
+  'a .env file': {
+    good: 'NETWORK=hoodi\nROLE=api\n',
+    read(file) {
+      const home = mkdtempSync(join(folder, 'env-'))
+      writeFileSync(join(home, '.env'), readFileSync(file))
+      const environment = {}
+      const problem = loadEnvFile(environment, home)?.problem
+      if (problem !== undefined) throw problem
+      expect(environment).toEqual({ NETWORK: 'hoodi', ROLE: 'api' })
+    },
+  },
   'a deposit journal': {
     good: HEADER + formatLine(binding),
     async read(file) {
@@ -275,6 +319,8 @@ const MOST_MIB: Readonly<Record<string, number>> = {
   'a lock at the relayer': 256,
   'a lock at the sidecar': 256,
   'a list of public keys': 64,
+  'a bundle': 64,
+  'a signed bundle': 64,
   'a keyshares file': 256,
   'proofs of a DKG': 256,
   'dvt-verify: the network': 16,
@@ -337,14 +383,64 @@ describe('the shared way', () => {
     'libs/db/src/embedded/embedded-postgres.ts': 'files that only this program and its PostgreSQL write',
   }
 
+  /** What each source reads in the shared way: by its names in the table of readers, or why none is there. */
+  const READ: Readonly<Record<string, readonly string[] | string>> = {
+    'apps/relayer/src/cli/air-gap/bundle.ts': 'a lock or a keyshares file, parsed as those of the table',
+    'apps/relayer/src/cli/air-gap/relayer.ts': ['the token of who carries bundles'],
+    'apps/relayer/src/doctor/clusters.ts': 'the list of public keys, as the relayer reads it',
+    'apps/relayer/src/http/auth/tokens.ts': ['a tokens file'],
+    'apps/relayer/src/http/routes/status.ts': 'files of the package',
+    'apps/relayer/src/services/clusters/key-list.ts': ['a list of public keys'],
+    'apps/relayer/src/services/clusters/locks.ts': ['a lock at the relayer'],
+    'apps/relayer/src/services/registrations/wallet-key.ts': ['a wallet', 'the password of a wallet'],
+    'apps/relayer/src/services/sealing/sealing.ts': ['the sealing key'],
+    'apps/sidecar/src/keystores/obol/lock.ts': ['a lock at the sidecar'],
+    'apps/sidecar/src/keystores/obol/read-keystores.ts': ['a keystore', 'the password of a keystore'],
+    'apps/sidecar/src/keystores/ssv/operators.ts': [
+      ...['the key of an operator', 'the password of an operator', 'the bare key of an operator'],
+    ],
+    'apps/sidecar/src/keystores/ssv/state-file.ts':
+      'a file that only this program writes, and reads anew from the chain',
+    'apps/sidecar/src/lists/identity.ts': ["charon's key of a node"],
+    'apps/sidecar/src/lists/relayer-http.ts': ['where the relayer is'],
+    'apps/sidecar/src/pem.ts': ['a certificate'],
+    'apps/verify/src/input.ts': Object.keys(READERS).filter((name) => name.startsWith('dvt-verify')),
+    'libs/api/src/bundle.ts': ['a bundle', 'a signed bundle'],
+    'libs/chain/src/networks.ts': ['a network file'],
+    'libs/chain/src/ssv/keyshares-files.ts': ['a keyshares file', 'proofs of a DKG'],
+    'libs/common/src/files/env-file.ts': ['a .env file'],
+    'libs/common/src/settings.ts': ['a secret in NAME_FILE'],
+  }
+  const SHARED = 'libs/common/src/files/text-file.ts'
+
+  const sources = ['apps', 'libs'].flatMap((part) =>
+    readdirSync(join(root, part), { recursive: true, withFileTypes: true })
+      .filter(({ name }) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
+      .map(({ parentPath, name }) => relative(root, join(parentPath, name)))
+      .filter((path) => path.includes('/src/') && !path.includes('node_modules') && path !== SHARED),
+  )
+  /** Sources in which this stands. */
+  const having = (pattern: RegExp, among = sources) =>
+    among.filter((path) => pattern.test(readFileSync(join(root, path), 'utf8'))).toSorted()
+  const readers = having(/\bread(Text|Ascii|Bytes)(Sync)?\(/)
+
   it('is everybody’s', () => {
-    const sources = ['apps', 'libs'].flatMap((part) =>
-      readdirSync(join(root, part), { recursive: true, withFileTypes: true })
-        .filter(({ name }) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
-        .map(({ parentPath, name }) => relative(root, join(parentPath, name)))
-        .filter((path) => path.includes('/src/') && !path.includes('node_modules')),
+    expect(having(/\breadFile(Sync)?\(|\bcreateReadStream\(/)).toEqual(Object.keys(OTHERWISE).toSorted())
+  })
+
+  it('has all its readers in the table above', () => {
+    expect(readers).toEqual(Object.keys(READ).toSorted())
+    const named = Object.values(READ).flatMap((names) => (typeof names === 'string' ? [] : names))
+    expect(named.toSorted()).toEqual(
+      Object.keys(READERS)
+        .filter((name) => name !== 'a deposit journal')
+        .toSorted(),
     )
-    const readers = sources.filter((path) => /\breadFile(Sync)?\(/.test(readFileSync(join(root, path), 'utf8')))
-    expect(readers.toSorted()).toEqual(Object.keys(OTHERWISE).toSorted())
+  })
+
+  it('is the only one to make text of the bytes of a file', () => {
+    const OWN = /\bnew TextDecoder\(|\.toString\(\s*['"](latin1|binary|ascii|utf-?8|utf-?16le|ucs-?2)['"]/
+    expect(OWN.test("bytes.toString('latin1')")).toBe(true)
+    expect(having(OWN, readers)).toEqual([])
   })
 })

@@ -1,5 +1,5 @@
 /**
- * Bundles the program into `dist/dvt-verify.js`, which needs nothing but Node: run by `npm pack`.
+ * Bundles the program into `dist/dvt-verify.js`, which needs nothing but Node: run before `npm pack`.
  * Not minified, so that whoever runs it beside a key can read it. Licences of what is bundled stand at its end.
  */
 

@@ -1,5 +1,5 @@
 /**
- * Bundles the library into `dist/index.js`, which needs Node and typebox, and writes its types: run by `npm pack`. Not minified; licences of
+ * Bundles the library into `dist/index.js`, which needs Node and typebox, and writes its types: run before `npm pack`. Not minified; licences of
  * what is bundled stand at its end.
  */
 

@@ -93,6 +93,7 @@ export const ORDER = {
     'list-walk.ts',
     'connect.ts',
     'verdict.ts',
+    'split-posts.ts',
     'requests.ts',
     'authentication.ts',
   ],

@@ -8,7 +8,7 @@ export interface Tree {
   has(path: string): boolean
   /** The text of a Markdown file that is there. */
   read(path: string): string
-  /** Of package.json. */
+  /** Of package.json; those of a package of the repository with ` -w NAME`. */
   readonly scripts: ReadonlySet<string>
   /** Settings, and the other words in upper case that may stand in backticks. */
   readonly words: ReadonlySet<string>
@@ -18,7 +18,7 @@ export interface Tree {
 const FENCE = /^```[^\n]*\n([\s\S]*?)^```$/gm
 const LINK = /\[[^\]]*\]\(([^()\s]+)\)/g
 const SPAN = /`([^`\n]+)`/g
-const NPM_RUN = /\bnpm (?:-s )?run (?:-s )?([a-z][\w:-]*)/g
+const NPM_RUN = /\bnpm (?:-s )?run (?:-s )?([a-z][\w:-]*(?: -w [\w@/-]+)?)/g
 /** A path below one of the folders of the repository; one with a wildcard or a placeholder names no single file. */
 const REPOSITORY_PATH = /^(?:apps|libs|deploy|docs|test|migrations|\.ci)\/[^\s*{<…|]+$/
 const ROOT_FILE =

@@ -18,7 +18,7 @@ import type { Dependency } from './metrics.ts'
 import { createAttendanceCount } from './services/attendance/count.ts'
 import { createBeaconStatus } from './services/beacon-status/beacon-status.ts'
 import { createCensus } from './services/census/census.ts'
-import type { SsvFollower } from './services/clusters/ssv-follow.ts'
+import { SSV_UNREAD, type SsvFollower } from './services/clusters/ssv-follow.ts'
 import { createPlaceWatch } from './services/database-place.ts'
 import { createRetention } from './services/exits/retention.ts'
 import type { Health } from './services/health.ts'
@@ -163,7 +163,7 @@ const BACKGROUND: readonly Work[] = [
     roles: WHERE_JOBS_ARE_DONE,
     intervalMs: 12_000,
     reports: 'ssv',
-    failure: 'registrations of the SSV contract cannot be read',
+    failure: SSV_UNREAD,
     create: ({ ssv }) => ssv && (async (signal, report) => report(await ssv.round(signal))),
   },
   {

@@ -3,16 +3,17 @@
 import { createConsensusClient } from '@dvt-relayer/chain/consensus/consensus.ts'
 import { doubtOfHead } from '@dvt-relayer/chain/consensus/in-step.ts'
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
-import { createExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
+import { createExecutionClient, type ExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
 import { lookAtHead } from '@dvt-relayer/chain/execution/head-look.ts'
 import { createIpfsClient } from '@dvt-relayer/chain/ipfs/ipfs.ts'
+import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { createConfigLook, findDenial, findNewestConfig } from '@dvt-relayer/chain/stakewise/keeper.ts'
 import { fetchOracleConfig } from '@dvt-relayer/chain/stakewise/oracle-config.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { Logger } from '@dvt-relayer/common/log/logger.ts'
 import { anyAnswer, CHECK_MS, withTimeout } from '@dvt-relayer/common/process/lifetime.ts'
 import type { RelayerConfig } from './config.ts'
-import { type Context, PATIENCE_MS, type ValidatorRegistry } from './context.ts'
+import { type Context, type OracleSetSource, PATIENCE_MS, type ValidatorRegistry } from './context.ts'
 import type { CryptoPool } from './crypto-workers/pool.ts'
 import type { Events } from './events.ts'
 import { judgeUnverified } from './unverified-content.ts'
@@ -75,8 +76,32 @@ export function createChain(
     finalizedRoot: consensus.finalizedRoot,
     findFinalized: consensus.findFinalized,
   }
-  const elsewhere = createConfigLook(execution, network)
   const oracleSets: Context['chain']['oracleSets'] = {
+    ...createAnnouncements(execution, network),
+    async fetch(cid) {
+      const { config: set, verification } = await fetchOracleConfig(ipfs, cid)
+      // A hostile gateway could name its own oracles and have every exit encrypted to itself.
+      judgeUnverified({ config, logger }, { what: 'oracle config', cid, verification })
+      const { oracles, ...rest } = set
+      const publicKeys = oracles.map(({ publicKey }) => publicKey)
+      return {
+        threshold: set.threshold,
+        publicKeys,
+        config: { ...rest, oracles: oracles.map(({ address, endpoints }) => ({ address, endpoints })) },
+      }
+    },
+  }
+  return { consensus, consensusNodes: consensus.each, execution, watched, ipfs, registry, oracleSets }
+}
+export type Chain = ReturnType<typeof createChain>
+
+/** What the Keeper has announced, as the execution nodes have it. */
+export function createAnnouncements(
+  execution: ExecutionClient,
+  network: Network,
+): Pick<OracleSetSource, 'head' | 'newest' | 'findDenial'> {
+  const elsewhere = createConfigLook(execution, network)
+  return {
     async head() {
       const block = await execution.getBlock('latest')
       if (block === undefined) throw new ChainError('EXECUTION_INVALID', 'the execution node has no block yet')
@@ -100,22 +125,8 @@ export function createChain(
       execution.each.length < 2
         ? undefined
         : findDenial(execution.each, network, announced, Math.floor(Date.now() / 1000)),
-    async fetch(cid) {
-      const { config: set, verification } = await fetchOracleConfig(ipfs, cid)
-      // A hostile gateway could name its own oracles and have every exit encrypted to itself.
-      judgeUnverified({ config, logger }, { what: 'oracle config', cid, verification })
-      const { oracles, ...rest } = set
-      const publicKeys = oracles.map(({ publicKey }) => publicKey)
-      return {
-        threshold: set.threshold,
-        publicKeys,
-        config: { ...rest, oracles: oracles.map(({ address, endpoints }) => ({ address, endpoints })) },
-      }
-    },
   }
-  return { consensus, consensusNodes: consensus.each, execution, watched, ipfs, registry, oracleSets }
 }
-export type Chain = ReturnType<typeof createChain>
 
 /**
  * Asks every node by itself: one that is in order is enough. Each answers what may be wrong with it all the same, and that is returned of all

@@ -3,6 +3,7 @@
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import type { ValidatorAdded } from '@dvt-relayer/chain/ssv/events.ts'
 import { SSV_FAULT_KINDS, type SsvFaultKind } from '@dvt-relayer/chain/ssv/registry.ts'
+import { TOO_LARGE } from '@dvt-relayer/client/split-posts.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { HttpOutcome } from '@dvt-relayer/common/http/client.ts'
 import { createLogTally } from '@dvt-relayer/common/log/log-tally.ts'
@@ -360,10 +361,7 @@ export function createEvents(logger: Logger, now: () => number = Date.now) {
       }),
     /** Told once for each size: the next ones are half as large. */
     postTooLarge: (list: ListName, shareIndex: number, count: number, bytes: number) =>
-      logger.warn(
-        { list: `GET /${list}`, share_index: shareIndex, count, body_bytes: bytes },
-        'post too large for the relayer or a proxy before it (413), smaller ones follow: raise its limit, client_max_body_size in nginx',
-      ),
+      logger.warn({ list: `GET /${list}`, share_index: shareIndex, count, body_bytes: bytes }, TOO_LARGE),
     batchAnswered: (seconds: number) => metrics.observe('dvt_sidecar_sign_seconds', seconds),
     loopFailed: (err: unknown) =>
       tally.log({

@@ -31,7 +31,8 @@ const pack = (what: string) =>
   run('npm', ['pack', what, '--ignore-scripts', '--json', '--pack-destination', folder], ROOT)
 
 beforeAll(async () => {
-  expect(await run('node', ['libs/client/build.ts'], ROOT)).toMatchObject({ code: 0, err: '' })
+  const build = ['run', '-s', 'build', '-w', '@dvt-relayer/client']
+  expect(await run('npm', build, ROOT)).toMatchObject({ code: 0, err: '' })
   expect(await pack('./libs/client')).toMatchObject({ code: 0 })
   expect(await pack('./node_modules/typebox')).toMatchObject({ code: 0 })
   writeFileSync(join(folder, 'package.json'), '{"private": true, "type": "module"}')

@@ -15,6 +15,7 @@ import { findOperatorKeys } from '@dvt-relayer/db/queries/attendance/node-keys.t
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
 import type { Context } from '../../../apps/relayer/src/context.ts'
+import { examineSsv } from '../../../apps/relayer/src/doctor/logs/ssv.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
 import { createSsvFollower } from '../../../apps/relayer/src/services/clusters/ssv-follow.ts'
 import { createOperatorKeyReader } from '../../../apps/relayer/src/services/identity/operator-keys.ts'
@@ -301,7 +302,24 @@ describe.skipIf(skipWithoutAnvil)('the chain', () => {
     const context = { config, db, events, chain: { execution } } as unknown as Parameters<typeof createSsvFollower>[0]
     const follower = createSsvFollower(context, engine)
     if (follower === undefined) throw new Error('no follower')
-    return { said, round: () => follower.round(AbortSignal.timeout(PATIENCE_MS)) }
+    return {
+      said,
+      round: () => follower.round(AbortSignal.timeout(PATIENCE_MS)),
+      /** What `doctor` finds beside it, which leaves everything as it is. */
+      async doctor() {
+        const states = () => stage.query(`select xmin, value from checkpoints where name = 'ssv'`)
+        const before = await states()
+        const stop = AbortSignal.timeout(PATIENCE_MS)
+        const found = await examineSsv(config, db, stop)
+        // What is not read in time is said, and what was read before counts.
+        expect(await examineSsv(config, db, stop, AbortSignal.abort())).toMatchObject({
+          status: 'warning',
+          message: 'not all events of the SSV contract were read within 25 s',
+        })
+        expect(await states()).toEqual(before)
+        return found
+      },
+    }
   }
 
   /** A relayer that has only what others write into its database. */
@@ -553,11 +571,11 @@ describe.skipIf(skipWithoutAnvil)('the chain', () => {
     const [lacking, node] = [await startNode(HEAD - 64), await startNode(HEAD - 64)]
     lacking.leavesOut = ({ blockNumber }) => blockNumber === 1_200_344
     const follower = await startFollower(stage, [lacking, node])
+    const has = `registrations of ${OWNER} before log .* ${new URL(node.url).host} has`
+    expect(await follower.doctor()).toMatchObject({ status: 'warning', message: expect.stringMatching(has) })
     await expect(follower.round()).rejects.toMatchObject({
       code: 'EXECUTION_INVALID',
-      message: expect.stringMatching(
-        new RegExp(`^registrations of ${OWNER} before log .* ${new URL(node.url).host} has`),
-      ),
+      message: expect.stringMatching(new RegExp(`^${has}`)),
     })
     expect(await stage.query(`select from clusters where source = 'ssv'`)).toEqual([])
     await follower.round()
@@ -575,6 +593,7 @@ describe.skipIf(skipWithoutAnvil)('the chain', () => {
       expect(await follower.round()).toMatch(
         new RegExp(`^registrations of ${OWNER} before log \\d+ of block \\d+ of the SSV contract may be missing`),
       )
+    expect(await follower.doctor()).toMatchObject({ status: 'warning', message: await follower.round() })
     // The same node has it now, and so far nobody has asked it again for what is settled.
     node.leavesOut = () => false
     const rounds = async () => {
@@ -582,6 +601,7 @@ describe.skipIf(skipWithoutAnvil)('the chain', () => {
     }
     await expect(rounds()).rejects.toThrow(/was left out by an execution node, .* has it: all events are read again$/)
     expect(await follower.round()).toBeUndefined()
+    expect(await follower.doctor()).toMatchObject({ status: 'good', details: [] })
     expect((await pinned(stage, stayedKey)).name).toBe(`${OWNER}:263,280,281,282`)
   })
 
@@ -608,6 +628,10 @@ describe.skipIf(skipWithoutAnvil)('the chain', () => {
     )
     expect(stored?.next).toBeLessThanOrEqual(last)
     expect(stored?.doubtful).toBe(last)
+    expect(await follower.doctor()).toMatchObject({
+      status: 'problem',
+      message: expect.stringContaining(`cannot be read: block ${last} may have an event of the SSV contract`),
+    })
     node.receipts = { leaveOut: () => false }
     await follower.round()
     expect(follower.said.join()).toContain(`said otherwise of log 0 of block ${last} of the SSV contract`)

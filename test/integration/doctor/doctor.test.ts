@@ -10,15 +10,19 @@ import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
 import pg from 'pg'
+import { toFunctionSelector } from 'viem/utils'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { examine } from '../../../apps/relayer/src/doctor/doctor.ts'
 import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import { skipWithoutAnvil, startAnvil } from '../../support/chain/anvil.ts'
 import { type Beacon, startBeacon } from '../../support/chain/beacon.ts'
+import { makeOracles, oracleConfig } from '../../support/chain/oracles.ts'
+import { startRpc } from '../../support/chain/rpc.ts'
 import { startRpcProxy } from '../../support/chain/rpc-proxy.ts'
 import type { Vault } from '../../support/contracts/vault.ts'
 import { type MadeCluster, makeCluster } from '../../support/keys/make-cluster.ts'
 import { makeManagerWallet } from '../../support/keys/manager-wallet.ts'
+import { loadSsvCluster, ssvLogs } from '../../support/keys/ssv.ts'
 import { createRelayerDatabase } from '../../support/services/postgres.ts'
 import { startProcess } from '../../support/services/process.ts'
 import { hasRedis, startRedis } from '../../support/services/redis.ts'
@@ -108,6 +112,8 @@ describe.skipIf(skipWithoutAnvil)('doctor of a relayer', () => {
       // The stand-in's head stands still.
       consensus: 'warning',
       ipfs: 'good',
+      oracle_set: 'good',
+      ssv: 'unused',
       clock: 'good',
       workers: 'good',
       manager: 'good',
@@ -226,6 +232,90 @@ describe.skipIf(skipWithoutAnvil)('doctor of a relayer', () => {
     expect((await page()).doubts).not.toHaveProperty('execution')
   })
 
+  it('finds that a node may have left out an oracle config, as /ready says it, and one that another node has', async () => {
+    const fresh = { DATABASE_URL: '', DATA_DIR: join(world.dir, 'not-made-yet') }
+    expect((await look(fresh)).of('oracle_set')).toMatchObject({
+      status: 'good',
+      message: expect.stringContaining('is the newest that the Keeper has announced'),
+    })
+    await using proxy = await startRpcProxy(world.anvil)
+    const cid = world.ipfs.add(oracleConfig(makeOracles(5), 4))
+    const lacking = await world.keeper.setConfig(cid)
+    let receiptsLackIt = true
+    proxy.answer(async ({ method, params, node }) => {
+      const result = await node()
+      if (method === 'eth_getLogs')
+        return (result as { blockNumber: string }[]).filter(({ blockNumber }) => Number(blockNumber) !== lacking)
+      const isIts = method === 'eth_getBlockReceipts' && Number(params[0]) === lacking
+      return isIts && receiptsLackIt ? (result as object[]).map((receipt) => ({ ...receipt, logs: [] })) : result
+    })
+    await world.anvil.mine(200)
+    const lossy = await look({ ...fresh, EXECUTION_ENDPOINT: proxy.url })
+    expect(lossy.of('oracle_set')).toMatchObject({
+      status: 'problem',
+      message: expect.stringContaining(`block ${lacking} may have an oracle config that the execution node at`),
+    })
+    expect(lossy.report.healthy).toBe(false)
+    const announced = { status: 'good', message: expect.stringContaining(`${cid} of block ${lacking} is the newest`) }
+    const beside = { ...fresh, EXECUTION_ENDPOINT: `${proxy.url},${world.anvil.url}` }
+    expect((await look(beside)).of('oracle_set')).toMatchObject({
+      status: 'problem',
+      message: expect.stringContaining('does not have what another says the Keeper announced'),
+    })
+    receiptsLackIt = false
+    for (const nodes of [beside, { ...fresh, EXECUTION_ENDPOINT: proxy.url }])
+      expect((await look(nodes)).of('oracle_set')).toMatchObject(announced)
+    // Beside a running relayer, which has it in force by now.
+    await eventually('the config in force', async () =>
+      (await look()).of('oracle_set')?.message.startsWith(`the oracle config ${cid} of block ${lacking} is in force`)
+        ? true
+        : undefined,
+    )
+    expect((await look({ EXECUTION_ENDPOINT: 'http://127.0.0.1:1' })).of('oracle_set')).toMatchObject({
+      status: 'warning',
+      message: expect.stringContaining('whether there is a newer oracle config is not known'),
+    })
+    await world.announce(world.oracles, 2)
+  })
+
+  it('finds that a node may have left out events of the SSV contract, as /ready says it', async () => {
+    const last = 1_207_777
+    const isLast = ({ blockNumber }: { blockNumber: number }) => blockNumber === last
+    const logs = [...ssvLogs('operator-added.json'), ...ssvLogs('validator-added.json')]
+    await using node = await startRpc({ chainId: networks.hoodi.chainId, head: last + 100, logs })
+    node.finalized = last + 36
+    node.receipts = { leaveOut: () => false }
+    const lookAt = async () => {
+      const found = await look({
+        ...{ NETWORK: 'hoodi', DATABASE_URL: '', DATA_DIR: join(world.dir, 'not-made-yet') },
+        ...{
+          EXECUTION_ENDPOINT: node.url,
+          EXECUTION_RETRY_TIMEOUT: '1',
+          SSV_OWNERS: loadSsvCluster('cluster-4').owner,
+        },
+      })
+      return { ...found.of('ssv'), healthy: found.report.healthy }
+    }
+    const read = `events of the SSV contract are read up to block ${last + 36}: `
+    expect(await lookAt()).toMatchObject({ status: 'good', message: expect.stringContaining(read), details: [] })
+    node.leavesOut = isLast
+    expect(await lookAt()).toMatchObject({
+      status: 'warning',
+      details: [
+        expect.stringContaining(`said otherwise of log 0 of block ${last} of the SSV contract than the receipts`),
+      ],
+    })
+    node.receipts = { leaveOut: isLast }
+    expect(await lookAt()).toMatchObject({
+      ...{ status: 'problem', healthy: false },
+      message: expect.stringMatching(
+        new RegExp(
+          `^registrations of the SSV contract cannot be read: block ${last} may have an event of the SSV contract`,
+        ),
+      ),
+    })
+  })
+
   it('finds that nobody finishes what is collected, that nobody runs at all, and another version', async () => {
     const others = `insert into processes (id, role, version) values ('an api', 'api', '0.0.1')`
     await world.query("update processes set role = 'api'")
@@ -324,6 +414,30 @@ describe.skipIf(skipWithoutAnvil)('doctor of a relayer', () => {
     })
     await world.anvil.rpc('anvil_setBalance', wallet.address, `0x${(10n ** 18n).toString(16)}`)
     expect((await look(rotation)).of('rotation')).toMatchObject({ status: 'good', facts: { balance_gwei: 1e9 } })
+  })
+
+  it('finds that a node has left out an update of exit signatures, which the Keeper counts', async () => {
+    await using proxy = await startRpcProxy(world.anvil)
+    const rotation = { ROTATION: 'on', EXECUTION_ENDPOINT: proxy.url }
+    const set = `registered_at = now(), beacon_index = 7, beacon_vault = '\\x${vault.address.slice(2)}'`
+    await world.query(`update validators set ${set} where place = 0`)
+    await world.keeper.setOracles([STRANGER], 1)
+    await world.anvil.mine(4)
+    expect((await look(rotation)).of('rotation')).toMatchObject({ status: 'good' })
+    const nonces = toFunctionSelector('exitSignaturesNonces(address)')
+    proxy.answer(({ method, params, node }) =>
+      method === 'eth_call' && (params[0] as { data: string }).data.startsWith(nonces)
+        ? `0x${'1'.padStart(64, '0')}`
+        : node(),
+    )
+    expect((await look(rotation)).of('rotation')).toMatchObject({
+      status: 'problem',
+      message: expect.stringMatching(
+        new RegExp(`^${vault.address}: the execution node at .* does not have all of the last 1 updates of a vault's`),
+      ),
+      details: [expect.stringContaining('ROTATION=on')],
+    })
+    await world.query('update validators set registered_at = null, beacon_index = null, beacon_vault = null')
   })
 
   it('finds a gateway that has not what it should, and a key that does not fit', async () => {

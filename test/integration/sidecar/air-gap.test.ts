@@ -168,6 +168,84 @@ describe('a bundle there and back', () => {
   })
 })
 
+describe('a signed bundle behind a proxy', () => {
+  /** The largest cluster of SSV. */
+  const NODES = 13
+  const keyOf = (position: number) => `0x${position.toString(16).padStart(96, '0')}`
+
+  /** A relayer that wants pairs of these validators, given by how many public key shares each brings, and exits of some; and the bundle that has them. */
+  async function bundleOf(pairs: readonly number[], exits: number) {
+    const made = await stage()
+    const { relayer, signed } = made
+    const exit_signature = `0x${'aa'.repeat(96)}`
+    const validators = pairs.map((shares, position) => ({
+      ...{ public_key: keyOf(position), validator_index: position, exit_signature },
+      ...{ vault: VAULT.toLowerCase(), amount: 32_000_000_000, validator_type: '0x01' as const },
+      deposit_signature: `0x${'bb'.repeat(96)}`,
+      public_key_shares: Array.from({ length: shares }, (_, node) => ({
+        ...{ share_index: node + 1, public_key_share: keyOf(node) },
+      })),
+    }))
+    const alone = Array.from({ length: exits }, (_, position) => ({
+      ...{ public_key: keyOf(1000 + position), validator_index: 1000 + position, exit_signature },
+    }))
+    for (const { public_key, validator_index } of validators) relayer.addValidator(public_key, validator_index)
+    for (const { public_key, validator_index } of alone) relayer.addExit(public_key, validator_index)
+    const owner = { network: 'hoodi', cluster: { kind: 'obol', lock_hash: LOCK_HASH }, share_index: 1 } as const
+    await writeBundle(signed, makeSignedBundle({ ...owner, made_at: '2026-01-02T03:04:05Z', exits: alone, validators }))
+    /** Bytes of posts. */
+    const sizes: number[] = []
+    /** As nginx answers what it does not take: a page, and no JSON. */
+    const limitTo = (limit: number) => {
+      relayer.hook = ({ method, body }) => {
+        const bytes = method === 'POST' ? JSON.stringify(body).length : 0
+        if (bytes > 0) sizes.push(bytes)
+        return bytes > limit ? { status: 413, body: '<html>413 Request Entity Too Large</html>' } : undefined
+      }
+    }
+    return { ...made, sizes, limitTo }
+  }
+
+  it('goes below the 1 MiB of nginx, and where that takes less, in halves', async () => {
+    const { relayer, take, sizes, limitTo } = await bundleOf(Array(600).fill(NODES), 600)
+    limitTo(1024 * 1024)
+    expect(await take()).toMatchObject({ code: 0, text: expect.stringMatching(/: 1200 validators handed in\n$/) })
+    expect(sizes.length).toBe(4)
+    expect(Math.max(...sizes)).toBeGreaterThan(900 * 1024)
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(960 * 1024)
+
+    const small = await bundleOf(Array(600).fill(NODES), 600)
+    small.limitTo(100_000)
+    const { code, text } = await small.take()
+    expect([code, small.relayer.pairs.length, small.relayer.posts.length]).toEqual([0, 600, 600])
+    expect(text).toMatch(/: 1200 validators handed in\n$/)
+    // Each size is told once, in the words that the sidecar has for it.
+    expect(text).toMatch(/^(post too large .* \(413\), .*, client_max_body_size in nginx \(\d+ bytes\)\n)+\S+: 1200 /)
+    expect(text.match(/post too large/g)?.length).toBe(small.sizes.filter((bytes) => bytes > 100_000).length)
+    expect([relayer.pairs.length, relayer.posts.length]).toEqual([600, 600])
+  })
+
+  it('names what is too large alone, and the limit; the rest is handed in', async () => {
+    const { relayer, take, limitTo } = await bundleOf([1, NODES, 1, NODES, 1], 2)
+    limitTo(1500)
+    const first = await take()
+    expect(first.code).toBe(EXIT.BUNDLE_PARTIAL)
+    expect(first.text).toMatch(
+      /: 5 validators handed in\n {2}2 validators refused as too large \(413\), alone in a post of up to \d{4} bytes: .*, client_max_body_size in nginx,/,
+    )
+    expect(relayer.pairs.map(({ publicKey }) => publicKey).toSorted()).toEqual([0, 2, 4].map(keyOf))
+    const second = await take()
+    expect(second).toMatchObject({
+      code: EXIT.BUNDLE_REFUSED,
+      text: expect.stringMatching(
+        /: nothing was taken\n {2}5 validators: the relayer has .*\n {2}2 validators refused as/,
+      ),
+    })
+    limitTo(4000)
+    expect(await take()).toMatchObject({ code: 0, text: expect.stringContaining(': 2 validators handed in') })
+  })
+})
+
 describe('a bundle of an SSV operator', () => {
   it('is made for the validators of a keyshares file, signed with the shares in it, and of no other operator', async () => {
     const { relayer, request, signed, tokenFile, take, journal } = await stage()

@@ -102,6 +102,7 @@ describe('against our relayer', () => {
     const told = log.text.filter((line) => line.includes('post too large'))
     expect(told.length).toBeGreaterThan(0)
     expect(told[0]).toContain('"body_bytes":')
+    expect(told[0]).toContain('raise its limit, client_max_body_size in nginx')
     expect(log.find('post failed, it is tried again')).toEqual([])
   })
 

@@ -35,6 +35,7 @@ const verify = (...args: readonly string[]): Promise<Ended> =>
   run(process.execPath, [join(folder, 'node_modules/.bin/dvt-verify'), ...args], folder)
 
 beforeAll(async () => {
+  expect(await run('npm', ['run', '-s', 'build', '-w', 'dvt-verify'], ROOT)).toMatchObject({ code: 0, err: '' })
   const packed = await run('npm', ['pack', '-w', 'dvt-verify', '--json', '--pack-destination', folder], ROOT)
   expect(packed).toMatchObject({ code: 0 })
   const [tarball] = readdirSync(folder).filter((name) => name.endsWith('.tgz'))

@@ -10,6 +10,9 @@ import { examineClusters } from './clusters.ts'
 import { examineClock, examineDatabase, openToRead, type ReadDatabase } from './database.ts'
 import { examineFiles } from './files.ts'
 import type { Check, Finding } from './findings.ts'
+import { examineOracleSet, findOracleConfigs } from './logs/oracle-set.ts'
+import { examineSsv } from './logs/ssv.ts'
+import { withUpdates } from './logs/updates.ts'
 import { examineConsensus, examineExecution, examineIpfs } from './nodes.ts'
 import { examineQueue } from './queue.ts'
 import { examineSealing } from './sealing.ts'
@@ -56,6 +59,7 @@ function checksOf(
   signal: AbortSignal,
 ): Promise<Finding>[] {
   const { db } = database
+  const oracleConfigs = findOracleConfigs(config, db)
   const withDb = (check: Check, look: (open: NonNullable<typeof db>) => Promise<Finding>): Promise<Finding> =>
     db === undefined
       ? Promise.resolve(finding(check, 'unused', 'not known without the database'))
@@ -69,12 +73,14 @@ function checksOf(
     bounded('queue', () => examineQueue(config)),
     bounded('execution', () => examineExecution(config, signal)),
     bounded('consensus', () => examineConsensus(config)),
-    bounded('ipfs', () => examineIpfs(config, db, signal)),
+    bounded('ipfs', async () => examineIpfs(config, await oracleConfigs, signal)),
+    bounded('oracle_set', async () => examineOracleSet(await oracleConfigs)),
+    bounded('ssv', () => examineSsv(config, db, signal)),
     withDb('clock', examineClock),
     withDb('workers', examineWorkers),
     bounded('manager', () => examineManager(config, db)),
     withDb('keys', (open) => examineKeys(config, open)),
-    bounded('rotation', () => examineRotation(config, signal)),
+    bounded('rotation', async () => withUpdates(await examineRotation(config, signal), config, db, signal)),
   ]
 }
 

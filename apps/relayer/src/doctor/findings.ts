@@ -13,6 +13,8 @@ export type Check =
   | 'execution'
   | 'consensus'
   | 'ipfs'
+  | 'oracle_set'
+  | 'ssv'
   | 'clock'
   | 'workers'
   | 'manager'

@@ -1,15 +1,12 @@
 /** What `doctor` finds of execution nodes, consensus nodes and IPFS gateways. Each is asked by itself. */
 
-import { createExecutionClient } from '@dvt-relayer/chain/execution/execution.ts'
 import { createIpfsClient } from '@dvt-relayer/chain/ipfs/ipfs.ts'
 import { lookAtConsensusNode, lookAtExecutionNode } from '@dvt-relayer/chain/look-at-nodes.ts'
-import { findNewestConfig } from '@dvt-relayer/chain/stakewise/keeper.ts'
 import { messageOf } from '@dvt-relayer/common/errors.ts'
 import { type EndpointLook, endpointsFinding, finding } from '@dvt-relayer/common/findings.ts'
-import type { Database } from '@dvt-relayer/db/connect.ts'
-import { findCurrentOracleSet } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import type { RelayerConfig } from '../config.ts'
 import type { Finding } from './findings.ts'
+import type { OracleConfigs } from './logs/oracle-set.ts'
 
 /** Nobody who asks a doctor waits for a node as long as a relayer may. */
 const PATIENCE_MS = 15_000
@@ -41,12 +38,11 @@ export async function examineConsensus({
 
 /** The gateways: does each give the oracle config in force, in a form that its CID proves? */
 export async function examineIpfs(
-  config: RelayerConfig,
-  db: Database | undefined,
+  { ipfs }: RelayerConfig,
+  { current, announced }: OracleConfigs,
   signal: AbortSignal,
 ): Promise<Finding> {
-  const { ipfs } = config
-  const cid = await findConfigCid(config, db)
+  const cid = current?.cid ?? (await announced).newest?.cid
   if (cid === undefined)
     return finding(
       'ipfs',
@@ -70,21 +66,4 @@ export async function examineIpfs(
     }
   }
   return endpointsFinding('ipfs', await Promise.all(ipfs.endpoints.map(look)))
-}
-
-/** The CID of the config in force: the database's, else what the Keeper says. */
-async function findConfigCid(
-  { execution, network }: RelayerConfig,
-  db: Database | undefined,
-): Promise<string | undefined> {
-  const known = db === undefined ? undefined : await findCurrentOracleSet(db).catch(() => undefined)
-  if (known !== undefined) return known.cid
-  const client = createExecutionClient({
-    ...execution,
-    timeoutMs: patience(execution.timeoutMs),
-    retryTimeoutMs: 0,
-    network,
-  })
-  const newest = await findNewestConfig(client, network, undefined).catch(() => undefined)
-  return newest?.config?.cid
 }

@@ -9,8 +9,8 @@ import {
   withNodeKey,
   withOperatorKey,
 } from '@dvt-relayer/client/authentication.ts'
-import { BootError, messageOf, reasonOf } from '@dvt-relayer/common/errors.ts'
-import { readBytes } from '@dvt-relayer/common/files/text-file.ts'
+import { BootError, messageOf, reasonOf, TextError } from '@dvt-relayer/common/errors.ts'
+import { decodeText, readBytes } from '@dvt-relayer/common/files/text-file.ts'
 import { HttpError } from '@dvt-relayer/common/http/client.ts'
 import { parseNodeKey } from '@dvt-relayer/crypto/oracle/request-signature.ts'
 import { hasToken, type SidecarConfig } from '../config.ts'
@@ -54,9 +54,10 @@ async function readNodeKey(file: string): Promise<Uint8Array> {
     )
   }
   try {
-    return parseNodeKey(bytes.toString('latin1')).secretKey
+    return parseNodeKey(decodeText(bytes)).secretKey
   } catch (error) {
-    throw new BootError('ENR_KEY_UNREADABLE', `OBOL_ENR_KEY_FILE ${file} is ${messageOf(error)}`)
+    const why = error instanceof TextError ? error.message : `is ${messageOf(error)}`
+    throw new BootError('ENR_KEY_UNREADABLE', `OBOL_ENR_KEY_FILE ${file} ${why}`)
   } finally {
     bytes.fill(0)
   }

@@ -1,15 +1,14 @@
 /** The posts of one list that are on their way: a few at once, so that a busy relayer does not hold up the signing. */
 
+import { createSplitPosts } from '@dvt-relayer/client/split-posts.ts'
 import type { ListName } from '../config.ts'
 import type { SignedJob } from '../lists/work-entry.ts'
 import type { SigningParts } from './parts.ts'
-import { partsOf, postBatch } from './post.ts'
+import { postBatch, shareOf } from './post.ts'
 import type { Rest } from './rest.ts'
 
 /** Posts on their way at once. */
 const MAX_POSTS = 4
-/** Below the 1 MiB that nginx takes where it is not told otherwise. */
-const MOST_BYTES = 960 * 1024
 
 interface OutboxOptions {
   readonly rest: Rest
@@ -28,25 +27,24 @@ export function createOutbox(
 ) {
   const underWay = new Set<Promise<void>>()
   let isReachable = true
-  /** Bytes of one post: what was refused as too large is halved, until one signature goes alone. */
-  let mostBytes = MOST_BYTES
+  const inParts = createSplitPosts<SignedJob>({
+    wordsOf: (job) => shareOf(list, job),
+    onTooLarge: (jobs, bytes) => {
+      // All of one post are of one share index.
+      for (const { keyShare } of jobs.slice(0, 1))
+        parts.events.postTooLarge(list, keyShare.shareIndex, jobs.length, bytes)
+    },
+  })
 
   async function post(shareIndex: number, batch: readonly SignedJob[], start: number): Promise<void> {
-    const waiting = [...partsOf(list, batch, mostBytes)]
-    for (let part = waiting.shift(); part !== undefined; part = waiting.shift()) {
-      const { jobs, bytes } = part
+    const left = await inParts(batch, async ({ items: jobs }) => {
       const outcome = await postBatch(parts, list, shareIndex, jobs, signal)
-      if (outcome === 'too_large') {
-        shrink(shareIndex, jobs.length, bytes)
-        const left = [part, ...waiting.splice(0)].flatMap((one) => one.jobs)
-        waiting.push(...partsOf(list, left, mostBytes))
-        continue
-      }
+      if (outcome === 'too_large') return outcome
       settle(outcome, jobs)
       parts.events.batchAnswered((performance.now() - start) / 1000)
-      if (outcome === 'unreachable') break
-    }
-    for (const { jobs } of waiting) for (const job of jobs) parts.workLists[list].release(job)
+      return outcome === 'unreachable' ? 'stop' : 'done'
+    })
+    for (const job of left) parts.workLists[list].release(job)
   }
 
   function settle(outcome: 'taken' | 'refused' | 'unreachable', jobs: readonly SignedJob[]): void {
@@ -56,13 +54,6 @@ export function createOutbox(
     } else rest.failed()
     if (outcome === 'unreachable') isReachable = false
     for (const job of jobs) parts.workLists[list].release(job)
-  }
-
-  function shrink(shareIndex: number, count: number, bytes: number): void {
-    const half = Math.floor(bytes / 2)
-    if (half >= mostBytes) return
-    mostBytes = half
-    parts.events.postTooLarge(list, shareIndex, count, bytes)
   }
 
   return {

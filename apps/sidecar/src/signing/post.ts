@@ -1,6 +1,7 @@
 /** Posts a batch of signatures and reads what the relayer says of it. */
 
 import type { SharesResponse } from '@dvt-relayer/api/schemas.ts'
+import { isTooLarge } from '@dvt-relayer/client/split-posts.ts'
 import { HttpError } from '@dvt-relayer/common/http/client.ts'
 import type { ListName } from '../config.ts'
 import { countKinds, type SignedJob } from '../lists/work-entry.ts'
@@ -42,35 +43,8 @@ export async function postBatch(
   }
 }
 
-/** The relayer, or a proxy before it, takes no body of this size. */
-const isTooLarge = (error: unknown): boolean => error instanceof HttpError && error.status === 413
-
-/** A batch in parts whose bodies have at most so many bytes, or one signature. */
-export function* partsOf(
-  list: ListName,
-  batch: readonly SignedJob[],
-  mostBytes: number,
-): Generator<{ jobs: readonly SignedJob[]; bytes: number }> {
-  let jobs: SignedJob[] = []
-  let bytes = FRAME_BYTES
-  for (const job of batch) {
-    // One comma each. All of it is ASCII.
-    const more = JSON.stringify(shareOf(list, job)).length + 1
-    if (jobs.length > 0 && bytes + more > mostBytes) {
-      yield { jobs, bytes }
-      jobs = []
-      bytes = FRAME_BYTES
-    }
-    jobs.push(job)
-    bytes += more
-  }
-  if (jobs.length > 0) yield { jobs, bytes }
-}
-
-/** What stands around the signatures, with the longest share index. */
-const FRAME_BYTES = 48
-
-const shareOf = (list: ListName, job: SignedJob) => (list === 'exits' ? exitOf(job) : pairOf(job))
+/** What a post says of a job. */
+export const shareOf = (list: ListName, job: SignedJob) => (list === 'exits' ? exitOf(job) : pairOf(job))
 
 const exitOf = ({ keyShare, signatures }: SignedJob) => ({
   public_key: keyShare.validatorPublicKey,

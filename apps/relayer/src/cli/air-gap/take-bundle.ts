@@ -7,14 +7,15 @@ import { parseArgs } from 'node:util'
 import { BUNDLE_EXIT_CODES, BundleError, readSignedBundle, type SignedBundle } from '@dvt-relayer/api/bundle.ts'
 import type { RelayerClient } from '@dvt-relayer/api/client.ts'
 import type { SharesResponse } from '@dvt-relayer/api/schemas.ts'
+import { createSplitPosts, isTooLarge, TOO_LARGE } from '@dvt-relayer/client/split-posts.ts'
 import { count } from '@dvt-relayer/common/findings.ts'
 import { COMMANDS, usageError, usageOf } from '../usage.ts'
 import { type Asked, type AskedNow, askLists } from './asked.ts'
 import { commandOfBundle } from './exit-code.ts'
 import { assertServes, openRelayer } from './relayer.ts'
 
-/** Of one post, and below the 1 MiB that nginx takes where it is not told otherwise. */
-const BATCH = { items: 500, bytes: 900 * 1024 }
+/** Of one post. */
+const MOST_ITEMS = 500
 
 /** What becomes of an item: it is handed in, there already, asked for with other words, or not at all. */
 type Fate = 'due' | 'there' | 'moved' | 'unwanted'
@@ -27,6 +28,8 @@ interface Tally {
   unwanted: number
   /** By the relayer's code. */
   refused: Map<string, number>
+  /** The bytes of posts of one validator that were too large. */
+  tooLarge: number[]
 }
 
 /** Runs the command. Returns an exit code: 0 where the relayer has all of the bundle. */
@@ -37,7 +40,7 @@ export const takeBundleCommand = commandOfBundle(async (args, signal) => {
   const bundle = await readSignedBundle(values.in)
   const relayer = await openRelayer(values.relayer, values['token-file'])
   await assertServes(relayer, bundle, signal)
-  const tally: Tally = { taken: 0, there: 0, moved: 0, unwanted: 0, refused: new Map() }
+  const tally: Tally = { taken: 0, there: 0, moved: 0, unwanted: 0, refused: new Map(), tooLarge: [] }
   const asked = await askLists(relayer, bundle.share_index, signal)
   const { pairs, exits } = sortOut(bundle, asked, tally)
   const index = bundle.share_index
@@ -97,42 +100,42 @@ const isSameValidator = (
   item.amount === now.amount &&
   item.validator_type === now.validator_type
 
-/** Posts in batches, one after the other, and counts what the relayer says of them. @throws {HttpError} */
+/** Posts in parts, one after the other, and counts what the relayer says of them. @throws {HttpError} */
 async function handIn<Share>(
   shares: readonly Share[],
   post: (batch: Share[]) => Promise<SharesResponse>,
   tally: Tally,
 ): Promise<void> {
-  for (const batch of batchesOf(shares)) {
-    const { failures = [] } = await post(batch)
-    const codes = new Map<number, string>()
-    for (const { index, code } of failures)
-      if (index < batch.length && !codes.has(index))
-        // A code is a word of the relayer's: nothing else of its text is shown.
-        codes.set(index, /^[A-Z][A-Z0-9_]{0,39}$/.test(code) ? code : 'OTHER')
-    for (const code of codes.values()) tally.refused.set(code, (tally.refused.get(code) ?? 0) + 1)
-    tally.taken += batch.length - codes.size
-  }
+  const inParts = createSplitPosts<Share>({
+    wordsOf: (share) => share,
+    mostItems: MOST_ITEMS,
+    onTooLarge: (_, bytes) => console.error(`${TOO_LARGE} (${bytes} bytes)`),
+  })
+  await inParts(shares, async ({ items, bytes }) => {
+    try {
+      countPosted(await post([...items]), items.length, tally)
+    } catch (error) {
+      if (!isTooLarge(error)) throw error
+      if (items.length > 1) return 'too_large'
+      tally.tooLarge.push(bytes)
+    }
+    return 'done'
+  })
 }
 
-function* batchesOf<Share>(shares: readonly Share[]): Generator<Share[]> {
-  let batch: Share[] = []
-  let bytes = 0
-  for (const share of shares) {
-    const more = JSON.stringify(share).length + 1
-    if (batch.length > 0 && (batch.length >= BATCH.items || bytes + more > BATCH.bytes)) {
-      yield batch
-      batch = []
-      bytes = 0
-    }
-    batch.push(share)
-    bytes += more
-  }
-  if (batch.length > 0) yield batch
+/** Counts what the relayer says of a post of so many. */
+function countPosted({ failures = [] }: SharesResponse, posted: number, tally: Tally): void {
+  const codes = new Map<number, string>()
+  for (const { index, code } of failures)
+    if (index < posted && !codes.has(index))
+      // A code is a word of the relayer's: nothing else of its text is shown.
+      codes.set(index, /^[A-Z][A-Z0-9_]{0,39}$/.test(code) ? code : 'OTHER')
+  for (const code of codes.values()) tally.refused.set(code, (tally.refused.get(code) ?? 0) + 1)
+  tally.taken += posted - codes.size
 }
 
 /** Says what became of a bundle. Returns the exit code. @throws {BundleError} BUNDLE_OLD, BUNDLE_REFUSED */
-function tell(file: string, { taken, there, moved, unwanted, refused }: Tally): number {
+function tell(file: string, { taken, there, moved, unwanted, refused, tooLarge }: Tally): number {
   const wrong = [...refused.values()].reduce((sum, one) => sum + one, 0)
   const lines = [
     ...(there === 0 ? [] : [`${count(there, 'validator')}: the relayer has these signatures already`]),
@@ -141,12 +144,18 @@ function tell(file: string, { taken, there, moved, unwanted, refused }: Tally): 
       : [`${count(moved, 'validator')} left out: asked for at another index, vault, amount or type by now`]),
     ...(unwanted === 0 ? [] : [`${count(unwanted, 'validator')} left out: not asked for any more`]),
     ...Array.from(refused, ([code, items]) => `${count(items, 'validator')} refused by the relayer: ${code}`),
+    ...(tooLarge.length === 0
+      ? []
+      : [
+          `${count(tooLarge.length, 'validator')} refused as too large (413), alone in a post of up to ${Math.max(...tooLarge)} bytes: the relayer or a proxy before it takes less; raise its limit, client_max_body_size in nginx, and hand the bundle in again`,
+        ]),
   ].map((line) => `  ${line}`)
   const all = (text: string) => [`${file}: ${text}`, ...lines].join('\n')
   if (taken === 0 && wrong > 0)
     throw new BundleError('BUNDLE_REFUSED', all('nothing was taken: are these the keys of this node and cluster?'))
+  if (taken === 0 && tooLarge.length > 0) throw new BundleError('BUNDLE_REFUSED', all('nothing was taken'))
   if (taken === 0 && moved + unwanted > 0)
     throw new BundleError('BUNDLE_OLD', all('is old: nothing was handed in; make a new bundle'))
   console.log(all(`${count(taken, 'validator')} handed in`))
-  return wrong + moved + unwanted > 0 ? BUNDLE_EXIT_CODES.BUNDLE_PARTIAL : 0
+  return wrong + moved + unwanted + tooLarge.length > 0 ? BUNDLE_EXIT_CODES.BUNDLE_PARTIAL : 0
 }

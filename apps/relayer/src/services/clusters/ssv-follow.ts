@@ -5,9 +5,10 @@
 
 import { setImmediate } from 'node:timers/promises'
 import { ChainError } from '@dvt-relayer/chain/errors.ts'
-import type { ExecutionNode } from '@dvt-relayer/chain/execution/execution.ts'
+import type { ExecutionClient, ExecutionNode } from '@dvt-relayer/chain/execution/execution.ts'
 import { getFinalBlock } from '@dvt-relayer/chain/execution/final-block.ts'
 import { UnprovenError } from '@dvt-relayer/chain/execution/proof/block-logs.ts'
+import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { readSsvEvents, type SsvEventRange } from '@dvt-relayer/chain/ssv/events.ts'
 import { createGapWatch, gapWords, SsvGapError } from '@dvt-relayer/chain/ssv/gaps.ts'
 import { createHistoryLook } from '@dvt-relayer/chain/ssv/history-look.ts'
@@ -34,18 +35,42 @@ export function scopeOf({ ssv: { owners }, network }: Pick<RelayerConfig, 'ssv' 
   return owners.length === 0 || contract === undefined ? undefined : { contract, owners, operators: undefined }
 }
 
+/** Where a follower keeps what it knows: in the database, or, for who only looks, nowhere. */
+export interface SsvKeeping
+  extends Pick<ReturnType<typeof createSsvCheckpoint>, 'find' | 'save' | 'forget' | 'settle'> {
+  /** Reads the keys of operators that a settled state names. */
+  readOperatorKeys(node: ExecutionNode, state: SsvState, signal: AbortSignal): Promise<void>
+}
+
+/** What a follower reads, and whom it tells. */
+interface SsvSurroundings {
+  readonly execution: ExecutionClient
+  readonly network: Network
+  readonly events: Pick<Context['events'], 'ssvEventsSkipped' | 'ssvScanned' | 'ssvLogsWrong'>
+}
+
+/** What `/ready` says of a round that fails, before its reason. */
+export const SSV_UNREAD = 'registrations of the SSV contract cannot be read'
+
 /** Creates the follower; undefined where SSV_OWNERS is not set or the network has no SSV contract. */
 export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chain' | 'events'>, engine: BlsEngine) {
-  const { events } = context
-  const { execution } = context.chain
-  const { network } = context.config
-  const found = scopeOf(context.config)
-  if (found === undefined) return undefined
-  const scope: SsvScope = found
-  const checkpoint = createSsvCheckpoint(context, scope)
+  const { config, chain, events } = context
+  const scope = scopeOf(config)
+  if (scope === undefined) return undefined
+  const readOperatorKeys = createOperatorKeyReader(context, scope)
+  const keeping = { ...createSsvCheckpoint(context, scope), readOperatorKeys }
+  return followSsv({ execution: chain.execution, network: config.network, events }, engine, scope, keeping)
+}
+
+/** The same, with what it knows kept elsewhere. */
+export function followSsv(
+  { execution, network, events }: SsvSurroundings,
+  engine: BlsEngine,
+  scope: SsvScope,
+  checkpoint: SsvKeeping,
+) {
   const gaps = createGapWatch(execution, scope)
   const history = createHistoryLook(execution, scope)
-  const readOperatorKeys = createOperatorKeyReader(context, scope)
   let known: SsvState | undefined
   /** Where events are read: one node alone while a state is made anew that another one made incomplete. */
   let node: ExecutionNode = execution
@@ -107,7 +132,7 @@ export function createSsvFollower(context: Pick<Context, 'config' | 'db' | 'chai
     // Nothing is known of the chain's end before a scan has come to it.
     if (final === undefined || known.nextBlock <= final.number) return
     known = await checkpoint.settle(known)
-    await readOperatorKeys(node, known, signal)
+    await checkpoint.readOperatorKeys(node, known, signal)
     isSettled = true
     savedAt = performance.now()
     await history.step(known, signal)

@@ -11,7 +11,7 @@ import { countOutdated } from '@dvt-relayer/db/queries/registered.ts'
 import { findCheckpoint, storeCheckpoint } from '@dvt-relayer/db/queries/state.ts'
 import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
-import { type AnnouncedConfig, type Context, PATIENCE_MS } from '../../context.ts'
+import { type AnnouncedConfig, type Context, type OracleSetSource, PATIENCE_MS } from '../../context.ts'
 import { ApiError } from '../../errors.ts'
 
 const CHECKPOINT = 'keeper_config'
@@ -63,6 +63,46 @@ interface Look {
   id?: number
 }
 
+/** What the chain announced last, which node denies it, and why there may be a newer one that no node shows, in words. */
+interface Announced {
+  newest?: AnnouncedConfig | undefined
+  denial?: string
+  doubt?: string | undefined
+  /** What is to be stored of it, where that is something new. */
+  checkpoint?: object
+}
+
+export const NOT_ANNOUNCED = 'the Keeper has not announced an oracle config yet'
+export const deniedWords = (denial: string): string => `the newest oracle config is not in force: ${denial}`
+
+/** Looks at what the chain has announced since what is stored. Nothing is written; without a database nothing is known before. */
+export async function findAnnounced({
+  db,
+  oracleSets,
+}: {
+  db: Context['db'] | undefined
+  oracleSets: Pick<OracleSetSource, 'newest' | 'findDenial'>
+}): Promise<Announced> {
+  const stored = db && (await findCheckpoint(db, CHECKPOINT))
+  const last = checkpoint.Check(stored) ? stored : undefined
+  const known = last?.announced && { blockNumber: last.announced.block_number }
+  const { config, nextBlock, doubt } = await oracleSets.newest(last?.next_block, known)
+  const isKnown =
+    config?.blockNumber === last?.announced?.block_number && readable(config?.cid ?? '') === last?.announced?.cid
+  const denial = config === undefined || isKnown ? undefined : await oracleSets.findDenial(config)
+  if (denial !== undefined) return { denial }
+  const announced =
+    config === undefined
+      ? last?.announced
+      : { cid: readable(config.cid), block_number: config.blockNumber, time: config.announcedAt }
+  // Looks come more often than blocks.
+  const isStored =
+    last?.next_block === nextBlock && (config === undefined || (isKnown && config.announcedAt === last.announced?.time))
+  const newest = announced && { cid: announced.cid, blockNumber: announced.block_number, announcedAt: announced.time }
+  const fresh = { next_block: nextBlock, ...(announced === undefined ? {} : { announced }) }
+  return { newest, doubt, ...(isStored ? {} : { checkpoint: fresh }) }
+}
+
 /** Creates the service. */
 export function createOracleSets({
   db,
@@ -72,49 +112,20 @@ export function createOracleSets({
 }: Pick<Context, 'db' | 'chain' | 'events'> & Partial<Pick<Context, 'patienceMs'>>) {
   let refused: string | undefined
 
-  /**
-   * What the chain announced last, which node denies it, and why there may be a newer one that no node shows, in words. The checkpoint keeps
-   * it, so that no restart scans the chain again; it does not move while one is denied.
-   */
-  async function findNewest(): Promise<{
-    newest?: AnnouncedConfig | undefined
-    denial?: string
-    doubt?: string | undefined
-  }> {
-    const stored = await findCheckpoint(db, CHECKPOINT)
-    const last = checkpoint.Check(stored) ? stored : undefined
-    const known = last?.announced && { blockNumber: last.announced.block_number }
-    const { config, nextBlock, doubt } = await chain.oracleSets.newest(last?.next_block, known)
-    const isKnown =
-      config?.blockNumber === last?.announced?.block_number && readable(config?.cid ?? '') === last?.announced?.cid
-    const denial = config === undefined || isKnown ? undefined : await chain.oracleSets.findDenial(config)
-    if (denial !== undefined) return { denial }
-    const announced =
-      config === undefined
-        ? last?.announced
-        : { cid: readable(config.cid), block_number: config.blockNumber, time: config.announcedAt }
-    // Looks come more often than blocks.
-    const isStored =
-      last?.next_block === nextBlock &&
-      (config === undefined || (isKnown && config.announcedAt === last.announced?.time))
-    if (!isStored)
-      await storeCheckpoint(db, CHECKPOINT, {
-        next_block: nextBlock,
-        ...(announced === undefined ? {} : { announced }),
-      })
-    const newest = announced && { cid: announced.cid, blockNumber: announced.block_number, announcedAt: announced.time }
-    return { newest, doubt }
+  /** What the chain announced last. The checkpoint keeps it, so that no restart scans the chain again; it does not move while one is denied. */
+  async function findNewest(): Promise<Announced> {
+    const found = await findAnnounced({ db, oracleSets: chain.oracleSets })
+    if (found.checkpoint !== undefined) await storeCheckpoint(db, CHECKPOINT, found.checkpoint)
+    return found
   }
 
   /** Looks for a newer config once; see `follow`. `id` is that of the one in force, where none was adopted. */
   async function look(onSlow: (problem: string) => void = () => {}): Promise<Look> {
     const { newest, denial, doubt } = await findNewest()
-    if (denial !== undefined) return { problem: `the newest oracle config is not in force: ${denial}` }
+    if (denial !== undefined) return { problem: deniedWords(denial) }
     const current = await findCurrentOracleSet(db)
     if (newest === undefined)
-      return current === undefined
-        ? { problem: doubt ?? 'the Keeper has not announced an oracle config yet' }
-        : { problem: doubt, id: current.id }
+      return current === undefined ? { problem: doubt ?? NOT_ANNOUNCED } : { problem: doubt, id: current.id }
     // What a node that lags behind says is older than what another process has adopted meanwhile.
     if (current !== undefined && (current.cid === newest.cid || newest.blockNumber < current.blockNumber))
       return { problem: doubt, id: current.id }

@@ -47,7 +47,11 @@ export function createRotationUpdates({
   db,
   chain: { execution },
   events,
-}: Pick<Context, 'config' | 'db' | 'chain' | 'events'>) {
+}: Pick<Context, 'db'> & {
+  config: Pick<Context['config'], 'network'>
+  chain: Pick<Context['chain'], 'execution'>
+  events: Pick<Context['events'], 'rotationEnded'>
+}) {
   /** What is noted, and the updates that have become final since. */
   async function findNews(vault: Uint8Array, finalNonce: number, toBlock: number, signal: AbortSignal) {
     const checkpoint = await findCheckpoint(db, checkpointOf(vault))

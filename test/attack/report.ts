@@ -7,7 +7,7 @@ import type { Outcome } from './run.ts'
 /** Beside an attack nobody honest waits longer than so many times its quiet p99. */
 const MOST_RATIO = 3
 
-/** What the documents say a relayer takes at most (docs/operating/security.md, "Memory"); a sidecar takes less. */
+/** What README and docs/operating/security.md, "Memory", say a relayer takes at most; a sidecar takes less. */
 export const MOST_BYTES = 2 ** 30
 
 /** How long one kind of request took: milliseconds, before the attack and beside it. */
@@ -55,6 +55,9 @@ export function rowOf({ attack, quiet, beside, errors, peakBytes, answers, left 
     isMet: errors.length === 0 && worst.ratio <= MOST_RATIO && peakBytes <= MOST_BYTES && left?.isRight !== false,
   }
 }
+
+/** What `npm run attack` ends with: 1 where a row is not met, so that a script notices. */
+export const exitCodeOf = (rows: readonly AttackRow[]): number => (rows.every(({ isMet }) => isMet) ? 0 : 1)
 
 /** One kind of request in words. */
 export const kindText = ({ who, requests, quietP50, quietP99, besideP50, besideP99, ratio }: Kind): string =>

@@ -23,6 +23,8 @@ export interface HonestCaller {
   body?: string | undefined
   /** Secret key of an oracle, which signs each request. */
   oracle?: string | undefined
+  /** What stands in every right answer. */
+  has: string
   /** Follows a list: asks for what is newer than it has. */
   isFollowing?: boolean | undefined
 }

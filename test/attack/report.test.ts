@@ -5,11 +5,12 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { foreignKeys } from './attacks/foreign-keys.ts'
 import { exitCodeOf, MOST_BYTES, rowOf } from './report.ts'
+import type { Outcome } from './run.ts'
 
 const read = (path: string) => readFileSync(fileURLToPath(new URL(`../../${path}`, import.meta.url)), 'utf8')
 
 /** How an attack went that nobody felt. */
-const well = {
+const well: Outcome = {
   attack: foreignKeys,
   quiet: { operator: [1, 2, 3], monitor: [1, 1, 1] },
   beside: { operator: [3, 6, 9], monitor: [1, 2, 3] },
@@ -25,12 +26,14 @@ describe('an attack', () => {
     expect(rowOf({ ...well, left: undefined }).isMet).toBe(true)
   })
 
-  it.each<[string, Partial<typeof well>]>([
+  it.each<[string, Partial<Outcome>]>([
     ['one kind of request waits longer', { beside: { operator: [1, 1, 1], monitor: [1, 1, 3.1] } }],
-    ['a request failed', { errors: ['operator: 503'] as never[] }],
+    ['a request failed', { errors: ['operator: 503'] }],
     ['it took more memory', { peakBytes: MOST_BYTES + 1 }],
     ['nobody could tell how much memory it took', { peakBytes: Number.NaN }],
     ['nobody was answered', { beside: { operator: [], monitor: [] } }],
+    ['it did not get to what it is about', { answers: {} }],
+    ['it was answered what it should not be', { answers: { ...well.answers, 404: 1 } }],
     ['it left behind what it may not', { left: { text: 'keys were taken', isRight: false } }],
   ])('is not met where %s, and the program ends with 1, whichever row it is', (_, change) => {
     const [good, bad] = [rowOf(well), rowOf({ ...well, ...change })]

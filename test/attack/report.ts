@@ -33,8 +33,16 @@ export interface AttackRow {
   isMet: boolean
 }
 
+/** What anybody may be answered who takes too much. */
+const HELD_UP = ['408', '429', '503', 'cut off']
+
+/** What the attacker was answered that says that it did not get to what it is about. */
+export const strayAnswers = ({ attack, answers }: Pick<Outcome, 'attack' | 'answers'>): string[] =>
+  Object.keys(answers).filter((answer) => !attack.reaches.includes(answer) && !HELD_UP.includes(answer))
+
 /** The numbers of an attack. */
-export function rowOf({ attack, quiet, beside, errors, peakBytes, answers, left }: Outcome): AttackRow {
+export function rowOf(outcome: Outcome): AttackRow {
+  const { attack, quiet, beside, errors, peakBytes, answers, left } = outcome
   const [worst, ...others] = Object.entries(beside)
     .map(([who, during]): Kind => {
       const before = quiet[who] ?? []
@@ -44,6 +52,9 @@ export function rowOf({ attack, quiet, beside, errors, peakBytes, answers, left 
     })
     .toSorted((a, b) => b.ratio - a.ratio)
   if (worst === undefined) throw new Error('nobody honest has asked')
+  const hasReached =
+    attack.reaches.some((answer) => answers[answer] !== undefined) && strayAnswers(outcome).length === 0
+  const isFelt = errors.length > 0 || !(worst.ratio <= MOST_RATIO) || !(peakBytes <= MOST_BYTES)
   return {
     id: attack.id,
     name: attack.name,
@@ -52,7 +63,7 @@ export function rowOf({ attack, quiet, beside, errors, peakBytes, answers, left 
     peakBytes,
     answers,
     left: left?.text ?? '',
-    isMet: errors.length === 0 && worst.ratio <= MOST_RATIO && peakBytes <= MOST_BYTES && left?.isRight !== false,
+    isMet: hasReached && !isFelt && left?.isRight !== false,
   }
 }
 

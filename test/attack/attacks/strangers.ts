@@ -76,6 +76,7 @@ let before: Record<string, number> = {}
 export const strangers: Attack = {
   id: 'strangers',
   name: `${CONNECTIONS} strangers who ask and post without a token, and ${SIGNERS} who want the manager’s signature`,
+  reaches: ['200', '401', '403', '413', '422'],
   async prepare(stage) {
     before = await countSigned(stage)
   },

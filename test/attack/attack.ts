@@ -23,6 +23,8 @@ export interface HonestCaller {
   body?: string | undefined
   /** Secret key of an oracle, which signs each request. */
   oracle?: string | undefined
+  /** What stands in every right answer. */
+  has: string
   /** Follows a list: asks for what is newer than it has. */
   isFollowing?: boolean | undefined
 }
@@ -44,11 +46,16 @@ export interface Left {
 export interface Attack {
   id: string
   name: string
+  /**
+   * What it is answered when it gets to what it is about; besides, it may be kept waiting or cut off. Any other answer says that it does not,
+   * and that its numbers mean nothing.
+   */
+  reaches: readonly string[]
   /** Before the quiet measurement; returns where the attacker itself can be called. */
   setUp?(): Promise<string>
   /** Begins, and goes on until the process ends. Resolves when the attack is under way. */
   run(scene: Scene, count: (answer: string) => void): Promise<void>
-  /** What has to be in the database first. */
+  /** What has to be in the database first, or to be known from before. */
   prepare?(stage: AttackStage): Promise<void>
   /** Who is attacked, where that is not the relayer. */
   victim?(stage: AttackStage, attackerUrl: string): Promise<Victim>

@@ -4,7 +4,7 @@
  */
 
 import { readdirSync } from 'node:fs'
-import { constants, platform, setPriority } from 'node:os'
+import { constants, getPriority, platform, setPriority } from 'node:os'
 import type { Scene } from './attack.ts'
 import { ATTACKS } from './attacks.ts'
 
@@ -13,11 +13,14 @@ export type ToAttacker = { set: string } | { begin: Scene } | { tell: true }
 /** What it says to its parent. */
 export type FromAttacker = { url: string } | { underWay: true } | { answers: Record<string, number> }
 
+// Below who is attacked, who may have given way already: started with nice, as this is.
+const LOWEST = 19
+const priority = Math.min(LOWEST, getPriority() + constants.priority.PRIORITY_LOW)
 // On Linux a priority is a thread's own, and Node has started some already, which collect this process's garbage.
 const threads = platform() === 'linux' ? readdirSync('/proc/self/task').map(Number) : [0]
 for (const thread of threads)
   try {
-    setPriority(thread, constants.priority.PRIORITY_LOW)
+    setPriority(thread, priority)
   } catch {
     // It has ended since.
   }

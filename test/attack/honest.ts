@@ -28,7 +28,7 @@ const TIMEOUT_MS = 300_000
 const agent = new Agent({ keepAlive: true })
 
 async function ask({ url, network }: Asking, caller: HonestCaller, after: string): Promise<string> {
-  const { path, token, body, oracle } = caller
+  const { path, token, body, oracle, has } = caller
   const signed = oracle === undefined ? {} : await signedHeaders({ secretKey: fromHex(oracle, 32) }, path, { network })
   return new Promise((resolve, reject) => {
     const outgoing = request(
@@ -52,7 +52,7 @@ async function ask({ url, network }: Asking, caller: HonestCaller, after: string
         answer.on('error', reject)
         answer.on('end', () => {
           const text = Buffer.concat(chunks).toString()
-          if (answer.statusCode === 200) resolve(text)
+          if (answer.statusCode === 200 && text.includes(has)) resolve(text)
           else reject(new Error(`${answer.statusCode} ${text.slice(0, 200)}`))
         })
       },

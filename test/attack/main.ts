@@ -5,6 +5,8 @@
  *     npm run attack -- --rounds 1                    how often each is run; 3 unless given
  *     npm run attack -- --json attack.json            the numbers for programs, into a file as well
  *     npm run attack -- --profile <folder>            CPU profile of the relayer
+ *
+ * Ends with 1 where an attack is not met.
  */
 
 import { writeFile } from 'node:fs/promises'
@@ -14,7 +16,7 @@ import { parseArgs } from 'node:util'
 import { formatMib } from '../bench/report.ts'
 import { startTestPostgres, TEST_DATABASE_URL } from '../support/services/postgres.ts'
 import { ATTACKS } from './attacks.ts'
-import { type AttackRow, attackTable, kindText, rowOf } from './report.ts'
+import { type AttackRow, attackTable, exitCodeOf, kindText, rowOf } from './report.ts'
 import { runAttack } from './run.ts'
 import { createAttackStage } from './stage.ts'
 
@@ -73,3 +75,4 @@ console.log(attackTable(rows))
 console.log(
   `\n${machine.cores} cores of ${machine.cpu}, Node ${machine.node}, load before the run ${loadBefore.toFixed(1)}; ${rounds} rounds, ${seconds.toFixed(0)} s`,
 )
+process.exitCode = exitCodeOf(rows)

@@ -7,7 +7,7 @@ import type { Outcome } from './run.ts'
 /** Beside an attack nobody honest waits longer than so many times its quiet p99. */
 const MOST_RATIO = 3
 
-/** What the documents say a relayer takes at most (docs/operating/security.md, "Memory"); a sidecar takes less. */
+/** What README and docs/operating/security.md, "Memory", say a relayer takes at most; a sidecar takes less. */
 export const MOST_BYTES = 2 ** 30
 
 /** How long one kind of request took: milliseconds, before the attack and beside it. */
@@ -33,8 +33,16 @@ export interface AttackRow {
   isMet: boolean
 }
 
+/** What anybody may be answered who takes too much. */
+const HELD_UP = ['408', '429', '503', 'cut off']
+
+/** What the attacker was answered that says that it did not get to what it is about. */
+export const strayAnswers = ({ attack, answers }: Pick<Outcome, 'attack' | 'answers'>): string[] =>
+  Object.keys(answers).filter((answer) => !attack.reaches.includes(answer) && !HELD_UP.includes(answer))
+
 /** The numbers of an attack. */
-export function rowOf({ attack, quiet, beside, errors, peakBytes, answers, left }: Outcome): AttackRow {
+export function rowOf(outcome: Outcome): AttackRow {
+  const { attack, quiet, beside, errors, peakBytes, answers, left } = outcome
   const [worst, ...others] = Object.entries(beside)
     .map(([who, during]): Kind => {
       const before = quiet[who] ?? []
@@ -44,6 +52,9 @@ export function rowOf({ attack, quiet, beside, errors, peakBytes, answers, left 
     })
     .toSorted((a, b) => b.ratio - a.ratio)
   if (worst === undefined) throw new Error('nobody honest has asked')
+  const hasReached =
+    attack.reaches.some((answer) => answers[answer] !== undefined) && strayAnswers(outcome).length === 0
+  const isFelt = errors.length > 0 || !(worst.ratio <= MOST_RATIO) || !(peakBytes <= MOST_BYTES)
   return {
     id: attack.id,
     name: attack.name,
@@ -52,9 +63,12 @@ export function rowOf({ attack, quiet, beside, errors, peakBytes, answers, left 
     peakBytes,
     answers,
     left: left?.text ?? '',
-    isMet: errors.length === 0 && worst.ratio <= MOST_RATIO && peakBytes <= MOST_BYTES && left?.isRight !== false,
+    isMet: hasReached && !isFelt && left?.isRight !== false,
   }
 }
+
+/** What `npm run attack` ends with: 1 where a row is not met, so that a script notices. */
+export const exitCodeOf = (rows: readonly AttackRow[]): number => (rows.every(({ isMet }) => isMet) ? 0 : 1)
 
 /** One kind of request in words. */
 export const kindText = ({ who, requests, quietP50, quietP99, besideP50, besideP99, ratio }: Kind): string =>

@@ -105,7 +105,10 @@ export async function createAttackStage(nodeOptions = ''): Promise<AttackStage> 
   if (typeof url !== 'string') throw new Error('the relayer does not say where it listens')
   await untilOracleSet(url, bearer(made.admin))
 
-  // An operator has its shares, nodes have posted theirs, and a vault has been given a key.
+  // An operator has its shares, nodes have posted theirs, and a vault has been given a key. What the vault has already comes first: the
+  // index of an exit that comes into use later makes it void.
+  const managed: string[] = []
+  for (let count = 0; count < MANAGED; count++) managed.push(await addRegistered(world, vault))
   const good = (answer: { status: number; text: string } | undefined) => {
     if (answer?.status !== 200) throw new Error(`${answer?.status} ${answer?.text}`)
   }
@@ -141,31 +144,32 @@ export async function createAttackStage(nodeOptions = ''): Promise<AttackStage> 
   good(given)
   const deposits = await world.query(`select from messages where kind = 'deposit'`)
   if (deposits.length !== 1) throw new Error(`no key was handed out: ${given.text}`)
-  const managed: string[] = []
-  for (let count = 0; count < MANAGED; count++) managed.push(await addRegistered(world, vault))
-
   const callers: HonestCaller[] = [
     {
       who: 'operator’s poll',
       path: '/validators',
       token: made.operator.token,
       body: JSON.stringify({ public_keys: publicKeysOf(polled) }),
+      has: '"ready":true',
     },
     ...made.nodes.flatMap(({ token }, position) => [
-      { who: 'sidecars’ lists', path: '/exits', token, isFollowing: true },
+      { who: 'sidecars’ lists', path: '/exits', token, isFollowing: true, has: '"exits":[' },
       {
         who: 'sidecars’ posts',
         path: '/exit-signature',
         token,
         body: JSON.stringify({ share_index: position + 1, shares: sharesOf(position) }),
+        // And no failures.
+        has: '{}',
       },
     ]),
     ...world.oracles.map((oracle) => ({
       who: 'oracles’ fetches',
       path: pathOf(addressOf(oracle)),
       oracle: toHex(oracle.secretKey),
+      has: '"encrypted_exit_signature":"0x',
     })),
-    { who: '/health', path: '/health' },
+    { who: '/health', path: '/health', has: '{' },
   ]
   const metrics = async () => (await ask(url, '/metrics', { headers: bearer(made.admin) })).text
   const honest = stack.use(startChild<Asking, Asked>('test/attack/honest.ts'))
@@ -212,7 +216,7 @@ export async function createAttackStage(nodeOptions = ''): Promise<AttackStage> 
       return {
         pid: sidecar.child.pid ?? 0,
         url: String(at),
-        callers: [{ who: '/health', path: '/health' }],
+        callers: [{ who: '/health', path: '/health', has: '{' }],
         [Symbol.asyncDispose]: () => sidecar[Symbol.asyncDispose](),
       }
     },

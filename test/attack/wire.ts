@@ -8,6 +8,8 @@ const ADDRESS = platform() === 'linux' ? { localAddress: '127.0.0.2' } : {}
 
 /** How long an attacker waits before it comes again: what is measured is what it holds, not the CPU that it burns beside the relayer. */
 const THINK_MS = 100
+/** How often who takes no answer sends a line without meaning: it hears of nothing, and so learns that it was cut off. */
+const KNOCK_MS = 1_000
 
 interface Flood {
   connections: number
@@ -32,7 +34,11 @@ export function flood(url: string, count: (answer: string) => void, options: Flo
     socket.on('connect', () => {
       const words = say(number++)
       if (words !== '') socket.write(words)
-      if (isDeaf) socket.pause()
+      if (isDeaf) {
+        socket.pause()
+        const knocking = setInterval(() => socket.write('\r\n'), KNOCK_MS)
+        socket.on('close', () => clearInterval(knocking))
+      }
       then?.(socket)
       isThere()
     })

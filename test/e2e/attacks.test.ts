@@ -5,7 +5,7 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ATTACKS } from '../attack/attacks.ts'
-import { MOST_BYTES } from '../attack/report.ts'
+import { MOST_BYTES, strayAnswers } from '../attack/report.ts'
 import { runAttack } from '../attack/run.ts'
 import { type AttackStage, createAttackStage } from '../attack/stage.ts'
 import { skipWithoutAnvil } from '../support/chain/anvil.ts'
@@ -20,10 +20,11 @@ describe.skipIf(skipWithoutAnvil)('beside', () => {
   afterAll(() => stage?.[Symbol.asyncDispose]())
 
   it.each(ATTACKS.map((attack) => [attack.name, attack] as const))('%s', async (_, attack) => {
-    const { errors, beside, peakBytes, left } = await runAttack(stage, attack, PACE)
+    const { errors, beside, peakBytes, answers, left } = await runAttack(stage, attack, PACE)
     expect(errors).toEqual([])
+    expect(strayAnswers({ attack, answers })).toEqual([])
     for (const samples of Object.values(beside)) expect(samples.length).toBe(PACE.times)
     expect(peakBytes || 0).toBeLessThan(MOST_BYTES)
-    expect(left ?? { isRight: true }).toMatchObject({ isRight: true })
+    expect(left?.isRight === false ? left.text : 'right').toBe('right')
   })
 })

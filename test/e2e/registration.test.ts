@@ -4,6 +4,7 @@
  */
 
 import type { ValidatorItem, ValidatorListResponse } from '@dvt-relayer/api/schemas.ts'
+import type { Network } from '@dvt-relayer/chain/networks.ts'
 import type { Hex } from 'viem'
 import { expect, onTestFinished, test } from 'vitest'
 import { findProcessesOf } from '../demo/processes.ts'
@@ -14,6 +15,7 @@ import { loadFixtureCluster } from '../support/keys/fixtures.ts'
 import type { RegisterAnswer, RegisterRequest } from '../support/operator/operator.ts'
 import { isReady, nextIndex, registerOnChain } from '../support/operator/operator.ts'
 import { PATIENCE_MS, untilAnswered, untilComplete } from '../support/operator/patient-operator.ts'
+import { hasConsensusSpec, judge, type SignedDeposit, type SignedExit } from '../support/services/consensus-spec.ts'
 import { prepareProcesses } from '../support/world/registration-processes.ts'
 import { gatherSecrets } from '../support/world/registration-secrets.ts'
 import {
@@ -21,6 +23,7 @@ import {
   assertTamperProof,
   depositOfStranger,
   registerOverRoot,
+  signedFor,
 } from '../support/world/registration-steps.ts'
 import { startVaultWorld } from '../support/world/vault-world.ts'
 import { ask, eventually } from '../support/world/world.ts'
@@ -71,6 +74,9 @@ const metric = (text: string, name: string) =>
       .find((line) => line.startsWith(`${name} `))
       ?.split(' ')[1] ?? Number.NaN,
   )
+
+/** What was signed in the story, and for which network. */
+const signed: { network: Network; exits: SignedExit[]; deposits: SignedDeposit[] }[] = []
 
 test.skipIf(skipWithoutAnvil)(
   'twelve validators in two batches: an index race, a hostile node, one that is late, SIGKILL to a sidecar and to the relayer',
@@ -134,6 +140,7 @@ test.skipIf(skipWithoutAnvil)(
     expect(await registerOnChain(vault, '0x01', answer1)).toMatchObject({ ok: true })
     await world.beaconFollows.sync()
     const shares1 = await assertRegistered(world, vault, batch1, answer1)
+    signed.push({ network: world.network, ...signedFor(world.network, batch1, answer1, shares1) })
 
     // Batch 2. Node 2 is killed as soon as it is asked, and a stranger takes the index.
     const batch2: RegisterRequest = {
@@ -173,6 +180,7 @@ test.skipIf(skipWithoutAnvil)(
     expect(await registerOnChain(vault, '0x02', answer2)).toMatchObject({ ok: true })
     await world.beaconFollows.sync()
     const shares2 = await assertRegistered(world, vault, again, answer2)
+    signed.push({ network: world.network, ...signedFor(world.network, again, answer2, shares2) })
     expect(await vault.nonce()).toBe(2n)
     expect(world.beacon.validatorCount).toBe(batch1.startIndex + 13)
     expect(await untilAnswered(url, { ...again, startIndex: nextIndex(world.beacon) })).toEqual({
@@ -207,3 +215,14 @@ test.skipIf(skipWithoutAnvil)(
     expect(findLeaks(logs, secrets)).toEqual([])
   },
 )
+
+test.skipIf(!hasConsensusSpec())('what they signed is right by the specification of every fork', ({ skip }) => {
+  const [network] = signed.map((batch) => batch.network)
+  if (network === undefined) return skip('nothing was signed')
+  const exits = signed.flatMap((batch) => batch.exits)
+  const deposits = signed.flatMap((batch) => batch.deposits)
+  const judgements = Object.values(judge(network, { exits, deposits }))
+  expect([judgements.length > 0, exits.length, deposits.length]).toEqual([true, 12, 12])
+  for (const judgement of judgements)
+    expect(judgement).toEqual({ exits: exits.map(() => null), deposits: deposits.map(() => null) })
+})

@@ -7,6 +7,7 @@ const [SILENT, SLOW] = [1500, 100]
 export const connections: Attack = {
   id: 'connections',
   name: `${SILENT} silent connections and ${SLOW} with slow headers, no token`,
+  reaches: ['cut off'],
   async run({ url }, count) {
     const then = (socket: { write(text: string): boolean; destroyed: boolean }) => {
       const timer = setInterval(() => {

@@ -5,6 +5,7 @@ import { flood, post } from '../wire.ts'
 export const foreignKeys: Attack = {
   id: 'foreign-keys',
   name: 'another vault’s token asks for this vault’s keys',
+  reaches: ['200', '403'],
   run({ url, tokens: { foreign }, vaults, keys: { many, signed } }, count) {
     const requests = [
       post('/validators', { public_keys: signed }, foreign),
@@ -21,7 +22,10 @@ export const foreignKeys: Attack = {
     const rows = await query<{ requester: string }>(
       `select distinct requester from messages where requester is not null`,
     )
-    const taken = rows.filter(({ requester }) => requester.includes(scene.vaults.foreign))
+    const reserved = await query(`select from validators where encode(vault, 'hex') = $1`, [
+      scene.vaults.foreign.slice('0x'.length),
+    ])
+    const taken = [...reserved, ...rows.filter(({ requester }) => requester.includes(scene.vaults.foreign))]
     return { text: taken.length === 0 ? 'every key is its owner’s' : 'keys were taken', isRight: taken.length === 0 }
   },
 }

@@ -7,6 +7,7 @@ const CONNECTIONS = 50
 export const garbageShares: Attack = {
   id: 'garbage-shares',
   name: `${CONNECTIONS} posts at a time of one node, each a garbage share for every key`,
+  reaches: ['200'],
   run({ url, tokens, keys: { many }, points }, count) {
     const bodies = points.map((_, first) =>
       post(
@@ -26,6 +27,7 @@ export const garbageShares: Attack = {
 export const garbagePoints: Attack = {
   id: 'garbage-points',
   name: 'garbage deposit signatures of one node, for a key that a vault was given',
+  reaches: ['200'],
   run({ url, tokens, keys: { registered }, points }, count) {
     const bodies = points.map((exit_signature, n) =>
       post(

@@ -7,6 +7,7 @@ const CONNECTIONS = 20
 export const idlePosts: Attack = {
   id: 'idle-posts',
   name: `${CONNECTIONS} posts of 9 MB of one token, of which one byte comes`,
+  reaches: ['408', '503'],
   run: ({ url, tokens: { node: token } }, count) =>
     flood(url, count, {
       connections: CONNECTIONS,
@@ -29,6 +30,7 @@ const claim = (scheme: string, signature: string) => {
 export const claims: Attack = {
   id: 'claims',
   name: `${CLAIMS} strangers who claim to be nodes`,
+  reaches: ['401', '403'],
   run({ url }, count) {
     const say = (number: number) => {
       const [scheme, signature] = number % 3 === 0 ? ['Operator 5:', `0x${'11'.repeat(256)}`] : ['Node ', SIGNATURE]

@@ -9,6 +9,7 @@ const [ITEMS, HINTS, KEYS] = [1000, 130, 100_000]
 export const lateFaults: Attack = {
   id: 'late-faults',
   name: `${CONNECTIONS} posts at a time of a node and an operator, megabytes each, that are refused`,
+  reaches: ['413', '422'],
   run({ url, tokens, vaults, keys: { many } }, count) {
     const public_key_shares = Array.from({ length: HINTS }, () => ({ share_index: 1, public_key_share: '' }))
     const shares = Array.from({ length: ITEMS }, (_, n) => ({

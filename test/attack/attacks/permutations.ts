@@ -16,6 +16,7 @@ function permuted<T>(items: readonly T[], n: number): T[] {
 export const permutations: Attack = {
   id: 'permutations',
   name: 'one withdrawal of six validators, in every order',
+  reaches: ['200'],
   run({ url, tokens, vaults, managed }, count) {
     const bodyOf = (n: number) => {
       const public_keys = permuted(managed, n)

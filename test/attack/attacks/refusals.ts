@@ -10,6 +10,7 @@ const FIRST_BYTES = 20_000
 export const refusals: Attack = {
   id: 'refusals',
   name: 'refused requests: wrong tokens, wrong roles, paths that are none',
+  reaches: ['200', '401', '403', '404'],
   run({ url, tokens }, count) {
     const say = (n: number) =>
       [

@@ -9,6 +9,7 @@ const [MOST_INDEXES, MOST_POINTS] = [64, 4 * 64]
 export const shareIndexes: Attack = {
   id: 'share-indexes',
   name: `points at ${INDEXES} invented share indexes, of a token for all of them`,
+  reaches: ['200'],
   run({ url, tokens, keys: { signed }, points }, count) {
     const bodies = Array.from({ length: INDEXES }, (_, index) =>
       post(

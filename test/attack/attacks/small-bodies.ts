@@ -7,6 +7,7 @@ const CONNECTIONS = 800
 export const smallBodies: Attack = {
   id: 'small-bodies',
   name: `${CONNECTIONS} bodies just under 1 MiB of one token`,
+  reaches: ['200'],
   run({ url, tokens }, count) {
     const body = `{"share_index":4,"shares":[],"padding":"${'0'.repeat(1_040_000)}"}`
     const request = post('/exit-signature', body, tokens.node)

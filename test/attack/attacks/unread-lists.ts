@@ -9,6 +9,7 @@ const OPEN = 50_000
 export const unreadLists: Attack = {
   id: 'unread-lists',
   name: `${CONNECTIONS} lists of ${OPEN} exits asked for by one token, and not read`,
+  reaches: ['cut off'],
   async prepare({ query }) {
     await query(
       `with made as (

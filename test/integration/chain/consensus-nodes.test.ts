@@ -312,6 +312,14 @@ describe('the network setting', () => {
   })
 })
 
+it('a state of a validator that is named anew stops no counting', async () => {
+  await using beacon = await startBeacon({ network })
+  for (const index of [50, 99]) beacon.setValidator(index, { status: 'pending_minBalance' })
+  const client = clientOf([beacon])
+  expect((await client.nextValidatorIndex()).nextIndex).toBe(100)
+  expect((await client.findValidatorByIndex(50))?.status).toBe('pending_minBalance')
+})
+
 describe('"there is none"', () => {
   it.each([400, 404] as const)('said with %i does not stop the counting', async (none) => {
     for (const quirks of [{ none }, { none, noStateRoots: true }, { none, noPost: true }]) {

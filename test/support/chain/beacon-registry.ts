@@ -105,7 +105,7 @@ export function createBeaconRegistry(name: string, madeUp: number) {
     head,
     find,
     findState: (fits: (state: State) => boolean) => states.findLast(fits),
-    count: () => count(),
+    count,
     advance: () => push({}),
     /** Adds validators in a new head. Returns the index of the first. */
     addValidators(validators: readonly StandInValidator[]): number {

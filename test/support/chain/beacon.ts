@@ -2,10 +2,10 @@
 
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
+import { depositJson, specOf, validatorJson } from './beacon-json.ts'
 import {
   createBeaconRegistry,
   type FoundValidator,
-  GWEI_PER_ETH,
   type StandInDeposit,
   type StandInValidator,
   type State,
@@ -107,12 +107,12 @@ export async function startBeacon(options: BeaconOptions): Promise<Beacon> {
     return registry.findState((state) => String(state.slot) === id)
   }
 
-  /** An answer from a state. */
-  function from(state: State, data: unknown): StandInAnswer {
+  /** An answer from a state; `more` stands beside what is asked for. */
+  function from(state: State, data: unknown, more: object = {}): StandInAnswer {
     const isFinal = state.slot <= finalized.slot && (hasFinalized || quirks.beforeFinality === undefined)
     const truth = { execution_optimistic: step.is_optimistic ?? false, finalized: isFinal }
     const said = state.slot <= finalized.slot && standing !== undefined ? standing : truth
-    return { status: 200, body: { ...(quirks.noStanding === true ? {} : said), data } }
+    return { status: 200, body: { ...more, ...(quirks.noStanding === true ? {} : said), data } }
   }
 
   function none(message: string): StandInAnswer {
@@ -123,8 +123,9 @@ export async function startBeacon(options: BeaconOptions): Promise<Beacon> {
   function answerState(state: State, rest: string, request: StandInRequest): StandInAnswer {
     const one = /^validators\/([^/]+)$/.exec(rest)
     if (rest === 'root') return from(state, { root: state.stateRoot })
-    if (rest === 'pending_deposits') return from(state, state.pending.map(depositJson))
+    if (rest === 'pending_deposits') return from(state, state.pending.map(depositJson), { version: 'electra' })
     if (one !== null) {
+      if (!VALIDATOR_ID.test(one[1] ?? '')) return invalid('Invalid validator ID')
       const found = registry.find(state, one[1] ?? '')
       return found === undefined ? none('validator not found') : from(state, validatorJson(found))
     }
@@ -133,17 +134,22 @@ export async function startBeacon(options: BeaconOptions): Promise<Beacon> {
       const code = quirks.noPost === true ? 405 : quirks.noPost
       return { status: code, body: { code, message: 'no such method' } }
     }
-    const ids =
+    if (request.method === 'POST' && request.body === undefined) return invalid('No data submitted')
+    const named =
       request.method === 'POST'
-        ? (request.body as { ids?: string[] }).ids
+        ? ((request.body as { ids?: string[] | null }).ids ?? [])
         : request.query.getAll('id').flatMap((list) => list.split(','))
-    const found = new Map((ids ?? []).flatMap((id) => registry.find(state, id) ?? []).map((one) => [one.index, one]))
+    if (!named.every((id) => VALIDATOR_ID.test(id))) return invalid('Invalid validator ID')
+    // Who names none gets all of them.
+    const ids = named.length > 0 ? named : Array.from({ length: registry.count(state) }, (_, index) => String(index))
+    const found = new Map(ids.flatMap((id) => registry.find(state, id) ?? []).map((one) => [one.index, one]))
     return from(state, [...found.values()].map(validatorJson))
   }
 
   function answer(request: StandInRequest): StandInAnswer {
     const state = /^\/eth\/v1\/beacon\/states\/([^/]+)\/(.+)$/.exec(request.path)
     if (state !== null) {
+      if (!STATE_ID.test(state[1] ?? '')) return invalid('Invalid state ID')
       const found = findState(state[1] ?? '')
       return found === undefined ? none('state not found') : answerState(found, state[2] ?? '', request)
     }
@@ -227,77 +233,11 @@ export async function startBeacon(options: BeaconOptions): Promise<Beacon> {
 
 const ok = (data: unknown): StandInAnswer => ({ status: 200, body: { data } })
 const notFound = (message: string): StandInAnswer => ({ status: 404, body: { code: 404, message } })
+/** However a node says that it has none: what is no name at all it refuses with 400. */
+const invalid = (message: string): StandInAnswer => ({ status: 400, body: { code: 400, message } })
 
-/** What clients answer of the settings they run with: text, but for the newest ones. */
-function specOf(network: Network) {
-  return {
-    CONFIG_NAME: network.name,
-    PRESET_BASE: network.name === 'gnosis' ? 'gnosis' : 'mainnet',
-    MIN_GENESIS_ACTIVE_VALIDATOR_COUNT: '16384',
-    MIN_GENESIS_TIME: String(network.genesisTimestamp),
-    GENESIS_FORK_VERSION: toHex(network.genesisForkVersion),
-    GENESIS_DELAY: '600',
-    ALTAIR_FORK_VERSION: '0x20000910',
-    ALTAIR_FORK_EPOCH: '0',
-    BELLATRIX_FORK_VERSION: '0x30000910',
-    BELLATRIX_FORK_EPOCH: '0',
-    CAPELLA_FORK_VERSION: toHex(network.capellaForkVersion),
-    CAPELLA_FORK_EPOCH: String(network.capellaEpoch),
-    DENEB_FORK_VERSION: '0x50000910',
-    DENEB_FORK_EPOCH: String(network.capellaEpoch),
-    ELECTRA_FORK_VERSION: '0x60000910',
-    ELECTRA_FORK_EPOCH: String(network.capellaEpoch + 2048),
-    FULU_FORK_VERSION: '0x70000910',
-    FULU_FORK_EPOCH: '18446744073709551615',
-    SECONDS_PER_SLOT: String(network.secondsPerSlot),
-    SLOT_DURATION_MS: String(network.secondsPerSlot * 1000),
-    SECONDS_PER_ETH1_BLOCK: '14',
-    MIN_VALIDATOR_WITHDRAWABILITY_DELAY: '256',
-    SHARD_COMMITTEE_PERIOD: '256',
-    ETH1_FOLLOW_DISTANCE: '2048',
-    EJECTION_BALANCE: '16000000000',
-    MIN_PER_EPOCH_CHURN_LIMIT: '4',
-    CHURN_LIMIT_QUOTIENT: '65536',
-    PROPOSER_SCORE_BOOST: '40',
-    DEPOSIT_CHAIN_ID: String(network.chainId),
-    DEPOSIT_NETWORK_ID: String(network.chainId),
-    DEPOSIT_CONTRACT_ADDRESS: toHex(network.depositContract),
-    SLOTS_PER_EPOCH: String(network.slotsPerEpoch),
-    MIN_DEPOSIT_AMOUNT: '1000000000',
-    MAX_EFFECTIVE_BALANCE: '32000000000',
-    MAX_EFFECTIVE_BALANCE_ELECTRA: '2048000000000',
-    VALIDATOR_REGISTRY_LIMIT: '1099511627776',
-    PENDING_DEPOSITS_LIMIT: '134217728',
-    DOMAIN_DEPOSIT: '0x03000000',
-    DOMAIN_VOLUNTARY_EXIT: '0x04000000',
-    BLOB_SCHEDULE: [{ EPOCH: '18446744073709551615', MAX_BLOBS_PER_BLOCK: '9' }],
-  }
-}
-
-function validatorJson({ index, publicKey, withdrawalCredentials, balanceGwei, status }: FoundValidator) {
-  const most = (withdrawalCredentials[0] === 2 ? 2_048n : 32n) * GWEI_PER_ETH
-  const whole = balanceGwei - (balanceGwei % GWEI_PER_ETH)
-  return {
-    index: String(index),
-    balance: String(balanceGwei),
-    status,
-    validator: {
-      pubkey: toHex(publicKey),
-      withdrawal_credentials: toHex(withdrawalCredentials),
-      effective_balance: String(whole < most ? whole : most),
-    },
-  }
-}
-
-function depositJson({ publicKey, withdrawalCredentials, amountGwei, signature }: StandInDeposit) {
-  return {
-    pubkey: toHex(publicKey),
-    withdrawal_credentials: toHex(withdrawalCredentials),
-    amount: String(amountGwei),
-    signature: toHex(signature),
-    slot: '1',
-  }
-}
+const STATE_ID = /^(head|genesis|finalized|justified|\d{1,20}|0x[0-9a-fA-F]{64})$/
+const VALIDATOR_ID = /^(\d{1,20}|0x[0-9a-fA-F]{96})$/
 
 /** A deposit of `test/fixtures/vectors/deposit_data.json`. */
 export function depositOfVector(vector: {

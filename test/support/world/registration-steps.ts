@@ -1,7 +1,8 @@
 /** Steps of a registration on chain that several tests take: sent, tampered with, raced by a stranger, checked from outside. */
 
+import type { Network } from '@dvt-relayer/chain/networks.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
-import { depositSigningRoot, withdrawalCredentials } from '@dvt-relayer/crypto/messages/messages.ts'
+import { depositDataRoot, depositSigningRoot, withdrawalCredentials } from '@dvt-relayer/crypto/messages/messages.ts'
 import { createFastEcies } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import type { Hex } from 'viem'
 import { concatHex } from 'viem/utils'
@@ -12,6 +13,7 @@ import type { Vault } from '../contracts/vault.ts'
 import { createTestKeys } from '../keys/keys.ts'
 import { type RegisterAnswer, type RegisterRequest, registerOnChain } from '../operator/operator.ts'
 import { encodeDeposit, hexOf } from '../operator/operator-encoding.ts'
+import type { SignedDeposit, SignedExit } from '../services/consensus-spec.ts'
 import { assertOraclesCanExit, engine } from './nodes.ts'
 import type { VaultWorld } from './vault-world.ts'
 
@@ -99,6 +101,37 @@ export async function assertRegistered(
     opened.push(...points)
   }
   return opened
+}
+
+/**
+ * What was signed for a registration: its deposits as the vault makes them, and the exits that the last seven oracles rebuild from what they
+ * decrypted, at the indexes that were asked for.
+ */
+export function signedFor(
+  network: Network,
+  { vault, type, amounts, startIndex }: RegisterRequest,
+  { validators }: RegisterAnswer,
+  opened: readonly Uint8Array[],
+): { exits: SignedExit[]; deposits: SignedDeposit[] } {
+  // Spelt out: what the relayer makes of vault and type is what is judged.
+  const credentials = fromHex(`${type}${'00'.repeat(11)}${vault.slice('0x'.length)}`, 32)
+  const deposits = validators.map(({ public_key, deposit_signature }, position) => {
+    const deposit = {
+      publicKey: fromHex(public_key, 48),
+      withdrawalCredentials: credentials,
+      amountGwei: BigInt(amounts[position] ?? 0),
+      signature: fromHex(deposit_signature ?? '', 96),
+    }
+    return { ...deposit, dataRoot: depositDataRoot(deposit) }
+  })
+  const oracles = opened.length / validators.length
+  const exits = deposits.map(({ publicKey }, position) => {
+    const points = opened.slice(position * oracles, (position + 1) * oracles)
+    const shares = points.map((point, x) => ({ index: BigInt(x + 1), point })).slice(-7)
+    const signature = engine.interpolateSignatures(shares)
+    return { publicKey, validatorIndex: startIndex + position, epoch: network.capellaEpoch, signature }
+  })
+  return { exits, deposits }
 }
 
 /**

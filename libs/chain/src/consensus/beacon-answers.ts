@@ -30,7 +30,8 @@ export const Root = Type.Object({ ...standing, data: Type.Object({ root: hex(32)
 const ValidatorItem = Type.Object({
   index: decimal,
   balance: decimal,
-  status: textLike('^[a-z_]{1,40}$', 'a state of a validator, in lower-case letters'),
+  // Whatever it is called: a list that names one anew is counted all the same.
+  status: textLike('^[a-zA-Z_]{1,40}$', 'a state of a validator, in letters'),
   validator: Type.Object({ pubkey: hex(48), withdrawal_credentials: hex(32), effective_balance: decimal }),
 })
 export const ManyValidators = Type.Object({ ...standing, data: Type.Array(ValidatorItem) })

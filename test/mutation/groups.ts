@@ -94,6 +94,8 @@ export const GROUPS: readonly Group[] = [
     tests: (file) => {
       if (file.endsWith('services/health.ts')) return integration('http', 'stores')
       if (/services\/database-(network|place)\.ts$/.test(file)) return integration('stores', 'copies')
+      if (/clusters\/locks\.ts$/.test(file))
+        return [...integration('clusters', 'charon'), 'test/integration/http/identity.test.ts']
       const room = /(?:services|http)\/([a-z-]+)\//.exec(file)?.[1] ?? 'signatures'
       return integration(...(ROOMS[room] ?? [room]))
     },

@@ -4,7 +4,9 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { connectDatabase, type Database } from '@dvt-relayer/db/connect.ts'
+import { isGone } from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
 import { findExplainedNodes } from '@dvt-relayer/db/queries/explain.ts'
+import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import { createNodes, type NodeCaller } from '../../../apps/relayer/src/services/attendance/nodes.ts'
@@ -331,4 +333,25 @@ describe('a database that is away', () => {
       { share_index: 4, posted: true, listed: true, clock_difference_seconds: 3 },
     ])
   })
+})
+
+it('a node whose last request was lost has eight seconds to ask again', async () => {
+  const missing = await db.transaction(async (tx) => {
+    // Within a transaction it is one moment.
+    const add = (name: string, listed: number, gone: number | null) =>
+      tx.execute(sql`insert into nodes_seen (token_name, share_index, seen_at, listed_at, gone_at)
+                     values (${name}, 9, now(), now() - make_interval(secs => ${listed}::float8), now() - make_interval(secs => ${gone}::float8))`)
+    await add('gone-1', 60, 8.01)
+    await add('gone-2', 60, 7.99)
+    await add('gone-3', 60, null)
+    // It has asked since.
+    await add('gone-4', 20, 30)
+    await add('gone-5', 30, 30)
+    const { rows } = await tx.execute(
+      sql`select n.token_name from nodes_seen n where n.token_name like 'gone-%' and ${isGone('n')} order by 1`,
+    )
+    await tx.execute(sql`delete from nodes_seen where token_name like 'gone-%'`)
+    return rows
+  })
+  expect(missing).toEqual([{ token_name: 'gone-1' }, { token_name: 'gone-5' }])
 })

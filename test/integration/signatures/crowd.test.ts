@@ -73,9 +73,9 @@ const sent = async ({ query }: Pick<Awaited<ReturnType<typeof openPosts>>, 'quer
 it('at more share indexes than a cluster has wait behind what the same caller has sent there', async () => {
   const { post, pass } = await openPosts()
   for (let index = 1; index <= CLUSTER; index++) expect(await post('attacker', index)).toEqual([])
-  // A thousand at once, a hundred a second: the eleventh hundred is owed, and whoever comes next waits for it.
+  // A thousand at once, fifty a second: the eleventh hundred is owed, and whoever comes next waits for it.
   for (let more = 1; more <= 11; more++) expect(await post('attacker', CLUSTER + more)).toEqual([])
-  expect(await post('attacker', 100)).toEqual([1000])
+  expect(await post('attacker', 100)).toEqual([2000])
   // At those that it had first it goes on, and so does another caller at any.
   for (let time = 0; time < 3; time++) expect(await post('attacker', CLUSTER)).toEqual([])
   expect(await post('node', 100)).toEqual([])
@@ -108,7 +108,7 @@ it('that were wrong are waited for by what the same caller posts next', async ()
   for (const { id } of trusted) await trust(id, 1, randomBytes(48))
   const wrong = { code: 'SHARES_WRONG' }
   for (let time = 0; time < 11; time++) await expect(post('node', 1, trusted)).rejects.toMatchObject(wrong)
-  expect(await post('node', 2, [first])).toEqual([10 * (11 * trusted.length - 1000)])
+  expect(await post('node', 2, [first])).toEqual([20 * (11 * trusted.length - 1000)])
   expect(await post('other', 2, [first])).toEqual([])
   // However many are wrong, it is some seconds: who had the wrong keys goes on with the right ones soon.
   for (let time = 0; time < 25; time++) await post('node', 1, trusted).catch(() => {})

@@ -122,7 +122,7 @@ it('has a known caller wait for a body that was refused, by its size and not by 
   parsing.refused(node('a'), { bytes: 16_000_000, values: 400_000 })
   // All of them are one line.
   parsing.refused(stranger('192.0.2.1'), { bytes: 16_000_000, values: 400_000 })
-  await expect.poll(() => rests).toEqual([400, 400, 10_000])
+  await expect.poll(() => rests).toEqual([2000, 2000, 10_000])
 })
 
 it('parses the next body of who was refused when that rest is over, and othersâ€™ at once', async () => {
@@ -132,7 +132,7 @@ it('parses the next body of who was refused when that rest is over, and othersâ€
   void parse(node('b'), 'b1')
   await settled()
   expect(parsed).toEqual(['b1'])
-  rests.find(({ ms }) => ms === 400)?.end()
+  rests.find(({ ms }) => ms === 2000)?.end()
   await settled()
   expect(parsed).toEqual(['b1', 'a1'])
 })

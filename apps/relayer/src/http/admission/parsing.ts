@@ -14,7 +14,7 @@ const REST = { times: 3, mostMs: 200 }
 /** Bytes and values that take a millisecond, about. */
 const IN_A_MS = { bytes: 200_000, values: 8_000 }
 /** Milliseconds of rest after a body that was refused for each that it took, times what it took, and at most. */
-const REFUSED = { restAMs: 4, mostMs: 10_000 }
+const REFUSED = { restAMs: 20, mostMs: 10_000 }
 
 /** What a body is to those who wait while it is parsed, whatever else the machine does meanwhile. */
 export interface ParsedSize {
@@ -22,7 +22,7 @@ export interface ParsedSize {
   values: number
 }
 
-/** So that of bodies of one caller that are refused the loop is held for a hundredth of the time: the longer one is the rarer it must be. */
+/** So that bodies of one caller that are refused, of 1 MB and more, hold the loop for a hundredth of the time: the longer one is the rarer it must be. */
 function restOf({ bytes, values }: ParsedSize): number {
   const ms = bytes / IN_A_MS.bytes + values / IN_A_MS.values
   return Math.min(REFUSED.mostMs, REFUSED.restAMs * ms * ms)

@@ -64,7 +64,7 @@ const POSTS_OF_ONE = { depth: 2, waiting: Number.POSITIVE_INFINITY }
  * more share indexes than one has who is a node, or several behind one address. Each may push away what is there, and every list is told
  * of it. Who has sent too many waits, and after some seconds is refused.
  */
-const USELESS = { burst: 1000, perSecond: 100, most: 10_000, waitSeconds: 5 }
+const USELESS = { burst: 1000, perSecond: 50, most: 10_000, waitSeconds: 5 }
 /** A share index that was not used for so long is a caller's own no more. */
 const FORGET_MS = 600_000
 

@@ -9,7 +9,8 @@ export const smallBodies: Attack = {
   name: `${CONNECTIONS} bodies just under 1 MiB of one token`,
   reaches: ['200'],
   run({ url, tokens }, count) {
-    const body = `{"share_index":4,"shares":[],"padding":"${'0'.repeat(1_040_000)}"}`
+    // Nobody reads the padding; whole it has the form of a post.
+    const body = { share_index: 4, shares: [], padding: Array(1040).fill('0'.repeat(996)) }
     const request = post('/exit-signature', body, tokens.node)
     return flood(url, count, { connections: CONNECTIONS, say: () => request })
   },

@@ -80,9 +80,13 @@ const firstLine = (socket: Socket) =>
   new Promise<string>((resolve) => socket.once('data', (chunk) => resolve(String(chunk).split('\r\n')[0] ?? '')))
 const closed = (socket: Socket) => new Promise<void>((resolve) => socket.once('close', () => resolve()))
 
-/** A good post of no share of ours, padded to its size. */
+/** A good post of no share of ours, padded to some more than its size by what nobody reads, in pieces that a long body may have. */
 const padded = (shareIndex: number, bytes: number) =>
-  `{"share_index":${shareIndex},"shares":[],"padding":"${'0'.repeat(bytes)}"}`
+  JSON.stringify({
+    share_index: shareIndex,
+    shares: [],
+    padding: Array(Math.ceil(bytes / 1000)).fill('0'.repeat(1000)),
+  })
 const post = (url: string, name: Name, body: string) => ask(url, '/exit-signature', { body, headers: headersOf(name) })
 const poll = (url: string) => ask(url, '/validators', { body: { public_keys: [] }, headers: headersOf('operator') })
 

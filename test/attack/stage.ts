@@ -83,6 +83,9 @@ export async function createAttackStage(nodeOptions = ''): Promise<AttackStage> 
   )
   await writeFile(keysFile, [...own.map((key) => `${key} ${vault.address}`), `${registered} ${OTHER}`].join('\n'))
 
+  // Before the relayer is there: an index of an exit that comes into use later makes it void.
+  const managed: string[] = []
+  for (let count = 0; count < MANAGED; count++) managed.push(await addRegistered(world, vault))
   const app = stack.use(
     startProcess(
       'relayer',
@@ -105,10 +108,7 @@ export async function createAttackStage(nodeOptions = ''): Promise<AttackStage> 
   if (typeof url !== 'string') throw new Error('the relayer does not say where it listens')
   await untilOracleSet(url, bearer(made.admin))
 
-  // An operator has its shares, nodes have posted theirs, and a vault has been given a key. What the vault has already comes first: the
-  // index of an exit that comes into use later makes it void.
-  const managed: string[] = []
-  for (let count = 0; count < MANAGED; count++) managed.push(await addRegistered(world, vault))
+  // An operator has its shares, nodes have posted theirs, and a vault has been given a key.
   const good = (answer: { status: number; text: string } | undefined) => {
     if (answer?.status !== 200) throw new Error(`${answer?.status} ${answer?.text}`)
   }

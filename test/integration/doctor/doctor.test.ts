@@ -18,7 +18,7 @@ import { skipWithoutAnvil, startAnvil } from '../../support/chain/anvil.ts'
 import { type Beacon, startBeacon } from '../../support/chain/beacon.ts'
 import { makeOracles, oracleConfig } from '../../support/chain/oracles.ts'
 import { startRpc } from '../../support/chain/rpc.ts'
-import { startRpcProxy } from '../../support/chain/rpc-proxy.ts'
+import { leaveOutLogs, startRpcProxy } from '../../support/chain/rpc-proxy.ts'
 import type { Vault } from '../../support/contracts/vault.ts'
 import { type MadeCluster, makeCluster } from '../../support/keys/make-cluster.ts'
 import { makeManagerWallet } from '../../support/keys/manager-wallet.ts'
@@ -241,14 +241,7 @@ describe.skipIf(skipWithoutAnvil)('doctor of a relayer', () => {
     await using proxy = await startRpcProxy(world.anvil)
     const cid = world.ipfs.add(oracleConfig(makeOracles(5), 4))
     const lacking = await world.keeper.setConfig(cid)
-    let receiptsLackIt = true
-    proxy.answer(async ({ method, params, node }) => {
-      const result = await node()
-      if (method === 'eth_getLogs')
-        return (result as { blockNumber: string }[]).filter(({ blockNumber }) => Number(blockNumber) !== lacking)
-      const isIts = method === 'eth_getBlockReceipts' && Number(params[0]) === lacking
-      return isIts && receiptsLackIt ? (result as object[]).map((receipt) => ({ ...receipt, logs: [] })) : result
-    })
+    const left = leaveOutLogs(proxy, lacking)
     await world.anvil.mine(200)
     const lossy = await look({ ...fresh, EXECUTION_ENDPOINT: proxy.url })
     expect(lossy.of('oracle_set')).toMatchObject({
@@ -262,7 +255,7 @@ describe.skipIf(skipWithoutAnvil)('doctor of a relayer', () => {
       status: 'problem',
       message: expect.stringContaining('does not have what another says the Keeper announced'),
     })
-    receiptsLackIt = false
+    left.showReceipts()
     for (const nodes of [beside, { ...fresh, EXECUTION_ENDPOINT: proxy.url }])
       expect((await look(nodes)).of('oracle_set')).toMatchObject(announced)
     // Beside a running relayer, which has it in force by now.

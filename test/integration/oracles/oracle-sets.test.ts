@@ -17,7 +17,7 @@ import { createOracleSets } from '../../../apps/relayer/src/services/oracles/set
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { startIpfs } from '../../support/chain/ipfs.ts'
 import { makeOracles, oracleConfig } from '../../support/chain/oracles.ts'
-import { startRpcProxy } from '../../support/chain/rpc-proxy.ts'
+import { leaveOutLogs, startRpcProxy } from '../../support/chain/rpc-proxy.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import { openStore } from '../../support/stages/registered.ts'
 import { assertOraclesCanExit, getExits, postValidators, sidecarRound, untilShares } from '../../support/world/nodes.ts'
@@ -270,14 +270,7 @@ describe.skipIf(skipWithoutAnvil)('a config', () => {
     expect(await sets.follow()).toBeUndefined()
     const cid = world.ipfs.add(oracleConfig(makeOracles(5), 4))
     const lacking = await world.keeper.setConfig(cid)
-    let receiptsLackIt = true
-    proxy.answer(async ({ method, params, node }) => {
-      const result = await node()
-      if (method === 'eth_getLogs')
-        return (result as { blockNumber: string }[]).filter(({ blockNumber }) => Number(blockNumber) !== lacking)
-      const isIts = method === 'eth_getBlockReceipts' && Number(params[0]) === lacking
-      return isIts && receiptsLackIt ? (result as object[]).map((receipt) => ({ ...receipt, logs: [] })) : result
-    })
+    const left = leaveOutLogs(proxy, lacking)
     await world.anvil.mine(200)
     expect(await sets.follow()).toMatch(`block ${lacking} may have an oracle config that the execution node at`)
     const nextBlock = async () => {
@@ -287,7 +280,7 @@ describe.skipIf(skipWithoutAnvil)('a config', () => {
       return row?.next ?? Infinity
     }
     expect(await nextBlock()).toBeLessThanOrEqual(lacking)
-    receiptsLackIt = false
+    left.showReceipts()
     expect(await sets.follow()).toBeUndefined()
     expect(await current(store)).toMatchObject([{ cid, threshold: 4, block_number: lacking }])
     expect(await nextBlock()).toBeGreaterThan(lacking)

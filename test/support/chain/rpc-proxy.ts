@@ -64,3 +64,20 @@ async function ask(url: string, body: unknown): Promise<unknown> {
   if (answer.error !== undefined) throw new RpcRefusal(answer.error.code, answer.error.message)
   return answer.result
 }
+
+/** Has a node leave out all logs of a block, and its receipts too until they are shown. */
+export function leaveOutLogs(proxy: Pick<RpcProxy, 'answer'>, block: number): { showReceipts(): void } {
+  let receiptsLackThem = true
+  proxy.answer(async ({ method, params, node }) => {
+    const result = await node()
+    if (method === 'eth_getLogs')
+      return (result as { blockNumber: string }[]).filter(({ blockNumber }) => Number(blockNumber) !== block)
+    const isIts = method === 'eth_getBlockReceipts' && Number(params[0]) === block
+    return isIts && receiptsLackThem ? (result as object[]).map((receipt) => ({ ...receipt, logs: [] })) : result
+  })
+  return {
+    showReceipts() {
+      receiptsLackThem = false
+    },
+  }
+}

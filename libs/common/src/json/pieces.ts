@@ -10,14 +10,18 @@ import {
   CLOSE_OBJECT,
   COLON,
   COMMA,
+  invalid,
   LINE_FEED,
   MAX_DEPTH,
   OPEN_LIST,
   OPEN_OBJECT,
+  parseBounded,
   QUOTE,
   RETURN,
   SPACE,
   TAB,
+  tooDeep,
+  tooMany,
 } from './text.ts'
 
 /** How much is done at a time. */
@@ -77,7 +81,7 @@ export async function parseJsonInPieces(
       done = 0
     }
     done += to - from
-    return parseJson(`${before}${text.toString('utf8', from, to)}${after}`)
+    return parseBounded(`${before}${text.toString('utf8', from, to)}${after}`)
   }
   const entries: [name: string, value: unknown][] = []
   for (const { from, colon, to, cuts } of scan.fields) {
@@ -229,22 +233,11 @@ function createScan(text: Buffer, maxValues: number, sizes: PieceSizes) {
           step(text[at] as number)
           at++
         }
-      if (values > maxValues) throw new TextError('JSON_TOO_MANY', `holds more than ${maxValues} values`)
+      if (values > maxValues) throw tooMany(maxValues)
       if (depth > 0) boundItem()
       if (at < text.length) return false
       if (!isOver) throw invalid()
       return true
     },
-  }
-}
-
-const invalid = () => new TextError('JSON_INVALID', 'is not JSON')
-const tooDeep = () => new TextError('JSON_TOO_DEEP', `is nested deeper than ${MAX_DEPTH} levels`)
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown
-  } catch {
-    throw invalid()
   }
 }

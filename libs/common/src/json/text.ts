@@ -31,12 +31,21 @@ export const CLOSE_OBJECT = 0x7d
 export function parseJsonText(text: string, maxValues: number, admit?: (values: number) => void): unknown {
   const values = countValues(text, maxValues)
   admit?.(values)
+  return parseBounded(text)
+}
+
+/** The value of a JSON text that was looked through. @throws {TextError} JSON_INVALID */
+export function parseBounded(text: string): unknown {
   try {
     return JSON.parse(text) as unknown
   } catch {
-    throw new TextError('JSON_INVALID', 'is not JSON')
+    throw invalid()
   }
 }
+
+export const invalid = () => new TextError('JSON_INVALID', 'is not JSON')
+export const tooDeep = () => new TextError('JSON_TOO_DEEP', `is nested deeper than ${MAX_DEPTH} levels`)
+export const tooMany = (maxValues: number) => new TextError('JSON_TOO_MANY', `holds more than ${maxValues} values`)
 
 /** Each value but the first follows a comma or an opening bracket. Whether the text is JSON at all, the parser finds out. */
 function countValues(text: string, maxValues: number): number {
@@ -49,9 +58,9 @@ function countValues(text: string, maxValues: number): number {
     else if (code === COMMA) values++
     else if (code === OPEN_LIST || code === OPEN_OBJECT) {
       values++
-      if (++depth > MAX_DEPTH) throw new TextError('JSON_TOO_DEEP', `is nested deeper than ${MAX_DEPTH} levels`)
+      if (++depth > MAX_DEPTH) throw tooDeep()
     }
-    if (values > maxValues) throw new TextError('JSON_TOO_MANY', `holds more than ${maxValues} values`)
+    if (values > maxValues) throw tooMany(maxValues)
   }
   return values
 }

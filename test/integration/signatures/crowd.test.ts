@@ -60,7 +60,7 @@ async function openPosts() {
     await onAccountOf({ group: 'sidecar', name }, () => submit(shareIndex, shares))
     return waits
   }
-  return { ...store, validators, finished, post, pass: (ms: number) => (now += ms) }
+  return { ...store, validators, finished, post, waited: () => waits, pass: (ms: number) => (now += ms) }
 }
 
 const sent = async ({ query }: Pick<Awaited<ReturnType<typeof openPosts>>, 'query'>, shareIndex: number) => {
@@ -84,6 +84,23 @@ it('at more share indexes than a cluster has wait behind what the same caller ha
   // What has been its own for long and is used no more makes room for others.
   pass(600_000)
   for (let time = 0; time < 12; time++) expect(await post('attacker', 103)).toEqual([])
+})
+
+it('at one share index wait where each pushes away another: four of a validator have room', async () => {
+  const { post } = await openPosts()
+  for (let time = 1; time <= 4 + 11; time++) expect(await post('attacker', 1)).toEqual([])
+  expect(await post('attacker', 1)).toEqual([2000])
+  // Of what is its own alone the same caller waits for nothing, nor does another one whose share index that is.
+  expect(await post('attacker', 2)).toEqual([])
+  expect(await post('node', 1)).toEqual([])
+})
+
+it('that are refused keep their place for a while, and are told so at the end of the time they had', async () => {
+  const { post, waited, validators } = await openPosts()
+  for (let time = 1; time <= 4 + 10; time++) await post('attacker', 1)
+  const many = Array.from({ length: 5 }, () => validators).flat()
+  await expect(post('attacker', 1, many)).rejects.toMatchObject({ code: 'TOO_BUSY' })
+  expect(waited()).toEqual([250, 4750])
 })
 
 it('that are too many for some seconds are refused, and of the others of the post nothing is lost', async () => {

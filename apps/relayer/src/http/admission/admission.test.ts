@@ -88,6 +88,34 @@ it('takes no more than one read of a body that waits for its turn', async () => 
   expect(read[1]).toBeLessThan(UNREAD_BYTES + READ_BYTES)
 })
 
+it('reads a short body that it refuses to its end, and closes the connection of a long one', async () => {
+  await using app = fastify()
+  const { bodies, ...others } = limitsOf(config)
+  // Of each caller one body, and no other for a long time.
+  const limits = { ...others, bodies: { ...bodies, rate: { bytesASecond: 0.001, atOnce: 0 }, waitMs: 0 } }
+  const admission = createAdmission(app, { config, events, limits })
+  app.post('/', {
+    onRequest: (request, reply) => admission.begin(request, reply, NODE),
+    bodyLimit: 300 * 1024,
+    handler: async () => ({}),
+  })
+  app.setErrorHandler<ApiError>(async ({ code }, _request, reply) => reply.code(400).send(code))
+  const post = async (kib: number) => {
+    const { body, headers } = await app.inject({
+      method: 'POST',
+      url: '/',
+      headers: { 'content-type': 'application/json' },
+      payload: JSON.stringify('0'.repeat(kib * 1024 - 2)),
+    })
+    return [body, headers.connection]
+  }
+  expect(await post(1)).toEqual(['{}', 'keep-alive'])
+  expect(await post(256)).toEqual(['TOO_BUSY', 'keep-alive'])
+  expect(await post(257)).toEqual(['TOO_BUSY', 'close'])
+  // Too long in any case.
+  expect(await post(301)).toEqual(['BODY_TOO_LARGE', 'close'])
+})
+
 it('holds the room of a body whose sender hangs up while its signature is looked up, until its route is done, and no longer', async () => {
   await using app = fastify()
   let held = 0

@@ -49,7 +49,7 @@ declare module 'fastify' {
 export const UNREAD_BYTES = 16 * 1024
 
 /** From this size a body that is refused unread is not read to its end for the sake of the connection. */
-const SKIPPED_BYTES = 4 * 1024 * 1024
+const SKIPPED_BYTES = 256 * 1024
 
 /** Requests that go on in a round of the event loop: what follows from one until it waits for something is some tenths of a millisecond. */
 const IN_A_ROUND = 1

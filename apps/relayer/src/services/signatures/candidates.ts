@@ -27,7 +27,7 @@ import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import type { Sealing, SignatureOpener } from '../../context.ts'
 
 /** How many candidates one share index may have while none is verified, and how many unverified share indexes one message. */
-const CANDIDATE_LIMITS = { perIndex: 4, indexes: 64 } as const
+export const CANDIDATE_LIMITS = { perIndex: 4, indexes: 64 } as const
 
 /** Candidates sealed before others may work: half a millisecond, most of it for the exits' own keys. */
 const SEALED_AT_ONCE = 32

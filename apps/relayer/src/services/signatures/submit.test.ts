@@ -31,13 +31,13 @@ it('reads the items of a long post in pieces: others have the event loop in betw
 /** Rows of messages that nobody has public key shares of, as PostgreSQL sends them: two for each validator. */
 function matched(validators: number) {
   const oids = { position: 23, message_id: 20, validator_id: 20, state: 25, signing_root: 17, public_key_share: 17 }
-  const more = { has_key_shares: 16, same: 25, has_verified: 16, has_sent: 16, seen_seconds: 701 }
+  const more = { has_key_shares: 16, same: 25, has_verified: 16, others: 20, seen_seconds: 701 }
   return {
     fields: Object.entries({ ...oids, ...more }).map(([name, dataTypeID]) => ({ name, dataTypeID })),
     rows: Array.from({ length: 2 * validators }, (_, position) => ({
       ...{ position, message_id: position + 1, validator_id: position >> 1, state: 'collecting' },
       ...{ signing_root: Buffer.alloc(32), public_key_share: null, has_key_shares: false },
-      ...{ same: null, has_verified: false, has_sent: false, seen_seconds: null },
+      ...{ same: null, has_verified: false, others: '0', seen_seconds: null },
     })),
   }
 }

@@ -29,7 +29,7 @@ import type { Context, Sealing } from '../../context.ts'
 import { CLUSTER_INDEXES } from '../../crypto-workers/tasks.ts'
 import type { FailureCode } from '../../errors.ts'
 import { ApiError, failure, refuseLong } from '../../errors.ts'
-import { storeCandidates } from './candidates.ts'
+import { CANDIDATE_LIMITS, storeCandidates } from './candidates.ts'
 import { type PostedHint, packHint } from './key-share-hints.ts'
 import type { Unverified, Verification } from './verify.ts'
 
@@ -60,11 +60,13 @@ const PACKED_AT_ONCE = 16
 const POSTS_OF_ONE = { depth: 2, waiting: Number.POSITIVE_INFINITY }
 
 /**
- * What is of no use, of one caller, at once and in a second: signatures that were verified and are wrong, and those that nobody can verify at
- * more share indexes than one has who is a node, or several behind one address. Each may push away what is there, and every list is told
- * of it. Who has sent too many waits, and after some seconds is refused.
+ * What is of no use, of one caller, at once and in a second: signatures that were verified and are wrong; and of those that nobody can verify
+ * such as are at more share indexes than one has who is a node, or several behind one address, and such as push away another of their own
+ * share index. Every list is told of each. Who has sent too many waits, and after some seconds is refused.
  */
 const USELESS = { burst: 1000, perSecond: 50, most: 10_000, waitSeconds: 5 }
+/** Posts that are refused, of one caller, come in turns this far apart: each was read and looked up. */
+const REFUSED_MS = 250
 /** A share index that was not used for so long is a caller's own no more. */
 const FORGET_MS = 600_000
 
@@ -146,7 +148,7 @@ export function createSubmission(
     const sorted = sortOut(post, items, await matchPartials(db, shareIndex, items))
     await touchCandidates(db, shareIndex, sorted.again)
     const { useless = [], others = [] } = Object.groupBy(sorted.fresh, ({ match }) =>
-      post.isOfCrowd && match.publicKeyShare === null ? 'useless' : 'others',
+      isUseless(post, match) ? 'useless' : 'others',
     )
     const taken = [{ ...NOTHING, failures: sorted.failures }, await keep(post, others)]
     if (useless.length === 0) return joined(taken)
@@ -251,14 +253,18 @@ export function createSubmission(
               }),
             )
         }
+        if (isTooMuch) await wait(REFUSED_MS)
       })
       if (waiting.length > 0) await verification.finishLater([...new Set(waiting)])
       if (verifying.length > 0) await waitAtMost(Promise.all(verifying), patienceMs)
-      if (isTooMuch)
+      if (isTooMuch) {
+        // Whoever is refused at once comes again at once.
+        await wait(Math.max(0, post.untilMs - nowMs()))
         throw new ApiError(
           'TOO_BUSY',
-          `wrong signatures, and those at share indexes of more nodes than a cluster has, are ${USELESS.perSecond} a second of one caller; send those that are left again`,
+          `wrong signatures, always others for one key, and those at share indexes of more nodes than a cluster has, are ${USELESS.perSecond} a second of one caller; send those that are left again`,
         )
+      }
       if (failures.length > 0 && !(await hasAccepted(db, items, failures))) {
         if (failures.every(({ code }) => code === 'NODE_BINDING'))
           throw new ApiError(
@@ -293,6 +299,10 @@ function createOwnIndexes(nowMs: () => number) {
     },
   }
 }
+
+/** Whether nobody can verify a signature that pushes away others. A node has one of a message, and those of a few mistakes have room. */
+const isUseless = ({ isOfCrowd }: Post, { publicKeyShare, others }: MatchRow): boolean =>
+  publicKeyShare === null && (isOfCrowd || others >= CANDIDATE_LIMITS.perIndex)
 
 /** A failure of one signature. */
 const failed = ({ isPair }: Post, { position, kind }: Pick<Item, 'position' | 'kind'>, code: FailureCode): Failure => ({
@@ -382,8 +392,8 @@ function loneOf(fresh: readonly Fresh[]): Set<Fresh> {
   const ofMessage = Map.groupBy(fresh, ({ match }) => match.messageId)
   return new Set(
     fresh.filter(
-      ({ match: { messageId, publicKeyShare, hasSent, state } }) =>
-        publicKeyShare !== null && !hasSent && state !== 'expired' && ofMessage.get(messageId)?.length === 1,
+      ({ match: { messageId, publicKeyShare, others, state } }) =>
+        publicKeyShare !== null && others === 0 && state !== 'expired' && ofMessage.get(messageId)?.length === 1,
     ),
   )
 }

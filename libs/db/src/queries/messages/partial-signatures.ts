@@ -43,8 +43,8 @@ const match = {
   same: orNull(oneOf<'unverified' | 'verified' | 'rejected'>()),
   /** Whether this share index has a verified signature. */
   hasVerified: boolean,
-  /** Whether this share index has sent anything for the message before. */
-  hasSent: boolean,
+  /** How many others are kept of what this share index has sent for the message. */
+  others: number,
   /** Seconds since these very bytes were last seen. */
   seenSeconds: orNull(number),
 }
@@ -68,7 +68,7 @@ export function matchPartials(db: Sql, shareIndex: number, posted: readonly Post
     match,
     sql`select (i.position - 1)::int as position, m.id as message_id, v.id as validator_id, m.state, m.signing_root, k.public_key_share,
                (select min(a.share_index) from key_shares a where a.validator_id = v.id) is not null as has_key_shares,
-               p.same, coalesce(p.has_verified, false) as has_verified, p.has_sent,
+               p.same, coalesce(p.has_verified, false) as has_verified, p.others,
                extract(epoch from now() - p.seen_at)::float8 as seen_seconds
         from unnest(${bytesArray(posted.map(({ publicKey }) => publicKey))}, ${textArray(posted.map(({ kind }) => kind))},
                     ${bytesArray(posted.map(({ digest }) => digest))}) with ordinality as i (public_key, kind, digest, position)
@@ -76,7 +76,7 @@ export function matchPartials(db: Sql, shareIndex: number, posted: readonly Post
         cross join lateral (select m.id, m.state, m.signing_root from messages m
                             where m.validator_id = v.id and m.kind = i.kind and ${IS_TAKEN} offset 0) m
         cross join lateral (select max(s.state) filter (where s.digest = i.digest) as same, max(s.seen_at) filter (where s.digest = i.digest) as seen_at,
-                                   bool_or(s.state = 'verified') as has_verified, count(*) > 0 as has_sent
+                                   bool_or(s.state = 'verified') as has_verified, count(*) filter (where s.digest <> i.digest) as others
                             from partial_signatures s where s.message_id = m.id and s.share_index = ${shareIndex}::bigint) p
         left join lateral (select k.public_key_share from key_shares k
                            where k.validator_id = v.id and k.share_index = ${shareIndex}::bigint offset 0) k on true

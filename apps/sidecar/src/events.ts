@@ -3,7 +3,7 @@
 import type { Network } from '@dvt-relayer/chain/networks.ts'
 import type { ValidatorAdded } from '@dvt-relayer/chain/ssv/events.ts'
 import { SSV_FAULT_KINDS, type SsvFaultKind } from '@dvt-relayer/chain/ssv/registry.ts'
-import { TOO_LARGE } from '@dvt-relayer/client/split-posts.ts'
+import { isTooLarge, TOO_LARGE, TOO_LARGE_ALONE } from '@dvt-relayer/client/split-posts.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { HttpOutcome } from '@dvt-relayer/common/http/client.ts'
 import { createLogTally } from '@dvt-relayer/common/log/log-tally.ts'
@@ -351,9 +351,9 @@ export function createEvents(logger: Logger, now: () => number = Date.now) {
       }),
     postFailed: (err: unknown, list: ListName, shareIndex: number, count: number) =>
       tally.log({
-        kind: `post ${list} ${shareIndex}`,
+        kind: `post ${list} ${shareIndex} ${isTooLarge(err)}`,
         level: 'warn',
-        message: 'post failed, it is tried again',
+        message: isTooLarge(err) ? TOO_LARGE_ALONE : 'post failed, it is tried again',
         fields: { list: `GET /${list}`, share_index: shareIndex },
         sums: { count },
         once: { err },

@@ -14,6 +14,10 @@ const FRAME_BYTES = 48
 export const TOO_LARGE =
   'post too large for the relayer or a proxy before it (413), smaller ones follow: raise its limit, client_max_body_size in nginx'
 
+/** The same of an item that went alone. */
+export const TOO_LARGE_ALONE =
+  'one signature alone is too large for the relayer or a proxy before it (413), it is tried again: raise its limit, client_max_body_size in nginx'
+
 /** The relayer, or a proxy before it, takes no body of this size. */
 export const isTooLarge = (error: unknown): boolean => error instanceof HttpError && error.status === 413
 

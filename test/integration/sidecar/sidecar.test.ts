@@ -1,6 +1,6 @@
 /** The sidecar's main job against relayers of both kinds, on real clusters. */
 
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { startSidecar } from '../../../apps/sidecar/src/sidecar.ts'
 import { fromHex } from '../../../libs/common/src/hex.ts'
 import { silentLogger } from '../../../libs/common/src/log/logger.ts'
@@ -104,6 +104,23 @@ describe('against our relayer', () => {
     expect(told[0]).toContain('"body_bytes":')
     expect(told[0]).toContain('raise its limit, client_max_body_size in nginx')
     expect(log.find('post failed, it is tried again')).toEqual([])
+  })
+
+  it('names the limit of a proxy that takes not even one signature, and hands it in once that is raised', async () => {
+    await using relayer = await startStandInRelayer({ generation: 'ours' })
+    relayer.addExit(KEY, 7)
+    let isRaised = false
+    relayer.hook = ({ path }) =>
+      path === '/exit-signature' && !isRaised ? { status: 413, body: '<html>413</html>' } : undefined
+    const log = recordingLogger()
+    await using _sidecar = await startSidecar(hasten(configOf(NAME, 0, relayer.url), 200), { logger: log.logger })
+    await vi.waitUntil(() => log.text.some((line) => line.includes('too large')), { timeout: 60_000 })
+    const [told] = log.text.filter((line) => line.includes('too large'))
+    expect(told).toContain('one signature alone')
+    expect(told).toContain('raise its limit, client_max_body_size in nginx')
+    isRaised = true
+    await relayer.until(() => relayer.posts.length > 0)
+    expectAllRight(NAME, relayer.posts)
   })
 
   it('asks for a full list now and then, and finds what no change had told', async () => {

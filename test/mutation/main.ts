@@ -21,6 +21,8 @@ import { runsOf, secondsOf, type TestRun } from './runs.ts'
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 /** A mutant may make tests wait for ever; so may a busy machine, hence such a run decides nothing. */
 const RUN_MS = 300_000
+/** The same of unit tests, which take seconds. */
+const UNIT_RUN_MS = 90_000
 
 const WORDS: Readonly<Record<Outcome, string>> = {
   failed: 'noticed ',
@@ -53,14 +55,17 @@ const seconds = await secondsOf(ROOT)
 const green = new Map<string, boolean>()
 
 /** Milliseconds that a run of tests may still take. */
-const timeLeft = (): number => Math.max(0, Math.min(RUN_MS, deadline - performance.now()))
+const timeLeft = (run?: TestRun): number => {
+  const mostMs = run?.args.includes('--project=unit') === true ? UNIT_RUN_MS : RUN_MS
+  return Math.max(0, Math.min(mostMs, deadline - performance.now()))
+}
 
 /** Whether tests pass without a change: those that do not prove nothing by failing. */
 async function isGreen(copy: Copy, file: string, source: string, run: TestRun): Promise<boolean> {
   const key = run.args.join(' ')
   const known = green.get(key)
   if (known !== undefined) return known
-  const passed = (await copy.testWith(file, source, run, timeLeft())) === 'passed'
+  const passed = (await copy.testWith(file, source, run, timeLeft(run))) === 'passed'
   if (!passed && timeLeft() > 0) console.log(`  without any change these tests do not pass: vitest ${key}`)
   green.set(key, passed)
   return passed
@@ -72,7 +77,7 @@ async function outcomeOf(copy: Copy, group: Group, mutant: Mutant): Promise<Outc
   const changed = mutate(source, mutant)
   let isJudged = false
   for (const run of await runsOf(ROOT, group, mutant.file, seconds)) {
-    const outcome = await copy.testWith(mutant.file, changed, run, timeLeft())
+    const outcome = await copy.testWith(mutant.file, changed, run, timeLeft(run))
     if (timeLeft() === 0) return undefined
     if (outcome !== 'passed' && !(await isGreen(copy, mutant.file, source, run))) continue
     isJudged = true

@@ -31,6 +31,11 @@ it('of a lock that another one has replaced, charon is told to take that one', a
 
 it('of a lock that another one has replaced in part, what is of the rest is read, though charon names all', async () => {
   await locks.assertExits(IN_PART, 3)
-  await locks.assertBody(IN_PART, 256 * 1024 + 3 * 4096)
+  const most = 256 * 1024 + 3 * 4096
+  await locks.assertBody(IN_PART, most)
+  await expect(locks.assertBody(IN_PART, most + 1)).rejects.toMatchObject({
+    code: 'BODY_TOO_LARGE',
+    message: expect.stringContaining(`3 validators at most, and a body for it at most ${most} bytes`),
+  })
   await expect(locks.assertExits(IN_PART, 4)).rejects.toMatchObject({ code: 'TOO_MANY_SHARES' })
 })

@@ -273,13 +273,21 @@ describe('impostors', () => {
     expect(state.malformed.owner_signature).toBe(1)
   })
 
-  it('are not who holds the key: where it has signed for two owners, the newest counts, then the other again', async () => {
-    const second = makeAdded(validator, { owner: owner(1), nonce: 0, blockNumber: 6_000 })
-    const { state } = await feed(everything, [genuine, second], undefined, 10_000)
-    expect(liveRegistrations(state).map(({ owner: by }) => toHex(by))).toEqual([toHex(owner(1))])
-    const after = (await feed(everything, [removed(validator, owner(1), 11_000)], state)).state
-    expect(liveRegistrations(after).map(({ owner: by }) => toHex(by))).toEqual([toHex(owner(0))])
-  })
+  it.each([
+    ['a thousand blocks later', { blockNumber: 6_000 }],
+    ['in the next block', { blockNumber: 5_001 }],
+    ['in the same block', { logIndex: 1 }],
+  ])(
+    'are not who holds the key: where it has signed for two owners, %s, the newest counts, then the other again',
+    async (_, place) => {
+      const second = { ...makeAdded(validator, { owner: owner(1), nonce: 0, blockNumber: 5_000 }), ...place }
+      const { state } = await feed(everything, [genuine, second], undefined, 10_000)
+      expect(liveRegistrations({ live: new Map([...state.live].toReversed()) })).toEqual(liveRegistrations(state))
+      expect(liveRegistrations(state).map(({ owner: by }) => toHex(by))).toEqual([toHex(owner(1))])
+      const after = (await feed(everything, [removed(validator, owner(1), 11_000)], state)).state
+      expect(liveRegistrations(after).map(({ owner: by }) => toHex(by))).toEqual([toHex(owner(0))])
+    },
+  )
 })
 
 it('a registration over a live one of the same owner takes its place', async () => {

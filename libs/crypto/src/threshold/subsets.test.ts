@@ -66,5 +66,7 @@ describe('subsets', () => {
     expect([...subsetsToTry([1, 1], 3, 10)]).toEqual([])
     expect([...subsetsToTry([], 1, 10)]).toEqual([])
     expect([...subsetsToTry([1, 1, 1], 2, 0)]).toEqual([])
+    // Of nobody there is no choice, not one of nothing.
+    expect([...subsetsToTry([1, 1], 0, 10)]).toEqual([])
   })
 })

@@ -155,6 +155,15 @@ describe('sets of any size', () => {
     expect(publicKeySharesFit(blst, { ...good, threshold: 172, exactDegree: true })).toBe(false)
   })
 
+  it('of neighbours that do not begin at 1, fits by its own indexes and by no others', () => {
+    for (const start of [0, 1, 2, 3].map((from) => [1n, 2n, 3n, 4n, 5n].map((index) => index + BigInt(from)))) {
+      const good = set(5, polynomial(2), start)
+      expect(publicKeySharesFit(blst, { ...good, exactDegree: true })).toBe(true)
+      const shifted = good.shares.map(({ index, point }) => ({ index: index + 1n, point }))
+      expect(publicKeySharesFit(blst, { ...good, shares: shifted })).toBe(false)
+    }
+  })
+
   it('fits, whatever the indexes, order and threshold; no share may change', () => {
     fc.assert(
       fc.property(indexes(7), fc.nat(6), fc.nat(6), fc.boolean(), (gaps, degree, position, consecutive) => {

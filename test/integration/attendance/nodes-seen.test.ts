@@ -136,6 +136,16 @@ describe('a node', () => {
     await world.query('delete from nodes_seen where share_index = 77')
   })
 
+  it('that comes in several ways has the newest of what each of them was refused', async () => {
+    await world.query(
+      `insert into nodes_seen (token_name, share_index, seen_at, refused_at, refusal_code)
+       select name, 78, now(), now() - make_interval(mins => ago), code
+       from (values ('a', 9, 'TOKEN_ROLE'), ('b', 5, 'BODY_INVALID'), ('c', 7, 'SHARES_WRONG'), ('d', null, null)) s (name, ago, code)`,
+    )
+    expect(await findExplainedNodes(db, [78])).toMatchObject([{ shareIndex: 78, refusalCode: 'BODY_INVALID' }])
+    await world.query('delete from nodes_seen where share_index = 78')
+  })
+
   it('that posts is seen under its share index, and what it was refused with its code', async () => {
     expect((await post('nodes-2-3', 3)).status).toBe(200)
     const [two, three] = await untilRows('nodes-2-3', (rows) => rows[1]?.posted === true)

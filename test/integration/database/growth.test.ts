@@ -142,6 +142,35 @@ describe('a key that only a request made known', () => {
   })
 })
 
+it('a round of the sweep expires what nobody asks for any more, and counts exits and deposits apart', async () => {
+  const store = await openMessages()
+  const ids: number[] = []
+  for (let n = 0; n < 3; n++) {
+    const { id } = await store.addValidator()
+    ids.push(await store.addExit(id))
+    if (n > 0) continue
+    await store.query(sql`
+      insert into messages (validator_id, kind, vault, amount_gwei, validator_type, signing_root, threshold, state, requested_at)
+      values (${id}, 'deposit', ${randomBytes(20)}, 32000000000, '0x02', ${randomBytes(32)}, 1, 'collecting', now() - interval '2 hours')`)
+  }
+  const [first, second] = ids
+  await store.query(
+    sql`update messages set requested_at = now() - interval '2 hours' where id in (${first}, ${second})`,
+  )
+  const expired: number[][] = []
+  const nothing = () => undefined
+  const sweep = createSweep({
+    config: { validatorLifetimeSeconds: 3600 } as never,
+    db: store.db,
+    queue: { add: async () => 'added', counts: async () => undefined } as never,
+    events: { messagesExpired: (...counts: number[]) => expired.push(counts), messagesCounted: nothing } as never,
+    announced: nothing,
+  })
+  await sweep.run()
+  await sweep.run()
+  expect(expired).toEqual([[2, 1]])
+})
+
 it('a round of the sweep deletes more old rows than fit into one batch', async () => {
   const store = await openMessages()
   const { id } = await store.addValidator()

@@ -188,7 +188,10 @@ describe('against our relayer', () => {
     const warned = find(REJECTED)
     expect(warned).toMatchObject([{ code: 'SIGNATURE_WRONG', count: 2, share_index: 1, validator_indexes: [7, 8] }])
     expect(text.join('')).not.toContain('said the relayer')
-    expect(await sidecar.metrics()).toMatch(/dvt_sidecar_signatures_rejected_total{kind="exit"} [4-9]/)
+    const metrics = await sidecar.metrics()
+    expect(metrics).toMatch(/dvt_sidecar_signatures_rejected_total{kind="exit"} [4-9]/)
+    // It has signed none.
+    expect(metrics).toContain('dvt_sidecar_signatures_rejected_total{kind="deposit"} 0\n')
   })
 })
 

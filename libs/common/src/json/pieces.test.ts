@@ -174,6 +174,16 @@ describe('a long JSON text', () => {
     expect(Math.max(...texts.filter((text) => text.startsWith('[0')).map(({ length }) => length))).toBeLessThan(4200)
   })
 
+  it('of many short fields has breaks by its length, not by its fields', async () => {
+    const value = Object.fromEntries(Array.from({ length: 900 }, (_, n) => [`field ${n}`, Array(40).fill(1)]))
+    let breaks = 0
+    const between = async () => void breaks++
+    const text = JSON.stringify(value)
+    expect(await parseJsonInPieces(Buffer.from(text), { ...ALL, between })).toEqual(value)
+    expect(text.length).toBeGreaterThan(80_000)
+    expect(breaks).toBeLessThan(6)
+  })
+
   it.each([
     ['an item', `{"a":[1,{"b":"${'c'.repeat(20)}"},2]}`],
     ['the last item', `{"a":[1,2,"${'c'.repeat(30)}"]}`],

@@ -345,7 +345,42 @@ describe('shares known, some verified before', () => {
       }
     }
   })
+
+  it.each([blst, noble])('$name: a part of order 13 that a factor of 13 takes away makes no share right', (engine) => {
+    const { request: of13, keys: knownShares, right: rightOf13, signature: full } = makeCluster(2, [13n, 14n, 15n], 32n)
+    const part = partOfOrder13()
+    const [point = part] = blst.combineSignatures([rightOf13.get(14n) ?? part, part], [[1n, 1n]])
+    const candidates = new Map([...of13.candidates, [14n, [point]]])
+    // 14·S_13 − 13·S_14 is the signature all the same.
+    const base = [13n, 14n].map((index) => candidates.get(index)?.[0] ?? part)
+    expect(blst.combineSignatures(base, [[14n, -13n]])).toEqual([full])
+    const result = recoverSignature(engine, { ...of13, knownShares, candidates })
+    assertRecovered(result)
+    expect(result.signature).toEqual(full)
+    expect([...result.right.keys()]).toEqual([13n, 15n])
+    expect(result.wrong.map(({ index }) => index)).toEqual([14n])
+  })
 })
+
+/** Thirteen times this point is infinity: 13² is a factor of the cofactor of G2. */
+function partOfOrder13(): Uint8Array {
+  const cofactor =
+    0x5d543a95414e7f1091d50792876a202cd91de4547085abaa68a205b2e5a7ddfa628f1cb4d9e82ef21537e293a6691ae1616ec6e786f0c70cf1c38e31c7238e5n
+  const { bad_signatures: bad } = readFixtureJson('vectors/threshold.json') as {
+    bad_signatures: { name: string; bytes: string }[]
+  }
+  const outside = fromHex(bad.find(({ name }) => name === 'not_in_the_subgroup')?.bytes ?? '')
+  let part: Uint8Array | undefined
+  for (const digit of ((GROUP_ORDER * cofactor) / 169n).toString(16)) {
+    const more = BigInt(`0x${digit}`)
+    ;[part] =
+      part === undefined
+        ? blst.combineSignatures([outside], [[more]])
+        : blst.combineSignatures([part, outside], [[16n, more]])
+  }
+  if (part === undefined || blst.combineSignatures([part], [[13n]])[0] !== undefined) throw new Error('not of order 13')
+  return part
+}
 
 describe('a batch', () => {
   /** Requests that end in every way there is; each is right or wrong by itself. */

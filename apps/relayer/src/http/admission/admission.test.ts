@@ -1,10 +1,11 @@
 import { once } from 'node:events'
 import { type AddressInfo, createConnection } from 'node:net'
+import { PassThrough } from 'node:stream'
 import { setImmediate as setRound } from 'node:timers'
 import { setImmediate } from 'node:timers/promises'
 import { routes } from '@dvt-relayer/api/routes.ts'
 import { fastify } from 'fastify'
-import { expect, it, vi } from 'vitest'
+import { expect, it, onTestFinished, vi } from 'vitest'
 import type { RelayerConfig } from '../../config.ts'
 import { ApiError, failure } from '../../errors.ts'
 import type { Events } from '../../events.ts'
@@ -168,6 +169,42 @@ it('holds the room of a body whose sender hangs up while its signature is looked
   expect(hadEnded).toBe(false)
   expect(whileWorked).toBeGreaterThan(0)
   await vi.waitUntil(() => held === 0, { timeout: 60_000 })
+})
+
+it('leaves alone who takes its answer slowly, and cuts off who takes nothing', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+  onTestFinished(() => void vi.useRealTimers())
+  await using app = fastify()
+  const admission = createAdmission(app, { config, events })
+  const answer = new PassThrough()
+  const cut: string[] = []
+  /** All was given to the connection at once, and leaves it bit by bit. */
+  const socket = { bytesWritten: 1_000_000, writableLength: 1_000_000 }
+  const answered = Promise.withResolvers<void>()
+  app.get('/', {
+    onRequest: async (request, reply) => {
+      await admission.begin(request, reply, NODE)
+      Object.assign(request.raw.socket, socket, { destroy: () => cut.push('cut') })
+    },
+    handler: async (request, reply) => {
+      const { raw } = request
+      reply.raw.once('pipe', () => answered.resolve())
+      const pass = (bytes: number) => {
+        socket.writableLength -= bytes
+        Object.assign(raw.socket, socket)
+        vi.advanceTimersByTime(10_000)
+        return cut.length
+      }
+      void answered.promise.then(() => {
+        seen.push(pass(64 * 1024), pass(64 * 1024), pass(64 * 1024 - 1))
+        answer.end()
+      })
+      return reply.send(answer)
+    },
+  })
+  const seen: number[] = []
+  await app.inject({ url: '/' })
+  expect(seen).toEqual([0, 0, 1])
 })
 
 it('does nothing for who hangs up before its round', async () => {

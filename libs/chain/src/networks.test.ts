@@ -91,6 +91,22 @@ describe('a custom network', () => {
     expect(refusal(fileOf({ ...devnet, [field]: null })).message).toContain(field)
   })
 
+  it.each([
+    ['chain_id', 1],
+    ['slots_per_epoch', 1],
+    ['seconds_per_slot', 1],
+    ['genesis_timestamp', 0],
+    ['capella_epoch', 0],
+    ['deposit_contract_block', 0],
+    ['keeper_block', 0],
+    ['registry_dump_block', 0],
+    ['ssv_network_block', 0],
+  ])('has a %s of %i at least', (field, least) => {
+    const rest = { registry_dump_cid: 'Qm1', registry_dump_block: 0, ssv_network: devnet.keeper, ssv_network_block: 0 }
+    expect(parseNetwork(fileOf({ ...devnet, ...rest, [field]: least })).name).toBe('devnet')
+    expect(refusal(fileOf({ ...devnet, ...rest, [field]: least - 1 })).message).toContain(field)
+  })
+
   it('is refused when it takes the name of a built-in network, is not JSON, or is not there', () => {
     expect(refusal(fileOf({ ...devnet, name: 'mainnet' })).message).toContain('built-in')
     expect(refusal(fileOf('{')).message).toContain('not JSON')

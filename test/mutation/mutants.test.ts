@@ -21,6 +21,7 @@ export async function f(x: number) {
   await h(\`${value('x > 1')}\`)
   const rows = sql\`
     select 1 from t where a = ${value('x > 2 ? sql`b and c` : x')} and d is not null and coalesce(${value('x')}, e) order by e desc\`
+  const [first = 0] = [rows[0] ?? 0, map.get(x) ?? 0]
   return x < LIMIT && rows.every((row) => row !== undefined)
 }
 `
@@ -44,10 +45,13 @@ describe('mutants', () => {
         `13: coalesce(${value('x')}, e) -> coalesce(e, ${value('x')})`,
         '13: is not null -> is null',
         '13: desc -> ',
-        '14: < -> <=',
-        '14: && -> ||',
-        '14: .every( -> .some(',
-        '14: !== -> ===',
+        '14: 0 -> 1',
+        '14: 0 -> 1',
+        '14: 0 -> 1',
+        '15: < -> <=',
+        '15: && -> ||',
+        '15: .every( -> .some(',
+        '15: !== -> ===',
       ].toSorted(),
     )
   })

@@ -80,6 +80,15 @@ describe('a custom network', () => {
     expect(toHex(network.genesisValidatorsRoot)).toBe(`0x${'ab'.repeat(32)}`)
   })
 
+  it('has its dump and its SSV contract from the first block on where it does not say more', () => {
+    const network = parseNetwork(fileOf({ ...devnet, registry_dump_cid: 'Qm1', ssv_network: devnet.keeper }))
+    expect(network.registryDump).toEqual({ cid: 'Qm1', lastBlock: 0 })
+    expect(network.ssvNetwork).toEqual({ address: fromHex(devnet.keeper), block: 0 })
+    const later = { registry_dump_cid: 'Qm1', registry_dump_block: 8, ssv_network: devnet.keeper, ssv_network_block: 9 }
+    const { registryDump, ssvNetwork } = parseNetwork(fileOf({ ...devnet, ...later }))
+    expect([registryDump?.lastBlock, ssvNetwork?.block]).toEqual([8, 9])
+  })
+
   it('names every problem of its file at once', () => {
     const { keeper, ...rest } = devnet
     const { message } = refusal(fileOf({ ...rest, chain_id: '1337', genesis_fork_version: '0x10', kepper: keeper }))

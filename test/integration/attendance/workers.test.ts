@@ -1,7 +1,11 @@
 /** Workers that are there and workers that are not: what `/ready` of the process that answers requests says, with real processes. */
 
 import type { Ready } from '@dvt-relayer/api/schemas.ts'
+import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
+import { connectDatabase } from '@dvt-relayer/db/connect.ts'
+import { findNewestWorker } from '@dvt-relayer/db/queries/attendance/processes.ts'
+import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startProcess } from '../../support/services/process.ts'
 import type { World } from '../../support/world/world.ts'
@@ -123,6 +127,22 @@ describe('a process that answers requests alone', () => {
 })
 
 describe('the rows of processes', () => {
+  it('say when the last of several workers was there', async () => {
+    await using db = await connectDatabase({ url: world.databaseUrl, logger: silentLogger })
+    await db
+      .transaction(async (tx) => {
+        await tx.execute(sql`delete from processes`)
+        await tx.execute(sql`insert into processes (id, role, version, beat_at) values
+          ('a', 'worker', '0.1.0', now() - interval '300 s'), ('b', 'worker', '0.1.0', now() - interval '100 s'),
+          ('c', 'worker', '0.1.0', now() - interval '200 s'), ('d', 'api', '0.1.0', now())`)
+        const [row] = (await tx.execute(sql`select extract(epoch from now())::float8 as now`)).rows
+        const { isThere, lastSeconds } = await findNewestWorker(tx, 60)
+        expect([isThere, Number(row?.['now']) - Number(lastSeconds)]).toEqual([false, expect.closeTo(100, 1)])
+        throw new Error('as it was')
+      })
+      .catch((error: Error) => expect(error.message).toBe('as it was'))
+  })
+
   it('say who is there, and go after a day but for the last worker', async () => {
     await world.query("delete from processes where role <> 'api' or stopped_at is not null")
     await world.query(

@@ -511,6 +511,20 @@ describe('faults of a signer', () => {
     expect(logged.sidecar.ready().checks['signer']).toEqual({ ok: true })
   })
 
+  it('those that say they hold a key are asked first, wherever they stand', async () => {
+    await using relayer = await startStandInRelayer({ generation: 'ours' })
+    await using one = await startWeb3Signer({ keys: secretsOf(0).slice(1) })
+    await using two = await startWeb3Signer({ keys: secretsOf(0) })
+    await using _logged = await startLogged(configOf(relayer.url, [one, two]))
+    relayer.addExit(KEY, 7)
+    relayer.addExit(OTHER, 8)
+    await relayer.until(() => [KEY, OTHER].every((key) => postsOf(relayer, key).length > 0))
+    expect(one.requests).not.toContain(`POST /api/v1/eth2/sign/${keyOf(0, 0)}`)
+    // Both have it: the first.
+    expect(two.requests).not.toContain(`POST /api/v1/eth2/sign/${keyOf(0, 1)}`)
+    expectAllRight(NAME, relayer.posts)
+  })
+
   it('a refusal is not taken to another signer, an unknown key is', async () => {
     await using relayer = await startStandInRelayer({ generation: 'ours' })
     await using one = await startWeb3Signer({ keys: secretsOf(0) })

@@ -252,6 +252,20 @@ describe('what the question has earned', () => {
   })
 })
 
+it('a status that says nothing of a range has the next node asked for all of it', async () => {
+  await using node = await startNode()
+  await using other = await startNode()
+  for (const status of STATUSES.filter((one) => one !== 400 && one !== 413)) {
+    node.odd = { method: 'eth_getLogs', answer: { status, body: {} } }
+    const query = { ...keeperLogs, fromBlock: 10 }
+    const ranges = await Array.fromAsync(clientOf([node, other], 60_000).scanLogs(query))
+    expect(
+      ranges.map(({ fromBlock, toBlock }) => [fromBlock, toBlock]),
+      String(status),
+    ).toEqual([[10, query.toBlock]])
+  }
+})
+
 describe('a right form that cannot be', () => {
   const wrong: [string, unknown][] = [
     ['head', '0x20000000000000'],

@@ -320,4 +320,8 @@ it('are read a few hundred rows at a time, each message whole, however many were
   expect(found.slice(300, 303).map(({ shareIndex }) => shareIndex)).toEqual([1, 2, 3])
   // One that has more than there may be is read whole all the same.
   expect(read.filter((count) => count > 512)).toEqual([700])
+  // What fits in one go is asked for once.
+  read.length = 0
+  await findCandidates(counting, ids.slice(3))
+  expect(read).toEqual([305])
 })

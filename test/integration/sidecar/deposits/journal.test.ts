@@ -354,6 +354,19 @@ describe('a disk in trouble', () => {
     expect(await journal.bind([bindingOf(1)])).toEqual([undefined])
   })
 
+  it.each([
+    ['a code of the system says what is wrong', 'EIO', /\(EIO\): no deposit/],
+    ['another code says nothing, its message does', 'ERR_ODD', /\(words of its own\): no deposit/],
+  ])('%s', async (_, code, said) => {
+    await using journal = journalAt(newFile())
+    await journal.check()
+    vi.spyOn(await handles(), 'sync').mockRejectedValue(Object.assign(new Error('words of its own'), { code }))
+    await expect(journal.bind([bindingOf(1)])).rejects.toMatchObject({
+      code: 'JOURNAL_UNUSABLE',
+      message: expect.stringMatching(said),
+    })
+  })
+
   it('asks for the rights on the folder where the lock beside it cannot be made', async () => {
     const file = newFile()
     await mkdir(`${file}.lock`, { recursive: true })

@@ -3,7 +3,12 @@
 import { randomBytes } from 'node:crypto'
 import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
-import { countFailedAttempts, giveBackMessages, releaseMessages } from '@dvt-relayer/db/queries/oracle-shares.ts'
+import {
+  countFailedAttempts,
+  findMessagesToFinish,
+  giveBackMessages,
+  releaseMessages,
+} from '@dvt-relayer/db/queries/oracle-shares.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it } from 'vitest'
 import { PATIENCE_MS } from '../../../apps/relayer/src/context.ts'
@@ -216,4 +221,31 @@ it('hands out the exit and the deposit of a validator in one job, sixteen valida
     [6, 4],
   ])
   expect(jobs.flat().toSorted((a, b) => a - b)).toEqual(ids)
+})
+
+it('of what a job names those are finished that are live, and deposits that nobody asks for any more', async () => {
+  const store = await openMessages()
+  const named = new Map<number, string>()
+  const addDeposit = async (validatorId: number, state: string) => {
+    const [row] = await store.query<{ id: string }>(sql`
+      insert into messages (validator_id, kind, vault, amount_gwei, validator_type, signing_root, threshold, state, signature)
+      values (${validatorId}, 'deposit', ${randomBytes(20)}, 32000000000, '0x02', ${randomBytes(32)}, 1, ${state},
+              ${state === 'ready' ? randomBytes(96) : null}) returning id`)
+    return Number(row?.id)
+  }
+  for (const state of ['collecting', 'ready', 'superseded', 'expired']) {
+    const { id } = await store.addValidator()
+    named.set(await store.addExit(id, { state }), `${state} exit`)
+    named.set(await addDeposit(id, state), `${state} deposit`)
+  }
+  // Live, and named by nobody.
+  await store.addExit((await store.addValidator()).id)
+  const found = await findMessagesToFinish(store.db, [...named.keys()], null)
+  expect(found.map(({ id }) => named.get(id)).toSorted()).toEqual([
+    'collecting deposit',
+    'collecting exit',
+    'expired deposit',
+    'ready deposit',
+    'ready exit',
+  ])
 })

@@ -61,11 +61,14 @@ describe('layouts', () => {
 
   it('opens several nodes at once, their common lock verified once', async () => {
     const { nodes, expected } = loadFixtureCluster('cluster-4')
+    const before = performance.now()
     const { opening, find } = open(
       nodes.map(({ keystoresDir }, nodeIndex) => ({ keystoresDir, nodeIndex })),
       { lockHashes: [new Uint8Array(32), lockHashOf('obol/cluster-4/node0/cluster-lock.json')] },
     )
     const { keyShares } = await opening
+    const [loaded] = find('keys loaded', { nodes: 4 })
+    expect(Number(loaded?.['seconds'])).toBeLessThanOrEqual((performance.now() - before) / 1000 + 0.1)
     expect(shareIndexes(keyShares)).toEqual([1, 2, 3, 4])
     expect(keyShares.length).toBe(4 * expected.validators.length)
     expect(find('cluster lock verified', { pinned: true }).length).toBe(1)

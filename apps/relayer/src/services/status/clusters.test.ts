@@ -2,7 +2,7 @@
 
 import type { ExplainedNodeRow } from '@dvt-relayer/db/queries/explain.ts'
 import { describe, expect, it } from 'vitest'
-import { clustersOf } from './clusters.ts'
+import { clustersOf, inOrder } from './clusters.ts'
 import type { Snapshot } from './snapshot.ts'
 
 const NOW = 1_800_000_000
@@ -31,6 +31,18 @@ const attendance = (...rows: ExplainedNodeRow[]) => ({
 })
 
 describe('clusters', () => {
+  it('stand first where something is wrong with one node, then where they collect, then as they were', () => {
+    const of = (id: number, shareIndexes: number[]) => cluster(id, { name: `c${id}`, share_indexes: shareIndexes })
+    const clusters = [of(1, [1, 2]), of(2, [1, 2]), of(3, [1, 2, 3]), of(4, [1, 2]), of(5, [3, 4])]
+    const collecting = [2, 3].map((id) => ({ cluster_id: id, validators: 1 }))
+    const rows = [seen(1), seen(2), seen(3, { presentAt: null }), seen(4)]
+    const found = clustersOf(snapshotOf(clusters), attendance(...rows), EVERYTHING).map((one) => ({
+      ...one,
+      collecting: collecting.some(({ cluster_id: id }) => one.name === `c${id}`) ? 1 : 0,
+    }))
+    expect(inOrder(found).map(({ name }) => name)).toEqual(['c3', 'c5', 'c2', 'c1', 'c4'])
+  })
+
   it('have their nodes, each there, away, never seen, or not to be told', () => {
     const rows = [seen(1), seen(2, { presentAt: null }), seen(4, { isShared: true })]
     const snapshot = snapshotOf([cluster(1, { share_indexes: [1, 2, 3, 4] })])

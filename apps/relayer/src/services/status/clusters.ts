@@ -112,3 +112,10 @@ function reasonOf(
   if (!isLate) return null
   return state === 'there' ? 'NODE_SILENT' : 'NODE_UNKNOWN'
 }
+
+/** Clusters in which something is wrong first, then those that collect. */
+export function inOrder(clusters: readonly StatusCluster[]): StatusCluster[] {
+  const rank = ({ nodes, collecting }: StatusCluster) =>
+    nodes.some(({ reason }) => reason !== null) ? 0 : (collecting ?? 0) > 0 ? 1 : 2
+  return clusters.toSorted((one, two) => rank(one) - rank(two))
+}

@@ -19,7 +19,7 @@ import { explainMany } from '../explain/explanations.ts'
 import type { KeyedNode } from '../identity/node-keys.ts'
 import { findUnserved } from '../registrations/unserved.ts'
 import { createAnswers } from './answers.ts'
-import { clustersOf, type Scope } from './clusters.ts'
+import { clustersOf, inOrder, type Scope } from './clusters.ts'
 import { findProblems, headlineOf } from './problems.ts'
 import { createSnapshotReader, type Snapshot } from './snapshot.ts'
 import { findUnused } from './unused.ts'
@@ -229,13 +229,6 @@ function statusOf(
     problems,
     validators: { ...listed, key: key === '' ? null : key },
   }
-}
-
-/** Clusters in which something is wrong first, then those that collect. */
-function inOrder(clusters: Status['clusters']): Status['clusters'] {
-  const rank = ({ nodes, collecting }: Status['clusters'][number]) =>
-    nodes.some(({ reason }) => reason !== null) ? 0 : (collecting ?? 0) > 0 ? 1 : 2
-  return clusters.toSorted((one, two) => rank(one) - rank(two))
 }
 
 function totalsOf({ totals, collecting }: Snapshot): NonNullable<Status['totals']> {

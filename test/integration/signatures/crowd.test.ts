@@ -100,7 +100,7 @@ it('that are refused keep their place for a while, and are told so at the end of
   for (let time = 1; time <= 4 + 10; time++) await post('attacker', 1)
   const many = Array.from({ length: 5 }, () => validators).flat()
   await expect(post('attacker', 1, many)).rejects.toMatchObject({ code: 'TOO_BUSY' })
-  expect(waited()).toEqual([250, 4750])
+  expect(waited()).toEqual([500, 4500])
 })
 
 it('that are too many for some seconds are refused, and of the others of the post nothing is lost', async () => {

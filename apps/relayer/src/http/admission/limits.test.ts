@@ -12,7 +12,7 @@ it('what callers may hold follows from the largest body, and is not less than fo
     ofOne: 96 * MIB,
     total: 512 * MIB,
     ofSidecars: 384 * MIB,
-    rate: { bytesASecond: 16 * MIB, atOnce: 128 * MIB },
+    rate: { bytesASecond: 16 * MIB, atOnce: 32 * MIB },
     rateOfStrangers: { bytesASecond: 2 * MIB, atOnce: 16 * MIB },
     largeOfOne: 2,
     largeWaitMs: 1_000,

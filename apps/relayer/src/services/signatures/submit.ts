@@ -66,7 +66,7 @@ const POSTS_OF_ONE = { depth: 2, waiting: Number.POSITIVE_INFINITY }
  */
 const USELESS = { burst: 1000, perSecond: 50, most: 10_000, waitSeconds: 5 }
 /** Posts that are refused, of one caller, come in turns this far apart: each was read and looked up. */
-const REFUSED_MS = 250
+const REFUSED_MS = 500
 /** A share index that was not used for so long is a caller's own no more. */
 const FORGET_MS = 600_000
 

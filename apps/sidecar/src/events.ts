@@ -349,16 +349,18 @@ export function createEvents(logger: Logger, now: () => number = Date.now) {
         once: { validator_indexes: shown(validatorIndexes) },
         atOnce: AT_ONCE,
       }),
-    postFailed: (err: unknown, list: ListName, shareIndex: number, count: number) =>
+    postFailed(err: unknown, list: ListName, shareIndex: number, count: number): void {
+      const message = isTooLarge(err) ? TOO_LARGE_ALONE : 'post failed, it is tried again'
       tally.log({
-        kind: `post ${list} ${shareIndex} ${isTooLarge(err)}`,
+        kind: `${message} ${list} ${shareIndex}`,
         level: 'warn',
-        message: isTooLarge(err) ? TOO_LARGE_ALONE : 'post failed, it is tried again',
+        message,
         fields: { list: `GET /${list}`, share_index: shareIndex },
         sums: { count },
         once: { err },
         atOnce: AT_ONCE,
-      }),
+      })
+    },
     /** Told once for each size: the next ones are half as large. */
     postTooLarge: (list: ListName, shareIndex: number, count: number, bytes: number) =>
       logger.warn({ list: `GET /${list}`, share_index: shareIndex, count, body_bytes: bytes }, TOO_LARGE),

@@ -1,13 +1,13 @@
 /** The list of keys: what it locks while it is stored, and what is said of keys that it gives to another vault than a deposit was signed for. */
 
-import { writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { networks } from '@dvt-relayer/chain/networks.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { lockListed } from '@dvt-relayer/db/queries/messages/registrations.ts'
 import { sql } from 'drizzle-orm'
-import { expect, it } from 'vitest'
+import { expect, it, onTestFinished } from 'vitest'
 import { importKeyList } from '../../../apps/relayer/src/services/clusters/key-list.ts'
 import { openMessages } from '../../support/stages/messages.ts'
 import { recordingLogger } from '../sidecar/support.ts'
@@ -20,7 +20,9 @@ it('a single key of a deposit for another vault is named with its line, and no v
   await store.query(
     sql`insert into deposit_bindings (validator_id, vault) values (${bound.id}, ${A}), (${other.id}, ${B})`,
   )
-  const publicKeysFile = join(tmpdir(), `key-list-${process.pid}`)
+  const folder = await mkdtemp(join(tmpdir(), 'dvt-key-list-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  const publicKeysFile = join(folder, 'keys')
   await writeFile(publicKeysFile, [other, bound].map(({ publicKey }) => `${toHex(publicKey)} ${toHex(B)}`).join('\n'))
   const config = {
     clusters: { publicKeysFile, signatureThreshold: 3 },

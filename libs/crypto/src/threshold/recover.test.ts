@@ -41,9 +41,12 @@ const vectors = readFixtureJson('vectors/threshold.json') as {
     shares: Share[]
   }[]
   negative_cases: NegativeCase[]
+  bad_signatures: { name: string; bytes: string }[]
 }
 
 const blst = createBlstEngine()
+/** A point of the curve that is none of the group. */
+const outside = fromHex(vectors.bad_signatures.find(({ name }) => name === 'not_in_the_subgroup')?.bytes ?? '')
 const noble = createNobleEngine()
 const message = Buffer.alloc(32, 9)
 
@@ -330,10 +333,6 @@ describe('shares known, some verified before', () => {
   })
 
   it('parts of small order make no share right, wherever they stand', () => {
-    const { bad_signatures: bad } = readFixtureJson('vectors/threshold.json') as {
-      bad_signatures: { name: string; bytes: string }[]
-    }
-    const outside = fromHex(bad.find(({ name }) => name === 'not_in_the_subgroup')?.bytes ?? '')
     const [, small = outside] = blst.combineSignatures([outside], [[(GROUP_ORDER - 1n) / 2n], [1n, 2n]])
     for (const index of upTo(3)) {
       const [point = small] = blst.combineSignatures([right.get(index) ?? small, small], [[1n, 1n]])
@@ -366,10 +365,6 @@ describe('shares known, some verified before', () => {
 function partOfOrder13(): Uint8Array {
   const cofactor =
     0x5d543a95414e7f1091d50792876a202cd91de4547085abaa68a205b2e5a7ddfa628f1cb4d9e82ef21537e293a6691ae1616ec6e786f0c70cf1c38e31c7238e5n
-  const { bad_signatures: bad } = readFixtureJson('vectors/threshold.json') as {
-    bad_signatures: { name: string; bytes: string }[]
-  }
-  const outside = fromHex(bad.find(({ name }) => name === 'not_in_the_subgroup')?.bytes ?? '')
   let part: Uint8Array | undefined
   for (const digit of ((GROUP_ORDER * cofactor) / 169n).toString(16)) {
     const more = BigInt(`0x${digit}`)
@@ -520,10 +515,6 @@ describe('a batch of unknown shares', () => {
 
   it.each([blst, noble])('$name: parts of small order that cancel in the sum make no share right', (engine) => {
     const { request, right, signature } = makeCluster(2, upTo(4), 31n)
-    const { bad_signatures: bad } = readFixtureJson('vectors/threshold.json') as {
-      bad_signatures: { name: string; bytes: string }[]
-    }
-    const outside = fromHex(bad.find(({ name }) => name === 'not_in_the_subgroup')?.bytes ?? '')
     // r times the point: what is left has no part in the subgroup.
     const [, small = outside] = blst.combineSignatures([outside], [[(GROUP_ORDER - 1n) / 2n], [1n, 2n]])
     const shifted = (index: bigint, factor: bigint) => {

@@ -43,8 +43,8 @@ export function limitsOf({ http }: Pick<RelayerConfig, 'http'>) {
       ofSidecars: 12 * largest,
       /**
        * Of one caller in a second, and at once before that counts: a sidecar of 20,000 validators that posts all of them every 2 s sends
-       * 3.3 MB in a second, and all of 50,000 have some 16 MB. What is read is collected as garbage, 64 MB at a time, and each time others wait some 20 ms: less than a
-       * hundredth of the time, so.
+       * 3.3 MB in a second, and all of 50,000 have some 16 MB. What is read is collected as garbage, 64 MB at a time, and each time others
+       * wait some 20 ms: less than a hundredth of the time, so.
        */
       rate: { bytesASecond: largest / 2, atOnce: largest },
       /**

@@ -287,6 +287,7 @@ const calls = {
       findFinishable: (db) => partialSignatures.findFinishable(db, [1]),
       claimUnverified: (db) => partialSignatures.claimUnverified(db, 0, 9),
       findCandidates: (db) => partialSignatures.findCandidates(db, [1]),
+      findShown: (db) => partialSignatures.findShown(db, [1]),
       findOutcomes: (db) => partialSignatures.findOutcomes(db, [partial]),
       bindDeposits: (db) => partialSignatures.bindDeposits(db, [2]),
       storeHints: (db) => partialSignatures.storeHints(db, 1, [{ validatorId: 2, shares: Buffer.alloc(56) }]),

@@ -41,7 +41,7 @@ async function setUp() {
     db.transaction(async (tx) => {
       await lockMessages(tx, [messageId])
       const candidate = { messageId, kind: 'deposit', digest: randomBytes(32), signature: randomBytes(96) } as const
-      await storeCandidates(tx, store.sealing, shareIndex, [candidate])
+      await storeCandidates(tx, store.sealing, shareIndex, [{ ...candidate, isUntold: false, isAnother: false }])
     })
   const bindings = () => query<{ vault: Buffer }>(sql`select vault from deposit_bindings`)
   return {

@@ -1,16 +1,20 @@
 /** Deposits that a cluster lock carries whole: no node signs them, and one that does not fit is as if it were not there (generation 4). */
 
+import { randomBytes } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
-import { createLogger } from '@dvt-relayer/common/log/logger.ts'
+import { createLogger, silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { withdrawalCredentials } from '@dvt-relayer/crypto/messages/messages.ts'
+import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createLockDeposits } from '../../../apps/relayer/src/services/registrations/lock-deposits.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { isValidDeposit } from '../../support/chain/follow-deposits.ts'
 import type { Vault } from '../../support/contracts/vault.ts'
 import { type DepositOfLock, type MadeValidator, makeLockDeposit } from '../../support/keys/make-cluster.ts'
 import { isReady, nextIndex, register, registerOnChain, registerUntilReady } from '../../support/operator/operator.ts'
+import { openMessages } from '../../support/stages/messages.ts'
 import {
   askRegister,
   clusterFor,
@@ -355,4 +359,39 @@ describe.skipIf(skipWithoutAnvil)('a lock that comes while its deposits are coll
     await stage.startRelayer(settings, { logger: third.logger })
     expect(third.lines.filter((line) => line.includes('deposits of an imported lock read'))).toEqual([])
   })
+})
+
+it('of a large lock are completed slice by slice to the last, past one that is wrong', async () => {
+  const { db, query, sealing } = await openMessages()
+  await query(
+    sql`insert into validators (public_key) select decode(lpad(to_hex(n), 96, '0'), 'hex') from generate_series(1, 1100) n`,
+  )
+  const vault = randomBytes(20)
+  await query(sql`
+    insert into lock_deposits (validator_id, vault, validator_type, amount_gwei, signature)
+    select id, ${vault}, '0x01', 1, ${randomBytes(96)} from validators`)
+  await query(sql`
+    insert into messages (validator_id, kind, vault, amount_gwei, validator_type, signing_root, threshold, state)
+    select id, 'deposit', ${vault}, 1, '0x01', ${randomBytes(32)}, 3, 'collecting' from validators`)
+  const asked: number[] = []
+  const verify = async (checks: readonly unknown[]) => {
+    asked.push(checks.length)
+    return checks.map((_, position) => asked.length !== 2 || position !== 7)
+  }
+  const parts = {
+    db,
+    sealing,
+    crypto: { verify },
+    events: { messagesReady() {} },
+    logger: silentLogger,
+    announced() {},
+  }
+  const service = createLockDeposits(parts as unknown as Parameters<typeof createLockDeposits>[0])
+  expect(await service.complete(null)).toBe(1099)
+  expect(asked.length).toBeGreaterThan(2)
+  const states = await query(sql`select state, count(*)::int from messages group by state order by state`)
+  expect(states).toEqual([
+    { state: 'collecting', count: 1 },
+    { state: 'ready', count: 1099 },
+  ])
 })

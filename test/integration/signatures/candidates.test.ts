@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
+import { type ExitListRow, findChangedExits } from '@dvt-relayer/db/queries/messages/lists.ts'
 import {
   claimFinishable,
   claimUnverified,
@@ -9,6 +10,7 @@ import {
   findStillTrusted,
   trimCandidates,
 } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
+import { giveBackMessages } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import { sql } from 'drizzle-orm'
 import { describe, expect, it } from 'vitest'
 import {
@@ -35,17 +37,26 @@ function candidatesOf({ db, query, sealing }: MessageStore, messageId: number) {
     signature: new Uint8Array(96).fill(7),
   })
   /** Stores one candidate as a post of its own, and says how long ago that was. */
-  async function store(shareIndex: number, digest: Uint8Array, secondsAgo = 0): Promise<void> {
-    await db.transaction(async (tx) => {
+  async function store(shareIndex: number, digest: Uint8Array, secondsAgo = 0): Promise<boolean> {
+    const isAnother = (await kept()).some(([index]) => index === shareIndex)
+    const isTold = await db.transaction(async (tx) => {
       await lockMessages(tx, [messageId])
-      await storeCandidates(tx, sealing, shareIndex, [candidate(digest)])
+      return await storeCandidates(tx, sealing, shareIndex, [{ ...candidate(digest), isUntold: false, isAnother }])
     })
     await query(sql`
       update partial_signatures set seen_at = now() - make_interval(secs => ${secondsAgo}::float8)
       where message_id = ${messageId} and share_index = ${shareIndex} and digest = ${Buffer.from(digest)}`)
+    return isTold
+  }
+  /** Share index, state and digest of all, in the order of share indexes and digests. */
+  async function kept(): Promise<[index: number, state: string, digest: string][]> {
+    const rows = await query<{ share_index: string; state: string; digest: Buffer }>(sql`
+      select share_index, state, digest from partial_signatures where message_id = ${messageId} order by share_index, digest`)
+    return rows.map(({ share_index, state, digest }) => [Number(share_index), state, digest.toString('hex')])
   }
   return {
     store,
+    kept,
     verdict: (
       shareIndex: number,
       digest: Uint8Array,
@@ -62,12 +73,6 @@ function candidatesOf({ db, query, sealing }: MessageStore, messageId: number) {
         await lockMessages(tx, [messageId])
         return writeTrustedVerdicts(tx, sealing, verdicts)
       }),
-    /** Share index, state and digest of all, in the order of share indexes and digests. */
-    async kept(): Promise<[index: number, state: string, digest: string][]> {
-      const rows = await query<{ share_index: string; state: string; digest: Buffer }>(sql`
-        select share_index, state, digest from partial_signatures where message_id = ${messageId} order by share_index, digest`)
-      return rows.map(({ share_index, state, digest }) => [Number(share_index), state, digest.toString('hex')])
-    },
     /** Makes one of another state of it. */
     set: (shareIndex: number, digest: Uint8Array, state: 'verified' | 'rejected') =>
       query(sql`
@@ -226,6 +231,82 @@ describe('a claim', () => {
     expect(await claimUnverified(exit.db, 8, 9)).toEqual([])
     await queued(30)
     expect(await claimUnverified(exit.db, 8, 9)).toEqual([exit.messageId])
+  })
+})
+
+describe('of another candidate of a share index', () => {
+  it('nobody is told while the lists show what they showed', async () => {
+    const exit = await openExit()
+    const revision = async () => (await exit.message(exit.messageId)).revision
+    expect(await exit.store(1, digestOf(1))).toBe(true)
+    const first = await revision()
+    for (const number of [2, 3, 4, 5, 6]) expect(await exit.store(1, digestOf(number))).toBe(false)
+    expect(await revision()).toBe(first)
+    // Another share index is news, and so is another candidate where all were found wrong.
+    expect(await exit.store(2, digestOf(1))).toBe(true)
+    await exit.set(2, digestOf(1), 'rejected')
+    expect(await exit.store(2, digestOf(2))).toBe(true)
+    expect(await exit.store(2, digestOf(3))).toBe(false)
+    // What pushed the last wrong one over the limit is news as well.
+    expect(await exit.store(2, digestOf(4))).toBe(false)
+    expect(await exit.store(2, digestOf(5))).toBe(true)
+    expect(await revision()).toBeGreaterThan(first)
+  })
+
+  it('whoever looks for what is to be finished is told where a worker has had the message', async () => {
+    const exit = await openExit()
+    await exit.store(1, digestOf(1))
+    await exit.query(sql`update messages set queued_at = now()`)
+    expect(await exit.store(1, digestOf(2))).toBe(true)
+    await giveBackMessages(exit.db, [exit.messageId])
+    expect(await exit.store(1, digestOf(3))).toBe(true)
+  })
+
+  it('the other messages of the post are told of for themselves', async () => {
+    const exit = await openExit()
+    const { id } = await exit.addValidator()
+    const other = await exit.addExit(id)
+    await exit.store(1, digestOf(1))
+    const before = await exit.message(exit.messageId)
+    const candidate = { kind: 'exit' as const, digest: digestOf(2), signature: new Uint8Array(96), isUntold: false }
+    const isTold = await exit.db.transaction(async (tx) => {
+      await lockMessages(tx, [exit.messageId, other])
+      return await storeCandidates(tx, exit.sealing, 1, [
+        { ...candidate, messageId: exit.messageId, isAnother: true },
+        { ...candidate, messageId: other, isAnother: false },
+      ])
+    })
+    expect(isTold).toBe(true)
+    expect(await exit.message(exit.messageId)).toEqual(before)
+    expect((await exit.message(other)).revision).toBeGreaterThan(before.revision)
+  })
+
+  it('whoever follows the changes has what the list shows, whatever comes in which order', async () => {
+    const exit = await openExit()
+    const whole = async () => (await findChangedExits(exit.db, { revision: 0, messageId: 0 }, 9)).map(shownOf)
+    const shownOf = ({ verified, unverified, rejected }: ExitListRow) => ({ verified, unverified, rejected })
+    let seen = { revision: 1, messageId: 0 }
+    let shown = await whole()
+    let told = 0
+    const share = randomBytes(48)
+    for (let turn = 0; turn < 120; turn++) {
+      const index = [1, 2, 70][((turn * 5) % 7) % 3] ?? 1
+      const [stored] = (await exit.kept()).filter(([at, state]) => at === index && state === 'unverified')
+      if (stored !== undefined && turn % 3 === 2) {
+        await exit.trust(exit.validatorId, index, share)
+        // Right ones at the end alone: nothing comes beside them.
+        await exit.judge([exit.verdict(index, Buffer.from(stored[2], 'hex'), share, turn > 100)])
+      } else await exit.store(index, randomBytes(32))
+      const changed = await findChangedExits(exit.db, seen, 9)
+      for (const row of changed) {
+        seen = { revision: row.revision, messageId: row.messageId }
+        shown = [shownOf(row)]
+        told++
+      }
+      expect(shown).toEqual(await whole())
+    }
+    expect(told).toBeGreaterThan(20)
+    expect(told).toBeLessThan(110)
   })
 })
 

@@ -15,6 +15,8 @@ it('candidates are sealed a few at a time, and others work in between', async ()
     kind: 'exit' as const,
     digest,
     signature,
+    isUntold: false,
+    isAnother: false,
   }))
   let isOver = false
   const storing = storeCandidates(tx, sealing, 1, candidates).finally(() => {

@@ -18,6 +18,7 @@ import type {
 } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import {
   bindDeposits,
+  findShown,
   findStillTrusted,
   insertCandidates,
   trimCandidates,
@@ -45,20 +46,30 @@ export interface TrustedVerdict extends Verdict, Candidate {
   publicKeyShare: Uint8Array
 }
 
-/**
- * Stores candidates of one share index. Of those that `isUntold` nobody is told: their verdicts come soon, and whoever is to hear of them
- * later has that said (`announceMessages`).
- */
-export async function storeCandidates<T extends Candidate>(
+/** A partial signature as it was posted. */
+export interface PostedCandidate extends Candidate {
+  /** Whether nobody is told of it: its verdict comes soon, and whoever is to hear of it later has that said (`announceMessages`). */
+  isUntold: boolean
+  /** Whether its share index had sent another one for the message: lists show share indexes, and may show this one already. */
+  isAnother: boolean
+}
+
+/** Stores candidates of one share index. Told of are messages of which a list shows something else now; returns whether any is. */
+export async function storeCandidates(
   tx: Sql,
   sealing: Sealing,
   shareIndex: number,
-  candidates: readonly T[],
-  isUntold: (candidate: T) => boolean = () => false,
-): Promise<void> {
+  candidates: readonly PostedCandidate[],
+): Promise<boolean> {
+  const told = new Set(idsOf(candidates.filter(({ isUntold }) => !isUntold)))
+  const doubtful = idsOf(candidates.filter(({ messageId, isAnother }) => isAnother && told.has(messageId)))
+  const shown = () => (doubtful.length === 0 ? new Map<number, string>() : findShown(tx, doubtful))
+  const before = await shown()
   await sealAndInsert(tx, sealing, shareIndex, candidates)
   await trimCandidates(tx, idsOf(candidates), CANDIDATE_LIMITS)
-  await settle(tx, idsOf(candidates.filter(isOfDeposit)), idsOf(candidates.filter((candidate) => !isUntold(candidate))))
+  for (const [messageId, text] of await shown()) if (before.get(messageId) === text) told.delete(messageId)
+  await settle(tx, idsOf(candidates.filter(isOfDeposit)), [...told])
+  return told.size > 0
 }
 
 /** Writes what public key shares decided. Returns the verdicts that count. */

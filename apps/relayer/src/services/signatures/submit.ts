@@ -62,7 +62,7 @@ const POSTS_OF_ONE = { depth: 2, waiting: Number.POSITIVE_INFINITY }
 /**
  * What is of no use, of one caller, at once and in a second: signatures that were verified and are wrong; and of those that nobody can verify
  * such as are at more share indexes than one has who is a node, or several behind one address, and such as push away another of their own
- * share index. Every list is told of each. Who has sent too many waits, and after some seconds is refused.
+ * share index. Each costs PostgreSQL a write. Who has sent too many waits, and after some seconds is refused.
  */
 const USELESS = { burst: 1000, perSecond: 50, most: 10_000, waitSeconds: 5 }
 /** Posts that are refused, of one caller, come in turns this far apart: each was read and looked up. */
@@ -193,15 +193,16 @@ export function createSubmission(
       ...entry.item,
       messageId: entry.match.messageId,
       isUntold: lone.has(entry),
+      isAnother: entry.match.others > 0,
     }))
-    await db.transaction(async (tx) => {
+    const isTold = await db.transaction(async (tx) => {
       await lockMessages(
         tx,
         candidates.map(({ messageId }) => messageId),
       )
-      await storeCandidates(tx, sealing, shareIndex, candidates, ({ isUntold }) => isUntold)
+      return await storeCandidates(tx, sealing, shareIndex, candidates)
     })
-    if (lone.size < fresh.length) announced()
+    if (isTold) announced()
   }
 
   return {

@@ -3,7 +3,7 @@
 import { sql } from 'drizzle-orm'
 import { IS_SPLIT_ANEW } from '../oracle-shares.ts'
 import type { RowOf } from '../rows.ts'
-import { boolean, bytes, firstRow, number, oneOf, orNull, rows } from '../rows.ts'
+import { boolean, bytes, firstRow, number, oneOf, orNull, rows, text } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 import { bytesArray, numberArray, textArray } from '../sql.ts'
 import { bindProven } from './deposit-bindings.ts'
@@ -136,6 +136,21 @@ export async function trimCandidates(
     delete from partial_signatures p using placed r
     where p.message_id = r.message_id and p.share_index = r.share_index and p.digest = r.digest
       and (r.candidate_rank > ${limits.perIndex} or r.index_rank > ${limits.indexes})`)
+}
+
+/**
+ * What lists show of the candidates of these messages, as a text that is equal where they show the same. Left out are messages that were
+ * handed to a worker: whoever looks for what is to be finished is told of each change of those. Callers have locked the messages.
+ */
+export async function findShown(tx: Sql, messageIds: readonly number[]): Promise<Map<number, string>> {
+  const found = await rows(
+    tx,
+    { id: number, shown: text },
+    sql`select m.id, coalesce((select string_agg(distinct p.state || ' ' || p.share_index, ',') from partial_signatures p
+                               where p.message_id = m.id), '') as shown
+        from messages m where m.id = any(${numberArray(messageIds)}) and m.queued_at is null`,
+  )
+  return new Map(found.map(({ id, shown }) => [id, shown]))
 }
 
 /** Notes that candidates were posted again. Those that somebody else is at are passed over: it is a hint, and never waits. */

@@ -94,12 +94,9 @@ describe('a key that only a request made known', () => {
         sql`insert into registry_validators (public_key, block_number) values (${Buffer.from(publicKey)}, 1)`,
     )
     // A node may still sign a deposit that expired: the key is then that vault's for good.
-    await change(
-      ({
-        id,
-      }) => sql`insert into messages (validator_id, kind, vault, amount_gwei, validator_type, signing_root, threshold, state)
-                                 values (${id}, 'deposit', ${vault}, 1, '0x01', ${randomBytes(32)}, 1, 'expired')`,
-    )
+    const expired = await addAsked(store, 'expired')
+    await store.addDeposit(expired.id, { state: 'expired' })
+    kept.push(expired.id)
     await age(store, 100)
     // Asked for a moment ago; and the newest revision of all, which processes that start come by.
     kept.push((await addAsked(store, 'expired')).id, (await addAsked(store, 'expired')).id)
@@ -142,6 +139,19 @@ describe('a key that only a request made known', () => {
   })
 })
 
+/** The sweep, and how many exits and deposits it said have expired, each time. */
+function sweepOf({ db }: MessageStore) {
+  const expired: number[][] = []
+  const sweep = createSweep({
+    config: { validatorLifetimeSeconds: 3600 } as never,
+    db,
+    queue: { add: async () => 'added', counts: async () => undefined } as never,
+    events: { messagesExpired: (...counts: number[]) => expired.push(counts), messagesCounted() {} } as never,
+    announced() {},
+  })
+  return { sweep, expired }
+}
+
 it('a round of the sweep expires what nobody asks for any more, and counts exits and deposits apart', async () => {
   const store = await openMessages()
   const ids: number[] = []
@@ -149,23 +159,14 @@ it('a round of the sweep expires what nobody asks for any more, and counts exits
     const { id } = await store.addValidator()
     ids.push(await store.addExit(id))
     if (n > 0) continue
-    await store.query(sql`
-      insert into messages (validator_id, kind, vault, amount_gwei, validator_type, signing_root, threshold, state, requested_at)
-      values (${id}, 'deposit', ${randomBytes(20)}, 32000000000, '0x02', ${randomBytes(32)}, 1, 'collecting', now() - interval '2 hours')`)
+    const deposit = await store.addDeposit(id)
+    await store.query(sql`update messages set requested_at = now() - interval '2 hours' where id = ${deposit}`)
   }
   const [first, second] = ids
   await store.query(
     sql`update messages set requested_at = now() - interval '2 hours' where id in (${first}, ${second})`,
   )
-  const expired: number[][] = []
-  const nothing = () => undefined
-  const sweep = createSweep({
-    config: { validatorLifetimeSeconds: 3600 } as never,
-    db: store.db,
-    queue: { add: async () => 'added', counts: async () => undefined } as never,
-    events: { messagesExpired: (...counts: number[]) => expired.push(counts), messagesCounted: nothing } as never,
-    announced: nothing,
-  })
+  const { sweep, expired } = sweepOf(store)
   await sweep.run()
   await sweep.run()
   expect(expired).toEqual([[2, 1]])
@@ -180,14 +181,7 @@ it('a round of the sweep deletes more old rows than fit into one batch', async (
   await store.query(sql`
     insert into messages (validator_id, kind, validator_index, epoch, signing_root, threshold, state, requested_at, revision)
     select ${id}, 'exit', n, 0, decode(repeat('22', 32), 'hex'), 1, 'superseded', now() - interval '2 days', n from generate_series(1, 1700) n`)
-  const nothing = () => undefined
-  const sweep = createSweep({
-    config: { validatorLifetimeSeconds: 3600 } as never,
-    db: store.db,
-    queue: { add: async () => 'added', counts: async () => undefined } as never,
-    events: { messagesExpired: nothing, messagesCounted: nothing } as never,
-    announced: nothing,
-  })
+  const { sweep } = sweepOf(store)
   await sweep.run()
   expect(await store.query(sql`select 1 from oracle_nonces`)).toEqual([])
   // The newest revision stays.

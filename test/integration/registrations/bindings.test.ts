@@ -29,12 +29,7 @@ async function setUp() {
   const { id, publicKey } = await store.addValidator(A)
   await query(sql`insert into clusters (name, threshold) values ('c', 3)`)
   await query(sql`update validators set cluster_id = 1, place = 0`)
-  const addDeposit = async (vault = A, amountGwei = 1) => {
-    const [row] = await query<{ id: string }>(sql`
-      insert into messages (validator_id, kind, vault, amount_gwei, validator_type, signing_root, threshold, state)
-      values (${id}, 'deposit', ${vault}, ${amountGwei}, '0x01', ${randomBytes(32)}, 3, 'collecting') returning id`)
-    return Number(row?.id)
-  }
+  const addDeposit = (vault = A, gwei = 1) => store.addDeposit(id, { vault, gwei, threshold: 3 })
   const deposit = await addDeposit()
   /** A point that a node posts for a deposit, as the relayer takes it. */
   const post = (shareIndex: number, messageId = deposit) =>

@@ -226,17 +226,10 @@ it('hands out the exit and the deposit of a validator in one job, sixteen valida
 it('of what a job names those are finished that are live, and deposits that nobody asks for any more', async () => {
   const store = await openMessages()
   const named = new Map<number, string>()
-  const addDeposit = async (validatorId: number, state: string) => {
-    const [row] = await store.query<{ id: string }>(sql`
-      insert into messages (validator_id, kind, vault, amount_gwei, validator_type, signing_root, threshold, state, signature)
-      values (${validatorId}, 'deposit', ${randomBytes(20)}, 32000000000, '0x02', ${randomBytes(32)}, 1, ${state},
-              ${state === 'ready' ? randomBytes(96) : null}) returning id`)
-    return Number(row?.id)
-  }
   for (const state of ['collecting', 'ready', 'superseded', 'expired']) {
     const { id } = await store.addValidator()
     named.set(await store.addExit(id, { state }), `${state} exit`)
-    named.set(await addDeposit(id, state), `${state} deposit`)
+    named.set(await store.addDeposit(id, { state }), `${state} deposit`)
   }
   // Live, and named by nobody.
   await store.addExit((await store.addValidator()).id)

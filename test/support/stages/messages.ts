@@ -44,6 +44,16 @@ export async function openMessages() {
         values (${validatorId}, 'exit', ${index}, 0, ${randomBytes(32)}, 1, ${state},
                 ${state === 'ready' ? randomBytes(96) : null}, ${requester}) returning id`)
     },
+    /** A deposit of a validator to a vault, collecting unless told. */
+    addDeposit(
+      validatorId: number,
+      { vault = new Uint8Array(randomBytes(20)), gwei = 32_000_000_000, state = 'collecting', threshold = 1 } = {},
+    ): Promise<number> {
+      return idOf(sql`
+        insert into messages (validator_id, kind, vault, amount_gwei, validator_type, signing_root, threshold, state, signature)
+        values (${validatorId}, 'deposit', ${Buffer.from(vault)}, ${gwei}, '0x01', ${randomBytes(32)}, ${threshold}, ${state},
+                ${state === 'ready' ? randomBytes(96) : null}) returning id`)
+    },
     /** The public key share that is trusted at a share index from now on. */
     async trust(validatorId: number, shareIndex: number, publicKeyShare: Uint8Array): Promise<void> {
       await query(sql`

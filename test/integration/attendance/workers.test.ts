@@ -4,7 +4,7 @@ import type { Ready } from '@dvt-relayer/api/schemas.ts'
 import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
-import { findNewestWorker } from '@dvt-relayer/db/queries/attendance/processes.ts'
+import { findNewestWorker, findProcesses } from '@dvt-relayer/db/queries/attendance/processes.ts'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startProcess } from '../../support/services/process.ts'
@@ -127,7 +127,7 @@ describe('a process that answers requests alone', () => {
 })
 
 describe('the rows of processes', () => {
-  it('say when the last of several workers was there', async () => {
+  it('say when the last of several workers was there, and name the newest first', async () => {
     await using db = await connectDatabase({ url: world.databaseUrl, logger: silentLogger })
     await db
       .transaction(async (tx) => {
@@ -138,6 +138,14 @@ describe('the rows of processes', () => {
         const [row] = (await tx.execute(sql`select extract(epoch from now())::float8 as now`)).rows
         const { isThere, lastSeconds } = await findNewestWorker(tx, 60)
         expect([isThere, Number(row?.['now']) - Number(lastSeconds)]).toEqual([false, expect.closeTo(100, 1)])
+        // One that has stopped was there until then.
+        await tx.execute(sql`update processes set stopped_at = now() - interval '150 s' where id = 'a'`)
+        const found = await findProcesses(tx, 60, 3)
+        expect(found.map(({ id, isThere: isHere }) => [id, isHere])).toEqual([
+          ['d', true],
+          ['b', false],
+          ['a', false],
+        ])
         throw new Error('as it was')
       })
       .catch((error: Error) => expect(error.message).toBe('as it was'))

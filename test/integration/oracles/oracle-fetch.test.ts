@@ -8,6 +8,7 @@ import { addressOfPublicKey, checksumAddress } from '@dvt-relayer/crypto/address
 import { exitSigningRoot } from '@dvt-relayer/crypto/messages/messages.ts'
 import { shareReceipt } from '@dvt-relayer/crypto/oracle/share-receipt.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
+import { findShareSet } from '@dvt-relayer/db/queries/oracle-fetch.ts'
 import { completeRotations } from '@dvt-relayer/db/queries/rotations.ts'
 import { secp256k1 } from '@noble/curves/secp256k1.js'
 import { sql } from 'drizzle-orm'
@@ -428,6 +429,27 @@ describe('the typed client', () => {
       code: 'RELAYER_ANSWER_INVALID',
     })
   })
+})
+
+it('of several share sets of a validator the current one is told, of its exits the newest, and else the one that the chain has', async () => {
+  const { db, adopt, addValidator, addExit, query: run } = await openStore(world)
+  const [one, two] = [await addValidator(), await addValidator()]
+  const [b, c] = [await adopt('b', 1), await adopt('c', 2)]
+  const told = async ({ publicKey }: { publicKey: Uint8Array }) => {
+    const { validatorIndex, cid } = (await findShareSet(db, publicKey))?.set ?? {}
+    return [validatorIndex, cid]
+  }
+  for (const { id } of [one, two])
+    await run(sql`update validators set registered_at = now(), beacon_index = 1, oracle_set_id = ${b} where id = ${id}`)
+  await addExit(one.id, 1, [b], 'expired')
+  await addExit(one.id, 2, [b], 'expired')
+  expect(await told(one)).toEqual([2, 'b'])
+  await addExit(one.id, 3, [c], 'expired')
+  await addExit(one.id, 4, [c], 'expired')
+  await addExit(one.id, 5, [b], 'expired')
+  await addExit(one.id, 6, [c], 'superseded')
+  expect(await told(one)).toEqual([4, 'c'])
+  expect(await told(two)).toEqual([undefined, undefined])
 })
 
 describe('shares that a rotation has put on chain', () => {

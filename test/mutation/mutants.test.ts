@@ -21,7 +21,7 @@ export async function f(x: number) {
   await h(\`${value('x > 1')}\`)
   const rows = sql\`
     select 1 from t where a = ${value('x > 2 ? sql`b and c` : x')} and d is not null and coalesce(${value('x')}, e) order by e desc\`
-  const [first = 0] = [rows[0] ?? 0, map.get(x) ?? 0]
+  const [first = 0] = [rows[0] ?? 0, map.get(x) ?? 0, rowCount ?? 0]
   return x < LIMIT && rows.every((row) => row !== undefined)
 }
 `

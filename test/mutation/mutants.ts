@@ -27,9 +27,12 @@ const replace = (before: string, after: string): Operator => ({
   pattern: new RegExp(escaped(before), 'g'),
   change: () => after,
 })
-/** A number of the code, not a part of a name, one more. What stands for an element of a list that is there the type checker alone wants. */
+/**
+ * A number of the code, not a part of a name, one more. What stands for an element of a list that is there, or for a count that every change
+ * of rows has, the type checker alone wants.
+ */
 const NUMBERS: Operator = {
-  pattern: /(?<![\w.$]|\] \?\? )\d+(?![\w.])/g,
+  pattern: /(?<![\w.$]|(?:\]|rowCount) \?\? )\d+(?![\w.])/g,
   change: (digits) => String(Number(digits) + 1),
 }
 

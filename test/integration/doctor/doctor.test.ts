@@ -9,6 +9,7 @@ import { type Finding, type Report, reportText } from '@dvt-relayer/common/findi
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { VERSION } from '@dvt-relayer/common/version.ts'
+import { depositSigningRoot, withdrawalCredentials } from '@dvt-relayer/crypto/messages/messages.ts'
 import pg from 'pg'
 import { toFunctionSelector } from 'viem/utils'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -19,13 +20,16 @@ import { type Beacon, startBeacon } from '../../support/chain/beacon.ts'
 import { makeOracles, oracleConfig } from '../../support/chain/oracles.ts'
 import { startRpc } from '../../support/chain/rpc.ts'
 import { leaveOutLogs, startRpcProxy } from '../../support/chain/rpc-proxy.ts'
+import { depositBySomebodyElse } from '../../support/contracts/deposits.ts'
 import type { Vault } from '../../support/contracts/vault.ts'
+import { createTestKeys } from '../../support/keys/keys.ts'
 import { type MadeCluster, makeCluster } from '../../support/keys/make-cluster.ts'
 import { makeManagerWallet } from '../../support/keys/manager-wallet.ts'
 import { loadSsvCluster, ssvLogs } from '../../support/keys/ssv.ts'
 import { createRelayerDatabase } from '../../support/services/postgres.ts'
 import { startProcess } from '../../support/services/process.ts'
 import { hasRedis, startRedis } from '../../support/services/redis.ts'
+import { engine } from '../../support/world/nodes.ts'
 import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
 import { ask, eventually } from '../../support/world/world.ts'
 
@@ -74,6 +78,9 @@ describe.skipIf(skipWithoutAnvil)('doctor of a relayer', () => {
     })
     resources.use(await world.startRelayer(settings))
     await eventually('a heartbeat', async () => (await world.query('select id from processes')).at(0))
+    await eventually('the deposits', async () =>
+      (await world.query("select from checkpoints where name = 'registry'")).at(0),
+    )
   })
   afterAll(() => resources.disposeAsync())
   // Its head is one of now.
@@ -114,6 +121,7 @@ describe.skipIf(skipWithoutAnvil)('doctor of a relayer', () => {
       ipfs: 'good',
       oracle_set: 'good',
       ssv: 'unused',
+      registry: 'good',
       clock: 'good',
       workers: 'good',
       manager: 'good',
@@ -307,6 +315,51 @@ describe.skipIf(skipWithoutAnvil)('doctor of a relayer', () => {
         ),
       ),
     })
+  })
+
+  it('finds that a node leaves out a deposit that the contract counts, once somebody wants registrations', async () => {
+    const found = async (more: Environment = {}) => (await look(more)).of('registry')
+    await using fresh = await createRelayerDatabase()
+    expect(await found({ DATABASE_URL: fresh.url })).toMatchObject({ status: 'unused' })
+    const before = await found()
+    const known = Number(before?.facts['validators'])
+    expect(before).toMatchObject({ status: 'good', facts: { validators: expect.any(Number) } })
+    const ofChain = (id: number) =>
+      world.query("update checkpoints set value = jsonb_set(value, '{chain_id}', $1) where name = 'registry'", [id])
+    await ofChain(1)
+    expect(await found()).toMatchObject({
+      status: 'problem',
+      message: expect.stringContaining('the registry of another network than devnet'),
+    })
+    await ofChain(world.network.chainId)
+    const [key] = createTestKeys(1, { nodes: 1, threshold: 1 })
+    if (key === undefined) throw new Error('no key')
+    const message = {
+      publicKey: key.publicKey,
+      withdrawalCredentials: withdrawalCredentials('0x01', fromHex(vault.address, 20)),
+      amountGwei: 32_000_000_000n,
+    }
+    const signature = engine.sign(key.secretKey, depositSigningRoot(world.network, message))
+    // The first is the validator's; of the second the chain takes the ether alone.
+    for (const of of [signature, new Uint8Array(96)])
+      await depositBySomebodyElse(world.anvil, world.depositContract, { ...message, signature: of })
+    const [first, second] = await world.depositContract.events()
+    expect(await found()).toMatchObject({
+      status: 'good',
+      message: `deposits are read up to block ${second?.blockNumber}: ${known + 1} validators`,
+      facts: { block: second?.blockNumber, validators: known + 1 },
+    })
+    await using proxy = await startRpcProxy(world.anvil)
+    leaveOutLogs(proxy, first?.blockNumber ?? 0)
+    const lossy = await look({ EXECUTION_ENDPOINT: proxy.url })
+    expect(lossy.of('registry')).toMatchObject({
+      status: 'problem',
+      message: expect.stringContaining('leaves deposit logs out'),
+    })
+    expect(lossy.report.healthy).toBe(false)
+    // What one leaves out another one has.
+    expect(await found({ EXECUTION_ENDPOINT: `${proxy.url},${world.anvil.url}` })).toMatchObject({ status: 'good' })
+    expect(await found({ EXECUTION_ENDPOINT: 'http://127.0.0.1:1' })).toMatchObject({ status: 'problem' })
   })
 
   it('finds that nobody finishes what is collected, that nobody runs at all, and another version', async () => {

@@ -11,6 +11,7 @@ import { examineClock, examineDatabase, openToRead, type ReadDatabase } from './
 import { examineFiles } from './files.ts'
 import type { Check, Finding } from './findings.ts'
 import { examineOracleSet, findOracleConfigs } from './logs/oracle-set.ts'
+import { examineRegistry } from './logs/registry.ts'
 import { examineSsv } from './logs/ssv.ts'
 import { withUpdates } from './logs/updates.ts'
 import { examineConsensus, examineExecution, examineIpfs } from './nodes.ts'
@@ -76,6 +77,7 @@ function checksOf(
     bounded('ipfs', async () => examineIpfs(config, await oracleConfigs, signal)),
     bounded('oracle_set', async () => examineOracleSet(await oracleConfigs)),
     bounded('ssv', () => examineSsv(config, db, signal)),
+    withDb('registry', (open) => examineRegistry(config, open)),
     withDb('clock', examineClock),
     withDb('workers', examineWorkers),
     bounded('manager', () => examineManager(config, db)),

@@ -15,6 +15,7 @@ export type Check =
   | 'ipfs'
   | 'oracle_set'
   | 'ssv'
+  | 'registry'
   | 'clock'
   | 'workers'
   | 'manager'

@@ -25,7 +25,10 @@ const CHUNK = 256
  *
  * A deposit of a key that has a validly signed one before it is a top-up, whatever its signature (apply_pending_deposit).
  */
-export function createDepositJudge({ config, crypto }: Pick<Context, 'config' | 'crypto'>) {
+export function createDepositJudge({
+  config,
+  crypto,
+}: Pick<Context, 'config'> & { crypto: Pick<Context['crypto'], 'verify'> }) {
   const verdicts = new Map<string, boolean>()
 
   /** @param known keys that need no deposit to count any more, by lower-case hex */

@@ -45,7 +45,15 @@ const TRIES = 3
 
 /** Creates the part of the service that looks. `findPosition` says where the registry stands, and begins it where it has not. */
 export function createDepositViews(
-  { config, db, crypto, chain: { execution } }: Pick<Context, 'config' | 'db' | 'crypto' | 'chain'>,
+  {
+    config,
+    db,
+    crypto,
+    chain: { execution },
+  }: Pick<Context, 'config' | 'db'> & {
+    crypto: Pick<Context['crypto'], 'verify'>
+    chain: Pick<Context['chain'], 'execution'>
+  },
   findPosition: () => Promise<Position | undefined>,
 ) {
   const { network } = config

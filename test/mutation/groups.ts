@@ -25,6 +25,26 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   identity: ['http', 'clusters'],
 }
 
+/** Tests of the sidecar by its rooms: all together take longer than a run may. */
+const SIDECAR: readonly [RegExp, readonly string[]][] = [
+  [/keystores\/remote/, ['keystores/remote-signer.test.ts']],
+  [/keystores\/keymanager/, ['keystores/keymanager.test.ts', 'keystores/reload.test.ts']],
+  [/keystores\/ssv/, ['keystores/ssv.test.ts', 'keystores/ssv-oracles.test.ts']],
+  [
+    /keystores/,
+    ['keys', 'reload', 'reload-signal', 'keymanager']
+      .map((name) => `keystores/${name}.test.ts`)
+      .concat('doctor.test.ts'),
+  ],
+  [/policy|bundle/, ['deposits/', 'air-gap.test.ts', 'hostile.test.ts', 'process.test.ts', 'sidecar.test.ts']],
+  [
+    /./,
+    ['hostile', 'hostile-bodies', 'generations', 'process', 'sidecar', 'deposits/deposits']
+      .map((name) => `${name}.test.ts`)
+      .concat('relayer/'),
+  ],
+]
+
 /** Tables by their queries. */
 const QUERIES: readonly [RegExp, readonly string[]][] = [
   [/manager-signatures/, ['manager']],
@@ -76,7 +96,8 @@ export const GROUPS: readonly Group[] = [
       'apps/sidecar/src/lists/',
       'apps/sidecar/src/keystores/',
     ],
-    tests: () => integration('sidecar'),
+    tests: (file) =>
+      (SIDECAR.find(([pattern]) => pattern.test(file))?.[1] ?? []).map((test) => `test/integration/sidecar/${test}`),
   },
   {
     name: 'libs/db SQL',

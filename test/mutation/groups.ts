@@ -13,7 +13,9 @@ export interface Group {
   hasOwnTests?: true
 }
 
-const integration = (...rooms: string[]) => rooms.map((room) => `test/integration/${room}/`)
+/** Rooms whole, and single files of them. */
+const integration = (...rooms: readonly string[]) =>
+  rooms.map((room) => `test/integration/${room}${room.endsWith('.test.ts') ? '' : '/'}`)
 
 /** Rooms of the relayer whose tests stand under another name, or under several. */
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
@@ -36,12 +38,12 @@ const SIDECAR: readonly [RegExp, readonly string[]][] = [
       .map((name) => `keystores/${name}.test.ts`)
       .concat('doctor.test.ts'),
   ],
-  [/policy|bundle/, ['deposits/', 'air-gap.test.ts', 'hostile.test.ts', 'process.test.ts', 'sidecar.test.ts']],
+  [/policy|bundle/, ['deposits', 'air-gap.test.ts', 'hostile.test.ts', 'process.test.ts', 'sidecar.test.ts']],
   [
     /./,
     ['hostile', 'hostile-bodies', 'generations', 'process', 'sidecar', 'deposits/deposits']
       .map((name) => `${name}.test.ts`)
-      .concat('relayer/'),
+      .concat('relayer'),
   ],
 ]
 
@@ -58,7 +60,16 @@ const QUERIES: readonly [RegExp, readonly string[]][] = [
   [/deposit-bindings/, ['registrations']],
   [/look/, ['signatures', 'beacon-status']],
   [/message-keys|state/, ['database']],
-  [/./, ['signatures', 'exits', 'registrations']],
+  [
+    /partial-signatures|announce|lists/,
+    ['signatures', 'http/validators-list.test.ts', 'registrations/bindings.test.ts'],
+  ],
+  [
+    /./,
+    ['register', 'register-concurrent', 'register-lifetime', 'reservations']
+      .map((name) => `registrations/${name}.test.ts`)
+      .concat('signatures', 'exits'),
+  ],
 ]
 
 export const GROUPS: readonly Group[] = [
@@ -97,7 +108,7 @@ export const GROUPS: readonly Group[] = [
       'apps/sidecar/src/keystores/',
     ],
     tests: (file) =>
-      (SIDECAR.find(([pattern]) => pattern.test(file))?.[1] ?? []).map((test) => `test/integration/sidecar/${test}`),
+      integration(...(SIDECAR.find(([pattern]) => pattern.test(file))?.[1] ?? []).map((test) => `sidecar/${test}`)),
   },
   {
     name: 'libs/db SQL',

@@ -20,7 +20,7 @@ import { runsOf, secondsOf, type TestRun } from './runs.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 /** A mutant may make tests wait for ever; so may a busy machine, hence such a run decides nothing. */
-const RUN_MS = 300_000
+const RUN_MS = 600_000
 /** The same of unit tests, which take seconds. */
 const UNIT_RUN_MS = 90_000
 

@@ -6,6 +6,8 @@ import { join } from 'node:path'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { createLogger, silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { withdrawalCredentials } from '@dvt-relayer/crypto/messages/messages.ts'
+import { findChangedValidators } from '@dvt-relayer/db/queries/messages/lists.ts'
+import { findCompletable, findLockSigned } from '@dvt-relayer/db/queries/messages/lock-deposits.ts'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createLockDeposits } from '../../../apps/relayer/src/services/registrations/lock-deposits.ts'
@@ -394,4 +396,42 @@ it('of a large lock are completed slice by slice to the last, past one that is w
     { state: 'collecting', count: 1 },
     { state: 'ready', count: 1099 },
   ])
+})
+
+it('counts for its own validator, vault, type and amount, and for nothing that differs in one of them', async () => {
+  const { db, query, addValidator, addExit, addDeposit } = await openMessages()
+  const [vault, other] = [new Uint8Array(20).fill(0xaa), new Uint8Array(20).fill(0xbb)]
+  const ofLock = { vault, gwei: 1, type: '0x01' as const }
+  const deposits = [
+    { isLocks: true, deposit: ofLock },
+    { isLocks: true, deposit: { ...ofLock, vault: other } },
+    { isLocks: true, deposit: { ...ofLock, gwei: 2 } },
+    { isLocks: true, deposit: { ...ofLock, type: '0x02' as const } },
+    // Of a validator of which no lock has a deposit.
+    { isLocks: false, deposit: ofLock },
+  ]
+  const made: { validator: number; id: number }[] = []
+  for (const { isLocks, deposit } of deposits) {
+    const { id: validator } = await addValidator()
+    await addExit(validator)
+    if (isLocks)
+      await query(sql`insert into lock_deposits (validator_id, vault, validator_type, amount_gwei, signature)
+                      values (${validator}, ${Buffer.from(vault)}, '0x01', 1, ${randomBytes(96)})`)
+    made.push({ validator, id: await addDeposit(validator, deposit) })
+  }
+  const [fitting] = made
+  if (fitting === undefined) throw new Error('five were made')
+  const all = made.map(({ validator }) => validator)
+  expect(await findLockSigned(db, all)).toEqual([fitting.id])
+  expect((await findCompletable(db, null, 0, 9)).map(({ id }) => id)).toEqual([fitting.id])
+  // Ready and signed for: of what the lock has a node owes its exit alone.
+  await query(sql`update messages set state = 'ready', signature = ${randomBytes(96)} where kind = 'deposit'`)
+  await query(sql`insert into partial_signatures (message_id, share_index, digest, sealed, state)
+                  select id, 1, sha256(id::text::bytea), 'x', 'verified' from messages where kind = 'exit'`)
+  const listed = await findChangedValidators(db, { revision: 0, messageId: 0 }, 99)
+  expect(new Set(listed.filter(({ verified }) => verified === '1').map(({ id }) => id))).toEqual(
+    new Set([fitting.validator]),
+  )
+
+  expect(new Set(listed.map(({ id }) => id))).toEqual(new Set(all))
 })

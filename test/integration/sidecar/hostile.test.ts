@@ -139,6 +139,8 @@ describe.each(['existing', 'ours'] as const)('a relayer that is %s', (generation
     expect(relayer.posts.every((post) => post.publicKey === OTHER && isRight(NAME, post, 8))).toBe(true)
     expect(find('exits refused by policy', { reason: 'index_impossible' }).length).toBe(1)
     expect(await sidecar.metrics()).toMatch(/dvt_sidecar_list_items_dropped_total [1-9]/)
+    // The other two are well-formed: a key of nobody here, and an index that the policy refuses.
+    expect(find('items of the list were left out', { count: strange.length - 2 })).not.toEqual([])
   })
 
   it('answers posts with 500, nonsense or nothing: the same signature is posted until it is taken', async () => {

@@ -47,11 +47,17 @@ export async function openMessages() {
     /** A deposit of a validator to a vault, collecting unless told. */
     addDeposit(
       validatorId: number,
-      { vault = new Uint8Array(randomBytes(20)), gwei = 32_000_000_000, state = 'collecting', threshold = 1 } = {},
+      {
+        vault = new Uint8Array(randomBytes(20)),
+        gwei = 32_000_000_000,
+        type = '0x01' as '0x01' | '0x02',
+        state = 'collecting',
+        threshold = 1,
+      } = {},
     ): Promise<number> {
       return idOf(sql`
         insert into messages (validator_id, kind, vault, amount_gwei, validator_type, signing_root, threshold, state, signature)
-        values (${validatorId}, 'deposit', ${Buffer.from(vault)}, ${gwei}, '0x01', ${randomBytes(32)}, ${threshold}, ${state},
+        values (${validatorId}, 'deposit', ${Buffer.from(vault)}, ${gwei}, ${type}, ${randomBytes(32)}, ${threshold}, ${state},
                 ${state === 'ready' ? randomBytes(96) : null}) returning id`)
     },
     /** The public key share that is trusted at a share index from now on. */

@@ -7,6 +7,7 @@ import {
   claimFinishable,
   claimUnverified,
   findCandidates,
+  findFinishable,
   findStillTrusted,
   trimCandidates,
 } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
@@ -38,7 +39,8 @@ function candidatesOf({ db, query, sealing }: MessageStore, messageId: number) {
   })
   /** Stores one candidate as a post of its own, and says how long ago that was. */
   async function store(shareIndex: number, digest: Uint8Array, secondsAgo = 0): Promise<boolean> {
-    const isAnother = (await kept()).some(([index]) => index === shareIndex)
+    const [trusted] = await query(sql`select from key_shares where share_index = ${shareIndex} limit 1`)
+    const isAnother = trusted === undefined && (await kept()).some(([index]) => index === shareIndex)
     const isTold = await db.transaction(async (tx) => {
       await lockMessages(tx, [messageId])
       return await storeCandidates(tx, sealing, shareIndex, [{ ...candidate(digest), isUntold: false, isAnother }])
@@ -285,18 +287,23 @@ describe('of another candidate of a share index', () => {
     const exit = await openExit()
     const whole = async () => (await findChangedExits(exit.db, { revision: 0, messageId: 0 }, 9)).map(shownOf)
     const shownOf = ({ verified, unverified, rejected }: ExitListRow) => ({ verified, unverified, rejected })
+    // From revision 0 on all that is live would be told of.
     let seen = { revision: 1, messageId: 0 }
     let shown = await whole()
     let told = 0
+    let finishable: number[] = []
     const share = randomBytes(48)
     for (let turn = 0; turn < 120; turn++) {
       const index = [1, 2, 70][((turn * 5) % 7) % 3] ?? 1
       const [stored] = (await exit.kept()).filter(([at, state]) => at === index && state === 'unverified')
-      if (stored !== undefined && turn % 3 === 2) {
+      // At first nothing can be judged.
+      if (stored !== undefined && turn > 60 && turn % 3 === 2) {
         await exit.trust(exit.validatorId, index, share)
         // Right ones at the end alone: nothing comes beside them.
         await exit.judge([exit.verdict(index, Buffer.from(stored[2], 'hex'), share, turn > 100)])
-      } else await exit.store(index, randomBytes(32))
+      } else if (!(await exit.store(index, randomBytes(32))))
+        expect(await findFinishable(exit.db, [exit.messageId])).toEqual(finishable)
+      finishable = await findFinishable(exit.db, [exit.messageId])
       const changed = await findChangedExits(exit.db, seen, 9)
       for (const row of changed) {
         seen = { revision: row.revision, messageId: row.messageId }

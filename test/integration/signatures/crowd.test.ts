@@ -24,7 +24,7 @@ async function openPosts() {
     }),
   )
   const finished: number[] = []
-  let now = 0
+  let [now, announced] = [0, 0]
   let waits: number[] = []
   /** Of what can be verified all is wrong. */
   const verifyPosted = async (_: number, posted: unknown[], onWrong: (wrong: unknown[]) => void) => onWrong(posted)
@@ -34,7 +34,7 @@ async function openPosts() {
     sealing: store.sealing,
     crypto: { areSignatures: async (signatures: readonly unknown[]) => signatures.map(() => true) },
     events: { partialsReceived() {} },
-    announced() {},
+    announced: () => void announced++,
     patienceMs: 1000,
     verification: {
       mayWait: () => true,
@@ -60,7 +60,15 @@ async function openPosts() {
     await onAccountOf({ group: 'sidecar', name }, () => submit(shareIndex, shares))
     return waits
   }
-  return { ...store, validators, finished, post, waited: () => waits, pass: (ms: number) => (now += ms) }
+  return {
+    ...store,
+    validators,
+    finished,
+    post,
+    waited: () => waits,
+    announced: () => announced,
+    pass: (ms: number) => (now += ms),
+  }
 }
 
 const sent = async ({ query }: Pick<Awaited<ReturnType<typeof openPosts>>, 'query'>, shareIndex: number) => {
@@ -93,6 +101,25 @@ it('at one share index wait where each pushes away another: four of a validator 
   // Of what is its own alone the same caller waits for nothing, nor does another one whose share index that is.
   expect(await post('attacker', 2)).toEqual([])
   expect(await post('node', 1)).toEqual([])
+})
+
+it('at a share index that lists show already are told to nobody', async () => {
+  const { post, trust, query, announced, validators } = await openPosts()
+  const revisions = () => query(sql`select id, revision from messages order by id`)
+  await post('attacker', 1)
+  const [before, times] = [await revisions(), announced()]
+  expect(times).toBeGreaterThan(0)
+  for (let time = 0; time < 3; time++) await post('attacker', 1)
+  expect([await revisions(), announced()]).toEqual([before, times])
+  await post('attacker', 2)
+  expect(await revisions()).not.toEqual(before)
+  // Under a trusted public key share nobody may have been told of the one before.
+  const [first] = validators
+  if (first === undefined) throw new Error('no validator')
+  await trust(first.id, 1, randomBytes(48))
+  const untold = await revisions()
+  await post('node', 1, [first]).catch(() => {})
+  expect(await revisions()).not.toEqual(untold)
 })
 
 it('that are refused keep their place for a while, and are told so at the end of the time they had', async () => {

@@ -139,6 +139,22 @@ it('looks again at what changed while a worker had it, as soon as it is given ba
   }
 })
 
+it('looks again at what somebody had locked, who told of nothing and died', async () => {
+  const store = await setUp(30)
+  await store.announce(store.ids)
+  expect(await claimAll(store)).toEqual([])
+  // Wherever the walk through all of them is.
+  for (const id of store.ids.filter((_, position) => position % 7 === 0)) {
+    await store.announce([id])
+    await store.sign([id])
+    await store.db.transaction(async (tx) => {
+      await lockMessages(tx, [id])
+      expect(await claimAll(store)).toEqual([])
+    })
+    expect((await store.finishable.claim(100)).claimed).toEqual([id])
+  }
+})
+
 it('looks at everything again where the last changes are lost: a standby was made the primary', async () => {
   const store = await setUp(10)
   for (const id of store.ids) await store.announce([id])

@@ -101,12 +101,14 @@ export async function storeSsvValidators<V extends SsvValidator>(
   const goneIds = gone.map(({ id }) => id)
   await leaveClusters(tx, goneIds)
   await replaceKeyShares(tx, goneIds, [], 'ssv')
+  // Of candidates that nobody was told of, no verdict comes any more, and what counts as enough is another.
+  const left = await lockCollecting(tx, goneIds)
   const messages: number[] = []
   const clusters = Map.groupBy(changed, (validator) => ssvClusterName(validator.owner, idsOf(validator)))
   for (const [name, members] of clusters) messages.push(...(await storeCluster(tx, name, members, before)))
   await announceMessages(
     tx,
-    messages.toSorted((a, b) => a - b),
+    [...left, ...messages].toSorted((a, b) => a - b),
   )
   return { imported: changed.length, removed: gone.length, rejudged: messages.length, locked }
 }

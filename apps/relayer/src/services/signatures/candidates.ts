@@ -1,7 +1,7 @@
 /**
  * The state of partial signatures, and its only writer. A candidate is stored `unverified`; a verdict makes it `verified`, or
  * `rejected` and its bytes are forgotten. What follows is done in the same transaction: the vault of a deposit that somebody may have
- * signed for is bound, and the messages are announced.
+ * signed for is bound, and the messages are announced of which lists may show something else.
  *
  * Callers have locked the messages (`lockMessages`). The announcement holds the lock of the revisions until the commit, so little or
  * nothing should come after these functions.
@@ -50,11 +50,14 @@ export interface TrustedVerdict extends Verdict, Candidate {
 export interface PostedCandidate extends Candidate {
   /** Whether nobody is told of it: its verdict comes soon, and whoever is to hear of it later has that said (`announceMessages`). */
   isUntold: boolean
-  /** Whether its share index had sent another one for the message: lists show share indexes, and may show this one already. */
+  /**
+   * Whether its share index had sent another one for the message, of which everybody was told: lists show share indexes, and may show this
+   * one already. False under a trusted public key share, where of the other one nobody may have been told.
+   */
   isAnother: boolean
 }
 
-/** Stores candidates of one share index. Told of are messages of which a list shows something else now; returns whether any is. */
+/** Stores candidates of one share index. Told of are all but the untold, and those of which lists show the same as before; returns whether any is. */
 export async function storeCandidates(
   tx: Sql,
   sealing: Sealing,
@@ -62,7 +65,7 @@ export async function storeCandidates(
   candidates: readonly PostedCandidate[],
 ): Promise<boolean> {
   const told = new Set(idsOf(candidates.filter(({ isUntold }) => !isUntold)))
-  const doubtful = idsOf(candidates.filter(({ messageId, isAnother }) => isAnother && told.has(messageId)))
+  const doubtful = idsOf(candidates.filter(({ isAnother }) => isAnother))
   const shown = () => (doubtful.length === 0 ? new Map<number, string>() : findShown(tx, doubtful))
   const before = await shown()
   await sealAndInsert(tx, sealing, shareIndex, candidates)

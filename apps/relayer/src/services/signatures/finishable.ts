@@ -1,7 +1,7 @@
 /**
  * What there is to finish, found in the database alone: where a job was lost or a process killed, and after a change of the oracles.
  *
- * No round looks through everything: what changed is looked at once, what was handed out until it comes back, and the rest slice by
+ * No round looks through everything: what lists show otherwise than before is looked at once, what was handed out until it comes back, and the rest slice by
  * slice, which repairs what two deaths at once may leave.
  */
 
@@ -13,7 +13,7 @@ import {
   findQueued,
   findQueuedAmong,
 } from '@dvt-relayer/db/queries/messages/look.ts'
-import { claimFinishable } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
+import { claimFinishable, findFinishable } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import { findCurrentOracleSetId } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import type { Context } from '../../context.ts'
 
@@ -42,7 +42,7 @@ export function createFinishable({ db }: Pick<Context, 'db'>, slice = SLICE) {
   let seen = NOTHING
   let walked = 0
   let walkSlice = slice
-  /** What changed while a worker had it: it is looked at again once it is given back. */
+  /** What changed while a worker had it, or somebody had it locked: it is looked at again once it is given back. */
   let held: number[] = []
   let oracleSetId: number | undefined
 
@@ -62,10 +62,13 @@ export function createFinishable({ db }: Pick<Context, 'db'>, slice = SLICE) {
       const busy = news.length === 0 ? [] : await findQueuedAmong(db, news)
       const ids = new Set([...news, ...queued, ...walk])
       const claimed = ids.size === 0 ? [] : await claimFinishable(db, [...ids], limit)
+      // Whoever had one of them locked may tell of nothing, and die before it claims it.
+      const others = [...new Set(news).difference(new Set(claimed))]
+      const locked = others.length === 0 ? [] : await findFinishable(db, others)
       // What there was no room for is looked at again.
       if (claimed.length >= limit) return { claimed, hasMore: true }
       seen = changed.at(-1) ?? seen
-      held = busy
+      held = [...new Set([...busy, ...locked])]
       const isThrough = walk.length < walkSlice
       walked = isThrough ? 0 : (walk.at(-1) ?? 0)
       if (isThrough) walkSlice = Math.min(slice, AGAIN)

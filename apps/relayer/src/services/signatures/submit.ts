@@ -193,7 +193,7 @@ export function createSubmission(
       ...entry.item,
       messageId: entry.match.messageId,
       isUntold: lone.has(entry),
-      isAnother: entry.match.others > 0,
+      isAnother: entry.match.publicKeyShare === null && entry.match.others > 0,
     }))
     const isTold = await db.transaction(async (tx) => {
       await lockMessages(

@@ -139,8 +139,9 @@ export async function trimCandidates(
 }
 
 /**
- * What lists show of the candidates of these messages, as a text that is equal where they show the same. Left out are messages that were
- * handed to a worker: whoever looks for what is to be finished is told of each change of those. Callers have locked the messages.
+ * What lists show of the candidates of these messages, as a text that is equal where they show the same: none of them becomes finishable
+ * then. Left out are messages that a worker has or had (`queued_at`): it may have looked before something came, and nothing but their
+ * revision tells of that. Callers have locked the messages.
  */
 export async function findShown(tx: Sql, messageIds: readonly number[]): Promise<Map<number, string>> {
   const found = await rows(
@@ -217,7 +218,8 @@ export async function writeVerdicts(tx: Sql, verdicts: readonly Verdict[]): Prom
 /**
  * Share indexes of `m` that count towards its threshold: verified, or such that a worker may find right. Under trusted public key shares
  * those are indexes that have sent one thing alone: where there are several, or one was wrong, each is verified first. So is each where one
- * was verified under a public key share that is not there any more: nothing is judged together with that.
+ * was verified under a public key share that is not there any more: nothing is judged together with that. It grows only where lists show
+ * something else (`findShown`).
  */
 const COUNTED_INDEXES = sql`(select count(*) filter (where i.is_right or (i.is_alone and not i.is_apart) or (i.is_open and ${IS_UNTRUSTED})) from (
   select bool_or(p.state = 'verified') as is_right, bool_or(p.state = 'unverified') as is_open,

@@ -12,11 +12,13 @@ import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { operatorKeyFingerprint, parseOperatorPublicKey } from '@dvt-relayer/crypto/ssv/operator-key.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { findOperatorKeys } from '@dvt-relayer/db/queries/attendance/node-keys.ts'
+import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { readConfig } from '../../../apps/relayer/src/config.ts'
 import type { Context } from '../../../apps/relayer/src/context.ts'
 import { examineSsv } from '../../../apps/relayer/src/doctor/logs/ssv.ts'
 import { createEvents } from '../../../apps/relayer/src/events.ts'
+import { storeSsvValidators } from '../../../apps/relayer/src/services/clusters/ssv-clusters.ts'
 import { createSsvFollower } from '../../../apps/relayer/src/services/clusters/ssv-follow.ts'
 import { createOperatorKeyReader } from '../../../apps/relayer/src/services/identity/operator-keys.ts'
 import { openSealing } from '../../../apps/relayer/src/services/sealing/sealing.ts'
@@ -42,6 +44,7 @@ import {
 } from '../../support/keys/ssv.ts'
 import { nextIndex, registerUntilReady } from '../../support/operator/operator.ts'
 import { PUBLIC_URL, type SignedParts, signedBy } from '../../support/stages/identity.ts'
+import { openMessages } from '../../support/stages/messages.ts'
 import { askRegister, ETH32, keysOf, openStage, type Stage } from '../../support/stages/registrations.ts'
 import {
   assertOraclesCanExit,
@@ -750,6 +753,19 @@ describe.skipIf(skipWithoutAnvil)('the chain', () => {
     expect(await pinned(stage, stayedKey)).toEqual({ name: null, indexes: [] })
     expect(await postValidators(relayer.url, [stayedKey])).toMatchObject({ json: { code: 'THRESHOLD_UNKNOWN' } })
     expect((await postValidators(relayer.url, [movedKey])).status).toBe(200)
+  })
+
+  it('tells of the messages of a validator that leaves: of its candidates nobody may have been told', async () => {
+    const { db, query, addValidator, addExit, message } = await openMessages()
+    const [left, stays] = [await addValidator(), await addValidator()]
+    const exits = [await addExit(left.id), await addExit(stays.id)]
+    await db.transaction((tx) => storeSsvValidators(tx, [], [left]))
+    expect(await Promise.all(exits.map(message))).toMatchObject([
+      { revision: expect.any(Number) },
+      { state: 'collecting', revision: 0 },
+    ])
+    expect((await message(exits[0] ?? 0)).revision).toBeGreaterThan(0)
+    expect(await query(sql`select from key_shares`)).toEqual([])
   })
 
   it('leaves what a cluster lock covers to the lock, and says so once', async () => {

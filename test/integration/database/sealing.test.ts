@@ -12,6 +12,7 @@ import type { Database } from '@dvt-relayer/db/connect.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import { lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
+import { findExitsUnder } from '@dvt-relayer/db/queries/messages/message-keys.ts'
 import { bytesArray, numberArray } from '@dvt-relayer/db/queries/sql.ts'
 import { sql } from 'drizzle-orm'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -19,6 +20,7 @@ import { readConfig } from '../../../apps/relayer/src/config.ts'
 import { forgetSealed, openSealing } from '../../../apps/relayer/src/services/sealing/sealing.ts'
 import { readFixtureJson } from '../../support/keys/fixtures.ts'
 import { createTestDatabase } from '../../support/services/postgres.ts'
+import { openMessages } from '../../support/stages/messages.ts'
 import { eventually } from '../../support/world/world.ts'
 
 const MIGRATIONS = new URL('../../../migrations', import.meta.url).pathname
@@ -358,4 +360,23 @@ describe('a change of SEALING_KEY', () => {
     const seal = await sealing.sealerFor(a, [1])
     expect(seal.signature({ id: 1, kind: 'exit' }, signatureOf(1))).toBeDefined()
   })
+})
+
+it('what is sealed under a key is found message by message, each once', async () => {
+  const { db, query, addValidator, addExit } = await openMessages()
+  const keyId = Buffer.from('00112233', 'hex')
+  const ids: number[] = []
+  for (let number = 0; number < 4; number++) ids.push(await addExit((await addValidator()).id))
+  // Of the first the full signature, of the next two a partial one, and nothing of the last.
+  await query(sql`update messages set signature = ${Buffer.concat([keyId, randomBytes(9)])} where id = ${ids[0]}`)
+  for (const [id, sealed] of [
+    [ids[1], keyId],
+    [ids[2], keyId],
+    [ids[3], randomBytes(4)],
+  ] as const)
+    await query(sql`insert into partial_signatures (message_id, share_index, digest, sealed, state)
+                    values (${id}, 1, ${randomBytes(32)}, ${Buffer.concat([sealed, randomBytes(9)])}, 'unverified')`)
+  const after = [0, ids[1] ?? 0, ids[2] ?? 0]
+  const found = await Promise.all(after.map((id) => findExitsUnder(db, [keyId], id, 2)))
+  expect(found).toEqual([ids.slice(0, 2), ids.slice(2, 3), []])
 })

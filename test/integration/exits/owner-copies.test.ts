@@ -10,6 +10,7 @@ import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { depositSigningRoot, exitSigningRoot } from '@dvt-relayer/crypto/messages/messages.ts'
 import type { Database } from '@dvt-relayer/db/connect.ts'
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
+import { findErasable } from '@dvt-relayer/db/queries/messages/retention.ts'
 import { sql } from 'drizzle-orm'
 import { decrypt } from 'eciesjs'
 import { Compile } from 'typebox/compile'
@@ -26,10 +27,40 @@ import { makeOracles } from '../../support/chain/oracles.ts'
 import { deployDepositContract, depositBySomebodyElse } from '../../support/contracts/deposits.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
 import { type MadeCluster, makeCluster } from '../../support/keys/make-cluster.ts'
+import { openMessages } from '../../support/stages/messages.ts'
 import { credentials } from '../../support/stages/registered.ts'
 import { engine, getExits, postValidators, sidecarRound } from '../../support/world/nodes.ts'
 import type { World } from '../../support/world/world.ts'
 import { ask, eventually, hex, startWorld } from '../../support/world/world.ts'
+
+/** Before the first test of the world: a database of its own, of which the chain is not asked. */
+it('of registered validators those are looked at whose owner is to have a copy and the chain alone names the vault', async () => {
+  const { db: own, query, addValidator, addExit } = await openMessages()
+  const [vault, other] = [Buffer.alloc(20, 0xaa), Buffer.alloc(20, 0xbb)]
+  const publicKey = Buffer.alloc(65, 4)
+  const add = async (more: { beaconVault?: Buffer; lockVault?: Buffer; hasCopy?: true } = {}) => {
+    const { id } = await addValidator()
+    const exit = await addExit(id, { index: 7, state: 'ready' })
+    await query(sql`
+      update validators set registered_at = now(), beacon_index = 7, beacon_vault = ${more.beaconVault ?? vault},
+                            withdrawal_address = ${more.lockVault ?? null} where id = ${id}`)
+    if (more.hasCopy)
+      await query(sql`insert into owner_copies (message_id, vault, owner_public_key, ciphertext)
+                      values (${exit}, ${vault}, ${publicKey}, 'x')`)
+    return id
+  }
+  const wanted = await add()
+  await add({ hasCopy: true })
+  await add({ beaconVault: other })
+  // Its lock says it as well: it is copied without a clock.
+  await add({ lockVault: vault })
+  const options = { rotationRequester: 'rotation', owners: [{ vault, publicKey }], delaySeconds: 86_400, limit: 9 }
+  const find = async (isErasing: boolean) =>
+    (await findErasable(own, { ...options, isErasing, afterId: 0 })).map(({ id }) => id)
+  expect(await find(false)).toEqual([wanted])
+  // What no owner waits for is erased, where that is asked for.
+  expect(await find(true)).toEqual([wanted, wanted + 1, wanted + 2])
+})
 
 const VAULT = '0x8Ae5c1046158526Cf236f74D8FB88fabE2E94ACa'
 const [owner, nextOwner] = makeOracles(2) as [ReturnType<typeof makeOracles>[0], ReturnType<typeof makeOracles>[0]]

@@ -8,8 +8,11 @@ import {
   claimUnverified,
   findCandidates,
   findFinishable,
+  findHints,
   findStillTrusted,
+  storeHints,
   trimCandidates,
+  trimHints,
 } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import { giveBackMessages } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import { sql } from 'drizzle-orm'
@@ -372,6 +375,60 @@ describe('in a flood', () => {
     await exit.store(2, digestOf(1))
     await exit.db.transaction((tx) => trimCandidates(tx, [exit.messageId, otherId], { perIndex: 1, indexes: 1 }))
     expect([await exit.kept(), await other.kept()].map((kept) => kept.length)).toEqual([1, 1])
+  })
+})
+
+describe('what nodes say of public key shares', () => {
+  const shares = (byte: number) => Buffer.alloc(56, byte)
+
+  it('is kept where they are not known, the last of each share index', async () => {
+    const store = await openMessages()
+    const [unknown, known] = [await store.addValidator(), await store.addValidator()]
+    const exit = await store.addExit(unknown.id)
+    await store.trust(known.id, 1, randomBytes(48))
+    const say = (shareIndex: number, byte: number) =>
+      storeHints(
+        store.db,
+        shareIndex,
+        [unknown, known].map(({ id }) => ({ validatorId: id, shares: shares(byte) })),
+      )
+    await say(1, 1)
+    await say(2, 2)
+    await say(1, 3)
+    const kept = () =>
+      store.query<{ validator: number; index: number; byte: number; seen: Date }>(
+        sql`select validator_id::int as validator, share_index::int as index, get_byte(shares, 0) as byte, seen_at::text as seen
+            from key_share_hints order by share_index`,
+      )
+    const rows = await kept()
+    expect(rows).toMatchObject([
+      { validator: unknown.id, index: 1, byte: 3 },
+      { validator: unknown.id, index: 2, byte: 2 },
+    ])
+    // The newest first; the same again is not newer.
+    await say(2, 2)
+    expect(await kept()).toEqual(rows)
+    expect((await findHints(store.db, [exit])).map(({ shares: [byte] }) => byte)).toEqual([3, 2])
+  })
+
+  it('is kept of those share indexes that were heard last, of each validator by itself', async () => {
+    const store = await openMessages()
+    const [{ id }, other] = [await store.addValidator(), await store.addValidator()]
+    for (const [position, index] of [5, 1, 3].entries()) {
+      await storeHints(store.db, index, [{ validatorId: id, shares: shares(1) }])
+      await store.query(sql`update key_share_hints set seen_at = now() - make_interval(secs => ${100 - position})
+                            where share_index = ${index}`)
+    }
+    await storeHints(store.db, 9, [{ validatorId: other.id, shares: shares(1) }])
+    await trimHints(store.db, [id], 2)
+    const left = await store.query(
+      sql`select validator_id::int as id, share_index::int as index from key_share_hints order by 1, 2`,
+    )
+    expect(left).toEqual([
+      { id, index: 1 },
+      { id, index: 3 },
+      { id: other.id, index: 9 },
+    ])
   })
 })
 

@@ -54,7 +54,7 @@ import {
   findClaimingVaults,
   findStatusClusters,
 } from '@dvt-relayer/db/queries/status/sums.ts'
-import { findTalliesRevision, foldChanges } from '@dvt-relayer/db/queries/status/tallies.ts'
+import { findTalliesRevision, foldChanges, noteStrays } from '@dvt-relayer/db/queries/status/tallies.ts'
 import { createTallyCheck, settleTallies } from '@dvt-relayer/db/settle-tallies.ts'
 import { sql } from 'drizzle-orm'
 import fc from 'fast-check'
@@ -520,6 +520,19 @@ it.each([
   expect(found.some(({ tallies, validators }) => tallies + validators > 0)).toBe(true)
   expect(await findDifference(store)).toBeUndefined()
   await expectNoMiscount(store)
+})
+
+it('are compared with their validators some at a time, to the last', async () => {
+  const { db, addValidator } = await openMessages()
+  const ids: number[] = []
+  for (let key = 0; key < 5; key++) ids.push((await addValidator()).id)
+  await settleTallies(db)
+  const seen: (number | undefined)[] = []
+  for (let [after, times]: [number | undefined, number] = [0, 0]; after !== undefined && times < 9; times++) {
+    after = (await noteStrays(db, after, 2)).last
+    seen.push(after)
+  }
+  expect(seen).toEqual([ids[1], ids[3], ids[4], undefined])
 })
 
 it('are mended where rows were changed past the triggers, as restores do', async () => {

@@ -641,6 +641,18 @@ describe('key shares from files', () => {
     expect(now.find('keys loaded')).toMatchObject([{ keys: 1 }])
   })
 
+  it('stay where the later split is not the owner’s word', async () => {
+    await using relayer = await startStandInRelayer({ generation: 'existing' })
+    const text = await readFile(ssvPath('cluster-4-readded/keyshares.json'), 'utf8')
+    const json = JSON.parse(text) as { shares: { payload: { sharesData: string } }[] }
+    for (const { payload } of json.shares) payload.sharesData = payload.sharesData.replace(/^0x../, '0x81')
+    const forged = path('forged.json')
+    await writeFile(forged, JSON.stringify(json))
+    const files = [ssvPath('cluster-4/keyshares.json'), forged].join()
+    await using one = await startLogged(ssvConfig(relayer.url, { ...plain(263), SSV_KEYSHARES_FILES: files }))
+    expect(one.find('keys loaded')).toMatchObject([{ keys: 2 }])
+  })
+
   it('beside the chain: what both have is held once, and operators must be those of the chain', async () => {
     await using relayer = await startStandInRelayer({ generation: 'existing' })
     await using node = await startSsvNode()

@@ -182,3 +182,49 @@ describe('a verified signature', () => {
     expect(await isFreeFor(A)).toBe(true)
   })
 })
+
+it('new key shares hold the keys that have lost an unjudged point, drop what is no node’s, and have the rest judged anew', async () => {
+  const store = await openMessages()
+  const { db, query } = store
+  /** A validator of A whose share index 1 alone is a node's now, with a deposit and these candidates. */
+  const add = async (...candidates: readonly [shareIndex: number, state: string][]) => {
+    const { id } = await store.addValidator(A)
+    await store.trust(id, 1, randomBytes(48))
+    const deposit = await store.addDeposit(id, { vault: A })
+    await query(sql`update messages set queued_at = now(), failed_attempts = 4 where id = ${deposit}`)
+    for (const [shareIndex, state] of candidates)
+      await query(sql`
+        insert into partial_signatures (message_id, share_index, digest, sealed, state)
+        values (${deposit}, ${shareIndex}, ${randomBytes(32)}, ${state === 'rejected' ? null : randomBytes(9)}, ${state})`)
+    return { id, deposit }
+  }
+  const own = await add([1, 'unverified'])
+  const lost = await add([1, 'rejected'], [2, 'unverified'])
+  const proven = await add([1, 'verified'], [2, 'rejected'])
+  const notAsked = await add([1, 'rejected'], [2, 'unverified'])
+  await db.transaction((tx) =>
+    rejudgePartials(
+      tx,
+      [own, lost, proven].map(({ deposit }) => deposit),
+      2,
+    ),
+  )
+  const held = await query<{ id: string }>(sql`select id from validators where is_held`)
+  expect(held.map(({ id }) => Number(id))).toEqual([lost.id])
+  const bound = await query<{ validator_id: string }>(sql`select validator_id from deposit_bindings`)
+  expect(bound.map(({ validator_id: id }) => Number(id))).toEqual([proven.id])
+  const left = await query<{ id: number; index: number; state: string }>(
+    sql`select message_id::int as id, share_index::int as index, state from partial_signatures order by 1, 2`,
+  )
+  expect(left).toEqual([
+    { id: own.deposit, index: 1, state: 'unverified' },
+    { id: proven.deposit, index: 1, state: 'unverified' },
+    { id: notAsked.deposit, index: 1, state: 'rejected' },
+    { id: notAsked.deposit, index: 2, state: 'unverified' },
+  ])
+  const messages = await query<{ threshold: number; attempts: number; queued: boolean }>(
+    sql`select threshold::int, failed_attempts::int as attempts, queued_at is not null as queued from messages order by id`,
+  )
+  const anew = { threshold: 2, attempts: 0, queued: false }
+  expect(messages).toEqual([anew, anew, anew, { threshold: 1, attempts: 4, queued: true }])
+})

@@ -25,6 +25,26 @@ function taker(turns: ReturnType<typeof createTurns>) {
   return { came, take }
 }
 
+describe('a turn that grows', () => {
+  it.each([
+    ['its account', { total: 99, ofOne: 5, ofAll: 99 }],
+    ['its group', { total: 99, ofOne: 99, ofAll: 7 }],
+    ['all', { total: 9, ofOne: 99, ofAll: 99 }],
+  ])('has as much as the limit of %s leaves, to the last', async (_, { total, ofOne, ofAll }) => {
+    const turns = createTurns({
+      ...limits,
+      total,
+      groups: { sidecar: { ofOne, ofAll } },
+      others: { ofOne: 2, ofAll: 2 },
+    })
+    const turn = await turns.take(2, { account: node1 })
+    await turns.take(2, { account: node2 })
+    await turns.take(2, { account: operator })
+    expect([turn?.grow(4), turn?.grow(3), turn?.grow(1)]).toEqual([false, true, false])
+    expect(turns.held(node1)).toBe(5)
+  })
+})
+
 describe('turns', () => {
   it('of one account wait for each other, and nobody behind them', async () => {
     const turns = createTurns(limits)

@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import { lockCollecting, rejudgePartials } from '@dvt-relayer/db/queries/clusters.ts'
 import { lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
+import { bindProven, holdUnproven } from '@dvt-relayer/db/queries/messages/deposit-bindings.ts'
 import { supersedeMessages } from '@dvt-relayer/db/queries/messages/messages.ts'
 import { bindDeposits } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import {
@@ -227,4 +228,66 @@ it('new key shares hold the keys that have lost an unjudged point, drop what is 
   )
   const anew = { threshold: 2, attempts: 0, queued: false }
   expect(messages).toEqual([anew, anew, anew, { threshold: 1, attempts: 4, queued: true }])
+})
+
+describe('of some messages', () => {
+  /** Messages of validators of A with points of these states, by name. */
+  async function setUpMany() {
+    const store = await openMessages()
+    const made = new Map<string, { validator: number; message: number }>()
+    return {
+      ...store,
+      messages: () => sql`m.id = any(${sql.param([...made.values()].map(({ message }) => message))}::bigint[])`,
+      named: (ids: readonly { id: number }[]) =>
+        ids.map(({ id }) => [...made].find(([, { validator }]) => validator === id)?.[0] ?? 'not asked'),
+      async add(name: string, make: (validator: number) => Promise<number>, states: readonly string[], asked = true) {
+        const { id: validator } = await store.addValidator(A)
+        const message = await make(validator)
+        for (const [i, state] of states.entries())
+          await store.query(sql`
+            insert into partial_signatures (message_id, share_index, digest, sealed, state)
+            values (${message}, ${i + 1}, ${randomBytes(32)}, ${state === 'rejected' ? null : randomBytes(9)}, ${state})`)
+        if (asked) made.set(name, { validator, message })
+        return validator
+      },
+    }
+  }
+
+  it('those deposits bind their keys that are proven by a node or whole, the newest of each key', async () => {
+    const { db, query, add, messages, named, addDeposit, addExit } = await setUpMany()
+    const to =
+      (vault: Buffer, state = 'collecting') =>
+      (id: number) =>
+        addDeposit(id, { vault, state })
+    await add('by a node', to(B), ['rejected', 'unverified', 'verified'])
+    await add('whole', to(B, 'ready'), [])
+    await add('not verified', to(B), ['unverified', 'rejected'])
+    await add('not signed', to(B), [])
+    await add('an exit', (id) => addExit(id, { state: 'ready' }), ['verified'])
+    await add('not asked', to(B), ['verified'], false)
+    const twice = await add('twice', to(B, 'expired'), ['verified'])
+    await add('of which the newer counts', to(B), [])
+    const newer = await addDeposit(twice, { vault: A, state: 'ready' })
+    await db.transaction((tx) => bindProven(tx, sql`(${messages()} or m.id = ${newer})`))
+    const bound = await query<{ id: number; vault: Buffer }>(
+      sql`select validator_id::int as id, vault from deposit_bindings order by validator_id`,
+    )
+    expect(named(bound)).toEqual(['by a node', 'whole', 'twice'])
+    expect(bound.map(({ vault }) => vault)).toEqual([B, B, A])
+  })
+
+  it('those deposits hold their keys that have candidates nobody has judged, and are to the vault that has the key', async () => {
+    const { db, query, add, messages, named, addDeposit, addExit } = await setUpMany()
+    const to = (vault: Buffer) => (id: number) => addDeposit(id, { vault })
+    await add('not judged', to(A), ['rejected', 'unverified'])
+    await add('judged', to(A), ['rejected', 'verified'])
+    await add('not signed', to(A), [])
+    await add('to another vault', to(B), ['unverified'])
+    await add('an exit', (id) => addExit(id), ['unverified'])
+    await add('not asked', to(A), ['unverified'], false)
+    await db.transaction((tx) => holdUnproven(tx, messages()))
+    expect(named(await query<{ id: number }>(sql`select id::int from validators where is_held`))).toEqual([
+      'not judged',
+    ])
+  })
 })

@@ -56,6 +56,20 @@ describe('a reservation', () => {
     ])
   })
 
+  it('is touched the moment after that time, and not at the moment itself', async () => {
+    const store = await openReservations()
+    const { id } = await store.add(VAULT)
+    const isTouchedAfter = (seconds: number) =>
+      store.db.transaction(async (tx) => {
+        // One transaction has one time.
+        await tx.execute(sql`update validators set vault_asked_at = now() - make_interval(secs => ${seconds}::float8)`)
+        await touchReservations(tx, [id], VAULT, HOUR)
+        return (await tx.execute(sql`select from validators where vault_asked_at = now()`)).rowCount === 1
+      })
+    expect(await isTouchedAfter(HOUR)).toBe(false)
+    expect(await isTouchedAfter(HOUR + 1)).toBe(true)
+  })
+
   it('that is made again keeps its place and its hold; for another vault it begins anew, and holds nothing', async () => {
     const store = await openReservations()
     const old = { askedAgo: 4 * HOUR, reservedAgo: 4 * HOUR, isHeld: true }

@@ -12,20 +12,21 @@ import { sql } from 'drizzle-orm'
 import { describe, expect, it } from 'vitest'
 import { type MessageStore, openMessages } from '../../support/stages/messages.ts'
 
-const [A, B, C, D] = [1, 2, 3, 4].map((byte) => Buffer.alloc(20, byte)) as [Buffer, Buffer, Buffer, Buffer]
+const [A, B, C, D] = [Buffer.alloc(20, 1), Buffer.alloc(20, 2), Buffer.alloc(20, 3), Buffer.alloc(20, 4)]
 
 describe('the owner of a key', () => {
   it('is the vault of its lock, else of its binding, else of the list, else of its live deposit', async () => {
     const { db, query, addValidator, addExit, addDeposit } = await openMessages()
-    const cases: { of: Partial<Record<'lock' | 'bound' | 'listed' | 'deposit', Buffer>>; owner: Buffer | null }[] = [
-      { of: {}, owner: null },
-      { of: { lock: A, bound: B, listed: C, deposit: D }, owner: A },
-      { of: { bound: B, listed: C, deposit: D }, owner: B },
-      { of: { listed: C, deposit: D }, owner: C },
-      { of: { deposit: D }, owner: D },
-      { of: { deposit: A }, owner: A },
-      { of: { bound: C }, owner: C },
-    ]
+    const cases: { of: Partial<Record<'lock' | 'bound' | 'listed' | 'deposit', typeof A>>; owner: typeof A | null }[] =
+      [
+        { of: {}, owner: null },
+        { of: { lock: A, bound: B, listed: C, deposit: D }, owner: A },
+        { of: { bound: B, listed: C, deposit: D }, owner: B },
+        { of: { listed: C, deposit: D }, owner: C },
+        { of: { deposit: D }, owner: D },
+        { of: { deposit: A }, owner: A },
+        { of: { bound: C }, owner: C },
+      ]
     const keys: Uint8Array[] = []
     for (const { of } of cases) {
       // An exit is nobody's word, and a vault that has it reserved without a deposit is no owner.
@@ -63,8 +64,8 @@ it('keys are found with the threshold of their own cluster, those of none withou
     await addValidator(),
     await addValidator(),
   ]
-  await query(sql`update validators set cluster_id = id where id in (${a.id}, ${b.id})`)
-  await query(sql`update validators set cluster_id = 1 where id = ${notAsked.id}`)
+  await query(sql`update validators set cluster_id = 1 where id in (${a.id}, ${notAsked.id})`)
+  await query(sql`update validators set cluster_id = 2 where id = ${b.id}`)
   const keys = [a, b, none].map(({ publicKey }) => publicKey)
   const expected = [
     { id: a.id, threshold: 3 },
@@ -101,13 +102,12 @@ describe('a forgotten key', () => {
   const KEPT = { unready: HOUR, ready: 9 * HOUR }
 
   /** A key that was asked for long ago, and its exit, which has ended. */
-  async function addEnded(store: MessageStore, { state = 'expired', wasReady = false, hours = 10 } = {}) {
+  async function addEnded(store: MessageStore, { state = 'expired', wasReady = false } = {}) {
     const { id, publicKey } = await store.addValidator()
     const exit = await store.addExit(id, { state })
+    await store.query(sql`update validators set created_at = now() - interval '10 hours' where id = ${id}`)
     await store.query(sql`
-      update validators set created_at = now() - interval '10 hours' where id = ${id}`)
-    await store.query(sql`
-      update messages set requested_at = now() - make_interval(hours => ${hours}::int), revision = ${exit},
+      update messages set requested_at = now() - interval '10 hours', revision = ${exit},
              signature = ${wasReady ? 'x' : null}::text::bytea where id = ${exit}`)
     return { id, publicKey, exit }
   }

@@ -256,7 +256,7 @@ describe('of some messages', () => {
   it('those deposits bind their keys that are proven by a node or whole, the newest of each key', async () => {
     const { db, query, add, messages, named, addDeposit, addExit } = await setUpMany()
     const to =
-      (vault: Buffer, state = 'collecting') =>
+      (vault: typeof A, state = 'collecting') =>
       (id: number) =>
         addDeposit(id, { vault, state })
     await add('by a node', to(B), ['rejected', 'unverified', 'verified'])
@@ -278,7 +278,7 @@ describe('of some messages', () => {
 
   it('those deposits hold their keys that have candidates nobody has judged, and are to the vault that has the key', async () => {
     const { db, query, add, messages, named, addDeposit, addExit } = await setUpMany()
-    const to = (vault: Buffer) => (id: number) => addDeposit(id, { vault })
+    const to = (vault: typeof A) => (id: number) => addDeposit(id, { vault })
     await add('not judged', to(A), ['rejected', 'unverified'])
     await add('judged', to(A), ['rejected', 'verified'])
     await add('not signed', to(A), [])

@@ -5,6 +5,7 @@ import {
   countKeysByVault,
   countKeysLeft,
   findBoundElsewhere,
+  findMessageIds,
   findReservable,
   findReservation,
   findSignatures,
@@ -347,4 +348,17 @@ it('the signatures of a registration are those of its messages that are ready', 
     { id: deposit, kind: 'deposit', signature: Buffer.from(String(deposit)) },
   ])
   expect(await findSignatures(db, [other])).toHaveLength(1)
+})
+
+it('what is decided about with keys is what is live of them or may come back', async () => {
+  const { db, add, addExit, addDeposit } = await openKeys()
+  const [{ id: first }, { id: second }, { id: other }] = [await add('a'), await add('b'), await add('not asked')]
+  const decided = [
+    await addExit(first),
+    await addDeposit(first, { state: 'ready' }),
+    await addDeposit(second, { state: 'expired' }),
+  ]
+  for (const state of ['superseded', 'erased']) await addExit(second, { state })
+  await addExit(other)
+  expect(await findMessageIds(db, [second, first])).toEqual(decided)
 })

@@ -15,7 +15,7 @@ import {
 } from '@dvt-relayer/db/queries/messages/registrations.ts'
 import { sql } from 'drizzle-orm'
 import { describe, expect, it } from 'vitest'
-import { openMessages } from '../../support/stages/messages.ts'
+import { openMessages } from '../../../support/stages/messages.ts'
 
 const [VAULT, OTHER] = [Buffer.alloc(20, 1), Buffer.alloc(20, 2)]
 const HOUR = 3600

@@ -10,7 +10,7 @@ import {
 } from '@dvt-relayer/db/queries/messages/registrations.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it } from 'vitest'
-import { openMessages } from '../../support/stages/messages.ts'
+import { openMessages } from '../../../support/stages/messages.ts'
 
 const [A, B] = [Buffer.alloc(20, 1), Buffer.alloc(20, 2)]
 

@@ -459,3 +459,209 @@ it('counts what waits of every large answer: of a value, of a text, of bytes, of
     bytes: 0,
   })
 })
+
+it('counts the requests of each account, one by one, and those of who has proven who it is on that account', async () => {
+  await using app = fastify({ forceCloseConnections: true })
+  const limits = { ...limitsOf(config), requestsOfOne: 2, refusalMs: 0 }
+  const admission = createAdmission(app, { config, events, limits })
+  const held: (() => void)[] = []
+  let onHeld = () => {}
+  app.setErrorHandler<ApiError>(async ({ code }, _request, reply) => reply.code(503).send(code))
+  app.get<{ Params: { who: string } }>('/:who', {
+    onRequest: (request, reply) => {
+      const { who: name } = request.params
+      return admission.begin(request, reply, name === 'node' ? NODE : strangerOf(request))
+    },
+    handler: (request) => {
+      if (request.params.who === 'prover') request.countAs(NODE)
+      return new Promise((resolve) => {
+        held.push(() => resolve({}))
+        onHeld()
+      })
+    },
+  })
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  const answers: Promise<string>[] = []
+  const get = async (who: string) => (await fetch(`${url}/${who}`)).text()
+  /** Whether it is worked on, or what it is refused with. */
+  async function begin(who: string): Promise<string> {
+    const begun = new Promise<string>((resolve) => {
+      onHeld = () => resolve('begun')
+    })
+    const answer = get(who)
+    const outcome = await Promise.race([answer, begun])
+    if (outcome === 'begun') answers.push(answer)
+    return outcome
+  }
+  async function endAll() {
+    for (const end of held.splice(0)) end()
+    expect(new Set(await Promise.all(answers.splice(0)))).toEqual(new Set(['{}']))
+  }
+  for (const _ of [1, 2]) {
+    expect([await begin('node'), await begin('node'), await begin('node')]).toEqual(['begun', 'begun', 'TOO_BUSY'])
+    held.shift()?.()
+    expect(await Promise.race(answers)).toBe('{}')
+    expect([await begin('node'), await begin('node')]).toEqual(['begun', 'TOO_BUSY'])
+    expect(await begin('stranger')).toBe('begun')
+    await endAll()
+    expect([await begin('prover'), await begin('prover'), await begin('prover')]).toEqual([
+      'begun',
+      'begun',
+      'TOO_BUSY',
+    ])
+    expect(await begin('node')).toBe('TOO_BUSY')
+    expect([await begin('stranger'), await begin('stranger'), await begin('stranger')]).toEqual([
+      'begun',
+      'begun',
+      'TOO_BUSY',
+    ])
+    await endAll()
+  }
+})
+
+it('has who asks for too much at once wait for its refusal, and at a stop no longer', async () => {
+  await using app = fastify({ forceCloseConnections: true })
+  const stopping = new AbortController()
+  const limits = {
+    ...limitsOf(config),
+    requestsOfOne: 1,
+    refusalMs: 3_600_000,
+    refusals: { gapMs: 0, mostMs: 3_600_000 },
+  }
+  const bounded = Promise.withResolvers<string>()
+  const telling = { ...events, callerBounded: bounded.resolve } as unknown as Events
+  const admission = createAdmission(app, { config, events: telling, limits, stopping: stopping.signal })
+  const [begun, over] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  let refused = 0
+  app.setErrorHandler<ApiError>(async ({ code }, _request, reply) => {
+    refused++
+    return reply.code(503).send(code)
+  })
+  app.get('/', {
+    onRequest: (request, reply) => admission.begin(request, reply, NODE),
+    handler: async () => {
+      begun.resolve()
+      await over.promise
+      return {}
+    },
+  })
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  const first = fetch(url)
+  await begun.promise
+  const second = fetch(url)
+  expect(await bounded.promise).toBe('requests')
+  for (let round = 0; round < 10; round++) await setImmediate()
+  expect(refused).toBe(0)
+  stopping.abort()
+  const answer = await second
+  expect([answer.status, answer.headers.get('connection'), await answer.text()]).toEqual([503, 'close', 'TOO_BUSY'])
+  over.resolve()
+  expect((await first).status).toBe(200)
+})
+
+it('cuts off a connection that brings more requests at a moment than have room in its line, and no other', async () => {
+  await using app = fastify({ forceCloseConnections: true })
+  const admission = createAdmission(app, { config, events })
+  app.get('/', {
+    onRequest: (request, reply) => admission.begin(request, reply, NODE),
+    handler: async () => ({}),
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const socket = createConnection(port, '127.0.0.1')
+  const closed = once(socket, 'close').then(() => 'cut off')
+  socket.on('error', () => {})
+  let left = 0
+  let onAnswered = () => {}
+  socket.on('data', (data) => {
+    left -= String(data).split('HTTP/1.1 200').length - 1
+    if (left === 0) onAnswered()
+  })
+  function bring(count: number): Promise<string> {
+    left = count
+    const answered = new Promise<string>((resolve) => {
+      onAnswered = () => resolve('answered')
+    })
+    socket.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n'.repeat(count))
+    return Promise.race([closed, answered])
+  }
+  for (const _ of [1, 2, 3]) expect(await bring(8)).toBe('answered')
+  expect(await bring(9)).toBe('cut off')
+})
+
+it('closes the connection of a body over the limit of its route only where it is long, and takes one at the limit', async () => {
+  await using app = fastify()
+  const admission = createAdmission(app, { config, events })
+  app.setErrorHandler<ApiError>(async ({ code }, _request, reply) => reply.code(400).send(code))
+  for (const kib of [1, 256, 300])
+    app.post(`/${kib}`, {
+      onRequest: (request, reply) => admission.begin(request, reply, NODE),
+      bodyLimit: kib * 1024,
+      handler: async () => ({}),
+    })
+  const post = async (url: string, bytes: number) => {
+    const { body, headers } = await app.inject({
+      method: 'POST',
+      url,
+      headers: { 'content-type': 'application/json' },
+      payload: JSON.stringify('0'.repeat(bytes - 2)),
+    })
+    return [body, headers.connection]
+  }
+  const KIB = 1024
+  expect(await post('/1', KIB)).toEqual(['{}', 'keep-alive'])
+  expect(await post('/1', KIB + 1)).toEqual(['BODY_TOO_LARGE', 'keep-alive'])
+  expect(await post('/1', 256 * KIB)).toEqual(['BODY_TOO_LARGE', 'keep-alive'])
+  expect(await post('/1', 256 * KIB + 1)).toEqual(['BODY_TOO_LARGE', 'close'])
+  expect(await post('/300', 300 * KIB)).toEqual(['{}', 'keep-alive'])
+})
+
+it('asks no room for what has no body', async () => {
+  await using app = fastify()
+  const { bodies, ...others } = limitsOf(config)
+  const limits = { ...others, bodies: { ...bodies, rate: { bytesASecond: 0.001, atOnce: 0 }, waitMs: 0 } }
+  const asked: string[] = []
+  const telling = {
+    ...events,
+    callerBounded: (of: string) => void asked.push(of),
+    bytesHeld: (of: string) => void asked.push(of),
+  }
+  const admission = createAdmission(app, { config, events: telling as unknown as Events, limits })
+  app.route({
+    method: ['GET', 'POST'],
+    url: '/',
+    onRequest: (request, reply) => admission.begin(request, reply, NODE),
+    handler: async () => ({}),
+  })
+  for (const method of ['GET', 'POST'] as const)
+    for (const headers of [{}, { 'content-length': '0' }])
+      expect((await app.inject({ method, url: '/', headers })).body).toBe('{}')
+  expect(asked).toEqual([])
+})
+
+it('reads of a large answer a piece or two ahead of who takes it, and not all of it', async () => {
+  await using app = fastify()
+  const admission = createAdmission(app, { config, events })
+  const bytes = Buffer.alloc(20 * PIECE_BYTES, 'answer')
+  const seen = { ahead: 0, all: Buffer.alloc(0) }
+  app.get('/', {
+    onRequest: (request, reply) => admission.begin(request, reply, NODE),
+    handler: async (request, reply) => {
+      const answer = admission.answer(request, reply, bytes)
+      if (Buffer.isBuffer(answer)) return answer
+      await once(answer, 'readable')
+      for (let round = 0; round < 100; round++) await setImmediate()
+      const parts: Buffer[] = []
+      for (let part = answer.read(); part !== null; part = answer.read()) parts.push(part)
+      seen.ahead = Buffer.concat(parts).length
+      for await (const part of answer) parts.push(part)
+      seen.all = Buffer.concat(parts)
+      reply.removeHeader('content-length')
+      return {}
+    },
+  })
+  await app.inject({ url: '/' })
+  expect(seen.ahead).toBeGreaterThan(0)
+  expect(seen.ahead).toBeLessThanOrEqual(2 * PIECE_BYTES)
+  expect(seen.all.equals(bytes)).toBe(true)
+})

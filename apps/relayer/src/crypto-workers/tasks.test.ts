@@ -3,7 +3,7 @@ import { modOrder, scalarBytes } from '@dvt-relayer/crypto/bls/scalar.ts'
 import { createFastEcies, decryptEcies } from '@dvt-relayer/crypto/oracle/ecies.ts'
 import { secp256k1 } from '@noble/curves/secp256k1.js'
 import { describe, expect, it } from 'vitest'
-import { createTasks, type FinishedMessage } from './tasks.ts'
+import { createTasks, type FinishedMessage, isCrowded, mostAttempts } from './tasks.ts'
 
 const engine = createBlstEngine()
 const message = Buffer.alloc(32, 7)
@@ -86,6 +86,85 @@ describe('a threshold that is not the cluster’s', () => {
 })
 
 describe('finish', () => {
+  const tasks = createTasks(engine, createFastEcies())
+
+  it('goes on where its attempts are used up, and says nothing of the threshold before all was tried', () => {
+    // Three pairs, none of which is a signature of a cluster that needs three.
+    const exit = stated(2, 3)
+    for (const attempts of [1, 2, 3])
+      expect(tasks.finish([exit], undefined, attempts)).toEqual([
+        { status: 'not_found', wrong: [], fitting: undefined, isUnfinished: true },
+      ])
+    expect(tasks.finish([exit], undefined, 4)).toEqual([{ status: 'not_found', wrong: [], fitting: 3 }])
+  })
+
+  it('of a crowd always goes on, and says what fits once it was searched as far as one search goes', () => {
+    const crowd = stated(2, 15)
+    const outcome = (attempts?: number) => tasks.finish([crowd], undefined, attempts)[0]
+    expect(outcome(999)).toEqual({ status: 'not_found', wrong: [], fitting: undefined, isUnfinished: true })
+    expect(outcome()).toEqual({ status: 'not_found', wrong: [], fitting: 3, isUnfinished: true })
+  })
+
+  it('of a crowd looks at the lowest share indexes, and at those seen last, each by themselves', () => {
+    const lineAt = (x: number) => scalarBytes(modOrder(11n + 5n * BigInt(x)))
+    const signed = (shareIndex: number) => ({ shareIndex, signatures: [engine.sign(lineAt(shareIndex), message)] })
+    const noises = (from: number, count: number) =>
+      Array.from({ length: count }, (_, i) => ({ shareIndex: from + i, signatures: [noise(from + i)] }))
+    const crowdOf = (candidates: ReturnType<typeof noises>) => ({
+      ...stated(2, 0),
+      publicKey: engine.publicKeyOf(lineAt(0)),
+      candidates,
+    })
+    const lowest = crowdOf([...noises(100, 40).reverse(), ...noises(2, 12), signed(14), signed(1)])
+    const newest = crowdOf([signed(501), ...noises(1, 12), signed(502), ...noises(100, 40)])
+    // All pairs of fourteen.
+    for (const crowd of [lowest, newest])
+      expect(tasks.finish([crowd], undefined, 91)).toMatchObject([
+        { status: 'finished', signature: engine.sign(lineAt(0), message) },
+      ])
+  })
+
+  it('counts as a crowd more share indexes than a cluster has, where nothing is known that judges them', () => {
+    const [cluster, crowd] = [stated(3, 14), stated(3, 15)]
+    const trusted = [{ shareIndex: 1, publicKeyShare: engine.publicKeyOf(keyAt(1n)), isVerified: false }]
+    const signature = engine.sign(keyAt(0n), message)
+    const all = [cluster, crowd, { ...crowd, trusted }, { ...crowd, signature }]
+    expect(all.map(isCrowded)).toEqual([false, true, false, false])
+    expect(all.map((exit) => mostAttempts(exit, 50))).toEqual([50, 150, 50, 50])
+    expect(mostAttempts(crowd, 1000)).toBe(2200)
+  })
+
+  it('judges a single one that came after the signature, and leaves one alone that nothing came after', () => {
+    const signature = engine.sign(keyAt(0n), message)
+    const trusted = [{ shareIndex: 4, publicKeyShare: engine.publicKeyOf(keyAt(4n)), isVerified: false }]
+    const none = { ...stated(3, 0), signature }
+    const late = (share: Uint8Array) => ({ ...none, trusted, candidates: [{ shareIndex: 4, signatures: [share] }] })
+    const [right, wrong] = [engine.sign(keyAt(4n), message), noise(4)]
+    const finished = { status: 'finished', signature, right: [], wrong: [], fitting: undefined, shares: undefined }
+    expect(tasks.finish([late(right), none, late(wrong)], undefined)).toEqual([
+      { ...finished, right: [{ shareIndex: 4, signature: right }] },
+      finished,
+      { ...finished, wrong: [{ shareIndex: 4, signature: wrong }] },
+    ])
+  })
+
+  it('asks one message of a batch alone whether its threshold is too high, and none of a lock’s or with a signature', () => {
+    const trusted = [1, 2, 3, 4].map((index) => {
+      return { shareIndex: index, publicKeyShare: engine.publicKeyOf(keyAt(BigInt(index))), isVerified: false }
+    })
+    const known = { ...stated(4, 4), signature: engine.sign(keyAt(0n), message) }
+    const batch = [known, { ...stated(4, 4), trusted }, stated(5, 3), stated(4, 4), stated(4, 4)]
+    expect(
+      tasks.finish(batch, undefined).map(({ status, ...more }) => [status, 'fitting' in more && more.fitting]),
+    ).toEqual([
+      ['finished', undefined],
+      ['finished', undefined],
+      ['not_found', 3],
+      ['finished', 3],
+      ['finished', undefined],
+    ])
+  })
+
   it('judges what came after the signature by what gave it, without a search', () => {
     let combinations = 0
     const tasks = createTasks(
@@ -223,6 +302,23 @@ describe('a batch for an oracle set', () => {
       }))
       expect(engine.interpolateSignatures(chosen)).toEqual(engine.sign(keyAt(0n), exits[i % 4]?.message ?? message))
     }
+  })
+
+  it('splits what has its signature already, and leaves alone what has none', () => {
+    const tasks = createTasks(engine, ecies)
+    const [first = stated(3, 0), ...others] = exits
+    const signature = engine.sign(keyAt(0n), first.message)
+    const short = { ...first, candidates: first.candidates.slice(1) }
+    const [ready, open, ...rest] = tasks.finish([{ ...first, signature, candidates: [] }, short, ...others], oracleSet)
+    expect(open).toMatchObject({ status: 'not_found' })
+    expect(open).not.toHaveProperty('shares')
+    for (const one of [ready, ...rest]) {
+      expect(one).toMatchObject({ status: 'finished' })
+      expect(one?.status === 'finished' && one.shares?.ciphertexts.length).toBe(oracles.length * 193)
+      expect(one?.status === 'finished' && one.shares?.publicKeyShares.length).toBe(oracles.length * 48)
+    }
+    expect(tasks.finish([short], oracleSet)).toMatchObject([{ status: 'not_found' }])
+    expect(tasks.finish([first], oracleSet)).toMatchObject([{ status: 'finished', shares: expect.anything() }])
   })
 
   it('keeps the others where the split of one is faulty, and encrypts nothing of that', () => {

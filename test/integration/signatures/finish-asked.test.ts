@@ -518,7 +518,19 @@ describe('among candidates that nobody can verify', () => {
     process.answerWith(() => NOT_FOUND)
     await process.finishing.finish([id])
     expect(tried(process)).toEqual([[1, 'often']])
+
+    // Each is searched once, and no more of one requester wait than sixteen.
+    process.answerWith(() => UNFINISHED)
     open.resolve([NOT_FOUND])
+    const waited = Math.min(16, ids.length)
+    await vi.waitUntil(() => process.searched.length >= waited, { timeout: 60_000 })
+    const [next = 0] = await addAll(process, 1, indexes)
+    await process.finishing.finish([next])
+    await vi.waitUntil(() => process.searched.length > waited, { timeout: 60_000 })
+    const rootOf = async (one: number) =>
+      (await process.query<{ root: Buffer }>(sql`select signing_root as root from messages where id = ${one}`))[0]?.root
+    const roots = await Promise.all([...ids.slice(0, waited), next].map(rootOf))
+    expect(process.searched.map(({ messages }) => Buffer.from(messages[0]?.message ?? []))).toEqual(roots)
   })
 
   it('what a search finds is kept, one after the other, and what it does not find rests until something new comes', async () => {
@@ -583,5 +595,17 @@ describe('among candidates that nobody can verify', () => {
     await process.finishing.finish([id])
     expect(process.asked).toHaveLength(2)
     expect(process.searched).toEqual([])
+  })
+
+  it('what is interrupted is an attempt that failed', async () => {
+    const process = await setUp()
+    const { id, add } = await addMessage(process, 'deposit')
+    await add(1, 'unverified')
+    process.answerWith(() => {
+      throw new Error('a thread has ended')
+    })
+    await expect(process.finishing.finish([id])).rejects.toThrow('a thread has ended')
+    expect(await process.stateOf(id)).toMatchObject({ state: 'collecting', isClaimed: true, attempts: 1 })
+    expect(process.concluded).toEqual([])
   })
 })

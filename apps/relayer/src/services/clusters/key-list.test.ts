@@ -64,8 +64,18 @@ describe('a list of public keys', () => {
     expect(() => read(text)).toThrow(`line ${line} names no vault after its key`)
   })
 
-  test('names at most ten problems', () => {
-    const text = Array.from({ length: 15 }, () => 'nonsense').join('\n')
-    expect(() => parse(text)).toThrow('and 5 more')
+  test('names at most ten problems, and how many more there are', () => {
+    const problemsOf = (count: number) => {
+      try {
+        parse(Array.from({ length: count }, () => 'nonsense').join('\n'))
+      } catch (error) {
+        return (error as Error).message.split('\n').slice(1)
+      }
+      return []
+    }
+    const named = Array.from({ length: 10 }, (_, i) => expect.stringMatching(`^  - line ${i + 1} is not a validator`))
+    expect(problemsOf(9)).toEqual(named.slice(0, 9))
+    expect(problemsOf(10)).toEqual(named)
+    expect(problemsOf(15)).toEqual([...named, '  and 5 more'])
   })
 })

@@ -266,3 +266,87 @@ describe('what a post waits for', () => {
     expect(announced()).toBe(3)
   })
 })
+
+describe('what is old', () => {
+  /** Rows that are this much younger and older than they are kept, in days; which of them are there. */
+  async function addOld({ query, addValidator, addExit }: Awaited<ReturnType<typeof setUp>>) {
+    const rowOf = async (statement: ReturnType<typeof sql>) => (await query<{ id: string }>(statement))[0]?.id
+    const ago = (days: number) => sql`now() - make_interval(secs => ${days * 86_400}::float8)`
+    const ended = async (state: string, days: number, isSigned = false) => {
+      const { id } = await addValidator()
+      await query(sql`update validators set created_at = ${ago(400)} where id = ${id}`)
+      const exit = await addExit(id, { state })
+      const signature = isSigned ? randomBytes(96) : null
+      await query(sql`update messages set requested_at = ${ago(days)}, signature = ${signature} where id = ${exit}`)
+      return { validator: id, exit }
+    }
+    await query(sql`alter table manager_signatures disable trigger user`)
+    const signed = (root: number, days: number) =>
+      rowOf(sql`
+        insert into manager_signatures (action, vault, requester, registry_root, validators, validator_count, amount_gwei, digest, signed_at)
+        values ('fund', ${Buffer.alloc(20)}, 'a', ${Buffer.alloc(32, root)}, '', 1, 1, ${randomBytes(32)}, ${ago(days)}) returning id`)
+    const nonce = async (minutes: number) => {
+      const signer = randomBytes(33)
+      await query(sql`
+        insert into request_nonces (signer, nonce, seen_at) values (${signer}, ${randomBytes(16)}, ${ago(minutes / 1440)})`)
+      return signer
+    }
+    const kept = {
+      nonce: await nonce(14),
+      superseded: (await ended('superseded', 0.95)).exit,
+      unready: (await ended('expired', 6.9)).validator,
+      ready: (await ended('expired', 179, true)).validator,
+      signed: await signed(1, 365.9),
+    }
+    const gone = {
+      nonce: await nonce(16),
+      superseded: (await ended('superseded', 1.05)).exit,
+      unready: (await ended('expired', 7.1)).validator,
+      ready: (await ended('expired', 181, true)).validator,
+      signed: await signed(2, 366.1),
+    }
+    // What is newest of each is needed, however old.
+    await addExit((await addValidator()).id)
+    await signed(3, 0)
+    await query(sql`alter table manager_signatures enable trigger user`)
+    const isThere = async (table: ReturnType<typeof sql>, id: unknown) =>
+      (await query(sql`select from ${table} = ${id}`)).length === 1
+    const there = async (of: typeof kept) => ({
+      nonce: await isThere(sql`request_nonces where signer`, of.nonce),
+      superseded: await isThere(sql`messages where id`, of.superseded),
+      unready: await isThere(sql`validators where id`, of.unready),
+      ready: await isThere(sql`validators where id`, of.ready),
+      signed: await isThere(sql`manager_signatures where id`, of.signed),
+    })
+    return { kept: () => there(kept), gone: () => there(gone) }
+  }
+  const all = (isThere: boolean) => ({
+    ...{ nonce: isThere, superseded: isThere, unready: isThere, ready: isThere, signed: isThere },
+  })
+
+  it('is deleted, each in its time, and what is old for months is looked for once an hour', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const store = await setUp()
+    const first = await addOld(store)
+    await store.sweep.run()
+    expect([await first.kept(), await first.gone()]).toEqual([all(true), all(false)])
+
+    const second = await addOld(store)
+    vi.advanceTimersByTime(3_500_000)
+    await store.sweep.run()
+    expect(await second.gone()).toEqual({ ...all(true), nonce: false, superseded: false })
+    vi.advanceTimersByTime(200_000)
+    await store.sweep.run()
+    expect([await second.kept(), await second.gone()]).toEqual([all(true), all(false)])
+  })
+
+  it('is deleted in batches, and many of them in one round', async () => {
+    const store = await setUp()
+    await store.query(sql`
+      insert into request_nonces (signer, nonce, seen_at)
+      select decode(lpad(to_hex(n), 66, '0'), 'hex'), '\\x00', now() - interval '1 hour' from generate_series(1, 1501) n`)
+    await store.sweep.run()
+    expect(await store.query(sql`select from request_nonces`)).toEqual([])
+  })
+})

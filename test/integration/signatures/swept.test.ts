@@ -345,7 +345,7 @@ describe('what is old', () => {
     const store = await setUp()
     await store.query(sql`
       insert into request_nonces (signer, nonce, seen_at)
-      select decode(lpad(to_hex(n), 66, '0'), 'hex'), '\\x00', now() - interval '1 hour' from generate_series(1, 1501) n`)
+      select decode(lpad(to_hex(n), 66, '0'), 'hex'), decode(repeat('00', 16), 'hex'), now() - interval '1 hour' from generate_series(1, 1501) n`)
     await store.sweep.run()
     expect(await store.query(sql`select from request_nonces`)).toEqual([])
   })

@@ -4,7 +4,7 @@ import type { FastifyRequest } from 'fastify'
 import { describe, expect, it } from 'vitest'
 import { createEvents } from '../../events.ts'
 import { createAuth, signedCredentials } from './auth.ts'
-import { signingOracle } from './caller.ts'
+import { ANYBODY, signingOracle } from './caller.ts'
 import { createToken, parseKeyedNodes, parseTokens } from './tokens.ts'
 
 const vault = '0x8ae5c1046158526cf236f74d8fb88fabe2e94aca'
@@ -139,6 +139,112 @@ describe('tokens', () => {
     const reserved = `anybody operator * sha256:${'0'.repeat(64)}`
     expect(() => parseTokens(reserved, 'tokens')).toThrow('stands for requests without a token')
     expect(() => parseTokens(`${admin.line}\n${admin.line}`, 'tokens')).toThrow('stands twice')
+  })
+})
+
+describe('a token shown', () => {
+  it('as Basic is the password, whatever the user is called', () => {
+    for (const user of ['', 'anyone', 'ä'])
+      expect(
+        auth.authenticate(
+          request(`Basic ${Buffer.from(`${user}:${operator.token}`).toString('base64')}`),
+          ['operator'],
+          '/validators',
+        ).name,
+      ).toBe('operator-1')
+  })
+
+  it('by a browser of itself to a page of another site changes nothing', () => {
+    const of = (method: string, site: string | undefined, authorization: string) =>
+      ({ method, headers: { authorization, 'sec-fetch-site': site } }) as unknown as FastifyRequest
+    const [kept, meant] = [basic(operator.token), `Bearer ${operator.token}`]
+    const name = (shown: FastifyRequest) => auth.authenticate(shown, ['operator'], '/validators').name
+    for (const site of ['cross-site', 'same-site']) {
+      expect(() => name(of('POST', site, kept))).toThrow(expect.objectContaining({ code: 'TOKEN_MISSING' }))
+      expect(name(of('GET', site, kept))).toBe('operator-1')
+      expect(name(of('POST', site, meant))).toBe('operator-1')
+    }
+    for (const site of ['same-origin', 'none', undefined]) expect(name(of('POST', site, kept))).toBe('operator-1')
+  })
+
+  it('speaks for each of its vaults and share indexes, and a node for its own, and for no other', () => {
+    const [one, other, third] = [1, 2, 3].map((byte) => new Uint8Array(20).fill(byte))
+    const caller = { ...ANYBODY, name: 'a', vaults: [one, other] as Uint8Array[], shareIndexes: [2, 4] }
+    for (const vault of [one, other]) expect(() => auth.assertVault(caller, vault ?? null, '/')).not.toThrow()
+    for (const vault of [third ?? null, null]) {
+      const refusal = expect.objectContaining({ code: 'TOKEN_BINDING' })
+      expect(() => auth.assertVault(caller, vault, '/')).toThrow(refusal)
+      expect(() => auth.assertVault(ANYBODY, vault, '/')).not.toThrow()
+    }
+    for (const index of [2, 4]) expect(() => auth.assertShareIndex(caller, index, '/')).not.toThrow()
+    expect(() => auth.assertShareIndex(ANYBODY, 9, '/')).not.toThrow()
+    for (const [by, code] of [
+      [caller, 'TOKEN_BINDING'],
+      [{ ...caller, node: {} as never }, 'NODE_BINDING'],
+    ] as const)
+      expect(() => auth.assertShareIndex(by, 3, '/')).toThrow(expect.objectContaining({ code }))
+  })
+})
+
+describe('a line of the file', () => {
+  const hashed = (byte: string) => `sha256:${byte.repeat(32)}`
+  const hash = hashed('ab')
+  const read = (...lines: string[]) => [...parseTokens(lines.join('\n'), 'tokens').values()]
+
+  it.each(['a', 'a operator', 'a operator *', `a operator * ${hash} more`, `a operator * ${hash} two more`])(
+    'has four words: %s has not',
+    (line) => {
+      expect(() => read(line)).toThrow(/line 1: a line is: name role binding/)
+    },
+  )
+
+  it.each([
+    ['sidecar', '0'],
+    ['sidecar', '1,0'],
+    ['sidecar', '1.5'],
+    ['sidecar', '-1'],
+    ['sidecar', '9007199254740992'],
+    ['sidecar', '1,x'],
+    ['operator', `${vault},0x00`],
+    ['oracle', `0x00,${vault}`],
+    ['oracle', '1'],
+    ['admin', vault],
+    ['admin', '1'],
+  ])('is refused for what the role is not bound to: %s %s', (role, binding) => {
+    expect(() => read(`a ${role} ${binding} ${hash}`)).toThrow(/line 1: (a sidecar is|an admin is|the binding of)/)
+    expect(() => createToken('a', role as 'admin', binding)).toThrow(expect.objectContaining({ code: 'USAGE' }))
+  })
+
+  it('is a token of its role, bound to what it names alone', () => {
+    const found = read(
+      `a sidecar 1,9007199254740991 ${hash}`,
+      `b operator ${vault} ${hashed('bb')}`,
+      `c oracle ${vault} ${hashed('cb')}`,
+      `d admin * ${hashed('db')}`,
+      `e operator * ${hashed('EE')}`,
+    )
+    const bytes = fromHex(vault, 20)
+    const of = (name: string, role: string, more: object) => ({
+      ...{ name, role, shareIndexes: undefined, vaults: undefined, oracles: undefined },
+      ...more,
+    })
+    expect(found).toMatchObject([
+      of('a', 'sidecar', { shareIndexes: [1, Number.MAX_SAFE_INTEGER] }),
+      of('b', 'operator', { vaults: [bytes] }),
+      of('c', 'oracle', { oracles: [bytes] }),
+      of('d', 'admin', {}),
+      of('e', 'operator', {}),
+    ])
+    // One of each kind is no file of nobody.
+    expect(read(`a sidecar 1 ${hash}`, 'nodes *')).toHaveLength(1)
+    expect(() => read('nonsense')).toThrow('line 1')
+    expect(() => read(`a sidecar 1 ${hash}`, `b sidecar 1 ${hash}`)).toThrow(/line 2: the same token stands twice/)
+    expect(() => read(`a sidecar 1 ${hash}`, `a sidecar 1 ${hashed('bb')}`)).toThrow(/line 2: the name a/)
+  })
+
+  it('is made with 32 bytes that nobody can guess', () => {
+    expect(Buffer.from(operator.token, 'base64url')).toHaveLength(32)
+    expect(createToken('operator-1', 'operator', vault).token).not.toBe(operator.token)
   })
 })
 

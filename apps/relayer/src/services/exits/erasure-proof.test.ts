@@ -103,7 +103,7 @@ function look(
 }
 const nothing = { held: [], broken: [], isDepositGone: false, reasons: [], asked: [], most: 0 }
 const because = (reason: string, validators = 1) => [{ reason, validators }]
-const heldOf = ({ id, beaconIndex, oracleSetId, depositBlock }: ErasableRow, credentials = TYPE_1) => ({
+const heldOf = ({ id, beaconIndex, oracleSetId, depositBlock }: ErasableRow, credentials: Uint8Array = TYPE_1) => ({
   ...{ validatorId: id, beaconIndex, oracleSetId, depositBlock },
   withdrawalCredentials: new Uint8Array(credentials),
 })

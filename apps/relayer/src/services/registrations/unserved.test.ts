@@ -13,6 +13,13 @@ it('says of a vault that no lock names whose keys there are', () => {
   expect(whyUnserved(OWN, [keys(vaultOf(0x22), 5, 1), keys(vaultOf(0x33), 0), keys(vaultOf(0x44), 0, 2)]).reason).toBe(
     `no lock and no line of PUBLIC_KEYS_FILE names it: the 5 free keys can only go to ${named(0x22)}`,
   )
+  expect(whyUnserved(OWN, [keys(vaultOf(0x22), 1)]).reason).toMatch(`the 1 free key can only go to ${named(0x22)}`)
+  expect(
+    whyUnserved(
+      OWN,
+      [0x22, 0x33, 0x44].map((byte) => keys(vaultOf(byte), 1)),
+    ).reason,
+  ).toMatch(new RegExp(`can only go to ${named(0x22)}, ${named(0x33)}, ${named(0x44)}$`))
   expect(
     whyUnserved(
       OWN,
@@ -31,9 +38,10 @@ it('says that none is left, or that those it could have are not to be had', () =
 })
 
 it('calls no key another vault’s that it has only reserved', () => {
-  expect(whyUnserved(OWN, [keys(vaultOf(0x22), 0, 3)]).reason).toBe(
-    'the keys that are left are reserved for other vaults, or named for them',
-  )
+  for (const reserved of [1, 3])
+    expect(whyUnserved(OWN, [keys(vaultOf(0x22), 0, reserved)]).reason).toBe(
+      'the keys that are left are reserved for other vaults, or named for them',
+    )
 })
 
 it('says nothing of others to who may see of its own vault alone', () => {

@@ -231,7 +231,10 @@ describe('the deposit of a validator', () => {
     const NOT_FINAL = because('the block of its deposit is not final at the execution node')
     const deposits = [{ id: 1, block: FINAL }]
     const at = (depositBlock: number) => [fresh(1, { depositBlock })]
-    expect(await look(at(FINAL), all(1), { deposits })).toMatchObject({ broken: [], asked: [FINAL] })
+    expect(await look(at(FINAL), all(1), { deposits })).toMatchObject({
+      held: [{ validatorId: 1, depositBlock: FINAL }],
+      asked: [FINAL],
+    })
     expect(await look(at(FINAL + 1), all(1), { deposits })).toEqual({ ...nothing, reasons: NOT_FINAL })
     expect(await look(at(0), all(1), { final: null })).toEqual({ ...nothing, reasons: NOT_FINAL })
     const fault = new Error('the execution node is away')

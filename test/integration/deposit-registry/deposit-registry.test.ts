@@ -7,7 +7,14 @@ import { depositSigningRoot, withdrawalCredentials } from '@dvt-relayer/crypto/m
 import { connectDatabase } from '@dvt-relayer/db/connect.ts'
 import { migrateDatabase } from '@dvt-relayer/db/migrate.ts'
 import { insertValidators } from '@dvt-relayer/db/queries/messages/validators.ts'
-import { insertRegistered } from '@dvt-relayer/db/queries/registry.ts'
+import {
+  clearRegistered,
+  findRegistered,
+  findRegisteredWith,
+  insertCheckpoint,
+  insertRegistered,
+  lockCheckpoint,
+} from '@dvt-relayer/db/queries/registry.ts'
 import { sql } from 'drizzle-orm'
 import { describe, expect, it } from 'vitest'
 import { createChain } from '../../../apps/relayer/src/chain.ts'
@@ -21,6 +28,7 @@ import { madeUpKey, type StandInDeposit } from '../../support/chain/beacon.ts'
 import { type RpcProxy, RpcRefusal, startRpcProxy } from '../../support/chain/rpc-proxy.ts'
 import { depositBySomebodyElse } from '../../support/contracts/deposits.ts'
 import { createTestKeys } from '../../support/keys/keys.ts'
+import { openMessages } from '../../support/stages/messages.ts'
 import { engine } from '../../support/world/nodes.ts'
 import { startVaultWorld, type VaultWorld } from '../../support/world/vault-world.ts'
 
@@ -712,6 +720,32 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
       await world.beaconFollows.queue()
     }
   })
+})
+
+it('keys are settled once, each with the block of its first deposit, and read together with the checkpoint', async () => {
+  const { db, query } = await openMessages()
+  const keyOf = (byte: number) => ({ publicKey: Buffer.alloc(48, byte), blockNumber: 10 + byte })
+  const [a, b, c] = [keyOf(1), keyOf(2), keyOf(3)]
+  const settled = () =>
+    query(sql`select public_key as "publicKey", block_number::int as "blockNumber" from registry_validators order by 1`)
+  expect(await insertRegistered(db, [])).toBe(0)
+  expect(await insertRegistered(db, [b])).toBe(1)
+  expect(await insertRegistered(db, [c, { ...b, blockNumber: 99 }, a])).toBe(2)
+  expect(await settled()).toEqual([a, b, c])
+
+  expect(await findRegisteredWith(db, 'here', [])).toBeUndefined()
+  expect(await lockCheckpoint(db, 'here')).toBeUndefined()
+  expect(await insertCheckpoint(db, 'here', { at: 1 })).toBe('inserted')
+  expect(await insertCheckpoint(db, 'here', { at: 2 })).toBe('exists')
+  expect(await insertCheckpoint(db, 'there', { at: 3 })).toBe('inserted')
+  expect(await lockCheckpoint(db, 'there')).toEqual({ at: 3 })
+  const asked = [keyOf(4), b, a].map(({ publicKey }) => publicKey)
+  const found = await findRegisteredWith(db, 'here', asked)
+  expect(found?.value).toEqual({ at: 1 })
+  for (const told of [found?.publicKeys ?? [], await findRegistered(db, asked)])
+    expect(told.sort(Buffer.compare)).toEqual([a.publicKey, b.publicKey])
+  await clearRegistered(db)
+  expect(await settled()).toEqual([])
 })
 
 /** A registry dump with these keys at one block. */

@@ -149,7 +149,7 @@ it('a copy is stored once, in place of the one for another key or vault, and onl
   expect(await query(sql`select from owner_copies where created_at < now() - interval '1 hour'`)).toEqual([])
 })
 
-it('a vault is shown its copies, but of no use none, and none of a validator that went to another vault', async () => {
+it('a vault is shown its copies, but none of no use, and none of a validator that went to another vault', async () => {
   const { db, query, add } = await openCopies()
   const copy = { vault: VAULT, key: KEY }
   const shown = [

@@ -96,7 +96,7 @@ it('exits of registered validators are erased unless a rotation needs them or an
     await add({ isRegistered: false }),
   ]
   const options = { ...KEPT, isErasing: true, afterId: 0, limit: 99 }
-  const find = async (more: Partial<typeof options & { owners: typeof OWNERS }> = {}) =>
+  const find = async (more: Partial<Parameters<typeof findErasable>[1]> = {}) =>
     (await findErasable(db, { ...options, ...more })).map(({ id }) => id)
   const ids = erasable.map(({ id }) => id)
   expect(await find()).toEqual([...ids, waiting.id])

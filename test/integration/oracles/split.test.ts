@@ -77,14 +77,16 @@ it('the set in force is the one announced last, whoever adopts another one meanw
     isIn.resolve()
     await gate.promise
   })
-  await isIn.promise
+  await Promise.race([isIn.promise, slow])
   const later = adopt(store, 'd', 14)
   const waiting = () =>
     query(sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)
-  await expect.poll(waiting).toHaveLength(1)
-  gate.resolve()
-  await slow
-  await later
+  try {
+    await expect.poll(waiting).toHaveLength(1)
+  } finally {
+    gate.resolve()
+  }
+  await Promise.all([slow, later])
   expect(await findCurrentOracleSet(db)).toMatchObject({ cid: 'd' })
 })
 

@@ -3,8 +3,8 @@
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it } from 'vitest'
-import { createUnserved, findUnserved } from '../../../apps/relayer/src/services/registrations/unserved.ts'
-import { openMessages } from '../../support/stages/messages.ts'
+import { createUnserved, findUnserved } from '../../../../apps/relayer/src/services/registrations/unserved.ts'
+import { openMessages } from '../../../support/stages/messages.ts'
 
 const NOW_MS = 1_700_000_000_000
 const vaultOf = (number: number) => new Uint8Array(20).fill(number)

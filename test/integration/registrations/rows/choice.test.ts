@@ -7,9 +7,9 @@ import {
   type ChosenKey,
   createKeyChoice,
   findChosen,
-} from '../../../apps/relayer/src/services/registrations/choose-keys.ts'
-import { createKeysOnChain } from '../../../apps/relayer/src/services/registrations/keys-on-chain.ts'
-import { openMessages } from '../../support/stages/messages.ts'
+} from '../../../../apps/relayer/src/services/registrations/choose-keys.ts'
+import { createKeysOnChain } from '../../../../apps/relayer/src/services/registrations/keys-on-chain.ts'
+import { openMessages } from '../../../support/stages/messages.ts'
 
 const VAULT = new Uint8Array(20).fill(1)
 const HOUR = 3600

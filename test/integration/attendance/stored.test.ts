@@ -18,7 +18,7 @@ import {
   storeNodesSeen,
 } from '@dvt-relayer/db/queries/attendance/nodes-seen.ts'
 import { deleteNonces, takeNonce } from '@dvt-relayer/db/queries/attendance/nonces.ts'
-import { countLeftRunning, lockPlace } from '@dvt-relayer/db/queries/attendance/place.ts'
+import { countLeftRunning, findOwnPlace, lockPlace } from '@dvt-relayer/db/queries/attendance/place.ts'
 import {
   countProcesses,
   countWorkers,
@@ -107,7 +107,7 @@ describe('processes', () => {
       expect(await findNewestWorker(tx, 60)).toEqual({ isThere: false, lastSeconds: null })
       await add(tx, 'api', 'api', 10)
       await add(tx, 'silent', 'worker', 60)
-      await add(tx, 'stopped', 'all', 20, { stopped: 20 })
+      await add(tx, 'stopped', 'all', 25, { stopped: 20 })
       expect(await countWorkers(tx, 60)).toBe(0)
       expect(await findNewestWorker(tx, 60)).toEqual({ isThere: false, lastSeconds: expect.closeTo(now - 20, 1) })
       await add(tx, 'worker', 'worker', 59)
@@ -189,6 +189,14 @@ describe('processes', () => {
       expect(await countLeftRunning(tx, 60)).toBe(2)
     }),
   )
+
+  it('are of the database that they are connected to', async () => {
+    const { db, query } = await openMessages()
+    const [database] = await query<{ oid: number }>(
+      sql`select oid::int4 as oid from pg_database where datname = current_database()`,
+    )
+    expect(await findOwnPlace(db)).toEqual({ system: expect.stringMatching(/^\d{10,}$/), database: database?.oid })
+  })
 
   it('note their place one at a time, to the end of the transaction', async () => {
     const { db } = await openMessages()
@@ -359,6 +367,7 @@ describe('what is seen of nodes', () => {
       // Two clusters have share index 6, by their first validators, and one has 4.
       await cluster(tx, 1, [4, 6, 7], [4])
       await cluster(tx, 2, [6, 7], [4])
+      await cluster(tx, 3, [9])
       expect(await findLastSeen(tx)).toEqual([
         { shareIndex: 5, seconds: 20 },
         { shareIndex: 1, seconds: 50 },

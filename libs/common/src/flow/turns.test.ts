@@ -145,6 +145,19 @@ describe('turns', () => {
     expect(turn?.grow(1)).toBe(false)
     expect(turns.held()).toBe(0)
   })
+
+  it('tell how many wait in all, and of which group any does', async () => {
+    const turns = createTurns(limits)
+    expect([turns.isWanted('sidecar'), turns.waiting()]).toEqual([false, 0])
+    await turns.take(undefined, { account: node1 })
+    expect(turns.held()).toBe(1)
+    await turns.take(1, { account: node1 })
+    await turns.take(1, { account: operator })
+    expect(turns.isWanted('sidecar')).toBe(false)
+    for (const account of [node1, node1, of('guest', 'g')]) void turns.take(2, { account })
+    expect([turns.waiting(), turns.waiting(node1), turns.isWanted('sidecar')]).toEqual([3, 2, true])
+    expect([turns.isWanted('operator'), turns.isWanted('guest')]).toEqual([false, true])
+  })
 })
 
 it('a fair line serves who has many items as often as who has one', () => {

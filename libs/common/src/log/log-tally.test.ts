@@ -55,6 +55,7 @@ it('are written at once when they are the first of their kind, then counted and 
   lines.length = 0
   vi.advanceTimersByTime(120_000)
   expect(lines).toEqual([])
+  expect(vi.getTimerCount()).toBe(0)
   tally.log(refusal('missing'))
   expect(lines).toEqual([{ reason: 'missing', msg: 'request refused' }])
   tally.flush()

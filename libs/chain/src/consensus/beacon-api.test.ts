@@ -1,0 +1,271 @@
+import {
+  type HttpAnswer,
+  type HttpAsk,
+  HttpError,
+  type HttpRequest,
+  readJson,
+} from '@dvt-relayer/common/http/client.ts'
+import type { TSchema } from 'typebox'
+import { describe, expect, it } from 'vitest'
+import { createBeaconApi } from './beacon-api.ts'
+import { askStep, createStepCheck, isAtClock, slotsBehind } from './in-step.ts'
+
+interface Answer {
+  status?: number
+  body?: unknown
+}
+/** A node that answers so; what it is asked is noted. */
+function nodeOf(answer: (request: HttpRequest) => Answer) {
+  const asked: HttpRequest[] = []
+  async function read<T>(request: HttpRequest, read: (answer: HttpAnswer) => T): Promise<T> {
+    asked.push(request)
+    const { status = 200, body } = answer(request)
+    const accepts = request.accepts ?? ((code: number) => code >= 200 && code < 300)
+    if (!accepts(status)) throw new HttpError('HTTP_STATUS', 'a', `answers ${status}`, { status })
+    const bytes = Buffer.from(JSON.stringify(body ?? {}))
+    return read({ status, headers: new Headers(), bytes, maxValues: 1_000_000, host: 'a' })
+  }
+  const json = (request: HttpRequest, schema: TSchema, check?: (value: unknown, host: string) => void) =>
+    read(request, (given) => {
+      const value = readJson(given, schema)
+      check?.(value, given.host)
+      return value
+    })
+  return { http: { host: 'a', read, json } as unknown as HttpAsk, asked }
+}
+
+const hash = (byte: string) => `0x${byte.repeat(32)}`
+const validator = (index: number) => ({
+  index: String(index),
+  balance: '1',
+  status: 'active_ongoing',
+  validator: {
+    pubkey: `0x${index.toString(16).padStart(96, '0')}`,
+    withdrawal_credentials: hash('00'),
+    effective_balance: '1',
+  },
+})
+const listOf = (...indexes: number[]) => ({ body: { data: indexes.map(validator) } })
+const { signal } = new AbortController()
+const ALL = Array.from({ length: 600 }, (_, status) => status + 1)
+/** Of all statuses, those with which a question is answered by something. */
+async function answered(statuses: readonly number[], ask: (status: number) => Promise<unknown>): Promise<number[]> {
+  const judged = await Promise.all(
+    statuses.map((status) =>
+      ask(status).then(
+        () => [status],
+        () => [],
+      ),
+    ),
+  )
+  return judged.flat()
+}
+const OK = Array.from({ length: 100 }, (_, i) => 200 + i)
+
+describe('validators of a state', () => {
+  const idsOf = ({ body, query }: HttpRequest) =>
+    query === undefined ? (body as { ids: string[] }).ids.length : query['id']?.split(',').length
+
+  it('are asked for by a thousand, and by 30 of a node that takes no POST, which is remembered', async () => {
+    let refuses = false
+    const { http, asked } = nodeOf(({ method, body, query }) => {
+      if (method === 'POST' && refuses) return { status: 405 }
+      const ids = query === undefined ? (body as { ids: string[] }).ids : (query['id']?.split(',') ?? [])
+      return listOf(...ids.map(Number))
+    })
+    const api = createBeaconApi(http, signal)
+    const ids = Array.from({ length: 1_031 }, (_, i) => String(i))
+    const indexes = async () => (await api.validators('head', ids)).map(({ index }) => String(index))
+    expect(await indexes()).toEqual(ids)
+    expect(asked.map((request) => [request.method, idsOf(request)])).toEqual([
+      ['POST', 1_000],
+      ['POST', 31],
+    ])
+    expect(asked[0]).toMatchObject({ idempotent: true, isVouched: true, signal })
+    asked.length = 0
+    refuses = true
+    expect(await indexes()).toEqual(ids)
+    const gets = [...Array.from({ length: 33 }, () => 30), 10, 30, 1]
+    expect(asked.map(idsOf)).toEqual([1_000, ...gets])
+    expect(asked[1]).toMatchObject({ isVouched: true, signal })
+    // Once it has answered by GET it is not asked by POST again.
+    asked.length = 0
+    await indexes()
+    expect(asked.map(idsOf)).toEqual(gets)
+  })
+
+  it('are asked for by GET after each way of refusing a POST, and after no other', async () => {
+    const byStatus = (status: number) =>
+      createBeaconApi(nodeOf(({ method }) => ({ status: method === 'POST' ? status : 200, ...listOf(7) })).http)
+    expect(await answered(ALL, (status) => byStatus(status).validators('head', ['7']))).toEqual([
+      ...OK,
+      ...[400, 403, 404, 405, 411, 413, 415, 501],
+    ])
+  })
+
+  it('are asked for by POST again where GET was refused as well', async () => {
+    const { http, asked } = nodeOf(() => ({ status: 404 }))
+    const api = createBeaconApi(http)
+    for (let tries = 0; tries < 2; tries++) await expect(api.validators('head', ['7'])).rejects.toThrow('answers 404')
+    expect(asked.map(({ method }) => method ?? 'GET')).toEqual(['POST', 'GET', 'POST', 'GET'])
+  })
+
+  it('are one at an index, or none, and never another or more', async () => {
+    const found = async (...indexes: number[]) => {
+      const { http, asked } = nodeOf(() => listOf(...indexes))
+      const one = await createBeaconApi(http).validator('head', 7)
+      expect(asked[0]).toMatchObject({ isVouched: true, body: { ids: ['7'] } })
+      return one?.index
+    }
+    expect([await found(7), await found()]).toEqual([7, undefined])
+    for (const wrong of [[8], [7, 8], [7, 7]]) await expect(found(...wrong)).rejects.toThrow('was not asked for')
+  })
+})
+
+describe('what a node answers', () => {
+  it('with a status that says "none" is told apart from all others', async () => {
+    const data = { root: hash('AB'), genesis_time: '1' }
+    const apiOf = (status: number) => createBeaconApi(nodeOf(() => ({ status, body: { data } })).http)
+    const none = [400, 404]
+    expect(await answered(ALL, (status) => apiOf(status).stateRoot('7'))).toEqual([...OK, ...none])
+    expect([await apiOf(200).stateRoot('7'), await apiOf(404).stateRoot('7')]).toEqual([hash('ab'), undefined])
+    expect(await answered(ALL, (status) => apiOf(status).spec())).toEqual([...OK, 400, 403, 404, 405, 501])
+    expect([await apiOf(200).spec(), await apiOf(404).spec()]).toEqual([data, {}])
+    expect(await answered(ALL, (status) => apiOf(status).finalizedRoot())).toEqual(OK)
+    for (const status of none)
+      await expect(apiOf(status).finalizedRoot()).rejects.toThrow('at a knows no finalized state yet')
+    await expect(apiOf(403).finalizedRoot()).rejects.toThrow('answers 403')
+  })
+
+  it('about its head is asked of one that is vouched for, and other things of any', async () => {
+    const header = { slot: '7', state_root: hash('CD') }
+    const { http, asked } = nodeOf(({ path }) => ({
+      body: path.endsWith('/pending_deposits')
+        ? { data: [] }
+        : { data: { root: hash('AB'), header: { message: header } } },
+    }))
+    const api = createBeaconApi(http, signal)
+    expect(await api.head()).toEqual({ root: hash('ab'), slot: 7, stateRoot: hash('cd') })
+    expect(await api.pendingDeposits('head')).toEqual([])
+    await api.headStanding()
+    await api.stateRoot('7')
+    expect(asked.map(({ isVouched }) => isVouched)).toEqual([true, true, undefined, undefined])
+    for (const request of asked) expect(request.signal).toBe(signal)
+  })
+
+  it('of whether its head is verified counts where it says so', async () => {
+    const verified = async (standing: object) => {
+      const header = { message: { slot: '7', state_root: hash('cd') } }
+      const { http } = nodeOf(() => ({ body: { ...standing, data: { root: hash('ab'), header } } }))
+      return (await createBeaconApi(http).headStanding()).isVerified
+    }
+    expect(await verified({ execution_optimistic: false })).toBe(true)
+    expect(await verified({ execution_optimistic: true })).toBe(false)
+    expect(await verified({})).toBe(false)
+  })
+})
+
+const network = { genesisTimestamp: 1_000, secondsPerSlot: 12 }
+/** A clock so many seconds after genesis. */
+const clockAt = (seconds: number) => ({ network, unixMs: () => (1_000 + seconds) * 1000 })
+
+describe('the slots between a head and the clock', () => {
+  it('are whole ones, and less than none ahead of it', () => {
+    expect(slotsBehind(100, clockAt(1_200))).toBe(0)
+    expect(slotsBehind(100, clockAt(1_199.999))).toBe(-1)
+    expect(slotsBehind(100, clockAt(1_211.999))).toBe(0)
+    expect(slotsBehind(90, clockAt(1_200))).toBe(10)
+  })
+
+  it('are few while the chain makes blocks and the clock is right', () => {
+    expect([-2, -1, 0, 32, 33].map(isAtClock)).toEqual([false, true, true, true, false])
+  })
+})
+
+describe('the step of a node', () => {
+  const said = { is_syncing: false, head_slot: '100', sync_distance: '3' }
+  const header = { message: { slot: '100', state_root: hash('cd') } }
+  const silent = (status: number, more: object = { execution_optimistic: false }) =>
+    nodeOf(({ path }) =>
+      path.endsWith('/syncing') ? { status } : { body: { ...more, data: { root: hash('ab'), header } } },
+    ).http
+
+  it('is what it says, and nothing worse where it leaves things out', async () => {
+    const step = {
+      isInferred: false,
+      isSyncing: false,
+      distance: 3,
+      headSlot: 100,
+      isOptimistic: false,
+      elOffline: false,
+    }
+    expect(await askStep(nodeOf(() => ({ body: { data: said } })).http, clockAt(0))).toEqual(step)
+    const odd = { ...said, is_syncing: true, is_optimistic: true, el_offline: true }
+    expect(await askStep(nodeOf(() => ({ body: { data: odd } })).http, clockAt(0))).toEqual({
+      ...step,
+      isSyncing: true,
+      isOptimistic: true,
+      elOffline: true,
+    })
+  })
+
+  it('is shown by its head where nobody may ask for it', async () => {
+    const inferred = await askStep(silent(403), clockAt(1_200))
+    expect(inferred).toEqual({
+      isInferred: true,
+      isSyncing: false,
+      distance: 0,
+      headSlot: 100,
+      isOptimistic: false,
+      elOffline: false,
+    })
+    expect(await askStep(silent(403, {}), clockAt(1_200))).toEqual({ ...inferred, isOptimistic: true })
+    const synced = async (slots: number) => !(await askStep(silent(403), clockAt(1_200 + slots * 12))).isSyncing
+    expect([await synced(-2), await synced(-1), await synced(8), await synced(9)]).toEqual([false, true, true, false])
+    expect(
+      await answered(
+        ALL.filter((status) => status >= 300),
+        (status) => askStep(silent(status), clockAt(0)),
+      ),
+    ).toEqual([400, 403, 404, 405, 501])
+  })
+
+  it('is asked for again after three seconds, once for all who ask at once', async () => {
+    const { http, asked } = nodeOf(() => ({ body: { data: said } }))
+    let nowMs = 5_000
+    const { assertInStep } = createStepCheck(() => nowMs, clockAt(0))
+    await assertInStep(http)
+    nowMs = 7_999
+    await assertInStep(http)
+    expect(asked).toHaveLength(1)
+    nowMs++
+    await Promise.all([assertInStep(http), assertInStep(http)])
+    expect(asked).toHaveLength(2)
+  })
+
+  it('is asked for at once where it was forgotten, also while it was asked for, or where it was out of step', async () => {
+    let isSyncing = false
+    const { http, asked } = nodeOf(() => ({ body: { data: { ...said, is_syncing: isSyncing } } }))
+    const { assertInStep, forget } = createStepCheck(() => 0, clockAt(0))
+    await assertInStep(http)
+    forget(http)
+    const before = assertInStep(http)
+    forget(http)
+    const after = assertInStep(http)
+    await before
+    // What was asked for meanwhile is shared all the same.
+    await Promise.all([after, assertInStep(http)])
+    expect(asked).toHaveLength(3)
+    forget(http)
+    const late = assertInStep(http)
+    forget(http)
+    await late
+    await assertInStep(http)
+    expect(asked).toHaveLength(5)
+    forget(http)
+    isSyncing = true
+    for (let tries = 0; tries < 2; tries++)
+      await expect(assertInStep(http)).rejects.toThrow('is syncing, 3 slots behind')
+    expect(asked).toHaveLength(7)
+  })
+})

@@ -1,10 +1,10 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { afterAll, describe, expect, it } from 'vitest'
 import { ChainError } from './errors.ts'
-import { networkOf, networks, parseNetwork } from './networks.ts'
+import { hasRealStake, networkOf, networks, parseNetwork } from './networks.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'networks-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -64,6 +64,49 @@ describe('built-in networks', () => {
     expect([toHex(mainnet.capellaForkVersion), toHex(gnosis.capellaForkVersion)]).toEqual(['0x03000000', '0x03000064'])
     expect([gnosis.chainId, gnosis.slotsPerEpoch, gnosis.secondsPerSlot]).toEqual([100, 16, 5])
     expect(gnosis.ssvNetwork).toBeUndefined()
+  })
+
+  it('are the table of docs/protocol.md, number by number', () => {
+    const text = readFileSync(new URL('../../../docs/protocol.md', import.meta.url), 'utf8')
+    const rows = (text.split('## 2. Networks')[1]?.split('##')[0] ?? '')
+      .split('\n')
+      .filter((line) => line.startsWith('| '))
+      .map((line) => line.split('|').map((cell) => cell.trim().replaceAll('`', '')))
+    const [, ...names] = rows[0]?.slice(1, -1) ?? []
+    expect(names).toEqual(Object.keys(networks))
+    for (const [column, network] of Object.values(networks).entries()) {
+      // The rows as they are, the name of each left out.
+      const values = rows.slice(1).map((cells) => cells[2 + column])
+      const { registryDump, ssvNetwork } = network
+      const deposits = toHex(network.depositContract)
+      expect(values.map((value) => value?.toLowerCase())).toEqual([
+        String(network.chainId),
+        `${network.slotsPerEpoch} / ${network.secondsPerSlot}`,
+        String(network.genesisTimestamp),
+        toHex(network.genesisValidatorsRoot),
+        toHex(network.genesisForkVersion),
+        toHex(network.capellaForkVersion),
+        String(network.capellaEpoch),
+        column > 0 && deposits === toHex(networks.mainnet.depositContract) ? 'same' : deposits,
+        String(network.depositContractBlock),
+        toHex(network.keeper),
+        String(network.keeperBlock),
+        registryDump?.cid,
+        String(registryDump?.lastBlock),
+        ssvNetwork === undefined ? 'none' : toHex(ssvNetwork.address),
+        ssvNetwork === undefined ? '' : String(ssvNetwork.block),
+      ])
+    }
+  })
+
+  it('are about real money on mainnet and gnosis, under whatever name', () => {
+    expect([1, 100, 560048, 2, 99].map((chainId) => hasRealStake({ chainId }))).toEqual([
+      true,
+      true,
+      false,
+      false,
+      false,
+    ])
   })
 
   it('are found by name in any letter case', () => {

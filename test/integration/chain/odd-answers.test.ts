@@ -217,6 +217,8 @@ describe('what the question has earned', () => {
     ['sending', { code: -32000, message: 'replacement transaction underpriced' }],
     ['sending', { code: -32000, message: 'insufficient funds for gas * price + value' }],
     ['sending', { code: -32003, message: 'transaction rejected' }],
+    ['sending', { code: -32010, message: 'transaction rejected' }],
+    ['sending', { code: 3, message: 'rejected' }],
   ]
 
   it.each(earned)('is final, and no other node is asked: %s %j', async (name, fault) => {

@@ -157,20 +157,28 @@ describe('what stays known of the registry', () => {
     const { api, asked } = nodeOf(chain)
     const known = createKnownKeys(api)
     expect(await known.count('s')).toBe(10)
-    const keys = new Set([keyOf(3), keyOf(11)])
+    const keys = new Set([3, 11, 12].map(keyOf))
     expect(await known.present('s', keys)).toEqual(new Set([keyOf(3)]))
-    chain.keys.push(keyOf(10), keyOf(11))
-    asked.length = 0
-    expect(await known.count('s')).toBe(12)
-    expect(asked[0]).toBe('validator s 9')
-    expect(asked.at(-1)).toBe('validators s 2')
-    asked.length = 0
-    expect(await known.present('s', keys)).toEqual(keys)
-    expect(asked).toEqual(['validators s 0'])
+    for (const [fresh, present] of [
+      [[11], [3, 11]],
+      [
+        [13, 12],
+        [3, 11, 12],
+      ],
+    ] as const) {
+      const before = chain.keys.length
+      chain.keys.push(...fresh.map(keyOf))
+      asked.length = 0
+      expect(await known.count('s')).toBe(chain.keys.length)
+      expect([asked[0], asked.at(-1)]).toEqual([`validator s ${before - 1}`, `validators s ${fresh.length}`])
+      asked.length = 0
+      expect(await known.present('s', keys)).toEqual(new Set(present.map(keyOf)))
+      expect(asked).toEqual(['validators s 0'])
+    }
     // Nothing new: one question for the last, one for the next.
     asked.length = 0
     await known.count('s')
-    expect(asked).toEqual(['validator s 11', 'validator s 12'])
+    expect(asked).toEqual(['validator s 12', 'validator s 13'])
   })
 
   it('is nothing where the last key is another, or more came than is looked up one by one', async () => {

@@ -33,6 +33,29 @@ describe('the size of a range', () => {
     )
   })
 
+  it('is doubled until it is refused, and then goes half the way to what was refused', () => {
+    const size = createRangeSize(50_000)
+    const after = (...steps: ('succeeded' | 'refused')[]) => {
+      for (const step of steps) size[step]()
+      return size.blocks
+    }
+    expect([after('succeeded'), after('refused'), after('refused')]).toEqual([100_000, 50_000, 25_000])
+    expect([after('succeeded'), after('succeeded')]).toEqual([37_500, 43_750])
+    // Within an eighth it stays, until the hundredth success since the refusal.
+    for (let successes = 2; successes < 99; successes++) expect(after('succeeded')).toBe(43_750)
+    expect([after('succeeded'), after('succeeded')]).toEqual([87_500, 175_000])
+  })
+
+  it('does not grow by an eighth', () => {
+    const size = createRangeSize(10)
+    size.refused()
+    const sizes = Array.from({ length: 4 }, () => {
+      size.succeeded()
+      return size.blocks
+    })
+    expect(sizes).toEqual([7, 8, 8, 8])
+  })
+
   it('never falls below one block', () => {
     const size = createRangeSize(2)
     for (let i = 0; i < 5; i++) size.refused()

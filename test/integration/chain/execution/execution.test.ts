@@ -42,6 +42,21 @@ describe('the chain of a node', () => {
     await expect(clientOf([node]).blockNumber()).rejects.toMatchObject({ code: 'CHAIN_MISMATCH' })
   })
 
+  it('is asked of one by itself before each question', async () => {
+    await using node = await startRpc({ chainId: 5, head: HEAD })
+    const mismatch = { code: 'CHAIN_MISMATCH', meta: { host: new URL(node.url).host, chain_id: 5 } }
+    const { each } = clientOf([node])
+    const query = { ...keeperQuery, fromBlock: HEAD, toBlock: HEAD }
+    for (const ask of [
+      () => each[0]?.getBlock('latest'),
+      () => each[0]?.readBlockLogs(HEAD),
+      () => each[0]?.scanLogs(query).next(),
+      () => each[0]?.findMaybe({ ...query, any: [{ event: configUpdatedEvent }] }).next(),
+    ])
+      await expect(ask()).rejects.toMatchObject(mismatch)
+    expect(node.methods).toEqual(Array.from({ length: 4 }, () => 'eth_chainId'))
+  })
+
   it('is asked of every node', async () => {
     await using wrong = await startRpc({ chainId: 5, head: 1 })
     await using right = await startRpc({ chainId: 1, head: HEAD })

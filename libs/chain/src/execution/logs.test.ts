@@ -1,11 +1,5 @@
 import { fromHex } from '@dvt-relayer/common/hex.ts'
-import {
-  type HttpAsk,
-  HttpError,
-  type HttpErrorCode,
-  type HttpRequest,
-  readJson,
-} from '@dvt-relayer/common/http/client.ts'
+import { type HttpAsk, HttpError, type HttpRequest, readJson } from '@dvt-relayer/common/http/client.ts'
 import type { TSchema } from 'typebox'
 import type { Hex } from 'viem'
 import { encodeAbiParameters, encodeEventTopics } from 'viem/utils'
@@ -25,7 +19,7 @@ function logAt(blockNumber: number, logIndex = 0, owner: Hex = OWNERS[0]) {
   return { address: ADDRESS, topics, data, blockNumber: hex(blockNumber), logIndex: hex(logIndex), removed: false }
 }
 
-type Said = { logs: readonly object[] } | { fault: object } | { status: number } | { code: HttpErrorCode } | Error
+type Said = { logs: readonly object[] } | { fault: object } | { status: number } | { code: HttpError['code'] } | Error
 /** A node that says so of a range. What it was asked is noted. */
 function nodeOf(say: (fromBlock: number, toBlock: number) => Said) {
   const asked: [number, number][] = []

@@ -1,4 +1,5 @@
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
+import type { TSchema } from 'typebox'
 import { Check } from 'typebox/value'
 import { parseTransaction, serializeTransaction } from 'viem/utils'
 import { describe, expect, it } from 'vitest'
@@ -22,7 +23,7 @@ const quantity = (value: bigint) => `0x${value.toString(16)}`
 function nodeOf(answers: Readonly<Record<string, unknown>>) {
   const asked: [string, readonly unknown[]][] = []
   const node = {
-    request: async (method: string, params: readonly unknown[], schema: Parameters<typeof Check>[0]) => {
+    request: async (method: string, params: readonly unknown[], schema: TSchema) => {
       asked.push([method, params])
       if (!Check(schema, answers[method])) throw new TypeError('does not fit')
       return answers[method] as never

@@ -50,6 +50,12 @@ describe('a checkpoint', () => {
     expect(parseSsvState(scope, ssvStateToJson(scope, empty))).toEqual(empty)
   })
 
+  it('keeps the block that could not be proven yet', () => {
+    const doubtful = { ...state, doubtful: 77 }
+    expect(parseSsvState(scope, ssvStateToJson(scope, doubtful))).toEqual(doubtful)
+    expect(JSON.parse(text)).not.toHaveProperty('doubtful')
+  })
+
   it('is of one scope, whatever its order', () => {
     const { operators } = scope
     const same = {

@@ -102,6 +102,7 @@ describe('signatures as the Keeper takes them', () => {
     expect([...joinSignatures(all, 4)]).toEqual([0x01, 0x7f, 0x80, 0xf0].flatMap((byte) => Array(65).fill(byte)))
     expect(joinSignatures(all, 2)).toHaveLength(130)
     expect(joinSignatures(all, 2)[65]).toBe(0x7f)
+    expect(joinSignatures([oracle(1)], 1)).toHaveLength(65)
   })
 
   it('are refused when they are too few, twice of one oracle, or of another length', () => {

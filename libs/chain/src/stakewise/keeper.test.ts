@@ -189,9 +189,9 @@ describe('a look at every node', () => {
   })
 
   it('comes again after six hours, or ten minutes where a node was away or nothing proves what one has', async () => {
-    const due = async (nodes: Parameters<typeof lookAt>[0], afterMs: number) => {
+    const due = async (nodes: readonly ReturnType<typeof nodeOf>[], afterMs: number) => {
       const { look, now } = await lookAt(nodes)
-      const [first] = nodes as readonly Node[]
+      const [first] = nodes
       await look(known)
       now.ms = afterMs - 1
       await look(known)

@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { describe, expect, it } from 'vitest'
 import { ChainError } from '../errors.ts'
-import { parseOracleConfig } from './oracle-config.ts'
+import type { IpfsClient } from '../ipfs/ipfs.ts'
+import { fetchOracleConfig, parseOracleConfig } from './oracle-config.ts'
 
 interface ConfigVectors {
   valid: {
@@ -59,6 +60,10 @@ describe('fields that not everybody needs', () => {
     expect(parseOracleConfig({ ...config, exit_signature_epoch: value }).exitSignatureEpoch).toBeUndefined()
   })
 
+  it('may be none', () => {
+    expect(parseOracleConfig({ ...config, exit_signature_epoch: 0 }).exitSignatureEpoch).toBe(0)
+  })
+
   it('leave out endpoints that are none', () => {
     const oracles = config?.oracles.map((oracle) => ({ ...oracle, endpoints: ['https://a.invalid', 5, 'not a url'] }))
     expect(parseOracleConfig({ ...config, oracles }).oracles[0]?.endpoints).toEqual(['https://a.invalid'])
@@ -67,7 +72,16 @@ describe('fields that not everybody needs', () => {
   })
 
   it('refuse a list beyond reason', () => {
-    const oracles = Array.from({ length: 257 }, () => config?.oracles[0])
-    expect(() => parseOracleConfig({ ...config, oracles })).toThrow('257 oracles')
+    const parse = (length: number) =>
+      parseOracleConfig({ ...config, oracles: Array.from({ length }, () => config?.oracles[0]) })
+    expect(() => parse(257)).toThrow('257 oracles')
+    expect(() => parse(256)).toThrow('the same public key')
   })
+})
+
+it('content that is no text in UTF-8 is none of a config', async () => {
+  const fetchOf = (content: Uint8Array) =>
+    fetchOracleConfig({ fetchContent: async () => ({ content, verification: 'verified' }) } satisfies IpfsClient, 'cid')
+  await expect(fetchOf(Buffer.from('{"oracles":"\xff"}', 'latin1'))).rejects.toThrow('it is not JSON')
+  await expect(fetchOf(Buffer.from('{"oracles":"x"}'))).rejects.toThrow('oracles is missing or not a list')
 })

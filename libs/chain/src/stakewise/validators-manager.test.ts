@@ -347,3 +347,11 @@ describe('the canonical order', () => {
     expect(() => inCanonicalOrder(encodeWithdrawals(entries), count)).toThrow('the bytes are not those of')
   })
 })
+
+it('an amount may be the largest uint64, and no bytes are those of no validators', () => {
+  const amountGwei = 2n ** 64n - 1n
+  expect(encodeWithdrawals([{ publicKey: new Uint8Array(48), amountGwei }]).slice(-8)).toEqual(
+    new Uint8Array(8).fill(0xff),
+  )
+  expect(() => inCanonicalOrder(new Uint8Array(), 1)).toThrow('the bytes are not those of')
+})

@@ -1,7 +1,7 @@
 import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { expect, it } from 'vitest'
 import { ChainError } from '../errors.ts'
-import { acceptsSignature } from './vault-contract.ts'
+import { acceptsSignature, hasCode } from './vault-contract.ts'
 
 /** `isValidSignature(bytes32,bytes)`, which says yes by its own selector. */
 const ACCEPTED = '1626ba7e'.padEnd(64, '0')
@@ -26,4 +26,32 @@ it.each(['EXECUTION_REVERTED', 'EXECUTION_EMPTY'] as const)('a contract that say
   expect(await acceptsSignature(execution, new Uint8Array(20), signed, { blockHash: '0x', signal: undefined })).toBe(
     false,
   )
+})
+
+it('a contract is asked at the block, with the signal, and nothing is said while no node can answer', async () => {
+  const { signal } = new AbortController()
+  const asked: unknown[] = []
+  const signed = { digest: new Uint8Array(32), signature: new Uint8Array(65) }
+  const ask = (call: (question: unknown) => Promise<Uint8Array>) =>
+    acceptsSignature({ call }, new Uint8Array(20), signed, { blockHash: '0xb10c', signal })
+  await ask(async (question) => {
+    asked.push(question)
+    return new Uint8Array(32)
+  })
+  expect(asked).toEqual([expect.objectContaining({ block: '0xb10c', signal })])
+  for (const error of [new ChainError('EXECUTION_REFUSED', 'odd'), new Error('away')])
+    await expect(ask(() => Promise.reject(error))).rejects.toBe(error)
+})
+
+it.each([
+  ['0x', false],
+  ['0xef0100', true],
+])('an address with the code %s has some: %s', async (code, isThere) => {
+  const asked: unknown[] = []
+  const request = async (method: string, params: readonly unknown[]) => {
+    asked.push([method, params])
+    return code as never
+  }
+  expect(await hasCode({ request }, '0xa', { blockHash: '0xb10c', signal: undefined })).toBe(isThere)
+  expect(asked).toEqual([['eth_getCode', ['0xa', { blockHash: '0xb10c', requireCanonical: true }]]])
 })

@@ -112,6 +112,23 @@ describe('work list', () => {
     expect([workList.due(1e9), workList.openCount(), workList.nextDueAt()]).toEqual([[], 0, Number.POSITIVE_INFINITY])
   })
 
+  it('is due for a whole list until one begins, and again where a key share came', () => {
+    const [a, b] = [share(A), share(B)]
+    const workList = createWorkList([a], POLL_MS)
+    expect(workList.isListDue()).toBe(true)
+    workList.startList()
+    expect(workList.isListDue()).toBe(false)
+    workList.setKeyShares([a])
+    expect(workList.isListDue()).toBe(false)
+    workList.setKeyShares([a, b])
+    expect(workList.isListDue()).toBe(true)
+    workList.setKeyShares([b])
+    expect(workList.isListDue()).toBe(true)
+    workList.applyList([])
+    workList.setKeyShares([])
+    expect(workList.isListDue()).toBe(false)
+  })
+
   it('owes what is listed, held, and not ready', () => {
     const workList = createWorkList([share(A)], POLL_MS)
     expect(workList.nextDueAt()).toBe(Number.POSITIVE_INFINITY)
@@ -340,13 +357,19 @@ describe('work list', () => {
     expect(() => workList.rejected(job, 'X', 0)).toThrow(/while the entry is judged/)
     workList.bound(job)
     expect(() => workList.refused(job, 'X', 0)).toThrow(/while the entry is bound/)
-    workList.signed(job, { exit: '0x11' }, 0)
+    expect(workList.signed(job, { exit: '0x11' }, 0)).toBe(true)
     expect(() => workList.judged(job, 0)).toThrow(/while the entry is signed/)
     workList.posted(job, 0)
     workList.posted(job, 99)
     workList.judged(job, 99)
     expect([job.entry.state, job.entry.postedAt]).toEqual(['kept', 0])
-    expect([workList.rejected(job, 'X', 99), workList.signed(job, { exit: '0x22' }, 0)]).toEqual([false, false])
+    expect([
+      workList.rejected(job, 'X', 99),
+      workList.signed(job, { exit: '0x22' }, 0),
+      workList.refused(job, 'X', 99),
+      workList.notSigned(job, 99, 1, 'X'),
+      workList.defer(job, 99, 1, 'X'),
+    ]).toEqual([false, false, false, false, false])
     expect(job.entry.signatures).toEqual({ exit: '0x11' })
   })
 

@@ -1,5 +1,6 @@
+import { setImmediate } from 'node:timers/promises'
 import { HttpError } from '@dvt-relayer/common/http/client.ts'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { ListName } from '../config.ts'
 import type { SignedJob } from '../lists/work-entry.ts'
 import { createOutbox } from './outbox.ts'
@@ -111,5 +112,62 @@ describe('posts', () => {
     expect(answeredAfter).toEqual([expect.any(Number)])
     expect(answeredAfter[0]).toBeGreaterThanOrEqual(60)
     expect(answeredAfter[0]).toBeLessThanOrEqual(most)
+  })
+})
+
+describe('an outbox', () => {
+  /** An outbox to a relayer whose answers are the test's. */
+  function open() {
+    const answers: PromiseWithResolvers<object>[] = []
+    const released: number[] = []
+    const rest = { succeeded: vi.fn(), failed: vi.fn() }
+    const onTaken = vi.fn()
+    const onEnded = vi.fn()
+    const take = () => {
+      answers.push(Promise.withResolvers<object>())
+      return answers.at(-1)?.promise
+    }
+    const parts = {
+      relayer: { postExitSignature: take },
+      workLists: { exits: { posted() {}, defer() {}, release: ({ id }: SignedJob) => released.push(id) } },
+      events: { signaturesPosted() {}, batchAnswered() {}, postFailed() {} },
+    } as unknown as SigningParts
+    const options = { rest: rest as never, signal: new AbortController().signal, onTaken, onEnded }
+    return { outbox: createOutbox(parts, 'exits', options), answers, released, rest, onTaken, onEnded }
+  }
+
+  it('has four posts on their way, and waits for one of them before it goes on', async () => {
+    const { outbox, answers, onEnded } = open()
+    const sent: number[] = []
+    const send = (id: number) => void outbox.send(1, [job(id)], 0).then(() => sent.push(id))
+    for (const id of [1, 2, 3]) send(id)
+    await setImmediate()
+    expect(sent).toEqual([1, 2, 3])
+    send(4)
+    await setImmediate()
+    expect([sent, answers.length, onEnded.mock.calls.length]).toEqual([[1, 2, 3], 4, 0])
+    answers[1]?.resolve({})
+    await setImmediate()
+    expect([sent, onEnded.mock.calls.length]).toEqual([[1, 2, 3, 4], 1])
+    for (const { resolve } of answers) resolve({})
+    await outbox.empty()
+    expect(onEnded).toHaveBeenCalledTimes(4)
+  })
+
+  it.each<[string, Error | undefined, boolean, boolean]>([
+    ['taken', undefined, true, true],
+    ['refused', new HttpError('HTTP_STATUS', 'relayer', 'sorry', { status: 500 }), false, true],
+    ['unanswered', new HttpError('HTTP_UNREACHABLE', 'relayer', 'sorry'), false, false],
+  ])('whose post is %s rests or not, and says whether the relayer is there', async (_, error, isTaken, isReachable) => {
+    const { outbox, answers, released, rest, onTaken } = open()
+    await outbox.send(1, [job(1), job(2)], 0)
+    if (error === undefined) answers[0]?.resolve({})
+    else answers[0]?.reject(error)
+    await outbox.empty()
+    expect([rest.succeeded.mock.calls.length, rest.failed.mock.calls.length]).toEqual(isTaken ? [1, 0] : [0, 1])
+    expect(onTaken.mock.calls).toEqual(isTaken ? [[[job(1), job(2)]]] : [])
+    expect([released, outbox.isReachable]).toEqual([[1, 2], isReachable])
+    outbox.beginRound()
+    expect(outbox.isReachable).toBe(true)
   })
 })

@@ -1,6 +1,8 @@
 import type { Whoami } from '@dvt-relayer/api/schemas.ts'
-import { describe, expect, it } from 'vitest'
-import { doubtsOf, type Held } from './introduction.ts'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { createIntroduction, doubtsOf, type Held } from './introduction.ts'
+
+afterEach(() => vi.restoreAllMocks())
 
 const HASH = `0x${'ab'.repeat(32)}`
 const lock: Whoami['clusters'][number] = {
@@ -35,6 +37,7 @@ describe('what a relayer says of us', () => {
     ['one token for several nodes', { binding: { ...unbound, share_indexes: [1, 2] } }, { shareIndexes: [2, 1] }],
     ['a relayer that takes any key', { takes_any_key: true, clusters: [] }, {}],
     ['a relayer with a list of keys', { clusters: [list] }, {}],
+    ['a relayer with a list of keys beside another cluster', { clusters: [ssv, list] }, {}],
     ['a sidecar that has no keys yet', { clusters: [] }, { shareIndexes: [], lockHashes: [] }],
     ['an operator of an SSV cluster', { clusters: [lock, ssv], binding: unbound }, ofSsv],
     ['so many clusters that not all are named', { clusters: Array.from({ length: 1000 }, () => ssv) }, {}],
@@ -48,6 +51,24 @@ describe('what a relayer says of us', () => {
       { name: 'node-2', binding: { ...unbound, share_indexes: [2] }, clusters: [] },
       {},
       'the token node-2 is bound to share index 2, and this sidecar signs for 1: it is the token of another node',
+    ],
+    [
+      'another node whose key it knows',
+      { identity: 'node_key', name: null, binding: { ...unbound, share_indexes: [2, 3] } },
+      {},
+      'the key is bound to share index 2, 3, and this sidecar signs for 1: it is the key of another node',
+    ],
+    [
+      'another operator whose key it knows',
+      { identity: 'operator_key', binding: { ...unbound, share_indexes: [18] } },
+      ofSsv,
+      'the key node-1 is bound to share index 18, and this sidecar signs for 17: it is the key of another node',
+    ],
+    [
+      'a token that is none of a node',
+      { role: 'oracle', name: null, binding: { ...unbound, share_indexes: [2] } },
+      {},
+      'the token is one of the role oracle, which may not sign: make one with --role sidecar',
     ],
     [
       'an operator',
@@ -69,5 +90,80 @@ describe('what a relayer says of us', () => {
     ],
   ])('is wrong of %s', (_what, said, have, doubt) => {
     expect(doubtsOf({ ...who, ...said }, { ...held, ...have })).toEqual([doubt])
+  })
+})
+
+/** What is told where a relayer answers so, and the question takes two seconds of our time, from second 1000 on. */
+async function introduced(...answers: (Whoami | Error)[]) {
+  const events = { found: vi.fn(), whoamiMissing: vi.fn() }
+  const clock = vi.spyOn(Date, 'now')
+  const stop = new AbortController()
+  const left = [...answers]
+  const relayer = {
+    async getWhoami() {
+      const answer = left.shift()
+      if (answer instanceof Error) throw answer
+      return answer as Whoami
+    },
+  }
+  const config = { relayer: { endpoint: new URL('https://user:secret@relayer.example/path') } }
+  const introduce = createIntroduction({ config: config as never, relayer, events, held: () => held })
+  const ask = async () => {
+    clock.mockReturnValueOnce(1_000_000).mockReturnValueOnce(1_002_000)
+    await introduce(stop.signal)
+  }
+  return { ask, events, stop }
+}
+
+describe('an introduction', () => {
+  it('says whom the relayer takes us for, once as long as that stays', async () => {
+    const said = { ...who, time: 1001 }
+    const { ask, events } = await introduced(said, said, { ...said, name: null, role: 'admin' }, said)
+    for (let time = 0; time < 4; time++) await ask()
+    const good = { check: 'relayer', status: 'good', details: [], facts: {} }
+    const asNode = { ...good, message: 'relayer.example is dvt-relayer 0.2.0 and takes us for node-1 (sidecar)' }
+    const asAnybody = { ...good, message: 'relayer.example is dvt-relayer 0.2.0 and takes us for anybody (admin)' }
+    expect(events.found.mock.calls).toEqual([[asNode], [asAnybody], [asNode]])
+    expect(events.whoamiMissing).not.toHaveBeenCalled()
+  })
+
+  it('has every doubt in it', async () => {
+    const { ask, events } = await introduced({ ...who, role: 'operator', time: 900 })
+    await ask()
+    expect(events.found.mock.calls).toMatchObject([
+      [
+        {
+          status: 'problem',
+          details: [
+            'the token node-1 is one of the role operator, which may not sign: make one with --role sidecar',
+            "the relayer's clock is 99 s behind this machine's: set both by NTP",
+          ],
+        },
+      ],
+    ])
+  })
+
+  it.each<[number, string | undefined]>([
+    [994, undefined],
+    [993, 'is 6 s behind'],
+    [1007, undefined],
+    [1008, 'is 6 s ahead of'],
+    [1002, undefined],
+    [0, 'is 999 s behind'],
+    [11_002, 'is 10000 s ahead of'],
+  ])('takes a clock that says %i for %s', async (time, off) => {
+    const { ask, events } = await introduced({ ...who, time })
+    await ask()
+    const doubt = `the relayer's clock ${off} this machine's: set both by NTP`
+    expect(events.found.mock.calls[0]?.[0].details).toEqual(off === undefined ? [] : [doubt])
+  })
+
+  it('that fails is told of, unless it was given up', async () => {
+    const sorry = new Error('sorry')
+    const { ask, events, stop } = await introduced(sorry, sorry)
+    await ask()
+    stop.abort()
+    await ask()
+    expect([events.whoamiMissing.mock.calls, events.found.mock.calls]).toEqual([[[sorry]], []])
   })
 })

@@ -37,7 +37,8 @@ function setUp(keys: readonly string[], ...answers: readonly object[]) {
   const events = { itemsDropped: vi.fn(), longPolling: vi.fn(), listApplied: vi.fn(), rejectionSeen: vi.fn() }
   const reader = createListReader({ relayer, workList, events, healIntervalMs: 15_000 }, 'exits')
   const listings = () => shares.map((keyShare) => workList.find(keyShare)?.listing)
-  return { asked, shares, workList, listings, read: () => reader.read(signal), startAnew: reader.startAnew }
+  const { startAnew, setAbsent } = reader
+  return { asked, shares, workList, listings, events, read: () => reader.read(signal), startAnew, setAbsent }
 }
 
 describe('a relayer with pages', () => {
@@ -154,4 +155,53 @@ describe('a relayer without pages', () => {
     expect(listings()).toEqual(['unlisted', 'wanted'])
     expect(asked).toEqual([{ limit: 1000 }, { limit: 1000, after: 5, wait: 15 }, { limit: 1000 }])
   })
+})
+
+describe('an answer', () => {
+  it('is told: what is open by it, what came twice, and long polling where that is new', async () => {
+    const first = { exits: [item(A, 1), item(A, 2), item(B, 3)], revision: 5 }
+    const second = { exits: [], revision: 6 }
+    const { read, events } = setUp([A, B], first, second, second, { exits: [item(A, 1)] })
+    for (let answer = 0; answer < 3; answer++) await read()
+    expect(events.itemsDropped.mock.calls).toEqual([[1]])
+    expect(events.longPolling.mock.calls).toEqual([['exits', true]])
+    expect(events.listApplied.mock.calls).toEqual([
+      ['exits', 2],
+      ['exits', 2],
+      ['exits', 2],
+    ])
+    await read()
+    expect(events.longPolling.mock.calls.slice(1)).toEqual([['exits', false]])
+  })
+
+  it('says whether it brought what was not known', async () => {
+    const answer = { exits: [item(A, 1)], revision: 5 }
+    const { read } = setUp([A], answer, answer)
+    expect(await read()).toMatchObject({ hasNews: true })
+    expect(await read()).toMatchObject({ hasNews: false })
+  })
+
+  it('that does not count is none of repeats', async () => {
+    const { read, events } = setUp(
+      [A],
+      { exits: [], revision: 9, whole: true },
+      { exits: [], revision: 10, whole: false, next: 7 },
+      { exits: [item(A, 1), item(A, 1)], revision: 2, whole: true },
+    )
+    for (let answer = 0; answer < 3; answer++) await read()
+    expect(events.itemsDropped).not.toHaveBeenCalled()
+  })
+})
+
+it('a list that the relayer does not have wants nothing, and is asked for whole when it comes', async () => {
+  const { read, asked, listings, events, setAbsent } = setUp(
+    [A],
+    { exits: [item(A, 1)], revision: 5 },
+    { exits: [item(A, 1)], revision: 6 },
+  )
+  await read()
+  setAbsent()
+  expect([listings(), events.listApplied.mock.lastCall]).toEqual([['unlisted'], ['exits', 0]])
+  await read()
+  expect(asked).toEqual([{ limit: 1000 }, { limit: 1000 }])
 })

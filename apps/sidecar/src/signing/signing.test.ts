@@ -132,7 +132,7 @@ it('goes on by itself where its rest is over', async () => {
   worker.wake(false)
   await settle()
   expect(posts.length).toBe(1)
-  at(11_000)
+  at(11_001)
   expect((await until(2))[1]).toEqual(['exits', [1]])
   posts[1]?.answer.resolve({})
 })

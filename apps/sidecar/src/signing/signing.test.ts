@@ -35,12 +35,11 @@ function setUp() {
   const good = new Set(['network'])
   let looks = 0
   const posts: { list: string; keys: number[]; answer: PromiseWithResolvers<object> }[] = []
-  let arrived = Promise.withResolvers<void>()
+  const given = Promise.withResolvers<object>()
   const post = (list: string) => (body: { shares: { public_key: string }[] }) => {
     const answer = Promise.withResolvers<object>()
     posts.push({ list, keys: body.shares.map((share) => KEYS.indexOf(share.public_key)), answer })
-    arrived.resolve()
-    return answer.promise
+    return Promise.race([answer.promise, given.promise])
   }
   const parts = {
     ...{ workLists, config: { relayer: { pollIntervalMs: POLL_MS } } },
@@ -66,11 +65,13 @@ function setUp() {
     at(next: number): void {
       now = next
     },
-    /** Once there have been so many posts. */
+    /** Once there have been so many posts. A test that waits in vain leaves none without an answer. */
     async until(count: number) {
-      while (posts.length < count) {
-        arrived = Promise.withResolvers()
-        await arrived.promise
+      try {
+        await vi.waitUntil(() => posts.length >= count, { timeout: 10_000, interval: 1 })
+      } catch (error) {
+        given.resolve({})
+        throw error
       }
       return posts.map(({ list, keys }) => [list, keys])
     },
@@ -197,6 +198,22 @@ it('an exit that is on its way with its deposit is held back, and counts as post
   await settle()
   expect(posts.length).toBe(2)
   expect(workLists.exits.due(10_000 + POLL_MS).length).toBe(3)
+})
+
+it('a rest of the exits goes on, whatever ends in the other list', async () => {
+  const { parts, workLists, posts, until } = setUp()
+  workLists.exits.applyList([item(0, 7)])
+  await using signing = startSigning(parts, { names: ['exits', 'validators'], isHopeful: () => false })
+  await until(1)
+  posts[0]?.answer.reject(away())
+  await settle()
+  workLists.exits.applyList([item(0, 7), item(2, 9)])
+  workLists.validators.applyList([item(1, 8, DEPOSIT)])
+  signing.wake('validators', false)
+  await until(2)
+  posts[1]?.answer.resolve({})
+  await settle()
+  expect(posts.map(({ list }) => list)).toEqual(['exits', 'validators'])
 })
 
 it('an exit whose deposit cannot be posted goes alone, at once', async () => {

@@ -1,19 +1,32 @@
-import { expect, it } from 'vitest'
+import { afterEach, expect, it, vi } from 'vitest'
 import { SignerError } from './error.ts'
 import { createSignerState } from './signer-state.ts'
 
-/** A signer that has answered, and what was told of it. */
-function startState() {
+afterEach(() => vi.restoreAllMocks())
+
+/** A signer that was not asked yet, and what was told of it. */
+function newState() {
   const told: string[] = []
+  const changes = { all: 0, back: 0 }
   const state = createSignerState({
     host: 'signer',
     title: 'remote signer',
     events: { signerLeft: () => told.push('left'), signerBack: () => told.push('back') },
-    onChange: () => {},
-    onBack: () => {},
+    onChange: () => {
+      changes.all++
+    },
+    onBack: () => {
+      changes.back++
+    },
   })
+  return { ...state, told, changes }
+}
+
+/** The same of one that has answered. */
+function startState() {
+  const state = newState()
   state.answered(0)
-  return { ...state, told }
+  return state
 }
 const failure = (fault: ConstructorParameters<typeof SignerError>[0]) => new SignerError(fault, 'sorry')
 
@@ -54,4 +67,63 @@ it('is left where three keys in a row get nothing of use, and has to sign before
   expect([state.isAsked(), state.isGood(), state.told]).toEqual([true, false, ['left']])
   state.signed()
   expect([state.isGood(), state.told]).toEqual([true, ['left', 'back']])
+})
+
+it('is not asked before it has answered, and is told of as left where it does not', () => {
+  const state = newState()
+  expect([state.isAsked(), state.isGood(), state.problem(), state.lookAt()]).toEqual([
+    ...[false, false, 'the remote signer has not been asked yet', Number.POSITIVE_INFINITY],
+  ])
+  state.gone('sorry', 0)
+  state.gone('sorry again', 0)
+  expect([state.problem(), state.told, state.changes]).toEqual(['sorry again', ['left'], { all: 2, back: 0 }])
+  state.answered(0)
+  expect([state.isGood(), state.told, state.changes]).toEqual([true, ['left', 'back'], { all: 3, back: 1 }])
+  // One that goes on to answer changes nothing.
+  state.answered(0)
+  expect(state.changes).toEqual({ all: 3, back: 1 })
+})
+
+it('that answers at once was never away', () => {
+  const { told, changes } = startState()
+  expect([told, changes]).toEqual([[], { all: 1, back: 1 }])
+})
+
+it('is looked at every 15 s while it is fine, and after 1 s, 2 s … 30 s where it is away, until it has signed', () => {
+  vi.spyOn(Math, 'random').mockReturnValue(1)
+  const state = newState()
+  state.answered(1000)
+  expect(state.lookAt()).toBe(16_000)
+  const waits = Array.from({ length: 7 }, () => {
+    state.gone('sorry', 100_000)
+    return state.lookAt() - 100_000
+  })
+  expect(waits).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000])
+  state.answered(100_000)
+  state.gone('sorry', 100_000)
+  expect(state.lookAt()).toBe(130_000)
+  state.answered(100_000)
+  state.signed()
+  state.gone('sorry', 100_000)
+  expect(state.lookAt()).toBe(101_000)
+})
+
+it('under trial is left at its first failure, which is told no more', () => {
+  const state = startState()
+  for (const key of [1, 2, 3]) state.failedToSign(failure('timeout'), `key ${key}`, 0)
+  state.answered(0)
+  expect([state.isAsked(), state.isGood()]).toEqual([true, false])
+  expect(state.failedToSign(failure('timeout'), 'key 4', 0)).toBe(false)
+  expect([state.isAsked(), state.told]).toEqual([false, ['left']])
+  // One that could be reached no more has nothing to show when it is back.
+  state.answered(0)
+  state.failedToSign(failure('unreachable'), 'key 5', 0)
+  state.answered(0)
+  expect([state.isGood(), state.told]).toEqual([true, ['left', 'back']])
+})
+
+it('is not looked at for a wrong signature, which no look shows', () => {
+  const state = startState()
+  expect(state.failedToSign(failure('wrong_signature'), 'key 1', 0)).toBe(false)
+  expect(state.isGood()).toBe(true)
 })

@@ -230,16 +230,24 @@ it('an exit whose deposit cannot be posted goes alone, at once', async () => {
   posts[1]?.answer.resolve({})
 })
 
-it.each(['exits', 'validators'] as const)('of %s alone follows no other list', async (list) => {
-  const { parts, workLists, posts, until, events } = setUp()
-  await using signing = startSigning(parts, { names: [list], isHopeful: () => true })
-  workLists.validators.applyList([item(0, 7, DEPOSIT)])
-  workLists.exits.applyList([item(0, 7)])
-  signing.wake('exits', false)
-  signing.wake('validators', false)
-  await until(1)
-  await settle()
-  expect(posts.map((post) => post.list)).toEqual([list])
-  expect(events.refusedNow).toHaveBeenCalledTimes(2)
-  posts[0]?.answer.resolve({})
-})
+it.each(['exits', 'validators'] as const)(
+  'of %s alone follows no other list, and ends with its posts',
+  async (list) => {
+    const { parts, workLists, posts, until, events } = setUp()
+    const signing = startSigning(parts, { names: [list], isHopeful: () => true })
+    workLists.validators.applyList([item(0, 7, DEPOSIT)])
+    workLists.exits.applyList([item(0, 7)])
+    signing.wake('exits', false)
+    signing.wake('validators', false)
+    await until(1)
+    await settle()
+    expect(posts.map((post) => post.list)).toEqual([list])
+    expect(events.refusedNow).toHaveBeenCalledTimes(2)
+    const ended = vi.fn()
+    const end = signing[Symbol.asyncDispose]().then(ended)
+    await settle()
+    expect(ended).not.toHaveBeenCalled()
+    posts[0]?.answer.resolve({})
+    await end
+  },
+)

@@ -34,12 +34,12 @@ it('verifies together what comes in at about the same time, each with its own ve
 
 it('verifies a slice at a time, the first one as soon as it is full', async () => {
   const { batches, check } = setUp()
-  const verdicts = Promise.all(Array.from({ length: 70 }, (_, index) => check(triple(index))))
+  const verdicts = Promise.all(Array.from({ length: 65 }, (_, index) => check(triple(index))))
   await vi.advanceTimersByTimeAsync(0)
   expect(batches).toEqual([32])
   await vi.advanceTimersByTimeAsync(1000)
-  expect(batches).toEqual([32, 32, 6])
-  expect(await verdicts).toEqual(Array.from({ length: 70 }, (_, index) => index % 2 === 1))
+  expect(batches).toEqual([32, 32, 1])
+  expect(await verdicts).toEqual(Array.from({ length: 65 }, (_, index) => index % 2 === 1))
 })
 
 it('says to all of a slice what breaks it, and goes on', async () => {

@@ -46,6 +46,24 @@ describe('held key shares', () => {
     expect(await held.sign(request(shareOf(1, 1).keyShare), signal)).toEqual(new Uint8Array(96).fill(12))
   })
 
+  it('are others where one of the nodes has another public key share', () => {
+    const held = createHeldShares(engine)
+    const share = shareOf(1, 1)
+    const [own] = share.keyShare.publicKeyShares
+    const of = (...others: string[]) => ({
+      ...share,
+      keyShare: {
+        ...share.keyShare,
+        publicKeyShares: [own, ...others.map((byte, at) => ({ share_index: at + 2, public_key_share: byte }))] as never,
+      },
+    })
+    expect([held.replace([of('0x2', '0x3')]), held.replace([of('0x2', '0x3')])]).toEqual([true, false])
+    expect([held.replace([of('0x2', '0x4')]), held.replace([of('0x2')])]).toEqual([true, true])
+    expect(held.replace([{ ...share, keyShare: { ...of('0x2').keyShare, withdrawalAddress: '0x1' as never } }])).toBe(
+      true,
+    )
+  })
+
   it('are the first of each validator and index', async () => {
     const held = createHeldShares(engine)
     held.replace([shareOf(1, 1), shareOf(1, 1, 2), shareOf(1, 2)])

@@ -71,6 +71,18 @@ describe('a list', () => {
     expect(times().length).toBe(3)
   })
 
+  it('is stopped once the question that is under way has ended', async () => {
+    const answer = Promise.withResolvers<object>()
+    const { times, following } = setUp({}, answer.promise)
+    await pass(0)
+    const ended = vi.fn()
+    const end = following[Symbol.asyncDispose]().then(ended)
+    await pass(10_000)
+    expect([times(), ended.mock.calls]).toEqual([[0], []])
+    answer.resolve({ exits: [] })
+    await end
+  })
+
   it.each([404, 405])('that a relayer answers with %i is absent, and asked for again after a while', async (code) => {
     await using set = setUp({}, status(code), { exits: [] })
     await pass(15_000)

@@ -44,7 +44,7 @@ function setUp(counts: readonly number[]) {
   const stubs = {
     rest: { failed: vi.fn() },
     onEnded: vi.fn(),
-    keystore: { isAway: false, sign: vi.fn(async (_: ToSign) => SIGNATURE) },
+    keystore: { isAway: false, sign: vi.fn(async (_: ToSign): Promise<Uint8Array> => SIGNATURE) },
     policy: {
       judge: async (jobs: readonly Job[]) => jobs.map(() => undefined),
       exit: (validatorIndex: number) => ({

@@ -26,12 +26,16 @@ async function setUp(listed: Record<string, readonly string[] | Error>) {
     if (keys instanceof Error) throw keys
     return new Set(keys)
   }
+  const askWhetherUp = async (http: SignerHttp) => {
+    await answer(http)
+    looks.push(`${looks.pop()} is up`)
+  }
   const events = { signerAsked: vi.fn(), signerLeft: vi.fn(), signerBack: vi.fn(), signerFound: vi.fn() }
   const onChange = vi.fn()
   const onBack = vi.fn()
   const pool = await createSignerPool({
     ...{ urls: ['one', 'two'].map((host) => new URL(`http://${host}`)), holder: REMOTE_SIGNER, tls: NO_TLS_FILES },
-    ...{ api: { askPublicKeys: answer, askWhetherUp: async (http) => void (await answer(http)) }, timeoutMs: 1000 },
+    ...{ api: { askPublicKeys: answer, askWhetherUp }, timeoutMs: 1000 },
     ...{ events, onChange, onBack },
   })
   const asked: string[] = []
@@ -59,6 +63,7 @@ describe('keys', () => {
   it('are those of all signers; one that fails costs the others nothing, and what it last listed stays', async () => {
     await using set = await setUp({ one: [A, B], two: sorry('timeout') })
     expect(await set.pool.publicKeys(signal)).toEqual(new Set([A, B]))
+    expect(set.pool.isAway()).toBe(false)
     set.listed['two'] = [C]
     expect(await set.pool.publicKeys(signal)).toEqual(new Set([A, B, C]))
     set.listed['one'] = sorry('timeout')
@@ -214,7 +219,8 @@ describe('a pool', () => {
     await vi.advanceTimersByTimeAsync(11_999)
     expect(set.looks).toEqual(['one', 'one'])
     await vi.advanceTimersByTimeAsync(1)
-    expect(set.looks).toEqual(['one', 'one', 'two'])
+    // One that has listed its keys need only say that it is there.
+    expect(set.looks).toEqual(['one', 'one', 'two is up'])
     const disposed = set.pool[Symbol.asyncDispose]()
     await vi.advanceTimersByTimeAsync(60_000)
     await disposed

@@ -68,7 +68,7 @@ function setUp() {
     /** Once there have been so many posts. A test that waits in vain leaves none without an answer. */
     async until(count: number) {
       try {
-        await vi.waitUntil(() => posts.length >= count, { timeout: 10_000, interval: 1 })
+        await vi.waitUntil(() => posts.length >= count, { timeout: 30_000, interval: 1 })
       } catch (error) {
         given.resolve({})
         throw error

@@ -201,3 +201,15 @@ it('what the manager has signed of late is summed up by vault and action, each c
     { vault: B, action: 'fund', signatures: 1, movedGwei: '1000', lastAt: now - 1300 },
   ])
 })
+
+it('what the manager signed a whole day ago is none of this day', async () => {
+  const { db } = await openMessages()
+  await db.transaction(async (tx) => {
+    for (const seconds of [3600, 3599])
+      await tx.execute(sql`
+        insert into manager_signatures (action, vault, requester, registry_root, validators, validator_count, amount_gwei, digest, signed_at)
+        values ('fund', ${A}, 'a', ${randomBytes(32)}, ${randomBytes(48)}, 1, ${seconds}, ${randomBytes(32)},
+                now() - make_interval(secs => ${seconds}::float8))`)
+    expect(await sumManagerSignatures(tx, 3600)).toMatchObject([{ signatures: 1, movedGwei: '3599' }])
+  })
+})

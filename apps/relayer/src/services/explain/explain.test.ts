@@ -95,6 +95,8 @@ const CASES: Readonly<Record<string, Case>> = {
     row: { ...EXIT, exitState: 'expired', ...DEPOSIT, depositState: 'expired' },
     says: 'EXPIRED',
   },
+  'whose deposit alone was asked for, and expired': { row: { ...DEPOSIT, depositState: 'expired' }, says: 'EXPIRED' },
+  'whose deposit alone is collected': { row: DEPOSIT, says: 'NOT_ASKED' },
   'whose exit alone expired': { row: { ...READY_EXIT, exitState: 'expired', ...READY_DEPOSIT }, says: 'EXPIRED' },
   'whose exit alone was superseded': { row: { ...EXIT, exitState: 'superseded', ...DEPOSIT }, says: 'SUPERSEDED' },
   superseded: { row: { ...EXIT, exitState: 'superseded' }, says: 'SUPERSEDED' },
@@ -104,6 +106,8 @@ const CASES: Readonly<Record<string, Case>> = {
   },
   'bound to its own vault': { row: { boundVault: VAULT }, says: 'NOT_ASKED' },
   'just asked for': { row: { ...EXIT, exitCreatedAt: NOW - 5 }, says: 'COLLECTING 1,2,3,4' },
+  'asked for not quite two minutes ago': { row: { ...EXIT, exitCreatedAt: NOW - 119 }, says: 'COLLECTING 1,2,3,4' },
+  'asked for two minutes ago': { row: { ...EXIT, exitCreatedAt: NOW - 120 }, says: 'NODE_SILENT 1,2,3,4' },
   'whose node was never seen': {
     row: EXIT,
     shares: TWO,
@@ -182,6 +186,12 @@ const CASES: Readonly<Record<string, Case>> = {
     moment: { nodes: [node(3, { postedAt: NOW - 4, refusedAt: NOW - 5, refusalCode: 'X' }), node(4)] },
     says: 'NODE_SILENT 3,4',
   },
+  'whose node was refused in the second in which it has posted': {
+    row: EXIT,
+    shares: TWO,
+    moment: { nodes: [node(3, { postedAt: NOW - 5, refusedAt: NOW - 5, refusalCode: 'X' }), node(4)] },
+    says: 'NODE_REFUSED 3, NODE_SILENT 4',
+  },
   'whose node was refused long ago': {
     row: EXIT,
     shares: TWO,
@@ -244,6 +254,11 @@ const CASES: Readonly<Record<string, Case>> = {
     shares: sharesOf('uuu', '---', false),
     says: 'NO_SIGNATURE',
   },
+  'whose shares have made nothing once': {
+    row: { ...EXIT, exitFailedAttempts: 1 },
+    shares: sharesOf('vvv-'),
+    says: 'NO_SIGNATURE',
+  },
   'whose shares wait for their verdict': { row: EXIT, shares: sharesOf('vuu-'), says: 'BEING_VERIFIED' },
   'whose shares wait for a worker': {
     row: EXIT,
@@ -295,6 +310,11 @@ const CASES: Readonly<Record<string, Case>> = {
   },
   'registered, with shares of another index': { row: { ...REGISTERED, newestSharesIndex: 6 }, says: 'INDEX_WRONG' },
   'registered and erased': { row: { ...REGISTERED, exitState: 'erased', isErased: true }, says: 'ERASED' },
+  'registered, without an exit that is live': { row: { ...REGISTERED, exitState: 'expired' }, says: 'REGISTERED' },
+  'registered, with an exit erased before, and another since': {
+    row: { ...REGISTERED, isErased: true },
+    says: 'REGISTERED',
+  },
   outdated: { row: OUTDATED, says: 'SHARES_OUTDATED' },
   'outdated and erased': { row: { ...OUTDATED, exitState: 'erased', isErased: true }, says: 'SHARES_OUTDATED' },
   'outdated, of an oracle set that is not known': { row: { ...OUTDATED, forceExitAt: null }, says: 'SHARES_OUTDATED' },
@@ -488,6 +508,26 @@ describe('what is told beside the reasons', () => {
       expect(commandsOf(other)).toEqual([undefined, undefined, undefined, undefined])
   })
 
+  it('is its cluster and its vault, where it is of one', () => {
+    expect(of({ says: '' })).toMatchObject({
+      cluster: { name: 'c', source: 'lock', threshold: 3 },
+      vault: `0x${'11'.repeat(20)}`,
+    })
+    const none = { clusterName: null, clusterSource: null, clusterThreshold: null, vault: null }
+    expect(of({ row: none, says: '' })).toMatchObject({ cluster: null, vault: null })
+  })
+
+  it('is of which generation it was asked for, also once that has ended', () => {
+    const generationOf = (row: Partial<ExplainedRow>) => of({ row, says: '' }).generation
+    const [exit, deposit] = [
+      { ...EXIT, exitState: 'expired' } as const,
+      { ...DEPOSIT, depositState: 'expired' } as const,
+    ]
+    expect(generationOf({})).toBeNull()
+    expect([generationOf(EXIT), generationOf(exit), generationOf({ ...EXIT, ...deposit })]).toEqual([3, 3, 3])
+    expect([generationOf(DEPOSIT), generationOf(deposit), generationOf({ ...exit, ...deposit })]).toEqual([4, 4, 4])
+  })
+
   it('is what comes next, the first first', () => {
     const nextOf = (row: Partial<ExplainedRow>, moment: Case['moment'] = {}) => of({ row, moment, says: '' }).next
     expect(nextOf({ ...EXIT, ...DEPOSIT })).toEqual([{ what: 'expires', at_timestamp: NOW - 20 + 3600 }])
@@ -497,6 +537,7 @@ describe('what is told beside the reasons', () => {
       { what: 'force_exit', at_timestamp: NOW + 500 },
       { what: 'expires', at_timestamp: NOW - 10 + 3600 },
     ])
+    expect(nextOf({ ...REGISTERED, exitState: 'expired', forceExitAt: NOW + 500 })).toEqual([])
     const held = { ...REGISTERED, exitState: 'expired', erasureHeldSince: NOW - 100 } as const
     expect(nextOf(held)).toEqual([])
     expect(nextOf(held, { erasureDelaySeconds: 86_400 })).toEqual([

@@ -106,6 +106,61 @@ describe('clusters', () => {
     ])
   })
 
+  it('name a node that is there two minutes after what it owes was asked for, and not before', () => {
+    const owed = (index: number, seconds: number) => ({
+      ...{ cluster_id: 1, share_index: index, messages: 1, oldest_at: NOW - seconds },
+    })
+    const snapshot = snapshotOf([cluster(1, { share_indexes: [1, 2] })], { waiting: [owed(1, 119), owed(2, 120)] })
+    const [found] = clustersOf(snapshot, attendance(seen(1), seen(2)), EVERYTHING)
+    expect(found?.nodes.map(({ reason }) => reason)).toEqual([null, 'NODE_SILENT'])
+  })
+
+  it('have never seen a node that was not there and owes all, and cannot tell of one that has signed some', () => {
+    const owed = (index: number, messages: number) => ({
+      ...{ cluster_id: 1, share_index: index, messages, oldest_at: NOW - 600 },
+    })
+    const statesOf = (messages: number, waiting: Snapshot['waiting']) =>
+      clustersOf(
+        snapshotOf([cluster(1)], {
+          ...{ collecting: [{ cluster_id: 1, validators: 1, messages, oldest_at: NOW - 600 }], waiting },
+        }),
+        attendance(),
+        EVERYTHING,
+      )[0]?.nodes.map(({ state }) => state)
+    expect(statesOf(5, [owed(1, 5), owed(2, 4)])).toEqual(['never', 'unknown', 'unknown'])
+    expect(statesOf(1, [owed(1, 1)])).toEqual(['never', 'unknown', 'unknown'])
+  })
+
+  it('are those of a node that signed its request, and no others of its share index', () => {
+    const snapshot = snapshotOf([cluster(1), cluster(2), cluster(3)])
+    const of = (ids: number[]) =>
+      clustersOf(snapshot, attendance(seen(1)), { ...EVERYTHING, shareIndexes: [1], clusterIds: new Set(ids) })
+    expect(of([3, 1]).map(({ name }) => name)).toEqual(['c1', 'c3'])
+    expect(of([])).toEqual([])
+  })
+
+  it('of one known node are as known as others', () => {
+    const snapshot = snapshotOf([cluster(1, { share_indexes: [1] })])
+    const [found] = clustersOf(snapshot, attendance(seen(1), seen(9)), EVERYTHING)
+    expect(found?.nodes).toMatchObject([{ share_index: 1, waiting: 0 }])
+    const as = (shareIndexes: number[]) => clustersOf(snapshot, attendance(), { vaults: undefined, shareIndexes })
+    expect(as([9])).toEqual([])
+    // Any node may be one of a cluster whose nodes are not known.
+    const unknown = snapshotOf([cluster(2, { share_indexes: [] })])
+    expect(clustersOf(unknown, attendance(), { vaults: undefined, shareIndexes: [9] })).toMatchObject([
+      { name: 'c2', nodes: [] },
+    ])
+  })
+
+  it('of which no number is told stand behind those that collect', () => {
+    const found = clustersOf(snapshotOf([cluster(1), cluster(2)]), attendance(seen(1), seen(2), seen(3)), EVERYTHING)
+    const [none, some] = [
+      { ...found[0], collecting: null },
+      { ...found[1], collecting: 1 },
+    ] as typeof found
+    expect(inOrder([none, some] as typeof found).map(({ name }) => name)).toEqual(['c2', 'c1'])
+  })
+
   it('miss nothing of a node that hands in with charon between two runs, and name it once it owes for too long', () => {
     const rows = [1, 2].map((index) => seen(index, { cameBy: 'charon', seenAt: NOW - 5000, presentAt: NOW - 5000 }))
     const owed = { cluster_id: 1, share_index: 2, messages: 5, oldest_at: NOW - 600 }
@@ -146,8 +201,12 @@ describe('clusters', () => {
 
   it('whose nodes are not known have those that are of no other cluster', () => {
     const list = cluster(2, { source: 'list', share_indexes: [] })
-    const found = clustersOf(snapshotOf([cluster(1), list]), attendance(seen(0), seen(1), seen(9)), EVERYTHING)
-    expect(found[1]?.nodes).toMatchObject([{ share_index: 9, state: 'there', waiting: null, reason: null }])
+    const found = clustersOf(snapshotOf([cluster(1), list]), attendance(seen(9), seen(0), seen(1), seen(8)), EVERYTHING)
+    expect(found[1]?.nodes).toMatchObject(
+      [8, 9].map((index) => ({ share_index: index, state: 'there', waiting: null, reason: null })),
+    )
+    const alone = clustersOf(snapshotOf([list]), attendance(seen(0), seen(1)), EVERYTHING)
+    expect(alone[0]?.nodes.map(({ share_index: index }) => index)).toEqual([1])
   })
 
   it('are shown with their numbers to whom all of it belongs, without to others, and not to strangers', () => {

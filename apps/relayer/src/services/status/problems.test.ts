@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import type { Explanation, Problem, Status, StatusNode, StatusVault } from '@dvt-relayer/api/schemas.ts'
 import { describe, expect, it } from 'vitest'
 import { inWords } from '../explain/explain.ts'
+import { REASONS } from '../explain/reasons.ts'
 import { ANCHORS, findProblems, headlineOf } from './problems.ts'
 
 type Facts = Parameters<typeof findProblems>[0]
@@ -41,6 +42,7 @@ const manager = (moved: string, left: string | null, limit: string | null = '100
 const validator = (code: Parameters<typeof inWords>[0]['code']): Explanation =>
   ({ verdict: inWords({ code, shareIndexes: [] }) }) as unknown as Explanation
 const THERE = [1, 2, 3, 4].map((index) => node(index))
+const ALL_AWAY = [1, 2, 3].map((index) => node(index, { state: 'away', reason: 'NODE_AWAY' }))
 const TOTALS = { validators: 20, collecting: 0, ready: 3, unsplit: 0, registered: 5, exited: 1 }
 
 const GOOD: Facts = {
@@ -131,6 +133,29 @@ const CASES: readonly [name: string, change: Partial<Facts>, says: readonly (rea
       ],
     ],
     [
+      'a cluster all of whose nodes are needed, and one is away',
+      { clusters: [cluster([...THERE.slice(0, 2), node(3, { state: 'away', reason: 'NODE_AWAY' })])] },
+      [
+        ['bad', 'cluster "blue" cannot sign: 2 of the 3 nodes it needs are there'],
+        ['bad', 'node 3 of cluster "blue" is away'],
+      ],
+    ],
+    [
+      'nodes of keys of a list, of which others may be there',
+      { clusters: [{ ...cluster(ALL_AWAY), source: 'list' }] },
+      [1, 2, 3].map((index) => ['bad', `node ${index} of cluster "blue" is away`]),
+    ],
+    [
+      'two nodes of a cluster that needs three, not all of which are known',
+      { clusters: [cluster(ALL_AWAY.slice(0, 2))] },
+      [1, 2].map((index) => ['bad', `node ${index} of cluster "blue" is away`]),
+    ],
+    [
+      'the own nodes of a node operator, which are three',
+      { caller: { name: 'n', role: 'sidecar' }, totals: null, clusters: [cluster(ALL_AWAY)] },
+      [1, 2, 3].map((index) => ['bad', `node ${index} of cluster "blue" is away`]),
+    ],
+    [
       'a node of a node operator, who sees no others',
       {
         caller: { name: 'n', role: 'sidecar' },
@@ -195,6 +220,11 @@ const CASES: readonly [name: string, change: Partial<Facts>, says: readonly (rea
         ),
       },
       [['bad', "the clock of node 1 is 90 s behind the relayer's"]],
+    ],
+    [
+      'a clock that is ahead',
+      { clusters: [cluster([node(1, { clock_difference_seconds: 6 }), ...THERE.slice(1)])] },
+      [['bad', "the clock of node 1 is 6 s ahead of the relayer's"]],
     ],
     [
       'wrong shares, and not what stands at the nodes',
@@ -269,6 +299,21 @@ const CASES: readonly [name: string, change: Partial<Facts>, says: readonly (rea
         ],
       ],
     ],
+    [
+      'keys left that are just enough, and one less',
+      { vaults: [vault({ keys_free: 10 }), vault({ keys_free: 9 })] },
+      [['waiting', `vault ${VAULT} has 9 free keys left`]],
+    ],
+    [
+      'keys that were not counted',
+      { vaults: [vault({ keys_free: null }), vault({ keys_free: 0, keys_reserved: null })] },
+      [],
+    ],
+    [
+      'no key left where the manager has no key any more',
+      { vaults: [vault({ keys_free: 0 })], manager: { address: null, limit_gwei: null, vaults: [] } },
+      [],
+    ],
     ['no key left where nothing is signed for vaults', { vaults: [vault({ keys_free: 0 })], manager: null }, []],
     [
       'the limit reached',
@@ -297,6 +342,11 @@ const CASES: readonly [name: string, change: Partial<Facts>, says: readonly (rea
       [['waiting', '2 validators wait for signatures of nodes']],
     ],
     [
+      'what is collected in a cluster of which no number is told',
+      { totals: null, clusters: [{ ...cluster(THERE), collecting: null }] },
+      [],
+    ],
+    [
       'what is collected for a vault',
       { totals: null, clusters: [{ ...cluster(THERE), collecting: 1 }] },
       [['waiting', '1 validator waits for signatures of nodes']],
@@ -309,6 +359,21 @@ describe('problems', () => {
     expect(found.map(({ level, sentence }) => [level, sentence])).toEqual(
       says.map(([level, words]) => [level, expect.stringContaining(words)]),
     )
+  })
+
+  it('of a node lead to its reason in the runbook', () => {
+    const codes = [
+      'NODE_NEVER_SEEN',
+      'NODE_AWAY',
+      'NODE_REFUSED',
+      'NODE_SILENT',
+      'NODE_RUNS_CHARON',
+      'NODE_UNKNOWN',
+    ] as const
+    for (const reason of codes) {
+      const clusters = [cluster([node(1, { reason }), ...THERE.slice(1)])]
+      expect(findProblems({ ...GOOD, clusters })).toMatchObject([{ anchor: REASONS[reason].anchor }])
+    }
   })
 
   it('have each their place in the runbook, or need none', () => {
@@ -343,6 +408,7 @@ describe('the headline', () => {
         'Nothing is wrong that can be seen: 4 validators registered, 3 exits ready; but which nodes are there cannot be told: give each a token of its own, bound to its share index.',
       anchor: 'a-node-is-missing',
     })
+    expect(of({ clusters: [cluster(THERE, 'green'), ...clusters] }).level).toBe('waiting')
     expect(of({ clusters, totals: { ...TOTALS, collecting: 2 } }).sentence).toBe(
       '2 validators wait for signatures of nodes.',
     )

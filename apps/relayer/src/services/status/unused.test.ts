@@ -29,6 +29,8 @@ it('says nothing of what is configured, or begun', () => {
   }
   expect(findUnused(all, true)).toEqual({})
   expect(findUnused(all, undefined)).toEqual({})
+  expect(findUnused(all, false)).toEqual({})
+  for (const isBegun of [true, undefined]) expect(findUnused(BARE, isBegun)).not.toHaveProperty('registry')
   expect(Object.keys(findUnused({ ...all, vaults: undefined }, true))).toEqual(['manager'])
   const elsewhere = { ...all, network: { ...networks.hoodi, name: 'devnet', ssvNetwork: undefined } }
   expect(findUnused(elsewhere, true)).toEqual({ ssv: { state: 'not configured', why: 'devnet has no SSV contract' } })

@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { ROTATION_REQUESTER } from '@dvt-relayer/db/queries/oracle-shares.ts'
+import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import {
   areThereChanges,
   findNewestChange,
@@ -395,4 +396,20 @@ it('a validator is counted anew where anything of it is another, was never count
   expect(await noteStrays(db, 1000, 100)).toEqual({ strays: 0, last: undefined })
   await fold(store)
   expect(await noteStrays(db, 0, 100)).toEqual({ strays: 0, last: gone })
+})
+
+it.each([
+  ['a fold', (tx: Sql) => foldChanges(tx, 1)],
+  ['a look for wrong sums', forgetWrongTallies],
+])('%s waits for the one that is at it, to the end of its transaction', async (_what, work) => {
+  const { db } = await openStore()
+  await db.transaction(async (tx) => {
+    await foldChanges(tx, 1)
+    const other = db.transaction(async (later) => {
+      await later.execute(sql`set local lock_timeout = '100ms'`)
+      await work(later)
+    })
+    await expect(other).rejects.toThrow()
+  })
+  await db.transaction(work)
 })

@@ -398,8 +398,8 @@ it('a validator is counted anew where anything of it is another, was never count
   expect(await noteStrays(db, 0, 100)).toEqual({ strays: 0, last: gone })
 })
 
-it.each([
-  ['a fold', (tx: Sql) => foldChanges(tx, 1)],
+it.each<[string, (tx: Sql) => Promise<unknown>]>([
+  ['a fold', (tx) => foldChanges(tx, 1)],
   ['a look for wrong sums', forgetWrongTallies],
 ])('%s waits for the one that is at it, to the end of its transaction', async (_what, work) => {
   const { db } = await openStore()

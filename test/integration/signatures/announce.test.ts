@@ -1,9 +1,16 @@
 /** Whoever follows the changes by their revisions misses none, whichever transactions overlap and however they end. */
 
+import { randomBytes } from 'node:crypto'
 import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { connectDatabase, type Database } from '@dvt-relayer/db/connect.ts'
-import { announceMessages, lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
+import {
+  announceMessages,
+  announceOracleShares,
+  findLastRevision,
+  lockMessages,
+} from '@dvt-relayer/db/queries/messages/announce.ts'
 import { type Change, findChanged } from '@dvt-relayer/db/queries/messages/look.ts'
+import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it, onTestFinished } from 'vitest'
 import { openMessages } from '../../support/stages/messages.ts'
@@ -51,6 +58,82 @@ async function change(db: Database, id: number, rounds: number, end: (typeof END
     return false
   }
 }
+
+/** Two exits that are split for two oracle sets each, and the revisions of all that. */
+async function openShares() {
+  const store = await openMessages()
+  const { query } = store
+  const exits = [
+    await store.addExit((await store.addValidator()).id, { state: 'ready' }),
+    await store.addExit((await store.addValidator()).id, { state: 'ready' }),
+  ] as const
+  const sets = await query<{ id: string }>(sql`
+    insert into oracle_sets (cid, threshold, public_keys, config, block_number, announced_at)
+    select cid, 1, ${randomBytes(65)}, '{}', 1, now() from unnest(array['a', 'b']) cid returning id`)
+  const setIds = sets.map(({ id }) => Number(id))
+  await query(sql`
+    insert into oracle_shares (message_id, oracle_set_id, public_key_shares, ciphertexts, receipt, revision)
+    select m.id, s.id, ${randomBytes(48)}, ${randomBytes(193)}, ${randomBytes(32)}, 0 from messages m, oracle_sets s`)
+  const revisions = async (statement: ReturnType<typeof sql>) =>
+    (await query<{ revision: string }>(statement)).map(({ revision }) => Number(revision))
+  return {
+    ...store,
+    exits,
+    setId: setIds[0] ?? 0,
+    /** Of the exits; of their shares of the first set, of the second. */
+    revisions: async () => [
+      await revisions(sql`select revision from messages order by id`),
+      ...(await Promise.all(
+        setIds.map((id) =>
+          revisions(sql`select revision from oracle_shares where oracle_set_id = ${id} order by message_id`),
+        ),
+      )),
+    ],
+  }
+}
+
+it('a change has the next revision, of its messages or of its shares alone, and nothing has none', async () => {
+  const { db, exits, setId, revisions } = await openShares()
+  const first = await findLastRevision(db)
+  for (const nothing of [announceMessages(db, []), announceOracleShares(db, setId, [])]) await nothing
+  expect(await findLastRevision(db)).toBe(first)
+  await announceMessages(db, exits)
+  const told = await findLastRevision(db)
+  await announceOracleShares(db, setId, exits.slice(0, 1))
+  const split = await findLastRevision(db)
+  expect(told).toBeLessThan(split)
+  expect(await revisions()).toEqual([
+    [told, told],
+    [split, 0],
+    [0, 0],
+  ])
+  await announceMessages(db, exits.slice(1))
+  expect((await revisions())[0]).toEqual([told, await findLastRevision(db)])
+})
+
+it.each(['messages', 'shares'] as const)(
+  'a change of %s waits for one that has its revision and is not committed',
+  async (what) => {
+    const { db, query, exits, setId } = await openShares()
+    const announce = (tx: Sql, position: 0 | 1) =>
+      what === 'messages' ? announceMessages(tx, [exits[position]]) : announceOracleShares(tx, setId, [exits[position]])
+    let isThrough = false
+    let second: Promise<unknown> = Promise.resolve()
+    await db.transaction(async (tx) => {
+      await announce(tx, 0)
+      second = db
+        .transaction((other) => announce(other, 1))
+        .finally(() => {
+          isThrough = true
+        })
+      const waiting = sql`select from pg_locks where locktype = 'advisory' and not granted
+                          and database = (select oid from pg_database where datname = current_database())`
+      while (!isThrough && (await query(waiting)).length === 0);
+      expect(isThrough).toBe(false)
+    })
+    await second
+  },
+)
 
 it('misses no change', () => followWriters(false))
 

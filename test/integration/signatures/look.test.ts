@@ -1,6 +1,12 @@
 /** What the sweep reads of messages: each live one once, in the order of changes, of claims or of ids, page by page. */
 
-import { findChanged, findLiveAfter, findNewestRevision, findQueued } from '@dvt-relayer/db/queries/messages/look.ts'
+import {
+  findChanged,
+  findLiveAfter,
+  findNewestRevision,
+  findQueued,
+  findQueuedAmong,
+} from '@dvt-relayer/db/queries/messages/look.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it } from 'vitest'
 import { openMessages } from '../../support/stages/messages.ts'
@@ -47,7 +53,7 @@ it('there is no newest change where there is no message', async () => {
 })
 
 it('what waits for a worker longest comes first, and what has ended or nobody has does not', async () => {
-  const { db, placesOf } = await openLook([
+  const { db, ids, placesOf } = await openLook([
     { state: 'collecting', revision: 1, queuedAgo: 5 },
     { state: 'ready', revision: 2, queuedAgo: 50 },
     { state: 'collecting', revision: 3 },
@@ -56,6 +62,8 @@ it('what waits for a worker longest comes first, and what has ended or nobody ha
   ])
   expect(placesOf(await findQueued(db, 99))).toEqual([1, 4, 0])
   expect(placesOf(await findQueued(db, 2))).toEqual([1, 4])
+  // Of some, those that a worker has.
+  expect(placesOf(await findQueuedAmong(db, ids.slice(1).toReversed()))).toEqual([1, 4])
 })
 
 it('live messages are read page by page, none twice', async () => {

@@ -18,7 +18,7 @@ async function openExplained() {
     ...store,
     change: (validatorId: number, what: ReturnType<typeof sql>) =>
       query(sql`update validators set ${what} where id = ${validatorId}`),
-    register: (validatorId: number, setId: number | null, vault = vaultOf(1)) =>
+    register: (validatorId: number, setId: number | null, vault: Buffer = vaultOf(1)) =>
       query(sql`
         update validators set registered_at = now(), beacon_index = 7, beacon_vault = ${vault}, oracle_set_id = ${setId}
         where id = ${validatorId}`),

@@ -20,10 +20,9 @@ const integration = (...rooms: readonly string[]) =>
 /** Rooms of the relayer whose tests stand under another name, or under several. */
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
   registrations: ['registrations', 'manager'],
-  sealing: ['database'],
   auth: ['oracles', 'http'],
   admission: ['http'],
-  explain: ['http'],
+
   identity: ['http', 'clusters'],
 }
 
@@ -59,7 +58,10 @@ const QUERIES: readonly [RegExp, readonly string[]][] = [
   [/attendance/, ['attendance']],
   [/deposit-bindings/, ['registrations']],
   [/look/, ['signatures', 'beacon-status']],
-  [/message-keys|state/, ['database']],
+  [/message-keys|state/, ['sealing', 'registrations/bindings.test.ts']],
+  [/explain/, ['explain']],
+  [/status/, ['status']],
+  [/deposit-bindings/, ['registrations/bindings.test.ts', 'registrations/rows']],
   [
     /partial-signatures|announce|lists/,
     ['signatures', 'http/validators-list.test.ts', 'registrations/bindings.test.ts'],

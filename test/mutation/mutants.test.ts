@@ -93,7 +93,7 @@ describe('groups', () => {
     expect(runs[0]?.order).toContain('apps/relayer/src/services/exits/message-rate.test.ts')
     expect(runs[1]?.order.slice(0, 2)).toEqual([
       'test/integration/exits/owner-copies.test.ts',
-      'test/integration/exits/owners.test.ts',
+      'test/integration/exits/copies-due.test.ts',
     ])
     expect(new Set([...(runs[1]?.order ?? []), ...(runs[3]?.order ?? [])])).toEqual(
       new Set(readdirSync(join(root, 'test/integration/exits')).map((name) => `test/integration/exits/${name}`)),

@@ -33,7 +33,7 @@ import * as oracleShares from '@dvt-relayer/db/queries/oracle-shares.ts'
 import * as registered from '@dvt-relayer/db/queries/registered.ts'
 import * as registry from '@dvt-relayer/db/queries/registry.ts'
 import * as rotations from '@dvt-relayer/db/queries/rotations.ts'
-import { boolean, bytes, bytesList, json, number, rows, text } from '@dvt-relayer/db/queries/rows.ts'
+import { boolean, bytes, bytesList, json, number, oneRow, rows, text } from '@dvt-relayer/db/queries/rows.ts'
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import * as ssvClusters from '@dvt-relayer/db/queries/ssv-clusters.ts'
 import * as state from '@dvt-relayer/db/queries/state.ts'
@@ -619,7 +619,7 @@ describe('the columns of every query', () => {
 
     test.each(Object.entries(own) as [string, (db: Sql) => unknown][])('%s', async (name, call) => {
       const source = String((module as Record<string, unknown>)[name])
-      const said = source.match(/\b(?:rows|firstRow)\)?\(/g)?.length ?? 0
+      const said = source.match(/\b(?:rows|firstRow|oneRow)\)?\(/g)?.length ?? 0
       expect(await rawResultsOf(call)).toBeGreaterThanOrEqual(said)
     })
   })
@@ -648,6 +648,11 @@ describe('rows', () => {
     expect(await rows(db, columns, query)).toEqual([
       { shareIndex: 2, isIn: true, sealed: Buffer.of(1), all: [Buffer.of(2)], value: { a: 1 }, at1: 'b' },
     ])
+  })
+
+  test('are missed where there is always one', async () => {
+    expect(await oneRow(db, { a: number }, sql`select 1 as a`)).toEqual({ a: 1 })
+    await expect(oneRow(db, { a: number }, sql`select 1 as a where false`)).rejects.toThrow('no row')
   })
 
   test.each([

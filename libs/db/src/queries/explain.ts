@@ -6,7 +6,7 @@ import type { clusters, messages } from '../schema.ts'
 import { type CameBy, cameBy, isGone } from './attendance/nodes-seen.ts'
 import { OWNER } from './messages/validators.ts'
 import type { RowOf } from './rows.ts'
-import { boolean, bytes, firstRow, number, oneOf, orNull, rows, text } from './rows.ts'
+import { boolean, bytes, number, oneOf, oneRow, orNull, rows, text } from './rows.ts'
 import type { Sql } from './sql.ts'
 import { bytesArray, numberArray } from './sql.ts'
 
@@ -240,10 +240,9 @@ export function findExplainedNodes(db: Sql, shareIndexes?: readonly number[]): P
 
 /** The oracle set in force, and what time it is. */
 export async function findMoment(db: Sql): Promise<{ now: number; currentSetCid: string | null }> {
-  const row = await firstRow(
+  return await oneRow(
     db,
     { now: number, currentSetCid: orNull(text) },
     sql`select ${seconds('now()')} as now, (select cid from oracle_sets where is_current) as current_set_cid`,
   )
-  return row ?? { now: 0, currentSetCid: null }
 }

@@ -2,7 +2,7 @@
 
 import { sql } from 'drizzle-orm'
 import { managerSignatures } from '../schema.ts'
-import { boolean, firstRow, orNull, text } from './rows.ts'
+import { boolean, oneRow, orNull, text } from './rows.ts'
 import type { Sql } from './sql.ts'
 import { asBuffer, bytesParam } from './sql.ts'
 
@@ -28,19 +28,19 @@ export async function lockVaultLimit(tx: Sql, vault: Uint8Array): Promise<void> 
 
 /** Whether a requester's record of a signature stands there already, of today (UTC). */
 export async function isRecorded(db: Sql, digest: Uint8Array, requester: string): Promise<boolean> {
-  const row = await firstRow(
+  const row = await oneRow(
     db,
     { there: boolean },
     sql`select exists (select from manager_signatures
                        where digest = ${bytesParam(digest)} and requester = ${requester}
                          and timezone('UTC', signed_at)::date = timezone('UTC', now())::date) as there`,
   )
-  return row?.there ?? false
+  return row.there
 }
 
 /** Gwei that other signatures than this digest's moved for a vault within the last `seconds`, registrations aside. */
 export async function sumMoved(db: Sql, vault: Uint8Array, digest: Uint8Array, seconds: number): Promise<bigint> {
-  const row = await firstRow(
+  const row = await oneRow(
     db,
     { sum: orNull(text) },
     sql`select sum(amount)::text as sum from (
@@ -48,7 +48,7 @@ export async function sumMoved(db: Sql, vault: Uint8Array, digest: Uint8Array, s
           where vault = ${bytesParam(vault)} and action <> 'register' and digest <> ${bytesParam(digest)}
             and signed_at > now() - make_interval(secs => ${seconds}::float8) group by digest) moved`,
   )
-  return BigInt(row?.sum ?? '0')
+  return BigInt(row.sum ?? '0')
 }
 
 /** Records a signature before it is made; `exists` where the same requester was given it today (UTC). */

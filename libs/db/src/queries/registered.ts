@@ -4,7 +4,7 @@ import type { SQL } from 'drizzle-orm'
 import { eq, sql } from 'drizzle-orm'
 import { erasureClocks, validators } from '../schema.ts'
 import type { RowOf } from './rows.ts'
-import { boolean, bytes, firstRow, number, orNull, rows, text } from './rows.ts'
+import { boolean, bytes, firstRow, number, oneRow, orNull, rows, text } from './rows.ts'
 import type { Sql } from './sql.ts'
 import { bytesArray, bytesParam, numberArray } from './sql.ts'
 
@@ -223,11 +223,10 @@ export function findOutdated(
 
 /** How many validators are outdated, of how many vaults. */
 export async function countOutdated(db: Sql): Promise<{ validators: number; vaults: number }> {
-  const row = await firstRow(
+  return await oneRow(
     db,
     { validators: number, vaults: number },
     sql`select count(*) as validators, count(distinct v.beacon_vault) as vaults
         from validators v join oracle_sets c on c.is_current where v.registered_at is not null and ${IS_OUTDATED}`,
   )
-  return row ?? { validators: 0, vaults: 0 }
 }

@@ -3,7 +3,7 @@
 import { and, eq, isNull, lt, or, sql } from 'drizzle-orm'
 import { rotations, validators } from '../schema.ts'
 import type { RowOf } from './rows.ts'
-import { boolean, bytes, firstRow, number, oneOf, orNull, rows, text } from './rows.ts'
+import { boolean, bytes, firstRow, number, oneOf, oneRow, orNull, rows, text } from './rows.ts'
 import type { Sql } from './sql.ts'
 import { asBuffer, bytesArray, bytesParam, isAny, numberArray, textArray } from './sql.ts'
 
@@ -244,12 +244,12 @@ export async function hasClaimedExits(db: Sql, requester: string): Promise<boole
 
 /** Age of the oldest open rotation in seconds, 0 where there is none. */
 export async function findOldestOpen(db: Sql): Promise<number> {
-  const row = await firstRow(
+  const row = await oneRow(
     db,
     { age: number },
     sql`select coalesce(max(extract(epoch from now() - created_at)), 0)::float8 as age from rotations where state = 'open'`,
   )
-  return row?.age ?? 0
+  return row.age
 }
 
 /**

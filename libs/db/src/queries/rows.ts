@@ -60,6 +60,13 @@ export async function firstRow<C extends Columns>(db: Sql, columns: C, query: SQ
   return row
 }
 
+/** The row of a statement that always has one: a count, or whether there is something. */
+export async function oneRow<C extends Columns>(db: Sql, columns: C, query: SQL): Promise<RowOf<C>> {
+  const row = await firstRow(db, columns, query)
+  if (row === undefined) throw new Error(`no row where there is always one, of ${Object.keys(columns)}`)
+  return row
+}
+
 /** The names of the columns that were sent, which are those that were said and of their types. */
 function namesOf(columns: Columns, fields: readonly { name: string; dataTypeID: number }[]): string[] {
   const names = fields.map((field) => {

@@ -4,7 +4,7 @@
  */
 
 import { sql } from 'drizzle-orm'
-import { boolean, firstRow, number, text } from '../rows.ts'
+import { boolean, firstRow, number, oneRow, text } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 
 /** The key of the lock under which a place is noted. */
@@ -18,12 +18,12 @@ export interface Place {
 
 /** The place of this database; undefined where the server does not tell this user. */
 export async function findOwnPlace(db: Sql): Promise<Place | undefined> {
-  const may = await firstRow(
+  const may = await oneRow(
     db,
     { may: boolean },
     sql`select coalesce(has_function_privilege(to_regprocedure('pg_control_system()')::oid, 'execute'), false) as may`,
   )
-  if (may?.may !== true) return undefined
+  if (!may.may) return undefined
   return firstRow(
     db,
     { system: text, database: number },
@@ -42,12 +42,12 @@ export async function lockPlace(tx: Sql): Promise<void> {
  * was made.
  */
 export async function countLeftRunning(db: Sql, withinSeconds: number): Promise<number> {
-  const row = await firstRow(
+  const row = await oneRow(
     db,
     { running: number },
     sql`select count(*) as running from processes
         where stopped_at is null
           and beat_at > (select max(coalesce(stopped_at, beat_at)) from processes) - make_interval(secs => ${withinSeconds})`,
   )
-  return row?.running ?? 0
+  return row.running
 }

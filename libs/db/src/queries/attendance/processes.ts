@@ -2,7 +2,7 @@
 
 import { sql } from 'drizzle-orm'
 import { processes } from '../../schema.ts'
-import { boolean, firstRow, number, oneOf, orNull, rows, text } from '../rows.ts'
+import { boolean, number, oneOf, oneRow, orNull, rows, text } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 
 /** One start of a program, and which part of the work it does. */
@@ -40,12 +40,12 @@ const isHeard = (withinSeconds: number) =>
 
 /** How many workers are there. */
 export async function countWorkers(db: Sql, withinSeconds: number): Promise<number> {
-  const row = await firstRow(
+  const row = await oneRow(
     db,
     { workers: number },
     sql`select count(*) as workers from processes where ${isWorker} and ${isHeard(withinSeconds)}`,
   )
-  return row?.workers ?? 0
+  return row.workers
 }
 
 /** How many processes of each role and version are there. */
@@ -65,14 +65,13 @@ export async function findNewestWorker(
   db: Sql,
   withinSeconds: number,
 ): Promise<{ isThere: boolean; lastSeconds: number | null }> {
-  const row = await firstRow(
+  return await oneRow(
     db,
     { isThere: boolean, lastSeconds: orNull(number) },
     sql`select coalesce(bool_or(${isHeard(withinSeconds)}), false) as is_there,
                extract(epoch from max(${lastThere}))::float8 as last_seconds
         from processes where ${isWorker}`,
   )
-  return row ?? { isThere: false, lastSeconds: null }
 }
 
 /** Every process that has ever beaten and is not forgotten, the newest first; all times are Unix seconds by the database's clock. */

@@ -1,7 +1,7 @@
 /** What a doctor counts in a database of a relayer. Nothing is written, and a table that is missing is no error. */
 
 import { sql } from 'drizzle-orm'
-import { boolean, bytes, firstRow, number, oneOf, orNull, rows } from '../rows.ts'
+import { boolean, bytes, firstRow, number, oneOf, oneRow, orNull, rows } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 
 /**
@@ -59,8 +59,8 @@ export async function countTables(
 }
 
 async function countTable(db: Sql, table: string, time: string | undefined): Promise<TableCount | undefined> {
-  const there = await firstRow(db, { there: boolean }, sql`select to_regclass(${table}) is not null as there`)
-  if (there?.there !== true) return undefined
+  const there = await oneRow(db, { there: boolean }, sql`select to_regclass(${table}) is not null as there`)
+  if (!there.there) return undefined
   const newest = time === undefined ? sql`null` : sql`extract(epoch from max(${sql.identifier(time)}))`
   return firstRow(
     db,
@@ -85,13 +85,12 @@ export function findNewestSealed(db: Sql, limit: number) {
 
 /** How many exits have a signature, and for how many of them the key that opens it is missing. */
 export async function countSealedExits(db: Sql): Promise<{ exits: number; keyless: number }> {
-  const row = await firstRow(
+  return await oneRow(
     db,
     { exits: number, keyless: number },
     sql`select count(*) as exits, count(*) filter (where k.message_id is null) as keyless
         from messages m left join message_keys k on k.message_id = m.id where m.kind = 'exit' and m.signature is not null`,
   )
-  return row ?? { exits: 0, keyless: 0 }
 }
 
 /** The vaults that validators are for: which a lock names, or that have reserved them. */

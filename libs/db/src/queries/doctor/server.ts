@@ -1,7 +1,7 @@
 /** What a doctor asks of the server that a database is on, and of our rights there. Nothing is written. */
 
 import { sql } from 'drizzle-orm'
-import { boolean, firstRow, number, text } from '../rows.ts'
+import { boolean, firstRow, number, oneRow, text } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 
 /** The server's version, what it lets us do, and its clock. */
@@ -27,7 +27,7 @@ export async function lookAtServer(db: Sql) {
 
 /** How many of our tables and sequences we may not read or write, and how many we may not change, being another role's. */
 export async function countForbidden(db: Sql): Promise<{ forbidden: number; foreign: number }> {
-  const row = await firstRow(
+  return await oneRow(
     db,
     { forbidden: number, foreign: number },
     sql`select count(*) filter (where case c.relkind
@@ -38,17 +38,16 @@ export async function countForbidden(db: Sql): Promise<{ forbidden: number; fore
         from pg_class c where c.relkind in ('r', 'S')
           and c.relnamespace in (to_regnamespace(current_schema()::text), to_regnamespace('drizzle'), to_regnamespace('bullmq'))`,
   )
-  return row ?? { forbidden: 0, foreign: 0 }
 }
 
 /** What tells this database from every other one that can be reached now, a copy of its files included: its running server, and its number there. */
 export async function findPlace(db: Sql): Promise<string> {
-  const row = await firstRow(
+  const row = await oneRow(
     db,
     { place: text },
     sql`select pg_postmaster_start_time()::text || ' ' || coalesce(host(inet_server_addr()), 'socket') || ' '
                  || current_setting('port') || ' ' || oid::text as place
         from pg_database where datname = current_database()`,
   )
-  return row?.place ?? ''
+  return row.place
 }

@@ -8,7 +8,7 @@
 
 import { sql } from 'drizzle-orm'
 import { messages } from '../../schema.ts'
-import { firstRow, number } from '../rows.ts'
+import { number, oneRow } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 import { isAny, numberArray } from '../sql.ts'
 
@@ -43,8 +43,8 @@ export async function announceOracleShares(tx: Sql, oracleSetId: number, message
 
 /** A revision that none so far is above. */
 export async function findLastRevision(db: Sql): Promise<number> {
-  const row = await firstRow(db, { revision: number }, sql`select last_value as revision from message_revision`)
-  return row?.revision ?? 0
+  const row = await oneRow(db, { revision: number }, sql`select last_value as revision from message_revision`)
+  return row.revision
 }
 
 /** Locks messages for this transaction, in one order for everybody; returns the ids that exist. */

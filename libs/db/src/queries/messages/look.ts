@@ -4,7 +4,7 @@
  */
 
 import { sql } from 'drizzle-orm'
-import { firstRow, number, orNull, rows } from '../rows.ts'
+import { number, oneRow, orNull, rows } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 import { numberArray } from '../sql.ts'
 import { LIVE } from './messages.ts'
@@ -17,8 +17,8 @@ export interface Change {
 
 /** The revision of the newest change there is. While it stays, no message has changed. */
 export async function findNewestRevision(db: Sql): Promise<number> {
-  const row = await firstRow(db, { revision: orNull(number) }, sql`select max(revision) as revision from messages`)
-  return row?.revision ?? 0
+  const row = await oneRow(db, { revision: orNull(number) }, sql`select max(revision) as revision from messages`)
+  return row.revision ?? 0
 }
 
 /** The live messages that changed after another change, at most `limit`. Changes become visible in their order, so none is passed over. */

@@ -4,7 +4,7 @@ import type { SQL } from 'drizzle-orm'
 import { and, sql } from 'drizzle-orm'
 import { messages } from '../../schema.ts'
 import type { Columns, RowOf } from '../rows.ts'
-import { bytes, firstRow, number, oneOf, orNull, rows, text } from '../rows.ts'
+import { bytes, number, oneOf, oneRow, orNull, rows, text } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 import { bytesArray, isAny, numberArray, textArray } from '../sql.ts'
 import { bindProven, holdUnproven } from './deposit-bindings.ts'
@@ -199,11 +199,11 @@ export async function deleteSuperseded(db: Sql, seconds: number, limit: number):
 
 /** How many live exits a requester has. */
 export async function countLiveExits(db: Sql, requester: string | null): Promise<number> {
-  const row = await firstRow(
+  const row = await oneRow(
     db,
     { count: number },
     sql`select count(*) as count from messages
         where kind = 'exit' and state in ${LIVE} and requester is not distinct from ${requester}::text`,
   )
-  return row?.count ?? 0
+  return row.count
 }

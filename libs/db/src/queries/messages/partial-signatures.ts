@@ -3,7 +3,7 @@
 import { sql } from 'drizzle-orm'
 import { IS_SPLIT_ANEW } from '../oracle-shares.ts'
 import type { RowOf } from '../rows.ts'
-import { boolean, bytes, firstRow, number, oneOf, orNull, rows, text } from '../rows.ts'
+import { boolean, bytes, number, oneOf, oneRow, orNull, rows, text } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 import { bytesArray, numberArray, textArray } from '../sql.ts'
 import { bindProven } from './deposit-bindings.ts'
@@ -86,13 +86,13 @@ export function matchPartials(db: Sql, shareIndex: number, posted: readonly Post
 
 /** How many of these keys have a live message. */
 export async function countLiveKeys(db: Sql, publicKeys: readonly Uint8Array[]): Promise<number> {
-  const row = await firstRow(
+  const row = await oneRow(
     db,
     { count: number },
     sql`select count(distinct v.id) as count from validators v join messages m on m.validator_id = v.id and m.state in ${LIVE}
         where v.public_key = any(${bytesArray(publicKeys)})`,
   )
-  return row?.count ?? 0
+  return row.count
 }
 
 /** One candidate to store. */

@@ -4,7 +4,7 @@ import type { SQL } from 'drizzle-orm'
 import { and, eq, inArray, sql } from 'drizzle-orm'
 import { clusters, depositBindings, messages, validators } from '../../schema.ts'
 import type { RowOf } from '../rows.ts'
-import { boolean, bytes, firstRow, number, oneOf, orNull, rows } from '../rows.ts'
+import { boolean, bytes, firstRow, number, oneOf, oneRow, orNull, rows } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 import { bytesArray, bytesParam, isAny, numberArray } from '../sql.ts'
 import { HAS_UNJUDGED, IS_BOUND, isHeld } from './deposit-bindings.ts'
@@ -89,14 +89,13 @@ export function findReservable(
 
 /** How many keys a vault may still register: those that no vault has reserved, and those it has reserved itself. */
 export async function countKeysLeft(db: Sql, vault: Uint8Array): Promise<{ free: number; reserved: number }> {
-  const row = await firstRow(
+  return await oneRow(
     db,
     { free: number, reserved: number },
     sql`select count(*) filter (where v.vault is null) as free, count(*) filter (where v.vault is not null) as reserved
         from validators v join clusters c on c.id = v.cluster_id
         where ${isFree(vault)} and (v.vault is null or v.vault = ${bytesParam(vault)})`,
   )
-  return row ?? { free: 0, reserved: 0 }
 }
 
 /**
@@ -290,18 +289,17 @@ export function findListedElsewhere(
 
 /** Makes these keys the list's, in this order; keys of another cluster stay that one's. Returns how many are the list's. */
 export async function storeKeyList(tx: Sql, threshold: number, publicKeys: readonly Uint8Array[]): Promise<number> {
-  const cluster = await firstRow(
+  const cluster = await oneRow(
     tx,
     { id: number },
     sql`insert into clusters (name, threshold, source) values ('PUBLIC_KEYS_FILE', ${threshold}, 'list')
         on conflict (source) where source = 'list' do update set threshold = excluded.threshold returning id`,
   )
-  const clusterId = cluster?.id ?? 0
   const listed = await rows(
     tx,
     { id: number },
     sql`insert into validators (public_key, cluster_id, place)
-        select k.public_key, ${clusterId}::bigint, k.place from unnest(${bytesArray(publicKeys)}) with ordinality as k (public_key, place)
+        select k.public_key, ${cluster.id}::bigint, k.place from unnest(${bytesArray(publicKeys)}) with ordinality as k (public_key, place)
         order by k.public_key
         on conflict (public_key) do update set cluster_id = excluded.cluster_id, place = excluded.place
           where validators.cluster_id is null or validators.cluster_id = excluded.cluster_id

@@ -4,7 +4,7 @@ import type { SQL } from 'drizzle-orm'
 import { sql } from 'drizzle-orm'
 import { depositBlocks, messageKeys, messages, partialSignatures } from '../../schema.ts'
 import type { RowOf } from '../rows.ts'
-import { boolean, bytes, firstRow, number, oneOf, orNull, rows } from '../rows.ts'
+import { boolean, bytes, number, oneOf, oneRow, orNull, rows } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 import { bytesArray, bytesParam, isAny, numberArray } from '../sql.ts'
 
@@ -161,12 +161,12 @@ export async function stopErasures(db: Sql, validatorIds: readonly number[]): Pr
 
 /** Unix seconds at which the first validator came here; undefined before. */
 export async function findFirstCreation(db: Sql): Promise<number | undefined> {
-  const row = await firstRow(
+  const row = await oneRow(
     db,
     { at: orNull(number) },
     sql`select extract(epoch from min(created_at))::float8 as at from validators`,
   )
-  return row?.at ?? undefined
+  return row.at ?? undefined
 }
 
 /** Forgets at which blocks deposits were found. */

@@ -1,7 +1,7 @@
 /** The one snapshot that workers write of everything, and pages read. */
 
 import { sql } from 'drizzle-orm'
-import { firstRow, json, number, orNull, text } from '../rows.ts'
+import { firstRow, json, number, oneRow, orNull, text } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 import { TALLIES_REVISION } from './tallies.ts'
 
@@ -10,13 +10,12 @@ import { TALLIES_REVISION } from './tallies.ts'
  * is there; 0 before the first.
  */
 export async function findStamp(db: Sql): Promise<{ stamp: string; revision: number }> {
-  const row = await firstRow(
+  return await oneRow(
     db,
     { stamp: text, revision: number },
     sql`select concat_ws(' ', ${TALLIES_REVISION}, (select id from oracle_sets where is_current)) as stamp,
                coalesce((select revision from status_snapshots where id = 1), 0) as revision`,
   )
-  return row ?? { stamp: '', revision: 0 }
 }
 
 /** Stores the snapshot where it says something else than the one that is there; returns its revision then. */

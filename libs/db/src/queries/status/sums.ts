@@ -4,7 +4,7 @@ import type { SQL } from 'drizzle-orm'
 import { sql } from 'drizzle-orm'
 import type { ManagerAction } from '../manager-signatures.ts'
 import type { RowOf } from '../rows.ts'
-import { boolean, bytes, firstRow, number, oneOf, orNull, rows, text } from '../rows.ts'
+import { boolean, bytes, number, oneOf, oneRow, orNull, rows, text } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 
 const cluster = {
@@ -40,7 +40,7 @@ const totals = { validators: number, registered: number, exited: number, ready: 
 /** How many validators there are, and how many exits are ready or wait to be split for the oracles in force. */
 export async function countTotals(db: Sql): Promise<RowOf<typeof totals>> {
   const sum = (which: SQL) => sql`coalesce(sum(t.validators) filter (where ${which}), 0)::bigint`
-  const row = await firstRow(
+  return await oneRow(
     db,
     totals,
     sql`select ${sum(sql`true`)} as validators, ${sum(sql`t.is_registered`)} as registered, ${sum(sql`t.has_exited`)} as exited,
@@ -48,7 +48,6 @@ export async function countTotals(db: Sql): Promise<RowOf<typeof totals>> {
                ${sum(sql`t.is_split_anew and (c.id is null or t.split_set_id is distinct from c.id)`)} as unsplit
         from tallies t left join oracle_sets c on c.is_current`,
   )
-  return row ?? { validators: 0, registered: 0, exited: 0, ready: 0, unsplit: 0 }
 }
 
 /** Live messages by kind and state. */
@@ -56,7 +55,7 @@ export async function countMessages(
   db: Sql,
 ): Promise<Record<'exit' | 'deposit', Record<'collecting' | 'ready', number>>> {
   const sum = (which: SQL) => sql`coalesce(sum(validators) filter (where ${which}), 0)::bigint`
-  const row = await firstRow(
+  const row = await oneRow(
     db,
     { exitsCollecting: number, exitsReady: number, depositsCollecting: number, depositsReady: number },
     sql`select ${sum(sql`exit_state = 'collecting'`)} as exits_collecting, ${sum(sql`exit_state = 'ready'`)} as exits_ready,
@@ -64,8 +63,8 @@ export async function countMessages(
         from tallies`,
   )
   return {
-    exit: { collecting: row?.exitsCollecting ?? 0, ready: row?.exitsReady ?? 0 },
-    deposit: { collecting: row?.depositsCollecting ?? 0, ready: row?.depositsReady ?? 0 },
+    exit: { collecting: row.exitsCollecting, ready: row.exitsReady },
+    deposit: { collecting: row.depositsCollecting, ready: row.depositsReady },
   }
 }
 

@@ -12,7 +12,7 @@
 import type { SQL } from 'drizzle-orm'
 import { sql } from 'drizzle-orm'
 import { IS_SPLIT_ANEW } from '../oracle-shares.ts'
-import { boolean, firstRow, number, orNull } from '../rows.ts'
+import { boolean, number, oneRow, orNull } from '../rows.ts'
 import type { Sql } from '../sql.ts'
 
 /** All that validators of one tally have in common. */
@@ -131,7 +131,7 @@ export async function foldChanges(tx: Sql, limit: number): Promise<void> {
  */
 export async function forgetWrongTallies(tx: Sql): Promise<number> {
   await tx.execute(LOCK)
-  const row = await firstRow(
+  const row = await oneRow(
     tx,
     { wrong: number },
     sql`with counted as (select tally_id, count(*) as validators from validator_tallies group by tally_id),
@@ -144,7 +144,7 @@ export async function forgetWrongTallies(tx: Sql): Promise<number> {
              noted as (insert into validator_changes (validator_id) select validator_id from lost)
         select count(*) as wrong from wrong`,
   )
-  return row?.wrong ?? 0
+  return row.wrong
 }
 
 /**
@@ -156,7 +156,7 @@ export async function noteStrays(
   after: number,
   limit: number,
 ): Promise<{ strays: number; last: number | undefined }> {
-  const row = await firstRow(
+  const row = await oneRow(
     db,
     { strays: number, last: orNull(number) },
     sql`with changed as materialized (
@@ -177,20 +177,20 @@ export async function noteStrays(
              noted as (insert into validator_changes (validator_id) select validator_id from strays)
         select (select count(*) from strays) as strays, (select max(validator_id) from changed) as last`,
   )
-  return { strays: row?.strays ?? 0, last: row?.last ?? undefined }
+  return { strays: row.strays, last: row.last ?? undefined }
 }
 
 /** The newest change that nobody has taken; undefined where there is none. Whoever commits later may have a lower one. */
 export async function findNewestChange(db: Sql): Promise<number | undefined> {
-  const row = await firstRow(db, { newest: orNull(number) }, sql`select max(id) as newest from validator_changes`)
-  return row?.newest ?? undefined
+  const row = await oneRow(db, { newest: orNull(number) }, sql`select max(id) as newest from validator_changes`)
+  return row.newest ?? undefined
 }
 
 /** Whether there are changes up to this one that nobody has taken. */
 export async function areThereChanges(db: Sql, newest: number): Promise<boolean> {
   const query = sql`select exists (select from validator_changes where id <= ${newest}::bigint) as there`
-  const row = await firstRow(db, { there: boolean }, query)
-  return row?.there ?? false
+  const row = await oneRow(db, { there: boolean }, query)
+  return row.there
 }
 
 /** How often tallies have changed. */
@@ -198,6 +198,6 @@ export const TALLIES_REVISION: SQL = sql`coalesce((select (value #>> '{}')::bigi
 
 /** How often tallies have changed. */
 export async function findTalliesRevision(db: Sql): Promise<number> {
-  const row = await firstRow(db, { revision: number }, sql`select ${TALLIES_REVISION} as revision`)
-  return row?.revision ?? 0
+  const row = await oneRow(db, { revision: number }, sql`select ${TALLIES_REVISION} as revision`)
+  return row.revision
 }

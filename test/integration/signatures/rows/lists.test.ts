@@ -3,7 +3,7 @@
 import { findChangedExits, findChangedValidators, findNewestRevision } from '@dvt-relayer/db/queries/messages/lists.ts'
 import { sql } from 'drizzle-orm'
 import { describe, expect, it } from 'vitest'
-import { openMessages } from '../../support/stages/messages.ts'
+import { openMessages } from '../../../support/stages/messages.ts'
 
 const START = { revision: 0, messageId: 0 }
 const VAULT = Buffer.alloc(20, 7)

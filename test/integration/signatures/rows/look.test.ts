@@ -9,7 +9,7 @@ import {
 } from '@dvt-relayer/db/queries/messages/look.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it } from 'vitest'
-import { openMessages } from '../../support/stages/messages.ts'
+import { openMessages } from '../../../support/stages/messages.ts'
 
 /** Messages in these states, with their revisions and since when a worker has had them, in seconds. */
 async function openLook(rows: readonly { state: string; revision: number; queuedAgo?: number }[]) {

@@ -13,8 +13,8 @@ import { type Change, findChanged } from '@dvt-relayer/db/queries/messages/look.
 import type { Sql } from '@dvt-relayer/db/queries/sql.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it, onTestFinished } from 'vitest'
-import { openMessages } from '../../support/stages/messages.ts'
-import { hasPgbouncer, startPgbouncer } from '../../support/stores/pgbouncer.ts'
+import { openMessages } from '../../../support/stages/messages.ts'
+import { hasPgbouncer, startPgbouncer } from '../../../support/stores/pgbouncer.ts'
 
 const WRITERS = 6
 const CHANGES = 25

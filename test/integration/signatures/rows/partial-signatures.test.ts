@@ -24,7 +24,7 @@ import {
 } from '@dvt-relayer/db/queries/messages/partial-signatures.ts'
 import { type SQL, sql } from 'drizzle-orm'
 import { describe, expect, it } from 'vitest'
-import { openMessages } from '../../support/stages/messages.ts'
+import { openMessages } from '../../../support/stages/messages.ts'
 
 type State = 'unverified' | 'verified' | 'rejected'
 const digestOf = (byte: number) => Buffer.alloc(32, byte)

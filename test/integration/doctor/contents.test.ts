@@ -126,6 +126,7 @@ it('each right that is missing is counted, and whose tables are another role’s
     // With its sequence.
     expect(await countForbidden(theirs)).toEqual({ forbidden, foreign: foreign - 2 })
   } finally {
+    await query(sql`reassign owned by ${role} to current_user`)
     await query(sql`drop owned by ${role}`)
     await query(sql`drop role ${role}`)
   }

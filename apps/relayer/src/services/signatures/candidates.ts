@@ -57,7 +57,10 @@ export interface PostedCandidate extends Candidate {
   isAnother: boolean
 }
 
-/** Stores candidates of one share index. Told of are all but the untold, and those of which lists show the same as before; returns whether any is. */
+/**
+ * Stores candidates of one share index. Told of are all but the untold, and those of which lists show the same as before. Returns whether
+ * any is.
+ */
 export async function storeCandidates(
   tx: Sql,
   sealing: Sealing,

@@ -1,8 +1,8 @@
 /**
  * What there is to finish, found in the database alone: where a job was lost or a process killed, and after a change of the oracles.
  *
- * No round looks through everything: what lists show otherwise than before is looked at once, what was handed out until it comes back, and the rest slice by
- * slice, which repairs what two deaths at once may leave.
+ * No round looks through everything: what lists show otherwise than before is looked at once, what was handed out until it comes back, and
+ * the rest slice by slice, which repairs what two deaths at once may leave.
  */
 
 import type { Change } from '@dvt-relayer/db/queries/messages/look.ts'
@@ -62,11 +62,11 @@ export function createFinishable({ db }: Pick<Context, 'db'>, slice = SLICE) {
       const busy = news.length === 0 ? [] : await findQueuedAmong(db, news)
       const ids = new Set([...news, ...queued, ...walk])
       const claimed = ids.size === 0 ? [] : await claimFinishable(db, [...ids], limit)
+      // What there was no room for is looked at again.
+      if (claimed.length >= limit) return { claimed, hasMore: true }
       // Whoever had one of them locked may tell of nothing, and die before it claims it.
       const others = [...new Set(news).difference(new Set(claimed))]
       const locked = others.length === 0 ? [] : await findFinishable(db, others)
-      // What there was no room for is looked at again.
-      if (claimed.length >= limit) return { claimed, hasMore: true }
       seen = changed.at(-1) ?? seen
       held = [...new Set([...busy, ...locked])]
       const isThrough = walk.length < walkSlice

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { SignerError } from '../remote/error.ts'
+import { faultOf } from '../../../../../test/support/keys/signer-fault.ts'
 import type { SignerAnswer, SignerHttp } from '../remote/signer-http.ts'
 import { askExit, askPublicKeys, askWhetherUp } from './api.ts'
 
@@ -17,17 +17,6 @@ function clientOf(answers: Record<string, [number, unknown]>) {
     return { status, text: typeof body === 'string' ? body : JSON.stringify(body) }
   }
   return { asked, http: { title: 'validator client', ask } as unknown as SignerHttp }
-}
-
-/** The fault that a question ends with, undefined where it ends well. */
-async function faultOf(question: Promise<unknown>): Promise<string | undefined> {
-  try {
-    await question
-    return undefined
-  } catch (error) {
-    if (error instanceof SignerError) return error.fault
-    throw error
-  }
 }
 
 describe('keys', () => {

@@ -1,8 +1,8 @@
 import { networks } from '@dvt-relayer/chain/networks.ts'
 import { describe, expect, it } from 'vitest'
+import { faultOf } from '../../../../../test/support/keys/signer-fault.ts'
 import type { SignRequest } from '../keystore.ts'
 import { askPublicKeys, askSignature, askWhetherUp, signBody } from './api.ts'
-import { SignerError } from './error.ts'
 import type { SignerHttp } from './signer-http.ts'
 
 const signal = new AbortController().signal
@@ -12,17 +12,6 @@ const SIGNATURE = `0x${'cd'.repeat(96)}`
 /** A signer that answers this to everything. */
 const answering = (status: number, text = '') =>
   ({ host: 'signer.example', ask: async () => ({ status, text }) }) as unknown as SignerHttp
-
-/** The fault that a question ends with, undefined where it ends well. */
-async function faultOf(question: Promise<unknown>): Promise<string | undefined> {
-  try {
-    await question
-    return undefined
-  } catch (error) {
-    if (error instanceof SignerError) return error.fault
-    throw error
-  }
-}
 
 /** What is asked of a signer, which answers this. */
 async function askedBy(question: (http: SignerHttp) => Promise<unknown>, text = ''): Promise<object[]> {

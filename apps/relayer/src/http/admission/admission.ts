@@ -17,6 +17,7 @@ import { ApiError } from '../../errors.ts'
 import type { Events } from '../../events.ts'
 import { strangerOf } from './account-of.ts'
 import { createAnswers } from './answers.ts'
+import { readInTurn } from './arrivals.ts'
 import { createBodies } from './bodies.ts'
 import { createConnections } from './connections.ts'
 import { holdToRate, holdUntilWanted } from './least-rate.ts'
@@ -83,7 +84,11 @@ export function createAdmission(
     events.bytesHeld('answers', answers.held())
   }
 
-  app.server.on('connection', (socket) => connections.opened(socket, strangerOf({ socket })))
+  readInTurn(app.server, createRounds(IN_A_ROUND), (socket) => {
+    const stranger = strangerOf({ socket })
+    connections.opened(socket, stranger)
+    return accountKey(stranger)
+  })
   app.decorateRequest('account')
   app.decorateRequest('visit')
   app.decorateRequest('hasRoomFor')

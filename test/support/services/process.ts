@@ -20,8 +20,16 @@ const ENTRY = {
   'bundled sidecar': () => join(ROOT, 'apps/sidecar/dist/main.js'),
 }
 
-/** The flags of Node that `npm run` gives, and what it sets. */
-export const RELAYER_FLAGS = ['--max-semi-space-size=4', '--no-parallel-scavenge']
+/**
+ * The flags of Node that `npm run` gives, and what it sets. Threads that help to collect garbage take the cores that the event loop and PostgreSQL
+ * need, and it waits for them.
+ */
+export const RELAYER_FLAGS = [
+  '--max-semi-space-size=4',
+  '--no-parallel-scavenge',
+  '--no-parallel-marking',
+  '--concurrent-marking-max-worker-num=1',
+]
 export const RELAYER_SETS = {
   MALLOC_ARENA_MAX: '2',
   MALLOC_TRIM_THRESHOLD_: '1048576',

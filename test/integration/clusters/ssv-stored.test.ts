@@ -7,7 +7,6 @@ import { join } from 'node:path'
 import { emptySsvState, registrationKey, type SsvRegistration, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { operatorKeyFingerprint, parseOperatorPublicKey } from '@dvt-relayer/crypto/ssv/operator-key.ts'
-import { lockClusterImport } from '@dvt-relayer/db/queries/clusters.ts'
 import { storeCheckpoint } from '@dvt-relayer/db/queries/state.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it, onTestFinished } from 'vitest'
@@ -21,6 +20,7 @@ import {
 import { importSsvFiles } from '../../../apps/relayer/src/services/clusters/ssv-file-import.ts'
 import { readFixtureJson } from '../../support/keys/fixtures.ts'
 import { keysharesJson, makeSsvValidators } from '../../support/keys/ssv.ts'
+import { orderBeside } from '../../support/stages/imports.ts'
 import { type MessageStore, openMessages } from '../../support/stages/messages.ts'
 import { engine } from '../../support/world/nodes.ts'
 import { recordingLogger } from '../sidecar/support.ts'
@@ -360,7 +360,7 @@ it('of a validator in a keyshares file the chain decides, as far as it is read, 
 
 it('whatever is imported waits for the import under way', async () => {
   const files = await openFiles()
-  const { db, query } = files
+  const { db } = files
   const checkpoint = createSsvCheckpoint(
     { config: { ssv: { owners: [OURS] } }, db } as unknown as Parameters<typeof createSsvCheckpoint>[0],
     scope,
@@ -370,21 +370,6 @@ it('whatever is imported waits for the import under way', async () => {
     () => checkpoint.save(emptySsvState(scope)),
     () => checkpoint.forget(undefined),
     () => files.take([file]),
-  ]) {
-    const order: string[] = []
-    const waiting = async () =>
-      (
-        await query(sql`select from pg_locks where locktype = 'advisory' and not granted
-                       and database = (select oid from pg_database where datname = current_database())`)
-      ).length
-    const done = await db.transaction(async (tx) => {
-      await lockClusterImport(tx)
-      const under = work().then(() => order.push('the second'))
-      await expect.poll(async () => order.length + (await waiting())).toBe(1)
-      order.push('the first')
-      return { under }
-    })
-    await done.under
-    expect(order).toEqual(['the first', 'the second'])
-  }
+  ])
+    expect(await orderBeside(files, work)).toEqual(['first', 'second'])
 })

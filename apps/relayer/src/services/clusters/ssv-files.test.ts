@@ -19,6 +19,13 @@ describe('keyshares files', () => {
     )
   })
 
+  it('stand up to the proofs that are named', async () => {
+    const files = { owners: [], keysharesFiles: [ssvPath('cluster-4')] }
+    await expect(readKeysharesFiles({ ...files, proofsFiles: [ssvPath('cluster-4-dkg/proofs.json')] })).rejects.toThrow(
+      /has no proof of operator 263's share of shares\[0\]/,
+    )
+  })
+
   it('are left out where their owner does not count', async () => {
     const files = { keysharesFiles: [ssvPath('cluster-4')], proofsFiles: [] }
     expect(await readKeysharesFiles({ ...files, owners: [new Uint8Array(20)] })).toEqual({ items: [], otherOwners: 2 })
@@ -31,6 +38,12 @@ describe('keyshares files', () => {
     const expected = ['1 0xafc8b16a8a', '5 0xb09da8d6f7']
     expect(briefs(newestItems(items)).sort()).toEqual(expected)
     expect(briefs(newestItems(items.toReversed())).sort()).toEqual(expected)
+  })
+
+  it('that say the same twice are one, where it was read first', async () => {
+    const [one] = (await read(ssvPath('cluster-4'))).items
+    if (one === undefined) throw new Error('no item')
+    expect(newestItems([one, { ...one, file: 'again.json' }])).toEqual([one])
   })
 
   it('of two owners, or of one nonce with other shares, contradict each other', async () => {

@@ -30,7 +30,8 @@ describe('keyshares files', () => {
     const files = { keysharesFiles: [ssvPath('cluster-4')], proofsFiles: [] }
     expect(await readKeysharesFiles({ ...files, owners: [new Uint8Array(20)] })).toEqual({ items: [], otherOwners: 2 })
     const owner = Uint8Array.from(Buffer.from(loadSsvCluster('cluster-4').owner.slice(2), 'hex'))
-    expect(await readKeysharesFiles({ ...files, owners: [owner] })).toMatchObject({ otherOwners: 0 })
+    for (const owners of [[owner], [new Uint8Array(20), owner]])
+      expect(await readKeysharesFiles({ ...files, owners })).toMatchObject({ otherOwners: 0 })
   })
 
   it('that split a key again count by the later nonce, in any order', async () => {

@@ -29,7 +29,7 @@ interface Log {
 /** A registration with this text as its shares: one that cannot be read unless it is given. */
 const added = (
   blockNumber: number,
-  { publicKey = KEY, sharesData = new Uint8Array(), ids = [1, 2, 3, 4] } = {},
+  { publicKey = KEY as Uint8Array, sharesData = new Uint8Array() as Uint8Array, ids = [1, 2, 3, 4] } = {},
 ): Log => ({
   ...{ event: 'ValidatorAdded', blockNumber, logIndex: 0 },
   args: { owner: OWNER, operatorIds: ids.map(BigInt), publicKey: toHex(publicKey), shares: toHex(sharesData) },
@@ -145,7 +145,7 @@ describe('registrations', () => {
   it('are followed where there are owners, on a network that has the contract', () => {
     const { hoodi } = networks
     const owners = scope.owners
-    expect(scopeOf({ ssv: { owners }, network: hoodi } as Parameters<typeof scopeOf>[0])).toEqual({
+    expect(scopeOf({ ssv: { owners }, network: hoodi } as unknown as Parameters<typeof scopeOf>[0])).toEqual({
       ...{ contract: hoodi.ssvNetwork, owners, operators: undefined },
     })
     const without = { ...hoodi, ssvNetwork: undefined } as Network

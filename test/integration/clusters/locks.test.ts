@@ -26,6 +26,11 @@ const makeKeys = (count: number) => createTestKeys(count, { nodes: 4, threshold:
 const depositTo = (vault: Uint8Array, validator: KeyedValidator) =>
   makeLockDeposit(validator, { vault, type: '0x01', ether: 32n, genesisForkVersion: network.genesisForkVersion })
 
+/** What is stored of a node by the key in its ENR. */
+const nodeKeyOf = (enrKey: Uint8Array, position: number) => ({
+  ...{ index: position + 1, key: Buffer.from(secp256k1.getPublicKey(enrKey)), isHashKnown: true },
+})
+
 /** A database into which locks are imported. */
 async function openLocks() {
   const database = await openMessages()
@@ -44,7 +49,7 @@ async function openLocks() {
       const lock = makeLock(engine, validators, enrKeys, options)
       const file = join(dir, `${name}.json`)
       await writeFile(file, JSON.stringify(lockToJson(lock)))
-      return { file, hash: lock.lockHash, nodeKeys: enrKeys.map((key) => Buffer.from(secp256k1.getPublicKey(key))) }
+      return { file, hash: lock.lockHash, nodeKeys: enrKeys.map(nodeKeyOf) }
     },
     /** Imports locks, as a process with these settings does; what it said, or why it did not. */
     async take(lockFiles: string[], { lockHashes = [] as Uint8Array[], replaces = [] as Uint8Array[] } = {}) {
@@ -69,12 +74,9 @@ async function openLocks() {
     sharesOf: (publicKey: Uint8Array) =>
       query(sql`select k.share_index::int as index, k.public_key_share as share, k.source from key_shares k
                 join validators v on v.id = k.validator_id where v.public_key = ${Buffer.from(publicKey)} order by 1`),
-    nodeKeys: async () =>
-      (
-        await query<{ key: Buffer }>(
-          sql`select n.public_key as key from node_keys n join clusters c on c.id = n.cluster_id order by c.id, n.share_index`,
-        )
-      ).map(({ key }) => key),
+    nodeKeys: () =>
+      query(sql`select n.share_index::int as index, n.public_key as key, n.is_hash_known as "isHashKnown" from node_keys n
+                join clusters c on c.id = n.cluster_id order by c.id, n.share_index`),
     given: () =>
       query(sql`select v.public_key as key, l.vault, b.vault as bound from lock_deposits l join validators v on v.id = l.validator_id
                 left join deposit_bindings b on b.validator_id = v.id order by v.place`),

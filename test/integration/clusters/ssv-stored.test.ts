@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { emptySsvState, registrationKey, type SsvRegistration, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { operatorKeyFingerprint, parseOperatorPublicKey } from '@dvt-relayer/crypto/ssv/operator-key.ts'
+import { insertValidators, lockValidators } from '@dvt-relayer/db/queries/messages/validators.ts'
 import { storeCheckpoint } from '@dvt-relayer/db/queries/state.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it, onTestFinished } from 'vitest'
@@ -22,6 +23,7 @@ import { readFixtureJson } from '../../support/keys/fixtures.ts'
 import { keysharesJson, makeSsvValidators } from '../../support/keys/ssv.ts'
 import { orderBeside } from '../../support/stages/imports.ts'
 import { type MessageStore, openMessages } from '../../support/stages/messages.ts'
+import { WAITS_FOR_ROW } from '../../support/stores/waiting.ts'
 import { engine } from '../../support/world/nodes.ts'
 import { recordingLogger } from '../sidecar/support.ts'
 
@@ -102,6 +104,39 @@ it('validators are stored once, and what was collected is judged anew where thei
   expect((await stored(database)).slice(1)).toEqual([{ ...row(late), place: 2 ** 31 - 1 }])
   expect(await query(sql`select from key_shares where validator_id = ${gone[0]?.id}`)).toEqual([])
   expect(await store(database, [late])).toEqual(NOTHING)
+})
+
+it('validators are taken in the order of their keys, new ones as well, so that nobody waits for each other', async () => {
+  const database = await openMessages()
+  const { db, query } = database
+  const [low, high, newLow, newHigh] = [1, 2, 3, 4].map((byte) => Buffer.alloc(48, byte)) as [
+    Buffer,
+    Buffer,
+    Buffer,
+    Buffer,
+  ]
+  const isWaiting = async () => (await query(sql.raw(`select from pg_stat_activity where ${WAITS_FOR_ROW}`))).length
+  /** Stores beside a transaction that takes one key, and then another one. */
+  const beside = async (
+    take: typeof insertValidators | typeof lockValidators,
+    keys: Buffer[],
+    work: () => Promise<unknown>,
+  ) => {
+    const { stored } = await db.transaction(async (tx) => {
+      await take(tx, keys.slice(0, 1))
+      const stored = work().catch((error: unknown) => error)
+      await expect.poll(isWaiting).toBe(1)
+      await take(tx, keys.slice(1))
+      return { stored }
+    })
+    return stored
+  }
+  await store(database, [validatorOf(low), validatorOf(high, { ownerNonce: 4 })])
+  const [{ id = 0 } = {}] = await query<{ id: number }>(sql`select id::int from validators where public_key = ${high}`)
+  const change = () => store(database, [validatorOf(low, { of: 1 })], [{ id, publicKey: high }])
+  expect(await beside(lockValidators, [low, high], change)).toEqual({ ...NOTHING, imported: 1, removed: 1 })
+  const add = () => store(database, [validatorOf(newHigh), validatorOf(newLow, { owner: THEIRS })])
+  expect(await beside(insertValidators, [newLow, newHigh], add)).toEqual({ ...NOTHING, imported: 2 })
 })
 
 it('what a cluster lock covers stays, and is named where the lock says otherwise of its shares or its threshold', async () => {

@@ -4,7 +4,7 @@ import { SsvGapError } from '@dvt-relayer/chain/ssv/gaps.ts'
 import { emptySsvState, registrationKey, type SsvRegistration, type SsvState } from '@dvt-relayer/chain/ssv/registry.ts'
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { countByRound } from '../../../../../test/support/event-loop.ts'
 import { readFixtureJson } from '../../../../../test/support/keys/fixtures.ts'
 import { makeSsvValidators } from '../../../../../test/support/keys/ssv.ts'
@@ -201,6 +201,7 @@ describe('registrations', () => {
   it('of a long scan are stored every ten seconds, and others have the event loop meanwhile', async () => {
     const { chain, round } = follow()
     const rounds = countByRound()
+    onTestFinished(() => rounds.end())
     const ranges = [10_000, 1, 10_000, 10_001]
     chain.blocks = 25
     chain.onRange = () => {
@@ -220,7 +221,6 @@ describe('registrations', () => {
       'settled 201',
       'keys first 201',
     ])
-    rounds.end()
     expect(rounds.inRounds().length).toBe(5)
   })
 

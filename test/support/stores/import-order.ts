@@ -3,7 +3,7 @@
 import { lockClusterImport } from '@dvt-relayer/db/queries/clusters.ts'
 import { sql } from 'drizzle-orm'
 import { expect } from 'vitest'
-import type { MessageStore } from './messages.ts'
+import type { MessageStore } from '../stages/messages.ts'
 
 /** The order in which `work` and an import that is under way when it begins come to their ends. */
 export async function orderBeside({ db, query }: Pick<MessageStore, 'db' | 'query'>, work: () => Promise<unknown>) {

@@ -29,3 +29,9 @@ it('says when to ask again, to who asks for more', () => {
   nowMs += 6001
   rate.assert('operator', 1000)
 })
+
+it('counts messages also where each is asked for alone', () => {
+  const rate = createMessageRate({ limits, network: networks.mainnet }, () => 0)
+  for (let i = 0; i < 80; i++) rate.assert('operator', 1000)
+  expect(() => rate.assert('operator', 1)).toThrow(expect.objectContaining({ code: 'RATE_LIMIT' }))
+})

@@ -76,6 +76,9 @@ async function startProcess(
     registry,
     db,
     log: () => log.join(''),
+    /** What was logged with this text. */
+    logged: (text: string) =>
+      log.map((line) => JSON.parse(line) as Record<string, unknown>).filter(({ msg }) => msg === text),
     /** Signatures verified so far. */
     verified: () => verified,
     metric: async (line: string) => (await events.metrics.text()).split('\n').find((text) => text.startsWith(line)),
@@ -165,8 +168,13 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
       expect(await relayer.follow()).toMatch(
         /leaves deposit logs out: deposit 2 is the last one, the contract counts 4/,
       )
+      const [, , last] = (await world.depositContract.events()).map(({ blockNumber }) => blockNumber)
+      expect(relayer.logged('registry begun')).toMatchObject([{ validators: 3, next_block: last }])
+      const { seconds } = relayer.logged('registry begun')[0] as { seconds: number }
+      expect(seconds).toBeLessThan(performance.now() / 1000)
       proxy.answer(undefined)
       expect(await relayer.follow()).toBeUndefined()
+      expect(relayer.logged('deposits settled')).toMatchObject([{ validators: 4, added: 1 }])
       expect(await relayer.checkpoint()).toMatchObject({ count: 4, next_deposit_index: 4 })
       expect(await relayer.count()).toBe(4)
     })
@@ -197,6 +205,28 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
       expect(following).toBeDefined()
       expect(await following).toBeUndefined()
       expect(dumpsFetched(world)).toBe(1)
+    })
+
+    it('for who asks first also where nothing can be settled, and is wanted from then on', async () => {
+      await using world = await startVaultWorld()
+      await using proxy = await startRpcProxy(world.anvil)
+      await using relayer = await startProcess(world, { endpoints: [proxy.url] })
+      await using other = await startProcess(world, { endpoints: [proxy.url] })
+      const wanted = () => Promise.all([relayer.registry.isWanted(), other.registry.isWanted()])
+      expect(await wanted()).toEqual([false, false])
+      expect(await relayer.registry.countIfBegun()).toBeUndefined()
+      expect(await wanted()).toEqual([false, false])
+      proxy.answer(({ params, node }) => (Number(params[0]) === world.network.registryDump?.lastBlock ? null : node()))
+      const said: unknown = await relayer.registry.at().catch((error: unknown) => error)
+      expect(said).toMatchObject({ ...away(/have not been read yet/), cause: { code: 'EXECUTION_INVALID' } })
+      expect(await wanted()).toEqual([true, false])
+      proxy.answer(({ params, node }) => {
+        if (params[0] === 'finalized') throw new RpcRefusal(-32602, 'invalid argument 0: hex string without 0x prefix')
+        return node()
+      })
+      expect(await relayer.count()).toBe(100)
+      expect(await wanted()).toEqual([true, true])
+      expect(await other.registry.countIfBegun()).toBe(100)
     })
 
     it('anew after a process was ended in the middle, and never with half a dump', async () => {
@@ -296,7 +326,8 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
       await send(world, ...makeDeposits(world, 5))
       expect(await relayer.follow()).toBeUndefined()
       // The last two of five blocks are not final.
-      expect(await relayer.checkpoint()).toMatchObject({ count: 103, next_deposit_index: 3 })
+      const final = Number(await world.anvil.rpc('eth_blockNumber')) - 2
+      expect(await relayer.checkpoint()).toMatchObject({ count: 103, next_deposit_index: 3, next_block: final + 1 })
       expect(await relayer.rows()).toBe(103)
       expect(await relayer.count()).toBe(105)
       await finalize(world)
@@ -347,6 +378,37 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
       expect(await a.rows()).toBe(124)
       expect(await a.checkpoint()).toMatchObject({ count: 124, next_deposit_index: 48 })
       expect(await Promise.all([a.count(), b.count()])).toEqual([124, 124])
+    })
+
+    it('what another process has left, where one has come in between', async () => {
+      await using world = await startVaultWorld()
+      await using proxy = await startRpcProxy(world.anvil)
+      await using other = await startProcess(world)
+      await using relayer = await startProcess(world, { endpoints: [proxy.url] })
+      expect(await other.follow()).toBeUndefined()
+      const deposits = makeDeposits(world, 3)
+      await insertValidators(other.db, keysOf(deposits))
+      const wrong = { ...(deposits[2] as StandInDeposit), signature: new Uint8Array(96) }
+      await send(world, ...deposits.slice(0, 1))
+      await finalize(world)
+      // The other one has settled the first, then more is final.
+      proxy.answer(async ({ method, node }) => {
+        const result = await node()
+        if (method === 'eth_getLogs') expect(await other.follow()).toBeUndefined()
+        return result
+      })
+      await send(world, ...deposits.slice(1, 2), wrong)
+      await world.anvil.mine(1)
+      expect(await relayer.follow()).toBeUndefined()
+      expect(await relayer.checkpoint()).toMatchObject({ count: 102, next_deposit_index: 2 })
+      expect([relayer, other].flatMap((one) => one.logged('deposits settled')).map(({ added }) => added)).toEqual([
+        0, 2,
+      ])
+      proxy.answer(undefined)
+      await finalize(world)
+      expect(await relayer.follow()).toBeUndefined()
+      expect(relayer.logged('deposits settled')).toMatchObject([{ validators: 102, added: 0 }])
+      expect(await relayer.checkpoint()).toMatchObject({ count: 102, next_deposit_index: 3 })
     })
 
     it('from where it stands, after a restart', async () => {
@@ -648,6 +710,11 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
       // One less is read, and found to be no block.
       headAt(next + 10_000)
       await expect(relayer.registry.at()).rejects.toMatchObject(away(/changed each time/))
+      // Likewise the one before the first that is not settled; what is further back is behind.
+      headAt(next - 1)
+      await expect(relayer.registry.at()).rejects.toMatchObject(away(/changed each time/))
+      headAt(next - 2)
+      await expect(relayer.registry.at()).rejects.toMatchObject(away(/at block \d+, behind deposits that are final/))
       proxy.answer(undefined)
       expect(await relayer.count()).toBe(100)
     })

@@ -1,14 +1,19 @@
 /** `undo-registered`: what a wrong consensus node had noted is taken back, and nothing that every node says. */
 
 import { randomBytes } from 'node:crypto'
+import type { ChainValidator } from '@dvt-relayer/chain/consensus/consensus.ts'
+import { toHex } from '@dvt-relayer/common/hex.ts'
 import type { Environment } from '@dvt-relayer/common/settings.ts'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { runCommand } from '../../../apps/relayer/src/cli/commands.ts'
+import { undoRegistered } from '../../../apps/relayer/src/services/beacon-status/undo.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
 import { type Beacon, startBeacon } from '../../support/chain/beacon.ts'
+import { openMessages } from '../../support/stages/messages.ts'
 import { credentials, openStore, type Store } from '../../support/stages/registered.ts'
-import { startWorld, type World } from '../../support/world/world.ts'
+import { WAITS_FOR_ROW } from '../../support/stores/waiting.ts'
+import { eventually, startWorld, type World } from '../../support/world/world.ts'
 
 let world: World
 let second: Beacon
@@ -174,5 +179,94 @@ describe.skipIf(skipWithoutAnvil)('undo-registered', () => {
     expect(await undo(store, ['--key', hex, '--yes'])).toMatchObject({ code: 0 })
     const line = written.map((text) => text.trim()).find((text) => text.includes('undone by command'))
     expect(JSON.parse(line ?? '{}')).toMatchObject({ undone: 'registration', public_key: hex, validator_index: 77 })
+  })
+})
+
+describe('what is undone', () => {
+  type Says = { index?: number; of?: Uint8Array; type?: number; status?: string } | undefined
+  const INDEX = 77
+
+  /** A registered validator; undoing asks nodes that say each of these of it. */
+  async function openNoted() {
+    const { db, query, addValidator, addExit } = await openMessages()
+    const { id, publicKey } = await addValidator()
+    const exit = await addExit(id, { index: INDEX, state: 'ready' })
+    const undone: string[] = []
+    const undo = (...nodes: Says[]) =>
+      undoRegistered(
+        {
+          db,
+          events: { registrationUndone: (what: string) => void undone.push(what) },
+          consensusNodes: nodes.map((says) => ({
+            findFinal: async () => {
+              const { index = INDEX, of = vault, type = 1, status = 'active_ongoing' } = says ?? {}
+              const validator = { index, status, withdrawalCredentials: toHex(credentials(of, type)) } as ChainValidator
+              return new Map(says === undefined ? [] : [[toHex(publicKey), validator]])
+            },
+          })),
+        } as unknown as Parameters<typeof undoRegistered>[0],
+        publicKey,
+      ).catch(({ code }: { code: string }) => code)
+    const note = (of: Uint8Array | null, left: boolean) =>
+      query(sql`update validators set registered_at = now(), beacon_index = ${INDEX}, beacon_vault = ${of && Buffer.from(of)},
+        exited_at = case when ${left}::boolean then now() end where id = ${id}`)
+    const noted = async () =>
+      (
+        await query<{ registered: boolean; left: boolean }>(
+          sql`select registered_at is not null as registered, exited_at is not null as left from validators`,
+        )
+      )[0]
+    return { db, query, exit, undo, undone, note, noted }
+  }
+
+  it('is what differs from what all nodes have, and nothing where they differ from each other', async () => {
+    const { undo, undone, note, noted } = await openNoted()
+    const other = randomBytes(20)
+    const gone = 'active_exiting'
+    const [RIGHT, DISAGREE] = ['REGISTERED_RIGHTLY', 'NODES_DISAGREE']
+    const cases: [noted: { of?: Uint8Array | null; left?: boolean }, nodes: Says[], outcome: string][] = [
+      [{}, [{}, {}], RIGHT],
+      [{}, [{ status: gone }, { status: 'exited_slashed' }], RIGHT],
+      [{ left: true }, [{ status: gone }, { status: gone }], RIGHT],
+      [{ of: null }, [{ type: 0 }, { type: 0 }], RIGHT],
+      [{ left: true }, [{}, {}], 'exit'],
+      [{}, [undefined, undefined], 'registration'],
+      [{}, [{ index: 1 }, { index: 1 }], 'registration'],
+      [{}, [{ of: other }, { of: other }], 'registration'],
+      [{}, [{ type: 0 }, { type: 0 }], 'registration'],
+      [{ of: null }, [{}, {}], 'registration'],
+      [{ left: true }, [{ of: other }, { of: other }], 'registration'],
+      [{}, [undefined, {}], DISAGREE],
+      [{}, [{}, undefined], DISAGREE],
+      [{}, [{ index: 1 }, { index: 1 }, { index: 2 }], DISAGREE],
+      [{}, [{ index: 2 }, { index: 1 }], DISAGREE],
+      [{}, [{ of: other }, {}], DISAGREE],
+      [{ left: true }, [{}, { status: gone }], DISAGREE],
+      [{ left: true }, [{ status: gone }, {}], DISAGREE],
+    ]
+    for (const [{ of = vault, left = false }, nodes, outcome] of cases) {
+      await note(of, left)
+      undone.length = 0
+      expect([nodes, await undo(...nodes)]).toEqual([nodes, outcome])
+      const isDone = outcome === 'registration' || outcome === 'exit'
+      expect(undone).toEqual(isDone ? [outcome] : [])
+      expect(await noted()).toEqual({ registered: outcome !== 'registration', left: isDone ? false : left })
+    }
+  })
+
+  it('is decided once nobody else decides about the validator', async () => {
+    const { db, query, exit, undo, note, noted } = await openNoted()
+    await note(vault, false)
+    const undoing = await db.transaction(async (tx) => {
+      await tx.execute(sql`select from validators for no key update`)
+      const answer = undo(undefined)
+      await eventually('the command waits', async () =>
+        (await query(sql`select from pg_stat_activity where ${sql.raw(WAITS_FOR_ROW)}`)).length > 0 ? true : undefined,
+      )
+      await tx.execute(sql`update messages set state = 'erased', signature = null where id = ${exit}`)
+      return { answer }
+    })
+    expect(await undoing.answer).toBe('EXIT_ERASED')
+    expect(await noted()).toEqual({ registered: true, left: false })
   })
 })

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { VaultResponse, VaultsResponse } from '@dvt-relayer/api/schemas.ts'
+import { networks } from '@dvt-relayer/chain/networks.ts'
 import { checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import { findReservable, findReservation, findReserved } from '@dvt-relayer/db/queries/messages/registrations.ts'
 import { sql } from 'drizzle-orm'
@@ -12,6 +13,7 @@ import { createToken } from '../../../apps/relayer/src/http/auth/tokens.ts'
 import { createVaults } from '../../../apps/relayer/src/services/beacon-status/vaults.ts'
 import { createOracleSets } from '../../../apps/relayer/src/services/oracles/sets.ts'
 import { skipWithoutAnvil } from '../../support/chain/anvil.ts'
+import { openMessages } from '../../support/stages/messages.ts'
 import { openStore, type Store } from '../../support/stages/registered.ts'
 import { ask, startWorld, type World } from '../../support/world/world.ts'
 
@@ -277,5 +279,84 @@ describe.skipIf(skipWithoutAnvil)('a registered validator', () => {
       [free, false],
     ] as const)
       expect(await findReservation(store.db, publicKey)).toMatchObject({ isRegistered: isRegistered })
+  })
+})
+
+describe('vaults are counted', () => {
+  const [A, B] = [Buffer.alloc(20, 1), Buffer.alloc(20, 2)]
+
+  /** A service, and registered validators of two vaults and of none, by the first of two oracle sets of which the second is in force. */
+  async function openVaults() {
+    const { db, query } = await openMessages()
+    await query(sql`
+      insert into oracle_sets (id, cid, threshold, public_keys, config, block_number, announced_at, is_current)
+      select n, n::text, 1, ${Buffer.alloc(65)}, '{}', n, to_timestamp(n + 0.9), n = 2 from generate_series(1, 3) n`)
+    let key = 0
+    const add = (vault: Buffer | null, count = 1) => {
+      const first = key
+      key += count
+      return query(sql`
+        insert into validators (public_key, beacon_vault, beacon_index, registered_at, oracle_set_id)
+        select sha256(int8send(n)) || decode(repeat('cc', 16), 'hex'), ${vault}, n, now(), 1 from generate_series(${first + 1}::int, ${key}::int) n`)
+    }
+    const told: [Record<string, number>, { outdated: number }[]][] = []
+    const create = (of: typeof db = db) =>
+      createVaults({
+        config: { network: networks.hoodi },
+        db: of,
+        events: { vaultsCounted: (...numbers: (typeof told)[number]) => void told.push(numbers) },
+      } as unknown as Parameters<typeof createVaults>[0])
+    /** As where more has changed than one call counts. */
+    const busy = () => create(Object.create(db, { transaction: { value: async () => {} } }))
+    return { db, query, add, create, busy, told: () => told.splice(0) }
+  }
+  const registeredOf = ({ vaults }: VaultsResponse) => vaults.map(({ vault, registered }) => [vault, registered])
+
+  it('of those that are asked for alone, also while changes are not counted yet, and none that is no vault', async () => {
+    const { add, create, busy } = await openVaults()
+    await add(A)
+    await add(B)
+    await add(null)
+    const [a, b] = [
+      [checksumAddress(A), 1],
+      [checksumAddress(B), 1],
+    ]
+    for (const vaults of [busy(), create()]) {
+      expect(registeredOf(await vaults.list(undefined))).toEqual([a, b])
+      expect(registeredOf(await vaults.list([B]))).toEqual([b])
+    }
+    const vaults = create()
+    expect(registeredOf(await vaults.list([]))).toEqual([])
+    expect(await vaults.get(A, -1)).toMatchObject({ registered: 1, outdated: 1, next: null })
+    expect(await vaults.get(Buffer.alloc(20, 3), -1)).toMatchObject({ registered: 0, outdated: 0, next: null })
+  })
+
+  it('anew once a validator or the oracle set in force is another, and not before all changes are counted', async () => {
+    const { query, add, create, busy, told } = await openVaults()
+    const numbers = (outdated: number, current: number) => ({ current, outdated, exited: 0, wrongIndex: 0 })
+    const vaults = create()
+    await add(A)
+    await add(null)
+    await busy().count()
+    expect(told()).toEqual([])
+    await vaults.count(false)
+    const ofA = (outdated: number) => [{ vault: checksumAddress(A), outdated, forceExitSeconds: null }]
+    expect(told()).toEqual([[numbers(2, 0), ofA(1)]])
+    await add(A)
+    await vaults.count(false)
+    expect(told()).toEqual([[numbers(3, 0), ofA(2)]])
+    await query(sql`update oracle_sets set is_current = false`)
+    await query(sql`update oracle_sets set is_current = true where id = 1`)
+    await vaults.count(false)
+    expect(told()).toEqual([[numbers(0, 3), ofA(0)]])
+  })
+
+  it('in pages of a thousand, and the last one says that it is, where it is full, by an empty one', async () => {
+    const { add, create, query } = await openVaults()
+    await add(A, 1000)
+    await query(sql`delete from validator_changes`)
+    const first = await create().get(A, -1)
+    expect([first.outdated_validators.length, first.next]).toEqual([1000, 1000])
+    expect(await create().get(A, 1000)).toMatchObject({ outdated_validators: [], next: null })
   })
 })

@@ -3,7 +3,7 @@ import type { VaultRow } from '@dvt-relayer/db/queries/registered.ts'
 import { expect, it } from 'vitest'
 import { summaryOf } from './vaults.ts'
 
-const VAULT = new Uint8Array(20).fill(1)
+const VAULT = Buffer.alloc(20, 1)
 const ROW: VaultRow = { vault: VAULT, registered: 9, exited: 3, outdated: 2, wrongIndex: 4, forceExitAt: 1000.9 }
 const vault = checksumAddress(VAULT)
 

@@ -554,6 +554,10 @@ describe.skipIf(skipWithoutAnvil)('registry', () => {
         proxy.answer(withoutLogs((log) => Number(log.blockNumber) === missing))
         await expect(relayer.registry.at()).rejects.toMatchObject(away(/answers do not fit together/))
       }
+      // The only node there is, once.
+      proxy.calls.length = 0
+      await expect(relayer.registry.at()).rejects.toMatchObject(away(/answers do not fit together/))
+      expect(rangesOf(proxy)).toHaveLength(1)
       proxy.answer(undefined)
       expect(await relayer.count()).toBe(104)
       // What is final as well: nothing behind the gap is settled, and all of it as soon as the node tells it.

@@ -106,7 +106,7 @@ it('a live exit of a vault is moved to another index by nobody who asks for many
     { requester: null, isTaken: true },
     { requester: null, exit: { index: START + 5 }, isTaken: true },
     { requester: null, exit: { state: 'collecting' }, isTaken: true },
-    { requester: MANY_VAULTS, exit: { idle: LIFETIME - 60 }, isTaken: true },
+    { requester: MANY_VAULTS, exit: { idle: LIFETIME / 2 }, isTaken: true },
     { requester: ONE },
     { requester: OTHER },
     { requester: MANY_VAULTS, exit: { index: START - 1 } },

@@ -13,9 +13,22 @@ describe('a search', () => {
     }
     expect(budget.isFree(one, 0)).toBe(false)
     expect(budget.isFree(one, 49 * SECOND)).toBe(false)
-    expect(budget.isFree(one, 51 * SECOND)).toBe(true)
+    expect(budget.isFree(one, 50 * SECOND)).toBe(true)
     // What others of the same requester may use is not touched.
     expect(budget.isFree({ ...one, messageId: 2 }, 0)).toBe(true)
+  })
+
+  it('is as free whenever the clock began, and never more than twice at once', () => {
+    const budget = createSearchBudget()
+    const start = 1_000_000 * SECOND
+    budget.began(one, start, 2 * SEARCH_ATTEMPTS)
+    expect(budget.isFree(one, start + 49 * SECOND)).toBe(false)
+    expect(budget.isFree(one, start + 50 * SECOND)).toBe(true)
+    const later = 2 * start
+    for (const isFree of [true, true, false]) {
+      expect(budget.isFree(one, later)).toBe(isFree)
+      budget.began(one, later)
+    }
   })
 
   it('among something new gets no more for that', () => {
@@ -36,7 +49,8 @@ describe('a search', () => {
     expect(budget.isFree({ ...one, messageId: 200 }, 0)).toBe(false)
     expect(budget.isFree({ ...one, messageId: 200, requester: 'another' }, 0)).toBe(true)
     expect(budget.isFree({ ...one, messageId: 200, requester: null }, 0)).toBe(true)
-    expect(budget.isFree({ ...one, messageId: 200 }, 11 * SECOND)).toBe(true)
+    expect(budget.isFree({ ...one, messageId: 200 }, 10 * SECOND - 50)).toBe(false)
+    expect(budget.isFree({ ...one, messageId: 200 }, 10 * SECOND + 1)).toBe(true)
   })
 
   it('that has tried all in vain is due again when something new came', () => {
@@ -90,4 +104,26 @@ describe('the attempts of jobs in vain', () => {
     expect(budget.mayTry({ ...one, isCrowd: false }, 0)).toBe(true)
     expect(budget.mayTry(one, 10 * SECOND)).toBe(true)
   })
+
+  it('end with the last of the budget, and go on with the first that comes back', () => {
+    const budget = createSearchBudget()
+    const start = 1_000_000 * SECOND
+    budget.hasTried(one, start, 499)
+    expect(budget.mayTry(one, start)).toBe(true)
+    budget.hasTried(one, start, 1)
+    expect(budget.mayTry(one, start)).toBe(false)
+    budget.hasTried(one, start, 20)
+    expect(budget.mayTry(one, start + SECOND)).toBe(false)
+    expect(budget.mayTry(one, start + SECOND + 1)).toBe(true)
+  })
+})
+
+it('what was searched is remembered of the last ten thousand messages', () => {
+  const budget = createSearchBudget()
+  const of = (messageId: number) => ({ ...one, messageId })
+  const most = 10_000
+  for (let messageId = 1; messageId <= most; messageId++) budget.triedAll(of(messageId))
+  expect(budget.isTried(of(1))).toBe(true)
+  budget.triedAll(of(most + 1))
+  expect([1, 2, most + 1].map((messageId) => budget.isTried(of(messageId)))).toEqual([false, true, true])
 })

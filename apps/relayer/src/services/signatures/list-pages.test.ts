@@ -33,7 +33,9 @@ it('keeps few answers, whatever is asked for', async () => {
   const pages = createListPages('exits')
   for (let id = 1; id <= 100; id++) pages.take(row(id, id), itemOf)
   const first = await pages.changedAfter(50, 100)
-  for (let after = 51; after < 80; after++) await pages.changedAfter(after, 100)
+  for (let after = 51; after <= 65; after++) await pages.changedAfter(after, 100)
+  expect(await pages.changedAfter(50, 100)).toBe(first)
+  for (let after = 51; after <= 66; after++) await pages.changedAfter(after, 100)
   expect(await pages.changedAfter(50, 100)).not.toBe(first)
   expect(await pages.changedAfter(50, 100)).toEqual(first)
 })
@@ -64,12 +66,32 @@ it('gives the whole list in pages of at most as many items as asked for, by thei
       expect(page).toMatchObject({ revision: 8, whole: true })
       expect(page.gone).toBeUndefined()
       seen.push(...page.ids)
+      expect(seen.length).toBeLessThanOrEqual(ids.length)
       isOver = page.next === undefined
       from = page.next
     }
     expect(seen.toSorted((a, b) => a - b)).toEqual(ids.toSorted((a, b) => a - b))
   }
   expect(await pageOf(pages, { from: 700 }, 8)).toEqual({ ids: [], revision: 8, whole: true })
+})
+
+it('begins a page right behind the one before, wherever that ended', async () => {
+  const pages = createListPages('exits')
+  for (const id of [126, 127, 128, 129]) pages.take(row(id, id), itemOf)
+  for (const [from, ids] of [
+    [125, [126, 127]],
+    [126, [127, 128]],
+    [127, [128, 129]],
+    [128, [129]],
+    [129, []],
+  ] as const)
+    expect((await pageOf(pages, { limit: 2, from }, 129)).ids, String(from)).toEqual(ids)
+  // What came and went between two pages.
+  pages.take(row(900, 130), itemOf)
+  pages.take(row(128, 131, false), itemOf)
+  expect((await pageOf(pages, { limit: 2, from: 127 }, 131)).ids).toEqual([129, 900])
+  pages.take(row(900, 132, false), itemOf)
+  expect((await pageOf(pages, { limit: 2, from: 127 }, 132)).ids).toEqual([129])
 })
 
 it('tells of what changed and of what is gone since, page by page, and of what came back as listed', async () => {
@@ -112,8 +134,11 @@ it('gives the whole list to who comes from before it was loaded, from the future
   pages.take(row(most + 1, 10 + most, false), itemOf)
   expect(await pageOf(pages, { after: 9 }, 10 + most)).toMatchObject({ whole: true, ids: [most + 2] })
   expect((await pageOf(pages, { after: 10 }, 10 + most)).gone).toHaveLength(most)
+  pages.take(row(most + 2, 11 + most, false), itemOf)
+  expect(await pageOf(pages, { after: 10 }, 11 + most)).toMatchObject({ whole: true, ids: [] })
+  expect((await pageOf(pages, { after: 11 }, 11 + most)).gone).toHaveLength(most)
   pages.clear()
-  expect(await pageOf(pages, { after: 10 }, 10 + most)).toMatchObject({ whole: true, ids: [] })
+  expect(await pageOf(pages, { after: 11 }, 11 + most)).toMatchObject({ whole: true, ids: [] })
 })
 
 it('gives the same bytes to all who ask from between the same two changes, whatever else is asked for', async () => {
@@ -138,7 +163,9 @@ it('never answers with an older revision than it was asked from', async () => {
   const pages = createListPages('exits')
   for (const id of [1, 2]) pages.take(row(id, id), itemOf)
   pages.loaded(2)
-  expect((await pages.changedAfter(2, 2)).toString()).toBe('{"exits":[],"revision":2}')
+  const none = await pages.changedAfter(2, 2)
+  expect(none.toString()).toBe('{"exits":[],"revision":2}')
+  expect(await pages.changedAfter(2, 2)).toBe(none)
   expect(await pageOf(pages, { after: 2 }, 2)).toMatchObject({ revision: 2 })
   // Something changed that the list does not show.
   expect((await pages.changedAfter(5, 6)).toString()).toBe('{"exits":[],"revision":6}')
@@ -156,6 +183,23 @@ it('keeps no more bytes of answers than a bound', async () => {
   await pages.changedAfter(8, 12)
   expect((await pages.changedAfter(4, 12)) === first).toBe(true)
   expect((await pages.changedAfter(6, 12)) === second).toBe(false)
+  // One that is longer than the bound by itself stays as long as nothing else is asked for.
+  for (let id = 13; id <= 17; id++) pages.take(row(id, id), () => long)
+  const all = () => pages.page({ limit: 17, from: undefined, after: undefined }, 17)
+  const longest = await all()
+  expect((await all()) === longest).toBe(true)
+  await pages.changedAfter(17, 17)
+  expect((await all()) === longest).toBe(false)
+})
+
+it('shares an answer that is made with everybody, and one in the making with nobody else', async () => {
+  const pages = createListPages('exits')
+  for (let id = 1; id <= 2000; id++) pages.take(row(id, id), itemOf)
+  const ask = (name: string) => onAccountOf({ group: 'token', name }, () => pages.changedAfter(1, 2000))
+  const [first, second, other] = await Promise.all([ask('one'), ask('one'), ask('other')])
+  expect(second === first).toBe(true)
+  expect(other === first).toBe(false)
+  expect((await ask('third')) === other).toBe(true)
 })
 
 it('puts long answers together in pieces, as the list was when they were asked for', async () => {
@@ -185,6 +229,7 @@ it('puts long answers together in pieces, as the list was when they were asked f
   }
   const whole = await ask('whole')
   expect(whole.rounds).toBeGreaterThanOrEqual(8)
+  expect(whole.rounds).toBeLessThan(20)
   const list = JSON.parse(whole.text) as { exits: { id: unknown }[] }
   expect(list.exits.map(({ id }) => id)).toEqual(Array.from({ length: 10_000 }, (_, n) => n + 1))
   const changed = await ask('changed')
@@ -213,4 +258,14 @@ it('makes one long answer of a caller at a time, and nobody waits for those of o
   await Promise.all([...all, ask('other', 3), ask('other', 9990)])
   // What is short comes at once, and another's line is as long as what it has asked for itself.
   expect(made).toEqual(['other 9990', 'greedy 1', 'other 3', 'greedy 2', 'greedy 3'])
+})
+
+it('makes one piece in a round of the event loop, whoever has asked', async () => {
+  const pages = createListPages('exits')
+  for (let id = 1; id <= 10_000; id++) pages.take(row(id, id), itemOf)
+  const rounds = countByRound()
+  const ask = (name: string) => onAccountOf({ group: 'token', name }, () => pages.changedAfter(1, 10_000))
+  await Promise.all([ask('one'), ask('other')])
+  rounds.end()
+  expect(rounds.rounds()).toBeGreaterThanOrEqual(14)
 })

@@ -14,8 +14,8 @@ const [MANAGER, KEY] = [toFunctionSelector('validatorsManager()'), toFunctionSel
 
 const keys = (count: number) => Array.from({ length: count }, (_, position) => new Uint8Array(48).fill(position))
 
-/** An execution node that answers when the test says so what it is asked about a key, and all else at once. */
-function startNode() {
+/** An execution node that answers when the test says so what it is asked about a key, and all else at once: every vault has this manager. */
+function startNode(manager = '07'.repeat(20)) {
   const open: { who: string; answer(): void }[] = []
   const seen = { most: 0, asked: 0, isFree: false }
   const word = (last: number) => new Uint8Array(32).fill(last, 31)
@@ -39,7 +39,7 @@ function startNode() {
     getBlock: async () => ({ number: 1, hash: `0x${'11'.repeat(32)}` }) as never,
     call: async ({ data, signal }) => {
       if (data.startsWith(KEY)) return askKey(signal)
-      return data.startsWith(MANAGER) ? new Uint8Array(32).fill(7, 12) : word(0)
+      return data.startsWith(MANAGER) ? new Uint8Array(Buffer.from(manager.padStart(64, '0'), 'hex')) : word(0)
     },
     request: async () => '0x',
   }
@@ -73,6 +73,31 @@ describe('what is asked about keys of vaults', () => {
     for (const one of [...open]) one.answer()
     await Promise.all([...greedy, other, small])
     expect(seen.asked).toBe(81)
+  })
+
+  it('is waited for no longer than who asks does, also for a turn', async () => {
+    const { open, seen, execution } = startNode(OURS.slice(2))
+    const reader = createVaultReader({
+      chain: { execution },
+      wallet: { address: OURS } as never,
+      patienceMs: PATIENCE_MS,
+    })
+    // All turns of this caller are taken.
+    const reading = reader.read(VAULT, keys(20))
+    await vi.waitFor(() => expect(open).toHaveLength(8))
+    const stopping = new AbortController()
+    let ended: unknown
+    const looking = reader.findForeign([VAULT], stopping.signal).catch((error: unknown) => {
+      ended = error
+    })
+    for (let round = 0; round < 10; round++) await settle()
+    expect(ended).toBeUndefined()
+    stopping.abort()
+    for (let round = 0; round < 10; round++) await settle()
+    expect(ended).toMatchObject({ code: 'TOO_BUSY', message: expect.stringContaining('ask again in a moment') })
+    seen.isFree = true
+    for (const one of [...open]) one.answer()
+    await Promise.all([looking, reading])
   })
 
   it('is asked no more once nothing is signed anyway', async () => {

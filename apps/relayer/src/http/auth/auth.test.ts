@@ -32,6 +32,10 @@ describe('tokens', () => {
     ['Bearer wrong', 'TOKEN_UNKNOWN'],
     ['Basic !!!', 'TOKEN_MISSING'],
     [basic(''), 'TOKEN_UNKNOWN'],
+    [basic(operator.token).replace('Basic', 'Digest'), 'TOKEN_MISSING'],
+    [`Token ${operator.token}`, 'TOKEN_MISSING'],
+    [`Bearer ${operator.token} x`, 'TOKEN_MISSING'],
+    [`Basic ${Buffer.from(operator.token).toString('base64')}`, 'TOKEN_MISSING'],
     [`Bearer ${sidecar.token}`, 'TOKEN_ROLE'],
   ])('refuses %j with %s', (header, code) => {
     expect(() => auth.authenticate(request(header), ['operator'], '/validators')).toThrow(
@@ -77,7 +81,52 @@ describe('tokens', () => {
   })
 
   it('is open where no tokens are set', () => {
-    expect(createAuth(undefined, createEvents(silentLogger)).authenticate(request(), ['operator'], '/').name).toBeNull()
+    const open = createAuth(undefined, createEvents(silentLogger))
+    expect(open.authenticate(request(), ['operator'], '/').name).toBeNull()
+    expect([open.isOpen, auth.isOpen]).toEqual([true, false])
+  })
+
+  it('counts each refusal by its reason, and says whose token it was where that is known', () => {
+    const counted: unknown[] = []
+    const events = { authRefused: (...refused: unknown[]) => void counted.push(refused) } as never
+    const counting = createAuth(parseTokens(file, 'tokens'), events)
+    const bound = { ...ANYBODY, name: 'node-2', shareIndexes: [2] }
+    for (const refused of [
+      () => counting.authenticate(request(), ['operator'], '/a'),
+      () => counting.authenticate(request('Bearer wrong'), ['operator'], '/b'),
+      () => counting.authenticate(request(`Bearer ${sidecar.token}`), ['operator'], '/c'),
+      () => counting.authenticate(request('Oracle x'), ['operator'], '/d'),
+      () => counting.assertShareIndex(bound, 3, '/e'),
+      () => counting.assertShareIndex({ ...bound, node: {} as never }, 3, '/f'),
+      () => counting.assertShareIndex({ ...bound, name: null }, 3, '/g'),
+    ])
+      expect(refused).toThrow(expect.objectContaining({ code: expect.any(String) }))
+    expect(counted).toEqual([
+      ['missing', '/a', undefined],
+      ['unknown', '/b', undefined],
+      ['role', '/c', 'node-2'],
+      ['signature', '/d', undefined],
+      ['binding', '/e', 'node-2'],
+      ['binding', '/f', 'node-2'],
+      ['binding', '/g', undefined],
+    ])
+  })
+
+  it('knows a node by its key where tokens are set and the route is not everybody’s', async () => {
+    const keyed = { ...ANYBODY, name: 'node:0x11' }
+    const events = createEvents(silentLogger)
+    const keyAuth = { authenticate: async () => keyed }
+    const [tokens, signed] = [parseTokens(file, 'tokens'), request('Node x')]
+    const both = createAuth(tokens, events, keyAuth)
+    expect(await both.identify(signed, ['sidecar'], '/exits')).toBe(keyed)
+    expect(await both.identify(signed, 'public', '/health')).toBe(ANYBODY)
+    expect(await both.identify(request(`Bearer ${sidecar.token}`), ['sidecar'], '/exits')).toMatchObject({
+      name: 'node-2',
+    })
+    expect(await createAuth(undefined, events, keyAuth).identify(signed, ['sidecar'], '/exits')).toBe(ANYBODY)
+    expect(() => createAuth(tokens, events).identify(signed, ['sidecar'], '/exits')).toThrow(
+      expect.objectContaining({ code: 'TOKEN_MISSING' }),
+    )
   })
 
   it('says who may ask for keys of no vault: who may act for every vault that any token names', () => {

@@ -151,6 +151,21 @@ describe('the key of a node', () => {
     ['by an operator whose key nobody has', operator(7), {}, {}, 'OPERATOR_UNKNOWN'],
     ['by an operator that may not call', operator(9), {}, {}, 'NODE_UNLISTED'],
     ['by an operator, 61 s ago', operator(5), { time: NOW - 61 }, {}, 'REQUEST_TIME'],
+    [
+      'by an operator with a short nonce',
+      operator(5),
+      { nonce: `0x${'ab'.repeat(15)}` },
+      {},
+      'REQUEST_SIGNATURE_INVALID',
+    ],
+    ['by an operator of an id that is no number', operator(2 ** 53), {}, {}, 'REQUEST_SIGNATURE_INVALID'],
+    [
+      'for another relayer, and came to no address',
+      node,
+      { relayer: 'https://x.example' },
+      { host: '%' },
+      'NODE_UNKNOWN',
+    ],
   ])('that signed %s is refused with a code of its own, or taken', async (_, identity, parts, came, code) => {
     const made = makeAuth()
     expect(await codeOf(ask(made, await requestOf(identity, parts, came)))).toBe(code)
@@ -168,6 +183,20 @@ describe('the key of a node', () => {
       [{ nodes: ['*'] }, 'taken'],
     ]
     for (const [options, code] of cases) expect(await codeOf(ask(makeAuth(options), await requestOf(node)))).toBe(code)
+  })
+
+  it('that may not call is told that it signed for the address it came to', async () => {
+    const signed = await requestOf(node, { relayer: 'http://10.0.0.1:8000' })
+    expect(await codeOf(ask(makeAuth({ nodes: [] }), signed))).toBe('REQUEST_RELAYER')
+  })
+
+  it('is nobody’s where the signature is none', async () => {
+    const made = makeAuth()
+    const request = await requestOf(node)
+    const [time, nonce] = String(request.headers.authorization).split(':')
+    request.headers.authorization = `${time}:${nonce}:0x${'00'.repeat(64)}1b`
+    expect(await codeOf(ask(made, request))).toBe('REQUEST_SIGNATURE_INVALID')
+    expect(made.done).toEqual(['refused signature'])
   })
 
   it('is refused without PUBLIC_URL, and where sidecars have no business', async () => {
@@ -204,6 +233,10 @@ describe('the nonce of a node', () => {
       outcomes.push(await codeOf(ask(made, await requestOf(node, {}, { address: '192.0.2.2' }))))
     expect(outcomes.filter((code) => code === 'taken')).toHaveLength(999)
     expect(outcomes.at(-1)).toBe('RATE_LIMIT')
+    const next = await requestOf(node, {}, { address: '192.0.2.2' })
+    expect(await codeOf(ask(made, next, NOW + 0.0199))).toBe('RATE_LIMIT')
+    expect(await codeOf(ask(made, next, NOW + 0.0201))).toBe('taken')
+    expect(await codeOf(ask(made, replayed, NOW + 0.05))).toBe('REQUEST_REPLAYED')
   })
 })
 
@@ -211,10 +244,18 @@ describe('who claims to be an operator', () => {
   it('takes nothing from it', async () => {
     const made = makeAuth()
     const claimed = await requestOf(operator(5, 1))
-    const codes = new Set<string>()
-    for (let count = 0; count < 1200; count++) codes.add(await codeOf(ask(made, claimed)))
-    expect([...codes]).toEqual(['OPERATOR_FOREIGN', 'RATE_LIMIT'])
-    expect(made.done).not.toContain('nonce')
+    const codes: string[] = []
+    for (let count = 0; count < 1000; count++) {
+      codes.push(await codeOf(ask(made, claimed)))
+      // What is right costs the address nothing, and pays for nothing.
+      if (count < 2) expect(await codeOf(ask(made, await requestOf(operator(5))))).toBe('taken')
+    }
+    expect(new Set(codes)).toEqual(new Set(['OPERATOR_FOREIGN']))
+    made.done.length = 0
+    expect(await codeOf(ask(made, claimed))).toBe('RATE_LIMIT')
+    expect(await codeOf(ask(made, claimed, NOW + 0.00995))).toBe('RATE_LIMIT')
+    expect(made.done).toEqual([])
+    expect(await codeOf(ask(made, claimed, NOW + 0.0101))).toBe('OPERATOR_FOREIGN')
     const own = await requestOf(operator(5), {}, { address: '192.0.2.2' })
     expect(await codeOf(ask(made, own))).toBe('taken')
   })
@@ -248,6 +289,15 @@ describe('a body', () => {
     expect(request.account).toEqual({ group: 'sidecar', name: request.caller.name })
   })
 
+  it('that is none needs no proof', async () => {
+    const request = await requestOf(node)
+    for (const length of [undefined, '0']) {
+      if (length !== undefined) request.headers['content-length'] = length
+      expect((await ask(makeAuth(), request)).shareIndexes).toEqual([3])
+      expect(request.bodyProof).toBeUndefined()
+    }
+  })
+
   it('that is large, or of no known length, or whose digest is none, is not read', async () => {
     const large = await requestOf(node, { body, hasDigest: false })
     large.headers['content-length'] = String(1024 * 1024 + 1)
@@ -256,6 +306,11 @@ describe('a body', () => {
     chunked.headers['transfer-encoding'] = 'chunked'
     const odd = await requestOf(node, { body })
     odd.headers['content-digest'] = 'sha-512=:AAAA:'
-    for (const request of [large, chunked, odd]) expect(await codeOf(ask(makeAuth(), request))).toBe('CONTENT_DIGEST')
+    const short = await requestOf(node, { body })
+    short.headers['content-digest'] = 'sha-256=:AAAA:'
+    for (const request of [large, chunked, odd, short])
+      expect(await codeOf(ask(makeAuth(), request))).toBe('CONTENT_DIGEST')
+    large.headers['content-length'] = String(1024 * 1024)
+    expect(await ask(makeAuth(), large)).toBe(UNPROVEN)
   })
 })

@@ -5,7 +5,7 @@ import { requestText } from '@dvt-relayer/crypto/oracle/request-signature.ts'
 import type { FastifyRequest } from 'fastify'
 import { privateKeyToAccount } from 'viem/accounts'
 import { describe, expect, it } from 'vitest'
-import { createOracleAuth } from './oracle-auth.ts'
+import { createOracleAuth, parseOracle } from './oracle-auth.ts'
 
 const NOW = 1_800_000_000
 const PATH = '/oracles/x/exit-shares'
@@ -102,7 +102,8 @@ describe('the nonce of a signed request', () => {
     made.done.length = 0
     expect(await outcome(NOW)).toBe('RATE_LIMIT')
     expect(made.done).toEqual([])
-    expect(await outcome(NOW + 0.05)).toBe('REQUEST_REPLAYED')
+    expect(await outcome(NOW + 0.0499)).toBe('RATE_LIMIT')
+    expect(await outcome(NOW + 0.0501)).toBe('REQUEST_REPLAYED')
   })
 
   it('is not used up for an oracle that nobody knows', async () => {
@@ -123,6 +124,16 @@ describe('the nonce of a signed request', () => {
 })
 
 describe('wrong signatures', () => {
+  it('that are none are told so', async () => {
+    const made = makeAuth()
+    const none = `${NOW}:0x${'11'.repeat(16)}:0x${'00'.repeat(64)}1b`
+    await expect(ask(made, none, NOW)).rejects.toMatchObject({
+      code: 'REQUEST_SIGNATURE_INVALID',
+      message: expect.stringContaining('the signature is none'),
+    })
+    expect(made.done).toEqual(['refused signature'])
+  })
+
   it('are recovered no more where one address sends many, and right ones cost it nothing', async () => {
     const made = makeAuth()
     const other = fromHex(`0x${'11'.repeat(20)}`)
@@ -132,12 +143,15 @@ describe('wrong signatures', () => {
         () => 'taken',
         ({ code }: { code: string }) => code,
       )
+    // What is right pays for nothing, either.
+    for (let count = 0; count < 10; count++) await outcome(other)
     for (let count = 0; count < 600; count++) await outcome(oracle)
-    for (let count = 0; count < 500; count++) expect(await outcome(other)).toBe('REQUEST_SIGNATURE_FOREIGN')
+    for (let count = 10; count < 500; count++) expect(await outcome(other)).toBe('REQUEST_SIGNATURE_FOREIGN')
     expect(await outcome(other)).toBe('RATE_LIMIT')
     const elsewhere = { ...request, socket: { remoteAddress: '192.0.2.2' } } as unknown as FastifyRequest
     expect(await outcome(other, NOW, elsewhere)).toBe('REQUEST_SIGNATURE_FOREIGN')
-    expect(await outcome(other, NOW + 1)).toBe('REQUEST_SIGNATURE_FOREIGN')
+    expect(await outcome(other, NOW + 0.0199)).toBe('RATE_LIMIT')
+    expect(await outcome(other, NOW + 0.0201)).toBe('REQUEST_SIGNATURE_FOREIGN')
   })
 })
 
@@ -186,5 +200,39 @@ describe('the second version of the text', () => {
 
   it('is not where the relayer does not know what it is called', async () => {
     expect(await outcome(makeAuth(), await signedFor('https://relayer.example'))).toBe('REQUEST_SIGNATURE_FOREIGN')
+  })
+})
+
+describe('the oracle of a path', () => {
+  const key = fromHex(account.publicKey, 65)
+  const compressed = Uint8Array.from([2 + ((key[64] ?? 0) & 1), ...key.subarray(1, 33)])
+
+  it('is named by its address, or by its key in any form', () => {
+    const names = [
+      account.address,
+      account.address.toLowerCase(),
+      account.address.slice(2),
+      toHex(key),
+      toHex(compressed),
+    ]
+    for (const name of [...names, toHex(key.subarray(1)), toHex(key).slice(2)])
+      expect(parseOracle(name), name).toEqual(oracle)
+  })
+
+  it.each([
+    [
+      'a letter in the wrong case',
+      account.address.replace(/[a-f]/, (letter) => letter.toUpperCase()),
+      'not an address',
+    ],
+    ['an address that is no hex', 'x'.repeat(40), 'not an address'],
+    ['an address a digit short', account.address.slice(0, -1), 'neither'],
+    ['an address a digit long', `${account.address}0`, 'neither'],
+    ['a point off the curve', `0x04${'11'.repeat(64)}`, 'neither'],
+    ['nothing', '', 'neither'],
+  ])('is not named by %s', (_, name, words) => {
+    expect(() => parseOracle(name)).toThrow(
+      expect.objectContaining({ code: 'ORACLE_INVALID', message: expect.stringContaining(words) }),
+    )
   })
 })

@@ -19,8 +19,13 @@ afterEach(() => {
 /** A list of rows that has been read, and somebody who waits for what comes after. */
 async function startWaiting() {
   const rows: Row[] = [{ id: 1, messageId: 1, revision: 1, isListed: true, publicKey }]
+  const source = { looks: 0, isAway: false }
   const list = createFollowedList<Row>('exits', {
-    find: async (after) => rows.filter(({ revision }) => revision > after.revision),
+    async find(after) {
+      source.looks++
+      if (source.isAway) throw new Error('away')
+      return rows.filter(({ revision }) => revision > after.revision)
+    },
     newest: async () => rows.at(-1)?.revision ?? 0,
     itemOf: ({ id }) => ({ id }),
   })
@@ -28,15 +33,16 @@ async function startWaiting() {
   let revision = 1
   const change = () => rows.push({ id: ++revision, messageId: revision, revision, isListed: true, publicKey })
   /** Whether the wait for what comes after a revision has ended. */
-  const wait = async (after: number) => {
+  const wait = async (after: number, waitMs = 60_000, signal = new AbortController().signal) => {
     const waiting = { isOver: false }
-    void list.waitForChange(after, 60_000, new AbortController().signal).then(() => {
+    void list.waitForChange(after, waitMs, signal).then(() => {
       waiting.isOver = true
     })
     await vi.advanceTimersByTimeAsync(0)
     return waiting
   }
-  return { list, change, wait }
+  const read = async (after: number) => (await list.read(after)).toString()
+  return { list, source, change, wait, read }
 }
 
 it('looks for itself while somebody waits, where a notification is lost', async () => {
@@ -131,6 +137,114 @@ it('tells of a change that comes alone at once, and gathers those that follow', 
   list.notified(4)
   await vi.advanceTimersByTimeAsync(0)
   expect(third.isOver).toBe(true)
+})
+
+it('tells at once, too, of a change soon after one that nobody waited for', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  const { list, change, wait, read } = await startWaiting()
+  change()
+  list.notified(2)
+  await read(1)
+  const waiting = await wait(2)
+  change()
+  list.notified(3)
+  await vi.advanceTimersByTimeAsync(0)
+  expect(waiting.isOver).toBe(true)
+})
+
+it('is waited for as long as was said, until somebody hangs up, or until a stop', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  const { list, wait } = await startWaiting()
+  const gone = new AbortController()
+  const [short, aborted, long] = [await wait(1, 1300), await wait(1, 60_000, gone.signal), await wait(1)]
+  const over = () => [short, aborted, long].map(({ isOver }) => isOver)
+  await vi.advanceTimersByTimeAsync(1299)
+  expect(over()).toEqual([false, false, false])
+  await vi.advanceTimersByTimeAsync(2)
+  expect(over()).toEqual([true, false, false])
+  gone.abort()
+  await vi.advanceTimersByTimeAsync(0)
+  expect(over()).toEqual([true, true, false])
+  list.close()
+  await vi.advanceTimersByTimeAsync(20)
+  expect(over()).toEqual([true, true, true])
+  expect(await wait(1)).toEqual({ isOver: true })
+})
+
+it('is not waited for from a revision of the future, and told whole then', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  const { wait, read } = await startWaiting()
+  expect((await wait(2)).isOver).toBe(true)
+  expect(await read(2)).toBe('{"exits":[{"id":1}],"revision":1}')
+  expect(await read(1)).toBe('{"exits":[],"revision":1}')
+  expect(await read(0)).toBe('{"exits":[{"id":1}],"revision":1}')
+})
+
+it('is looked for once a second, for all who ask, and at once where something was announced', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  const { list, source, change, read } = await startWaiting()
+  const looks = async () => {
+    await Promise.all([read(1), read(1), list.readPage({ limit: 1, from: undefined, after: 1 })])
+    return source.looks
+  }
+  expect(await looks()).toBe(1)
+  await vi.advanceTimersByTimeAsync(998)
+  list.notified(1)
+  expect(await looks()).toBe(1)
+  await vi.advanceTimersByTimeAsync(2)
+  expect(await looks()).toBe(2)
+  change()
+  list.notified(2)
+  expect(await looks()).toBe(3)
+  expect(await looks()).toBe(3)
+})
+
+it('is looked for again at once where the database was away', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  const { list, source, change, read } = await startWaiting()
+  change()
+  list.changedHere()
+  source.isAway = true
+  await expect(read(1)).rejects.toThrow('away')
+  source.isAway = false
+  expect(await read(1)).toBe('{"exits":[{"id":2}],"revision":2}')
+})
+
+it('begins anew when nobody has asked for an hour, and goes on otherwise', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  await vi.advanceTimersByTimeAsync(10_000_000)
+  const { list, change } = await startWaiting()
+  const page = async () => {
+    const text = (await list.readPage({ limit: 10, from: undefined, after: 1 })).toString()
+    return (JSON.parse(text) as { whole: boolean }).whole
+  }
+  await vi.advanceTimersByTimeAsync(3_600_000)
+  expect(await page()).toBe(false)
+  change()
+  await vi.advanceTimersByTimeAsync(3_600_001)
+  expect(await page()).toBe(true)
+})
+
+it('is as far as the newest change, also where what changed last is not shown', async () => {
+  const rows: Row[] = [{ id: 1, messageId: 1, revision: 1, isListed: true, publicKey }]
+  const asked: unknown[] = []
+  const list = createFollowedList<Row>('exits', {
+    async find(after) {
+      asked.push(after)
+      return rows.filter(({ revision }) => revision > after.revision)
+    },
+    newest: async () => 7,
+    itemOf: ({ id }) => ({ id }),
+  })
+  expect((await list.read(undefined)).toString()).toBe('{"exits":[{"id":1}],"revision":7}')
+  rows.push({ id: 2, messageId: 2, revision: 8, isListed: true, publicKey })
+  list.changedHere()
+  expect((await list.read(7)).toString()).toBe('{"exits":[{"id":2}],"revision":8}')
+  // All rows of a revision come at once.
+  expect(asked).toEqual([
+    { revision: 0, messageId: 0 },
+    { revision: 7, messageId: Number.MAX_SAFE_INTEGER },
+  ])
 })
 
 it('wakes who waits for a change that another reader has found before its notification comes', async () => {

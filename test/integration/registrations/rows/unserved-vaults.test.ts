@@ -79,3 +79,21 @@ it('are the 32 that asked last, and are written only where something new was not
   await one.write()
   expect(await store.found()).toEqual([])
 })
+
+it('are told each why, by the keys there are now', async () => {
+  const store = await setUp()
+  const one = store.start()
+  one.note(1, 1)
+  one.note(2, 1)
+  await one.write()
+  const reasons = async () => (await findUnserved(store.db, NOW_MS)).map(({ vault, reason }) => [vault, reason])
+  const none = 'no imported key is left, as last counted: all are registered, or none was imported'
+  expect(await reasons()).toEqual([1, 2].map((number) => [nameOf(number), none]))
+  await store.query(sql`
+    insert into tallies (id, key, key_vault, validators, is_registered, has_exited, is_index_wrong, is_split_anew)
+    values ('x', 'reserved', ${Buffer.from(vaultOf(1))}, 2, false, false, false, false)`)
+  expect(await reasons()).toEqual([
+    [nameOf(1), 'the keys it could have are reserved, or the chain has deposits of them'],
+    [nameOf(2), 'the keys that are left are reserved for other vaults, or named for them'],
+  ])
+})

@@ -47,6 +47,7 @@ async function startWaiting() {
 
 it('looks for itself while somebody waits, where a notification is lost', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  await vi.advanceTimersByTimeAsync(10_000)
   const { change, wait } = await startWaiting()
   const waiting = await wait(1)
   change()
@@ -127,16 +128,37 @@ it('tells of a change that comes alone at once, and gathers those that follow', 
   const second = await wait(2)
   change()
   list.notified(3)
-  await vi.advanceTimersByTimeAsync(5)
+  await vi.advanceTimersByTimeAsync(14)
   expect(second.isOver).toBe(false)
-  await vi.advanceTimersByTimeAsync(15)
+  await vi.advanceTimersByTimeAsync(1)
   expect(second.isOver).toBe(true)
-  await vi.advanceTimersByTimeAsync(200)
-  const third = await wait(3)
-  change()
-  list.notified(4)
-  await vi.advanceTimersByTimeAsync(0)
-  expect(third.isOver).toBe(true)
+  for (const [before, afterMs, isAtOnce] of [
+    [3, 100, false],
+    [4, 101, true],
+  ] as const) {
+    await vi.advanceTimersByTimeAsync(afterMs - 15)
+    const next = await wait(before)
+    change()
+    list.notified(before + 1)
+    await vi.advanceTimersByTimeAsync(0)
+    expect(next.isOver, String(afterMs)).toBe(isAtOnce)
+    await vi.advanceTimersByTimeAsync(15)
+    expect(next.isOver).toBe(true)
+  }
+})
+
+it('leaves who waits alone until it is time to look', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  await vi.advanceTimersByTimeAsync(10_000)
+  const { wait } = await startWaiting()
+  await vi.advanceTimersByTimeAsync(400)
+  const waiting = await wait(1)
+  for (const dueMs of [600, 1000]) {
+    const before = performance.now()
+    await vi.advanceTimersToNextTimerAsync()
+    expect(performance.now() - before).toBe(dueMs)
+  }
+  expect(waiting.isOver).toBe(false)
 })
 
 it('tells at once, too, of a change soon after one that nobody waited for', async () => {
@@ -218,9 +240,9 @@ it('begins anew when nobody has asked for an hour, and goes on otherwise', async
     const text = (await list.readPage({ limit: 10, from: undefined, after: 1 })).toString()
     return (JSON.parse(text) as { whole: boolean }).whole
   }
+  change()
   await vi.advanceTimersByTimeAsync(3_600_000)
   expect(await page()).toBe(false)
-  change()
   await vi.advanceTimersByTimeAsync(3_600_001)
   expect(await page()).toBe(true)
 })

@@ -12,6 +12,7 @@ const VAULT = new Uint8Array(20).fill(1)
 const NONCE_ROOT = new Uint8Array(32).fill(5)
 const SIGNATURE = new Uint8Array(65).fill(6)
 const ETH = 1_000_000_000
+type Amount = readonly [number: number, gwei: number]
 const key = (number: number) => new Uint8Array(48).fill(number)
 
 /** Validators of the vault by number: active ones of type 0x02 that it has registered, with as many ETH as their number, unless told. */
@@ -43,14 +44,14 @@ function setUp(told: Readonly<Record<number, { type?: '0x01'; status?: string; i
       },
     } as never,
   })
-  const items = (...amounts: readonly (readonly [number: number, gwei: number])[]) =>
+  const items = (amounts: readonly Amount[]) =>
     amounts.map(([number, amountGwei]) => ({ publicKey: key(number), amountGwei }))
   return {
     signed,
     /** The keys that the vault was asked about, by question. */
     asked,
-    fund: (...amounts: Parameters<typeof items>) => actions.fund(VAULT, items(...amounts), 'a token'),
-    withdraw: (...amounts: Parameters<typeof items>) => actions.withdraw(VAULT, items(...amounts), 'a token'),
+    fund: (...amounts: readonly Amount[]) => actions.fund(VAULT, items(amounts), 'a token'),
+    withdraw: (...amounts: readonly Amount[]) => actions.withdraw(VAULT, items(amounts), 'a token'),
     consolidate: (...moves: readonly (readonly [source: number, target: number])[]) =>
       actions.consolidate(
         VAULT,
@@ -66,7 +67,7 @@ const refusal = (asking: Promise<unknown>) =>
     ({ code, failures = [] }: { code: string; failures?: { index: number; code: string }[] }) =>
       [code, ...failures.map((failure) => `${failure.index} ${failure.code}`)].join(' '),
   )
-const inGwei = (...amounts: readonly (readonly [number, number])[]) =>
+const inGwei = (...amounts: readonly Amount[]) =>
   amounts.map(([number, gwei]) => ({ publicKey: key(number), amountGwei: BigInt(gwei) }))
 const common = { vault: VAULT, requester: 'a token', registryRoot: NONCE_ROOT }
 

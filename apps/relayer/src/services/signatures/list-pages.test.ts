@@ -42,6 +42,9 @@ it('keeps few answers, whatever is asked for', async () => {
 
 it('an empty list is told at the revision asked for', async () => {
   const pages = createListPages('exits')
+  const first = () => pages.page({ limit: 1, from: undefined, after: undefined }, 0)
+  expect((await first()).toString()).toBe('{"exits":[],"revision":0,"whole":true}')
+  expect(await first()).toBe(await first())
   expect((await pages.whole(1)).toString()).toBe('{"exits":[],"revision":1}')
   expect((await pages.changedAfter(5, 6)).toString()).toBe('{"exits":[],"revision":6}')
 })
@@ -60,13 +63,14 @@ it('gives the whole list in pages of at most as many items as asked for, by thei
   pages.loaded(8)
   for (const limit of [1, 2, 3, 5, 7, 8]) {
     const seen: number[] = []
+    let asked = 0
     for (let from: number | undefined, isOver = false; !isOver; ) {
       const page = await pageOf(pages, { limit, from }, 8)
       expect(page.ids.length).toBeLessThanOrEqual(limit)
       expect(page).toMatchObject({ revision: 8, whole: true })
       expect(page.gone).toBeUndefined()
       seen.push(...page.ids)
-      expect(seen.length).toBeLessThanOrEqual(ids.length)
+      expect(++asked).toBeLessThanOrEqual(ids.length)
       isOver = page.next === undefined
       from = page.next
     }
@@ -88,6 +92,7 @@ it('begins a page right behind the one before, wherever that ended', async () =>
     expect((await pageOf(pages, { limit: 2, from }, 129)).ids, String(from)).toEqual(ids)
   // What came and went between two pages.
   pages.take(row(900, 130), itemOf)
+  expect((await pageOf(pages, { limit: 2, from: 128 }, 130)).ids).toEqual([129, 900])
   pages.take(row(128, 131, false), itemOf)
   expect((await pageOf(pages, { limit: 2, from: 127 }, 131)).ids).toEqual([129, 900])
   pages.take(row(900, 132, false), itemOf)

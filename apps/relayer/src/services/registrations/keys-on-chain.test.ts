@@ -21,6 +21,7 @@ function chainWith({ seen = [] as number[], known = [] as number[], count = 20, 
   const find = async (limit: number, excluded: readonly Uint8Array[]) => {
     const left = new Set(excluded.map(toHex))
     asked.push({ limit, excluded: excluded.map((key) => key[0] ?? 0) })
+    if (asked.length > 9) throw new Error('looks for ever')
     const rows = Array.from({ length: count }, (_, i) => rowOf(i + 1))
     return rows.filter(({ publicKey }) => !left.has(toHex(publicKey))).slice(0, limit)
   }
@@ -38,6 +39,12 @@ describe('keys that the chain has', () => {
     expect(chain.met()).toEqual([1, 3])
     const both = chainWith({ seen: [1, 2], known: [2, 3] })
     expect(await both.findAbsent(2)).toEqual([4, 5])
+  })
+
+  it('are looked for once where there are none', async () => {
+    const chain = chainWith()
+    expect(await chain.findAbsent(3)).toEqual([1, 2, 3])
+    expect(chain.asked).toEqual([{ limit: 3, excluded: [] }])
   })
 
   it('are remembered, and the more there are the further it looks', async () => {

@@ -221,6 +221,23 @@ it('is looked for once a second, for all who ask, and at once where something wa
   expect(await looks()).toBe(3)
 })
 
+it('is looked for a few times for a question, though every look is overtaken by another change', async () => {
+  const changed = { revision: 1, looks: 0 }
+  const list = createFollowedList<Row>('exits', {
+    async find() {
+      changed.looks++
+      const { revision } = changed
+      list.notified(++changed.revision)
+      return [{ id: revision, messageId: revision, revision, isListed: true, publicKey }]
+    },
+    newest: async () => 1,
+    itemOf: ({ id }) => ({ id }),
+  })
+  expect((await list.read(3)).toString()).toBe('{"exits":[{"id":4}],"revision":4}')
+  // Two before its turn has come, and two in it.
+  expect(changed.looks).toBe(4)
+})
+
 it('is looked for again at once where the database was away', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
   const { list, source, change, read } = await startWaiting()

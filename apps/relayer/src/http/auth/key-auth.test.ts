@@ -190,6 +190,11 @@ describe('the key of a node', () => {
     expect(await codeOf(ask(makeAuth({ nodes: [] }), signed))).toBe('REQUEST_RELAYER')
   })
 
+  it('is looked at by the clock of this machine', async () => {
+    const signed = await requestOf(node, { time: Math.floor(Date.now() / 1000) })
+    expect((await makeAuth().auth.authenticate(signed, ['sidecar'], 'route')).shareIndexes).toEqual([3])
+  })
+
   it('is nobody’s where the signature is none', async () => {
     const made = makeAuth()
     const request = await requestOf(node)

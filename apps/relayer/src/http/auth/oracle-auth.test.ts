@@ -71,6 +71,13 @@ describe('the time of a signed request', () => {
   )
 })
 
+describe('the clock of a signed request', () => {
+  it('is that of this machine', async () => {
+    const credentials = await signedAt(Math.floor(Date.now() / 1000))
+    expect((await makeAuth().auth.authenticate(request, credentials, oracle, 'route')).role).toBe('oracle')
+  })
+})
+
 describe('the nonce of a signed request', () => {
   it('is used up in a line of its oracle, not behind the strangers of its address', async () => {
     const made = makeAuth()

@@ -10,7 +10,7 @@ const { cases } = JSON.parse(readFileSync(vectors, 'utf8')) as {
   cases: { password_file_text: string; private_key: string; keystore: object }[]
 }
 
-it('the key of a wallet is wiped once it was handed on', async () => {
+it('the key of a wallet is wiped once it was handed on, whatever comes of it', async () => {
   // One that costs little.
   const [, wallet] = cases
   const dir = mkdtempSync(join(tmpdir(), 'dvt-key-'))
@@ -22,4 +22,12 @@ it('the key of a wallet is wiped once it was handed on', async () => {
   const { hex, key } = await openKey(files, settings, (key) => ({ hex: toHex(key), key }))
   expect(hex).toBe(toHex(Buffer.from(wallet?.private_key.replace(/^0x/, '') ?? '', 'hex')))
   expect(key).toEqual(new Uint8Array(32))
+
+  let handed = new Uint8Array()
+  const refused = openKey(files, settings, (key) => {
+    handed = key
+    throw new Error('no wallet comes of it')
+  })
+  await expect(refused).rejects.toMatchObject({ code: 'KEY_INVALID' })
+  expect(handed).toEqual(new Uint8Array(32))
 })

@@ -35,11 +35,10 @@ export async function openKey<T>(
   }
   const keystore = read(keyFile, settings.key, decodeText)
   const password = read(passwordFile, settings.password, (bytes) => bytes)
+  let key: Uint8Array | undefined
   try {
-    const key = await decryptWeb3Keystore(keystore, password)
-    const wallet = make(key)
-    key.fill(0)
-    return wallet
+    key = await decryptWeb3Keystore(keystore, password)
+    return make(key)
   } catch (error) {
     throw new BootError(
       settings.code,
@@ -47,6 +46,7 @@ export async function openKey<T>(
       { cause: error },
     )
   } finally {
+    key?.fill(0)
     password.fill(0)
   }
 }

@@ -152,7 +152,9 @@ describe('a node that hangs up', () => {
       return clock.writes > 0
     }
     const [node, other] = [nodeOf('a', [1]), nodeOf('a', [2])]
+    nodes.listed(other, null)
     expect(await isWritten()).toBe(false)
+    await nodes.write()
     const [first, second, ofOther] = [nodes.waits(node), nodes.waits(node), nodes.waits(other)]
     nodes.listed(node, null)
     expect(await isWritten()).toBe(false)
@@ -161,7 +163,10 @@ describe('a node that hangs up', () => {
     second(true)
     expect(await isWritten()).toBe(true)
     expect(await isWritten()).toBe(false)
-    expect(await rows()).toEqual([{ id: 'a:1', seen: 0, listed: 0, gone: 0 }])
+    expect(await rows()).toEqual([
+      { id: 'a:1', seen: 0, listed: 0, gone: 0 },
+      { id: 'a:2', seen: 0, listed: 0 },
+    ])
     // One that was answered has not.
     ofOther(false)
     expect(await isWritten()).toBe(false)

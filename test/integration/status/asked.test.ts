@@ -73,7 +73,7 @@ async function openStatus(settings: Partial<RelayerConfig> = {}) {
   const queue = { counts: async () => ({ waiting: 7, active: 1 }) } as unknown as JobQueue
   const service = createStatus({ ...parts, queue }, () => clock.at)
   /** Validators with a collecting exit each, and a deposit where wanted. */
-  const addCollecting = async (count: number, kinds: readonly ('exit' | 'deposit')[], of: Buffer = A) => {
+  const addCollecting = async (count: number, kinds: readonly ('exit' | 'deposit')[], of = A) => {
     const keys: string[] = []
     for (let n = 0; n < count; n++) {
       const { id, publicKey } = await store.addValidator(of)
@@ -244,7 +244,7 @@ describe('an answer', () => {
     const { db, parts } = await openStatus()
     const held = Promise.withResolvers<void>()
     let isHeld = true
-    const execute: Database['execute'] = async (statement) => {
+    const execute = async (statement: Parameters<Database['execute']>[0]) => {
       if (isHeld) await held.promise
       return db.execute(statement)
     }

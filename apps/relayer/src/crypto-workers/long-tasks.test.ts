@@ -52,3 +52,43 @@ it('those that somebody waits for are not rested between, and one that fails end
   await over
   expect(told).toEqual(['1 no point', 'rest 0', 'b 1', 'b done', 'rest 0'])
 })
+
+it('one that comes when the thread has nothing to do any more is taken, and those that are given up take no more turns', async () => {
+  const { told, tasks, turnsOf, over } = createThread(0)
+  tasks.begin({ id: 1, turns: turnsOf('a', 1) })
+  // Past the rest after the only turn.
+  for (let steps = 0; steps < 20; steps++) await Promise.resolve()
+  tasks.begin({ id: 2, turns: turnsOf('c', 2) })
+  tasks.begin({ id: 3, turns: turnsOf('c', 2) })
+  tasks.giveUp(new Error('over'))
+  for (let steps = 0; steps < 20; steps++) await Promise.resolve()
+  tasks.begin({ id: 4, turns: turnsOf('b', 1) })
+  await over
+  expect(told).toEqual(
+    [
+      ['a 1', 'a done', 'rest 0'],
+      ['c 1', 'rest 0', '2 over', '3 over'],
+      ['b 1', 'b done', 'rest 0'],
+    ].flat(),
+  )
+})
+
+it('nobody takes a turn while the thread rests, whoever comes', async () => {
+  const told: string[] = []
+  const rests: (() => void)[] = []
+  const ignore = () => {}
+  const pause = () => new Promise<void>((resolve) => rests.push(resolve))
+  const tasks = createLongTasks({ rests: 3, nowMs: () => 0, pause, done: ignore, failed: ignore })
+  function* turnsOf(name: string): Generator<void, void> {
+    told.push(`${name} 1`)
+    yield
+    told.push(`${name} 2`)
+  }
+  for (const [id, name] of ['a', 'b'].entries()) tasks.begin({ id, turns: turnsOf(name) })
+  expect(told).toEqual(['a 1'])
+  for (let turn = 0; turn < 3; turn++) {
+    rests.shift()?.()
+    await Promise.resolve()
+  }
+  expect(told).toEqual(['a 1', 'a 2', 'b 1', 'b 2'])
+})

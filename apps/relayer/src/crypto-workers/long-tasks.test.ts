@@ -54,16 +54,18 @@ it('those that somebody waits for are not rested between, and one that fails end
 })
 
 it('one that comes when the thread has nothing to do any more is taken, and those that are given up take no more turns', async () => {
-  const { told, tasks, turnsOf, over } = createThread(0)
+  const { told, tasks, turnsOf } = createThread(0)
+  const settle = async () => {
+    for (let steps = 0; steps < 20; steps++) await Promise.resolve()
+  }
   tasks.begin({ id: 1, turns: turnsOf('a', 1) })
-  // Past the rest after the only turn.
-  for (let steps = 0; steps < 20; steps++) await Promise.resolve()
+  await settle()
   tasks.begin({ id: 2, turns: turnsOf('c', 2) })
   tasks.begin({ id: 3, turns: turnsOf('c', 2) })
   tasks.giveUp(new Error('over'))
-  for (let steps = 0; steps < 20; steps++) await Promise.resolve()
+  await settle()
   tasks.begin({ id: 4, turns: turnsOf('b', 1) })
-  await over
+  await settle()
   expect(told).toEqual(
     [
       ['a 1', 'a done', 'rest 0'],

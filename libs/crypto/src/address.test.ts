@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { getAddress } from 'viem/utils'
 import { describe, expect, it } from 'vitest'
 import { readFixtureJson } from '../../../test/support/keys/fixtures.ts'
-import { addressOfSecretKey, checksumAddress, createSpelling, parseAddress } from './address.ts'
+import { addressOfSecretKey, checksumAddress, createSpelling, parseAddress, parseListedAddress } from './address.ts'
 
 /** The examples of EIP-55. */
 const EXAMPLES = [
@@ -67,6 +67,14 @@ describe('an address', () => {
     'is not %j',
     (text) => expect(parseAddress(text)).toBeUndefined(),
   )
+
+  it('of a list of a setting is named by its first letters where it is none', () => {
+    const [example = ''] = EXAMPLES
+    expect(parseListedAddress(example, 'vaults')).toEqual(fromHex(example, 20))
+    expect(() => parseListedAddress('0x12345678ffff', 'vaults')).toThrow(
+      /^must be addresses of vaults, which 0x12345678… is not: /,
+    )
+  })
 
   it('has 20 bytes', () => {
     for (const length of [0, 19, 21, 32]) expect(() => checksumAddress(new Uint8Array(length))).toThrow(RangeError)

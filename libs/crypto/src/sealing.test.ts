@@ -47,7 +47,10 @@ describe('sealing', () => {
   })
 
   it('wants 32 bytes', () => {
-    expect(() => createSealer(randomBytes(31))).toThrow(TypeError)
+    for (const length of [0, 31, 33]) {
+      expect(() => createSealer(key, randomBytes(length))).toThrow(TypeError)
+      expect(() => createSealer(randomBytes(length), key)).toThrow(TypeError)
+    }
   })
 })
 

@@ -50,7 +50,10 @@ describe('roots of values', () => {
   it('puts basic values little-endian into one chunk', () => {
     expect(toHex(uint64Root(258))).toBe(`0x0201${'00'.repeat(30)}`)
     expect(toHex(uint64Root((1n << 64n) - 1n))).toBe(`0x${'ff'.repeat(8)}${'00'.repeat(24)}`)
-    expect(toHex(booleanRoot(true))).toBe(`0x01${'00'.repeat(31)}`)
+    expect([true, false].map((value) => toHex(booleanRoot(value)))).toEqual([
+      `0x01${'00'.repeat(31)}`,
+      `0x${'00'.repeat(32)}`,
+    ])
     expect(() => uint64Root(1n << 64n)).toThrow(RangeError)
   })
 
@@ -75,6 +78,15 @@ describe('roots of values', () => {
     expect(uint64ListRoot([1n, 2n, 3n], 4)).toEqual(sha256(packed, uint64Root(3)))
     expect(uint64ListRoot([1n, 2n, 3n], 8)).toEqual(sha256(sha256(packed, zero), uint64Root(3)))
     expect(() => uint64ListRoot([1n, 2n, 3n], 2)).toThrow(RangeError)
+  })
+
+  it('takes as many bytes and values as the limit says', () => {
+    const bytes = new Uint8Array(33).fill(7)
+    const chunks = [bytes.subarray(0, 32), new Uint8Array(32).fill(7, 0, 1)]
+    expect(byteListRoot(bytes, 33)).toEqual(sha256(sha256(...chunks), uint64Root(33)))
+    expect(() => byteListRoot(bytes, 32)).toThrow(RangeError)
+    expect(uint64ListRoot([5n], 1)).toEqual(sha256(uint64Root(5), uint64Root(1)))
+    expect(() => uint64ListRoot([5n, 6n], 1)).toThrow(RangeError)
   })
 
   it('builds lists and containers from roots', () => {

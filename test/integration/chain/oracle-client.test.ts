@@ -81,6 +81,28 @@ describe('an oracle', () => {
     expect(oracle.requests[0]).toBe(`GET /signatures/${someVault(7)}`)
   })
 
+  it('may have updated in the first block, and its first validator may be outdated', async () => {
+    await using oracle = await startRotationOracle(network)
+    Object.assign(oracle, { block: 0, outdated: [0] })
+    expect(await createOracleClient(network, oracle).findOutdated(vault, 0)).toEqual({
+      blockNumber: 0,
+      indexes: new Set([0]),
+    })
+  })
+
+  it('is asked at eight of its replicas, and no more', async () => {
+    await using oracle = await startRotationOracle(network)
+    const away = 'http://127.0.0.1:1'
+    const outdatedAt = (position: number) => {
+      const endpoints = Array.from({ length: 12 }, (_, i) => (i === position ? oracle.url : away))
+      return createOracleClient(network, { address: oracle.address, endpoints }).findOutdated(vault, 0)
+    }
+    expect((await outdatedAt(7)).indexes).toEqual(new Set())
+    oracle.requests.length = 0
+    await expect(outdatedAt(8)).rejects.toMatchObject({ code: 'HTTP_UNREACHABLE' })
+    expect(oracle.requests).toEqual([])
+  })
+
   it('without an endpoint that is http is not asked', async () => {
     for (const endpoints of [[], ['file:///etc/passwd', 'https//x', 'javascript:1']])
       await expect(

@@ -144,6 +144,11 @@ describe('a long JSON text', () => {
       ['a', [6, 7, 8], 5],
       ['b', ['c'], 0],
     ])
+    // The same pieces by their bytes: the colon and what is up to a comma.
+    const lengths: number[] = []
+    const count = (_: string, items: readonly unknown[]) => void lengths.push(items.length)
+    await parse('{"a":[1,2,3,4,5,6,7,8]}', { check: count }, { ...SMALL, bytes: 5, values: 100 })
+    expect(lengths).toEqual([2, 3, 3])
     const parser = vi.spyOn(JSON, 'parse')
     const refuse = () => {
       throw new Error('not this')

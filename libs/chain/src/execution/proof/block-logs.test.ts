@@ -31,8 +31,8 @@ function nodeOf(answer: (method: string, first: string) => unknown) {
   const asked: string[] = []
   const counts = { open: 0, most: 0 }
   const json = async (request: HttpRequest, schema: TSchema, check?: (value: unknown, host: string) => void) => {
-    const { method, params } = request.body as { method: string; params: [string] }
-    asked.push(`${method} ${params[0]}`)
+    const { method, params } = request.body as { method: string; params: [string, ...unknown[]] }
+    asked.push([method, ...params].join(' '))
     counts.most = Math.max(counts.most, ++counts.open)
     await new Promise((resolve) => setImmediate(resolve))
     counts.open--
@@ -83,7 +83,7 @@ describe('blocks that may have an event', () => {
     const blocks = Array.from({ length: 20 }, (_, i) => 5 + i)
     const { found, asked, counts } = await find(5, 24, (block) => ({ number: hex(block), logsBloom }))
     expect(found).toEqual(blocks)
-    expect(asked).toEqual(blocks.map((block) => `eth_getBlockByNumber ${hex(block)}`))
+    expect(asked).toEqual(blocks.map((block) => `eth_getBlockByNumber ${hex(block)} false`))
     expect(counts.most).toBe(8)
     expect((await find(5, 5, (block) => ({ number: hex(block), logsBloom }))).asked).toHaveLength(1)
     expect((await find(5, 4, (block) => ({ number: hex(block), logsBloom }))).asked).toEqual([])

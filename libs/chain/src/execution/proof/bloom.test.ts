@@ -1,5 +1,6 @@
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { keccak_256 } from '@noble/hashes/sha3.js'
+import { toRlp } from 'viem/utils'
 import { expect, it } from 'vitest'
 import { bloomBits, hasBits } from './bloom.ts'
 import { loadReceiptsRoot } from './receipts-root.ts'
@@ -34,4 +35,25 @@ it('a filter without one of the three bits says no', () => {
 it('the root over no receipts is the one of every empty trie', async () => {
   const rootOf = await loadReceiptsRoot()
   expect(toHex(rootOf([]))).toBe('0x56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421')
+})
+
+it.each([
+  ['itself where it has less than 32 bytes', 21, 31],
+  ['by its hash where it has more', 22, 32],
+])('a node of the trie stands in the one above it %s', async (_, bloomBytes, nodeBytes) => {
+  const logsBloom = `0x${'ab'.repeat(bloomBytes)}` as const
+  const receipt = toRlp(['0x01', '0x5208', logsBloom, []])
+  // Of the paths 80 and 01, which are the RLP of 0 and 1, the second half byte is left for the leaf.
+  const nodes = (['0x30', '0x31'] as const).map((path) => [path, receipt] as const)
+  const [first, second] = nodes.map((node) => {
+    const encoded = toRlp(node, 'bytes')
+    expect(encoded).toHaveLength(nodeBytes)
+    return encoded.length < 32 ? [...node] : toHex(keccak_256(encoded))
+  })
+  if (first === undefined || second === undefined) throw new Error('no nodes')
+  const empty = (count: number) => Array.from({ length: count }, () => '0x' as const)
+  const branch = [second, ...empty(7), first, ...empty(8)]
+  const rootOf = await loadReceiptsRoot()
+  const fields = { type: '0x0', status: '0x1', cumulativeGasUsed: '0x5208', logsBloom, logs: [] }
+  expect(toHex(rootOf([fields, fields]))).toBe(toHex(keccak_256(toRlp(branch, 'bytes'))))
 })

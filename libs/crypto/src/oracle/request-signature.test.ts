@@ -289,6 +289,17 @@ describe('the second version', () => {
     expect(parseRequestCredentials(credentialsText(long))).toBeUndefined()
   })
 
+  it('is of a key that has one short form, whichever y it has', () => {
+    const firsts = new Set<number | undefined>()
+    for (let byte = 1; byte <= 12; byte++) {
+      const secretKey = new Uint8Array(32).fill(byte)
+      const short = compressedKey(secp256k1.getPublicKey(secretKey, false))
+      expect(short).toEqual(secp256k1.getPublicKey(secretKey, true))
+      firsts.add(short[0])
+    }
+    expect(firsts).toEqual(new Set([2, 3]))
+  })
+
   it.each(['', 'x', '00'.repeat(32), 'ff'.repeat(32), `${'11'.repeat(31)}`])(
     'has no key %j, and repeats none',
     (text) => {

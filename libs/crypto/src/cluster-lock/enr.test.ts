@@ -57,6 +57,52 @@ describe('enrPublicKey', () => {
     expect(enrPublicKey(enr)).toBeUndefined()
   })
 
+  const item = (...bytes: number[]) => {
+    if (bytes.length === 1 && (bytes[0] ?? 0) < 0x80) return bytes
+    return bytes.length < 56 ? [0x80 + bytes.length, ...bytes] : [0xb9, bytes.length >> 8, bytes.length & 255, ...bytes]
+  }
+  const text = (word: string) => item(...Buffer.from(word))
+  const key = [2, ...Array.from({ length: 32 }, () => 7)]
+  const header = (length: number) => [0xf9, length >> 8, length & 255]
+  const record = (...pairs: number[][]) => {
+    const items = [...item(...Array.from({ length: 64 }, () => 9)), ...item(1), ...pairs.flat()]
+    return rlp(...header(items.length), ...items)
+  }
+  const own = [text('secp256k1'), item(...key)]
+
+  it('finds it among any other entries, first or last', () => {
+    const others = [text('a'), [0xc0], text('b'), item(), text('c'), item(...new Uint8Array(300))]
+    for (const pairs of [own, [...own, ...others], [...others, ...own]])
+      expect(enrPublicKey(record(...pairs))).toEqual(Uint8Array.from(key))
+  })
+
+  it('takes no other entry for it, and it in no other length', () => {
+    expect(enrPublicKey(record(text('secp256k2'), item(...key)))).toBeUndefined()
+    expect(enrPublicKey(record(text('a'), item(...key.toReversed()), ...own))).toEqual(Uint8Array.from(key))
+    for (const other of [key.slice(1), [...key, 7], []])
+      expect(enrPublicKey(record(text('secp256k1'), item(...other)))).toBeUndefined()
+    expect(enrPublicKey(record(text('secp256k1')))).toBeUndefined()
+  })
+
+  it('reads records of 1024 bytes at most', () => {
+    const padded = (bytes: number) => {
+      const bare = Buffer.from(record(...own).slice(4), 'base64url').length
+      return record(...own, text('a'), item(...new Uint8Array(bytes - bare - text('a').length - 3)))
+    }
+    expect(Buffer.from(padded(1024).slice(4), 'base64url')).toHaveLength(1024)
+    expect(enrPublicKey(padded(1024))).toEqual(Uint8Array.from(key))
+    expect(enrPublicKey(padded(1025))).toBeUndefined()
+  })
+
+  it('wants a list, whose length stands in two bytes at most', () => {
+    const bytes = Buffer.from(record(...own).slice(4), 'base64url')
+    const rest = bytes.subarray(3)
+    expect(enrPublicKey(rlp(...bytes))).toEqual(Uint8Array.from(key))
+    expect(enrPublicKey(rlp(0xf8, rest.length, ...rest))).toEqual(Uint8Array.from(key))
+    expect(enrPublicKey(rlp(0xb8, rest.length, ...rest))).toBeUndefined()
+    expect(enrPublicKey(rlp(0xfa, 0, 0, rest.length, ...rest))).toBeUndefined()
+  })
+
   it('takes any bytes without an exception', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {

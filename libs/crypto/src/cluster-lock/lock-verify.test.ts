@@ -69,11 +69,19 @@ describe('real locks', () => {
     expect(lock.threshold).toBe(newest.threshold)
   })
 
-  it('an old lock without an aggregate passes with one more warning', () => {
-    const json = readFixtureJson('obol/locks/lock-v1.0.0.json') as object
+  it.each([0, 1])('an old lock (v1.%i.0) without an aggregate passes with one more warning', (minor) => {
+    const json = readFixtureJson(FIXTURE_LOCKS[minor] ?? '') as object
     const { warnings } = check({ ...json, signature_aggregate: '' })
     expect(warnings).toHaveLength(2)
     expect(warnings[1]).toContain('signature_aggregate')
+  })
+
+  it.each([2, 3, 4, 5, 6, 7, 8, 9, 10])('a lock of v1.%i.0 has an aggregate', (minor) => {
+    const json = readFixtureJson(FIXTURE_LOCKS[minor] ?? '') as object
+    expect(refusal(() => check({ ...json, signature_aggregate: '0x' }))).toMatchObject({
+      code: 'LOCK_MALFORMED',
+      meta: { field: 'signature_aggregate' },
+    })
   })
 })
 
@@ -218,9 +226,12 @@ describe('one leaf of a wrong type', () => {
   })
 })
 
-/** `cluster-3` changed by somebody who can compute hashes. */
-function rehashed(change: (lock: ClusterLock) => Partial<ClusterLock>): ClusterLock {
-  const original = parseClusterLock(readFixture(loadFixtureCluster('cluster-3').lockFile), { file: 'lock.json' })
+/** A lock changed by somebody who can compute hashes. */
+function rehashed(
+  change: (lock: ClusterLock) => Partial<ClusterLock>,
+  path: string = loadFixtureCluster('cluster-3').lockFile,
+): ClusterLock {
+  const original = parseClusterLock(readFixture(path), { file: 'lock.json' })
   const changed = { ...original, ...change(original) }
   const configured = { ...changed, configHash: configHash(changed) }
   const defined = { ...configured, definitionHash: definitionHash(configured) }
@@ -313,6 +324,40 @@ describe('consistent hashes do not save a wrong lock', () => {
     expect(error.meta['file']).toBe('lock.json')
   })
 
+  it.each([5, 6, 7, 8, 9, 10])('addresses of every validator in v1.%i.0', (minor) => {
+    const lock = rehashed(({ addresses }) => ({ addresses: addresses.slice(1) }), FIXTURE_LOCKS[minor])
+    expect(refusal(() => verifyClusterLock(engine, lock, hoodi))).toMatchObject({
+      code: 'LOCK_COUNT_MISMATCH',
+      meta: { field: 'cluster_definition.validators' },
+    })
+  })
+
+  it('the shares of a validator are its key with threshold 1, and of no other validator', () => {
+    const constant = (keys: (lock: ClusterLock) => (Uint8Array | undefined)[]) =>
+      rehashed((lock) => ({
+        threshold: 1,
+        validators: lock.validators.map((validator, position) => {
+          const publicKey = keys(lock)[position] ?? validator.publicKey
+          return { ...validator, publicKey, publicKeyShares: validator.publicKeyShares.map(() => publicKey) }
+        }),
+      }))
+    // All that is wrong with it is that nobody signed it.
+    const alone = refusal(() =>
+      verifyClusterLock(
+        engine,
+        constant(() => []),
+        hoodi,
+      ),
+    )
+    expect([alone.code, alone.meta['field']]).toEqual(['LOCK_SIGNATURE_INVALID', 'signature_aggregate'])
+    const twice = constant(({ validators: [first] }) => [undefined, first?.publicKey])
+    const error = refusal(() => verifyClusterLock(engine, twice, hoodi))
+    expect([error.code, error.meta['field']]).toEqual([
+      'LOCK_DUPLICATE',
+      'distributed_validators[1].distributed_public_key',
+    ])
+  })
+
   it.each(badKeys)('a point that must be refused everywhere: $name', ({ bytes }) => {
     const position: Path = ['distributed_validators', 1, 'public_shares', 2]
     const error = refusal(() => check(withLeaf(readFixtureJson('obol/locks/lock-v1.4.0.json'), position, () => bytes)))
@@ -327,6 +372,15 @@ describe('signatures of the nodes', () => {
     refusal(() => verifyClusterLock(engine, { ...lock, ...change }, hoodi))
   const withFirst = (change: (signature: Uint8Array) => Uint8Array) => ({
     nodeSignatures: lock.nodeSignatures.map((signature, node) => (node === 0 ? change(signature) : signature)),
+  })
+
+  it.each([7, 8, 9, 10])('are of every node in v1.%i.0', (minor) => {
+    const whole = parseClusterLock(readFixture(FIXTURE_LOCKS[minor] ?? ''), { file: 'lock.json' })
+    const lacking = { ...whole, nodeSignatures: whole.nodeSignatures.slice(1) }
+    expect(refusal(() => verifyClusterLock(engine, lacking, hoodi))).toMatchObject({
+      code: 'LOCK_COUNT_MISMATCH',
+      meta: { field: 'node_signatures' },
+    })
   })
 
   it('may have v as 27 or 28', () => {

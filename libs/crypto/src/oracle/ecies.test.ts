@@ -111,7 +111,8 @@ describe.each([fast, plain])('$name encrypts', (ecies) => {
     const off = Uint8Array.from(key)
     off[64] = (off[64] ?? 0) ^ 1
     const compressed = fromHex(vectors.cases[0]?.recipient_public_keys['33_bytes'] ?? '')
-    for (const bad of [off, compressed, key.subarray(1), new Uint8Array(65), new Uint8Array(0)]) {
+    const hybrid = key.with(0, 6 + ((key[64] ?? 0) & 1))
+    for (const bad of [off, hybrid, compressed, key.subarray(1), new Uint8Array(65), new Uint8Array(0)]) {
       expect(() => ecies.encrypt(bad, new Uint8Array(96))).toThrow(keyInvalid)
     }
   })

@@ -77,6 +77,13 @@ describe('vectors of other implementations', () => {
   })
 })
 
+it('a key derivation is weak below the cost that EIP-2335 gives as its example', () => {
+  const scrypt = (n: number, r: number) => isWeakKdf({ function: 'scrypt', n, r, p: 1 })
+  expect([262_143, 262_144].map((c) => isWeakKdf({ function: 'pbkdf2', c }))).toEqual([true, false])
+  expect([scrypt(131_072, 8), scrypt(262_144, 8)]).toEqual([true, false])
+  expect([scrypt(131_072, 15), scrypt(131_072, 16)]).toEqual([true, false])
+})
+
 describe('passwords', () => {
   const secret = fromHex('01'.repeat(32))
   const options = { publicKey: new Uint8Array(48), kdf: { function: 'pbkdf2', c: 1 } } as const
@@ -200,6 +207,38 @@ describe('hostile files', () => {
     const error = await rejection(decryptKeystore(keystore, '0f5c21d9a7b34e68'))
     expect(error.code).toBe(code)
     expect(error.message).not.toContain('hunter2')
+  })
+
+  const cipherOf = (bytes: number) => withCrypto({ cipher: { ...good.crypto.cipher, message: '00'.repeat(bytes) } })
+  it.each([
+    ['rounds', withKdf('pbkdf2', { c: 10_000_000 })],
+    ['scrypt memory', withKdf('scrypt', { n: 2, r: 2 ** 20, p: 2 })],
+    ['scrypt parallelism', withKdf('scrypt', { n: 2, r: 1, p: 8 })],
+    ['salt', withKdf('pbkdf2', { salt: `0x${'00'.repeat(1024)}` })],
+    ['short salt', withKdf('pbkdf2', { salt: '00' })],
+    ['ciphertext', cipherOf(65_536)],
+    ['short ciphertext', cipherOf(1)],
+  ])('may go to the last bound: %s', (_, keystore) => {
+    expect(parseKeystore(keystore).crypto).toBeDefined()
+  })
+
+  it.each([
+    ['scrypt memory', 'KEYSTORE_TOO_COSTLY', withKdf('scrypt', { n: 2, r: 2 ** 20 + 1, p: 2 })],
+    ['scrypt n', 'KEYSTORE_MALFORMED', withKdf('scrypt', { n: 1, r: 8, p: 1 })],
+    ['ciphertext', 'KEYSTORE_MALFORMED', cipherOf(65_537)],
+    ['no ciphertext', 'KEYSTORE_MALFORMED', cipherOf(0)],
+    ['length of the key', 'KEYSTORE_UNSUPPORTED', withKdf('pbkdf2', { dklen: 1 })],
+    ['version', 'KEYSTORE_UNSUPPORTED', { ...good, version: 0 }],
+    ['function', 'KEYSTORE_UNSUPPORTED', withKdf('x'.repeat(64), {})],
+    ['name of the function', 'KEYSTORE_MALFORMED', withKdf('x'.repeat(65), {})],
+  ])('may not go beyond: %s', (_, code, keystore) => {
+    expect(() => parseKeystore(keystore)).toThrow(expect.objectContaining({ code }))
+  })
+
+  it('may leave out what nothing is decrypted by', () => {
+    for (const pubkey of [undefined, null, '']) expect(parseKeystore({ ...good, pubkey }).publicKey).toBeUndefined()
+    expect(parseKeystore({ ...good, pubkey: '11'.repeat(48) }).publicKey).toEqual(new Uint8Array(48).fill(0x11))
+    for (const path of [undefined, null, '']) expect(parseKeystore({ ...good, path }).path).toBe('')
   })
 
   it('names the field by its path', async () => {

@@ -121,6 +121,14 @@ describe('a file', () => {
     },
   )
 
+  it('is refused when it is of another version', async () => {
+    for (const version of [0, 2, 4]) expect((await failure({ ...good, version })).code).toBe('KEYSTORE_UNSUPPORTED')
+  })
+
+  it('has its own crypto field, whatever stands under another name', async () => {
+    expect(await decryptWeb3Keystore(JSON.stringify({ ...good, Crypto: {} }), 'x')).toEqual(secretKey)
+  })
+
   it('is refused when it would cost too much', async () => {
     const { crypto } = good
     const scrypt = (n: number, r: number, p: number) => ({

@@ -162,6 +162,12 @@ describe.each(engines)('$name: edges', (engine) => {
     expect(engine.verifyAggregate(keys, Buffer.alloc(32), signature)).toBe(false)
   })
 
+  it('verifies a batch of one', () => {
+    const good = { publicKey: key, message, signature: point }
+    expect(engine.verifyBatch([good])).toEqual([true])
+    expect(engine.verifyBatch([{ ...good, signature: negative }])).toEqual([false])
+  })
+
   it('verifies combined groups of its own, one verdict each', () => {
     const numbers = [2, 3, 5]
     const publicKeys = numbers.map((number) => engine.publicKeyOf(secret(number)))

@@ -179,6 +179,7 @@ describe('files that are no operator key', () => {
     ['a PEM without its end', 'MALFORMED', neither, () => pkcs1.slice(0, -30)],
     ['a list', 'MALFORMED', neither, () => '["hunter2"]'],
     ['broken JSON', 'MALFORMED', 'is not JSON', () => '{"hunter2'],
+    ['as long as a file may be', 'MALFORMED', neither, () => 'a'.repeat(1 << 20)],
     ['endless', 'MALFORMED', 'is larger than 1048576 bytes', () => 'a'.repeat((1 << 20) + 1)],
     [
       'a validator keystore',
@@ -261,6 +262,11 @@ describe('public keys', () => {
     for (const pem of [spki, rsa, headed, headed.trim(), headed.replaceAll('\n', '\r\n')])
       for (const text of [pem, base64(pem), `${base64(pem)}\n`])
         expect(parseOperatorPublicKey(text)).toEqual(own.publicKey)
+  })
+
+  it('are read up to a length that no key has', () => {
+    const padded = (length: number) => parseOperatorPublicKey(spki.padEnd(length))
+    expect([padded(8_192), padded(8_193)]).toEqual([own.publicKey, undefined])
   })
 
   it('that are none are undefined', () => {

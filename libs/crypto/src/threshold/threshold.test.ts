@@ -155,6 +155,33 @@ describe('sets of any size', () => {
     expect(publicKeySharesFit(blst, { ...good, threshold: 172, exactDegree: true })).toBe(false)
   })
 
+  it.each([0, -1, 1.5, Number.NaN, 6])('fits no threshold of %d with five shares', (threshold) => {
+    const good = set(5, polynomial(2))
+    for (const exactDegree of [true, false])
+      expect(publicKeySharesFit(blst, { ...good, threshold, exactDegree })).toBe(false)
+  })
+
+  it('fits where all five are needed, and where each is the key', () => {
+    for (const degree of [0, 4])
+      expect(publicKeySharesFit(blst, { ...set(5, polynomial(degree)), exactDegree: true })).toBe(true)
+  })
+
+  it.each([0n, 3n, GROUP_ORDER, GROUP_ORDER + 3n])(
+    'fits no two shares at one index, and none at the key: %d',
+    (index) => {
+      const good = set(5, polynomial(2))
+      const shares = good.shares.map((share, i) => (i === 0 ? { ...share, index } : share))
+      expect(publicKeySharesFit(blst, { ...good, shares })).toBe(false)
+    },
+  )
+
+  it('fits no point that is none', () => {
+    const good = set(5, polynomial(2))
+    expect(publicKeySharesFit(blst, { ...good, publicKey: new Uint8Array(48) })).toBe(false)
+    const shares = good.shares.map((share, i) => (i === 4 ? { ...share, point: new Uint8Array(48) } : share))
+    expect(publicKeySharesFit(blst, { ...good, shares })).toBe(false)
+  })
+
   it('of neighbours that do not begin at 1, fits by its own indexes and by no others', () => {
     for (const start of [0, 1, 2, 3].map((from) => [1n, 2n, 3n, 4n, 5n].map((index) => index + BigInt(from)))) {
       const good = set(5, polynomial(2), start)

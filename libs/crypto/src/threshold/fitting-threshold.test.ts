@@ -1,0 +1,72 @@
+import { describe, expect, it } from 'vitest'
+import { createTestKeys } from '../../../../test/support/keys/keys.ts'
+import { createBlstEngine } from '../bls/blst.ts'
+import { findFittingThreshold } from './fitting-threshold.ts'
+
+const engine = createBlstEngine()
+const message = Buffer.alloc(32, 9)
+const noise = engine.sign(new Uint8Array(32).fill(5), message)
+
+interface Cluster {
+  /** What the validator key was split with. */
+  truth: number
+  stated: number
+  /** Nodes that have sent something. */
+  sent: number
+}
+/** What is found where the nodes of a cluster have sent right shares, but for those that `change` puts in their place. */
+function find({ truth, stated, sent }: Cluster, isFound: boolean, change: [bigint, Uint8Array[]][] = []) {
+  const [validator] = createTestKeys(1, { nodes: sent, threshold: truth })
+  if (validator === undefined) throw new Error('no validator')
+  const right = validator.shares.map(({ index, secretKey }) => [index, [engine.sign(secretKey, message)]] as const)
+  const { publicKey } = validator
+  const candidates = new Map<bigint, readonly Uint8Array[]>(right.toReversed())
+  for (const [index, listed] of change) candidates.set(index, listed)
+  return findFittingThreshold(engine, { message, publicKey, threshold: stated, candidates, maxAttempts: 1 }, isFound)
+}
+
+describe('the threshold that fits instead of the stated one', () => {
+  it.each([
+    [3, 2, 7, 3],
+    [4, 2, 7, 4],
+    [7, 2, 7, 7],
+    [8, 2, 7, undefined],
+  ])('is above one that gave nothing: truly %i, stated %i, of %i nodes', (truth, stated, sent, fitting) => {
+    expect(find({ truth, stated, sent }, false)).toBe(fitting)
+  })
+
+  it.each([
+    [3, 4, 7, 3],
+    [3, 6, 7, 3],
+    [1, 2, 7, 1],
+    [1, 4, 7, 1],
+    [3, 3, 7, undefined],
+    [1, 1, 7, undefined],
+  ])('is below one that gave the signature: truly %i, stated %i, of %i nodes', (truth, stated, sent, fitting) => {
+    expect(find({ truth, stated, sent }, true)).toBe(fitting)
+  })
+
+  it.each([
+    [3, 5, 4, 3],
+    [3, 5, 3, 3],
+    [1, 2, 1, 1],
+    [3, 5, 2, undefined],
+    [3, 5, 0, undefined],
+  ])('is one that fewer shares than stated give: truly %i, stated %i, of %i nodes', (truth, stated, sent, fitting) => {
+    expect(find({ truth, stated, sent }, false)).toBe(fitting)
+  })
+
+  it('is told by the first candidates at the lowest indexes', () => {
+    const cluster = { truth: 3, stated: 2, sent: 7 }
+    expect(find(cluster, false, [[7n, [noise]]])).toBe(3)
+    expect(find(cluster, false, [[1n, [noise]]])).toBeUndefined()
+    expect(find(cluster, false, [[8n, []]])).toBe(3)
+    // What is no signature at all is passed over.
+    expect(find(cluster, false, [[1n, [new Uint8Array(96)]]])).toBe(3)
+  })
+
+  it('is looked for in as many shares as the largest cluster has', () => {
+    expect(find({ truth: 13, stated: 9, sent: 14 }, false)).toBe(13)
+    expect(find({ truth: 14, stated: 9, sent: 14 }, false)).toBeUndefined()
+  })
+})

@@ -8,7 +8,7 @@ import { describe, expect, it } from 'vitest'
 import { readFixtureBytes, readFixtureJson } from '../../../../test/support/keys/fixtures.ts'
 import { readCar } from './car.ts'
 import { type Cid, parseCid, partsOf } from './cid.ts'
-import { type Blocks, MOST_BLOCK_BYTES, readIpfsFile } from './file.ts'
+import { type Blocks, readIpfsFile } from './file.ts'
 import { DEFAULT_LAYOUTS, LAYOUTS, type Layout, rootOf, sha256, toCid } from './unixfs.ts'
 import { readVarint } from './varint.ts'
 
@@ -265,7 +265,18 @@ describe('what its own CID names', () => {
       ...padded,
     )
     await expect(read(fat.root, fat.blocks)).rejects.toMatchObject(refused('larger than such a file needs'))
-    const huge = make(new Uint8Array(MOST_BLOCK_BYTES + 1), { ...DEFAULT_LAYOUTS[1], chunkBytes: 8 * MiB })
+    // Of 1 MiB all blocks may have 256 bytes more for each of those places.
+    const oneOf = (size: number) => {
+      const block = bytesField(1, Buffer.concat([file(), bytesField(10, new Uint8Array(size - 10))]))
+      expect(block).toHaveLength(size)
+      return byHand(block)
+    }
+    const [whole, above] = [oneOf(MiB + 256 * 1280), oneOf(MiB + 256 * 1280 + 1)]
+    await expect(read(whole.root, whole.blocks)).resolves.toMatchObject({ bytes: Buffer.alloc(0) })
+    await expect(read(above.root, above.blocks)).rejects.toMatchObject(refused('larger than such a file needs'))
+    const alone = (size: number) => make(new Uint8Array(size), { ...DEFAULT_LAYOUTS[1], chunkBytes: 8 * MiB })
+    const [large, huge] = [alone(2 * MiB), alone(2 * MiB + 1)]
+    expect((await read(large.root, large.blocks, { maxBytes: 8 * MiB })).bytes).toHaveLength(2 * MiB)
     await expect(read(huge.root, huge.blocks, { maxBytes: 8 * MiB })).rejects.toMatchObject(refused('not the block'))
   })
 
@@ -312,5 +323,7 @@ it('a number is read up to the largest safe integer', () => {
     expect(readVarint(Buffer.from(varint(value)), 0)).toEqual({ value, next: varint(value).length })
   expect(readVarint(Buffer.from(varint(2 ** 53)), 0)).toBeUndefined()
   expect(readVarint(Buffer.from([0x80]), 0)).toBeUndefined()
+  // More bytes than any such number needs.
+  expect(readVarint(Buffer.from([...new Uint8Array(8).fill(0x80), 0]), 0)).toBeUndefined()
   expect(readVarint(new Uint8Array(), 0)).toBeUndefined()
 })

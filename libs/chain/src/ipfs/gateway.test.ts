@@ -1,5 +1,6 @@
 import { type HttpAsk, HttpError, type HttpRequest } from '@dvt-relayer/common/http/client.ts'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { readFixtureBytes, readFixtureJson } from '../../../../test/support/keys/fixtures.ts'
 import { type Cid, cidOf, parseCid } from './cid.ts'
 import { askGateway } from './gateway.ts'
 
@@ -31,7 +32,7 @@ async function ask(
       return { bytes: given }
     },
   } as unknown as HttpAsk
-  const request = { cid: of, maxBytes: 1_000, timeoutMs: 5_000, clientTimeoutMs: 2_000, signal }
+  const request = { cid: of, maxBytes: 3_000, timeoutMs: 5_000, clientTimeoutMs: 2_000, signal }
   return { answer: await askGateway(gateway, request, new Map()), forms, requests }
 }
 const ALL_FORMS = ['raw', 'car', 'bytes']
@@ -67,6 +68,19 @@ describe('a gateway', () => {
     expect(answer).toMatchObject({ proven: undefined, unproven: wrong })
     // Bytes that a raw CID contradicts are nothing at all.
     expect((await ask(() => wrong, RAW)).answer).toMatchObject({ proven: undefined, unproven: undefined })
+  })
+
+  it('that has all blocks in one archive is believed of those that are in it', async () => {
+    const archive = readFixtureBytes('ipfs/balanced-fixed-v1-raw.car')
+    const { 'balanced-fixed-v1-raw': root = '' } = readFixtureJson('ipfs/roots.json') as Record<string, string>
+    const served = (bytes: Uint8Array) => ask((form) => (form === 'car' ? bytes : failed(404)), parsed(root))
+    expect(await served(archive)).toMatchObject({
+      answer: { proven: expect.objectContaining({ length: 3_000 }) },
+      forms: ['raw', 'car'],
+    })
+    const { answer, forms } = await served(archive.subarray(0, -1))
+    expect(answer).toMatchObject({ proven: undefined, problem: expect.stringContaining('as a CAR: without the block') })
+    expect(forms).toEqual(ALL_FORMS)
   })
 
   it('is asked for bytes alone where the CID can be compared with no block', async () => {

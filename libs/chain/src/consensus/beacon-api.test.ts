@@ -1,3 +1,4 @@
+import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
 import {
   type HttpAnswer,
   type HttpAsk,
@@ -7,8 +8,11 @@ import {
 } from '@dvt-relayer/common/http/client.ts'
 import type { TSchema } from 'typebox'
 import { describe, expect, it } from 'vitest'
+import { networks } from '../networks.ts'
+import { assertFinal, assertSaysFinal, assertVerified, parseDecimal, parseUint64 } from './beacon-answers.ts'
 import { createBeaconApi } from './beacon-api.ts'
-import { askStep, createStepCheck, isAtClock, slotsBehind } from './in-step.ts'
+import { askStep, createStepCheck, doubtOfHead, isAtClock, slotsBehind } from './in-step.ts'
+import { createConsensusNode } from './node.ts'
 
 interface Answer {
   status?: number
@@ -31,7 +35,7 @@ function nodeOf(answer: (request: HttpRequest) => Answer) {
       check?.(value, given.host)
       return value
     })
-  return { http: { host: 'a', read, json } as unknown as HttpAsk, asked }
+  return { http: { host: 'a', read, json, quote: (text: string) => text } as unknown as HttpAsk, asked }
 }
 
 const hash = (byte: string) => `0x${byte.repeat(32)}`
@@ -179,6 +183,91 @@ describe('the slots between a head and the clock', () => {
 
   it('are few while the chain makes blocks and the clock is right', () => {
     expect([-2, -1, 0, 32, 33].map(isAtClock)).toEqual([false, true, true, true, false])
+  })
+})
+
+it('a head that is not where the clock has it is doubted, by the time of its slot', () => {
+  const doubt = (slots: number) => doubtOfHead(100, 'a', clockAt(1_200 + slots * 12))
+  expect([doubt(-1), doubt(0), doubt(32)]).toEqual([undefined, undefined, undefined])
+  const words =
+    "the newest block of the consensus node at a is of 1970-01-01T00:36:40Z, and it does not say that it is behind: the chain makes no blocks, the node stands still, or this machine's clock is wrong"
+  expect([doubt(-2), doubt(33)]).toEqual([words, words])
+})
+
+describe('what a node says of its state', () => {
+  it.each([
+    [{ execution_optimistic: false, finalized: true }, [true, true, true]],
+    [{ finalized: true }, [true, true, true]],
+    [{}, [true, true, false]],
+    [{ finalized: false }, [true, false, false]],
+    [{ execution_optimistic: true, finalized: true }, [false, false, false]],
+  ])('%j is enough or not where it must be verified, final, and said to be final', (said, enough) => {
+    const isEnough = (check: typeof assertFinal) => {
+      try {
+        check(said, 'a')
+        return true
+      } catch {
+        return false
+      }
+    }
+    expect([assertVerified, assertFinal, assertSaysFinal].map(isEnough)).toEqual(enough)
+  })
+
+  it('is in whole numbers, none of them rounded', () => {
+    expect(['0', '9007199254740991'].map((text) => parseDecimal(text, 'it'))).toEqual([0, Number.MAX_SAFE_INTEGER])
+    for (const text of ['', '01', '-1', '1.5', '1e3', '0x1', ' 1', '9007199254740992'])
+      expect(() => parseDecimal(text, 'it')).toThrow('it is not a whole number up to 2^53 - 1')
+    expect(parseUint64('18446744073709551615', 'it')).toBe(2n ** 64n - 1n)
+    expect(() => parseUint64('18446744073709551616', 'it')).toThrow('it is above 2^64 - 1')
+  })
+})
+
+describe('a node that is asked by itself', () => {
+  const { hoodi } = networks
+  const genesis = {
+    genesis_validators_root: toHex(hoodi.genesisValidatorsRoot),
+    genesis_fork_version: toHex(hoodi.genesisForkVersion),
+  }
+  const syncing = { is_syncing: false, head_slot: '100', sync_distance: '0' }
+  const answers: Readonly<Record<string, Answer>> = {
+    genesis: { body: { data: genesis } },
+    spec: { body: { data: {} } },
+    syncing: { body: { data: syncing } },
+    validators: { body: { finalized: true, data: [validator(7)] } },
+  }
+  const find = async (change: Readonly<Record<string, Answer>> = {}) => {
+    const given = { ...answers, ...change }
+    const { http, asked } = nodeOf(({ path }) => given[path.slice(path.lastIndexOf('/') + 1)] ?? { status: 404 })
+    const found = await createConsensusNode(http, hoodi).findFinal([fromHex(validator(7).validator.pubkey)])
+    return { found: [...found.values()].map(({ index }) => index), last: asked.at(-1)?.path }
+  }
+
+  it('tells what its finalized state has', async () => {
+    const last = '/eth/v1/beacon/states/finalized/validators'
+    expect(await find()).toEqual({ found: [7], last })
+    expect(await find({ validators: { body: { finalized: true, data: [] } } })).toEqual({ found: [], last })
+  })
+
+  it.each<[string, Readonly<Record<string, Answer>>, string]>([
+    [
+      'on another chain',
+      { genesis: { body: { data: { ...genesis, genesis_fork_version: '0x00000001' } } } },
+      'differs',
+    ],
+    [
+      'on another chain',
+      { genesis: { body: { data: { ...genesis, genesis_validators_root: hash('00') } } } },
+      'differs',
+    ],
+    ['with another setting', { spec: { body: { data: { SECONDS_PER_SLOT: '13' } } } }, 'SECONDS_PER_SLOT is 13'],
+    ['behind', { syncing: { body: { data: { ...syncing, is_syncing: true } } } }, 'is syncing'],
+    ['optimistic', { syncing: { body: { data: { ...syncing, is_optimistic: true } } } }, 'has not verified its head'],
+    ['alone', { syncing: { body: { data: { ...syncing, el_offline: true } } } }, 'has lost its execution node'],
+    ['silent about its step', { syncing: { status: 403 } }, 'answers 403'],
+    ['silent about its state', { validators: listOf(7) }, 'does not say whether'],
+    ['of another answer', { validators: { body: { finalized: true, data: [validator(8)] } } }, 'was not asked for'],
+  ])('tells nothing where it is %s', async (_, change, words) => {
+    await expect(find(change)).rejects.toThrow(words)
   })
 })
 

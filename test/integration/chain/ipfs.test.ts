@@ -109,6 +109,24 @@ describe('the oracle config of a CID', () => {
     })
   })
 
+  it('is asked for once while the pause before the next round lasts', async () => {
+    await using gateway = await startIpfs()
+    const cid = gateway.add(config)
+    gateway.fail({ status: 504 })
+    const abort = new AbortController()
+    const { promise: isAsked, resolve: onResult } = Promise.withResolvers<void>()
+    const backoffMs = { first: 600_000, most: 600_000 }
+    const client = clientOf([gateway], { retryTimeoutMs: 3_600_000, backoffMs, onResult: () => onResult() })
+    const pending = fetchOracleConfig(client, cid, abort.signal)
+    await isAsked
+    // Others are answered meanwhile.
+    for (let other = 0; other < 3; other++) await fetch(`${gateway.url}/ipfs/other`)
+    const asked = gateway.requests.filter((request) => request.includes(cid))
+    abort.abort()
+    await expect(pending).rejects.toMatchObject({ code: 'IPFS_UNAVAILABLE' })
+    expect(asked).toHaveLength(1)
+  })
+
   it('is given up when the signal says so', async () => {
     await using gateway = await startIpfs()
     gateway.fail('slow')

@@ -198,6 +198,7 @@ describe('validators that the vault must refuse', () => {
 
 describe('a nonce', () => {
   it('is 32 bytes, big-endian', () => {
+    expect(toHex(nonceToRoot(0n))).toBe(`0x${'00'.repeat(32)}`)
     expect(toHex(nonceToRoot(258n))).toBe(`0x${'00'.repeat(30)}0102`)
     expect(toHex(nonceToRoot(2n ** 256n - 1n))).toBe(`0x${'ff'.repeat(32)}`)
     for (const nonce of [-1n, 2n ** 256n]) expect(() => nonceToRoot(nonce)).toThrow('uint256')
@@ -348,10 +349,10 @@ describe('the canonical order', () => {
   })
 })
 
-it('an amount may be the largest uint64, and no bytes are those of no validators', () => {
-  const amountGwei = 2n ** 64n - 1n
-  expect(encodeWithdrawals([{ publicKey: new Uint8Array(48), amountGwei }]).slice(-8)).toEqual(
-    new Uint8Array(8).fill(0xff),
+it('an amount may be none or the largest uint64, and no bytes are those of no validators', () => {
+  const amounts = [0n, 2n ** 64n - 1n].map((amountGwei) =>
+    encodeWithdrawals([{ publicKey: new Uint8Array(48), amountGwei }]).slice(-8),
   )
+  expect(amounts).toEqual([new Uint8Array(8), new Uint8Array(8).fill(0xff)])
   expect(() => inCanonicalOrder(new Uint8Array(), 1)).toThrow('the bytes are not those of')
 })

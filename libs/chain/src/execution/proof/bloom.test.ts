@@ -1,7 +1,8 @@
 import { toHex } from '@dvt-relayer/common/hex.ts'
 import { keccak_256 } from '@noble/hashes/sha3.js'
+import type { Hex } from 'viem'
 import { toRlp } from 'viem/utils'
-import { expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { bloomBits, hasBits } from './bloom.ts'
 import { loadReceiptsRoot } from './receipts-root.ts'
 
@@ -56,4 +57,53 @@ it.each([
   const rootOf = await loadReceiptsRoot()
   const fields = { type: '0x0', status: '0x1', cumulativeGasUsed: '0x5208', logsBloom, logs: [] }
   expect(toHex(rootOf([fields, fields]))).toBe(toHex(keccak_256(toRlp(branch, 'bytes'))))
+})
+
+describe('the trie over the receipts of a block', () => {
+  type Node = readonly (Hex | readonly Hex[])[]
+  const logsBloom = `0x${'00'.repeat(256)}` as const
+  const receipt = toRlp(['0x01', '0x5208', logsBloom, []])
+  const hashOf = (node: Node) => toHex(keccak_256(toRlp(node as never, 'bytes')))
+  /** A leaf, by what is left of its path: nothing, or one half byte. */
+  const [leaf, leafOf0] = (['0x20', '0x30'] as const).map((path) => hashOf([path, receipt])) as [Hex, Hex]
+  const branch = (children: Readonly<Record<number, Hex>>): Node => [
+    ...Array.from({ length: 16 }, (_, half) => children[half] ?? ('0x' as const)),
+    '0x',
+  ]
+  const upTo16 = (from: number, child: Hex) =>
+    Object.fromEntries(Array.from({ length: 16 - from }, (_, i) => [from + i, child]))
+  const full = hashOf(branch(upTo16(0, leaf)))
+  const below16 = hashOf(branch(upTo16(1, leaf)))
+
+  // Paths are the RLP of positions: 80 of 0, one byte up to 7f, then 81 and a byte, then 82 and two.
+  it.each<[number, Node]>([
+    [1, ['0x2080', receipt]],
+    [17, branch({ 0: below16, 1: leafOf0, 8: leafOf0 })],
+    [
+      130,
+      branch({
+        ...Object.fromEntries([1, 2, 3, 4, 5, 6, 7].map((half) => [half, full])),
+        0: below16,
+        8: hashOf(branch({ 0: leaf, 1: hashOf(['0x18', hashOf(branch({ 0: leaf, 1: leaf }))]) })),
+      }),
+    ],
+    [
+      273,
+      branch({
+        ...Object.fromEntries([1, 2, 3, 4, 5, 6, 7].map((half) => [half, full])),
+        0: below16,
+        8: hashOf(
+          branch({
+            0: leaf,
+            1: hashOf(branch(upTo16(8, full))),
+            2: hashOf(['0x0001', hashOf(branch({ 0: full, 1: leafOf0 }))]),
+          }),
+        ),
+      }),
+    ],
+  ])('is the one by hand: %i receipts', async (count, root) => {
+    const rootOf = await loadReceiptsRoot()
+    const fields = { status: '0x1', cumulativeGasUsed: '0x5208', logsBloom, logs: [] }
+    expect(toHex(rootOf(Array.from({ length: count }, () => fields)))).toBe(hashOf(root))
+  })
 })

@@ -62,6 +62,26 @@ describe('subsets', () => {
     )
   })
 
+  it.each([
+    ['three quarters in order', 1, 75],
+    ['half in order, a quarter of others', 2, 75],
+  ])('that are too many to try are %s, and the rest drawn', (_, candidates, ordered) => {
+    let drawn = 0
+    const random = (length: number) => {
+      drawn++
+      return new Uint8Array(length).fill(drawn)
+    }
+    const tried = [...subsetsToTry(Array<number>(20).fill(candidates), 10, 100, random)]
+    expect([tried.length, drawn]).toEqual([100, 100 - ordered])
+    expect(new Set(tried.slice(0, ordered).map(keyOf)).size).toBe(ordered)
+    const isFirsts = tried.slice(0, ordered).map((picks) => picks.every(({ candidate }) => candidate === 0))
+    const firsts = candidates === 1 ? ordered : 50
+    expect(isFirsts).toEqual(Array.from({ length: ordered }, (_, position) => position < firsts))
+    // What is drawn is anywhere, and not in order.
+    const drawnPlaces = new Set(tried.slice(ordered).flatMap((picks) => picks.map(({ position }) => position)))
+    expect(drawnPlaces.size).toBe(20)
+  })
+
   it('are none where there are too few places, or no attempts', () => {
     expect([...subsetsToTry([1, 1], 3, 10)]).toEqual([])
     expect([...subsetsToTry([], 1, 10)]).toEqual([])

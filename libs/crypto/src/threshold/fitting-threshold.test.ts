@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { createTestKeys } from '../../../../test/support/keys/keys.ts'
 import { createBlstEngine } from '../bls/blst.ts'
+import { modOrder, scalarBytes } from '../bls/scalar.ts'
 import { findFittingThreshold } from './fitting-threshold.ts'
 
 const engine = createBlstEngine()
@@ -16,11 +16,15 @@ interface Cluster {
 }
 /** What is found where the nodes of a cluster have sent right shares, but for those that `change` puts in their place. */
 function find({ truth, stated, sent }: Cluster, isFound: boolean, change: [bigint, Uint8Array[]][] = []) {
-  const [validator] = createTestKeys(1, { nodes: sent, threshold: truth })
-  if (validator === undefined) throw new Error('no validator')
-  const right = validator.shares.map(({ index, secretKey }) => [index, [engine.sign(secretKey, message)]] as const)
-  const { publicKey } = validator
-  const candidates = new Map<bigint, readonly Uint8Array[]>(right.toReversed())
+  const coefficients = Array.from({ length: truth }, (_, i) => modOrder(BigInt(i + 2) ** 31n + 12345n))
+  const at = (x: number) =>
+    scalarBytes(coefficients.reduceRight((sum, coefficient) => modOrder(sum * BigInt(x) + coefficient), 0n))
+  const right = Array.from(
+    { length: sent },
+    (_, i) => [BigInt(i + 1), [engine.sign(at(i + 1), message)]] as [bigint, readonly Uint8Array[]],
+  )
+  const publicKey = engine.publicKeyOf(at(0))
+  const candidates = new Map(right.toReversed())
   for (const [index, listed] of change) candidates.set(index, listed)
   return findFittingThreshold(engine, { message, publicKey, threshold: stated, candidates, maxAttempts: 1 }, isFound)
 }

@@ -39,6 +39,11 @@ describe('the threshold that fits instead of the stated one', () => {
     expect(find({ truth, stated, sent }, false)).toBe(fitting)
   })
 
+  it('is none at or below one that gave nothing', () => {
+    expect(find({ truth: 3, stated: 4, sent: 4 }, false)).toBeUndefined()
+    expect(find({ truth: 3, stated: 5, sent: 7 }, false)).toBe(6)
+  })
+
   it.each([
     [3, 4, 7, 3],
     [3, 6, 7, 3],

@@ -157,6 +157,29 @@ describe('what a node answers', () => {
     for (const request of asked) expect(request.signal).toBe(signal)
   })
 
+  it('of pending deposits is read in lower case, and with fields of their length alone', async () => {
+    const deposit = {
+      pubkey: `0x${'AB'.repeat(48)}`,
+      withdrawal_credentials: hash('CD'),
+      amount: '32000000001',
+      signature: `0x${'EF'.repeat(96)}`,
+    }
+    const read = (change: object = {}) =>
+      createBeaconApi(nodeOf(() => ({ body: { data: [{ ...deposit, ...change }] } })).http).pendingDeposits('head')
+    expect(await read()).toEqual([
+      {
+        publicKey: `0x${'ab'.repeat(48)}`,
+        withdrawalCredentials: hash('cd'),
+        amountGwei: 32_000_000_001n,
+        signature: `0x${'ef'.repeat(96)}`,
+      },
+    ])
+    for (const field of ['pubkey', 'withdrawal_credentials', 'signature'] as const)
+      for (const wrong of [deposit[field].slice(0, -2), `${deposit[field]}00`, undefined])
+        await expect(read({ [field]: wrong }), field).rejects.toMatchObject({ code: 'HTTP_INVALID' })
+    await expect(read({ amount: String(2n ** 64n) })).rejects.toMatchObject({ code: 'CONSENSUS_INVALID' })
+  })
+
   it('of whether its head is verified counts where it says so', async () => {
     const verified = async (standing: object) => {
       const header = { message: { slot: '7', state_root: hash('cd') } }
@@ -248,7 +271,37 @@ describe('a node that is asked by itself', () => {
     expect(await find({ validators: { body: { finalized: true, data: [] } } })).toEqual({ found: [], last })
   })
 
+  const specOf = (data: object): Readonly<Record<string, Answer>> => ({ spec: { body: { data } } })
+  it('may spell its settings otherwise, and leave them out', async () => {
+    for (const spec of [
+      { SLOTS_PER_EPOCH: '0032', DEPOSIT_CONTRACT_ADDRESS: toHex(hoodi.depositContract).toUpperCase() },
+      { SLOT_DURATION_MS: '12000' },
+      // Beside the older name a client may show what mainnet has.
+      { SECONDS_PER_SLOT: 12, SLOT_DURATION_MS: '7000' },
+    ])
+      expect((await find(specOf(spec))).found).toEqual([7])
+    const time = String(hoodi.genesisTimestamp)
+    expect((await find({ genesis: { body: { data: { ...genesis, genesis_time: time } } } })).found).toEqual([7])
+  })
+
+  it.each([
+    ['GENESIS_FORK_VERSION', '0x10000911'],
+    ['CAPELLA_FORK_VERSION', '0x40000911'],
+    ['CAPELLA_FORK_EPOCH', '1'],
+    ['SLOTS_PER_EPOCH', '8'],
+    ['SECONDS_PER_SLOT', '13'],
+    ['SLOT_DURATION_MS', '7000'],
+    ['DEPOSIT_CHAIN_ID', '1'],
+    ['DEPOSIT_CONTRACT_ADDRESS', `0x${'00'.repeat(20)}`],
+  ])('tells nothing where its %s is another', async (name, value) => {
+    await expect(find(specOf({ [name]: value }))).rejects.toMatchObject({
+      code: 'CHAIN_MISMATCH',
+      message: expect.stringMatching(new RegExp(`: ${name} is ${value} there and \\S+ in our network setting$`)),
+    })
+  })
+
   it.each<[string, Readonly<Record<string, Answer>>, string]>([
+    ['of another start', { genesis: { body: { data: { ...genesis, genesis_time: '1' } } } }, 'genesis_time is 1 there'],
     [
       'on another chain',
       { genesis: { body: { data: { ...genesis, genesis_fork_version: '0x00000001' } } } },
@@ -259,7 +312,6 @@ describe('a node that is asked by itself', () => {
       { genesis: { body: { data: { ...genesis, genesis_validators_root: hash('00') } } } },
       'differs',
     ],
-    ['with another setting', { spec: { body: { data: { SECONDS_PER_SLOT: '13' } } } }, 'SECONDS_PER_SLOT is 13'],
     ['behind', { syncing: { body: { data: { ...syncing, is_syncing: true } } } }, 'is syncing'],
     ['optimistic', { syncing: { body: { data: { ...syncing, is_optimistic: true } } } }, 'has not verified its head'],
     ['alone', { syncing: { body: { data: { ...syncing, el_offline: true } } } }, 'has lost its execution node'],

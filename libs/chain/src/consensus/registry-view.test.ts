@@ -248,10 +248,18 @@ describe('pending deposits', () => {
     expect(portions.at(-1)).toEqual(['2'])
   })
 
-  it('are handed over by 256', async () => {
+  it('are handed over by 256, and others work in between', async () => {
     const { newKeys, portions } = filter()
     const queue = Array.from({ length: 513 }, (_, i) => depositOf(i, 2))
+    let turns = 0
+    const turn = () => {
+      turns++
+      timer = setImmediate(turn)
+    }
+    let timer = setImmediate(turn)
     expect((await newKeys(queue, new Set())).size).toBe(513)
+    clearImmediate(timer)
     expect(portions.map(({ length }) => length)).toEqual([256, 256, 1])
+    expect(turns).toBeGreaterThanOrEqual(2)
   })
 })

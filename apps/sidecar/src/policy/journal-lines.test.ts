@@ -72,7 +72,9 @@ describe('deposit journal', () => {
     expect(parseJournal(windows, FILE)).toMatchObject({ text: windows, tornLine: undefined })
     const withoutHeader = windows.replaceAll(/#.*\r\n/g, '')
     expect(parsedOf(withoutHeader).map(([key]) => key)).toEqual([A, B, C].map(({ publicKey }) => publicKey))
-    for (const bytes of [Buffer.from(`\ufeff${JOURNAL}`, 'utf16le'), Buffer.from(formatLine(A).trim(), 'utf16le')])
+    const utf16 = Buffer.from(formatLine(A).trim(), 'utf16le')
+    // Whether it is whole or was cut off within a character.
+    for (const bytes of [Buffer.from(`\ufeff${JOURNAL}`, 'utf16le'), utf16, utf16.subarray(0, -1)])
       expect(() => parseJournal(bytes.toString('latin1'), FILE)).toThrow(
         'the deposit journal deposits.journal is UTF-16 (little endian) text: save it as UTF-8',
       )
@@ -94,6 +96,9 @@ describe('deposit journal', () => {
   it('counts a last line without its line break as any other', () => {
     const last = formatLine(C).trimEnd()
     expect(parsedOf(HEADER + formatLine(A) + last).at(-1)).toEqual([C.publicKey, C.vault, HEADER_LINES + 2])
+    expect(parseJournal(HEADER + formatLine(A) + last, FILE)).toMatchObject({
+      ...{ text: HEADER + formatLine(A) + formatLine(C), lineCount: HEADER_LINES + 2, tornLine: undefined },
+    })
     const other = formatLine({ ...A, vault: C.vault === A.vault ? B.vault : C.vault }).trimEnd()
     expect(() => parseJournal(formatLine(A) + other, FILE)).toThrow(/lines 1 and 2 .* bind one validator to two vaults/)
   })

@@ -1,10 +1,11 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Bundle, makeBundle } from '@dvt-relayer/api/bundle.ts'
 import { createLogger } from '@dvt-relayer/common/log/logger.ts'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { loadFixtureCluster } from '../../../../test/support/keys/fixtures.ts'
+import { loadSsvCluster, operatorFiles, ssvPath } from '../../../../test/support/keys/ssv.ts'
 import { readOfflineConfig } from '../config.ts'
 import { REFUSALS } from '../metrics.ts'
 import { signBundle } from './sign-bundle.ts'
@@ -120,6 +121,49 @@ describe('a bundle', () => {
     ])
     // Exits need none.
     expect((await sign({ exits: [exit(0, 7)] })).refusals).toEqual([])
+  })
+
+  it.each<[string, Partial<Bundle>, Record<string, string>]>([
+    ['without deposits', { exits: [exit(0, 7)] }, {}],
+    ['at a node that signs none', { exits: [exit(0, 7)], validators: [pair(1, 8)] }, { GENERATION: '3' }],
+  ])('%s does not look at the journal, whatever is in it', async (_, parts, environment) => {
+    await writeFile(join(dir, 'journal'), 'damaged\n')
+    expect((await sign(parts, environment)).exits).toEqual([[0, 7]])
+    await expect(sign({ ...parts, validators: [pair(1, 8)] })).rejects.toMatchObject({ code: 'JOURNAL_DAMAGED' })
+  })
+
+  it('has nothing that a file may not hold', async () => {
+    const padding = 'x'.repeat(65 << 20)
+    const { pairs, exits, left } = await sign({ exits: [exit(1, 8)], validators: [{ ...pair(0, 7), ...{ padding } }] })
+    expect([pairs, exits, left]).toEqual([[], [[1, 8]], 1])
+  })
+})
+
+describe('a bundle with deposits to vaults that nothing names', () => {
+  const [validator] = loadSsvCluster('cluster-4-gaps').validators
+  const key = validator?.public_key ?? ''
+  const both = { exits: [exit(key, 7)], validators: [pair(key, 7)] }
+  const anyVault = 'deposits are signed for any vault the relayer names'
+  const unnamed = 'deposits are refused: neither ALLOWED_VAULTS'
+
+  it.each<[string, Partial<Bundle>, Record<string, string>, string | undefined, number]>([
+    ['on a test network', both, {}, anyVault, 1],
+    ['where real money is', { ...both, network: 'mainnet' }, { NETWORK: 'mainnet' }, unnamed, 0],
+    ['no, but for exits alone', { exits: both.exits }, {}, undefined, 0],
+    ['no, since the settings name it', both, { ALLOWED_VAULTS: expected.withdrawal_address }, undefined, 1],
+    ['no, since this node signs none', both, { GENERATION: '3' }, undefined, 0],
+  ])('is told: %s', async (_, parts, environment, told, deposits) => {
+    const { log, signed } = await sign(
+      { ...parts, cluster: { kind: 'ssv' }, share_index: 70_001 },
+      {
+        ...{ OBOL_KEYSTORES_DIR: '', CLUSTER_TYPE: 'SSV', ...operatorFiles(70_001) },
+        ...{ SSV_KEYSHARES_FILES: ssvPath('cluster-4-gaps/keyshares.json'), ...environment },
+      },
+    )
+    const lines = log.split('\n').filter((line) => line.includes(anyVault) || line.includes(unnamed))
+    expect(lines).toEqual(told === undefined ? [] : [expect.stringContaining(told)])
+    expect(lines.every((line) => line.includes('"validators":1'))).toBe(true)
+    expect([signed.validators.length, signed.exits.length]).toEqual([deposits, 1 - deposits])
   })
 })
 

@@ -66,6 +66,15 @@ it('wipes the secret of a keystore that goes, and none of those that stay, until
   expect([node.held, secrets.map(isWiped)]).toEqual([[], secrets.map(() => true)])
 })
 
+it('takes a key that came in place of another', async () => {
+  const { node, reload, events } = startNode()
+  await reload()
+  for (const end of ['json', 'txt']) await cp(fileOf(1, end), fileOf(0, end), { force: true })
+  await reload()
+  expect(node.held.length).toBe(KEYSTORES - 1)
+  expect(events.keysPartial).toHaveBeenCalledTimes(1)
+})
+
 it('names a keystore that cannot be opened, keeps what it held, and tries it again when its password changes', async () => {
   const { node, reload, opened } = startNode()
   await reload()

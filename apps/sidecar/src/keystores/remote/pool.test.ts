@@ -20,7 +20,10 @@ const sorry = (fault: ConstructorParameters<typeof SignerError>[0], words = 'sor
 /** Signers `one` and `two`, which list these keys, or fail. */
 async function setUp(listed: Record<string, readonly string[] | Error>) {
   const looks: string[] = []
-  const answer = async ({ host }: SignerHttp) => {
+  const clients = new Set<SignerHttp>()
+  const answer = async (http: SignerHttp) => {
+    const { host } = http
+    clients.add(http)
     looks.push(host)
     const keys = listed[host] ?? []
     if (keys instanceof Error) throw keys
@@ -40,7 +43,7 @@ async function setUp(listed: Record<string, readonly string[] | Error>) {
   })
   const asked: string[] = []
   return {
-    ...{ pool, events, onChange, onBack, looks, asked, listed },
+    ...{ pool, events, onChange, onBack, looks, clients, asked, listed },
     /** Asks for a signature by a key; each signer fails so, or signs. */
     sign: (publicKey: string, faults: Record<string, Error> = {}, isRight = true, stop = signal) =>
       pool.sign(
@@ -200,6 +203,15 @@ describe('a pool', () => {
     await set.pool.publicKeys(signal)
     expect(set.onChange.mock.lastCall).toEqual(['one is late; two is late'])
     expect(set.pool.isAway()).toBe(true)
+  })
+
+  it('that is closed keeps no connection to any of its signers', async () => {
+    const set = await setUp({ one: [A], two: [B] })
+    await set.pool.publicKeys(signal)
+    await set.pool[Symbol.asyncDispose]()
+    expect(set.clients.size).toBe(2)
+    for (const http of set.clients)
+      await expect(http.ask({ method: 'GET', path: '/', maxBytes: 1, signal })).rejects.toThrow('UND_ERR_DESTROYED')
   })
 
   it('looks at those that are away after a while, and at those that seem fine every 15 s', async () => {

@@ -51,6 +51,11 @@ it('takes key shares as they are now: one of a validator that was split anew is 
   expect(asked).not.toEqual([before?.publicKeyShares[0]?.public_key_share])
   found.push(shareOf(splitAnew, 2))
   expect([await reload(), await reload()]).toEqual([true, false])
-  found.pop()
+  // One of two is another one.
+  found[0] = shareOf(validator)
+  expect([await reload(), await reload()]).toEqual([true, false])
+  expect(keystore.keyShares).toEqual(found)
+  const other = found.pop()
   expect([await reload(), keystore.keyShares.length]).toEqual([true, 1])
+  await expect(keystore.sign({ keyShare: other } as never, new AbortController().signal)).rejects.toThrow('not held')
 })

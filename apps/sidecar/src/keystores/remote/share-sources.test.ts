@@ -52,6 +52,13 @@ describe('keys of signers that a lock knows', () => {
     ])
   })
 
+  it('may be a single one', async () => {
+    for (const nodeIndexes of [[], [1]]) {
+      const { found } = (await lockSource(nodeIndexes).source(signal))(keysOf([1], 1))
+      expect(found.map(({ shareIndex }) => shareIndex)).toEqual([2])
+    }
+  })
+
   it.each<[string, readonly number[], ReadonlySet<string>, string]>([
     ['of several nodes', [], keysOf([2, 0]), 'holds the keys of nodes 0, 2 of the cluster: say which node this is'],
     ['of another node', [1], keysOf([3]), 'is set to 1, but the remote signer holds the keys of node 3:'],
@@ -65,10 +72,14 @@ describe('keys of signers that a lock knows', () => {
 
 describe('keys of signers that registrations know', () => {
   const ids = SSV.operator_ids
-  function registrationSource(owners: readonly Uint8Array[] = [], keysharesFile = ssvPath('cluster-4/keyshares.json')) {
+  function registrationSource(
+    owners: readonly Uint8Array[] = [],
+    keysharesFile = ssvPath('cluster-4/keyshares.json'),
+    operators = [ids[0], ids[2]],
+  ) {
     const events = eventsOf()
     const ssv = {
-      ...{ operators: [{ operatorId: ids[0] }, { operatorId: ids[2] }], owners },
+      ...{ operators: operators.map((operatorId) => ({ operatorId })), owners },
       ...{ keysharesFiles: [keysharesFile], proofsFiles: [], chain: undefined },
     }
     const options = { ...common, signer: { obol: undefined }, events: events as never }
@@ -98,6 +109,9 @@ describe('keys of signers that registrations know', () => {
       `none of the ${SSV.validators.length} keys of the remote signer is a key share of operator ${ids[0]}, operator ${ids[2]}`,
     )
     expect(match(new Set()).problem?.message).toContain('the remote signer lists no keys')
+    // Also where one validator is all there is.
+    const one = registrationSource([], ssvPath('cluster-4-gaps/keyshares.json'), [70_001])
+    expect((await one.source(signal))(new Set(sharesOf(ids[1]))).problem?.message).toContain('share of operator 70001')
   })
 
   it('are nobody’s where no validator is registered, and that is no fault of theirs', async () => {

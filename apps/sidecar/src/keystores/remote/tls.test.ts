@@ -1,6 +1,11 @@
-import { expect, it } from 'vitest'
+import { createPrivateKey } from 'node:crypto'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { makeCa } from '../../../../../test/support/services/certificates.ts'
 import { REMOTE_SIGNER } from './holder.ts'
-import { NO_TLS_FILES, tlsProblemOf } from './tls.ts'
+import { NO_TLS_FILES, readTlsMaterial, tlsProblemOf } from './tls.ts'
 
 const OWN = { ...NO_TLS_FILES, cert: 'pem', key: 'pem', certEndsAt: Date.now() + 3_600_000 }
 const ENDED = { ...OWN, certEndsAt: Date.now() - 1 }
@@ -40,4 +45,47 @@ it.each<[string, typeof NO_TLS_FILES, string | undefined]>([
   ['ECONNREFUSED', OWN, undefined],
 ])('a handshake that fails with %s means %#', (code, tls, meaning) => {
   expect(tlsProblemOf(code, tls, REMOTE_SIGNER)).toBe(meaning)
+})
+
+describe('files of TLS', () => {
+  const ca = makeCa('signers')
+  const own = ca.issue('sidecar')
+  const texts = {
+    ...{ ca: ca.cert, cert: own.cert, key: own.key, other: ca.issue('other').key, text: 'no PEM' },
+    locked: String(
+      createPrivateKey(own.key).export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'hush' }),
+    ),
+  }
+  type Name = keyof typeof texts
+  let dir = ''
+  beforeAll(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'signer-tls-'))
+    for (const [name, text] of Object.entries(texts)) await writeFile(join(dir, name), text)
+  })
+  afterAll(() => rm(dir, { recursive: true, force: true }))
+  const fileOf = (name: string | undefined) => (name === undefined ? undefined : join(dir, name))
+  const read = (caFile?: Name, certFile?: Name, keyFile?: Name) =>
+    readTlsMaterial({ caFile: fileOf(caFile), certFile: fileOf(certFile), keyFile: fileOf(keyFile) })
+
+  it('are read as far as they are named, and a certificate with its key until it ends', () => {
+    expect(read()).toEqual(NO_TLS_FILES)
+    expect(read('ca')).toEqual({ ...NO_TLS_FILES, ca: texts.ca })
+    // One without the other is no client certificate yet.
+    expect(read(undefined, 'cert')).toEqual({ ...NO_TLS_FILES, cert: texts.cert })
+    expect(read('ca', undefined, 'key')).toEqual({ ...NO_TLS_FILES, ca: texts.ca, key: texts.key })
+    const { certEndsAt, ...read3 } = read('ca', 'cert', 'key')
+    expect(read3).toEqual({ ca: texts.ca, cert: texts.cert, key: texts.key })
+    expect((certEndsAt ?? 0) - Date.now()).toBeGreaterThan(364 * 86_400_000)
+  })
+
+  it.each<[string, readonly (Name | undefined)[], string]>([
+    ['no CA', ['text'], 'text (REMOTE_SIGNER_CA_FILE) holds no certificate'],
+    ['no certificate', [undefined, 'text', 'key'], 'text (REMOTE_SIGNER_CERT_FILE) holds no certificate'],
+    ['no key', [undefined, 'cert', 'text'], 'text (REMOTE_SIGNER_KEY_FILE) holds no private key'],
+    ['a key under a password', [undefined, 'cert', 'locked'], 'locked (REMOTE_SIGNER_KEY_FILE) is encrypted'],
+    ['the key of another', [undefined, 'cert', 'other'], 'is not that of the certificate in'],
+  ])('that hold %s are refused', (_, [caFile, certFile, keyFile], words) => {
+    const refused = expect.objectContaining({ code: 'SIGNER_TLS_INVALID', message: expect.stringContaining(words) })
+    expect(() => read(caFile, certFile, keyFile)).toThrow(refused)
+  })
 })

@@ -8,6 +8,7 @@ import { loadFixtureCluster } from '../../../../test/support/keys/fixtures.ts'
 import { loadSsvCluster, operatorFiles, ssvPath } from '../../../../test/support/keys/ssv.ts'
 import { readOfflineConfig } from '../config.ts'
 import { REFUSALS } from '../metrics.ts'
+import { createJournal } from '../policy/journal.ts'
 import { signBundle } from './sign-bundle.ts'
 
 const { nodes, expected, lockFile, dir: cluster } = loadFixtureCluster('cluster-4')
@@ -130,6 +131,17 @@ describe('a bundle', () => {
     await writeFile(join(dir, 'journal'), 'damaged\n')
     expect((await sign(parts, environment)).exits).toEqual([[0, 7]])
     await expect(sign({ ...parts, validators: [pair(1, 8)] })).rejects.toMatchObject({ code: 'JOURNAL_DAMAGED' })
+  })
+
+  it('is not signed while another has the journal, though it is not there yet', async () => {
+    const nothing = () => {}
+    const events = { journalOpened: nothing, journalRepaired: nothing, journalTaken: nothing, keysBound: nothing }
+    await using other = createJournal(join(dir, 'journal'), events)
+    await other.openExisting()
+    await expect(sign({ exits: [exit(0, 7)], validators: [pair(1, 8)] })).rejects.toMatchObject({
+      ...{ name: 'BootError', code: 'JOURNAL_IN_USE' },
+    })
+    expect((await sign({ exits: [exit(0, 7)] })).exits).toEqual([[0, 7]])
   })
 
   it('has nothing that a file may not hold', async () => {

@@ -194,9 +194,11 @@ async function handles(): Promise<FileHandle> {
 }
 
 describe('what is on disk', () => {
-  it('are the folders it makes and the name of the file before a line counts, and then the line', async () => {
-    const folder = join(root, String(++positions))
-    const file = join(folder, 'a', 'b', 'deposits.journal')
+  const inodes = (paths: readonly string[]) =>
+    Promise.all(paths.map(async (path) => (await stat(path, { bigint: true })).ino))
+
+  /** What is seen to be on disk from now on, by its inode. */
+  async function syncs(): Promise<bigint[]> {
     const synced: bigint[] = []
     const prototype = await handles()
     const { sync } = prototype
@@ -204,8 +206,13 @@ describe('what is on disk', () => {
       synced.push((await this.stat({ bigint: true })).ino)
       return sync.call(this)
     })
-    const inodes = (paths: readonly string[]) =>
-      Promise.all(paths.map(async (path) => (await stat(path, { bigint: true })).ino))
+    return synced
+  }
+
+  it('are the folders it makes and the name of the file before a line counts, and then the line', async () => {
+    const folder = join(root, String(++positions))
+    const file = join(folder, 'a', 'b', 'deposits.journal')
+    const synced = await syncs()
     await using journal = journalAt(file)
     await journal.bind([bindingOf(1)])
     const folders = await inodes([root, folder, join(folder, 'a'), join(folder, 'a', 'b')])
@@ -221,6 +228,30 @@ describe('what is on disk', () => {
     synced.length = 0
     await next.bind([bindingOf(2)])
     expect(synced).toEqual(await inodes([second]))
+  })
+
+  it.each([
+    ['cut off', formatLine(bindingOf(1)).slice(0, -9)],
+    ['left open', formatLine(bindingOf(1)).trimEnd()],
+  ])('is a file whose last line was %s as it is mended, before anything counts', async (_, last) => {
+    const file = newFile()
+    const folder = join(root, String(positions))
+    await mkdir(folder)
+    await writeFile(file, HEADER + formatLine(bindingOf(2)) + last)
+    const synced = await syncs()
+    await using journal = journalAt(file)
+    await journal.openExisting()
+    expect(synced).toEqual(await inodes([folder, file]))
+  })
+
+  it('is nothing of a trial: what it wrote, and that it is gone', async () => {
+    const file = newFile()
+    await using journal = journalAt(file)
+    await journal.bind([bindingOf(1)])
+    const synced = await syncs()
+    await journal.check()
+    expect(synced).toEqual(await inodes([file, file]))
+    expect(await readFile(file, 'utf8')).toBe(HEADER + formatLine(bindingOf(1)))
   })
 
   it('is the file that was opened, and none of the same number on another device', async () => {
@@ -392,5 +423,50 @@ describe('a disk in trouble', () => {
     await expect(journal.bind([bindingOf(2)])).rejects.toMatchObject(changed)
     await expect(journal.check()).rejects.toMatchObject(changed)
     expect(await journal.bind([bindingOf(1), bindingOf(1, OTHER_VAULT)])).toEqual([undefined, HEADER_LINES + 1])
+  })
+
+  it.each([
+    ['opened', (journal: Journal) => journal.openExisting()],
+    ['tried', (journal: Journal) => journal.check()],
+  ])('binds nobody to a file that was edited since it was %s, and takes nothing of it away', async (_, look) => {
+    const file = newFile()
+    {
+      await using before = journalAt(file)
+      await before.bind([bindingOf(1)])
+    }
+    await using journal = journalAt(file)
+    await look(journal)
+    await appendFile(file, formatLine(bindingOf(9)))
+    const text = await readFile(file, 'utf8')
+    await expect(journal.bind([bindingOf(2)])).rejects.toThrow('was changed while the sidecar runs')
+    expect(await readFile(file, 'utf8')).toBe(text)
+  })
+
+  it('counts on nothing that takes the disk more than five seconds, and knows it once it is there', async () => {
+    await using journal = journalAt(newFile())
+    await journal.check()
+    const prototype = await handles()
+    const { sync } = prototype
+    const slow = Promise.withResolvers<void>()
+    const waits = Promise.withResolvers<void>()
+    vi.spyOn(prototype, 'sync').mockImplementation(async function (this: FileHandle) {
+      waits.resolve()
+      await slow.promise
+      return sync.call(this)
+    })
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const answered = vi.fn()
+    const bound = journal.bind([bindingOf(1)]).then(answered, answered)
+    await waits.promise
+    await vi.advanceTimersByTimeAsync(4999)
+    expect(answered).not.toHaveBeenCalled()
+    await vi.advanceTimersByTimeAsync(1)
+    await bound
+    expect(answered.mock.calls).toMatchObject([
+      [{ code: 'JOURNAL_UNUSABLE', message: expect.stringContaining('(not done within 5000 ms): no deposit') }],
+    ])
+    slow.resolve()
+    expect(await journal.bind([bindingOf(1, OTHER_VAULT)])).toEqual([HEADER_LINES + 1])
   })
 })

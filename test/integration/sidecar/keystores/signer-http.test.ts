@@ -14,7 +14,7 @@ const GET = { method: 'GET', path: '/upcheck', maxBytes: 10, signal } as const
 /** A client of a signer that answers so. `where` is what stands in the URL around its host. */
 async function stage(
   answer: (response: ServerResponse, request: IncomingMessage) => unknown,
-  { timeoutMs = 60_000, user = '', path = '', headers = {} } = {},
+  { timeoutMs = 60_000, user = '', path = '', headers = {}, most = 4 } = {},
 ) {
   const seen: { method?: string | undefined; url?: string | undefined; headers: IncomingMessage['headers'] }[] = []
   const server = createServer((request, response) => {
@@ -23,12 +23,16 @@ async function stage(
     request.resume().once('end', () => answer(response, request))
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
+  let connections = 0
+  server.on('connection', () => {
+    connections++
+  })
   const host = `127.0.0.1:${(server.address() as AddressInfo).port}`
   const http = await createSignerHttp(new URL(`http://${user}${host}${path}`), {
-    ...{ timeoutMs, connections: 4, tls: NO_TLS_FILES, headers },
+    ...{ timeoutMs, connections: most, tls: NO_TLS_FILES, headers },
   })
   return {
-    ...{ http, seen, host },
+    ...{ http, seen, host, connections: () => connections },
     async [Symbol.asyncDispose]() {
       await http[Symbol.asyncDispose]()
       server.closeAllConnections()
@@ -112,6 +116,12 @@ it('asks once more where the connection was closed, and not twice', async () => 
   expect(staged.seen.length).toBe(4)
 })
 
+it('asks nobody again who answers with something else than HTTP', async () => {
+  await using staged = await stage((response) => response.socket?.end('sorry\r\n\r\n'))
+  await expect(staged.http.ask(GET)).rejects.toMatchObject({ fault: 'unreachable' })
+  expect(staged.seen.length).toBe(1)
+})
+
 it('says that nobody is there', async () => {
   const staged = await stage((response) => response.end())
   await staged[Symbol.asyncDispose]()
@@ -145,4 +155,19 @@ it('goes on with other certificates, and finishes what was on its way with those
   await expect.poll(() => waiting.length).toBe(2)
   for (const response of waiting) response.end('fine')
   expect([await first, await second].map(({ text }) => text)).toEqual(['fine', 'fine'])
+})
+
+it('goes on with its connections where no certificate is another one', async () => {
+  await using staged = await stage((response) => response.end('fine'), { most: 1 })
+  const connectionsWith = async (fresh: Partial<typeof NO_TLS_FILES>) => {
+    staged.http.renew({ ...NO_TLS_FILES, ...fresh })
+    await staged.http.ask(GET)
+    return staged.connections()
+  }
+  expect(await connectionsWith({})).toBe(1)
+  expect(await connectionsWith({ certEndsAt: 1 })).toBe(1)
+  expect(await connectionsWith({ ca: 'a' })).toBe(2)
+  expect(await connectionsWith({ ca: 'a', cert: 'b' })).toBe(3)
+  expect(await connectionsWith({ ca: 'a', cert: 'b', key: 'c' })).toBe(4)
+  expect(await connectionsWith({ ca: 'a', cert: 'b', key: 'c' })).toBe(4)
 })

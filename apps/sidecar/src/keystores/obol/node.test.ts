@@ -75,6 +75,30 @@ it('takes a key that came in place of another', async () => {
   expect(events.keysPartial).toHaveBeenCalledTimes(1)
 })
 
+it('with a single key goes on to take what can be opened', async () => {
+  const { node, reload } = startNode()
+  for (let number = 1; number < KEYSTORES; number++) await rename(fileOf(number), `${fileOf(number)}.away`)
+  await reload()
+  expect(node.held.length).toBe(1)
+  await rename(`${fileOf(1)}.away`, fileOf(1))
+  await writeFile(fileOf(99), '{')
+  await expect(reload()).rejects.toThrow(/keystore-99.json: /)
+  expect(node.held.length).toBe(2)
+})
+
+it('says at each look that keystores do not fit the lock, and holds what it held', async () => {
+  const { node, reload } = startNode()
+  await reload()
+  const { held } = node
+  for (const end of ['json', 'txt'])
+    await cp(join(nodes[2]?.keystoresDir ?? '', `keystore-0.${end}`), fileOf(50, end), { force: true })
+  for (let look = 0; look < 2; look++) await expect(reload()).rejects.toMatchObject({ code: 'NODE_INDEX_MIXED' })
+  expect([node.held === held, held.some(({ secretKey }) => isWiped(secretKey))]).toEqual([true, false])
+  await rm(fileOf(50))
+  await reload()
+  expect(node.held.length).toBe(KEYSTORES)
+})
+
 it('names a keystore that cannot be opened, keeps what it held, and tries it again when its password changes', async () => {
   const { node, reload, opened } = startNode()
   await reload()

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { ExecutionClient, ExecutionNode } from '../execution/execution.ts'
 import { createGapWatch, SsvGapError } from './gaps.ts'
 import type { SsvGap } from './registry.ts'
@@ -39,6 +39,8 @@ const watchOf = (...each: ExecutionNode[]) =>
   createGapWatch({ each } as unknown as Pick<ExecutionClient, 'each'>, { contract })
 const gapsOf = (...owners: string[]) => ({ gaps: new Map<string, SsvGap>(owners.map((owner) => [owner, gap])) })
 const signal = new AbortController().signal
+
+afterEach(() => void vi.restoreAllMocks())
 
 describe('a gap', () => {
   const at = (blockNumber: number, logIndex: number, owner = OWNER): Place => ({ owner, blockNumber, logIndex })
@@ -87,6 +89,20 @@ describe('a gap', () => {
     // One that is new is.
     await watch.look(gapsOf(OWNER, OTHER), signal)
     expect(good[1]?.topics).toEqual([[`0x${'00'.repeat(12)}${OTHER.slice(2)}`]])
+  })
+
+  it('is asked for again after six hours: all nodes may have lacked what it shows', async () => {
+    let now = 1_000
+    vi.spyOn(performance, 'now').mockImplementation(() => now)
+    const asked: Scan[] = []
+    const watch = watchOf(nodeWith('a', [], asked))
+    await watch.look(gapsOf(OWNER), signal)
+    now += 6 * 3_600_000
+    await watch.look(gapsOf(OWNER), signal)
+    expect(asked.length).toBe(1)
+    now++
+    await watch.look(gapsOf(OWNER), signal)
+    expect(asked.length).toBe(2)
   })
 
   it('that no node says anything of is told', async () => {

@@ -349,6 +349,22 @@ describe('malformed events', () => {
     expect(liveRegistrations(state)).toHaveLength(1)
   })
 
+  it.each([
+    [1, false],
+    [3, true],
+    [18, true],
+    [19, false],
+  ])('that are signed for nonce %i where 2 were counted show that some are missing: %s', async (nonce, isGap) => {
+    const nothing = event({ shares: new Uint8Array() })
+    const late = makeAdded(makeValidator(), { owner: owner(0), nonce, blockNumber: 6_000 })
+    const { state } = await feed(everything, [nothing, nothing, late], undefined, 7_000)
+    const gap = { blockNumber: 6_000, logIndex: 0, counted: 2, signed: nonce }
+    expect([...state.gaps]).toEqual(isGap ? [[toHex(owner(0)), gap]] : [])
+    // The owner's next one that is right says that nothing was.
+    const right = makeAdded(makeValidator(), { owner: owner(0), nonce: 3, blockNumber: 8_000 })
+    expect((await feed(everything, [right], state)).state.gaps.size).toBe(0)
+  })
+
   it('with none of our operators are not looked at, and use up a nonce', async () => {
     const scope = { ...everything, operators: { ids: [9], publicKeys: [] } }
     const ours = makeAdded(makeValidator([7n, 8n, 9n, 10n]), { owner: owner(0), nonce: 2, blockNumber: 6_000 })

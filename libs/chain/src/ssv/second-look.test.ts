@@ -188,6 +188,7 @@ describe('a range that is held against its blocks', () => {
     const old = rangeOf(100, 488, [at(200, 0)])
     expect((await hold(old, { lastBlock: 1_000 })).held).toBe(old)
     expect((await hold(old, { lastBlock: 1_000 })).question).toBeUndefined()
+    expect((await hold(rangeOf(1, 300, []), { lastBlock: 1_000 })).read).toEqual([])
   })
 
   it('is held at a block that could not be proven before, however old that is', async () => {

@@ -1,6 +1,6 @@
 import { parseOperatorPublicKey } from '@dvt-relayer/crypto/ssv/operator-key.ts'
-import type { Hex } from 'viem'
-import { decodeEventLog, encodeAbiParameters } from 'viem/utils'
+import type { AbiEvent, Hex } from 'viem'
+import { decodeEventLog, encodeAbiParameters, encodeEventTopics } from 'viem/utils'
 import { describe, expect, it } from 'vitest'
 import { readFixtureJson } from '../../../../test/support/keys/fixtures.ts'
 import type { ExecutionClient } from '../execution/execution.ts'
@@ -17,6 +17,7 @@ interface FixtureLog {
   topics: [Hex, ...Hex[]]
   data: Hex
 }
+type Made = Readonly<Record<string, unknown>>
 const { operators } = readFixtureJson('ssv/expected.json') as { operators: { id: number; public_key: string }[] }
 const operatorKey = operators[0]?.public_key ?? ''
 const contract = { address: new Uint8Array(20).fill(7), block: 5 }
@@ -58,13 +59,19 @@ function nodeWith(places: Places, { blocks = 1_000, publicKey = '0x' }: { blocks
 it.each([
   ['ssv/operator-added.json', [operatorAddedEvent]],
   ['ssv/validator-added.json', [validatorAddedEvent, validatorRemovedEvent]],
-] as const)('logs of the contract are decoded as it has made them: %s', (file, abi) => {
+])('logs of the contract are what their events make: %s', (file, abi: AbiEvent[]) => {
   const logs = readFixtureJson(file) as FixtureLog[]
   expect(logs.length).toBeGreaterThan(0)
   for (const { topics, data } of logs) {
-    const { args } = decodeEventLog({ abi: abi as never, topics, data, strict: true }) as { args: object }
-    const inputs = abi.find(({ inputs }) => inputs.length === Object.keys(args).length)?.inputs ?? []
-    expect(Object.keys(args).sort()).toEqual(inputs.map(({ name }) => name).sort())
+    const { eventName, args } = decodeEventLog({ abi, topics, data }) as { eventName: string; args: Made }
+    const inputs = abi.find(({ name }) => name === eventName)?.inputs.filter(({ indexed }) => indexed !== true) ?? []
+    expect(encodeEventTopics({ abi, eventName, args })).toEqual(topics)
+    expect(
+      encodeAbiParameters(
+        inputs,
+        inputs.map(({ name = '' }) => args[name]),
+      ),
+    ).toBe(data)
   }
 })
 

@@ -3,8 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { networks } from '@dvt-relayer/chain/networks.ts'
 import { fromHex } from '@dvt-relayer/common/hex.ts'
+import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { countByRound } from '../../../../../test/support/event-loop.ts'
 import { loadSsvCluster, operatorFiles, ssvPath } from '../../../../../test/support/keys/ssv.ts'
 import { createSsvFiles } from './files.ts'
 import type { OperatorRef } from './operator-ref.ts'
@@ -55,6 +57,24 @@ describe('keyshares files', () => {
     await writeFile(file, `${await readFile(file, 'utf8')}\n`)
     await read()
     expect(keysharesRead).toHaveBeenCalledTimes(2)
+  })
+
+  it('are verified one validator at a time, so that others have the event loop in between', async () => {
+    const cluster = loadSsvCluster('cluster-4')
+    const counted = countByRound()
+    const counting: BlsEngine = {
+      ...engine,
+      verify: (...args) => {
+        counted.count()
+        return engine.verify(...args)
+      },
+    }
+    const sources = { keysharesFiles: [fileOf('cluster-4')], proofsFiles: [], owners: [] }
+    const operators = cluster.operator_ids.slice(0, 1).map(operator)
+    const { read } = createSsvFiles({ sources, operators, engine: counting, events: { keysharesRead() {} } })
+    expect((await read()).items.length).toBe(2)
+    counted.end()
+    expect(counted.inRounds()).toEqual([1, 1])
   })
 
   it('of other operators or other owners have nothing for us', async () => {

@@ -132,6 +132,18 @@ describe('keyshares files', () => {
     // The later one stays, whatever was before.
     expect((await filesOf({ keysharesFiles: files }).read()).items.length).toBe(READDED.validators.length)
   })
+
+  it('stay where the later split is not the word of who holds the validator key', async () => {
+    const { operator_ids, validators } = loadSsvCluster('cluster-4')
+    const json = JSON.parse(await readFile(fileOf('cluster-4-readded'), 'utf8')) as {
+      shares: { payload: { sharesData: string } }[]
+    }
+    for (const { payload } of json.shares) payload.sharesData = payload.sharesData.replace(/^0x../, '0x81')
+    const forged = join(await folder(), 'forged.json')
+    await writeFile(forged, JSON.stringify(json))
+    const { items, problems } = await filesOf({ keysharesFiles: [fileOf('cluster-4'), forged] }, operator_ids[0]).read()
+    expect([items.length, problems]).toEqual([validators.length, []])
+  })
 })
 
 describe('the keystore of an SSV operator', () => {

@@ -93,7 +93,7 @@ const refOf = (id: number | undefined, publicKey?: Uint8Array): OperatorRef => (
   ...{ id, publicKey, name: `${id ?? 'any'} ${publicKey === undefined ? 'without a key' : 'with one'}` },
 })
 const chainOf = (stateFile: string) => ({
-  ...{ endpoints: [new URL('http://node.invalid')], timeoutMs: 1_000, retryTimeoutMs: 0, stateFile },
+  ...{ endpoints: [new URL('http://node.invalid')], timeoutMs: 60_000, retryTimeoutMs: 0, stateFile },
 })
 function sourceOf(refs: OperatorRef[], more: { keysharesFiles?: string[]; isWithoutChain?: true } = {}) {
   const stateFile = path('state.json')

@@ -295,7 +295,7 @@ describe('a reader', () => {
   it.each([
     [3, 'is known'],
     [4, 'the execution node at the node has no block 100, or nodes take turns in answering'],
-  ])('reads a range again in doubt, %i times: it %s', async (times, outcome) => {
+  ])('reads a range that was in doubt %i times again, or says why not: %s', async (times, outcome) => {
     const node = startNode()
     const { getBlock } = node
     let lacking = times

@@ -119,18 +119,20 @@ function sourceOf(refs: OperatorRef[], more: { keysharesFiles?: string[]; isWith
 describe('key shares of the contract', () => {
   it('are those of every id that a key has, or of the one id that is named', async () => {
     const key = keyAt(0)
-    const { look, stateFile } = sourceOf([refOf(undefined, key), refOf(1, key), refOf(5)])
+    const { look, stateFile } = sourceOf([refOf(undefined, key), refOf(1, key), refOf(5), refOf(3, keyAt(2))])
     expect(await look()).toEqual({
       shares: [
         'any with one: 1 of 1 in log 0 of block 102',
         'any with one: 5 of 2 in log 1 of block 102',
         '1 with one: 1 of 1 in log 0 of block 102',
         '5 without a key: 5 of 2 in log 1 of block 102',
+        '3 with one: 3 of 1 in log 0 of block 102',
+        '3 with one: 3 of 2 in log 1 of block 102',
       ],
       problems: [],
     })
     // What is kept is of the ids that are named, and of the keys whose ids are not.
-    const scope = { contract, owners: undefined, operators: { ids: [1, 5], publicKeys: [key] } }
+    const scope = { contract, owners: undefined, operators: { ids: [1, 3, 5], publicKeys: [key] } }
     expect(parseSsvState(scope, await readFile(stateFile, 'utf8'))).toMatchObject({ nextBlock: 106 })
   })
 

@@ -1,4 +1,5 @@
 import { fromHex, toHex } from '@dvt-relayer/common/hex.ts'
+import type { BlsEngine } from '@dvt-relayer/crypto/bls/bls.ts'
 import { createBlstEngine } from '@dvt-relayer/crypto/bls/blst.ts'
 import { operatorKeyFingerprint, parseOperatorPublicKey } from '@dvt-relayer/crypto/ssv/operator-key.ts'
 import { ssvThreshold } from '@dvt-relayer/crypto/ssv/shares.ts'
@@ -6,6 +7,7 @@ import fc from 'fast-check'
 import type { Hex } from 'viem'
 import { decodeEventLog, getAddress, keccak256 } from 'viem/utils'
 import { describe, expect, it } from 'vitest'
+import { countByRound } from '../../../../test/support/event-loop.ts'
 import { readFixtureJson } from '../../../../test/support/keys/fixtures.ts'
 import { createTestKeys } from '../../../../test/support/keys/keys.ts'
 import type { KeyedValidator } from '../../../../test/support/world/nodes.ts'
@@ -306,6 +308,35 @@ it('a registration over a live one of the same owner takes its place', async () 
   ])
   expect(liveRegistrations(state).map(({ blockNumber }) => blockNumber)).toEqual([6_000])
 })
+
+it('registrations are verified one at a time, so that others have the event loop in between', async () => {
+  const events = [0, 1].map((nonce) =>
+    makeAdded(makeValidator(), { owner: owner(0), nonce, blockNumber: 5_000 + nonce }),
+  )
+  const counted = countByRound()
+  const counting: BlsEngine = {
+    ...engine,
+    verify: (...args) => {
+      counted.count()
+      return engine.verify(...args)
+    },
+  }
+  const range = { fromBlock: contract.block, toBlock: LAST, events, undecodable: 0 }
+  await applySsvEvents(counting, everything, emptySsvState(everything), range)
+  counted.end()
+  expect(counted.inRounds()).toEqual([1, 1])
+})
+
+it.each([
+  [6_999, 7_000],
+  [7_000, undefined],
+])(
+  'a block that is not proven is one until the events of that block are in: up to block %i',
+  async (toBlock, doubtful) => {
+    const from = { ...emptySsvState(everything), doubtful: 7_000 }
+    expect((await feed(everything, [], from, toBlock)).state.doubtful).toBe(doubtful)
+  },
+)
 
 describe('malformed events', () => {
   const patched = (offset: number, value: number) => (shares: Uint8Array) => {

@@ -167,6 +167,11 @@ describe('the next step of a rotation', () => {
         { goal: 'approve', open: stale, approval: unapproved },
         { do: 'give_up', row: stale.row, reason: 'it was not approved for too long' },
       ],
+      [
+        'not approved for just so long, waits',
+        { goal: 'approve', open: openOf({ ageSeconds: STALE_SECONDS }), approval: unapproved },
+        rest(unapproved),
+      ],
       ['given up for that, says why', { goal: 'approve', open: undefined, approval: unapproved }, rest(unapproved)],
       [
         'approved for who asks, hands it out',
@@ -215,11 +220,17 @@ describe('the next step of a rotation', () => {
         { do: 'open', exits: [exitOf(1, 'ready', true)], nonce: 3 },
       ],
       ['collects what is missing', learntOf(ready, ...missing), { do: 'collect', missing }],
+      ['collects the only one that is missing', learntOf(ready, unsigned), { do: 'collect', missing: [unsigned] }],
       ['looks how long that takes', { ...learntOf(ready, ...missing), isCollected: true }, { do: 'wait' }],
       [
         'waits a while',
         { ...learntOf(ready, ...missing), isCollected: true, isPatienceOver: false },
         collecting(1, 1, 1),
+      ],
+      [
+        'tells what is to be signed from what is to be split',
+        { ...learntOf(ready, kept, unsigned, exitOf(4, 'kept')), isCollected: true, isPatienceOver: false },
+        collecting(1, 2, 1),
       ],
       [
         'goes on without the others then',

@@ -1,6 +1,8 @@
 /** Which share sets oracles are handed out, row by row, in which order, and which of them are shown again. */
 
 import { randomBytes } from 'node:crypto'
+import { toHex } from '@dvt-relayer/common/hex.ts'
+import { addressOfPublicKey, checksumAddress } from '@dvt-relayer/crypto/address.ts'
 import {
   findExitShares,
   findExitsToShowAgain,
@@ -11,6 +13,8 @@ import {
 } from '@dvt-relayer/db/queries/oracle-fetch.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it } from 'vitest'
+import { createOracleFetch } from '../../../apps/relayer/src/services/oracles/fetch.ts'
+import { showAgain, showRenewed } from '../../../apps/relayer/src/services/oracles/show-again.ts'
 import { openMessages } from '../../support/stages/messages.ts'
 
 const [A, B] = [Buffer.alloc(20, 0xaa), Buffer.alloc(20, 0xbb)]
@@ -206,6 +210,27 @@ it('of a validator its whole share set is told: the current one of its newest ex
   expect(await told(free)).toEqual({ vault: null, set: null })
   expect(await told(bare)).toEqual({ vault: A, set: null })
   expect(await told({ publicKey: randomBytes(48) })).toBeUndefined()
+
+  // As oracles get it.
+  const { findSet } = createOracleFetch({ db })
+  expect(await findSet(randomBytes(48))).toBeUndefined()
+  expect(await findSet(bare.publicKey)).toEqual({ vault: A, set: undefined })
+  const key = Buffer.alloc(65, 8)
+  const { exit, index } = newest
+  expect(await findSet(one.publicKey)).toEqual({
+    vault: B,
+    set: {
+      ...{ public_key: toHex(one.publicKey), validator_index: index, epoch: 0, vault: checksumAddress(B) },
+      oracle_set: { cid: 'of 8', threshold: 2, block_number: 8, is_current: true },
+      oracles: Array(3).fill(checksumAddress(addressOfPublicKey(key))),
+      oracle_public_keys: Array(3).fill(toHex(key)),
+      public_keys: PLACES.map((place) => toHex(slice(48, place, exit, current))),
+      encrypted_exit_signatures: PLACES.map((place) => toHex(slice(193, place, exit, current))),
+      ...{ receipt: toHex(Buffer.alloc(32, exit)), created_at_timestamp: 1_700_000_000 },
+    },
+  })
+  await addShares(free.id, [[current, 8]], 'expired')
+  expect(await findSet(free.publicKey)).toMatchObject({ vault: null, set: { vault: null } })
 })
 
 it('exits are shown again whose item is another one since their validator was registered, and of no one else', async () => {
@@ -268,6 +293,38 @@ it('exits of rotations of the vault that have just ended well are shown again wh
     expect(await findRenewedToShowAgain(tx, A)).toEqual(again)
   })
   expect(await query(sql`select from rotations`)).toHaveLength(6)
+})
+
+it('what is shown again gets the next revision, and with it its message, and everything else keeps its own', async () => {
+  const { db, query, old, add, addShares } = await openShares()
+  const registered = await add({ onChain: { vault: A, set: old } })
+  await addShares(registered.id, [[old, 1]])
+  const renewed = await addShares((await add()).id, [[old, 2]])
+  await addShares((await add({ onChain: { vault: A, set: old } })).id, [[old, 3]])
+  const stamps = async () =>
+    (
+      await query<{ shares: number; message: number }>(sql`
+        select s.revision::int as shares, m.revision::int as message
+        from oracle_shares s join messages m on m.id = s.message_id order by m.id`)
+    ).map(({ shares, message }) => [shares, message])
+  const untouched = await stamps()
+  await db.transaction((tx) => showAgain(tx, []))
+  await db.transaction((tx) => showRenewed(tx, A))
+  expect(await stamps()).toEqual(untouched)
+
+  await db.transaction((tx) => showAgain(tx, [registered.id]))
+  const [again] = await stamps()
+  const revision = again?.[1] ?? 0
+  expect(revision).toBeGreaterThan(untouched[0]?.[1] ?? 0)
+  expect(await stamps()).toEqual([[revision, revision], ...untouched.slice(1)])
+  await db.transaction(async (tx) => {
+    await tx.execute(sql`
+      with r as (insert into rotations (vault, oracle_set_id, nonce, state, ended_at)
+                 values (${A}, ${old}, 0, 'done', now()) returning id)
+      insert into rotation_messages (rotation_id, place, message_id) select id, 0, ${renewed.exit} from r`)
+    await showRenewed(tx, A)
+  })
+  expect(await stamps()).toEqual([[revision, revision], [revision + 1, revision + 1], untouched[2]])
 })
 
 it('all share sets of an announced message get its revision, and no other ones', async () => {

@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { silentLogger } from '@dvt-relayer/common/log/logger.ts'
+import { shareReceipt } from '@dvt-relayer/crypto/oracle/share-receipt.ts'
 import { createListener } from '@dvt-relayer/db/connect.ts'
 import {
   adoptOracleSet,
@@ -20,6 +21,7 @@ import {
 } from '@dvt-relayer/db/queries/oracle-shares.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it } from 'vitest'
+import { insertShareSets } from '../../../apps/relayer/src/services/oracles/shares.ts'
 import { type MessageStore, openMessages } from '../../support/stages/messages.ts'
 
 const announced = (cid: string, blockNumber: number) => ({
@@ -253,6 +255,38 @@ it('share sets are stored once, without a place in the order yet, and found of t
   expect(await query(sql`select from oracle_shares where revision <> 0`)).toEqual([])
 })
 
+it('of what was split each exit that has shares is stored with the receipt of them', async () => {
+  const store = await openMessages()
+  const { db, query, addValidator, addExit } = store
+  await adopt(store, 'a', 1)
+  const set = (await findCurrentOracleSet(db)) ?? fail()
+  const exitOf = async (index: number) => {
+    const ids = [await addExit((await addValidator()).id, { index })]
+    return (await findMessagesToFinish(db, ids, set.id))[0] ?? fail()
+  }
+  const [one, none, other] = [await exitOf(5), await exitOf(6), await exitOf(7)]
+  const of = (byte: number) => ({ publicKeyShares: Buffer.alloc(96, byte), ciphertexts: Buffer.alloc(386, byte) })
+  const receipt = ({ publicKey, signingRoot }: typeof one, validatorIndex: number, byte: number) =>
+    shareReceipt({
+      ...{ publicKey, signingRoot, validatorIndex, epoch: 0, threshold: 2 },
+      oracles: Array(2).fill(new Uint8Array(65).fill(1)),
+      publicKeyShares: Array(2).fill(new Uint8Array(48).fill(byte)),
+      ciphertexts: Array(2).fill(new Uint8Array(193).fill(byte)),
+    })
+  const split = [
+    { exit: one, shares: of(1) },
+    { exit: none, shares: undefined },
+    { exit: other, shares: of(2) },
+  ]
+  expect(await insertShareSets(db, set, split)).toEqual([one.id, other.id])
+  expect(await query(sql`select message_id::int as id, receipt from oracle_shares order by 1`)).toEqual([
+    { id: one.id, receipt: Buffer.from(receipt(one, 5, 1)) },
+    { id: other.id, receipt: Buffer.from(receipt(other, 7, 2)) },
+  ])
+  for (const part of ['epoch', 'validatorIndex'])
+    expect(() => insertShareSets(db, set, [{ exit: { ...none, [part]: null }, shares: of(3) }])).toThrow('only exits')
+})
+
 it('a share set goes once its oracle set is replaced for long and nothing needs it', async () => {
   const store = await openMessages()
   const { db, query, addValidator, addExit } = store
@@ -322,3 +356,7 @@ it('a share set goes once its oracle set is replaced for long and nothing needs 
   expect(await deleteOldShares(db, 3600, 99)).toBe(most - 2)
   expect(await left()).toEqual(cases.map(([what, , kept]) => [what, kept]))
 })
+
+function fail(): never {
+  throw new Error('not there')
+}

@@ -23,7 +23,7 @@ it('the key of a wallet is wiped once it was handed on, whatever comes of it', a
   expect(hex).toBe(toHex(Buffer.from(wallet?.private_key.replace(/^0x/, '') ?? '', 'hex')))
   expect(key).toEqual(new Uint8Array(32))
 
-  let handed = new Uint8Array()
+  let handed: Uint8Array = new Uint8Array()
   const refused = openKey(files, settings, (key) => {
     handed = key
     throw new Error('no wallet comes of it')

@@ -12,6 +12,8 @@ import type { TestRun } from './runs.ts'
 export interface Copy extends AsyncDisposable {
   /** Runs tests with a file of this content; the file is as it was afterwards. */
   testWith(file: string, content: string, run: TestRun, timeoutMs: number): Promise<Outcome>
+  /** Checks the types of everything with a file of this content. */
+  checkWith(file: string, content: string, timeoutMs: number): Promise<Outcome>
 }
 export type Outcome = 'passed' | 'failed' | 'timed out'
 
@@ -29,24 +31,37 @@ export async function makeCopy(root: string): Promise<Copy> {
   await linkModules(join(root, 'node_modules'), join(folder, 'node_modules'))
   // Also where the run is stopped in the middle.
   const end = () => {
-    stopTests?.()
+    stopRun?.()
     rmSync(folder, { recursive: true, force: true })
   }
   process.once('exit', end)
+  const changed = async (file: string, content: string, run: () => Promise<Outcome>) => {
+    const path = join(folder, file)
+    const before = await readFile(path, 'utf8')
+    await writeFile(path, content)
+    try {
+      return await run()
+    } finally {
+      await writeFile(path, before)
+    }
+  }
   return {
     async testWith(file, content, { args, order }, timeoutMs) {
-      const path = join(folder, file)
-      const before = await readFile(path, 'utf8')
-      await writeFile(path, content)
       // What takes longest is run first, and in this copy "long" means near.
       const ranks = order.map((test, index) => [test, order.length - index])
       await writeFile(join(folder, 'test/support/runner/seconds.json'), JSON.stringify(Object.fromEntries(ranks)))
-      try {
-        return await runTests(folder, args, timeoutMs)
-      } finally {
-        await writeFile(path, before)
-      }
+      const all = [
+        'node_modules/vitest/vitest.mjs',
+        ...args,
+        '--run',
+        '--bail=1',
+        '--maxWorkers=1',
+        '--passWithNoTests',
+      ]
+      return changed(file, content, () => runIn(folder, all, timeoutMs))
     },
+    checkWith: (file, content, timeoutMs) =>
+      changed(file, content, () => runIn(folder, ['node_modules/typescript/bin/tsc', '--noEmit'], timeoutMs)),
     async [Symbol.asyncDispose]() {
       process.off('exit', end)
       await rm(folder, { recursive: true, force: true })
@@ -64,13 +79,12 @@ async function linkModules(from: string, to: string): Promise<void> {
     await symlink(join('../../libs', name), join(to, '@dvt-relayer', name))
 }
 
-/** Ends the tests that run, where some do. */
-let stopTests: (() => void) | undefined
+/** Ends what runs, where something does. */
+let stopRun: (() => void) | undefined
 
-/** One run of vitest, file by file, that ends at the first failure. A group of processes, so that what hangs is ended whole. */
-async function runTests(folder: string, args: readonly string[], timeoutMs: number): Promise<Outcome> {
-  const vitest = join(folder, 'node_modules/vitest/vitest.mjs')
-  const child = spawn(process.execPath, [vitest, ...args, '--run', '--bail=1', '--maxWorkers=1', '--passWithNoTests'], {
+/** One run of a program of Node in the folder. A group of processes, so that what hangs is ended whole. */
+async function runIn(folder: string, args: readonly string[], timeoutMs: number): Promise<Outcome> {
+  const child = spawn(process.execPath, args, {
     cwd: folder,
     // The few programs that a few tests start need no bundles, which each run would make.
     env: { ...process.env, [TEST_PROGRAMS]: '' },
@@ -80,7 +94,7 @@ async function runTests(folder: string, args: readonly string[], timeoutMs: numb
   const stop = () => {
     if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
   }
-  stopTests = stop
+  stopRun = stop
   let hasTimedOut = false
   const timer = setTimeout(() => {
     hasTimedOut = true
@@ -88,6 +102,6 @@ async function runTests(folder: string, args: readonly string[], timeoutMs: numb
   }, timeoutMs)
   const [code] = (await once(child, 'close')) as [number | null]
   clearTimeout(timer)
-  stopTests = undefined
+  stopRun = undefined
   return hasTimedOut ? 'timed out' : code === 0 ? 'passed' : 'failed'
 }

@@ -1,5 +1,5 @@
 /**
- * `npm run mutation`: changes critical code a little, one place at a time, and sees whether a test notices.
+ * `npm run mutation`: changes critical code a little, one place at a time, and sees whether a test, or else the type checker, notices.
  *
  *     npm run mutation -- --count 50              mutants in all, the same number of each group
  *     npm run mutation -- --minutes 60            stops then, with what it has
@@ -24,8 +24,9 @@ const RUN_MS = 600_000
 /** The same of unit tests, which take seconds. */
 const UNIT_RUN_MS = 90_000
 
-const WORDS: Readonly<Record<Outcome, string>> = {
+const WORDS: Readonly<Record<Outcome | 'refused', string>> = {
   failed: 'noticed ',
+  refused: 'no type ',
   'timed out': 'waits   ',
   passed: 'SURVIVED',
 }
@@ -60,30 +61,36 @@ const timeLeft = (run?: TestRun): number => {
   return Math.max(0, Math.min(mostMs, deadline - performance.now()))
 }
 
-/** Whether tests pass without a change: those that do not prove nothing by failing. */
-async function isGreen(copy: Copy, file: string, source: string, run: TestRun): Promise<boolean> {
-  const key = run.args.join(' ')
-  const known = green.get(key)
+/** Whether this passes without a change: what does not proves nothing by failing. */
+async function isGreen(what: string, run: () => Promise<Outcome>): Promise<boolean> {
+  const known = green.get(what)
   if (known !== undefined) return known
-  const passed = (await copy.testWith(file, source, run, timeLeft(run))) === 'passed'
-  if (!passed && timeLeft() > 0) console.log(`  without any change these tests do not pass: vitest ${key}`)
-  green.set(key, passed)
+  const passed = (await run()) === 'passed'
+  if (!passed && timeLeft() > 0) console.log(`  without any change this does not pass: ${what}`)
+  green.set(what, passed)
   return passed
 }
 
 /** What became of a mutant; undefined where no test could judge it. */
-async function outcomeOf(copy: Copy, group: Group, mutant: Mutant): Promise<Outcome | undefined> {
+async function outcomeOf(copy: Copy, group: Group, mutant: Mutant): Promise<Outcome | 'refused' | undefined> {
   const source = await readFile(join(ROOT, mutant.file), 'utf8')
   const changed = mutate(source, mutant)
   let isJudged = false
   for (const run of await runsOf(ROOT, group, mutant.file, seconds)) {
     const outcome = await copy.testWith(mutant.file, changed, run, timeLeft(run))
     if (timeLeft() === 0) return undefined
-    if (outcome !== 'passed' && !(await isGreen(copy, mutant.file, source, run))) continue
+    const unchanged = () => copy.testWith(mutant.file, source, run, timeLeft(run))
+    if (outcome !== 'passed' && !(await isGreen(`vitest ${run.args.join(' ')}`, unchanged))) continue
     isJudged = true
     if (outcome !== 'passed') return outcome
   }
-  return isJudged && timeLeft() > 0 ? 'passed' : undefined
+  if (!isJudged || timeLeft() === 0) return undefined
+  // What guards a value that may be null is held by its type.
+  const checked = await copy.checkWith(mutant.file, changed, timeLeft())
+  if (timeLeft() === 0) return undefined
+  const isRefused =
+    checked === 'failed' && (await isGreen('tsc', () => copy.checkWith(mutant.file, source, timeLeft())))
+  return isRefused ? 'refused' : 'passed'
 }
 
 process.once('SIGINT', () => process.exit(130))
@@ -109,7 +116,7 @@ for (let turn = 0; turn < perGroup; turn++)
     const outcome = await outcomeOf(copy, result.group, mutant)
     if (outcome === undefined) continue
     if (outcome === 'passed') result.survived.push(mutant)
-    else if (outcome === 'failed') result.noticed++
+    else if (outcome !== 'timed out') result.noticed++
     else result.waited++
     const { file, line, before, after } = mutant
     const change = `${JSON.stringify(before.trim())} -> ${JSON.stringify(after.trim())}`

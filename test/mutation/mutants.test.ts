@@ -12,7 +12,7 @@ const SOURCE = `/** Not 1 here: a < b. */
 import { a, type B } from './1.ts'
 import './2 && 3.ts'
 
-const LIMIT = 64 // at most 64
+const [LIMIT, SIZE] = [64, 2048] // at most 64
 const text = 'a && b, 3'
 const other = \`c && ${value('4')} d\`
 const pattern = /[/]5 && 6/g

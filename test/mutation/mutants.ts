@@ -29,10 +29,10 @@ const replace = (before: string, after: string): Operator => ({
 })
 /**
  * A number of the code, not a part of a name, one more. What stands for an element of a list that is there, or for a count that every change
- * of rows has, the type checker alone wants.
+ * of rows has, the type checker alone wants. Of thousands one more is nothing: they are sizes and times.
  */
 const NUMBERS: Operator = {
-  pattern: /(?<![\w.$]|(?:\]|rowCount) \?\? )\d+(?![\w.])/g,
+  pattern: /(?<![\w.$]|(?:\]|rowCount) \?\? )\d{1,3}(?![\w.])/g,
   change: (digits) => String(Number(digits) + 1),
 }
 

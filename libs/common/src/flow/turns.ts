@@ -140,7 +140,7 @@ export function createTurns(limits: TurnLimits) {
         serve()
         if (!line.waiting.includes(waiter)) return
         timer = setTimeout(giveUp, limits.waitMs)
-        signal?.addEventListener('abort', giveUp, { once: true })
+        signal?.addEventListener('abort', giveUp)
       })
     },
     /** What is held in all, or on one account. */

@@ -133,6 +133,15 @@ describe('a long JSON text', () => {
     expect(parser).not.toHaveBeenCalled()
   })
 
+  it('may be as deep as a short one', async () => {
+    // With the object and its list, 32 levels.
+    const deep = `${'['.repeat(30)}${']'.repeat(30)}`
+    for (const item of [deep, `0,${deep},0`, `"b",${deep}`]) {
+      const text = `{"a":[${item}]}`
+      expect(await parse(text)).toEqual(parseJsonText(text, 100_000))
+    }
+  })
+
   it('is checked a piece at a time, and not parsed behind what is refused', async () => {
     const seen: [string, unknown, number][] = []
     const check = (...piece: [string, readonly unknown[], number]) => void seen.push(piece)

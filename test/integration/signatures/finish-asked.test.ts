@@ -1,6 +1,7 @@
 /** Finishing, but for the signatures' own arithmetic: what a worker thread is asked of each message, and what is made of each answer. */
 
 import { randomBytes } from 'node:crypto'
+import { lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import { sql } from 'drizzle-orm'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { Context } from '../../../apps/relayer/src/context.ts'
@@ -11,6 +12,7 @@ import type {
 } from '../../../apps/relayer/src/crypto-workers/tasks.ts'
 import { type Concluded, createFinishing } from '../../../apps/relayer/src/services/signatures/finish.ts'
 import { openMessages } from '../../support/stages/messages.ts'
+import { WAITS_FOR_ROW } from '../../support/stores/waiting.ts'
 
 type Kind = 'exit' | 'deposit'
 const ORACLE_KEYS = [randomBytes(65), randomBytes(65)]
@@ -607,5 +609,30 @@ describe('among candidates that nobody can verify', () => {
     await expect(process.finishing.finish([id])).rejects.toThrow('a thread has ended')
     expect(await process.stateOf(id)).toMatchObject({ state: 'collecting', isClaimed: true, attempts: 1 })
     expect(process.concluded).toEqual([])
+  })
+
+  it('waits for who has one of the messages, and keeps none of the others from it meanwhile', async () => {
+    const process = await setUp()
+    const [first, second] = [await addMessage(process, 'deposit'), await addMessage(process, 'deposit')]
+    for (const { add } of [first, second]) await add(1, 'unverified')
+    const unjudged = { right: [], wrong: [], shares: undefined, fitting: undefined }
+    process.answerWith(({ publicKey }) =>
+      bytes(publicKey).toString() === first.publicKey.toString()
+        ? NOT_FOUND
+        : { ...unjudged, status: 'finished', signature: bytes(randomBytes(96)) },
+    )
+    const waiting = async () =>
+      (await process.query(sql`select from pg_stat_activity where ${sql.raw(WAITS_FOR_ROW)}`)).length
+    const { done } = await process.db.transaction(async (tx) => {
+      await lockMessages(tx, [first.id])
+      const done = process.finishing.finish([second.id, first.id])
+      await vi.waitUntil(async () => (await waiting()) === 1, { timeout: 60_000 })
+      await tx.execute(sql`set local lock_timeout = '1s'`)
+      await lockMessages(tx, [second.id])
+      return { done }
+    })
+    await done
+    expect(await process.stateOf(first.id)).toMatchObject({ state: 'collecting', attempts: 1 })
+    expect(await process.stateOf(second.id)).toMatchObject({ state: 'ready' })
   })
 })

@@ -117,6 +117,32 @@ it('reads a short body that it refuses to its end, and closes the connection of 
   expect(await post(301)).toEqual(['BODY_TOO_LARGE', 'close'])
 })
 
+it('refuses bodies that have waited one after the other, so that they do not come back together', async () => {
+  await using app = fastify()
+  const { bodies, ...others } = limitsOf(config)
+  const limits = {
+    ...others,
+    bodies: { ...bodies, rate: { bytesASecond: 0.001, atOnce: 0 }, waitMs: 0 },
+    refusalsOfBodies: { gapMs: 3_600_000, mostMs: 3_600_000 },
+  }
+  const stopping = new AbortController()
+  const admission = createAdmission(app, { config, events, limits, stopping: stopping.signal })
+  app.post('/', { onRequest: (request, reply) => admission.begin(request, reply, NODE), handler: async () => ({}) })
+  app.setErrorHandler<ApiError>(async ({ code }, _request, reply) => reply.code(400).send(code))
+  const answers: string[] = []
+  const post = async () =>
+    void answers.push((await app.inject({ method: 'POST', url: '/', payload: { some: 'body' } })).body)
+  await post()
+  await post()
+  expect(answers).toEqual(['{}', 'TOO_BUSY'])
+  const later = post()
+  for (let round = 0; round < 100; round++) await setImmediate()
+  expect(answers).toHaveLength(2)
+  stopping.abort()
+  await later
+  expect(answers[2]).toBe('TOO_BUSY')
+})
+
 it('holds the room of a body whose sender hangs up while its signature is looked up, until its route is done, and no longer', async () => {
   await using app = fastify()
   let held = 0

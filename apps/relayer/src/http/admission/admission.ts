@@ -73,6 +73,7 @@ export function createAdmission(
   const connections = createConnections(limits.connections, () => events.callerBounded('connections'))
   const pieces = createPieces()
   const refusals = createRefusals(limits)
+  const refusalsOfBodies = createRefusals({ refusalMs: 0, refusals: limits.refusalsOfBodies })
   const forbidden = createRate(limits.forbiddenOfOne)
   /** Those whose bodies have room that other strangers wait for, whoever they turned out to be of. */
   const ofStrangers = new WeakSet<FastifyRequest>()
@@ -84,7 +85,7 @@ export function createAdmission(
     events.bytesHeld('answers', answers.held())
   }
 
-  readInTurn(app.server, createRounds(IN_A_ROUND), (socket) => {
+  readInTurn(app.server, limits.arrivals, (socket) => {
     const stranger = strangerOf({ socket })
     connections.opened(socket, stranger)
     return accountKey(stranger)
@@ -107,6 +108,7 @@ export function createAdmission(
     gone.forget()
     if (room === undefined) {
       events.callerBounded('bodies')
+      await pauseUnlessOver(reply, refusalsOfBodies.nextMs(request.account))
       if (length > SKIPPED_BYTES) reply.header('connection', 'close')
       throw new ApiError('TOO_BUSY', 'too many requests of yours are being worked on; send this one again in a moment')
     }

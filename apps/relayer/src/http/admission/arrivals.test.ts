@@ -1,7 +1,6 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import { type AddressInfo, createConnection, type Socket } from 'node:net'
-import { createRounds } from '@dvt-relayer/common/flow/rounds.ts'
+import { type AddressInfo, createConnection, Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { readInTurn } from './arrivals.ts'
 
@@ -11,7 +10,7 @@ afterEach(() => {
 })
 
 /** A server whose rounds come when they are called for, and whose callers say in their order of coming where they come from. */
-async function serverOf(addresses: readonly string[]) {
+async function serverOf(addresses: readonly string[], burst = 10) {
   const [heard, waiting]: [string[], (() => void)[]] = [[], []]
   const server = createServer((request, answer) => {
     heard.push(request.url ?? '')
@@ -20,8 +19,9 @@ async function serverOf(addresses: readonly string[]) {
   const taken: Socket[] = []
   readInTurn(
     server,
-    createRounds(1, (then) => void waiting.push(then)),
+    { burst, perSecond: 1e-6, most: 10 },
     (socket) => addresses[taken.push(socket) - 1] ?? '',
+    (then) => void waiting.push(then),
   )
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -29,6 +29,8 @@ async function serverOf(addresses: readonly string[]) {
   return {
     heard,
     taken,
+    /** Has somebody connect who says nothing. */
+    emit: (socket: Socket): boolean => server.emit('connection', socket),
     /** Connects and asks at once; resolves when the server has the connection. */
     async ask(path: string): Promise<Socket> {
       const taken = once(server, 'connection')
@@ -41,29 +43,64 @@ async function serverOf(addresses: readonly string[]) {
     },
     /** Lets a round come. */
     round: (): void => waiting.shift()?.(),
+    close: () => new Promise((resolve) => server.close(resolve)),
     waits: (): number => waiting.length,
   }
 }
 
-const answerTo = async (socket: Socket) => {
-  const [chunk] = await once(socket, 'data')
+const answerTo = async (socket: Socket | undefined) => {
+  const [chunk] = await once(socket ?? new Socket(), 'data')
   return String(chunk)
 }
 
 describe('readInTurn', () => {
   it('reads one connection a round, addresses in rotation', async () => {
     const server = await serverOf(['crowd', 'crowd', 'crowd', 'monitor'])
-    const sockets: Socket[] = []
-    for (const path of ['/1', '/2', '/3', '/health']) sockets.push(await server.ask(path))
+    const sockets = new Map<string, Socket>()
+    for (const path of ['/1', '/2', '/3', '/health']) sockets.set(path, await server.ask(path))
     for (const socket of server.taken) expect([socket.isPaused(), socket.listenerCount('data')]).toEqual([true, 0])
     const order = ['/1', '/health', '/2', '/3']
     for (const [round, path] of order.entries()) {
-      const answered = answerTo(sockets[['/1', '/2', '/3', '/health'].indexOf(path)] as Socket)
+      const answered = answerTo(sockets.get(path))
       server.round()
       expect(await answered).toContain('200 OK')
       expect(server.heard).toEqual(order.slice(0, round + 1))
     }
     expect(server.waits()).toBe(0)
+  })
+
+  it('reads the many of one address when nobody comes, and others meanwhile', async () => {
+    const server = await serverOf(['crowd', 'crowd', 'crowd', 'monitor'], 1)
+    const sockets = new Map<string, Socket>()
+    for (const path of ['/1', '/2', '/3', '/health']) {
+      sockets.set(path, await server.ask(path))
+      const answered = ['/1', '/health'].includes(path) ? answerTo(sockets.get(path)) : undefined
+      server.round()
+      await answered
+    }
+    expect(server.heard).toEqual(['/1', '/health'])
+    for (const path of ['/2', '/3']) {
+      const answered = answerTo(sockets.get(path))
+      server.round()
+      await answered
+    }
+    expect(server.heard).toEqual(['/1', '/health', '/2', '/3'])
+  })
+
+  it('reads the many as well where somebody comes for ever', async () => {
+    const server = await serverOf(['a', 'a'], 1)
+    for (const path of ['/1', '/2']) await server.ask(path)
+    // The first is one of few.
+    server.round()
+    const come = () => server.emit(new Socket())
+    for (let round = 2; round <= 1000; round++) {
+      come()
+      server.round()
+    }
+    expect(server.taken[1]?.listenerCount('data')).toBe(0)
+    come()
+    server.round()
+    expect(server.taken[1]?.listenerCount('data')).toBeGreaterThan(0)
   })
 
   it('reads a connection to its end once it is read', async () => {
@@ -75,6 +112,15 @@ describe('readInTurn', () => {
     socket.write('GET /2 HTTP/1.1\r\nhost: a\r\n\r\n')
     await answerTo(socket)
     expect(server.heard).toEqual(['/1', '/2'])
+  })
+
+  it('closes those that wait while the server is closing', async () => {
+    const server = await serverOf(['a'])
+    await server.ask('/1')
+    const closed = server.close()
+    server.round()
+    await closed
+    expect([server.heard, server.taken[0]?.destroyed]).toEqual([[], true])
   })
 
   it('goes on past one that was reset before its turn', async () => {

@@ -1,22 +1,64 @@
 /**
- * Arrivals: hundreds of connections may come at a moment, and what comes of reading each for the first time is some tenths of a millisecond. Each
- * is read in a round of the event loop of its own, addresses in rotation, so that in between others are read and answered.
+ * Arrivals: Node takes in one new connection in each round of the event loop, and those that wait for that stand in one line, whoever opened
+ * them. To read one for the first time takes several times as long. So where many of one address come, they are read only in rounds in which
+ * nobody comes; all others at once.
  */
 
 import type { Server, Socket } from 'node:net'
-import type { Rounds } from '@dvt-relayer/common/flow/rounds.ts'
+import { createFairLine } from '@dvt-relayer/common/flow/fair-line.ts'
+import { createRate } from '@dvt-relayer/common/flow/rate.ts'
+import type { Limits } from './limits.ts'
+
+/** Rounds in a row in which somebody comes, after which the many are read as well. */
+const PATIENCE = 1000
 
 /** Has a server read each new connection when the turn of its address comes, and nothing of it before. */
-export function readInTurn(server: Server, rounds: Rounds, addressOf: (socket: Socket) => string): void {
+export function readInTurn(
+  server: Server,
+  limits: Limits['arrivals'],
+  addressOf: (socket: Socket) => string,
+  nextRound: (then: () => void) => void = (then) => void setImmediate(then),
+): void {
   const readers = server.listeners('connection')
   server.removeAllListeners('connection')
   Object.assign(server, { pauseOnConnect: true })
-  server.on('connection', async (socket: Socket) => {
+  const rate = createRate(limits)
+  const [few, many] = [createFairLine<Socket>(), createFairLine<Socket>()]
+  let isComing = false
+  let hasCome = false
+  let inARow = 0
+
+  function come(): void {
+    if (!isComing) nextRound(go)
+    isComing = true
+  }
+  function go(): void {
+    isComing = false
+    inARow = hasCome ? inARow + 1 : 0
+    hasCome = false
+    if (!readNext(few) && (inARow === 0 || inARow > PATIENCE)) readNext(many)
+    if (few.size() + many.size() > 0) come()
+  }
+  /** Whether there was one to read. */
+  function readNext(line: typeof few): boolean {
+    let socket = line.shift()
+    while (socket?.destroyed) socket = line.shift()
+    if (socket === undefined) return false
+    // Of one that is given to its readers now a server that is closing would wait for the end.
+    if (server.listening) {
+      for (const reader of readers) reader.call(server, socket)
+      socket.resume()
+    } else socket.destroy()
+    return true
+  }
+
+  server.on('connection', (socket: Socket) => {
     // Until it has a reader nobody else hears of it.
     socket.on('error', () => {})
-    await rounds.turn(addressOf(socket), () => socket.destroyed)
-    if (socket.destroyed) return
-    for (const reader of readers) reader.call(server, socket)
-    socket.resume()
+    const address = addressOf(socket)
+    const line = rate.take(address, 1, performance.now()) === 0 ? few : many
+    line.push(address, socket)
+    hasCome = true
+    come()
   })
 }

@@ -29,6 +29,8 @@ export function limitsOf({ http }: Pick<RelayerConfig, 'http'>) {
     refusalMs: 3_000,
     /** One after the other, so far apart, so that those of one caller neither leave nor come back together; and after which time at most. */
     refusals: { gapMs: 20, mostMs: 20_000 },
+    /** The same of bodies that have waited (`bodies.waitMs`): with that less than clients wait. */
+    refusalsOfBodies: { gapMs: 20, mostMs: 4_000 },
     /**
      * Refusals of a known caller that asked for what is not its own (403): so many at once and in a second. Those that are more wait, so that
      * to ask again and again costs others little.
@@ -69,6 +71,8 @@ export function limitsOf({ http }: Pick<RelayerConfig, 'http'>) {
     answer: { everyMs: 10_000, leastBytes: 64 * KIB },
     /** Bytes of answers that readers have not taken, each kept once however many read it. */
     answers: { ofOne: 128 * MIB, total: 256 * MIB },
+    /** Connections of one address that are read whoever comes meanwhile: a proxy that opens one for each request has fewer. */
+    arrivals: { burst: 50, perSecond: 100, most: 10_000 },
     /** Of strangers: those who have shown no token yet. */
     connections: { total: 1000, strangers: 500 },
   }

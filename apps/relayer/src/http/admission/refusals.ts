@@ -19,7 +19,10 @@ export function createRefusals(
       const key = accountKey(account)
       const time = now()
       for (const [other, at] of lastAt) if (at < time) lastAt.delete(other)
-      const at = Math.min(time + mostMs, Math.max(time + refusalMs, (lastAt.get(key) ?? 0) + gapMs))
+      const at = Math.min(
+        time + mostMs,
+        Math.max(time + refusalMs, (lastAt.get(key) ?? Number.NEGATIVE_INFINITY) + gapMs),
+      )
       lastAt.set(key, at)
       return at - time
     },

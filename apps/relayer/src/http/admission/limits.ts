@@ -72,7 +72,7 @@ export function limitsOf({ http }: Pick<RelayerConfig, 'http'>) {
     /** Bytes of answers that readers have not taken, each kept once however many read it. */
     answers: { ofOne: 128 * MIB, total: 256 * MIB },
     /** Connections of one address that are read whoever comes meanwhile: a proxy that opens one for each request has fewer. */
-    arrivals: { burst: 50, perSecond: 100, most: 10_000 },
+    arrivals: { burst: 10, perSecond: 50, most: 10_000 },
     /** Of strangers: those who have shown no token yet. */
     connections: { total: 1000, strangers: 500 },
   }

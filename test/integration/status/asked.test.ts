@@ -12,20 +12,12 @@ import { storeSnapshot } from '@dvt-relayer/db/queries/status/snapshot.ts'
 import type { JobQueue } from '@dvt-relayer/queue/queue.ts'
 import { sql } from 'drizzle-orm'
 import { describe, expect, it } from 'vitest'
-import { type RelayerConfig, readConfig } from '../../../apps/relayer/src/config.ts'
+import type { RelayerConfig } from '../../../apps/relayer/src/config.ts'
 import { checkpointOf, REGISTRY_CHECKPOINT } from '../../../apps/relayer/src/services/deposit-registry/position.ts'
 import type { Snapshot } from '../../../apps/relayer/src/services/status/snapshot.ts'
 import { createStatus, statusToAdmin } from '../../../apps/relayer/src/services/status/status.ts'
 import { openMessages } from '../../support/stages/messages.ts'
-
-const { config } = readConfig({
-  NETWORK: 'hoodi',
-  EXECUTION_ENDPOINT: 'http://127.0.0.1:1',
-  CONSENSUS_ENDPOINT: 'http://127.0.0.1:1',
-  SIGNATURE_THRESHOLD: '3',
-  DATABASE_URL: 'postgres://127.0.0.1/none',
-  SEALING_KEY: '01'.repeat(32),
-})
+import { idleConfig as config } from '../../support/stores/idle-config.ts'
 
 const [A, B] = [Buffer.alloc(20, 0xaa), Buffer.alloc(20, 0xbb)]
 const [NAME_A, NAME_B] = [checksumAddress(A), checksumAddress(B)]

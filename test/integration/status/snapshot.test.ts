@@ -6,18 +6,9 @@ import { findSnapshot, findStamp, storeSnapshot } from '@dvt-relayer/db/queries/
 import { settleTallies } from '@dvt-relayer/db/settle-tallies.ts'
 import { sql } from 'drizzle-orm'
 import { expect, it } from 'vitest'
-import { readConfig } from '../../../apps/relayer/src/config.ts'
 import { createSnapshotReader, createSnapshots } from '../../../apps/relayer/src/services/status/snapshot.ts'
 import { type MessageStore, openMessages } from '../../support/stages/messages.ts'
-
-const { config } = readConfig({
-  NETWORK: 'hoodi',
-  EXECUTION_ENDPOINT: 'http://127.0.0.1:1',
-  CONSENSUS_ENDPOINT: 'http://127.0.0.1:1',
-  SIGNATURE_THRESHOLD: '3',
-  DATABASE_URL: 'postgres://127.0.0.1/none',
-  SEALING_KEY: '01'.repeat(32),
-})
+import { idleConfig as config } from '../../support/stores/idle-config.ts'
 
 it('is what was counted, from the first on, and the same object until something else is', async () => {
   const { db, query, addValidator } = await openMessages()

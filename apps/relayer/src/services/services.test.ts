@@ -1,17 +1,10 @@
 import { expect, it } from 'vitest'
-import { type RelayerConfig, readConfig } from '../config.ts'
+import { idleConfig as config } from '../../../../test/support/stores/idle-config.ts'
+import type { RelayerConfig } from '../config.ts'
 import type { Context } from '../context.ts'
 import { createServices } from './services.ts'
 import type { SidecarLists } from './signatures/sidecar-lists.ts'
 
-const { config } = readConfig({
-  NETWORK: 'hoodi',
-  EXECUTION_ENDPOINT: 'http://127.0.0.1:1',
-  CONSENSUS_ENDPOINT: 'http://127.0.0.1:1',
-  SIGNATURE_THRESHOLD: '3',
-  DATABASE_URL: 'postgres://127.0.0.1/none',
-  SEALING_KEY: '01'.repeat(32),
-})
 const wallet = { keyFile: '/none/key', passwordFile: '/none/password' }
 
 /** The services of a role; nothing is asked of anybody while they are created. */

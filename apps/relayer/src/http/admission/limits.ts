@@ -71,7 +71,7 @@ export function limitsOf({ http }: Pick<RelayerConfig, 'http'>) {
     answer: { everyMs: 10_000, leastBytes: 64 * KIB },
     /** Bytes of answers that readers have not taken, each kept once however many read it. */
     answers: { ofOne: 128 * MIB, total: 256 * MIB },
-    /** Connections of one address that are read whoever comes meanwhile: a proxy that opens one for each request has fewer. */
+    /** Connections of one address that are read whoever comes meanwhile; those of a proxy that opens more wait until nobody comes. */
     arrivals: { burst: 10, perSecond: 50, most: 10_000 },
     /** Of strangers: those who have shown no token yet. */
     connections: { total: 1000, strangers: 500 },

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createConnection } from 'node:net'
 import { PassThrough } from 'node:stream'
 import { setImmediate as setRound } from 'node:timers'
-import { setImmediate } from 'node:timers/promises'
+import { setImmediate, setTimeout } from 'node:timers/promises'
 import { routes } from '@dvt-relayer/api/routes.ts'
 import { fastify } from 'fastify'
 import { expect, it, onTestFinished, vi } from 'vitest'
@@ -126,7 +126,9 @@ it('refuses bodies that have waited one after the other, so that they do not com
     refusalsOfBodies: { gapMs: 3_600_000, mostMs: 3_600_000 },
   }
   const stopping = new AbortController()
-  const admission = createAdmission(app, { config, events, limits, stopping: stopping.signal })
+  let hasWaited = () => {}
+  const telling = { ...events, callerBounded: () => hasWaited() }
+  const admission = createAdmission(app, { config, events: telling, limits, stopping: stopping.signal })
   app.post('/', { onRequest: (request, reply) => admission.begin(request, reply, NODE), handler: async () => ({}) })
   app.setErrorHandler<ApiError>(async ({ code }, _request, reply) => reply.code(400).send(code))
   const answers: string[] = []
@@ -135,7 +137,11 @@ it('refuses bodies that have waited one after the other, so that they do not com
   await post()
   await post()
   expect(answers).toEqual(['{}', 'TOO_BUSY'])
+  const bounded = new Promise<void>((resolve) => (hasWaited = resolve))
   const later = post()
+  await bounded
+  // What waits for no time at all is over before this.
+  await setTimeout(1)
   for (let round = 0; round < 100; round++) await setImmediate()
   expect(answers).toHaveLength(2)
   stopping.abort()

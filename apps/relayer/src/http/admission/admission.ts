@@ -85,11 +85,9 @@ export function createAdmission(
     events.bytesHeld('answers', answers.held())
   }
 
-  readInTurn(app.server, limits.arrivals, (socket) => {
-    const stranger = strangerOf({ socket })
-    connections.opened(socket, stranger)
-    return accountKey(stranger)
-  })
+  // Room is made for a connection when it is read, so that those that only come cost the ones behind them little.
+  app.server.prependListener('connection', (socket) => connections.opened(socket, strangerOf({ socket })))
+  readInTurn(app.server, limits.arrivals, (socket) => accountKey(strangerOf({ socket })))
   app.decorateRequest('account')
   app.decorateRequest('visit')
   app.decorateRequest('hasRoomFor')

@@ -103,6 +103,23 @@ describe('readInTurn', () => {
     expect(server.taken[1]?.listenerCount('data')).toBeGreaterThan(0)
   })
 
+  it('counts no rounds in which nobody of the many waited', async () => {
+    const others = Array.from({ length: 2000 }, (_, place) => `other ${place}`)
+    const server = await serverOf([...others, 'crowd', 'crowd'], 1)
+    for (const _ of others) {
+      server.emit(new Socket())
+      server.round()
+    }
+    const areRead = () => server.taken.slice(-2).map((socket) => socket.listenerCount('data') > 0)
+    for (const path of ['/1', '/2']) {
+      await server.ask(path)
+      server.round()
+    }
+    expect(areRead()).toEqual([true, false])
+    server.round()
+    expect(areRead()).toEqual([true, true])
+  })
+
   it('reads a connection to its end once it is read', async () => {
     const server = await serverOf(['a'])
     const socket = await server.ask('/1')

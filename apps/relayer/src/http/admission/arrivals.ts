@@ -9,7 +9,7 @@ import { createFairLine } from '@dvt-relayer/common/flow/fair-line.ts'
 import { createRate } from '@dvt-relayer/common/flow/rate.ts'
 import type { Limits } from './limits.ts'
 
-/** Rounds in a row in which somebody comes, after which the many are read as well. */
+/** Rounds in a row in which somebody comes while the many wait, after which they are read as well. */
 const PATIENCE = 1000
 
 /** Has a server read each new connection when the turn of its address comes, and nothing of it before. */
@@ -37,6 +37,7 @@ export function readInTurn(
     inARow = hasCome ? inARow + 1 : 0
     hasCome = false
     if (!readNext(few) && (inARow === 0 || inARow > PATIENCE)) readNext(many)
+    if (many.size() === 0) inARow = 0
     if (few.size() + many.size() > 0) come()
   }
   /** Whether there was one to read. */

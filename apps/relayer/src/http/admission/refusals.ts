@@ -18,7 +18,7 @@ export function createRefusals(
     nextMs(account: Account): number {
       const key = accountKey(account)
       const time = now()
-      for (const [other, at] of lastAt) if (at < time) lastAt.delete(other)
+      for (const [other, at] of lastAt) if (at + gapMs < time) lastAt.delete(other)
       const at = Math.min(
         time + mostMs,
         Math.max(time + refusalMs, (lastAt.get(key) ?? Number.NEGATIVE_INFINITY) + gapMs),

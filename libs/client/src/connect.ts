@@ -69,17 +69,17 @@ export function connectRelayer({
   })
   const send: Send = async (request) => {
     const answer = await ask(request, { idempotent: true, accepts: isAnswer })
-    if (answer.status >= 400) throw refusalOf(answer)
+    if (answer.status >= 400) throw await refusalOf(answer)
     return parseAnswer(answer)
   }
   return createRelayerClient(send)
 }
 
 /** The error that a refusal is. */
-function refusalOf(answer: HttpAnswer): RelayerRefusal {
+async function refusalOf(answer: HttpAnswer): Promise<RelayerRefusal> {
   let value: unknown
   try {
-    value = parseAnswer(answer)
+    value = await parseAnswer(answer)
   } catch {
     return new RelayerRefusal(answer.status, {})
   }

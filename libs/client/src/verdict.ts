@@ -14,17 +14,17 @@ export const isVerdict = (status: number): boolean => (status >= 200 && status <
  *
  * @throws {HttpError} HTTP_STATUS
  */
-export function readVerdict(path: string, answer: HttpAnswer): unknown {
+export async function readVerdict(path: string, answer: HttpAnswer): Promise<unknown> {
   const { status, host } = answer
-  const value = parseIfJson(answer)
+  const value = await parseIfJson(answer)
   if (status !== 422) return value
   if (sharesCheck.Check(value) && value.failures !== undefined && value.failures.length > 0) return value
   throw new HttpError('HTTP_STATUS', host, `POST ${path} at ${host} answers with status 422`, { status })
 }
 
-function parseIfJson(answer: HttpAnswer): unknown {
+async function parseIfJson(answer: HttpAnswer): Promise<unknown> {
   try {
-    return parseAnswer(answer)
+    return await parseAnswer(answer)
   } catch {
     return undefined
   }

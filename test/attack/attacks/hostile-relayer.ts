@@ -8,7 +8,7 @@ import type { Attack } from '../attack.ts'
 /** How lists are answered, one after the other, as no relayer would. */
 const HOSTILE: Readonly<Record<string, (response: ServerResponse) => unknown>> = {
   endless: (response) => sendEndless(response, '['),
-  deep: (response) => response.setHeader('content-type', 'application/json').end('['.repeat(10 << 20)),
+  deep: (response) => response.setHeader('content-type', 'application/json').end(`{"exits":${'['.repeat(10 << 20)}`),
   bomb: (response) => sendBomb(response, 256, 'gzip'),
   many: (response) =>
     response.setHeader('content-type', 'application/json').end(`{"exits":[${'{},'.repeat(3 << 20)}{}]}`),

@@ -26,7 +26,7 @@ const Anything = Type.Object({})
 /** What connections hold on their way, on both sides. */
 const ON_THE_WAY = 32 << 20
 const MOST = { maxBytes: 1 << 20, maxValues: 1000 }
-const NESTED = '['.repeat(500_000)
+const NESTED = `{"data":${'['.repeat(500_000)}`
 
 async function start(listener: RequestListener) {
   const server = createServer(listener)
@@ -90,7 +90,8 @@ describe('the HTTP client', () => {
 
   it.each([
     ['brackets', NESTED, 'HTTP_INVALID', 'is nested deeper than 32 levels'],
-    ['tiny things', `[${'{},'.repeat(300_000)}{}]`, 'HTTP_TOO_LARGE', 'holds more than 1000 values'],
+    ['tiny things', `{"data":[${'{},'.repeat(300_000)}{}]}`, 'HTTP_TOO_LARGE', 'holds more than 1000 values'],
+    ['a long list', `[${'1,'.repeat(300_000)}1]`, 'HTTP_INVALID', 'is no JSON object'],
   ])('never has %s parsed', async (_, text, code, words) => {
     await using server = await start((_request, response) => sendText(response, text))
     const longest = watchParser()

@@ -5,7 +5,7 @@ import {
   type HttpResult,
 } from '@dvt-relayer/common/http/client.ts'
 import { Type } from 'typebox'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { findFreePorts } from '../../demo/wait.ts'
 import { type HttpStandIn, type StandInRequest, startHttpStandIn } from '../../support/chain/http-stand-in.ts'
 
@@ -189,6 +189,42 @@ describe('an answer', () => {
       expect((await failure(http.json({ path: '/' }, Answer))).code).toBe('HTTP_INVALID')
     body = { value: 7, more: true }
     expect(await http.json({ path: '/' }, Answer)).toEqual(body)
+  })
+
+  it('that is long is parsed with turns of others in between, whatever it holds', async () => {
+    const Long = Type.Object({ list: Type.Array(Type.Object({ value: Type.Integer() })), text: Type.String() })
+    const value = { list: Array.from({ length: 50_000 }, (_, value) => ({ value })), text: 'é'.repeat(200_000) }
+    await using server = await startHttpStandIn(() => ({ status: 200, body: value }))
+    const http = client([server.url], { maxBytes: 4 << 20, maxValues: 200_000 })
+    const [parser, rounds] = [vi.spyOn(JSON, 'parse'), { between: 0 }]
+    let isAsking = true
+    const count = () => {
+      if (parser.mock.calls.length > 0) rounds.between++
+      if (isAsking) setImmediate(count)
+    }
+    setImmediate(count)
+    expect(await http.json({ path: '/' }, Long)).toEqual(value)
+    isAsking = false
+    const longest = Math.max(...parser.mock.calls.slice(0, -1).map(([text]) => String(text).length))
+    parser.mockRestore()
+    // Half a megabyte of list, 32 KiB at a time.
+    expect(longest).toBeLessThan(64 * 1024)
+    expect(rounds.between).toBeGreaterThanOrEqual(16)
+  })
+
+  it('that is long must be UTF-8, an object, and within its bounds as well', async () => {
+    let body: unknown
+    await using server = await startHttpStandIn(() => ({ status: 200, body }))
+    const http = client([server.url], { maxValues: 100_000 })
+    const words = async () => (await failure(http.json({ path: '/' }, Type.Object({})))).message
+    body = Buffer.concat([Buffer.from('{"text":"'), Buffer.alloc(100_000, 0xff), Buffer.from('"}')])
+    expect(await words()).toMatch(/is not UTF-8 text$/)
+    body = Array(100_000).fill(1)
+    expect(await words()).toMatch(/is no JSON object$/)
+    body = { list: Array(100_001).fill(1) }
+    expect(await words()).toMatch(/holds more than 100000 values$/)
+    body = Buffer.from(`{"text":"${'a'.repeat(100_000)}"`)
+    expect(await words()).toMatch(/is not JSON$/)
   })
 
   it('may have another status where the caller says so', async () => {

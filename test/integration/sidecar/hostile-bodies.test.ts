@@ -86,9 +86,11 @@ describe('a list that is', () => {
   })
 
   it.each([
-    ['nested too deep', '['.repeat(10 << 20), 'is nested deeper than 32 levels'],
+    ['no object', '['.repeat(10 << 20), 'is no JSON object'],
+    ['nested too deep', `{"exits":${'['.repeat(10 << 20)}`, 'is nested deeper than 32 levels'],
     ['nested too deep in one item', `{"exits":[${JSON.stringify(exit)},${'{"a":'.repeat(2 << 20)}`, 'deeper than 32'],
     ['of more things than its keys allow', `{"exits":[${'{},'.repeat(3 << 20)}{}]}`, /holds more than \d+ values/],
+    ['of one long item', `{"exits":[[${'{},'.repeat(100_000)}{}]]}`, 'holds a value of more than 98304 bytes'],
   ])('%s never reaches the parser', async (_, body, words) => {
     expect(body.length).toBeLessThan(MOST_BYTES)
     await using relayer = await startHostileRelayer((response) =>
@@ -98,7 +100,7 @@ describe('a list that is', () => {
     const { logger, text } = recordingLogger()
     await using sidecar = await startSidecar(config(relayer.url), { logger })
     await relayer.posted
-    expect(longestParsed()).toBeLessThan(1 << 20)
+    expect(longestParsed()).toBeLessThan(128 * 1024)
     expect(text.join('')).toMatch(words)
     expect(await health(sidecar)).toBe(200)
   })
@@ -127,7 +129,9 @@ describe('a list that is', () => {
   it('half there does not keep the sidecar from answering, however long the rest takes', async () => {
     const half = Promise.withResolvers<ServerResponse>()
     await using relayer = await startHostileRelayer((response) => {
-      response.setHeader('content-type', 'application/json').write('['.repeat(8 << 20), () => half.resolve(response))
+      response
+        .setHeader('content-type', 'application/json')
+        .write(`{"exits":${'['.repeat(8 << 20)}`, () => half.resolve(response))
     })
     const longestParsed = watchParser()
     const { logger, text } = recordingLogger()

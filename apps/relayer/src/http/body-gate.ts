@@ -78,7 +78,7 @@ const pieceChecks = new WeakMap<TSchema, PieceCheck>()
 
 /** How the pieces of the body of a request are checked; not at all where its route looks at none. */
 function piecesOf(request: FastifyRequest): {
-  check: JsonPieces['check']
+  check: NonNullable<JsonPieces['check']>
   checked(body: object): void
 } {
   const schema = request.routeOptions.schema?.body as TSchema | undefined

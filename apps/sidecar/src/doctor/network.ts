@@ -42,7 +42,7 @@ export async function examineRelayer(
     const ask = await openRelayer(await findRelayer(relayer), sign, { maxBytes: MAX_LIST_BYTES })
     const info = await ask(askFor(routes.getInfo, signal))
     const differenceMs = clockDifference(info)
-    const value = parse(info)
+    const value = await parse(info)
     if (!infoCheck.Check(value))
       return problem(`${host} does not answer GET /info as a relayer does: is RELAYER_ENDPOINT right?`)
     if (value.network !== network.name)
@@ -111,9 +111,9 @@ function clockDifference({ headers }: HttpAnswer): number | undefined {
   return Number.isNaN(date) ? undefined : date + 500 - Date.now()
 }
 
-function parse(answer: HttpAnswer): unknown {
+async function parse(answer: HttpAnswer): Promise<unknown> {
   try {
-    return parseAnswer(answer)
+    return await parseAnswer(answer)
   } catch {
     return undefined
   }

@@ -21,7 +21,7 @@ interface Answer {
 /** A node that answers so; what it is asked is noted. */
 function nodeOf(answer: (request: HttpRequest) => Answer) {
   const asked: HttpRequest[] = []
-  async function read<T>(request: HttpRequest, read: (answer: HttpAnswer) => T): Promise<T> {
+  async function read<T>(request: HttpRequest, read: (answer: HttpAnswer) => T | Promise<T>): Promise<T> {
     asked.push(request)
     const { status = 200, body } = answer(request)
     const accepts = request.accepts ?? ((code: number) => code >= 200 && code < 300)
@@ -30,8 +30,8 @@ function nodeOf(answer: (request: HttpRequest) => Answer) {
     return read({ status, headers: new Headers(), bytes, maxValues: 1_000_000, host: 'a' })
   }
   const json = (request: HttpRequest, schema: TSchema, check?: (value: unknown, host: string) => void) =>
-    read(request, (given) => {
-      const value = readJson(given, schema)
+    read(request, async (given) => {
+      const value = await readJson(given, schema)
       check?.(value, given.host)
       return value
     })

@@ -61,10 +61,10 @@ export function createBeaconApi(http: HttpAsk, signal?: AbortSignal) {
     async finalizedRoot(): Promise<string> {
       const isThere = (status: number) => status >= 200 && status < 300
       const accepts = (status: number) => isThere(status) || status === 400 || status === 404
-      return http.read({ ...common, path: `${statePath('finalized')}/root`, accepts }, (answer) => {
+      return http.read({ ...common, path: `${statePath('finalized')}/root`, accepts }, async (answer) => {
         // Another node may have one already.
         if (!isThere(answer.status)) throw notFinalYet(answer.host)
-        const said = readJson(answer, Root)
+        const said = await readJson(answer, Root)
         assertFinal(said, answer.host)
         return said.data.root.toLowerCase()
       })

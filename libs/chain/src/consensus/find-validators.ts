@@ -26,9 +26,9 @@ export function createFindValidators(http: HttpAsk, signal?: AbortSignal) {
     const post = { ...common, ...request, method: 'POST' as const, body: { ids }, idempotent: true }
     const isOk = (status: number) => status >= 200 && status < 300
     const accepts = (status: number) => isOk(status) || POST_REFUSED.has(status)
-    return http.read({ ...post, ...MOST, accepts }, (answer) => {
+    return http.read({ ...post, ...MOST, accepts }, async (answer) => {
       if (!isOk(answer.status)) return undefined
-      const value = readJson(answer, ManyValidators)
+      const value = await readJson(answer, ManyValidators)
       check(value, answer.host)
       return value.data.map(toValidator)
     })

@@ -37,7 +37,10 @@ function nodeOf(say: (fromBlock: number, toBlock: number) => Said) {
       throw new HttpError('HTTP_STATUS', 'a', 'failed', { status: said.status })
     }
     const bytes = Buffer.from(JSON.stringify('fault' in said ? { error: said.fault } : { result: said.logs }))
-    const value = readJson({ status: 200, headers: new Headers(), bytes, maxValues: 1_000_000, host: 'a' }, schema)
+    const value = await readJson(
+      { status: 200, headers: new Headers(), bytes, maxValues: 1_000_000, host: 'a' },
+      schema,
+    )
     check?.(value, 'a')
     return value
   }

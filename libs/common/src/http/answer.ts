@@ -1,9 +1,12 @@
 /** Reads answers: no further than a limit, and checked against a schema. */
 
+import { isUtf8 } from 'node:buffer'
+import { setImmediate as othersFirst } from 'node:timers/promises'
 import type { Static, TSchema } from 'typebox'
 import { Compile, type Validator } from 'typebox/compile'
 import { TextError } from '../errors.ts'
 import { createFaultFinder, type Fault } from '../json/fault.ts'
+import { PIECES, parseJsonInPieces } from '../json/pieces.ts'
 import { parseJsonText } from '../json/text.ts'
 import { HttpError } from './error.ts'
 import type { HttpAnswer } from './types.ts'
@@ -19,15 +22,24 @@ export async function readBody(response: Response, maxBytes: number, host: strin
     await response.body?.cancel()
     throw tooLarge()
   }
-  const chunks: Uint8Array[] = []
+  let bytes: Uint8Array = new Uint8Array()
   let length = 0
   // Counted as it arrives, after decompression: a header can lie, and a small gzip can be a large body.
   for await (const chunk of response.body ?? []) {
+    if (length + chunk.byteLength > maxBytes) throw tooLarge()
+    // It is put together as it comes: of many megabytes that takes long at the end.
+    if (length + chunk.byteLength > bytes.length) bytes = larger(bytes, length + chunk.byteLength)
+    bytes.set(chunk, length)
     length += chunk.byteLength
-    if (length > maxBytes) throw tooLarge()
-    chunks.push(chunk)
   }
-  return Buffer.concat(chunks, length)
+  return bytes.subarray(0, length)
+}
+
+/** The same bytes, and room for as many more, or up to `length`. */
+function larger(bytes: Uint8Array, length: number): Uint8Array {
+  const roomy = Buffer.allocUnsafe(Math.max(2 * bytes.length, length))
+  roomy.set(bytes)
+  return roomy
 }
 
 /**
@@ -65,10 +77,25 @@ async function errorCodeOf(response: Response, host: string, what: string): Prom
 
 const validators = new WeakMap<TSchema, Validator>()
 
-/** The JSON of an answer, within its bounds. @throws {HttpError} HTTP_TOO_LARGE for too many values, HTTP_INVALID */
-export function parseAnswer({ bytes, maxValues, host }: HttpAnswer): unknown {
+/** From this size on, answers are parsed a piece at a time: whoever sends a long one holds up nobody. */
+const LONG_BYTES = 64 * 1024
+
+/**
+ * The JSON of an answer, within its bounds; a long one has to be an object. Its lists are parsed a piece at a time.
+ *
+ * @param item bytes at most of what stands in such a list, or in another field: neither can be cut
+ * @throws {HttpError} HTTP_TOO_LARGE for too many values, HTTP_INVALID
+ */
+export async function parseAnswer(
+  { bytes, maxValues, host }: HttpAnswer,
+  item = Number.POSITIVE_INFINITY,
+): Promise<unknown> {
   try {
-    return parseJsonText(new TextDecoder('utf-8', { fatal: true }).decode(bytes), maxValues)
+    if (bytes.length < LONG_BYTES)
+      return parseJsonText(new TextDecoder('utf-8', { fatal: true }).decode(bytes), maxValues)
+    if (!isUtf8(bytes)) throw new TextError('JSON_INVALID', 'is not UTF-8 text')
+    const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    return await parseJsonInPieces(text, { maxValues, between: othersFirst }, { ...PIECES, item })
   } catch (error) {
     if (!(error instanceof TextError)) throw new HttpError('HTTP_INVALID', host, `the answer of ${host} is not JSON`)
     const code = error.code === 'JSON_TOO_MANY' ? 'HTTP_TOO_LARGE' : 'HTTP_INVALID'
@@ -77,9 +104,9 @@ export function parseAnswer({ bytes, maxValues, host }: HttpAnswer): unknown {
 }
 
 /** The JSON of an answer, checked against the schema. @throws {HttpError} HTTP_TOO_LARGE for too many values, HTTP_INVALID */
-export function readJson<S extends TSchema>(answer: HttpAnswer, schema: S): Static<S> {
+export async function readJson<S extends TSchema>(answer: HttpAnswer, schema: S): Promise<Static<S>> {
   const { host } = answer
-  const value = parseAnswer(answer)
+  const value = await parseAnswer(answer)
   let validator = validators.get(schema)
   if (validator === undefined) {
     validator = Compile(schema)

@@ -37,14 +37,14 @@ export function createAttempts(options: HttpClientOptions, each: readonly HttpAs
   return async function attempt<T>(
     endpoint: Endpoint,
     request: HttpRequest,
-    read: (answer: HttpAnswer) => T,
+    read: (answer: HttpAnswer) => T | Promise<T>,
   ): Promise<T> {
     await assertAdmitted(endpoint, request)
     const start = performance.now()
     let outcome: HttpOutcome = 'ok'
     let value: T
     try {
-      value = read(await sendOnce(endpoint, request, options))
+      value = await read(await sendOnce(endpoint, request, options))
     } catch (error) {
       outcome = outcomeOf(error)
       if (mayBeReplaced(error)) failures++

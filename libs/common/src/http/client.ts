@@ -42,7 +42,7 @@ function askOf(endpoints: Endpoint[], options: HttpClientOptions, each: readonly
   /** All of them, the preferred one first. */
   const inOrder = () => [...endpoints.slice(preferred), ...endpoints.slice(0, preferred)]
 
-  async function run<T>(request: HttpRequest, read: (answer: HttpAnswer) => T): Promise<T> {
+  async function run<T>(request: HttpRequest, read: (answer: HttpAnswer) => T | Promise<T>): Promise<T> {
     const idempotent = request.idempotent ?? (request.method ?? 'GET') === 'GET'
     const deadline = performance.now() + (request.retryTimeoutMs ?? options.retryTimeoutMs ?? 0)
     const { first, most } = options.backoffMs ?? BACKOFF_MS
@@ -79,8 +79,8 @@ function askOf(endpoints: Endpoint[], options: HttpClientOptions, each: readonly
     send: (request) => run(request, (answer) => answer),
     read: run,
     json: (request, schema, check) =>
-      run(request, (answer) => {
-        const value = readJson(answer, schema)
+      run(request, async (answer) => {
+        const value = await readJson(answer, schema)
         check?.(value, answer.host)
         return value
       }),

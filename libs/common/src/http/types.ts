@@ -112,7 +112,7 @@ export interface HttpAsk {
    * Sends a request and returns what `read` makes of the answer. What it throws fails this endpoint, and the request goes on
    * as after any such failure. @throws {HttpError}
    */
-  read<T>(request: HttpRequest, read: (answer: HttpAnswer) => T): Promise<T>
+  read<T>(request: HttpRequest, read: (answer: HttpAnswer) => T | Promise<T>): Promise<T>
   /**
    * Sends a request and returns the answer's JSON, checked against the schema.
    *

@@ -36,7 +36,7 @@ export interface PieceSizes {
 }
 
 /** Each takes some tenths of a millisecond. An item of a contract has 4 KiB, and what is wanted of one 64 at most. */
-const SIZES: PieceSizes = { lookedThrough: 128 * 1024, bytes: 32 * 1024, values: 2048, item: 96 * 1024 }
+export const PIECES: PieceSizes = { lookedThrough: 128 * 1024, bytes: 32 * 1024, values: 2048, item: 96 * 1024 }
 
 /** Fields of an object at most. */
 const MOST_FIELDS = 1000
@@ -45,11 +45,11 @@ export interface JsonPieces {
   /** Values at most, the object and everything in it counted. */
   maxValues: number
   /** Told how many values there are before they are built; what it throws is thrown. */
-  admit(values: number): void
+  admit?(values: number): void
   /** Awaited between two pieces. */
   between(): Promise<unknown>
   /** Told the items of each piece of a list; what it throws is thrown, and nothing behind is parsed. */
-  check(field: string, items: readonly unknown[], from: number): void
+  check?(field: string, items: readonly unknown[], from: number): void
 }
 
 /** A field of the object, and where its list may be cut: at commas between items. */
@@ -68,11 +68,11 @@ interface Field {
 export async function parseJsonInPieces(
   text: Buffer,
   { maxValues, admit, between, check }: JsonPieces,
-  sizes: PieceSizes = SIZES,
+  sizes: PieceSizes = PIECES,
 ): Promise<object> {
   const scan = createScan(text, maxValues, sizes)
   while (!scan.goOn()) await between()
-  admit(scan.values())
+  admit?.(scan.values())
   let done = 0
   /** Parses a part of the text, as soon as there is room for one of its length. */
   const parse = async (from: number, to: number, [before, after] = ['', '']): Promise<unknown> => {
@@ -89,7 +89,7 @@ export async function parseJsonInPieces(
     if (typeof name !== 'string') throw invalid()
     if (cuts.length === 0) {
       const value = await parse(colon + 1, to)
-      if (Array.isArray(value)) check(name, value, 0)
+      if (Array.isArray(value)) check?.(name, value, 0)
       entries.push([name, value])
       continue
     }
@@ -99,7 +99,7 @@ export async function parseJsonInPieces(
       const piece = await parse(start + 1, end, [start === colon ? '' : '[', end === to ? '' : ']'])
       // A comma stands between two items, so that there is one on either side.
       if (!Array.isArray(piece) || piece.length === 0) throw invalid()
-      check(name, piece, items.length)
+      check?.(name, piece, items.length)
       for (const item of piece) items.push(item)
       start = end
     }

@@ -40,7 +40,7 @@ function nodeOf(answer: (method: string, first: string) => unknown) {
     if (given instanceof Error) throw given
     const isFault = typeof given === 'object' && given !== null && 'fault' in given
     const bytes = Buffer.from(JSON.stringify(isFault ? { error: given.fault } : { result: given }))
-    const value = readJson({ status: 200, headers: new Headers(), bytes, maxValues: 100_000, host: 'a' }, schema)
+    const value = await readJson({ status: 200, headers: new Headers(), bytes, maxValues: 100_000, host: 'a' }, schema)
     check?.(value, 'a')
     return value
   }

@@ -66,4 +66,4 @@ ENV SIDECAR_HOST=0.0.0.0 SIDECAR_PORT=8001 JOURNAL_FILE=/sidecar/deposits.journa
 EXPOSE 8001
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.SIDECAR_PORT}/health`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "apps/sidecar/dist/main.js"]
+CMD ["node", "--no-parallel-scavenge", "--no-parallel-marking", "--concurrent-marking-max-worker-num=1", "apps/sidecar/dist/main.js"]

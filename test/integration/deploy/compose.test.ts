@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { RELAYER_SETTINGS } from '../../../apps/relayer/src/settings.ts'
 import { SIDECAR_SETTINGS } from '../../../apps/sidecar/src/config.ts'
 import { hasDeployTools, hasProgram, ROOT, run, runTool } from '../../support/deploy/tools.ts'
-import { RELAYER_FLAGS, RELAYER_SETS } from '../../support/services/process.ts'
+import { RELAYER_FLAGS, RELAYER_SETS, SIDECAR_FLAGS } from '../../support/services/process.ts'
 
 interface Service {
   restart?: string
@@ -203,6 +203,16 @@ describe('images', () => {
     const sets = Object.entries(RELAYER_SETS).map(([name, value]) => `${name}=${value}`)
     for (const text of [scripts['start'], scripts['relayer'], ...texts])
       for (const part of [...RELAYER_FLAGS, ...sets]) expect(text).toContain(part)
+  })
+
+  it('give the sidecar what it is measured with, as npm and systemd do', () => {
+    const { scripts } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8')) as { scripts: Record<string, string> }
+    const unit = readFileSync(`${ROOT}deploy/systemd/dvt-sidecar.service`, 'utf8')
+    for (const text of [scripts['sidecar'], unit])
+      expect(text).toContain(`node ${SIDECAR_FLAGS.join(' ')} apps/sidecar/`)
+    const [, image = ''] = /^FROM \S+ AS sidecar$([\s\S]*)/m.exec(readFileSync(`${ROOT}Dockerfile`, 'utf8')) ?? []
+    const command = JSON.stringify(['node', ...SIDECAR_FLAGS, 'apps/sidecar/dist/main.js']).replaceAll(',', ', ')
+    expect(image).toContain(`CMD ${command}`)
   })
 
   it('run as a user with a number', () => {

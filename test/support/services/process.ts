@@ -21,15 +21,16 @@ const ENTRY = {
 }
 
 /**
- * The flags of Node that `npm run` gives, and what it sets. Threads that help to collect garbage take the cores that the event loop and PostgreSQL
- * need, and it waits for them.
+ * The flags of Node that `npm run` gives. Threads that help to collect garbage take the cores that the event loop, and PostgreSQL or the node beside
+ * a sidecar, need, and it waits for them.
  */
-export const RELAYER_FLAGS = [
-  '--max-semi-space-size=4',
+export const SIDECAR_FLAGS = [
   '--no-parallel-scavenge',
   '--no-parallel-marking',
   '--concurrent-marking-max-worker-num=1',
 ]
+export const RELAYER_FLAGS = ['--max-semi-space-size=4', ...SIDECAR_FLAGS]
+/** What it sets. */
 export const RELAYER_SETS = {
   MALLOC_ARENA_MAX: '2',
   MALLOC_TRIM_THRESHOLD_: '1048576',
@@ -38,8 +39,8 @@ const FLAGS = {
   relayer: RELAYER_FLAGS,
   'bundled relayer': RELAYER_FLAGS,
   'quick relayer': RELAYER_FLAGS,
-  sidecar: [],
-  'bundled sidecar': [],
+  sidecar: SIDECAR_FLAGS,
+  'bundled sidecar': SIDECAR_FLAGS,
 }
 
 export interface AppProcess extends AsyncDisposable {

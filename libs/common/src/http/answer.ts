@@ -22,24 +22,31 @@ export async function readBody(response: Response, maxBytes: number, host: strin
     await response.body?.cancel()
     throw tooLarge()
   }
-  let bytes: Uint8Array = new Uint8Array()
+  const chunks: Uint8Array[] = []
   let length = 0
   // Counted as it arrives, after decompression: a header can lie, and a small gzip can be a large body.
   for await (const chunk of response.body ?? []) {
-    if (length + chunk.byteLength > maxBytes) throw tooLarge()
-    // It is put together as it comes: of many megabytes that takes long at the end.
-    if (length + chunk.byteLength > bytes.length) bytes = larger(bytes, length + chunk.byteLength)
-    bytes.set(chunk, length)
     length += chunk.byteLength
+    if (length > maxBytes) throw tooLarge()
+    chunks.push(chunk)
   }
-  return bytes.subarray(0, length)
+  return joined(chunks, length)
 }
 
-/** The same bytes, and room for as many more, or up to `length`. */
-function larger(bytes: Uint8Array, length: number): Uint8Array {
-  const roomy = Buffer.allocUnsafe(Math.max(2 * bytes.length, length))
-  roomy.set(bytes)
-  return roomy
+/** To put together what is longer takes some milliseconds, most of them for memory that is touched for the first time. */
+const JOINED_AT_ONCE = 512 * 1024
+
+async function joined(chunks: readonly Uint8Array[], length: number): Promise<Uint8Array> {
+  const bytes = Buffer.allocUnsafe(length)
+  let [at, rested] = [0, 0]
+  for (const chunk of chunks) {
+    bytes.set(chunk, at)
+    at += chunk.byteLength
+    if (at - rested < JOINED_AT_ONCE) continue
+    rested = at
+    await othersFirst()
+  }
+  return bytes
 }
 
 /**
@@ -95,7 +102,11 @@ export async function parseAnswer(
       return parseJsonText(new TextDecoder('utf-8', { fatal: true }).decode(bytes), maxValues)
     if (!isUtf8(bytes)) throw new TextError('JSON_INVALID', 'is not UTF-8 text')
     const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    return await parseJsonInPieces(text, { maxValues, between: othersFirst }, { ...PIECES, item })
+    return await parseJsonInPieces(
+      text,
+      { maxValues, between: othersFirst },
+      { ...PIECES, lookedThrough: 32 * 1024, item },
+    )
   } catch (error) {
     if (!(error instanceof TextError)) throw new HttpError('HTTP_INVALID', host, `the answer of ${host} is not JSON`)
     const code = error.code === 'JSON_TOO_MANY' ? 'HTTP_TOO_LARGE' : 'HTTP_INVALID'

@@ -87,6 +87,22 @@ describe('readInTurn', () => {
     expect(server.heard).toEqual(['/1', '/health', '/2', '/3'])
   })
 
+  it('reads as many of an address as are few, and no second one in the round of one of them', async () => {
+    const server = await serverOf(['crowd', 'crowd', 'crowd', 'other'], 2)
+    const areRead = () => server.taken.map((socket) => socket.listenerCount('data') > 0)
+    for (const path of ['/1', '/2', '/3']) await server.ask(path)
+    server.round()
+    expect(areRead()).toEqual([true, false, false])
+    await server.ask('/other')
+    server.round()
+    expect(areRead()).toEqual([true, true, false, false])
+    // Nobody comes any more.
+    server.round()
+    expect(areRead()).toEqual([true, true, false, true])
+    server.round()
+    expect(areRead()).toEqual([true, true, true, true])
+  })
+
   it('reads the many as well where somebody comes for ever', async () => {
     const server = await serverOf(['a', 'a'], 1)
     for (const path of ['/1', '/2']) await server.ask(path)

@@ -1,11 +1,11 @@
 /** The relayer as the sidecar sees it: untrusted. Answers are bounded in size, checked, and freed of items no protocol allows. */
 
-import { setImmediate as othersFirst } from 'node:timers/promises'
 import { ContractError, createRelayerClient, type RelayerClient, type Send } from '@dvt-relayer/api/client.ts'
 import { routes } from '@dvt-relayer/api/routes.ts'
 import { ExitItem, ValidatorItem } from '@dvt-relayer/api/schemas.ts'
 import type { Authenticate } from '@dvt-relayer/client/authentication.ts'
 import { isVerdict, readVerdict } from '@dvt-relayer/client/verdict.ts'
+import { mapInPieces } from '@dvt-relayer/common/flow/rounds.ts'
 import { type HttpOutcome, outcomeOf, parseAnswer } from '@dvt-relayer/common/http/client.ts'
 import { PIECES } from '@dvt-relayer/common/json/pieces.ts'
 import type { TSchema } from 'typebox'
@@ -126,12 +126,11 @@ async function withoutStrangeItems(
   if (typeof answer !== 'object' || answer === null) return answer
   const { [field]: list, revision, ...rest } = answer as Record<string, unknown>
   if (!Array.isArray(list)) return answer
-  const items: unknown[] = []
-  for (const [place, item] of list.entries()) {
-    if (place % ITEMS_AT_ONCE === ITEMS_AT_ONCE - 1) await othersFirst()
+  const checked = await mapInPieces(list, ITEMS_AT_ONCE, (item) => {
     const good = withGoodIndexes(item)
-    if (isItem(good)) items.push(good)
-  }
+    return isItem(good) ? [good] : []
+  })
+  const items = checked.flat()
   if (items.length < list.length) events.itemsDropped(list.length - items.length)
   const isRevision = Number.isSafeInteger(revision) && Number(revision) >= 0
   // A page has to say what it is in every field: a wrong one is no item to be left out.

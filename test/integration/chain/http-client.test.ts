@@ -212,6 +212,12 @@ describe('an answer', () => {
     expect(rounds.between).toBeGreaterThanOrEqual(16)
   })
 
+  it.each([10, 100_000])('may begin with a byte order mark (%i bytes)', async (length) => {
+    const body = Buffer.from(`\ufeff{"value":7,"text":"${'a'.repeat(length)}"}`)
+    await using server = await startHttpStandIn(() => ({ status: 200, body }))
+    expect(await client([server.url]).json({ path: '/' }, Answer)).toMatchObject({ value: 7 })
+  })
+
   it('that is long must be UTF-8, an object, and within its bounds as well', async () => {
     let body: unknown
     await using server = await startHttpStandIn(() => ({ status: 200, body }))

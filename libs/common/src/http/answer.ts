@@ -86,6 +86,8 @@ const validators = new WeakMap<TSchema, Validator>()
 
 /** From this size on, answers are parsed a piece at a time: whoever sends a long one holds up nobody. */
 const LONG_BYTES = 64 * 1024
+/** The byte order mark that some put before their text. */
+const MARK = Buffer.from('\ufeff')
 
 /**
  * The JSON of an answer, within its bounds; a long one has to be an object. Its lists are parsed a piece at a time.
@@ -101,7 +103,9 @@ export async function parseAnswer(
     if (bytes.length < LONG_BYTES)
       return parseJsonText(new TextDecoder('utf-8', { fatal: true }).decode(bytes), maxValues)
     if (!isUtf8(bytes)) throw new TextError('JSON_INVALID', 'is not UTF-8 text')
-    const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    // As a decoder leaves it out of a short one.
+    const text = whole.subarray(whole.subarray(0, MARK.length).equals(MARK) ? MARK.length : 0)
     return await parseJsonInPieces(
       text,
       { maxValues, between: othersFirst },

@@ -1,7 +1,5 @@
 /** Waiting, always with a way out. */
 
-import type { AddressInfo, Server } from 'node:net'
-import { createServer } from 'node:net'
 import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 import { DemoError } from './errors.ts'
 
@@ -42,20 +40,4 @@ export async function getJson<T>(url: string, signal: AbortSignal, headers: Reco
   const text = await response.text()
   if (response.status !== 200) throw new Error(`${new URL(url).pathname} answers ${response.status} ${text}`)
   return JSON.parse(text) as T
-}
-
-/** Ports of 127.0.0.1 that are free now, all different. */
-export async function findFreePorts(count: number): Promise<number[]> {
-  const servers: Server[] = []
-  for (let position = 0; position < count; position++) {
-    const server = createServer()
-    servers.push(server)
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject)
-      server.listen(0, '127.0.0.1', resolve)
-    })
-  }
-  const ports = servers.map((server) => (server.address() as AddressInfo).port)
-  await Promise.all(servers.map((server) => new Promise((closed) => server.close(closed))))
-  return ports
 }

@@ -7,8 +7,9 @@ import type { MadeCluster, MadeNode } from '../../support/keys/make-cluster.ts'
 import { writeOracleFiles } from '../actors/oracle-files.ts'
 import { DemoError } from '../errors.ts'
 import type { Home } from '../home.ts'
+import { findFreePorts } from '../ports.ts'
 import type { Child, Children } from '../processes.ts'
-import { findFreePorts, getJson, waitFor } from '../wait.ts'
+import { getJson, waitFor } from '../wait.ts'
 import { type Generation, NODES, type Registered } from './scene.ts'
 
 /** Whether a log file is of a program that must keep secrets; the liar's is not. */

@@ -6,7 +6,7 @@ import {
 } from '@dvt-relayer/common/http/client.ts'
 import { Type } from 'typebox'
 import { describe, expect, it, vi } from 'vitest'
-import { findFreePorts } from '../../demo/wait.ts'
+import { findFreePorts } from '../../demo/ports.ts'
 import { type HttpStandIn, type StandInRequest, startHttpStandIn } from '../../support/chain/http-stand-in.ts'
 
 const quick = { timeoutMs: 60_000, backoffMs: { first: 1, most: 5 } }

@@ -4,7 +4,7 @@ import type { ChildProcess } from 'node:child_process'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
-import { findFreePorts } from '../../demo/wait.ts'
+import { findFreePorts } from '../../demo/ports.ts'
 
 /** A Redis on a port of its own. */
 export interface TestRedis extends AsyncDisposable {

@@ -7,7 +7,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
-import { findFreePorts } from '../../demo/wait.ts'
+import { findFreePorts } from '../../demo/ports.ts'
 import { eventually } from '../world/world.ts'
 
 const HOME = '/usr/lib/postgresql'

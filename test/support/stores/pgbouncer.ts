@@ -6,7 +6,7 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { findFreePorts } from '../../demo/wait.ts'
+import { findFreePorts } from '../../demo/ports.ts'
 
 /** Whether PgBouncer is here. Without it tests are skipped on a laptop; on CI it must be here. */
 export function hasPgbouncer(): boolean {

@@ -24,15 +24,26 @@ async function openPosts() {
     }),
   )
   const finished: number[] = []
-  let [now, announced] = [0, 0]
+  let [now, announced, keepingMs] = [0, 0, 0]
   let waits: number[] = []
+  const steps: string[] = []
+  let onKeep = async () => {}
   /** Of what can be verified all is wrong. */
   const verifyPosted = async (_: number, posted: unknown[], onWrong: (wrong: unknown[]) => void) => onWrong(posted)
   const parts = {
     config: { limits: { shares: 10_000 } },
     db: store.db,
     sealing: store.sealing,
-    crypto: { areSignatures: async (signatures: readonly unknown[]) => signatures.map(() => true) },
+    crypto: {
+      areSignatures: async (signatures: readonly unknown[]) => {
+        if (signatures.length > 0) {
+          steps.push('keeps')
+          now += keepingMs
+          await onKeep()
+        }
+        return signatures.map(() => true)
+      },
+    },
     events: { partialsReceived() {} },
     announced: () => void announced++,
     patienceMs: 1000,
@@ -46,6 +57,7 @@ async function openPosts() {
     parts as unknown as Parameters<typeof createSubmission>[0],
     () => now,
     async (ms) => {
+      steps.push(`rests ${ms}`)
       waits.push(ms)
       now += ms
     },
@@ -66,6 +78,11 @@ async function openPosts() {
     finished,
     post,
     waited: () => waits,
+    steps,
+    keepFor: (ms: number, then = onKeep) => {
+      keepingMs = ms
+      onKeep = then
+    },
     announced: () => announced,
     pass: (ms: number) => (now += ms),
   }
@@ -101,6 +118,30 @@ it('at one share index wait where each pushes away another: four of a validator 
   // Of what is its own alone the same caller waits for nothing, nor does another one whose share index that is.
   expect(await post('attacker', 2)).toEqual([])
   expect(await post('node', 1)).toEqual([])
+})
+
+it('are kept one post of a caller after the other, with a rest of three times as long as that took', async () => {
+  const { post, steps, keepFor } = await openPosts()
+  for (let index = 1; index <= CLUSTER; index++) await post('attacker', index)
+  steps.length = 0
+  keepFor(20)
+  await Promise.all([1, 2].map((more) => post('attacker', CLUSTER + more)))
+  expect(steps).toEqual(['keeps', 'rests 60', 'keeps', 'rests 60'])
+  // No longer than a post may wait, however slow the database is.
+  keepFor(4000)
+  expect(await post('attacker', CLUSTER + 3)).toEqual([1000])
+  keepFor(20)
+  expect(await post('attacker', 1)).toEqual([])
+  for (let index = 1; index <= CLUSTER; index++) expect(await post('node', index)).toEqual([])
+  // Two callers are at it at once: neither waits for the other.
+  const bothKeep = Promise.withResolvers<void>()
+  steps.length = 0
+  keepFor(0, () => {
+    if (steps.length === 2) bothKeep.resolve()
+    return bothKeep.promise
+  })
+  await Promise.all(['attacker', 'node'].map((name) => post(name, 100)))
+  expect(steps).toEqual(['keeps', 'keeps'])
 })
 
 it('at a share index that lists show already are told to nobody', async () => {

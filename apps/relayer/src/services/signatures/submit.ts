@@ -65,6 +65,8 @@ const POSTS_OF_ONE = { depth: 2, waiting: Number.POSITIVE_INFINITY }
  * share index. Each costs PostgreSQL a write. Who has sent too many waits, and after some seconds is refused.
  */
 const USELESS = { burst: 1000, perSecond: 50, most: 10_000, waitSeconds: 5 }
+/** What is of no use of one caller is stored a post at a time, and then nothing for so many times as long as that took: PostgreSQL has others. */
+const CROWD = { depth: 1, waiting: Number.POSITIVE_INFINITY, rests: 3 }
 /** Posts that are refused, of one caller, come in turns this far apart: each was read and looked up. */
 const REFUSED_MS = 500
 /** A share index that was not used for so long is a caller's own no more. */
@@ -137,6 +139,7 @@ export function createSubmission(
   wait: (ms: number) => Promise<unknown> = (ms) => sleep(ms),
 ) {
   const posts = createKeyedQueue(POSTS_OF_ONE)
+  const crowdPosts = createKeyedQueue(CROWD)
   const [crowd, wrongs] = [createRate(USELESS), createRate(USELESS)]
   const ownIndexes = createOwnIndexes(nowMs)
 
@@ -152,8 +155,15 @@ export function createSubmission(
     )
     const taken = [{ ...NOTHING, failures: sorted.failures }, await keep(post, others)]
     if (useless.length === 0) return joined(taken)
-    const mayGoOn = await waitFor(crowd, post, useless.length)
-    return joined([...taken, mayGoOn ? await keep(post, useless) : { ...NOTHING, isTooMuch: true }])
+    if (!(await waitFor(crowd, post, useless.length))) return joined([...taken, { ...NOTHING, isTooMuch: true }])
+    await crowdPosts.run(post.account, async () => {
+      const startMs = nowMs()
+      taken.push(await keep(post, useless))
+      const now = nowMs()
+      const restMs = Math.min(CROWD.rests * (now - startMs), post.untilMs - now)
+      if (restMs > 0) await wait(restMs)
+    })
+    return joined(taken)
   }
 
   /** Stores new signatures. */

@@ -114,6 +114,27 @@ it('parses the pieces of a body in a round each, and others’ between them, and
   await expect.poll(() => rests).toEqual([45, 45])
 })
 
+it('rests longer after bodies of strangers, and for no longer than 200 ms', async () => {
+  let now = 0
+  vi.spyOn(performance, 'now').mockImplementation(() => now)
+  const { nextRound, goRound } = ownRounds()
+  const rests: number[] = []
+  const parsing = createParsing(createRounds(1, nextRound), async (ms) => void rests.push(ms))
+  const callers = [node('a'), stranger('192.0.2.1')]
+  for (const tookMs of [4, 70]) {
+    const parse = async () => {
+      now += tookMs
+    }
+    const all = Promise.all(callers.map((account) => parsing.run(account, parse)))
+    for (let round = 0; round < 4; round++) {
+      await setImmediate()
+      await goRound()
+    }
+    await all
+  }
+  await expect.poll(() => rests).toEqual([12, 40, 200, 200])
+})
+
 it('has a known caller wait for a body that was refused, by its size and not by how slow the machine is', async () => {
   const rests: number[] = []
   const parsing = createParsing(createRounds(1), async (ms) => void rests.push(ms))

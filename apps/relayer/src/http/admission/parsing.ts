@@ -9,8 +9,11 @@ import { createKeyedQueue } from '@dvt-relayer/common/flow/keyed-queue.ts'
 import type { Rounds } from '@dvt-relayer/common/flow/rounds.ts'
 import { pause } from '@dvt-relayer/common/process/lifetime.ts'
 
-/** How many times as long as the work the rest after it is, and how long at most. */
-const REST = { times: 3, mostMs: 200 }
+/**
+ * How many times as long as the work the rest after it is, and how long at most. Of strangers longer: hundreds of them can begin at one
+ * moment, and where garbage comes faster than it is collected beside the work, all of it is in one pause of some tens of milliseconds.
+ */
+const REST = { times: 3, timesOfStrangers: 10, mostMs: 200 }
 /** Bytes and values that take a millisecond, about. */
 const IN_A_MS = { bytes: 200_000, values: 8_000 }
 /** Milliseconds of rest after a body that was refused for each that it took, times what it took, and at most. */
@@ -57,7 +60,8 @@ export function createParsing(rounds: Rounds, rest: (ms: number) => Promise<unkn
       }
       void lines.run(key, async () => {
         const tookMs = await parseAndHandOut()
-        await rest(Math.min(REST.mostMs, REST.times * tookMs))
+        const times = account.group === 'stranger' ? REST.timesOfStrangers : REST.times
+        await rest(Math.min(REST.mostMs, times * tookMs))
       })
       return promise
     },

@@ -2,12 +2,13 @@ import type { ChildProcess } from 'node:child_process'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer, Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test, vi } from 'vitest'
 import { silentLogger } from '../../../libs/common/src/log/logger.ts'
 import { findEmbeddedPostgres, startEmbeddedPostgres } from '../../../libs/db/src/embedded/embedded-postgres.ts'
 import { linkLibraries } from '../../../libs/db/src/embedded/postgres-binaries.ts'
@@ -74,6 +75,28 @@ describe('embedded postgresql', () => {
     await expect(query(wrong.href, 'select 1')).rejects.toMatchObject({ code: '28P01' })
     expect(statSync(join(folder, 'postgres', 'connection.json')).mode & 0o777).toBe(0o600)
     expect(readdirSync(join(folder, 'postgres')).sort()).toEqual(['connection.json', 'data', 'log', 'log.1'])
+  })
+
+  test('starts at another port when somebody takes its own just before it does', async () => {
+    const folder = newFolder()
+    const thief = createServer()
+    const { close } = Server.prototype
+    let taken: string | undefined
+    const closing = vi.spyOn(Server.prototype, 'close').mockImplementationOnce(function (this: Server, closed) {
+      const { port } = this.address() as AddressInfo
+      taken = `127.0.0.1:${port}`
+      return close.call(this, () => thief.listen(port, '127.0.0.1', () => closed?.()))
+    })
+    try {
+      await using server = await start(folder)
+      expect(taken).toBeDefined()
+      expect(new URL(server.url).host).not.toBe(taken)
+      expect(findEmbeddedPostgres(folder)).toBe(server.url)
+      expect(await query(server.url, 'select 1 as a')).toEqual([{ a: 1 }])
+    } finally {
+      closing.mockRestore()
+      thief.close()
+    }
   })
 
   test('starts again by itself when it dies', async () => {

@@ -3,11 +3,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { silentLogger } from '../../../libs/common/src/log/logger.ts'
 import { chownTo, openHome, readConnection } from '../../../libs/db/src/embedded/home.ts'
+import { findFreePorts } from '../../demo/ports.ts'
 
 /** Starts one, of an empty database. It may not answer yet. */
 export async function startStandby(): Promise<AsyncDisposable & { url: string }> {
@@ -16,14 +16,9 @@ export async function startStandby(): Promise<AsyncDisposable & { url: string }>
   const signal = join(home.data, 'standby.signal')
   await writeFile(signal, '')
   chownTo(home, signal)
-  const listener = createServer().listen(0, '127.0.0.1')
-  await once(listener, 'listening')
-  const address = listener.address()
-  listener.close()
-  await once(listener, 'close')
-  if (address === null || typeof address === 'string') throw new Error('no port')
+  const [port = 0] = await findFreePorts(1)
   const settings = {
-    port: String(address.port),
+    port: String(port),
     listen_addresses: '127.0.0.1',
     unix_socket_directories: '',
     hot_standby: 'on',
@@ -41,7 +36,7 @@ export async function startStandby(): Promise<AsyncDisposable & { url: string }>
   })
   const exited = once(child, 'exit')
   return {
-    url: `postgres://postgres:${readConnection(home).password}@127.0.0.1:${address.port}/postgres`,
+    url: `postgres://postgres:${readConnection(home).password}@127.0.0.1:${port}/postgres`,
     async [Symbol.asyncDispose]() {
       child.kill('SIGQUIT')
       await exited

@@ -114,17 +114,36 @@ async function spawnServer(home: Home, { port, mark, maxConnections }: How): Pro
   return { child, pid, exited }
 }
 
+/** The first start: at the port that the server had, if it is free. Where somebody takes a port just before the server does, at another one. */
+async function startAtFreePort(
+  home: Home,
+  connection: Connection,
+  maxConnections: number,
+): Promise<{ how: How; started: Server }> {
+  const { mark } = connection
+  let wanted = connection.port
+  for (let attempt = 1; ; attempt++) {
+    const port = await findFreePort(wanted)
+    if (port !== connection.port) writeConnection(home, { ...connection, port })
+    const how = { port, mark, maxConnections }
+    try {
+      return { how, started: await startServer(home, how) }
+    } catch (error) {
+      const isFree = (await findFreePort(port)) === port
+      if (isFree || attempt === STARTS) throw error
+      wanted = 0
+    }
+  }
+}
+
 /** Starts the server, and again when it dies while it should not. */
 export async function superviseServer(
   home: Home,
   connection: Connection,
   maxConnections: number,
 ): Promise<{ port: number; stop(): Promise<void> }> {
-  const { mark } = connection
-  const port = await findFreePort(connection.port)
-  if (port !== connection.port) writeConnection(home, { ...connection, port })
-  const how = { port, mark, maxConnections }
-  let server = await startServer(home, how)
+  const { how, started } = await startAtFreePort(home, connection, maxConnections)
+  let server = started
   const stopping = new AbortController()
 
   const watch = async (): Promise<void> => {
@@ -146,7 +165,7 @@ export async function superviseServer(
   }
   const watching = watch()
   return {
-    port,
+    port: how.port,
     stop: async () => {
       stopping.abort()
       await stopServer(server)

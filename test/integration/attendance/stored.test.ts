@@ -87,6 +87,16 @@ describe('a nonce', () => {
       expect(await takeNonce(tx, a, first)).toBe(true)
     }),
   )
+  it(
+    'is taken without a wait for the disk',
+    atOnce(async (tx) => {
+      const waits = async () => (await tx.execute(sql`select current_setting('synchronous_commit') as waits`)).rows
+      await tx.execute(sql`set local synchronous_commit = on`)
+      expect(await waits()).toEqual([{ waits: 'on' }])
+      expect(await takeNonce(tx, Buffer.alloc(20), Buffer.alloc(16))).toBe(true)
+      expect(await waits()).toEqual([{ waits: 'off' }])
+    }),
+  )
 })
 
 describe('processes', () => {

@@ -25,3 +25,10 @@ export const bytesParam = (value: Uint8Array): SQL => sql`${sql.param(asBuffer(v
 
 /** Whether a column is one of many values: one parameter, where drizzle's `inArray` makes one for each of them. */
 export const isAny = (column: AnyPgColumn, values: SQL): SQL => sql`${column} = any(${values})`
+
+/**
+ * A condition that always holds, and has the commit of this statement, or transaction, not wait for the disk: for rows that are kept for
+ * seconds alone. Should PostgreSQL itself die, it may have forgotten those of its last half second; the end of a relayer loses none.
+ * https://www.postgresql.org/docs/current/wal-async-commit.html
+ */
+export const NEED_NOT_LAST = sql`(select set_config('synchronous_commit', 'off', true)) = 'off'`

@@ -172,7 +172,12 @@ describe('a posted signature', () => {
       await sign(id, index, byte, 'unverified', 1000)
     await touchCandidates(db, 1, [])
     expect(await kept(sql`seen_at > now() - interval '500 seconds'`)).toEqual([])
-    await touchCandidates(db, 1, [{ messageId: one, digest: digestOf(1) }])
+    await db.transaction(async (tx) => {
+      await tx.execute(sql`set local synchronous_commit = on`)
+      await touchCandidates(tx, 1, [{ messageId: one, digest: digestOf(1) }])
+      // It is a hint: nobody waits for the disk.
+      expect((await tx.execute(sql`show synchronous_commit`)).rows).toEqual([{ synchronous_commit: 'off' }])
+    })
     expect(await kept(sql`seen_at > now() - interval '500 seconds'`)).toEqual([[one, 1, 1, 'unverified']])
   })
 })

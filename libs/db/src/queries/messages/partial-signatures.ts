@@ -5,7 +5,7 @@ import { IS_SPLIT_ANEW } from '../oracle-shares.ts'
 import type { RowOf } from '../rows.ts'
 import { boolean, bytes, number, oneOf, oneRow, orNull, rows, text } from '../rows.ts'
 import type { Sql } from '../sql.ts'
-import { bytesArray, numberArray, textArray } from '../sql.ts'
+import { bytesArray, NEED_NOT_LAST, numberArray, textArray } from '../sql.ts'
 import { bindProven } from './deposit-bindings.ts'
 import { LIVE, type MessageKind } from './messages.ts'
 
@@ -167,7 +167,7 @@ export async function touchCandidates(
       join unnest(${numberArray(candidates.map(({ messageId }) => messageId))}, ${bytesArray(candidates.map(({ digest }) => digest))})
            as c (message_id, digest) on p.message_id = c.message_id and p.share_index = ${shareIndex} and p.digest = c.digest
       for update of p skip locked)
-    update partial_signatures p set seen_at = now() from free where p.ctid = free.ctid`)
+    update partial_signatures p set seen_at = now() from free where p.ctid = free.ctid and ${NEED_NOT_LAST}`)
 }
 
 /** The verdict on one candidate. */

@@ -26,6 +26,26 @@ function made() {
   return { parse, parsed, rests, settled, refused: parsing.refused }
 }
 
+/** Turns by a clock and by rounds that the test makes go on; rests take no time. */
+function clocked() {
+  let now = 0
+  vi.spyOn(performance, 'now').mockImplementation(() => now)
+  const { nextRound, goRound } = ownRounds()
+  const rests: number[] = []
+  const parsing = createParsing(createRounds(1, nextRound), async (ms) => void rests.push(ms))
+  const pass = (ms: number): void => {
+    now += ms
+  }
+  const goRounds = async (rounds: number, msBetween = 0) => {
+    for (let round = 0; round < rounds; round++) {
+      await setImmediate()
+      pass(msBetween)
+      await goRound()
+    }
+  }
+  return { parsing, rests, pass, goRounds }
+}
+
 it('parses the bodies of one caller one after the other, with a rest between, and nobody waits for another’s', async () => {
   const { parse, parsed, rests, settled } = made()
   for (const what of ['a1', 'a2', 'a3']) void parse(node('a'), what)
@@ -89,47 +109,29 @@ it('hands out what was parsed in another round than it was parsed in', async () 
 })
 
 it('parses the pieces of a body in a round each, and others’ between them, and rests for its own time alone', async () => {
-  let now = 0
-  vi.spyOn(performance, 'now').mockImplementation(() => now)
-  const { nextRound, goRound } = ownRounds()
-  const rests: number[] = []
-  const parsing = createParsing(createRounds(1, nextRound), async (ms) => void rests.push(ms))
+  const { parsing, rests, pass, goRounds } = clocked()
   const seen: string[] = []
   const pieces = (name: string) =>
     parsing.run(node(name), async (between) => {
       for (const piece of [1, 2, 3]) {
         seen.push(`${name}${piece}`)
-        now += 5
+        pass(5)
         if (piece < 3) await between()
       }
     })
   const all = Promise.all([pieces('a'), pieces('b')])
-  for (let round = 0; round < 8; round++) {
-    await setImmediate()
-    now += 1000
-    await goRound()
-  }
+  await goRounds(8, 1000)
   await all
   expect(seen).toEqual(['a1', 'b1', 'a2', 'b2', 'a3', 'b3'])
   await expect.poll(() => rests).toEqual([45, 45])
 })
 
 it('rests longer after bodies of strangers, and for no longer than 200 ms', async () => {
-  let now = 0
-  vi.spyOn(performance, 'now').mockImplementation(() => now)
-  const { nextRound, goRound } = ownRounds()
-  const rests: number[] = []
-  const parsing = createParsing(createRounds(1, nextRound), async (ms) => void rests.push(ms))
+  const { parsing, rests, pass, goRounds } = clocked()
   const callers = [node('a'), stranger('192.0.2.1')]
   for (const tookMs of [4, 70]) {
-    const parse = async () => {
-      now += tookMs
-    }
-    const all = Promise.all(callers.map((account) => parsing.run(account, parse)))
-    for (let round = 0; round < 4; round++) {
-      await setImmediate()
-      await goRound()
-    }
+    const all = Promise.all(callers.map((account) => parsing.run(account, async () => pass(tookMs))))
+    await goRounds(4)
     await all
   }
   await expect.poll(() => rests).toEqual([12, 40, 200, 200])

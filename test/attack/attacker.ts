@@ -3,8 +3,8 @@
  * CPU here is no fault of who it attacks.
  */
 
-import { readdirSync } from 'node:fs'
-import { constants, getPriority, platform, setPriority } from 'node:os'
+import { spawnSync } from 'node:child_process'
+import { constants, getPriority, setPriority } from 'node:os'
 import type { Scene } from './attack.ts'
 import { ATTACKS } from './attacks.ts'
 
@@ -13,17 +13,7 @@ export type ToAttacker = { set: string } | { begin: Scene } | { tell: true }
 /** What it says to its parent. */
 export type FromAttacker = { url: string } | { underWay: true } | { answers: Record<string, number> }
 
-// Below who is attacked, who may have given way already: started with nice, as this is.
-const LOWEST = 19
-const priority = Math.min(LOWEST, getPriority() + constants.priority.PRIORITY_LOW)
-// On Linux a priority is a thread's own, and Node has started some already, which collect this process's garbage.
-const threads = platform() === 'linux' ? readdirSync('/proc/self/task').map(Number) : [0]
-for (const thread of threads)
-  try {
-    setPriority(thread, priority)
-  } catch {
-    // It has ended since.
-  }
+giveWay()
 let attack = ATTACKS[0]
 const answers: Record<string, number> = {}
 const say = (message: FromAttacker) => process.send?.(message)
@@ -40,3 +30,15 @@ process.on('message', async (message: ToAttacker) => {
   } else say({ answers })
 })
 process.on('disconnect', () => process.exit())
+
+/**
+ * Has this process run when nobody else wants to: on Linux by a policy of its own, since one of the lowest priority keeps its core for some
+ * milliseconds when another wakes up. Where there is no `chrt`, by that priority.
+ */
+function giveWay(): void {
+  // Of each thread: Node has started some already, which collect this process's garbage.
+  const { status } = spawnSync('chrt', ['--all-tasks', '--idle', '--pid', '0', String(process.pid)])
+  // Below who is attacked, who may have given way already: started with nice, as this is.
+  const lowest = 19
+  if (status !== 0) setPriority(Math.min(lowest, getPriority() + constants.priority.PRIORITY_LOW))
+}

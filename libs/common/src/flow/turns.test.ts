@@ -179,3 +179,16 @@ it('a fair line gives what there is while there is something, and forgets who ha
   line.push('a', 'a2')
   expect([line.shift(), line.shift(), line.shift()]).toEqual(['c1', 'a2', undefined])
 })
+
+it('a fair line gives up the newest of who has the most', () => {
+  const line = createFairLine<string>()
+  expect([line.popOfMost(), line.count()]).toEqual([undefined, 0])
+  line.push('a', 'a1')
+  for (const item of ['b1', 'b2', 'b3']) line.push('b', item)
+  expect([line.popOfMost(), line.popOfMost(), line.count(), line.size()]).toEqual(['b3', 'b2', 2, 2])
+  // Of those with the same the first in the line; and who has nothing left has no place.
+  expect([line.popOfMost(), line.count(), line.size()]).toEqual(['a1', 1, 1])
+  expect([line.shift(), line.shift(), line.count()]).toEqual(['b1', undefined, 0])
+  line.push('c', 'c1')
+  expect([line.clear(), line.count(), line.popOfMost()]).toEqual([['c1'], 0, undefined])
+})

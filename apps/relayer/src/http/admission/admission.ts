@@ -70,7 +70,8 @@ export function createAdmission(
   const { maxBodyBytes } = config.http
   const bodies = createBodies(limits.bodies)
   const answers = createAnswers(limits.answers)
-  const connections = createConnections(limits.connections, () => events.callerBounded('connections'))
+  const onCut = () => events.callerBounded('connections')
+  const connections = createConnections(limits.connections, onCut)
   const pieces = createPieces()
   const refusals = createRefusals(limits)
   const refusalsOfBodies = createRefusals({ refusalMs: 0, refusals: limits.refusalsOfBodies })
@@ -87,7 +88,7 @@ export function createAdmission(
 
   // Room is made for a connection when it is read, so that those that only come cost the ones behind them little.
   app.server.prependListener('connection', (socket) => connections.opened(socket, strangerOf({ socket })))
-  readInTurn(app.server, limits.arrivals, (socket) => accountKey(strangerOf({ socket })))
+  readInTurn(app.server, limits.arrivals, (socket) => accountKey(strangerOf({ socket })), onCut)
   app.decorateRequest('account')
   app.decorateRequest('visit')
   app.decorateRequest('hasRoomFor')

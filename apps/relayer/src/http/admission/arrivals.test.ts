@@ -9,9 +9,18 @@ afterEach(() => {
   for (const end of ends.splice(0)) end()
 })
 
-/** A server whose rounds come when they are called for, and whose callers say in their order of coming where they come from. */
-async function serverOf(addresses: readonly string[], burst = 10) {
-  const [heard, waiting]: [string[], (() => void)[]] = [[], []]
+interface Figures {
+  burst?: number
+  /** How many of the many wait at most. */
+  most?: number
+  /** Rests are over at once. */
+  isRested?: boolean
+}
+
+/** A server whose rounds and rests end when they are told to, and whose callers say in their order of coming where they come from. */
+async function serverOf(addresses: readonly string[], { burst = 10, most = 10, isRested = true }: Figures = {}) {
+  const [heard, waiting, resting]: [string[], (() => void)[], (() => void)[]] = [[], [], []]
+  let cut = 0
   const server = createServer((request, answer) => {
     heard.push(request.url ?? '')
     answer.end()
@@ -19,9 +28,13 @@ async function serverOf(addresses: readonly string[], burst = 10) {
   const taken: Socket[] = []
   readInTurn(
     server,
-    { burst, perSecond: 1e-6, most: 10 },
+    { burst, perSecond: 1e-6, most: 10, waiting: most },
     (socket) => addresses[taken.push(socket) - 1] ?? '',
+    () => {
+      cut++
+    },
     (then) => void waiting.push(then),
+    (then) => (isRested ? then() : void resting.push(then)),
   )
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -45,6 +58,10 @@ async function serverOf(addresses: readonly string[], burst = 10) {
     round: (): void => waiting.shift()?.(),
     close: () => new Promise((resolve) => server.close(resolve)),
     waits: (): number => waiting.length,
+    /** Ends a rest. */
+    rested: (): void => resting.shift()?.(),
+    cut: (): number => cut,
+    areRead: (): boolean[] => taken.map((socket) => socket.listenerCount('data') > 0),
   }
 }
 
@@ -70,7 +87,7 @@ describe('readInTurn', () => {
   })
 
   it('reads the many of one address when nobody comes, and others meanwhile', async () => {
-    const server = await serverOf(['crowd', 'crowd', 'crowd', 'monitor'], 1)
+    const server = await serverOf(['crowd', 'crowd', 'crowd', 'monitor'], { burst: 1 })
     const sockets = new Map<string, Socket>()
     for (const path of ['/1', '/2', '/3', '/health']) {
       sockets.set(path, await server.ask(path))
@@ -88,23 +105,65 @@ describe('readInTurn', () => {
   })
 
   it('reads as many of an address as are few, and no second one in the round of one of them', async () => {
-    const server = await serverOf(['crowd', 'crowd', 'crowd', 'other'], 2)
-    const areRead = () => server.taken.map((socket) => socket.listenerCount('data') > 0)
+    const server = await serverOf(['crowd', 'crowd', 'crowd', 'other'], { burst: 2 })
     for (const path of ['/1', '/2', '/3']) await server.ask(path)
     server.round()
-    expect(areRead()).toEqual([true, false, false])
+    expect(server.areRead()).toEqual([true, false, false])
     await server.ask('/other')
     server.round()
-    expect(areRead()).toEqual([true, true, false, false])
+    expect(server.areRead()).toEqual([true, true, false, false])
     // Nobody comes any more.
     server.round()
-    expect(areRead()).toEqual([true, true, false, true])
+    expect(server.areRead()).toEqual([true, true, false, true])
     server.round()
-    expect(areRead()).toEqual([true, true, true, true])
+    expect(server.areRead()).toEqual([true, true, true, true])
+  })
+
+  it('rests between two of the many, and meanwhile reads the few', async () => {
+    const server = await serverOf(['crowd', 'crowd', 'crowd', 'crowd', 'monitor', 'other'], {
+      burst: 1,
+      isRested: false,
+    })
+    for (const path of ['/1', '/2', '/3', '/4']) await server.ask(path)
+    // In the first somebody has come.
+    for (const _ of [1, 2]) server.round()
+    expect(server.areRead()).toEqual([true, true, false, false])
+    // No round is asked for in vain.
+    expect(server.waits()).toBe(0)
+    for (const path of ['/health', '/gone']) await server.ask(path)
+    server.taken[5]?.destroy()
+    for (const _ of [1, 2]) server.round()
+    expect(server.areRead()).toEqual([true, true, false, false, true, false])
+    server.rested()
+    server.round()
+    expect(server.areRead()).toEqual([true, true, true, false, true, false])
+    expect(server.waits()).toBe(0)
+    server.rested()
+    server.round()
+    expect(server.areRead()).toEqual([true, true, true, true, true, false])
+    server.rested()
+    expect(server.waits()).toBe(0)
+  })
+
+  it('cuts off the newest of the address with the most where too many wait', async () => {
+    const server = await serverOf(['crowd', 'crowd', 'crowd', 'proxy', 'proxy', 'crowd', 'proxy'], {
+      burst: 1,
+      most: 3,
+    })
+    for (const path of ['/1', '/2', '/3', '/4', '/5']) await server.ask(path)
+    expect(server.cut()).toBe(0)
+    const areGone = () => server.taken.map(({ destroyed }) => destroyed)
+    await server.ask('/6')
+    expect([server.cut(), ...areGone()]).toEqual([1, false, false, false, false, false, true])
+    // Those before it, where it has no more than they have.
+    await server.ask('/7')
+    expect([server.cut(), ...areGone()]).toEqual([2, false, false, true, false, false, true, false])
+    for (let round = 0; round < 6; round++) server.round()
+    expect(server.areRead()).toEqual([true, true, false, true, true, false, true])
   })
 
   it('reads the many as well where somebody comes for ever', async () => {
-    const server = await serverOf(['a', 'a'], 1)
+    const server = await serverOf(['a', 'a'], { burst: 1 })
     for (const path of ['/1', '/2']) await server.ask(path)
     // The first is one of few.
     server.round()
@@ -121,7 +180,7 @@ describe('readInTurn', () => {
 
   it('counts no rounds in which nobody of the many waited', async () => {
     const others = Array.from({ length: 2000 }, (_, place) => `other ${place}`)
-    const server = await serverOf([...others, 'crowd', 'crowd'], 1)
+    const server = await serverOf([...others, 'crowd', 'crowd'], { burst: 1 })
     for (const _ of others) {
       server.emit(new Socket())
       server.round()
@@ -154,6 +213,15 @@ describe('readInTurn', () => {
     server.round()
     await closed
     expect([server.heard, server.taken[0]?.destroyed]).toEqual([[], true])
+  })
+
+  it('does not rest while the server is closing', async () => {
+    const server = await serverOf(['crowd', 'crowd', 'crowd'], { burst: 1, isRested: false })
+    for (const path of ['/1', '/2', '/3']) await server.ask(path)
+    const closed = server.close()
+    for (let round = 0; round < 3; round++) server.round()
+    await closed
+    expect(server.taken.map(({ destroyed }) => destroyed)).toEqual([true, true, true])
   })
 
   it('goes on past one that was reset before its turn', async () => {

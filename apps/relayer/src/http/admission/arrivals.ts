@@ -1,7 +1,7 @@
 /**
  * Arrivals: Node takes in one new connection in each round of the event loop, and those that wait for that stand in one line, whoever opened
  * them. To read one for the first time takes several times as long. So where many of one address come, they are read only in rounds in which
- * nobody comes; all others at once.
+ * nobody comes, with a rest between; all others at once.
  */
 
 import type { Server, Socket } from 'node:net'
@@ -11,13 +11,23 @@ import type { Limits } from './limits.ts'
 
 /** Rounds in a row in which somebody comes while the many wait, after which they are read as well. */
 const PATIENCE = 1000
+/**
+ * Between two of the many, in milliseconds: some hundreds are read in a second. Each brings 64 KiB and a request, which last for as long as
+ * others find the event loop taken for some milliseconds at a time where hundreds are read at once.
+ */
+const REST_MS = 1
 
-/** Has a server read each new connection when the turn of its address comes, and nothing of it before. */
+/**
+ * Has a server read each new connection when the turn of its address comes, and nothing of it before; `onCut` is told of each that is
+ * closed for others.
+ */
 export function readInTurn(
   server: Server,
   limits: Limits['arrivals'],
   addressOf: (socket: Socket) => string,
+  onCut: () => void,
   nextRound: (then: () => void) => void = (then) => void setImmediate(then),
+  rest: (then: () => void) => void = (then) => void setTimeout(then, REST_MS),
 ): void {
   const readers = server.listeners('connection')
   server.removeAllListeners('connection')
@@ -26,6 +36,7 @@ export function readInTurn(
   const [few, many] = [createFairLine<Socket>(), createFairLine<Socket>()]
   let isComing = false
   let hasCome = false
+  let isResting = false
   let inARow = 0
 
   function come(): void {
@@ -36,9 +47,16 @@ export function readInTurn(
     isComing = false
     inARow = hasCome ? inARow + 1 : 0
     hasCome = false
-    if (!readNext(few) && (inARow === 0 || inARow > PATIENCE)) readNext(many)
+    const isTurnOfMany = !isResting && (inARow === 0 || inARow > PATIENCE)
+    if (!readNext(few) && isTurnOfMany && readNext(many) && server.listening) {
+      isResting = true
+      rest(() => {
+        isResting = false
+        if (many.size() > 0) come()
+      })
+    }
     if (many.size() === 0) inARow = 0
-    if (few.size() + many.size() > 0) come()
+    if (few.size() > 0 || (many.size() > 0 && !isResting)) come()
   }
   /** Whether there was one to read. */
   function readNext(line: typeof few): boolean {
@@ -59,6 +77,10 @@ export function readInTurn(
     const address = addressOf(socket)
     const line = rate.take(address, 1, performance.now()) === 0 ? few : many
     line.push(address, socket)
+    if (many.count() > limits.waiting) {
+      many.popOfMost()?.destroy()
+      onCut()
+    }
     hasCome = true
     come()
   })

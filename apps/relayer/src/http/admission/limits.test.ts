@@ -12,7 +12,7 @@ it('what callers may hold follows from the largest body, and is not less than fo
     ofOne: 96 * MIB,
     total: 512 * MIB,
     ofSidecars: 384 * MIB,
-    rate: { bytesASecond: 16 * MIB, atOnce: 32 * MIB },
+    rate: { bytesASecond: 16 * MIB, atOnce: 8 * MIB },
     rateOfStrangers: { bytesASecond: 2 * MIB, atOnce: 16 * MIB },
     largeOfOne: 2,
     largeWaitMs: 1_000,
@@ -27,9 +27,8 @@ it('what callers may hold follows from the largest body, and is not less than fo
 })
 
 it('who is cut off, and when, is what the documentation says', () => {
-  const { bodies, upload, uploadOfStrangers, answer, answers, connections, requestsOfOne, refusalMs } = limitsWith(
-    32 * MIB,
-  )
+  const { bodies, upload, uploadOfStrangers, answer, answers, arrivals, connections, requestsOfOne, refusalMs } =
+    limitsWith(32 * MIB)
   // 32 KiB a second, looked at every 5 s; 64 KiB within 10 s.
   expect(upload).toEqual({ everyMs: 5_000, leastBytes: 160 * 1024 })
   expect(uploadOfStrangers).toEqual({ afterMs: 4_000, everyMs: 500 })
@@ -37,6 +36,7 @@ it('who is cut off, and when, is what the documentation says', () => {
   expect(uploadOfStrangers.afterMs + uploadOfStrangers.everyMs).toBeLessThan(bodies.waitMs)
   expect(answer).toEqual({ everyMs: 10_000, leastBytes: 64 * 1024 })
   expect(answers).toEqual({ ofOne: 128 * MIB, total: 256 * MIB })
+  expect(arrivals).toMatchObject({ burst: 10, perSecond: 50, waiting: 1_000 })
   expect(connections).toEqual({ total: 1_000, strangers: 500 })
   expect([requestsOfOne, refusalMs]).toEqual([256, 3_000])
 })

@@ -45,10 +45,10 @@ export function limitsOf({ http }: Pick<RelayerConfig, 'http'>) {
       ofSidecars: 12 * largest,
       /**
        * Of one caller in a second, and at once before that counts: a sidecar of 20,000 validators that posts all of them every 2 s sends
-       * 3.3 MB in a second, and all of 50,000 have some 16 MB. What is read is collected as garbage, 64 MB at a time, and each time others
-       * wait some 20 ms: less than a hundredth of the time, so.
+       * 3.3 MB in a second, and the posts of all of 50,000, some 16 MB, come within two. What is read is collected as garbage, 64 MB at a
+       * time, and each time others wait some 20 ms: less than a hundredth of the time, so.
        */
-      rate: { bytesASecond: largest / 2, atOnce: largest },
+      rate: { bytesASecond: largest / 2, atOnce: largest / 4 },
       /**
        * Of a stranger: what charon posts of a thousand validators is 0.4 MB, once from each node, and nothing of it is known before it is read
        * and looked at.
@@ -71,8 +71,11 @@ export function limitsOf({ http }: Pick<RelayerConfig, 'http'>) {
     answer: { everyMs: 10_000, leastBytes: 64 * KIB },
     /** Bytes of answers that readers have not taken, each kept once however many read it. */
     answers: { ofOne: 128 * MIB, total: 256 * MIB },
-    /** Connections of one address that are read whoever comes meanwhile; those of a proxy that opens more wait until nobody comes. */
-    arrivals: { burst: 10, perSecond: 50, most: 10_000 },
+    /**
+     * Connections of one address that are read whoever comes meanwhile; those of a proxy that opens more wait until nobody comes, so many of
+     * all addresses: as many as are read within two seconds.
+     */
+    arrivals: { burst: 10, perSecond: 50, most: 10_000, waiting: 1000 },
     /** Of strangers: those who have shown no token yet. */
     connections: { total: 1000, strangers: 500 },
   }

@@ -8,6 +8,7 @@ import { fromHex } from '@dvt-relayer/common/hex.ts'
 import { createLogger, silentLogger } from '@dvt-relayer/common/log/logger.ts'
 import { createSealer } from '@dvt-relayer/crypto/sealing.ts'
 import { findSealingCheck } from '@dvt-relayer/db/queries/doctor/contents.ts'
+import { lockMessages } from '@dvt-relayer/db/queries/messages/announce.ts'
 import { bytesArray, numberArray } from '@dvt-relayer/db/queries/sql.ts'
 import { findCheckpoint } from '@dvt-relayer/db/queries/state.ts'
 import { sql } from 'drizzle-orm'
@@ -160,4 +161,27 @@ it('an exit that is sealed under SEALING_KEY itself gets a key of its own at the
   expect(await forgetSealed(db)).toBe(1)
   const [after] = await query<{ revision: string }>(sql`select revision from messages`)
   expect(Number(after?.revision)).toBeGreaterThan(Number(row?.revision))
+})
+
+it('of two starts at one moment, one gives an exit its own key and the other finds it', async () => {
+  const { db, query, start, said, addValidator, addExit } = await openStarts()
+  const key = randomBytes(32)
+  const id = await addExit((await addValidator()).id)
+  const sealed = createSealer(key).seal(randomBytes(96), signaturePlace(id, 'exit'))
+  await query(sql`update messages set signature = ${Buffer.from(sealed)}, state = 'ready' where id = ${id}`)
+  await db.onOneConnection(async (other) => {
+    await other.execute(sql`begin`)
+    await lockMessages(other, [id])
+    const starts = [start({ sealingKey: key }), start({ sealingKey: key })]
+    for (const one of starts) one.catch(() => {})
+    // Neither has seen whether there is a key.
+    const waiting = sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+    await expect.poll(async () => (await query(waiting)).length).toBe(2)
+    await other.execute(sql`commit`)
+    const [sealing] = await Promise.all(starts)
+    const opener = await sealing?.openerFor(db, [id])
+    const [row] = await query<{ signature: Buffer }>(sql`select signature from messages`)
+    expect(opener?.signature({ id, kind: 'exit' }, row?.signature ?? Buffer.of())).toHaveLength(96)
+  })
+  expect(said()).toEqual([['exit signatures sealed under keys of their own', 1]])
 })

@@ -8,7 +8,7 @@
  *     npm run bench -- --full               nothing extrapolated
  *     npm run bench -- --profile <folder>   CPU profiles of all threads of relayers and sidecars
  *     npm run bench -- --bundled            relayers and sidecars as images have them (`npm run bundle` first)
- *     npm run bench -- --node-options "--max-semi-space-size=8"   flags of Node for the relayers
+ *     npm run bench -- --node-options=--max-semi-space-size=8   flags of Node for the relayers
  */
 
 import { readFile, writeFile } from 'node:fs/promises'

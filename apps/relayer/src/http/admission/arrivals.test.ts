@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { type AddressInfo, createConnection, Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
-import { readInTurn } from './arrivals.ts'
+import { createRest, readInTurn } from './arrivals.ts'
 
 const ends: (() => void)[] = []
 afterEach(() => {
@@ -246,5 +246,39 @@ describe('readInTurn', () => {
     server.round()
     await answered
     expect([server.heard, server.taken[0]?.listenerCount('data')]).toEqual([['/2'], 0])
+  })
+})
+
+describe('createRest', () => {
+  it('rests twice as long as two rounds took, once that comes to a millisecond', () => {
+    let now = 0
+    const [rounds, waits, rested]: [(() => void)[], [() => void, number][], number[]] = [[], [], []]
+    const rest = createRest(
+      (then) => void rounds.push(then),
+      (then, ms) => void waits.push([then, ms]),
+      () => now,
+    )
+    /** Of one that takes so long in each of its two rounds. */
+    const restAfter = (...ms: number[]) => {
+      rest(() => void rested.push(now))
+      for (const took of ms) {
+        now += took
+        rounds.shift()?.()
+      }
+    }
+    restAfter(0.125, 0.25)
+    expect([rested, waits]).toEqual([[0.375], []])
+    restAfter(0.25)
+    expect(rested).toHaveLength(1)
+    now += 3
+    rounds.shift()?.()
+    expect([rested, waits.map(([, ms]) => ms)]).toEqual([[0.375], [7.25]])
+    waits.shift()?.[0]()
+    expect(rested).toEqual([0.375, 3.625])
+    // Nothing is owed any more.
+    restAfter(0.125, 0.25)
+    expect([rested.length, waits.length, rounds.length]).toEqual([3, 0, 0])
+    restAfter(0, 0.125)
+    expect(waits.map(([, ms]) => ms)).toEqual([1])
   })
 })

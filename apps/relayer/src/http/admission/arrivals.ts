@@ -11,11 +11,30 @@ import type { Limits } from './limits.ts'
 
 /** Rounds in a row in which somebody comes while the many wait, after which they are read as well. */
 const PATIENCE = 1000
+/** How many times as long as the reading a rest is, and what is owed before one is taken: timers know no less. */
+const REST = { times: 2, leastMs: 1 }
+
 /**
- * Between two of the many, in milliseconds: some hundreds are read in a second. Each brings 64 KiB and a request, which last for as long as
- * others find the event loop taken for some milliseconds at a time where hundreds are read at once.
+ * Rests twice as long as what began just now takes in this round of the event loop and the next one, where what it has brought is looked
+ * at: so those that come in hundreds, each with 64 KiB and a request that lasts, leave others most of the loop.
  */
-const REST_MS = 1
+export function createRest(
+  nextRound: (then: () => void) => void = (then) => void setImmediate(then),
+  wait: (then: () => void, ms: number) => void = (then, ms) => void setTimeout(then, ms),
+  nowMs: () => number = () => performance.now(),
+): (then: () => void) => void {
+  let owedMs = 0
+  return (then) => {
+    const startMs = nowMs()
+    const go = () => {
+      owedMs += REST.times * (nowMs() - startMs)
+      if (owedMs < REST.leastMs) return then()
+      wait(then, owedMs)
+      owedMs = 0
+    }
+    nextRound(() => nextRound(go))
+  }
+}
 
 /**
  * Has a server read each new connection when the turn of its address comes, and nothing of it before; `onCut` is told of each that is
@@ -27,7 +46,7 @@ export function readInTurn(
   addressOf: (socket: Socket) => string,
   onCut: () => void,
   nextRound: (then: () => void) => void = (then) => void setImmediate(then),
-  rest: (then: () => void) => void = (then) => void setTimeout(then, REST_MS),
+  rest: (then: () => void) => void = createRest(),
 ): void {
   const readers = server.listeners('connection')
   server.removeAllListeners('connection')

@@ -73,7 +73,7 @@ export function limitsOf({ http }: Pick<RelayerConfig, 'http'>) {
     answers: { ofOne: 128 * MIB, total: 256 * MIB },
     /**
      * Connections of one address that are read whoever comes meanwhile; those of a proxy that opens more wait until nobody comes, so many of
-     * all addresses: as many as are read within two seconds.
+     * all addresses: as many as are read within a second or two.
      */
     arrivals: { burst: 10, perSecond: 50, most: 10_000, waiting: 1000 },
     /** Of strangers: those who have shown no token yet. */

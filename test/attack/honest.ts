@@ -25,7 +25,9 @@ export interface Asked {
 
 /** Longer than any machine takes: how long who asks has waited is for the table to say. */
 const TIMEOUT_MS = 300_000
-const agent = new Agent({ keepAlive: true })
+/** Shorter than the relayer keeps a connection on which nobody asks: one that it closes at the moment of a request fails that. */
+const IDLE_MS = 60_000
+const agent = new Agent({ keepAlive: true, timeout: IDLE_MS })
 
 async function ask({ url, network }: Asking, caller: HonestCaller, after: string): Promise<string> {
   const { path, token, body, oracle, has } = caller

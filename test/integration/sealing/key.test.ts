@@ -38,7 +38,14 @@ async function openStarts() {
   const said = () => lines.splice(0).map(({ msg, count, file }) => [msg, count ?? file])
   const start = (keys: Keys = {}) => openSealing(configOf(keys), store.db, logger)
   const prove = (keys: Keys = {}) => proveSealingKey(configOf(keys), store.db, silentLogger)
-  return { ...store, start, prove, said, dataDir, file: join(dataDir, 'sealing.key') }
+  /** An exit whose signature is sealed under a sealing key itself, as versions before keys of their own left it. */
+  const addExitUnder = async (key: Uint8Array) => {
+    const id = await store.addExit((await store.addValidator()).id)
+    const sealed = Buffer.from(createSealer(key).seal(randomBytes(96), signaturePlace(id, 'exit')))
+    await store.query(sql`update messages set signature = ${sealed}, state = 'ready' where id = ${id}`)
+    return { id, sealed }
+  }
+  return { ...store, start, prove, said, addExitUnder, dataDir, file: join(dataDir, 'sealing.key') }
 }
 
 it('the first start makes a key of its own and says where, and the next ones take it', async () => {
@@ -142,18 +149,16 @@ it('a change of the key moves everything, however many pages there are, and says
 })
 
 it('an exit that is sealed under SEALING_KEY itself gets a key of its own at the next start, which says so once', async () => {
-  const { db, query, start, said, addValidator, addExit } = await openStarts()
+  const { db, query, start, said, addExitUnder } = await openStarts()
   const key = randomBytes(32)
-  const id = await addExit((await addValidator()).id)
-  const sealed = createSealer(key).seal(randomBytes(96), signaturePlace(id, 'exit'))
-  await query(sql`update messages set signature = ${Buffer.from(sealed)}, state = 'ready' where id = ${id}`)
+  const { id, sealed } = await addExitUnder(key)
   const sealing = await start({ sealingKey: key })
   expect(said()).toEqual([['exit signatures sealed under keys of their own', 1]])
   const opener = await sealing.openerFor(db, [id])
   const [row] = await query<{ signature: Buffer; revision: string }>(sql`select signature, revision from messages`)
   expect(opener.signature({ id, kind: 'exit' }, row?.signature ?? Buffer.of())).toHaveLength(96)
   // Once none is left, nobody looks for more.
-  await query(sql`update messages set signature = ${Buffer.from(sealed)}`)
+  await query(sql`update messages set signature = ${sealed}`)
   await start({ sealingKey: key })
   expect(said()).toEqual([])
 
@@ -164,11 +169,9 @@ it('an exit that is sealed under SEALING_KEY itself gets a key of its own at the
 })
 
 it('of two starts at one moment, one gives an exit its own key and the other finds it', async () => {
-  const { db, query, start, said, addValidator, addExit } = await openStarts()
+  const { db, query, start, said, addExitUnder } = await openStarts()
   const key = randomBytes(32)
-  const id = await addExit((await addValidator()).id)
-  const sealed = createSealer(key).seal(randomBytes(96), signaturePlace(id, 'exit'))
-  await query(sql`update messages set signature = ${Buffer.from(sealed)}, state = 'ready' where id = ${id}`)
+  const { id } = await addExitUnder(key)
   await db.onOneConnection(async (other) => {
     await other.execute(sql`begin`)
     await lockMessages(other, [id])

@@ -185,7 +185,7 @@ describe('readInTurn', () => {
       server.emit(new Socket())
       server.round()
     }
-    const areRead = () => server.taken.slice(-2).map((socket) => socket.listenerCount('data') > 0)
+    const areRead = () => server.areRead().slice(-2)
     for (const path of ['/1', '/2']) {
       await server.ask(path)
       server.round()
